@@ -1,0 +1,60 @@
+# Every target sets itself up: Python 3.11, make and a package registry are enough.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+# The built-in log of the demo and the settings that keep it short.
+DEMO_OUTPUT ?= runs/demo
+DEMO_EVENTS ?= synthetic:users=4000,items=1000,run_length=1.2
+DEMO_FLAGS ?= --set=train.max_epochs=10
+
+.PHONY: help install demo test test-slow lint format pins clean distclean
+
+help: ## Lists the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Builds .venv with the pinned packages and the `recall` command.
+
+$(STAMP): setup.py constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
+		{ echo "Python 3.11 is needed, '$(PYTHON)' is not. Install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+		--no-build-isolation -e '.[dev]'
+	@touch $@
+	@echo "Installed. Try: $(BIN)/recall --help"
+
+demo: install ## The main job on a built-in log, then a look at what it learned (runs/demo).
+	$(BIN)/recall run --events=$(DEMO_EVENTS) --output=$(DEMO_OUTPUT) $(DEMO_FLAGS)
+	$(BIN)/recall demo --run=$(DEMO_OUTPUT)
+
+test: install ## The fast tests.
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+
+test-slow: install ## The heavy tests.
+	$(BIN)/python -m pytest -q -m slow
+
+lint: install ## Format check and lint.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: install ## Formats the code and mends what the linter can mend.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+pins: ## Renews constraints.txt with the newest versions that setup.py allows.
+	rm -rf build/pins && $(PYTHON) -m venv build/pins
+	build/pins/bin/python -m pip install --quiet 'setuptools<82' wheel
+	build/pins/bin/python -m pip install --quiet --no-build-isolation -e '.[dev]'
+	{ echo '# Every package of the environment, pinned. BUILD.md says how to renew this file.'; \
+		build/pins/bin/python -m pip freeze --all --exclude pip --exclude-editable | sort -f; } > constraints.txt
+	rm -rf build/pins
+
+clean: ## Removes builds and caches; keeps .venv and runs/.
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find recall serving pipelines tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## As clean, and removes the environment.
+	rm -rf $(VENV)

@@ -1,0 +1,151 @@
+"""Artifact folders: where they lie in a run, and the record of what made them.
+
+Imports no TensorFlow. A folder is finished when it holds `artifact.json`; the
+record in it names the job, its settings, the checksums of its inputs and the
+versions of the software. A job is up to date when its record would not change.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow.parquet as pq
+
+import recall
+from recall.config import RecallConfig
+from recall.errors import InputError
+from recall.vocabulary import ItemVocabulary
+from serving import storage
+
+RECORD_NAME = "artifact.json"
+STATISTICS_NAME = "statistics.json"
+REPORT_NAME = "report.json"
+VOCABULARY_NAME = "vocabulary.parquet"
+CONFIG_NAME = "config.json"
+_RECORDED_PACKAGES = ("tensorflow", "tf_keras", "tensorflow-recommenders", "scann", "apache-beam")
+
+
+class RunPaths(NamedTuple):
+    """The artifact folders of one run."""
+
+    examples: Path
+    model: Path
+    evaluation: Path
+    export: Path
+    index: Path
+    serving: Path
+
+    @classmethod
+    def under(cls, output_dir: str | Path) -> "RunPaths":
+        """The folders below `output_dir`, named like the fields."""
+        return cls(*(Path(output_dir) / name for name in cls._fields))
+
+
+def build_record(
+    job: str, settings: Mapping[str, Any], inputs: Mapping[str, str]
+) -> dict[str, Any]:
+    """Describes what makes an artifact.
+
+    Args:
+        job: Name of the job, for example `ingest`.
+        settings: Plain values that change the result.
+        inputs: Name -> checksum of everything the job reads.
+    """
+    versions = {"recall": recall.__version__}
+    for package in _RECORDED_PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "job": job,
+        "settings": json.loads(json.dumps(settings)),
+        "inputs": dict(inputs),
+        "versions": versions,
+    }
+
+
+def write_record(artifact_dir: str | Path, record: Mapping[str, Any]) -> None:
+    """Marks `artifact_dir` as finished; call it last."""
+    storage.write_json(Path(artifact_dir) / RECORD_NAME, record)
+
+
+def read_record(artifact_dir: str | Path) -> dict[str, Any] | None:
+    """The record of a finished artifact, None where there is none."""
+    path = Path(artifact_dir) / RECORD_NAME
+    return storage.read_json(path) if path.exists() else None
+
+
+def is_current(artifact_dir: str | Path, record: Mapping[str, Any]) -> bool:
+    """Whether `artifact_dir` is finished and was made by just this record."""
+    return read_record(artifact_dir) == json.loads(json.dumps(record))
+
+
+def require(artifact_dir: str | Path, job: str) -> dict[str, Any]:
+    """The record of a folder that `job` must have made.
+
+    Raises:
+        InputError: The folder is missing, unfinished, or another job's.
+    """
+    record = read_record(artifact_dir)
+    if record is None:
+        raise InputError(f"{artifact_dir} holds no finished artifact. Run `recall {job}` first.")
+    if record.get("job") != job:
+        raise InputError(
+            f"{artifact_dir} was made by `recall {record.get('job')}`, not by `recall {job}`."
+        )
+    return record
+
+
+def checksum_of_record(artifact_dir: str | Path, job: str) -> str:
+    """SHA-256 over the record of a finished artifact: its identity as an input."""
+    text = json.dumps(require(artifact_dir, job), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def how_to_renew(artifact_dir: str | Path, job: str) -> str:
+    """The remedy for a damaged artifact, for the end of an error text.
+
+    A finished artifact counts as up to date whatever became of its files, so
+    it has to go before the job makes it again.
+    """
+    return f"Remove {artifact_dir} and run `recall {job}` again."
+
+
+def write_vocabulary(artifact_dir: str | Path, vocabulary: ItemVocabulary) -> None:
+    """Writes `vocabulary.parquet` into `artifact_dir`."""
+    pq.write_table(vocabulary.to_table(), Path(artifact_dir) / VOCABULARY_NAME)
+
+
+def read_vocabulary(artifact_dir: str | Path) -> ItemVocabulary:
+    """Reads `vocabulary.parquet` of `artifact_dir`.
+
+    Raises:
+        InputError: The file is missing or damaged.
+    """
+    path = Path(artifact_dir) / VOCABULARY_NAME
+    try:
+        return ItemVocabulary.from_table(pq.read_table(path))
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(
+            f"Cannot read the vocabulary {path}: {error}. Remove {artifact_dir} and make it again."
+        ) from error
+
+
+def write_config(artifact_dir: str | Path, config: RecallConfig) -> None:
+    """Writes `config.json` into `artifact_dir`."""
+    (Path(artifact_dir) / CONFIG_NAME).write_text(config.to_json(), encoding="utf-8")
+
+
+def read_config(artifact_dir: str | Path) -> RecallConfig:
+    """Reads `config.json` of `artifact_dir`.
+
+    Raises:
+        InputError: The file is missing or not a valid config.
+    """
+    return RecallConfig.from_dict(storage.read_json(Path(artifact_dir) / CONFIG_NAME))

@@ -1,0 +1,59 @@
+"""The gate of a release: may this model be published?
+
+Imports no TensorFlow.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from recall.thresholds import Threshold, parse_threshold
+
+BLESSED = "BLESSED"
+NOT_BLESSED = "NOT_BLESSED"
+
+
+def judge(report: Mapping[str, Any], thresholds: Sequence[str]) -> dict[str, Any]:
+    """Checks every threshold against a report.
+
+    A metric the report does not have (category diversity of a catalogue
+    without categories) fails: what was not measured is not blessed.
+
+    Args:
+        report: Sections `validation`, `test` and `baselines`.
+        thresholds: Texts of `recall.thresholds`.
+
+    Returns:
+        `blessed` and, under `thresholds`, what was compared and the outcome.
+    """
+    checks = [_check(report, parse_threshold(text)) for text in thresholds]
+    return {"blessed": all(check["passed"] for check in checks), "thresholds": checks}
+
+
+def write_verdict(evaluation_dir: str | Path, blessed: bool) -> None:
+    """Creates the empty file `BLESSED` or `NOT_BLESSED`."""
+    (Path(evaluation_dir) / (BLESSED if blessed else NOT_BLESSED)).touch()
+
+
+def _check(report: Mapping[str, Any], threshold: Threshold) -> dict[str, Any]:
+    value = _look_up(report, threshold.key)
+    bound = threshold.bound
+    if isinstance(bound, str):
+        bound = _look_up(report, bound)
+    measured = value is not None and bound is not None
+    return {
+        "threshold": threshold.text,
+        "value": value,
+        "bound": bound,
+        "passed": measured and threshold.holds(value, bound),
+    }
+
+
+def _look_up(report: Mapping[str, Any], key: str) -> float | None:
+    """The value at a dotted path, None where there is none."""
+    node: Any = report
+    for name in key.split("."):
+        if not isinstance(node, Mapping) or name not in node:
+            return None
+        node = node[name]
+    return node

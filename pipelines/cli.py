@@ -1,0 +1,207 @@
+"""The `recall` command: finds the job, parses its flags, calls it, reports errors.
+
+Defines only the chosen command's flags and imports only its modules, and no
+TensorFlow by itself. Exit codes: 0 done, 1 bad input, 2 wrong usage, 130
+interrupted. Any other exception is a defect and keeps its traceback.
+"""
+
+import difflib
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import flags as absl_flags
+from absl import logging
+
+import recall
+from pipelines import console_log, flags
+from pipelines.command_table import COMMANDS
+from pipelines.flags import UsageError
+from recall.errors import InputError
+
+EXIT_BAD_INPUT = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+_EXIT_SIGNAL = 128
+"""Shells report a process that signal n ended as 128 + n; 130 is Ctrl-C."""
+
+_USER_ERRNOS = {
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.ENAMETOOLONG,
+}
+"""System errors about a path that the user chose."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command line.
+
+    Args:
+        argv: Words after `recall`; None takes those of the process.
+
+    Returns:
+        The exit code.
+    """
+    if argv is None:
+        _catch_signals()
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
+    if not words:
+        sys.stderr.write(flags.overview(COMMANDS))
+        return EXIT_USAGE
+    if words[0] in ("--help", "-h", "-help", "--helpfull", "--helpshort"):
+        sys.stdout.write(flags.overview(COMMANDS))
+        return 0
+    if words[0] in ("--version", "-version"):
+        sys.stdout.write(f"recall {recall.__version__}\n")
+        return 0
+    name, *arguments = words
+    if name not in COMMANDS:
+        return _fail("recall", _unknown_command(name), EXIT_USAGE)
+    return _guarded(name, lambda: _run_command(name, arguments))
+
+
+def main_of(name: str) -> None:
+    """Runs the command `name` with the flags of this process and exits.
+
+    What `python -m pipelines.<job>` calls.
+    """
+    sys.argv[1:1] = [name]
+    sys.exit(main())
+
+
+def _run_command(name: str, arguments: Sequence[str]) -> int:
+    if any(word in ("--help", "-h", "-help", "--helpfull", "--helpshort") for word in arguments):
+        sys.stdout.write(flags.page(name, COMMANDS[name]))
+        return 0
+    values, beam_args = parse(name, arguments)
+    console_log.set_up(values["verbosity"].value)
+    from pipelines import commands
+
+    return commands.HANDLERS[name](values, beam_args) or 0
+
+
+def parse(name: str, arguments: Sequence[str]) -> tuple[absl_flags.FlagValues, list[str]]:
+    """Parses the flags of the command `name`.
+
+    Returns:
+        The flags, and the words that go to Beam's `PipelineOptions`.
+
+    Raises:
+        UsageError: A flag is missing, unknown or has a bad value.
+    """
+    command = COMMANDS[name]
+    values = flags.define(command)
+    try:
+        rest = values([name, *arguments], known_only=command.beam_flags)[1:]
+    except absl_flags.UnrecognizedFlagError as error:
+        raise UsageError(_unknown_flag(error.flagname, command)) from error
+    except (absl_flags.Error, ValueError) as error:
+        reason = str(error).removeprefix("ERROR:: ").rstrip(".")
+        raise UsageError(f"{reason}.") from error
+    if command.beam_flags:
+        rest = _beam_words(rest, command)
+    elif rest:
+        raise UsageError(f"unexpected word {rest[0]!r}; every value belongs to a --flag=value.")
+    for flag in command.required:
+        if not values[flag].value:
+            raise UsageError(f"--{flag} is required, for example: recall {command.examples[0]}")
+    return values, rest
+
+
+def _beam_words(words: Sequence[str], command: flags.Command) -> list[str]:
+    """Checks the words left for Beam: flags and their values, no misspelt flag of ours."""
+    after_flag = False
+    for word in words:
+        if not word.startswith("--"):
+            if not after_flag:
+                raise UsageError(
+                    f"unexpected word {word!r}; every value belongs to a --flag=value."
+                )
+            after_flag = False
+            continue
+        flag, equals, _ = word[2:].partition("=")
+        if _similar_flags(flag, command):
+            raise UsageError(_unknown_flag(flag, command))
+        after_flag = not equals
+    return list(words)
+
+
+def _similar_flags(flag: str, command: flags.Command) -> list[str]:
+    names = [*command.flags, *flags.COMMON]
+    return difflib.get_close_matches(flag.replace("-", "_"), names, n=1, cutoff=0.75)
+
+
+def _unknown_flag(flag: str, command: flags.Command) -> str:
+    similar = _similar_flags(flag, command)
+    hint = f" Did you mean --{similar[0]}?" if similar else ""
+    return f"unknown flag --{flag}.{hint}"
+
+
+def _unknown_command(name: str) -> str:
+    similar = difflib.get_close_matches(name, COMMANDS, n=1)
+    hint = f"Did you mean `recall {similar[0]}`?" if similar else "`recall --help` lists them."
+    return f"unknown command {name!r}. {hint}"
+
+
+def _guarded(name: str, action: Callable[[], int]) -> int:
+    """Turns the errors a user can mend into one line and an exit code."""
+    job = f"recall {name}"
+    try:
+        return action()
+    except UsageError as error:
+        return _fail(job, f"{error} See `{job} --help`.", EXIT_USAGE)
+    except InputError as error:
+        logging.debug("Traceback of the error:", exc_info=True)
+        return _fail(job, str(error), EXIT_BAD_INPUT)
+    except KeyboardInterrupt:
+        return _interrupted(job)
+    except BrokenPipeError:  # the reader of our output has gone, for example `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BAD_INPUT
+    except Exception as error:
+        if _stop_signals:  # Beam and TensorFlow wrap an interrupt in errors of their own
+            return _interrupted(job)
+        path = getattr(error, "filename", None)
+        if getattr(error, "errno", None) not in _USER_ERRNOS or path is None:
+            raise
+        logging.debug("Traceback of the error:", exc_info=True)
+        return _fail(job, f"{path}: {error.strerror}.", EXIT_BAD_INPUT)
+
+
+def _fail(job: str, message: str, code: int) -> int:
+    sys.stderr.write(f"{job}: error: {' '.join(message.split())}\n")
+    return code
+
+
+_stop_signals: list[int] = []
+"""Signals this process was asked to stop by."""
+
+
+def _catch_signals() -> None:
+    """Lets SIGINT and SIGTERM end the process through its cleaning-up code."""
+
+    def stop(signum: int, frame: object) -> None:
+        _stop_signals.append(signum)
+        raise KeyboardInterrupt
+
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(signum) is not signal.SIG_IGN:  # as shells start background jobs
+            signal.signal(signum, stop)
+
+
+def _interrupted(job: str) -> int:
+    code = _EXIT_SIGNAL + _stop_signals[0] if _stop_signals else EXIT_INTERRUPTED
+    return _fail(job, "interrupted.", code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

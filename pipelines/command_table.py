@@ -1,0 +1,288 @@
+"""The sub-commands of `recall`: what each is for and the flags it takes.
+
+Imports none of the jobs and no TensorFlow.
+"""
+
+import dataclasses
+
+from pipelines.flags import Command, FlagSpec
+from pipelines.synthetic_config import SyntheticConfig
+
+_EVENTS = {
+    "events": FlagSpec(
+        "The interaction log: a .csv, .csv.gz or .parquet file with the columns user_id, item_id, "
+        "timestamp and optionally split; tfds:NAME for a TensorFlow dataset (for example "
+        "tfds:movielens/1m-ratings); or synthetic:users=2000,items=500 for a generated log.",
+        "LOG",
+    ),
+    "items": FlagSpec(
+        "Optional file about the items, columns item_id, category and optionally title; "
+        "several categories are separated by |.",
+        "FILE",
+    ),
+}
+_COLUMNS = {
+    "max_bad_rows": FlagSpec(
+        "Bad rows (empty ids, timestamps that are no numbers) to skip and count before giving up.",
+        "N",
+        0,
+        "integer",
+        0,
+    ),
+    "user_column": FlagSpec("Name of the user column.", "NAME", "user_id"),
+    "item_column": FlagSpec("Name of the item column.", "NAME", "item_id"),
+    "timestamp_column": FlagSpec("Name of the timestamp column.", "NAME", "timestamp"),
+    "data_dir": FlagSpec("Where prepared TFDS datasets lie; only for tfds:NAME.", "DIR"),
+    "split_column": FlagSpec(
+        "Name of the split column, used by the protocol `provided`.", "NAME", "split"
+    ),
+}
+_CONFIG = {
+    "config": FlagSpec("JSON file with settings; keys that are absent keep their default.", "FILE"),
+    "set": FlagSpec(
+        "One setting, for example train.batch_size=512; wins over --config. Repeatable.",
+        "KEY=VALUE",
+        (),
+        "repeated",
+    ),
+}
+_OVERWRITE = {
+    "overwrite": FlagSpec(
+        "Replaces an artifact of other inputs or of another job in --output.", "", False, "boolean"
+    )
+}
+
+
+def _folder(text: str) -> FlagSpec:
+    return FlagSpec(text, "DIR")
+
+
+def planted_world() -> dict[str, FlagSpec]:
+    """One flag per setting of the generator, under the names of `synthetic:key=value`."""
+    helps = {
+        "users": "Number of users.",
+        "items": "Number of items.",
+        "interests": "Latent interests of the world; also the items' categories.",
+        "interests_per_user": "Interests of one user.",
+        "events_per_user": "Mean number of clicks of a user.",
+        "min_events_per_user": "Fewest clicks of a user.",
+        "run_length": "Mean clicks before a user turns to another interest.",
+        "noise": "Share of clicks drawn from the whole catalogue.",
+        "unrelated_future": "Share of runs whose interest the user's past does not tell.",
+        "popularity_skew": "How unequal the items of an interest are; 0 makes them equal.",
+        "seed": "Of everything; the same flags write the same files.",
+    }
+    specs = {}
+    for field, (name, text) in zip(dataclasses.fields(SyntheticConfig), helps.items(), strict=True):
+        kind = "integer" if field.type is int else "float"
+        specs[name] = FlagSpec(text, "N", field.default, kind)
+    return specs
+
+
+_EXAMPLES_DIR = _folder("Folder written by `recall ingest`.")
+_MODEL_DIR = _folder("Folder written by `recall train`.")
+_EXPORT_DIR = _folder("Folder written by `recall export`.")
+
+COMMANDS: dict[str, Command] = {
+    "run": Command(
+        "Runs all jobs: from a log to a published release.",
+        "Chains ingest, train, evaluate, export, index and push in one folder. Jobs whose inputs "
+        "and settings have not changed are skipped, so the same command resumes after a failure. "
+        "Flags it does not know (for example --runner=FlinkRunner) go to Apache Beam.",
+        (
+            "run --events=events.csv.gz --items=items.csv.gz --output=runs/mine",
+            "run --events=events.csv.gz --output=runs/mine --config=my.json "
+            "--set=train.batch_size=512",
+            "run --events=synthetic:users=2000,items=500 --output=runs/try",
+        ),
+        {
+            **_EVENTS,
+            "output": _folder("Folder of the run; created when it does not exist."),
+            **_CONFIG,
+            **_COLUMNS,
+            "overwrite": FlagSpec(
+                "Replaces the artifacts in --output when they were made from another log. "
+                "Published releases stay.",
+                "",
+                False,
+                "boolean",
+            ),
+        },
+        ("events", "output"),
+        beam_flags=True,
+    ),
+    "ingest": Command(
+        "Turns a log into training examples, a vocabulary and statistics.",
+        "Reads the log with Apache Beam, orders and splits every user's events and writes "
+        "TFRecord files, vocabulary.parquet, schema.pbtxt, statistics.json and a report. "
+        "Flags it does not know (for example --runner=FlinkRunner) go to Apache Beam.",
+        ("ingest --events=events.csv.gz --items=items.csv.gz --output=runs/mine/examples",),
+        {
+            **_EVENTS,
+            "output": _folder("Folder for the examples."),
+            **_CONFIG,
+            **_COLUMNS,
+            **_OVERWRITE,
+        },
+        ("events", "output"),
+        beam_flags=True,
+    ),
+    "train": Command(
+        "Trains the two towers on the examples.",
+        "Trains until validation NDCG@10 stops improving and keeps the best checkpoint. The same "
+        "command continues an interrupted training.",
+        ("train --examples=runs/mine/examples --output=runs/mine/model --set=train.max_epochs=20",),
+        {
+            "examples": _EXAMPLES_DIR,
+            "output": _folder("Folder for the model."),
+            **_CONFIG,
+            **_OVERWRITE,
+        },
+        ("examples", "output"),
+    ),
+    "evaluate": Command(
+        "Measures a model over the full catalogue and decides whether it may be published.",
+        "Writes report.json (recall, NDCG, diversity, beside the popularity and bigram baselines) "
+        "and an empty file BLESSED or NOT_BLESSED. Settings are those of the model unless "
+        "--config or --set says otherwise.",
+        (
+            "evaluate --examples=runs/mine/examples --model=runs/mine/model "
+            "--output=runs/mine/evaluation",
+        ),
+        {
+            "examples": _EXAMPLES_DIR,
+            "model": _MODEL_DIR,
+            "output": _folder("Folder for the report."),
+            **_CONFIG,
+            **_OVERWRITE,
+        },
+        ("examples", "model", "output"),
+    ),
+    "export": Command(
+        "Writes the towers as SavedModels for TensorFlow Serving.",
+        "Writes user_tower and item_tower: raw string ids in, vectors out, with signatures and "
+        "warm-up requests.",
+        ("export --model=runs/mine/model --output=runs/mine/export",),
+        {"model": _MODEL_DIR, "output": _folder("Folder for the SavedModels."), **_OVERWRITE},
+        ("model", "output"),
+    ),
+    "index": Command(
+        "Builds the nearest-neighbour index of all items.",
+        "Embeds the catalogue with the exported item tower, builds a ScaNN index (or an exact one "
+        "for a small catalogue), measures it against exact search and seals it with checksums.",
+        ("index --export=runs/mine/export --examples=runs/mine/examples --output=runs/mine/index",),
+        {
+            "export": _EXPORT_DIR,
+            "examples": _EXAMPLES_DIR,
+            "output": _folder("Folder for the index."),
+            "evaluation": _folder(
+                "Folder written by `recall evaluate`; the recall of the index is added to its "
+                "report."
+            ),
+            **_CONFIG,
+            **_OVERWRITE,
+        },
+        ("export", "examples", "output"),
+    ),
+    "push": Command(
+        "Publishes a blessed run as a new version, all at once.",
+        "Copies towers and index of a run to serving/{user_tower,item_tower,index}/<version>. "
+        "A model that is not blessed is refused.",
+        ("push --run=runs/mine", "push --run=runs/mine --serving=/srv/recall"),
+        {
+            "run": _folder("Folder of the run, with evaluation/, export/ and index/."),
+            "serving": _folder("Folder of the releases; default: serving/ inside the run."),
+        },
+        ("run",),
+    ),
+    "serve": Command(
+        "Answers recall requests from a published release, over gRPC and HTTP.",
+        "One process: TensorFlow Serving's gRPC and REST protocols for the models `recall`, "
+        "`user_tower` and `item_tower`, POST /recall in plain JSON, /healthz and /readyz. Stop it "
+        "with Ctrl-C.",
+        (
+            "serve --release=runs/mine/serving --grpc_port=8500 --http_port=8501",
+            "serve --release=runs/mine/serving --tf_serving_address=127.0.0.1:9000",
+        ),
+        {
+            "release": _folder("The serving/ folder that `recall run` or `recall push` wrote."),
+            "host": FlagSpec(
+                "Address to listen on; 0.0.0.0 lets other machines in.", "HOST", "127.0.0.1"
+            ),
+            "grpc_port": FlagSpec(
+                "gRPC port; 0 picks a free one.", "PORT", 8500, "integer", 0, 65535
+            ),
+            "http_port": FlagSpec(
+                "HTTP port; 0 picks a free one.", "PORT", 8501, "integer", 0, 65535
+            ),
+            "tf_serving_address": FlagSpec(
+                "Takes user vectors from a TensorFlow Serving at this address instead of loading "
+                "the user tower in this process.",
+                "HOST:PORT",
+            ),
+            "version_labels": FlagSpec(
+                "Labels by which clients of the TensorFlow Serving protocol may name the version.",
+                "NAMES",
+                (),
+                "list",
+            ),
+        },
+        ("release",),
+    ),
+    "query": Command(
+        "Asks a running server for recommendations.",
+        "Sends one history to a server started by `recall serve` and prints the recalled items "
+        "and the interest that found each.",
+        (
+            "query --server=127.0.0.1:8500 --history=12,57,3 --k=20",
+            "query --server=http://127.0.0.1:8501 --history=12,57,3",
+        ),
+        {
+            "server": FlagSpec(
+                "Address of the server's gRPC port, or http://HOST:PORT of its HTTP port.",
+                "HOST:PORT",
+                "127.0.0.1:8500",
+            ),
+            "history": FlagSpec(
+                "Ids of the items the user clicked, oldest first, separated by commas.",
+                "IDS",
+                (),
+                "list",
+            ),
+            "k": FlagSpec("Items wanted.", "N", 20, "integer", 1),
+            "exclude": FlagSpec("Ids of items that must not be in the answer.", "IDS", (), "list"),
+            "include_seen": FlagSpec("Also recalls items of the history.", "", False, "boolean"),
+            "timeout_s": FlagSpec("Seconds to wait for an answer.", "N", 10.0, "float", 0.001),
+        },
+    ),
+    "synthesize": Command(
+        "Writes a synthetic log with planted interests.",
+        "Users mix a few interests, items belong to interests, and part of the clicks is noise. "
+        "Writes an events and an items file, streamed, of any size.",
+        (
+            "synthesize --output=data/planted --users=2000 --items=500",
+            "run --events=data/planted/events.csv.gz --items=data/planted/items.csv.gz "
+            "--output=runs/planted",
+        ),
+        {
+            "output": _folder("Folder for the two files."),
+            "format": FlagSpec("csv.gz, csv or parquet.", "NAME", "csv.gz"),
+            **planted_world(),
+            "overwrite": FlagSpec("Replaces files of the same name.", "", False, "boolean"),
+        },
+        ("output",),
+    ),
+    "demo": Command(
+        "Shows what a finished run learned.",
+        "Prints the histories of a few users, the items recalled for them by interest, and the "
+        "metrics. `make demo` ends with it.",
+        ("demo --run=runs/demo",),
+        {
+            "run": _folder("Folder of a finished run."),
+            "users": FlagSpec("Users to show.", "N", 3, "integer", 1),
+            "k": FlagSpec("Items recalled for each.", "N", 12, "integer", 1),
+        },
+        ("run",),
+        hidden=True,
+    ),
+}

@@ -1,0 +1,259 @@
+"""From parsed flags to the function of each job, which is imported only then."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from absl import flags, logging
+
+from pipelines import artifacts, summary
+from pipelines.flags import UsageError
+from recall.config import RecallConfig
+from recall.errors import InputError
+
+Handler = Callable[[flags.FlagValues, Sequence[str]], None]
+
+
+def load_config(path: str | None, assignments: Sequence[str]) -> RecallConfig:
+    """The settings of --config with those of --set on top.
+
+    Raises:
+        InputError: The file cannot be read, or a setting is wrong.
+    """
+    return _file_config(path).override(assignments)
+
+
+def _file_config(path: str | None) -> RecallConfig:
+    if path is None:
+        return RecallConfig()
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"Cannot read --config={path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"--config={path} is not a text file in UTF-8.") from error
+    try:
+        return RecallConfig.from_json(text)
+    except InputError as error:
+        raise InputError(f"--config={path}: {error}") from error
+
+
+def _config(values: flags.FlagValues) -> RecallConfig:
+    return load_config(values["config"].value, values["set"].value)
+
+
+def _model_config(values: flags.FlagValues, artifact_dir: str) -> RecallConfig:
+    """The settings an artifact was made with, unless --config names others."""
+    if values["config"].value is not None:
+        return _config(values)
+    return artifacts.read_config(artifact_dir).override(values["set"].value)
+
+
+def _require_folder(flag: str, path: str) -> str:
+    if not Path(path).is_dir():
+        raise InputError(f"--{flag}={path} is no folder. Name one that exists.")
+    return path
+
+
+def _output(values: flags.FlagValues, job: str) -> str:
+    """The output folder, unless it holds something else than this job's artifact.
+
+    Raises:
+        InputError: It does; --overwrite allows another job's artifact alone.
+    """
+    path = Path(values.output)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"--output={path} is a file. Name a folder.")
+    record = artifacts.read_record(path)
+    if record is None and path.exists() and any(path.iterdir()):
+        raise InputError(
+            f"--output={path} is not empty and was not made by `recall {job}`. "
+            "Choose another folder, or empty it first."
+        )
+    if record is not None and record.get("job") != job and not values.overwrite:
+        raise InputError(
+            f"--output={path} was made by `recall {record.get('job')}`. "
+            "Choose another folder, or pass --overwrite to replace it."
+        )
+    return str(path)
+
+
+def _open_log(values: flags.FlagValues):
+    """The source named by --events; checks --items too."""
+    from pipelines import sources
+
+    columns = sources.EventColumns(
+        values.user_column, values.item_column, values.timestamp_column, values.split_column
+    )
+    items_path = values["items"].value
+    if items_path is not None and not (
+        os.path.isfile(items_path) and os.access(items_path, os.R_OK)
+    ):
+        raise InputError(f"--items={items_path} is no file, or cannot be read. Check the path.")
+    return sources.open_events(values.events, columns, data_dir=values.data_dir)
+
+
+def _check_beam_args(beam_args: Sequence[str]) -> None:
+    """Fails early, also where the job that takes the flags is up to date.
+
+    Raises:
+        UsageError: Neither this command nor Beam knows a flag.
+    """
+    if not beam_args:
+        return
+    from pipelines import beam_runtime
+
+    try:
+        beam_runtime.build_options(beam_args)
+    except InputError as error:
+        raise UsageError(str(error).removesuffix(" See --help.")) from error
+
+
+def _ingest(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
+    config = _config(values)
+    _check_beam_args(beam_args)
+    from pipelines import ingest
+
+    ingest.run_ingest(
+        _open_log(values),
+        values["items"].value,
+        values.output,
+        config,
+        max_bad_rows=values.max_bad_rows,
+        beam_args=beam_args,
+        overwrite=values.overwrite,
+    )
+    logging.info("Wrote %s", values.output)
+
+
+def _train(values: flags.FlagValues, _: Sequence[str]) -> None:
+    config = _config(values)
+    artifacts.require(_require_folder("examples", values.examples), "ingest")
+    from pipelines import trainer
+
+    trainer.train_and_evaluate(config, values.examples, values.output, overwrite=values.overwrite)
+    logging.info("Wrote %s", values.output)
+
+
+def _evaluate(values: flags.FlagValues, _: Sequence[str]) -> None:
+    output_dir = _output(values, "evaluate")
+    artifacts.require(_require_folder("examples", values.examples), "ingest")
+    artifacts.require(_require_folder("model", values.model), "train")
+    config = _model_config(values, values.model)
+    from pipelines import evaluate
+
+    report = evaluate.run_evaluation(values.examples, values.model, output_dir, config)
+    print(summary.metrics_table(report))
+
+
+def _export(values: flags.FlagValues, _: Sequence[str]) -> None:
+    output_dir = _output(values, "export")
+    artifacts.require(_require_folder("model", values.model), "train")
+    from pipelines import export
+
+    export.run_export(values.model, output_dir)
+    logging.info("Wrote %s", output_dir)
+
+
+def _index(values: flags.FlagValues, _: Sequence[str]) -> None:
+    config, output_dir = _config(values), _output(values, "index")
+    artifacts.require(_require_folder("export", values.export), "export")
+    artifacts.require(_require_folder("examples", values.examples), "ingest")
+    if values.evaluation:
+        artifacts.require(_require_folder("evaluation", values.evaluation), "evaluate")
+    from pipelines import index
+
+    report = index.run_index(values.export, values.examples, output_dir, config)
+    if values.evaluation:
+        from pipelines import evaluate
+
+        evaluate.add_index_report(values.evaluation, report)
+    logging.info("Wrote %s: %s", output_dir, summary.index_line(report))
+
+
+def _push(values: flags.FlagValues, _: Sequence[str]) -> None:
+    run_dir = _require_folder("run", values["run"].value)
+    serving_dir = values.serving or os.path.join(run_dir, "serving")
+    from pipelines import push
+
+    version = push.run_push(run_dir, serving_dir)
+    print(f"Published version {version} in {serving_dir}")
+
+
+def _run(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
+    config = _config(values)
+    _check_beam_args(beam_args)
+    source = _open_log(values)
+    from pipelines import run
+
+    result = run.run(
+        source,
+        values["items"].value,
+        values.output,
+        config,
+        max_bad_rows=values.max_bad_rows,
+        overwrite=values.overwrite,
+        beam_args=beam_args,
+    )
+    print(f"\nVersion {result.version} is published. Next:")
+    print(f"  {summary.next_command(values.output)}")
+
+
+def _serve(values: flags.FlagValues, _: Sequence[str]) -> None:
+    release_dir = _require_folder("release", values.release)
+    from serving import server
+
+    server.serve(
+        release_dir,
+        host=values.host,
+        grpc_port=values.grpc_port,
+        http_port=values.http_port,
+        tf_serving_address=values.tf_serving_address,
+        version_labels=values.version_labels,
+    )
+
+
+def _query(values: flags.FlagValues, _: Sequence[str]) -> None:
+    from pipelines import query
+    from serving import client
+    from serving.recall_types import RecallRequest
+
+    request = RecallRequest(
+        tuple(values.history), values.k, tuple(values.exclude), values.include_seen
+    )
+    answer = client.query(values.server, request, timeout_s=values.timeout_s)
+    sys.stdout.write(query.format_answer(answer))
+
+
+def _synthesize(values: flags.FlagValues, _: Sequence[str]) -> None:
+    from pipelines import command_table, synthesize
+    from pipelines.synthetic_config import SyntheticConfig
+
+    names = command_table.planted_world()
+    config = SyntheticConfig.from_text(",".join(f"{name}={values[name].value}" for name in names))
+    synthesize.run_synthesize(
+        values.output, config, file_format=values.format, overwrite=values.overwrite
+    )
+
+
+def _demo(values: flags.FlagValues, _: Sequence[str]) -> None:
+    run_dir = _require_folder("run", values["run"].value)
+    from pipelines import demo
+
+    sys.stdout.write(demo.show_run(run_dir, num_users=values.users, k=values.k))
+
+
+HANDLERS: dict[str, Handler] = {
+    "run": _run,
+    "ingest": _ingest,
+    "train": _train,
+    "evaluate": _evaluate,
+    "export": _export,
+    "index": _index,
+    "push": _push,
+    "serve": _serve,
+    "query": _query,
+    "synthesize": _synthesize,
+    "demo": _demo,
+}

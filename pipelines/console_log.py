@@ -1,0 +1,84 @@
+"""What a command prints while it works: short lines on stderr.
+
+Our own progress is shown from INFO on, other packages' messages only from
+ERROR on; `--verbosity=1` shows everything.
+"""
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from absl import flags
+from absl import logging as absl_logging
+
+_ROOT = Path(__file__).parent.parent
+_PACKAGES = ("recall", "serving", "pipelines")
+_OWN_FOLDERS = tuple(f"{_ROOT / package}{os.sep}" for package in _PACKAGES)
+
+_STDERR = 2
+"""Number of the standard error as the system knows it."""
+
+
+class StderrHandler(logging.StreamHandler):
+    """Writes to what `sys.stderr` is now, as the standard library's last resort does."""
+
+    def __init__(self):
+        logging.Handler.__init__(self)
+        self.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+
+    @property
+    def stream(self) -> TextIO:
+        """The standard error stream of this moment."""
+        return sys.stderr
+
+
+def set_up(verbosity: int) -> None:
+    """Prepares logging for one command.
+
+    Args:
+        verbosity: -1 warnings only, 0 progress, 1 everything.
+    """
+    flags.FLAGS.mark_as_parsed()  # absl would warn about flags that nobody parses
+    everything = verbosity > 0
+    # Read when TensorFlow is imported. Its start-up complains at level ERROR where there is no GPU.
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0" if everything else "3"
+    os.environ.setdefault("GRPC_VERBOSITY", "INFO" if everything else "NONE")
+    root = logging.getLogger()
+    handler = next((h for h in root.handlers if isinstance(h, StderrHandler)), None)
+    if handler is None:
+        handler = StderrHandler()
+        root.addHandler(handler)
+    handler.filters = [] if everything else [_is_worth_showing]
+    root.setLevel(logging.DEBUG if everything else logging.WARNING)
+    absl_logging.set_verbosity(verbosity)
+    for package in _PACKAGES:
+        logging.getLogger(package).setLevel(logging.INFO - 10 * verbosity)
+
+
+@contextlib.contextmanager
+def quiet_native_code() -> Iterator[None]:
+    """Drops what C++ code writes to the standard error inside the block.
+
+    ScaNN logs its building there, past Python's logging and without a switch
+    of its own. With `--verbosity=1` it is shown.
+    """
+    if logging.getLogger().isEnabledFor(logging.DEBUG):
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(_STDERR)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), _STDERR)
+        yield
+    finally:
+        os.dup2(kept, _STDERR)
+        os.close(kept)
+
+
+def _is_worth_showing(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.ERROR or record.pathname.startswith(_OWN_FOLDERS)

@@ -1,0 +1,138 @@
+"""Flags of the sub-commands of `recall` as data: absl definitions and help pages.
+
+Imports none of the jobs and no TensorFlow.
+"""
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from absl import flags
+
+
+class UsageError(Exception):
+    """A command line that makes no sense; the text says what to type instead."""
+
+
+class FlagSpec(NamedTuple):
+    """One flag of a command.
+
+    Attributes:
+        help: One or two sentences for a newcomer.
+        value: Placeholder of the value in the help; "" for a switch.
+        default: None means that there is no default.
+        kind: `string`, `integer`, `float`, `boolean`, `list` (commas) or
+            `repeated` (the flag may be given several times).
+        minimum: Smallest allowed number, None for no limit.
+        maximum: Largest allowed number, None for no limit.
+    """
+
+    help: str
+    value: str = "TEXT"
+    default: Any = None
+    kind: str = "string"
+    minimum: float | None = None
+    maximum: float | None = None
+
+
+class Command(NamedTuple):
+    """One sub-command.
+
+    Attributes:
+        summary: One line for `recall --help`.
+        description: A paragraph for `recall <command> --help`.
+        examples: Command lines without the leading `recall `.
+        flags: Name -> spec, in the order of the help.
+        required: Names of flags without which the command cannot start.
+        beam_flags: Whether unknown flags go to Beam's PipelineOptions.
+        hidden: Whether `recall --help` leaves it out.
+    """
+
+    summary: str
+    description: str
+    examples: tuple[str, ...]
+    flags: Mapping[str, FlagSpec]
+    required: tuple[str, ...] = ()
+    beam_flags: bool = False
+    hidden: bool = False
+
+
+COMMON = {
+    "flagfile": FlagSpec("Reads more flags from a text file, one --flag=value per line.", "FILE"),
+    "verbosity": FlagSpec(
+        "-1 shows warnings only, 0 progress, 1 also debugging output and the traceback of errors.",
+        "N",
+        0,
+        "integer",
+        -1,
+    ),
+    "help": FlagSpec("Shows this page.", "", False, "boolean"),
+}
+
+
+def define(command: Command) -> flags.FlagValues:
+    """The flags of one command, not yet parsed, apart from absl's global ones."""
+    values = flags.FlagValues()
+    values.set_gnu_getopt(True)
+    for name, spec in {**command.flags, **COMMON}.items():
+        if name == "flagfile":  # absl reads flag files before it looks at any flag
+            continue
+        if spec.kind in ("integer", "float"):
+            definer = flags.DEFINE_integer if spec.kind == "integer" else flags.DEFINE_float
+            limits = (spec.minimum, spec.maximum)
+            definer(name, spec.default, spec.help, *limits, flag_values=values)
+        elif spec.kind == "repeated":
+            flags.DEFINE_multi_string(name, list(spec.default), spec.help, flag_values=values)
+        elif spec.kind == "list":
+            flags.DEFINE_list(name, list(spec.default), spec.help, flag_values=values)
+        elif spec.kind == "boolean":
+            flags.DEFINE_boolean(name, spec.default, spec.help, flag_values=values)
+        else:
+            flags.DEFINE_string(name, spec.default, spec.help, flag_values=values)
+    return values
+
+
+def overview(commands: Mapping[str, Command]) -> str:
+    """The page of `recall --help`."""
+    width = max(map(len, commands))
+    lines = [
+        f"  {name:<{width}}  {command.summary}"
+        for name, command in commands.items()
+        if not command.hidden
+    ]
+    return (
+        "usage: recall <command> [flags]\n\n"
+        "Candidate recall: an interaction log in, a served release of recommended items out.\n\n"
+        "Commands:\n" + "\n".join(lines) + "\n\n"
+        "Start here:\n"
+        f"  recall {commands['run'].examples[0]}\n"
+        "  recall <command> --help    shows the flags of a command\n"
+        "  recall --version           shows the version\n"
+    )
+
+
+def page(name: str, command: Command) -> str:
+    """The page of `recall <name> --help`."""
+    required = " ".join(f"--{flag}={command.flags[flag].value}" for flag in command.required)
+    sections = [
+        f"usage: recall {name} {required} [flags]".replace("  ", " "),
+        textwrap.fill(f"{command.summary} {command.description}", 88),
+        "Examples:\n" + "\n".join(f"  recall {example}" for example in command.examples),
+        "Flags:\n" + "\n".join(_flag_lines(command.flags, command.required)),
+        "Flags of every command:\n" + "\n".join(_flag_lines(COMMON, ())),
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+def _flag_lines(specs: Mapping[str, FlagSpec], required: tuple[str, ...]) -> list[str]:
+    """Two or more lines per flag: its form, then its help with the default."""
+    lines = []
+    for name, spec in specs.items():
+        text = spec.help
+        if name in required:
+            text += " Required."
+        elif spec.default not in (None, (), False):
+            text += f" Default: {spec.default}."
+        lines.append(f"  --{name}={spec.value}" if spec.value else f"  --{name}")
+        lines += textwrap.wrap(text, 88, initial_indent=" " * 6, subsequent_indent=" " * 6)
+    return lines

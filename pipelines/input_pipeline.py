@@ -1,0 +1,158 @@
+"""TFRecord shards -> an endless `tf.data` stream of `SequenceBatch`.
+
+The order of the batches of an epoch is a function of (seed, epoch) alone, so a
+job that resumes at an epoch sees what the uninterrupted one would have seen.
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from pipelines import artifacts
+from recall.config import RecallConfig
+from recall.errors import InputError
+from recall.features import SequenceBatch, parse_sequences
+from serving import storage
+
+_FILE_NAME = re.compile(r"examples-(\d+)-\d+-of-\d+\.tfrecord\.gz")
+
+_SHUFFLE_BUFFER = 50_000
+"""Serialised sequences shuffled at once, about 5 to 25 MB per length bucket."""
+
+_CHECKED_AT_ONCE = 4096
+"""Sequences parsed at once when a damaged file is looked for."""
+
+
+class TrainingData(NamedTuple):
+    """The training split as a stream.
+
+    Attributes:
+        dataset: `SequenceBatch` after `SequenceBatch`, epoch after epoch.
+        steps_per_epoch: Batches per epoch.
+        num_sequences: Sequences per epoch.
+    """
+
+    dataset: tf.data.Dataset
+    steps_per_epoch: int
+    num_sequences: int
+
+
+class _Bucket(NamedTuple):
+    """The files of sequences of like length, and how many there are."""
+
+    paths: list[str]
+    num_sequences: int
+
+
+def read_training_data(
+    examples_dir: str | Path, config: RecallConfig, *, first_epoch: int = 0
+) -> TrainingData:
+    """Opens the training split.
+
+    Batches are made of sequences of one length bucket, because a batch is as
+    wide as its longest sequence and lengths are skewed. The last batch of a
+    bucket may be smaller; nothing is dropped.
+
+    Args:
+        examples_dir: The folder that `recall ingest` wrote.
+        config: `train.batch_size`, `train.seed` and `model.max_history_length`
+            are used.
+        first_epoch: Epoch the stream starts at, counted from 0.
+
+    Raises:
+        InputError: Files are missing, or there is nothing to train on.
+    """
+    buckets = _read_buckets(Path(examples_dir))
+    batch_size = config.train.batch_size
+    batches = _count_batches(buckets, batch_size)
+    # The bucket of each step, as often as it has batches; shuffled per epoch.
+    bucket_of_step = tf.repeat(tf.range(len(buckets), dtype=tf.int64), batches)
+
+    def read_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        # Shuffling also depends on the seed of the graph it is built in, which
+        # is this function's own; without this it is the program's.
+        tf.random.set_seed(config.train.seed)
+        seed = tf.stack([tf.cast(config.train.seed, tf.int64), epoch])
+        order = tf.random.experimental.stateless_shuffle(bucket_of_step, seed)
+        streams = [
+            _read_bucket(bucket, config.train.seed + len(buckets) * epoch + i).batch(batch_size)
+            for i, bucket in enumerate(buckets)
+        ]
+        return tf.data.Dataset.choose_from_datasets(
+            streams, tf.data.Dataset.from_tensor_slices(order), stop_on_empty_dataset=False
+        )
+
+    def parse(serialized: tf.Tensor) -> SequenceBatch:
+        return parse_sequences(serialized, config.model.max_history_length)
+
+    dataset = (
+        tf.data.Dataset.range(first_epoch, config.train.max_epochs)
+        .flat_map(read_epoch)
+        .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    return TrainingData(dataset, sum(batches), sum(b.num_sequences for b in buckets))
+
+
+def count_steps_per_epoch(examples_dir: str | Path, config: RecallConfig) -> int:
+    """Batches per epoch, without opening the files."""
+    return sum(_count_batches(_read_buckets(Path(examples_dir)), config.train.batch_size))
+
+
+def _count_batches(buckets: list[_Bucket], batch_size: int) -> list[int]:
+    """Batches of each bucket, the last one perhaps smaller."""
+    return [-(-bucket.num_sequences // batch_size) for bucket in buckets]
+
+
+def _read_buckets(examples_dir: Path) -> list[_Bucket]:
+    """Training files grouped by the length bucket in their names."""
+    split_dir = examples_dir / "Split-train"
+    counts = _file_counts(examples_dir, "train")
+    grouped: dict[int, dict[str, int]] = {}
+    for name, count in sorted(counts.items()):
+        match = _FILE_NAME.fullmatch(name)
+        if match is None or not (split_dir / name).exists():
+            remedy = artifacts.how_to_renew(examples_dir, "ingest")
+            raise InputError(f"{split_dir / name} is missing. {remedy}")
+        if count > 0:
+            grouped.setdefault(int(match[1]), {})[str(split_dir / name)] = count
+    if not grouped:
+        raise InputError(f"{split_dir} holds no sequence of two events. Nothing to train on.")
+    return [_Bucket(list(files), sum(files.values())) for _, files in sorted(grouped.items())]
+
+
+def _file_counts(examples_dir: Path, split: str) -> dict[str, int]:
+    """Examples of each file of a split."""
+    statistics = storage.read_json(examples_dir / artifacts.STATISTICS_NAME)
+    return statistics["splits"][split]["files"]
+
+
+def _read_bucket(bucket: _Bucket, seed: tf.Tensor) -> tf.data.Dataset:
+    """Serialised sequences of one bucket in a random order."""
+    files = tf.random.experimental.stateless_shuffle(
+        tf.constant(bucket.paths), tf.stack([seed, seed])
+    )
+    sequences = tf.data.TFRecordDataset(files, compression_type="GZIP")
+    # A file that was cut off can read as a shorter one: the count tells.
+    sequences = sequences.apply(tf.data.experimental.assert_cardinality(bucket.num_sequences))
+    return sequences.shuffle(min(_SHUFFLE_BUFFER, bucket.num_sequences), seed=seed)
+
+
+def find_damaged_file(examples_dir: str | Path, split: str = "train") -> str | None:
+    """The first file of a split that does not hold what the statistics say.
+
+    Reads the whole split; meant for the error text after reading has failed.
+    """
+    counts = _file_counts(Path(examples_dir), split)
+    for name, count in sorted(counts.items()):
+        path = str(Path(examples_dir) / f"Split-{split}" / name)
+        records = tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_CHECKED_AT_ONCE)
+        try:
+            found = sum(len(parse_sequences(batch, 1).item_ids) for batch in records)
+        except tf.errors.OpError:
+            return path
+        if found != count:
+            return path
+    return None

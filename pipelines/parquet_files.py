@@ -1,0 +1,62 @@
+"""Rows of Parquet files as a stream of Arrow batches.
+
+Columns keep the types of the file; what they mean is decided elsewhere.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.bad_rows import BadRows
+from recall.errors import InputError
+
+SUFFIXES = (".parquet",)
+
+_BATCH_ROWS = 1 << 18
+"""Rows handed on at a time, about as many as a block of a CSV file."""
+
+
+def read_names(path: Path) -> list[str]:
+    """The names of the columns of `path`.
+
+    Raises:
+        InputError: The file cannot be read, or is not Parquet.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            return list(file.schema_arrow.names)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(_explain(path, error)) from error
+
+
+def read_rows(
+    path: Path, names: list[str], bad_rows: BadRows
+) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+    """Streams the columns `names` of `path`, one part of a row group at a time.
+
+    Yields:
+        `[n]` int64, the 0-based row numbers, and the `n` rows.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    del bad_rows  # Every row of a Parquet file has every column.
+    num_rows = 0
+    try:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_BATCH_ROWS, columns=names):
+                yield np.arange(num_rows, num_rows + batch.num_rows), batch
+                num_rows += batch.num_rows
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(_explain(path, error)) from error
+
+
+def _explain(path: Path, error: Exception) -> str:
+    """One line saying what is wrong with a file and what to do."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"Cannot read {path}: {error.strerror}. Check the path and its permissions."
+    reason = " ".join(str(error).split()).rstrip(".")
+    return f"{path} is not a whole Parquet file: {reason}. Make it again."

@@ -1,0 +1,65 @@
+"""`schema.pbtxt`: what the examples hold, in TensorFlow Metadata's words.
+
+TensorFlow Data Validation and TFX read it. Imports no TensorFlow.
+"""
+
+from pathlib import Path
+
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+
+from recall.vocabulary import FIRST_ITEM_ID
+
+SCHEMA_NAME = "schema.pbtxt"
+
+# Feature names as in `recall.features`, which imports TensorFlow; a test
+# compares the two.
+_TRAIN, _HELD_OUT = ("train",), ("valid", "test")
+
+
+def build_schema(num_items: int, max_history_length: int, num_targets: int | None):
+    """Describes the examples of all splits, one environment per split.
+
+    Args:
+        num_items: Size of the vocabulary.
+        max_history_length: Input slots of the model; windows have one id more.
+        num_targets: Positives of every held-out example, None if they vary.
+
+    Returns:
+        `tensorflow_metadata.proto.v0.schema_pb2.Schema`.
+    """
+    schema = schema_pb2.Schema(default_environment=[*_TRAIN, *_HELD_OUT])
+    last_id = num_items + FIRST_ITEM_ID - 1
+    _add_ids(schema, "item_ids", _TRAIN, last_id, fewest=2, most=max_history_length + 1)
+    user_id = schema.feature.add(
+        name="user_id", type=schema_pb2.BYTES, in_environment=list(_HELD_OUT)
+    )
+    user_id.presence.min_fraction = 1.0
+    user_id.value_count.min = user_id.value_count.max = 1
+    _add_ids(schema, "history", _HELD_OUT, last_id, fewest=1)
+    _add_ids(schema, "positives", _HELD_OUT, last_id, fewest=num_targets or 1, most=num_targets)
+    return schema
+
+
+def _add_ids(schema, name, environments, last_id, *, fewest: int, most: int | None = None) -> None:
+    """Adds a list of dense ids."""
+    feature = schema.feature.add(name=name, type=schema_pb2.INT, in_environment=list(environments))
+    feature.presence.min_fraction = 1.0
+    feature.value_count.min = fewest
+    if most is not None:
+        feature.value_count.max = most
+    feature.int_domain.name = "dense_item_id"
+    feature.int_domain.min, feature.int_domain.max = FIRST_ITEM_ID, last_id
+    feature.int_domain.is_categorical = True
+
+
+def write_schema(examples_dir: str | Path, schema: schema_pb2.Schema) -> None:
+    """Writes `schema.pbtxt`."""
+    text = text_format.MessageToString(schema)
+    (Path(examples_dir) / SCHEMA_NAME).write_text(text, encoding="utf-8")
+
+
+def read_schema(examples_dir: str | Path) -> schema_pb2.Schema:
+    """Reads `schema.pbtxt`."""
+    text = (Path(examples_dir) / SCHEMA_NAME).read_text(encoding="utf-8")
+    return text_format.Parse(text, schema_pb2.Schema())

@@ -1,0 +1,62 @@
+"""The door to interaction logs: a spec in, a stream of Arrow record batches out.
+
+Imports no TensorFlow; the TFDS reader does when a TFDS dataset is opened.
+"""
+
+from pipelines.bad_rows import BadRow, BadRows
+from pipelines.events import (
+    DEFAULT_COLUMNS,
+    EVENT_SCHEMA,
+    EVENT_SCHEMA_WITH_SPLIT,
+    SPLITS,
+    EventColumns,
+    EventSource,
+)
+from pipelines.file_source import FileSource
+from pipelines.items import ITEM_SCHEMA, ItemColumns, read_items
+from recall.errors import InputError
+
+__all__ = [
+    "EVENT_SCHEMA",
+    "EVENT_SCHEMA_WITH_SPLIT",
+    "ITEM_SCHEMA",
+    "SPLITS",
+    "BadRow",
+    "BadRows",
+    "EventColumns",
+    "EventSource",
+    "FileSource",
+    "ItemColumns",
+    "open_events",
+    "read_items",
+]
+
+
+def open_events(
+    spec: str, columns: EventColumns = DEFAULT_COLUMNS, *, data_dir: str | None = None
+) -> EventSource:
+    """Opens a log without reading its rows.
+
+    Args:
+        spec: What to read:
+            a file, folder or pattern of .csv, .csv.gz, .tsv, .tsv.gz or .parquet;
+            `tfds:name[/config][:version][:split]`, a dataset prepared by
+            TensorFlow Datasets, for example `tfds:movielens/1m-ratings`;
+            `synthetic:key=value,...`, a log with planted interests.
+        columns: Names of the columns, where they differ from the usual ones.
+        data_dir: Where TFDS datasets lie; None means TFDS's own default.
+
+    Raises:
+        InputError: There is no such log, or it lacks a column.
+    """
+    if not spec:
+        raise InputError("No log is named. Give a file, tfds:<name> or synthetic:<settings>.")
+    if spec.startswith("tfds:"):
+        from pipelines.tfds_source import TfdsSource
+
+        return TfdsSource(spec, columns, data_dir)
+    if spec.partition(":")[0] == "synthetic":
+        from pipelines.synthetic import SyntheticSource
+
+        return SyntheticSource(spec)
+    return FileSource(spec, columns)

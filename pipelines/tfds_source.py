@@ -1,0 +1,187 @@
+"""A dataset of TensorFlow Datasets as a source of events.
+
+TensorFlow is imported when a source is made, not with this module.
+"""
+
+import hashlib
+import importlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from absl import logging
+
+from pipelines import tfds_records
+from pipelines.bad_rows import BadRows
+from pipelines.events import DEFAULT_COLUMNS, EventColumns, EventSource, RawBatch
+from recall.errors import InputError
+from serving import storage
+
+_SPEC = re.compile(
+    r"tfds:(?P<name>\w[\w/.+-]*)(?::(?P<version>\d+\.\d+\.\d+|\*))?(?::(?P<split>[^:].*))?"
+)
+
+_USUAL_ITEM_FEATURES = ("item_id", "movie_id", "product_id")
+"""Looked for, in this order, when no item column is named."""
+
+
+class DatasetName(NamedTuple):
+    """The parts of `tfds:name[/config][:version][:split]`.
+
+    Attributes:
+        name: Name, with the config and the version as TFDS writes them.
+        split: Split or sum of splits in TFDS's notation, None for all.
+    """
+
+    name: str
+    split: str | None
+
+    @classmethod
+    def parse(cls, spec: str) -> "DatasetName":
+        """Reads a spec.
+
+        >>> DatasetName.parse("tfds:movielens/1m-ratings:0.1.1:train[:10%]")
+        DatasetName(name='movielens/1m-ratings:0.1.1', split='train[:10%]')
+
+        Raises:
+            InputError: It has another form.
+        """
+        match = _SPEC.fullmatch(spec)
+        if match is None:
+            raise InputError(
+                f"{spec!r} names no dataset. Write tfds:name/config or tfds:name/config:split, "
+                "for example tfds:movielens/1m-ratings:train."
+            )
+        name, version = match["name"], match["version"]
+        return cls(f"{name}:{version}" if version else name, match["split"])
+
+
+class TfdsSource(EventSource):
+    """Reads a prepared dataset whose examples are events, in the order on disk."""
+
+    def __init__(
+        self,
+        spec: str,
+        columns: EventColumns = DEFAULT_COLUMNS,
+        data_dir: str | None = None,
+    ):
+        """Looks the dataset up and checks that it can be read.
+
+        Args:
+            spec: `tfds:name[/config][:version][:split]`.
+            columns: Names of the features.
+            data_dir: Where datasets lie; None means TFDS's own default.
+
+        Raises:
+            InputError: TFDS does not know the dataset, it is not prepared, or
+                it lacks a feature or the split.
+        """
+        super().__init__(spec, columns)
+        self.dataset = DatasetName.parse(spec)
+        self.data_dir = data_dir
+        builder = self._find_builder()
+        features = builder.info.features
+        self.columns = self._choose_columns(features)
+        self.has_split = self.columns.split in features
+        self._warn_of_rounded_times(features)
+        self._check_readable(builder)
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the dataset's full name, the columns and its files' bytes."""
+        builder = self._find_builder()
+        parts = [builder.info.full_name, str(self.dataset.split), *self.columns]
+        for split in sorted(builder.info.splits):
+            for file in builder.info.splits[split].filepaths:
+                parts.append(storage.sha256_of_file(Path(file)))
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def _raw_batches(self, bad_rows: BadRows) -> Iterator[RawBatch]:
+        del bad_rows  # Every example has every feature.
+        builder = self._find_builder()
+        feature_of = self.columns._asdict()
+        if not self.has_split:
+            del feature_of["split"]
+        names = sorted(set(feature_of.values()))
+        num_rows = 0
+        for examples in tfds_records.read_examples(builder, self._split_of(builder), names):
+            columns = {field: pa.array(examples[name]) for field, name in feature_of.items()}
+            size = len(columns["user_id"])
+            yield RawBatch(columns, np.arange(num_rows, num_rows + size), self.spec, 0)
+            num_rows += size
+
+    def _warn_of_rounded_times(self, features: Any) -> None:
+        """TFDS keeps a plain float64 as float32, minutes off for Unix seconds."""
+        kept = features.tf_example_spec[self.columns.timestamp].dtype.as_numpy_dtype
+        if kept is np.float32:
+            logging.warning(
+                "%s: the feature %r is kept as float32, too coarse for Unix seconds; events may "
+                "be out of order.",
+                self.spec,
+                self.columns.timestamp,
+            )
+
+    def _find_builder(self) -> Any:
+        """The TFDS builder of the dataset."""
+        tfds = _import_tfds()
+        try:
+            return tfds.builder(self.dataset.name, data_dir=self.data_dir)
+        except (ValueError, AssertionError, ImportError, OSError) as error:
+            raise InputError(
+                f"TensorFlow Datasets knows no {self.dataset.name!r} ({_first_line(error)}). "
+                "Check the name, or prepare the dataset with `tfds build`."
+            ) from error
+
+    def _split_of(self, builder: Any) -> str:
+        """The split named, or all; `train` where the splits are not known."""
+        return self.dataset.split or "+".join(builder.info.splits) or "train"
+
+    def _check_readable(self, builder: Any) -> None:
+        split = self._split_of(builder)
+        try:
+            tfds_records.open_dataset(builder, split, self.columns[:3])
+        except AssertionError as error:
+            raise InputError(
+                f"{self.spec} is not prepared in {builder.data_dir}. Prepare it with "
+                f"`tfds build {self.dataset.name}`, or set TFDS_DATA_DIR to where it lies."
+            ) from error
+        except (ValueError, KeyError) as error:
+            known = ", ".join(builder.info.splits)
+            raise InputError(
+                f"{self.spec} has no split {split!r}; its splits are: {known}."
+            ) from error
+
+    def _choose_columns(self, features: Any) -> EventColumns:
+        """The features to read, with the usual item feature where none is named."""
+        columns = self.columns
+        if columns.item_id == DEFAULT_COLUMNS.item_id:
+            found = (name for name in _USUAL_ITEM_FEATURES if name in features)
+            columns = columns._replace(item_id=next(found, columns.item_id))
+        wanted: Sequence[str] = columns[:3]
+        if columns.split not in ("", DEFAULT_COLUMNS.split):
+            wanted = columns
+        for name in wanted:
+            if name not in features or features[name].shape != ():
+                raise InputError(
+                    f"{self.spec} has no scalar feature {name!r}; its features are: "
+                    f"{', '.join(features)}. Name the one to read (--user_column, "
+                    "--item_column, ...)."
+                )
+        return columns
+
+
+def _first_line(error: Exception) -> str:
+    """What TFDS says, without its list of all datasets."""
+    line = next(iter(str(error).splitlines()), type(error).__name__)
+    return line.rsplit('}": ')[-1].rstrip(".: ")
+
+
+def _import_tfds() -> Any:
+    import recall  # noqa: F401  (chooses Keras 2 before TensorFlow is imported)
+
+    try:
+        return importlib.import_module("tensorflow_datasets")
+    except ImportError as error:
+        raise InputError("tfds: needs the package tensorflow-datasets. Install it.") from error

@@ -1,0 +1,233 @@
+"""Trains a model on ingested examples, resumably."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+from absl import logging
+
+from pipelines import artifacts, input_pipeline, training_callbacks
+from pipelines.held_out import read_held_out
+from recall.config import RecallConfig
+from recall.errors import InputError
+from recall.models.dssrec import DSSRec
+from recall.optimizers import RowwiseAdam
+from recall.vocabulary import ItemVocabulary
+from serving import storage
+
+_STARTED_NAME = "started.json"
+"""The record of a job that has begun; `artifact.json` is that of a finished one."""
+
+# TensorFlow reports a file that is too short as an IndexError.
+_DAMAGED_CHECKPOINT = (tf.errors.OpError, AssertionError, IndexError, ValueError)
+
+
+class TrainedModel(NamedTuple):
+    """A model with its best weights, and what it was trained with."""
+
+    model: DSSRec
+    config: RecallConfig
+    vocabulary: ItemVocabulary
+
+
+def train_record(config: RecallConfig, examples_dir: str | Path) -> dict[str, Any]:
+    """The record of what makes a trained model."""
+    return artifacts.build_record(
+        "train",
+        config.to_dict(["model", "loss", "train"])
+        | {"exclude_seen": config.evaluation.exclude_seen},
+        {"examples": artifacts.checksum_of_record(examples_dir, "ingest")},
+    )
+
+
+def train_and_evaluate(
+    config: RecallConfig,
+    examples_dir: str | Path,
+    model_dir: str | Path,
+    *,
+    overwrite: bool = False,
+) -> TrainedModel:
+    """Trains until validation NDCG@10 stops getting better.
+
+    An interrupted job goes on at the epoch it was in. A folder that holds a
+    model of the same examples but other settings is trained anew.
+
+    Args:
+        config: All settings; `ingest` and `index` are not used.
+        examples_dir: The folder that `recall ingest` wrote.
+        model_dir: Folder of checkpoints, best weights, logs and vocabulary.
+        overwrite: Whether a model of other examples may be replaced.
+
+    Returns:
+        The model with the weights of its best epoch.
+
+    Raises:
+        InputError: Examples are missing or damaged, `model_dir` belongs to
+            other examples, or the loss became NaN.
+    """
+    model_dir = Path(model_dir)
+    record = train_record(config, examples_dir)
+    if artifacts.is_current(model_dir, record):
+        logging.info("%s is up to date.", model_dir)
+        return load_model(model_dir)
+    _prepare_folder(model_dir, record, overwrite=overwrite)
+    vocabulary = artifacts.read_vocabulary(examples_dir)
+    artifacts.write_config(model_dir, config)
+    artifacts.write_vocabulary(model_dir, vocabulary)
+    try:
+        _fit(config, vocabulary, Path(examples_dir), model_dir)
+    # Raised by a broken file, a cut-off one, and one that holds something else.
+    except (
+        tf.errors.DataLossError,
+        tf.errors.FailedPreconditionError,
+        tf.errors.InvalidArgumentError,
+    ) as error:
+        damaged = input_pipeline.find_damaged_file(examples_dir)
+        if damaged is None:
+            raise
+        raise InputError(f"{damaged} is damaged. Run `recall ingest` again.") from error
+    artifacts.write_record(model_dir, record)
+    return load_model(model_dir)
+
+
+def _prepare_folder(model_dir: Path, record: dict[str, Any], *, overwrite: bool) -> None:
+    """Keeps a folder that can be resumed, empties one that cannot."""
+    started = model_dir / _STARTED_NAME
+    if started.exists():
+        previous = storage.read_json(started)
+        if previous == record:
+            (model_dir / artifacts.RECORD_NAME).unlink(missing_ok=True)
+            return
+        if previous["inputs"] != record["inputs"] and not overwrite:
+            raise InputError(
+                f"{model_dir} holds a model of other examples. Choose another folder or "
+                "pass --overwrite."
+            )
+        logging.info("The settings changed: training %s anew.", model_dir)
+        _remove_content(model_dir)
+    elif model_dir.exists() and any(model_dir.iterdir()):
+        raise InputError(f"{model_dir} is not empty and holds no model. Choose another folder.")
+    model_dir.mkdir(parents=True, exist_ok=True)
+    storage.write_json(started, record)
+
+
+def _remove_content(model_dir: Path) -> None:
+    """Empties the folder; what says that it is a model's goes last."""
+    for path in model_dir.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != _STARTED_NAME:
+            path.unlink()
+
+
+def _fit(
+    config: RecallConfig, vocabulary: ItemVocabulary, examples_dir: Path, model_dir: Path
+) -> None:
+    """Runs the epochs that are left."""
+    tf.keras.utils.set_random_seed(config.train.seed)
+    steps_per_epoch = input_pipeline.count_steps_per_epoch(examples_dir, config)
+    model = build_model(config, vocabulary, steps_per_epoch * config.train.max_epochs)
+    progress = training_callbacks.Progress()
+    checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, progress=progress)
+    manager = tf.train.CheckpointManager(checkpoint, str(model_dir / "checkpoints"), max_to_keep=1)
+    if manager.latest_checkpoint:
+        try:
+            checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+        except _DAMAGED_CHECKPOINT as error:
+            raise InputError(
+                f"{manager.directory} is damaged, the training cannot go on. Remove the folder "
+                f"{model_dir} to start anew."
+            ) from error
+        logging.info("Resuming after epoch %d.", int(progress.epochs_done))
+    if progress.is_finished(config):
+        return
+    first_epoch = int(progress.epochs_done)
+    # Dropout of a resumed job must not repeat that of the first epochs.
+    tf.random.set_seed(config.train.seed + first_epoch)
+    data = input_pipeline.read_training_data(examples_dir, config, first_epoch=first_epoch)
+    logging.info(
+        "%d sequences, %d steps per epoch, %d items, %d weights.",
+        data.num_sequences,
+        data.steps_per_epoch,
+        vocabulary.num_items,
+        model.count_params(),
+    )
+    callbacks = [
+        training_callbacks.StopOnNan(),
+        training_callbacks.MeanLosses(),
+        training_callbacks.Validation(
+            read_held_out(examples_dir, "valid"), config, vocabulary.num_items
+        ),
+        training_callbacks.SaveProgress(
+            progress,
+            manager,
+            _best_manager(model, model_dir),
+            config,
+            model_dir / "training_log.jsonl",
+        ),
+        tf.keras.callbacks.TensorBoard(str(model_dir / "logs"), write_graph=False),
+    ]
+    model.fit(
+        data.dataset,
+        initial_epoch=first_epoch,
+        epochs=config.train.max_epochs,
+        steps_per_epoch=data.steps_per_epoch,
+        callbacks=callbacks,
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+
+
+def build_model(config: RecallConfig, vocabulary: ItemVocabulary, num_steps: int = 1) -> DSSRec:
+    """A compiled model with all its weights and optimizer slots created.
+
+    Args:
+        config: All settings.
+        vocabulary: The catalogue.
+        num_steps: Steps of the whole job, over which the learning rate falls.
+    """
+    model = DSSRec(config, vocabulary)
+    learning_rate = config.train.learning_rate
+    if config.train.learning_rate_schedule == "cosine":
+        learning_rate = tf.keras.optimizers.schedules.CosineDecay(learning_rate, num_steps)
+    model.compile(optimizer=RowwiseAdam(learning_rate))
+    model(tf.zeros([1, 1], tf.int64))
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _best_manager(model: DSSRec, model_dir: Path) -> tf.train.CheckpointManager:
+    """Checkpoints of the weights alone, the newest being the best."""
+    # The model would bring its optimizer along: three times the bytes.
+    towers = tf.train.Checkpoint(user_tower=model.user_tower, item_tower=model.item_tower)
+    checkpoint = tf.train.Checkpoint(model=towers)
+    return tf.train.CheckpointManager(checkpoint, str(model_dir / "best"), max_to_keep=1)
+
+
+def load_model(model_dir: str | Path) -> TrainedModel:
+    """Loads a trained model with the weights of its best epoch.
+
+    Raises:
+        InputError: The folder holds no finished model, or it is damaged.
+    """
+    artifacts.require(model_dir, "train")
+    config = artifacts.read_config(model_dir)
+    vocabulary = artifacts.read_vocabulary(model_dir)
+    model = DSSRec(config, vocabulary)
+    model(tf.zeros([1, 1], tf.int64))
+    manager = _best_manager(model, Path(model_dir))
+    if manager.latest_checkpoint is None:
+        raise InputError(f"{model_dir}/best holds no checkpoint. Run `recall train` again.")
+    try:
+        status = manager.checkpoint.restore(manager.latest_checkpoint).expect_partial()
+        status.assert_existing_objects_matched()
+    except _DAMAGED_CHECKPOINT as error:
+        raise InputError(f"{model_dir}/best is damaged. Run `recall train` again.") from error
+    return TrainedModel(model, config, vocabulary)
+
+
+if __name__ == "__main__":
+    from pipelines import cli
+
+    cli.main_of("train")

@@ -1,0 +1,218 @@
+"""What happens at the end of an epoch: validate, keep the best, save, stop."""
+
+import collections
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.held_out import HeldOut
+from pipelines.list_evaluation import evaluate_user_vectors
+from recall.config import RecallConfig
+from recall.errors import InputError
+from recall.models.dssrec import DSSRec
+from recall.ragged import Ragged
+from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID
+
+STOPPING_METRIC = "ndcg@10"
+_CUT_OFFS = (10, 50)
+
+_USAGE_USERS = 1024
+"""Users the usage of interests is measured on: its standard error is below .016."""
+
+
+def build_user_vector_function(model: DSSRec):
+    """Compiles `[batch, length]` int64 history ids -> `[batch, K, dim]` numpy."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64)])
+    def encode(history_ids):
+        return model.user_tower(history_ids).user_vectors
+
+    def compute_user_vectors(history_ids: np.ndarray) -> np.ndarray:
+        # Padding changes nothing but the time it takes.
+        width = max(1, int((history_ids != PADDING_ID).sum(axis=1).max()))
+        return encode(history_ids[:, :width]).numpy()
+
+    return compute_user_vectors
+
+
+def compute_item_vectors(model: DSSRec, num_items: int) -> np.ndarray:
+    """`[num_items, dim]` float32 vectors of the whole catalogue, in its order."""
+    return model.item_tower(tf.range(FIRST_ITEM_ID, FIRST_ITEM_ID + num_items)).numpy()
+
+
+def sample_users(held_out: HeldOut, num_users: int, seed: int) -> HeldOut:
+    """At most `num_users` users, sorted by length so that batches are narrow."""
+    chosen = np.random.default_rng(seed).permutation(held_out.num_users)[:num_users]
+    chosen = chosen[np.argsort(held_out.histories.lengths[chosen], kind="stable")]
+    return held_out.take(chosen)
+
+
+def measure_interest_usage(
+    user_vectors: np.ndarray, item_vectors: np.ndarray, positives: Ragged
+) -> np.ndarray:
+    """Share of the held-out clicks that each interest scores highest.
+
+    An interest that wins nothing is dead weight: it costs a search per request
+    and finds nothing of its own.
+
+    Args:
+        user_vectors: `[num_users, num_interests, dim]` float.
+        item_vectors: `[num_items, dim]` float.
+        positives: Dense ids of each user's held-out clicks; the first counts.
+
+    Returns:
+        `[num_interests]` float, sum 1; all 0 where no click is of a known item.
+    """
+    rows = positives.values[positives.offsets[:-1]] - FIRST_ITEM_ID
+    is_known = rows >= 0
+    scores = np.einsum("ukd,ud->uk", user_vectors[is_known], item_vectors[rows[is_known]])
+    wins = np.bincount(scores.argmax(axis=1), minlength=user_vectors.shape[1])
+    return wins / max(1, is_known.sum())
+
+
+class Progress(tf.Module):
+    """How far a job has come; saved with every checkpoint.
+
+    Attributes:
+        epochs_done: Finished epochs.
+        best_epoch: The epoch, counted from 1, with the best validation metric.
+        best_value: That metric.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.epochs_done = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.best_epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.best_value = tf.Variable(-1.0, dtype=tf.float64, trainable=False)
+
+    def is_finished(self, config: RecallConfig) -> bool:
+        """Whether the job has run its epochs or has stopped getting better."""
+        epochs_done, best_epoch = int(self.epochs_done), int(self.best_epoch)
+        return (
+            epochs_done >= config.train.max_epochs
+            or epochs_done - best_epoch >= config.train.early_stopping_patience
+        )
+
+
+class StopOnNan(tf.keras.callbacks.Callback):
+    """Ends the job with a clear error when the loss is no number."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Checks the loss of a step."""
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise InputError(
+                f"The training loss became {loss} at step {int(self.model.optimizer.iterations)}. "
+                "Lower `train.learning_rate` or raise `loss.temperature` and start again."
+            )
+
+
+class MeanLosses(tf.keras.callbacks.Callback):
+    """Puts mean losses into the logs of an epoch; Keras leaves those of its last step."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts counting."""
+        self._totals = collections.Counter()
+        self._num_steps = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Adds the losses of a step."""
+        self._totals.update({name: float(value) for name, value in (logs or {}).items()})
+        self._num_steps += 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Replaces the losses of the last step."""
+        for name, total in self._totals.items():
+            logs[name] = total / self._num_steps
+
+
+class Validation(tf.keras.callbacks.Callback):
+    """Adds validation metrics and interest usage to the logs of an epoch."""
+
+    def __init__(self, held_out: HeldOut, config: RecallConfig, num_items: int):
+        super().__init__()
+        self._held_out = sample_users(held_out, config.train.validation_users, config.train.seed)
+        self._config = config
+        self._num_items = num_items
+        self._usage_sample = sample_users(held_out, _USAGE_USERS, config.train.seed)
+        self._compute_user_vectors = None
+
+    def on_train_begin(self, logs=None):
+        """Compiles the user tower once."""
+        self._compute_user_vectors = build_user_vector_function(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Evaluates over the full catalogue."""
+        item_vectors = compute_item_vectors(self.model, self._num_items)
+        max_length = self._config.model.max_history_length
+        result = evaluate_user_vectors(
+            self._compute_user_vectors,
+            item_vectors,
+            self._held_out,
+            max_history_length=max_length,
+            ks=_CUT_OFFS,
+            exclude_seen=self._config.evaluation.exclude_seen,
+        )
+        for name in ("recall@10", STOPPING_METRIC, "recall@50"):
+            logs[f"val_{name}"] = result.metrics[name]
+        if self.model.user_tower.num_interests > 1:
+            sample = self._usage_sample
+            user_vectors = self._compute_user_vectors(sample.histories.last_padded(max_length))
+            usage = measure_interest_usage(user_vectors, item_vectors, sample.positives)
+            logs["val_least_used_interest"] = usage.min()
+
+
+class SaveProgress(tf.keras.callbacks.Callback):
+    """Keeps the best weights, saves the state of the job, stops it in time.
+
+    The best weights are written before the state that names them: whatever
+    moment the job is killed at, a resumed one redoes at most one epoch.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        manager: tf.train.CheckpointManager,
+        best_manager: tf.train.CheckpointManager,
+        config: RecallConfig,
+        log_path: Path,
+    ):
+        super().__init__()
+        self._progress = progress
+        self._manager = manager
+        self._best_manager = best_manager
+        self._config = config
+        self._log_path = log_path
+        self._started = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts the clock of the epoch."""
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Saves; `logs` must hold the validation metrics."""
+        value = float(logs[f"val_{STOPPING_METRIC}"])
+        self._progress.epochs_done.assign(epoch + 1)
+        if value > float(self._progress.best_value):
+            self._progress.best_value.assign(value)
+            self._progress.best_epoch.assign(epoch + 1)
+            self._best_manager.save(checkpoint_number=epoch + 1)
+        self._append_to_log(epoch, logs)
+        self._manager.save(checkpoint_number=epoch + 1)
+        if self._progress.is_finished(self._config):
+            self.model.stop_training = True
+
+    def _append_to_log(self, epoch: int, logs: dict[str, float]) -> None:
+        """Adds the epoch as one JSON line, in place of an earlier try at it."""
+        line = {"epoch": epoch + 1, "seconds": round(time.monotonic() - self._started, 2)}
+        line |= {name: round(float(value), 6) for name, value in logs.items()}
+        earlier = []
+        if self._log_path.exists():
+            earlier = self._log_path.read_text(encoding="utf-8").splitlines()[:epoch]
+        partial = self._log_path.with_suffix(".partial")
+        partial.write_text("\n".join([*earlier, json.dumps(line)]) + "\n", encoding="utf-8")
+        partial.replace(self._log_path)

@@ -1,0 +1,279 @@
+"""Every setting of a run: frozen dataclasses, read from and written to JSON.
+
+Imports no TensorFlow. An unknown key, a value of the wrong type and a value
+out of range each raise `InputError` naming the key. Each default carries its
+reason; "measured" points to the table of trials in BUILD.md.
+"""
+
+import dataclasses
+import json
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from recall.errors import InputError
+from recall.plain_values import build_from_values, parse_value, require, require_choice, unknown_key
+from recall.thresholds import parse_threshold
+
+
+@dataclasses.dataclass(frozen=True)
+class IngestConfig:
+    """How a log becomes training sequences and held-out targets."""
+
+    protocol: str = "leave_one_out"
+    """`leave_one_out`, `next_n` or `provided` (a `split` column in the log)."""
+    num_targets: int = 5
+    """Held-out events per user and split under `next_n` (the DSSRec paper: 5)."""
+    min_user_events: int = 2
+    """Users with fewer events are dropped: one event has nothing to predict."""
+    min_item_events: int = 1
+    """Items with fewer events are dropped; 1 keeps the catalogue of the log."""
+    num_shards: int = 8
+    """Files per split; also the parallelism of the shuffle by user."""
+
+    PROTOCOLS: typing.ClassVar = ("leave_one_out", "next_n", "provided")
+
+    def __post_init__(self):
+        require_choice("ingest.protocol", self.protocol, self.PROTOCOLS)
+        for name in ("num_targets", "min_user_events", "min_item_events", "num_shards"):
+            require(getattr(self, name) >= 1, f"ingest.{name}", getattr(self, name), ">= 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The two towers."""
+
+    extractor: str = "dssrec"
+    """`dssrec`, `last_state` (SASRec) or `self_attentive` (ComiRec-SA)."""
+    num_interests: int = 4
+    """Interest vectors per user (`last_state` has one whatever this says)."""
+    dim: int = 64
+    """Width of embeddings, states and interest vectors."""
+    max_history_length: int = 50
+    """Most recent clicks a user tower looks at (public protocols: 50, ML-1M 200)."""
+    num_blocks: int = 2
+    """Self-attention blocks (SASRec)."""
+    num_heads: int = 1
+    """Heads per block; divides `dim`."""
+    feed_forward_dim: int = 128
+    """Inner width of the blocks' feed-forward layer."""
+    dropout_rate: float = 0.3
+    """Dropout of embeddings and sub-layers during training."""
+    similarity: str = "cosine"
+    """`cosine` (unit vectors) or `inner_product`; the same from loss to index."""
+    interest_residual: bool = True
+    """Adds the last state to every DSSRec interest; without it K > 1 hardly learns."""
+    use_categories: bool = False
+    """Adds the mean of an item's category embeddings to its id embedding."""
+
+    EXTRACTORS: typing.ClassVar = ("dssrec", "last_state", "self_attentive")
+    SIMILARITIES: typing.ClassVar = ("cosine", "inner_product")
+
+    def __post_init__(self):
+        require_choice("model.extractor", self.extractor, self.EXTRACTORS)
+        require_choice("model.similarity", self.similarity, self.SIMILARITIES)
+        for name in ("num_interests", "dim", "max_history_length", "num_blocks", "num_heads"):
+            require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), ">= 1")
+        require(self.feed_forward_dim >= 1, "model.feed_forward_dim", self.feed_forward_dim, ">= 1")
+        require(
+            self.dim % self.num_heads == 0,
+            "model.num_heads",
+            self.num_heads,
+            f"a divisor of model.dim = {self.dim}",
+        )
+        require(0 <= self.dropout_rate < 1, "model.dropout_rate", self.dropout_rate, "in [0, 1)")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """Metrics, and the gate a release has to pass."""
+
+    ks: tuple[int, ...] = (5, 10, 20, 50)
+    """Cut-offs of the ranking metrics."""
+    exclude_seen: bool = True
+    """Whether items of the history are removed from the candidates."""
+    thresholds: tuple[str, ...] = ("test.ndcg@10 > baselines.popularity.ndcg@10",)
+    """Blessing: every `<metric> > <metric or number>` (also >=, <, <=) must hold."""
+
+    def __post_init__(self):
+        require(bool(self.ks), "evaluation.ks", self.ks, "a list of at least one cut-off")
+        require(min(self.ks) >= 1, "evaluation.ks", self.ks, "numbers >= 1")
+        try:
+            for text in self.thresholds:
+                parse_threshold(text)
+        except ValueError as error:
+            raise InputError(f"Config key `evaluation.thresholds`: {error}.") from error
+
+    @property
+    def all_ks(self) -> tuple[int, ...]:
+        """The cut-offs to compute: `ks` and those of the thresholds, ascending."""
+        named = (parse_threshold(text).cut_offs for text in self.thresholds)
+        return tuple(sorted(set(self.ks).union(*named)))
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexConfig:
+    """The nearest-neighbour index and the gate it has to pass."""
+
+    kind: str = "auto"
+    """`auto` (ScaNN from `min_scann_items` on), `scann` or `exact`."""
+    min_scann_items: int = 20_000
+    """Below this exact search is used, which is always right: 4 interests cost
+    1.3 CPU-ms exactly and 0.3 by ScaNN at 20,000 x 64, 0.6 and 0.3 at 10,000;
+    the user tower takes about 2 (measured)."""
+    leaves_to_search_fraction: float = 0.05
+    """Share of the tree's leaves a query looks into, at least."""
+    target_recall: float = 0.98
+    """Leaves, then `reorder`, are doubled until recall@100 against exact search is
+    this high: the next doubling costs a query up to half as much again and gains
+    .01 (measured)."""
+    reorder: int = 600
+    """Candidates whose score is recomputed exactly, at least (.983 at 1M x 64, measured)."""
+    min_index_recall: float = 0.95
+    """An index whose recall@100 against exact search is lower is refused."""
+
+    KINDS: typing.ClassVar = ("auto", "scann", "exact")
+
+    def __post_init__(self):
+        require_choice("index.kind", self.kind, self.KINDS)
+        require(self.reorder >= 1, "index.reorder", self.reorder, ">= 1")
+        require(self.min_scann_items >= 1, "index.min_scann_items", self.min_scann_items, ">= 1")
+        require(
+            0 < self.leaves_to_search_fraction <= 1,
+            "index.leaves_to_search_fraction",
+            self.leaves_to_search_fraction,
+            "in (0, 1]",
+        )
+        require(
+            0 <= self.target_recall <= 1, "index.target_recall", self.target_recall, "in [0, 1]"
+        )
+        require(
+            0 <= self.min_index_recall <= 1,
+            "index.min_index_recall",
+            self.min_index_recall,
+            "in [0, 1]",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """The seq2item and seq2seq losses."""
+
+    temperature: float = 0.07
+    """Divides every score inside both losses (tau of CLRec)."""
+    num_negatives: int = 1024
+    """Uniform negatives per step, shared by the batch."""
+    interest_reduction: str = "max"
+    """Over interests in the denominator: `max` (as served), `sum` (paper), `argmax` (MIND)."""
+    seq2seq_weight: float = 0.1
+    """Weight of the seq2seq loss in the total; 0 switches it off."""
+    confident_fraction: float = 0.3
+    """Share of (user, interest) pairs the seq2seq loss fits (lambda of the paper)."""
+
+    REDUCTIONS: typing.ClassVar = ("max", "sum", "argmax")
+
+    def __post_init__(self):
+        require(self.temperature > 0, "loss.temperature", self.temperature, "> 0")
+        require(self.num_negatives >= 1, "loss.num_negatives", self.num_negatives, ">= 1")
+        require_choice("loss.interest_reduction", self.interest_reduction, self.REDUCTIONS)
+        require(self.seq2seq_weight >= 0, "loss.seq2seq_weight", self.seq2seq_weight, ">= 0")
+        require(
+            0 < self.confident_fraction <= 1,
+            "loss.confident_fraction",
+            self.confident_fraction,
+            "in (0, 1]",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """The training job."""
+
+    batch_size: int = 128
+    """Sequences per step; 128 learn more per epoch than 512 at the same cost (measured)."""
+    max_epochs: int = 40
+    """Upper bound, and the length of the learning-rate schedule."""
+    early_stopping_patience: int = 8
+    """Epochs without a better validation NDCG@10 before the job stops."""
+    learning_rate: float = 2e-3
+    """Of the row-wise Adam, at its highest (measured)."""
+    learning_rate_schedule: str = "cosine"
+    """`cosine` (falls to 0 over `max_epochs`) or `constant`."""
+    validation_users: int = 10_000
+    """Users of the validation split the NDCG@10 of an epoch is computed on, drawn once."""
+    seed: int = 1
+    """Of weights, shuffling, dropout and negatives."""
+
+    SCHEDULES: typing.ClassVar = ("cosine", "constant")
+
+    def __post_init__(self):
+        for name in ("batch_size", "max_epochs", "early_stopping_patience", "validation_users"):
+            require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), ">= 1")
+        require(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "> 0")
+        require_choice("train.learning_rate_schedule", self.learning_rate_schedule, self.SCHEDULES)
+
+
+@dataclasses.dataclass(frozen=True)
+class RecallConfig:
+    """All settings of a run, one section per job or part."""
+
+    ingest: IngestConfig = dataclasses.field(default_factory=IngestConfig)
+    model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+    loss: LossConfig = dataclasses.field(default_factory=LossConfig)
+    train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
+    index: IndexConfig = dataclasses.field(default_factory=IndexConfig)
+
+    def to_dict(self, sections: Iterable[str] | None = None) -> dict[str, Any]:
+        """The settings as nested plain values, all sections or the named ones."""
+        values = dataclasses.asdict(self)
+        return values if sections is None else {name: values[name] for name in sections}
+
+    def to_json(self) -> str:
+        """The settings as indented JSON text."""
+        return json.dumps(self.to_dict(), indent=2) + "\n"
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "RecallConfig":
+        """Builds a config; keys that are absent keep their defaults.
+
+        Raises:
+            InputError: A key is unknown, or a value has a wrong type or range.
+        """
+        return build_from_values(cls, values)
+
+    @classmethod
+    def from_json(cls, text: str) -> "RecallConfig":
+        """Builds a config from JSON text.
+
+        Raises:
+            InputError: The text is not JSON, or `from_dict` refuses it.
+        """
+        try:
+            values = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise InputError(f"The config is not valid JSON: {error}.") from error
+        return cls.from_dict(values)
+
+    def override(self, assignments: Iterable[str]) -> "RecallConfig":
+        """Applies `section.key=value` texts, values in JSON (bare text is a string).
+
+        >>> RecallConfig().override(["train.batch_size=64"]).train.batch_size
+        64
+
+        Raises:
+            InputError: An assignment has no `=`, or `from_dict` refuses it.
+        """
+        values = self.to_dict()
+        for assignment in assignments:
+            path, equals, text = assignment.partition("=")
+            section, dot, key = path.strip().partition(".")
+            if not (equals and dot):
+                raise InputError(
+                    f"`--set={assignment}` is not of the form section.key=value, "
+                    "for example train.batch_size=512."
+                )
+            if section not in values:
+                raise InputError(unknown_key(section, values))
+            values[section][key] = parse_value(text.strip())
+        return self.from_dict(values)

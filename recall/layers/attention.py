@@ -1,0 +1,91 @@
+"""Causal self-attention blocks."""
+
+import math
+
+import tensorflow as tf
+
+from recall.layers.normalization import LayerNorm
+
+_MASKED_SCORE = -1e9
+"""Added to scores of future slots; exp of it is 0 in float32."""
+
+
+def causal_softmax(scores: tf.Tensor) -> tf.Tensor:
+    """Softmax over the slots up to and including each slot's own.
+
+    Histories are padded at the right, so a real slot never sees padding.
+
+    Args:
+        scores: `[..., length, length]` float, row t scores all slots for slot t.
+
+    Returns:
+        `[..., length, length]` float, rows sum to 1, zero right of the diagonal.
+    """
+    length = tf.shape(scores)[-1]
+    slots = tf.range(length)
+    is_future = slots[tf.newaxis, :] > slots[:, tf.newaxis]
+    return tf.nn.softmax(scores + _MASKED_SCORE * tf.cast(is_future, scores.dtype))
+
+
+class CausalSelfAttention(tf.keras.layers.Layer):
+    """Multi-head attention of every slot over itself and the slots before it."""
+
+    def __init__(self, dim: int, num_heads: int, dropout_rate: float, **kwargs):
+        """Creates the layer; `num_heads` must divide `dim`."""
+        super().__init__(**kwargs)
+        self._dim = dim
+        self._num_heads = num_heads
+        self._project_inputs = tf.keras.layers.Dense(3 * dim, name="query_key_value")
+        self._project_output = tf.keras.layers.Dense(dim, name="output")
+        self._dropout = tf.keras.layers.Dropout(dropout_rate)
+
+    def call(self, states: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Attends within each sequence.
+
+        Args:
+            states: `[batch, length, dim]` float.
+            training: Whether dropout is active.
+
+        Returns:
+            `[batch, length, dim]` float.
+        """
+        shape = tf.shape(states)
+        batch, length = shape[0], shape[1]
+        head_dim = self._dim // self._num_heads
+        projected = self._project_inputs(states)
+        projected = tf.reshape(projected, [batch, length, 3, self._num_heads, head_dim])
+        query, key, value = tf.unstack(tf.transpose(projected, [2, 0, 3, 1, 4]), num=3)
+        scores = tf.matmul(query, key, transpose_b=True) / math.sqrt(head_dim)
+        attention = self._dropout(causal_softmax(scores), training=training)
+        attended = tf.transpose(tf.matmul(attention, value), [0, 2, 1, 3])
+        return self._project_output(tf.reshape(attended, [batch, length, self._dim]))
+
+
+class SelfAttentionBlock(tf.keras.layers.Layer):
+    """Self-attention, then a feed-forward layer, each normalised and residual.
+
+    Normalisation comes before each sub-layer (pre-norm), which trains without
+    learning-rate warm-up.
+
+    Reference:
+        Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018.
+    """
+
+    def __init__(
+        self, dim: int, num_heads: int, feed_forward_dim: int, dropout_rate: float, **kwargs
+    ):
+        """Creates the block; `num_heads` must divide `dim`."""
+        super().__init__(**kwargs)
+        self._attention = CausalSelfAttention(dim, num_heads, dropout_rate, name="attention")
+        self._attention_norm = LayerNorm(name="attention_norm")
+        self._feed_forward_norm = LayerNorm(name="feed_forward_norm")
+        self._expand = tf.keras.layers.Dense(feed_forward_dim, activation="relu", name="expand")
+        self._contract = tf.keras.layers.Dense(dim, name="contract")
+        self._dropout = tf.keras.layers.Dropout(dropout_rate)
+
+    def call(self, states: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Transforms `[batch, length, dim]` states to states of the same shape."""
+        attended = self._attention(self._attention_norm(states), training=training)
+        states += self._dropout(attended, training=training)
+        expanded = self._expand(self._feed_forward_norm(states))
+        return states + self._dropout(self._contract(expanded), training=training)

@@ -1,0 +1,51 @@
+"""Layer normalisation that is cheap on CPUs."""
+
+import tensorflow as tf
+
+_EPSILON = 1e-6
+"""Added to variances, as in the public SASRec implementations."""
+
+
+@tf.custom_gradient
+def _standardize(inputs: tf.Tensor):
+    """Centres and scales the last axis; the gradient needs two reductions."""
+    centred = inputs - tf.reduce_mean(inputs, axis=-1, keepdims=True)
+    variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
+    inverse_deviation = tf.math.rsqrt(variance + _EPSILON)
+    outputs = centred * inverse_deviation
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        mean = tf.reduce_mean(upstream, axis=-1, keepdims=True)
+        projection = tf.reduce_mean(upstream * outputs, axis=-1, keepdims=True)
+        return (upstream - mean - outputs * projection) * inverse_deviation
+
+    return outputs, gradient
+
+
+class LayerNorm(tf.keras.layers.Layer):
+    """Layer normalisation over the last axis, with learnt scale and offset.
+
+    Keras' own layer runs a fused batch normalisation on CPUs, whose gradient
+    alone took a fifth of a training step.
+
+    Reference:
+        Ba, Kiros and Hinton, "Layer Normalization", 2016, equation 4.
+    """
+
+    def __init__(self, center: bool = True, **kwargs):
+        """Creates the layer; `center=False` leaves the offset out."""
+        super().__init__(**kwargs)
+        self._center = center
+
+    def build(self, input_shape):
+        """Creates scale and offset."""
+        dim = input_shape[-1]
+        self._scale = self.add_weight("scale", [dim], initializer="ones")
+        if self._center:
+            self._offset = self.add_weight("offset", [dim], initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Normalises `[..., dim]` to mean 0 and variance 1 before scale and offset."""
+        outputs = _standardize(inputs) * self._scale
+        return outputs + self._offset if self._center else outputs

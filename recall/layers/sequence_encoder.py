@@ -1,0 +1,59 @@
+"""Item vectors of a history -> one state per slot."""
+
+import tensorflow as tf
+
+from recall.config import ModelConfig
+from recall.layers.attention import SelfAttentionBlock
+from recall.layers.normalization import LayerNorm
+
+
+class SequenceEncoder(tf.keras.layers.Layer):
+    """Position table, dropout and a stack of causal self-attention blocks.
+
+    State i depends on slots 0..i only, and padding sits at the right, so the
+    state of a real slot does not depend on the padding behind it.
+    """
+
+    def __init__(self, config: ModelConfig, **kwargs):
+        """Creates the encoder of `config.num_blocks` blocks."""
+        super().__init__(**kwargs)
+        self._config = config
+        self._dropout = tf.keras.layers.Dropout(config.dropout_rate)
+        self._blocks = [
+            SelfAttentionBlock(
+                config.dim,
+                config.num_heads,
+                config.feed_forward_dim,
+                config.dropout_rate,
+                name=f"block_{i}",
+            )
+            for i in range(config.num_blocks)
+        ]
+        self._norm = LayerNorm(name="norm")
+
+    def build(self, input_shape):
+        """Creates the position table."""
+        self._positions = self.add_weight(
+            name="positions",
+            shape=[self._config.max_history_length, self._config.dim],
+            initializer=tf.keras.initializers.RandomNormal(stddev=0.02),
+        )
+        super().build(input_shape)
+
+    def call(self, vectors: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Encodes every prefix of every history.
+
+        Args:
+            vectors: `[batch, length, dim]` float, length at most
+                `max_history_length`, zero at padding.
+            training: Whether dropout is active.
+
+        Returns:
+            `[batch, length, dim]` float; slot i encodes the prefix that ends
+            there. Padding slots hold numbers without a meaning.
+        """
+        states = vectors + self._positions[: tf.shape(vectors)[1]]
+        states = self._dropout(states, training=training)
+        for block in self._blocks:
+            states = block(states, training=training)
+        return self._norm(states)

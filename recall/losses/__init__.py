@@ -1,0 +1,1 @@
+"""Losses: pure functions of tensors, unreduced unless they say otherwise."""

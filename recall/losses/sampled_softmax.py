@@ -1,0 +1,121 @@
+"""The seq2item loss: the next click against sampled items."""
+
+import tensorflow as tf
+
+MASKED_LOGIT = -1e9
+"""Replaces the logit of a dropped pair: exp of it is 0 beside any real logit."""
+
+
+def sampled_softmax_loss(
+    user_vectors: tf.Tensor,
+    positive_vectors: tf.Tensor,
+    negative_vectors: tf.Tensor,
+    negative_mask: tf.Tensor | None = None,
+    *,
+    temperature: float,
+    interest_reduction: str = "max",
+) -> tf.Tensor:
+    """Cross-entropy of each positive item against shared negatives.
+
+    The score of an item is its largest inner product with any interest. What
+    the negatives meet in the denominator is chosen by `interest_reduction`:
+
+    - `max`: their own best interest, which is how items are ranked in serving;
+    - `sum`: every interest (the DSSRec paper's sum over k);
+    - `argmax`: the interest nearest to the positive (MIND, ComiRec).
+
+    Args:
+        user_vectors: `[batch, num_interests, dim]` float.
+        positive_vectors: `[batch, dim]` float, row i belongs to user i.
+        negative_vectors: `[num_negatives, dim]` float, shared by all users.
+        negative_mask: `[batch, num_negatives]` bool, False drops a pair (an
+            accidental hit). None keeps all.
+        temperature: Divides the scores, > 0.
+        interest_reduction: `max`, `sum` or `argmax`.
+
+    Returns:
+        `[batch]` float, one unreduced loss per user, >= 0.
+
+    Reference:
+        Ma et al., "Disentangled Self-Supervision in Sequential Recommenders",
+        KDD 2020, equation 3 (seq2item).
+
+    >>> x = tf.constant([[[1.0, 0.0]]])
+    >>> y, n = tf.constant([[1.0, 0.0]]), tf.constant([[0.0, 1.0]])
+    >>> sampled_softmax_loss(x, y, n, temperature=1.0).numpy().round(4)
+    array([0.3133], dtype=float32)
+    """
+    positive_scores = tf.reduce_sum(user_vectors * positive_vectors[:, tf.newaxis, :], axis=2)
+    positive_logits = tf.reduce_max(positive_scores, axis=1) / temperature
+    if interest_reduction == "argmax":
+        nearest = tf.argmax(positive_scores, axis=1)
+        user_vectors = tf.gather(user_vectors, nearest, batch_dims=1)[:, tf.newaxis, :]
+    if negative_mask is None:
+        negative_mask = tf.ones([tf.shape(user_vectors)[0], tf.shape(negative_vectors)[0]], bool)
+    # Interests first: the reduction over them then runs over contiguous memory.
+    user_vectors = tf.transpose(user_vectors, [1, 0, 2]) / temperature
+    if interest_reduction == "sum":
+        negatives = _logsumexp_of_all(user_vectors, negative_vectors, negative_mask)
+        positives = tf.reduce_logsumexp(positive_scores / temperature, axis=1)
+        return tf.math.softplus(negatives - positives) + (positives - positive_logits)
+    negatives = _logsumexp_of_best(user_vectors, negative_vectors, negative_mask)
+    return tf.math.softplus(negatives - positive_logits)
+
+
+def _logsumexp_of_all(
+    user_vectors: tf.Tensor, negative_vectors: tf.Tensor, negative_mask: tf.Tensor
+) -> tf.Tensor:
+    """`[batch]` log of the summed exponentials over all interests and negatives."""
+    logits = tf.einsum("kbd,nd->kbn", user_vectors, negative_vectors)
+    return tf.reduce_logsumexp(tf.where(negative_mask, logits, MASKED_LOGIT), axis=[0, 2])
+
+
+@tf.custom_gradient
+def _logsumexp_of_best(
+    user_vectors: tf.Tensor, negative_vectors: tf.Tensor, negative_mask: tf.Tensor
+):
+    """`[batch]` log-sum-exp over negatives of their largest logit of any interest.
+
+    The `[num_interests, batch, num_negatives]` logits are the largest tensor of
+    a training step. This gradient passes over them once, where TensorFlow's of
+    `reduce_max` builds five tensors of that size.
+
+    Args:
+        user_vectors: `[num_interests, batch, dim]` float, already divided by
+            the temperature.
+        negative_vectors: `[num_negatives, dim]` float.
+        negative_mask: `[batch, num_negatives]` bool, False drops a pair.
+    """
+    shape = tf.shape(user_vectors)
+    flat_users = tf.reshape(user_vectors, [-1, shape[2]])
+    num_interests = user_vectors.shape[0]
+    logits = tf.unstack(
+        tf.reshape(
+            tf.matmul(flat_users, negative_vectors, transpose_b=True),
+            [num_interests, shape[1], -1],
+        ),
+        num=num_interests,
+    )
+    best = logits[0]
+    for other in logits[1:]:
+        best = tf.maximum(best, other)
+    best = tf.where(negative_mask, best, MASKED_LOGIT)
+    output = tf.reduce_logsumexp(best, axis=1)
+
+    def gradient(upstream: tf.Tensor):
+        shares = tf.exp(best - output[:, tf.newaxis]) * upstream[:, tf.newaxis]
+        # A masked pair equals no logit and so gets no gradient. In an exact tie
+        # every interest gets the gradient, as if it were the only one.
+        parts = [tf.where(part == best, shares, 0.0) for part in logits]
+        users = tf.stack([tf.matmul(part, negative_vectors) for part in parts])
+        negatives = tf.add_n(
+            [
+                tf.matmul(part, vectors, transpose_a=True)
+                for part, vectors in zip(
+                    parts, tf.unstack(user_vectors, num=num_interests), strict=True
+                )
+            ]
+        )
+        return users, negatives, None
+
+    return output, gradient

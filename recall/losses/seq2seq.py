@@ -1,0 +1,85 @@
+"""The latent seq2seq loss: the main interests of the whole future."""
+
+import tensorflow as tf
+
+from recall.losses.sampled_softmax import MASKED_LOGIT
+
+
+def seq2seq_loss(
+    past_vectors: tf.Tensor,
+    future_vectors: tf.Tensor,
+    is_valid: tf.Tensor,
+    *,
+    temperature: float,
+) -> tf.Tensor:
+    """Cross-entropy of each past interest with the same interest of its future.
+
+    The negatives of interest k of user u are all other interests of all valid
+    users of the batch, the other interests of u's own future included: those
+    are what disentangles the interests.
+
+    Args:
+        past_vectors: `[batch, num_interests, dim]` float.
+        future_vectors: `[batch, num_interests, dim]` float, row i is the future
+            of past i.
+        is_valid: `[batch]` bool, False where a sequence has no future.
+        temperature: Divides the inner products, > 0 (the paper: sqrt(dim) on
+            vectors that are layer-normalised; here vectors of the towers).
+
+    Returns:
+        `[batch, num_interests]` float, unreduced, >= 0; 0 where not valid.
+
+    Reference:
+        Ma et al., "Disentangled Self-Supervision in Sequential Recommenders",
+        KDD 2020, equation 5 (seq2seq).
+    """
+    shape = tf.shape(past_vectors)
+    batch, num_interests, dim = shape[0], shape[1], shape[2]
+    past = tf.reshape(past_vectors, [batch * num_interests, dim])
+    future = tf.reshape(future_vectors, [batch * num_interests, dim])
+    logits = tf.matmul(past, future, transpose_b=True) / temperature
+    pair_is_valid = tf.repeat(is_valid, num_interests)
+    positive_logits = tf.linalg.diag_part(logits)
+    logits = tf.where(pair_is_valid[tf.newaxis, :], logits, MASKED_LOGIT)
+    losses = tf.reduce_logsumexp(logits, axis=1) - positive_logits
+    losses = tf.where(pair_is_valid, losses, 0.0)
+    return tf.reshape(losses, [batch, num_interests])
+
+
+def select_confident_pairs(
+    losses: tf.Tensor, is_valid: tf.Tensor, *, confident_fraction: float
+) -> tf.Tensor:
+    """Marks the pairs with the smallest losses: futures that follow from the past.
+
+    Args:
+        losses: `[batch, num_interests]` float, from `seq2seq_loss`.
+        is_valid: `[batch]` bool.
+        confident_fraction: Share of the valid pairs kept, rounded down (lambda
+            in the paper). The share is of the valid pairs of this batch.
+
+    Returns:
+        `[batch, num_interests]` bool, floor(confident_fraction * n) of the n
+        valid pairs are True; of equal losses the earlier pair wins.
+
+    Reference:
+        Ma et al., "Disentangled Self-Supervision in Sequential Recommenders",
+        KDD 2020, section 3.4.
+    """
+    shape = tf.shape(losses)
+    pair_is_valid = tf.repeat(is_valid, shape[1])
+    num_valid = tf.reduce_sum(tf.cast(pair_is_valid, tf.int32))
+    # In float64: .3 * 10 must not round down to 2.
+    num_kept = tf.cast(
+        tf.floor(confident_fraction * tf.cast(num_valid, tf.float64) + 1e-9), tf.int32
+    )
+    flat = tf.where(pair_is_valid, tf.reshape(losses, [-1]), tf.float32.max)
+    order = tf.argsort(flat, stable=True)
+    ranks = tf.scatter_nd(order[:, tf.newaxis], tf.range(tf.size(order)), [tf.size(order)])
+    return tf.reshape(ranks < num_kept, shape)
+
+
+def reduce_confident(losses: tf.Tensor, is_confident: tf.Tensor) -> tf.Tensor:
+    """Mean loss of the confident pairs; 0 with a finite gradient where there is none."""
+    kept = tf.where(is_confident, losses, 0.0)
+    num_kept = tf.reduce_sum(tf.cast(is_confident, losses.dtype))
+    return tf.math.divide_no_nan(tf.reduce_sum(kept), num_kept)

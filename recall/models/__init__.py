@@ -1,0 +1,1 @@
+"""Trainable models: towers and losses put together."""

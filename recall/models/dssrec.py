@@ -1,0 +1,130 @@
+"""DSSRec: two towers trained by the seq2item and the seq2seq loss."""
+
+from typing import NamedTuple
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from recall.config import RecallConfig
+from recall.features import SequenceBatch
+from recall.losses.negatives import find_accidental_hits, sample_uniform_negatives
+from recall.losses.sampled_softmax import sampled_softmax_loss
+from recall.losses.seq2seq import reduce_confident, select_confident_pairs, seq2seq_loss
+from recall.towers import ItemTower, UserTower
+from recall.vocabulary import PADDING_ID, ItemVocabulary
+
+
+class LossTerms(NamedTuple):
+    """The two losses of a step, scalars, before weighting."""
+
+    seq2item: tf.Tensor
+    seq2seq: tf.Tensor
+
+
+class DSSRec(tfrs.Model):
+    """Multi-interest sequential recall model.
+
+    Every slot of a sequence trains the user tower on its next click (seq2item).
+    One random slot per sequence also trains it on the interests of everything
+    that follows (seq2seq). With the extractor `last_state` or `self_attentive`
+    the same recipe trains SASRec or ComiRec-SA.
+
+    Reference:
+        Ma et al., "Disentangled Self-Supervision in Sequential Recommenders",
+        KDD 2020.
+    """
+
+    def __init__(self, config: RecallConfig, vocabulary: ItemVocabulary, **kwargs):
+        """Creates the towers for the items of `vocabulary`."""
+        super().__init__(**kwargs)
+        self._loss_config = config.loss
+        self._seed = config.train.seed
+        self._num_items = vocabulary.num_items
+        self._has_future = config.model.extractor == "dssrec"
+        self.item_tower = ItemTower(config.model, vocabulary, name="item_tower")
+        self.user_tower = UserTower(config.model, self.item_tower, name="user_tower")
+
+    def call(self, history_ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Interest vectors `[batch, num_interests, dim]` of whole histories."""
+        return self.user_tower(history_ids, training=training).user_vectors
+
+    def compute_losses(
+        self, batch: SequenceBatch, seed: tf.Tensor, training: bool = False
+    ) -> LossTerms:
+        """Both losses of one batch.
+
+        Args:
+            batch: Sequences of at least two items.
+            seed: `[2]` int; negatives and seq2seq anchors are drawn from it.
+            training: Whether dropout is active.
+
+        Returns:
+            `LossTerms`, each a mean over what it is taken over.
+        """
+        prefixes = self.user_tower.encode_prefixes(batch.history_ids, training=training)
+        seq2item = self._seq2item(prefixes.user_vectors, batch.positive_ids, seed)
+        if self._loss_config.seq2seq_weight == 0:
+            return LossTerms(seq2item, tf.zeros([]))
+        seq2seq = self._seq2seq(prefixes.user_vectors, batch.positive_ids, seed + 1, training)
+        return LossTerms(seq2item, seq2seq)
+
+    def _seq2item(
+        self, prefix_vectors: tf.Tensor, positive_ids: tf.Tensor, seed: tf.Tensor
+    ) -> tf.Tensor:
+        """Mean sampled softmax over the real target slots."""
+        # Only real slots: padding would cost as much as a target.
+        target_mask = positive_ids != PADDING_ID
+        user_vectors = tf.boolean_mask(prefix_vectors, target_mask)
+        positive_ids = tf.boolean_mask(positive_ids, target_mask)
+        negative_ids = sample_uniform_negatives(
+            self._num_items, self._loss_config.num_negatives, seed
+        )
+        losses = sampled_softmax_loss(
+            user_vectors,
+            self.item_tower(positive_ids),
+            self.item_tower(negative_ids),
+            ~find_accidental_hits(positive_ids, negative_ids),
+            temperature=self._loss_config.temperature,
+            interest_reduction=self._loss_config.interest_reduction,
+        )
+        return tf.reduce_mean(losses)
+
+    def _seq2seq(
+        self,
+        prefix_vectors: tf.Tensor,
+        later_ids: tf.Tensor,
+        seed: tf.Tensor,
+        training: bool,
+    ) -> tf.Tensor:
+        """Mean loss of the confident pairs at one random slot per sequence."""
+        lengths = tf.reduce_sum(tf.cast(later_ids != PADDING_ID, tf.int32), axis=1)
+        is_valid = lengths > 0
+        # The past ends at slot `anchor`; its future is items anchor+1..length,
+        # the newest `length - anchor` items: a prefix of the reversed sequence.
+        uniform = tf.random.stateless_uniform(tf.shape(lengths), seed)
+        anchor = tf.cast(uniform * tf.cast(lengths, tf.float32), tf.int32)
+        reversed_ids = tf.reverse_sequence(later_ids, lengths, seq_axis=1)
+        arguments = {"is_future": True} if self._has_future else {}
+        future = self.user_tower.encode_prefixes(reversed_ids, training=training, **arguments)
+        future_slot = tf.maximum(lengths - anchor - 1, 0)
+        losses = seq2seq_loss(
+            tf.gather(prefix_vectors, anchor, batch_dims=1),
+            tf.gather(future.user_vectors, future_slot, batch_dims=1),
+            is_valid,
+            temperature=self._loss_config.temperature,
+        )
+        is_confident = select_confident_pairs(
+            losses, is_valid, confident_fraction=self._loss_config.confident_fraction
+        )
+        return reduce_confident(losses, is_confident)
+
+    def train_step(self, batch: SequenceBatch) -> dict[str, tf.Tensor]:
+        """One step on seq2item + seq2seq_weight * seq2seq; returns the losses."""
+        seed = tf.stack([tf.cast(self._seed, tf.int64), 2 * self.optimizer.iterations])
+        with tf.GradientTape() as tape:
+            terms = self.compute_losses(batch, seed, training=True)
+            total = terms.seq2item + self._loss_config.seq2seq_weight * terms.seq2seq
+        variables = self.trainable_variables
+        gradients = tape.gradient(total, variables)
+        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        return {"loss": total, **terms._asdict()}

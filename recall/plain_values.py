@@ -1,0 +1,81 @@
+"""Plain values (what JSON holds) -> frozen dataclasses, checked.
+
+Imports no TensorFlow.
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from recall.errors import InputError
+
+
+def require(condition: bool, key: str, value: Any, wanted: str) -> None:
+    """Raises `InputError` that names the key unless the condition holds."""
+    if not condition:
+        raise InputError(f"Config key `{key}` must be {wanted}, received {value!r}.")
+
+
+def require_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
+    """Raises `InputError` unless the value is one of the choices."""
+    require(value in choices, key, value, "one of " + ", ".join(choices))
+
+
+def parse_value(text: str) -> Any:
+    """JSON text -> value; other text is a string."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def unknown_key(key: str, known: Iterable[str]) -> str:
+    """Text of the error for a key that is not known."""
+    return f"Unknown config key `{key}`. Known here: {', '.join(sorted(known))}."
+
+
+def build_from_values(cls: type, values: Mapping[str, Any], prefix: str = "") -> Any:
+    """Builds a dataclass from plain values.
+
+    Args:
+        cls: A dataclass whose fields are scalars, tuples or dataclasses.
+        values: Field name -> value; absent fields keep their defaults.
+        prefix: Where `values` lies, for error texts: `section.` or nothing.
+
+    Raises:
+        InputError: A key is unknown or a value has the wrong type.
+    """
+    if not isinstance(values, Mapping):
+        raise InputError(
+            f"Config key `{prefix.rstrip('.') or 'config'}` must be an object, received {values!r}."
+        )
+    hints = {f.name: typing.get_type_hints(cls)[f.name] for f in dataclasses.fields(cls)}
+    arguments = {}
+    for key, value in values.items():
+        if key not in hints:
+            raise InputError(unknown_key(prefix + str(key), (prefix + name for name in hints)))
+        if dataclasses.is_dataclass(hints[key]):
+            arguments[key] = build_from_values(hints[key], value, f"{prefix}{key}.")
+        else:
+            arguments[key] = _convert(hints[key], value, prefix + key)
+    return cls(**arguments)
+
+
+def _convert(hint: Any, value: Any, key: str) -> Any:
+    """Checks `value` against a scalar, optional or tuple type."""
+    if isinstance(hint, types.UnionType):
+        inner = next(t for t in typing.get_args(hint) if t is not type(None))
+        return None if value is None else _convert(inner, value, key)
+    if typing.get_origin(hint) is tuple:
+        require(isinstance(value, list | tuple), key, value, "a list")
+        return tuple(_convert(typing.get_args(hint)[0], item, key) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    correct = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
+    require(correct, key, value, f"of type {hint.__name__}")
+    require(hint is not float or math.isfinite(value), key, value, "a finite number")
+    return value

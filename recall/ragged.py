@@ -1,0 +1,95 @@
+"""Rows of different lengths in two flat arrays.
+
+Imports no TensorFlow, reads no files.
+"""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from recall.vocabulary import PADDING_ID
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Ragged:
+    """Integer rows of different lengths.
+
+    Attributes:
+        values: `[num_values]` int64, the rows one after the other.
+        offsets: `[num_rows + 1]` int64; row r is
+            `values[offsets[r]:offsets[r + 1]]`.
+    """
+
+    values: np.ndarray
+    offsets: np.ndarray
+
+    def __post_init__(self):
+        offsets = self.offsets
+        if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != len(self.values):
+            raise ValueError("`offsets` must run from 0 to the number of values.")
+        if (np.diff(offsets) < 0).any():
+            raise ValueError("`offsets` must not fall.")
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Sequence[int]]) -> "Ragged":
+        """Joins rows.
+
+        >>> Ragged.from_rows([[5, 6], [], [7]]).offsets
+        array([0, 2, 2, 3])
+        """
+        arrays = [np.asarray(row, np.int64) for row in rows]
+        lengths = np.fromiter((len(a) for a in arrays), np.int64, len(arrays))
+        values = np.concatenate(arrays) if arrays else np.zeros(0, np.int64)
+        return cls(values, np.concatenate([[0], np.cumsum(lengths)]))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.values[self.offsets[row] : self.offsets[row + 1]]
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """`[num_rows]` int64, values per row."""
+        return np.diff(self.offsets)
+
+    def row_numbers(self) -> np.ndarray:
+        """`[num_values]` int64, the row each value belongs to."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    def slice(self, start: int, stop: int) -> "Ragged":
+        """Rows `start` to `stop` (exclusive, cut at the end) as a new `Ragged`."""
+        offsets = self.offsets[start : min(stop, len(self)) + 1]
+        return Ragged(self.values[offsets[0] : offsets[-1]], offsets - offsets[0])
+
+    def take(self, rows: np.ndarray) -> "Ragged":
+        """The given rows, in the given order, as a new `Ragged`.
+
+        >>> Ragged.from_rows([[5, 6], [], [7]]).take(np.array([2, 0])).values
+        array([7, 5, 6])
+        """
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)])
+        source = np.repeat(self.offsets[rows] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Ragged(self.values[source], offsets)
+
+    def last_padded(self, length: int) -> np.ndarray:
+        """The last `length` values of each row, left-aligned, padded with 0.
+
+        Args:
+            length: Width of the answer, >= 1.
+
+        Returns:
+            `[num_rows, length]` int64.
+
+        >>> Ragged.from_rows([[5, 6, 7], [8]]).last_padded(2)
+        array([[6, 7],
+               [8, 0]])
+        """
+        kept = np.minimum(self.lengths, length)
+        slots = np.arange(length)
+        real = slots < kept[:, None]
+        padded = np.full((len(self), length), PADDING_ID, np.int64)
+        padded[real] = self.values[(self.offsets[1:, None] - kept[:, None] + slots)[real]]
+        return padded

@@ -1,0 +1,157 @@
+"""The two towers: dense ids in, vectors out.
+
+The score of an item for a user is the largest inner product between the item's
+vector and any of the user's interest vectors. Under `similarity="cosine"` both
+towers return unit vectors, so the product is the cosine; nothing downstream
+needs to know which similarity was chosen.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from recall.config import ModelConfig
+from recall.layers.interests import build_extractor
+from recall.layers.sequence_encoder import SequenceEncoder
+from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, ItemVocabulary
+
+_EMBEDDING_STDDEV = 0.02
+"""Of fresh embeddings. A step of Adam has a fixed length, so the shorter a vector
+the faster it turns; under cosine similarity unit-length ones (stddev 1/sqrt(dim))
+needed about three times the epochs (table of trials in BUILD.md)."""
+
+
+class UserTowerOutput(NamedTuple):
+    """What the user tower says of each history.
+
+    Attributes:
+        user_vectors: `[batch, num_interests, dim]` float.
+        interest_weights: `[batch, num_interests]` float, sum 1.
+    """
+
+    user_vectors: tf.Tensor
+    interest_weights: tf.Tensor
+
+
+def build_category_table(vocabulary: ItemVocabulary) -> np.ndarray:
+    """`[table_size, max categories]` int32 category numbers from 1, padded with 0."""
+    number_of = {name: i + 1 for i, name in enumerate(vocabulary.category_names)}
+    width = max((len(names) for names in vocabulary.categories), default=0)
+    table = np.zeros([vocabulary.table_size, max(width, 1)], np.int32)
+    for row, names in enumerate(vocabulary.categories):
+        table[row + FIRST_ITEM_ID, : len(names)] = [number_of[name] for name in names]
+    return table
+
+
+class ItemTower(tf.keras.Model):
+    """Item id embedding plus, optionally, the mean of its category embeddings.
+
+    Row 0 of the table is padding and row 1 is shared by all unknown ids.
+    """
+
+    def __init__(self, config: ModelConfig, vocabulary: ItemVocabulary, **kwargs):
+        """Creates the tower for the items of `vocabulary`."""
+        super().__init__(**kwargs)
+        self._cosine = config.similarity == "cosine"
+        self.embeddings = self._add_table("embeddings", vocabulary.table_size, config.dim)
+        self._category_table = None
+        if config.use_categories:
+            self._category_table = tf.constant(build_category_table(vocabulary))
+            self.category_embeddings = self._add_table(
+                "category_embeddings", len(vocabulary.category_names) + 1, config.dim
+            )
+
+    def _add_table(self, name: str, size: int, dim: int) -> tf.Variable:
+        """A `[size, dim]` embedding table of short random vectors."""
+        normal = tf.keras.initializers.RandomNormal(stddev=_EMBEDDING_STDDEV)
+        return self.add_weight(name, [size, dim], initializer=normal)
+
+    def embed(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """Looks up raw embeddings, as the user tower reads them.
+
+        Args:
+            item_ids: `[...]` int dense ids.
+
+        Returns:
+            `[..., dim]` float, not normalised.
+        """
+        vectors = tf.nn.embedding_lookup(self.embeddings, item_ids)
+        if self._category_table is None:
+            return vectors
+        categories = tf.gather(self._category_table, item_ids)
+        is_real = tf.cast(categories > 0, vectors.dtype)
+        category_vectors = tf.nn.embedding_lookup(self.category_embeddings, categories)
+        total = tf.reduce_sum(category_vectors * is_real[..., tf.newaxis], axis=-2)
+        return vectors + tf.math.divide_no_nan(
+            total, tf.reduce_sum(is_real, axis=-1, keepdims=True)
+        )
+
+    def call(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """Item vectors for scoring.
+
+        Args:
+            item_ids: `[...]` int dense ids.
+
+        Returns:
+            `[..., dim]` float, unit length under cosine similarity.
+        """
+        vectors = self.embed(item_ids)
+        return tf.math.l2_normalize(vectors, axis=-1) if self._cosine else vectors
+
+
+class UserTower(tf.keras.Model):
+    """Click history -> K interest vectors.
+
+    The input embeddings are the item tower's own table.
+    """
+
+    def __init__(self, config: ModelConfig, item_tower: ItemTower, **kwargs):
+        """Creates the tower over the table of `item_tower`."""
+        super().__init__(**kwargs)
+        self._item_tower = item_tower
+        self._cosine = config.similarity == "cosine"
+        # As in SASRec: embeddings as long as the states they are added to.
+        self._input_scale = math.sqrt(config.dim)
+        self._encoder = SequenceEncoder(config, name="encoder")
+        self._extractor = build_extractor(config)
+        self.num_interests = self._extractor.num_interests
+
+    def encode_prefixes(
+        self, history_ids: tf.Tensor, training: bool = False, **extractor_arguments
+    ) -> UserTowerOutput:
+        """Interests of every prefix of every history, in one pass.
+
+        Args:
+            history_ids: `[batch, length]` int dense ids, left-aligned, padded.
+            training: Whether dropout is active.
+            **extractor_arguments: Passed on to the interest extractor.
+
+        Returns:
+            `UserTowerOutput` with one more axis: `[batch, length, ...]`; slot t
+            is the user after clicks 0..t. Padding slots hold no meaning.
+        """
+        is_real = tf.cast(history_ids != PADDING_ID, tf.float32)
+        vectors = self._item_tower.embed(history_ids) * self._input_scale
+        vectors *= is_real[:, :, tf.newaxis]
+        states = self._encoder(vectors, training=training)
+        interests, weights = self._extractor(states, training=training, **extractor_arguments)
+        if self._cosine:
+            interests = tf.math.l2_normalize(interests, axis=-1)
+        return UserTowerOutput(interests, weights)
+
+    def call(self, history_ids: tf.Tensor, training: bool = False) -> UserTowerOutput:
+        """Interests of whole histories.
+
+        Args:
+            history_ids: `[batch, length]` int dense ids, left-aligned, padded.
+            training: Whether dropout is active.
+
+        Returns:
+            `UserTowerOutput`; an empty history gives the vectors of padding.
+        """
+        prefixes = self.encode_prefixes(history_ids, training=training)
+        lengths = tf.reduce_sum(tf.cast(history_ids != PADDING_ID, tf.int32), axis=1)
+        last = tf.maximum(lengths - 1, 0)
+        return UserTowerOutput(*(tf.gather(part, last, batch_dims=1) for part in prefixes))

@@ -1,0 +1,166 @@
+"""Raw item ids, their dense numbers, click counts, categories and titles.
+
+Imports no TensorFlow. Reads and writes no files: `to_table` and `from_table`
+convert to and from Arrow, which the pipelines store as Parquet.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from recall.errors import InputError
+
+PADDING_ID = 0
+"""Dense id of an empty slot in a history."""
+
+UNKNOWN_ID = 1
+"""Dense id of every item that is not in the vocabulary."""
+
+FIRST_ITEM_ID = 2
+"""Dense id of row 0 of the vocabulary; row r has dense id r + 2.
+
+Padding, then one unknown id, then the items is also the order in which Keras'
+`StringLookup` numbers a vocabulary.
+"""
+
+PADDING_TOKEN = ""
+"""Raw id of an empty slot in a history; never the id of an item."""
+
+SCHEMA = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("count", pa.int64()),
+        ("categories", pa.list_(pa.string())),
+        ("title", pa.string()),
+    ]
+)
+
+
+class ItemVocabulary:
+    """The catalogue a model knows, immutable, in the order of its dense ids.
+
+    Attributes:
+        item_ids: `[num_items]` str, raw ids.
+        counts: `[num_items]` int64, clicks in the training part of the log.
+        categories: One tuple of category names per item, possibly empty.
+        titles: `[num_items]` str, "" where there is none.
+    """
+
+    def __init__(
+        self,
+        item_ids: Sequence[str],
+        counts: Sequence[int] | None = None,
+        categories: Sequence[Sequence[str]] | None = None,
+        titles: Sequence[str] | None = None,
+    ):
+        """Creates a vocabulary.
+
+        Args:
+            item_ids: Raw ids, distinct and not empty.
+            counts: Training clicks per item; None means 0 everywhere.
+            categories: Category names per item; None means no categories.
+            titles: Text for people per item; None means no titles.
+
+        Raises:
+            InputError: There are no items, an id is empty or repeated, or the
+                lengths differ.
+        """
+        self.item_ids = tuple(str(item_id) for item_id in item_ids)
+        size = len(self.item_ids)
+        self.counts = np.zeros(size, np.int64) if counts is None else np.asarray(counts, np.int64)
+        self.counts.flags.writeable = False
+        self.categories = (
+            ((),) * size if categories is None else tuple(tuple(names) for names in categories)
+        )
+        self.titles = ("",) * size if titles is None else tuple(title or "" for title in titles)
+        self._row_of = {item_id: row for row, item_id in enumerate(self.item_ids)}
+        self._check()
+
+    def _check(self) -> None:
+        size = len(self.item_ids)
+        if size == 0:
+            raise InputError("The vocabulary has no items. Check the log and the minimum counts.")
+        if PADDING_TOKEN in self._row_of:
+            raise InputError("The vocabulary holds an empty item id. Remove it from the log.")
+        if len(self._row_of) != size:
+            raise InputError(
+                f"The vocabulary repeats {size - len(self._row_of)} item ids. "
+                "Keep one row per item."
+            )
+        for name in ("counts", "categories", "titles"):
+            if len(getattr(self, name)) != size:
+                raise InputError(
+                    f"The vocabulary has {size} items but {len(getattr(self, name))} `{name}`."
+                )
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def __contains__(self, item_id: str) -> bool:
+        return item_id in self._row_of
+
+    @property
+    def num_items(self) -> int:
+        """Number of items, without padding and the unknown id."""
+        return len(self.item_ids)
+
+    @property
+    def table_size(self) -> int:
+        """Rows of an embedding table that covers every dense id."""
+        return len(self.item_ids) + FIRST_ITEM_ID
+
+    @property
+    def category_names(self) -> tuple[str, ...]:
+        """All category names, sorted."""
+        return tuple(sorted({name for names in self.categories for name in names}))
+
+    def to_dense(self, item_ids: Iterable[str]) -> np.ndarray:
+        """Raw ids -> `[n]` int64 dense ids; "" becomes padding, others unknown.
+
+        >>> ItemVocabulary(["a", "b"]).to_dense(["b", "", "zebra", "a"])
+        array([3, 0, 1, 2])
+        """
+        return np.fromiter(
+            (
+                PADDING_ID if raw == PADDING_TOKEN else self._row_of.get(raw, -1) + FIRST_ITEM_ID
+                for raw in item_ids
+            ),
+            dtype=np.int64,
+        )
+
+    def to_raw(self, dense_ids: Iterable[int]) -> list[str]:
+        """Dense ids of real items -> raw ids.
+
+        Raises:
+            InputError: An id is padding, unknown or out of range.
+        """
+        raw = []
+        for dense in dense_ids:
+            row = int(dense) - FIRST_ITEM_ID
+            if not 0 <= row < len(self.item_ids):
+                raise InputError(
+                    f"Dense id {int(dense)} is no item; items have {FIRST_ITEM_ID} to "
+                    f"{len(self.item_ids) + FIRST_ITEM_ID - 1}."
+                )
+            raw.append(self.item_ids[row])
+        return raw
+
+    def to_table(self) -> pa.Table:
+        """The vocabulary as an Arrow table with the columns of `SCHEMA`."""
+        columns = [self.item_ids, self.counts, [list(c) for c in self.categories], self.titles]
+        arrays = [pa.array(c, type=f.type) for c, f in zip(columns, SCHEMA, strict=True)]
+        return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+    @classmethod
+    def from_table(cls, table: pa.Table) -> "ItemVocabulary":
+        """Inverse of `to_table`.
+
+        Raises:
+            InputError: A column is missing, or the content is not valid.
+        """
+        missing = [name for name in SCHEMA.names if name not in table.column_names]
+        if missing:
+            raise InputError(f"The vocabulary table lacks the column {missing[0]!r}.")
+        item_ids, counts, categories, titles = (table[n].to_pylist() for n in SCHEMA.names)
+        return cls(item_ids, counts, categories, titles)

@@ -1,0 +1,223 @@
+"""The index of a release on disk: vectors, ids, fallback list, checksums.
+
+Imports no TensorFlow and loads no pickle. A bundle is written once and sealed
+by its manifest; it carries the fingerprint of the towers its vectors are from.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from recall.errors import InputError
+from recall.vocabulary import ItemVocabulary
+from serving import manifest as manifests
+from serving.item_index import ExactIndex, ItemIndex
+from serving.scann_index import ScannIndex
+
+ITEM_IDS_NAME = "item_ids.npy"
+ITEM_VECTORS_NAME = "item_vectors.npy"
+ITEMS_NAME = "items.parquet"
+FALLBACK_NAME = "fallback.json"
+SCANN_DIR_NAME = "scann"
+
+FALLBACK_ITEMS = 1000
+"""Length of the fallback list: the largest `k` of a request, with room for
+exclusions, still leaves the answer full."""
+
+
+@dataclasses.dataclass(frozen=True)
+class IndexBundle:
+    """An opened bundle.
+
+    Attributes:
+        manifest: What made it: `fingerprint`, `kind`, `dim`, `num_items`,
+            `similarity`, `recall@100`, `files` and the search parameters.
+        item_ids: `[num_items]` bytes, UTF-8 raw ids; row r is item r.
+        item_vectors: `[num_items, dim]` float32, a read-only memory map.
+        items: The vocabulary in the order of the rows.
+        fallback: Popular raw item ids, best first.
+        index: Searches rows.
+    """
+
+    manifest: Mapping[str, Any]
+    item_ids: np.ndarray
+    item_vectors: np.ndarray
+    items: ItemVocabulary
+    fallback: tuple[str, ...]
+    index: ItemIndex
+
+    @property
+    def fingerprint(self) -> str:
+        """Embedding space of the vectors; equal to the user tower's."""
+        return self.manifest["fingerprint"]
+
+    @property
+    def num_items(self) -> int:
+        """Number of items."""
+        return len(self.item_ids)
+
+
+def write_bundle(
+    bundle_dir: str | os.PathLike,
+    vocabulary: ItemVocabulary,
+    item_vectors: np.ndarray,
+    index: ExactIndex | ScannIndex,
+    values: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Writes a bundle into an empty folder and seals it.
+
+    Args:
+        bundle_dir: Existing, empty folder.
+        vocabulary: The items in the order of the rows.
+        item_vectors: `[num_items, dim]` float32.
+        index: Built over `item_vectors`.
+        values: Recorded in the manifest; must hold `fingerprint`,
+            `similarity` and `recall@100`.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        InputError: An item id cannot be stored, or the sizes differ.
+    """
+    folder = Path(bundle_dir)
+    if not len(vocabulary) == len(item_vectors) == index.num_items:
+        raise InputError(
+            f"{len(vocabulary)} items, {len(item_vectors)} vectors and an index of "
+            f"{index.num_items} do not belong together."
+        )
+    np.save(folder / ITEM_IDS_NAME, encode_item_ids(vocabulary.item_ids), allow_pickle=False)
+    np.save(folder / ITEM_VECTORS_NAME, item_vectors.astype(np.float32), allow_pickle=False)
+    pq.write_table(vocabulary.to_table(), folder / ITEMS_NAME)
+    fallback = json.dumps(popular_items(vocabulary), ensure_ascii=True)
+    (folder / FALLBACK_NAME).write_text(fallback + "\n", encoding="ascii")
+    own = {"kind": index.kind, "dim": index.dim, "num_items": index.num_items}
+    if isinstance(index, ScannIndex):
+        index.save(folder / SCANN_DIR_NAME)
+        own["scann"] = index.parameters._asdict()
+    return manifests.seal(folder, {**values, **own})
+
+
+def encode_item_ids(item_ids: tuple[str, ...]) -> np.ndarray:
+    """Raw ids -> `[num_items]` UTF-8 bytes of fixed width.
+
+    Raises:
+        InputError: An id ends in a NUL, which such an array would lose, or is
+            not valid Unicode.
+    """
+    for item_id in item_ids:
+        if item_id.endswith("\0"):
+            raise InputError(f"Item id {item_id!r} ends in a NUL character. Rename the item.")
+    try:
+        return np.array([item_id.encode("utf-8") for item_id in item_ids], dtype=np.bytes_)
+    except UnicodeEncodeError as error:
+        raise InputError(f"An item id is not valid Unicode: {error}. Rename the item.") from error
+
+
+def popular_items(vocabulary: ItemVocabulary) -> list[str]:
+    """Raw ids of the items with most training clicks, best first."""
+    order = np.argsort(-vocabulary.counts, kind="stable")[:FALLBACK_ITEMS]
+    return [vocabulary.item_ids[row] for row in order]
+
+
+def open_bundle(bundle_dir: str | os.PathLike, verify: bool = True) -> IndexBundle:
+    """Opens a bundle for searching.
+
+    Args:
+        bundle_dir: Folder `write_bundle` made.
+        verify: Whether every file is compared with its checksum first. ScaNN
+            answers wrongly from damaged files, so leave it on.
+
+    Raises:
+        InputError: A file is missing, damaged or of another format, or the
+            files do not belong together.
+    """
+    folder = Path(bundle_dir)
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder. Give the folder `recall index` made.")
+    manifest = manifests.read(folder)
+    if verify:
+        manifests.verify(folder, manifest)
+    item_ids = _load_array(folder, manifest, ITEM_IDS_NAME)
+    item_vectors = _load_array(folder, manifest, ITEM_VECTORS_NAME)
+    items = _read_items(manifests.require_file(folder, manifest, ITEMS_NAME))
+    fallback = _read_fallback(manifests.require_file(folder, manifest, FALLBACK_NAME))
+    _check_sizes(folder, manifest, item_ids, item_vectors, items)
+    index = _open_index(folder, manifest, item_vectors)
+    return IndexBundle(manifest, item_ids, item_vectors, items, fallback, index)
+
+
+def check_compatible(bundle: IndexBundle, tower_fingerprint: str) -> None:
+    """Refuses a tower whose vectors lie in another space than the bundle's.
+
+    Raises:
+        InputError: The fingerprints differ.
+    """
+    if tower_fingerprint != bundle.fingerprint:
+        raise InputError(
+            f"The user tower has fingerprint {tower_fingerprint}, the index "
+            f"{bundle.fingerprint}: they are from different exports. Serve a tower and an "
+            "index of the same version."
+        )
+
+
+def _load_array(folder: Path, manifest: Mapping[str, Any], name: str) -> np.ndarray:
+    path = manifests.require_file(folder, manifest, name)
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot read {path}: {error}.") from error
+
+
+def _read_items(path: Path) -> ItemVocabulary:
+    try:
+        return ItemVocabulary.from_table(pq.read_table(path))
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"Cannot read {path}: {error}.") from error
+
+
+def _read_fallback(path: Path) -> tuple[str, ...]:
+    try:
+        fallback = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot read {path}: {error}.") from error
+    if not isinstance(fallback, list) or not all(isinstance(i, str) for i in fallback):
+        raise InputError(f"{path} is not a list of item ids. Run `recall index` again.")
+    return tuple(fallback)
+
+
+def _check_sizes(
+    folder: Path,
+    manifest: Mapping[str, Any],
+    item_ids: np.ndarray,
+    item_vectors: np.ndarray,
+    items: ItemVocabulary,
+) -> None:
+    """The files must agree on the items, the manifest on their shape."""
+    shape = (manifest.get("num_items"), manifest.get("dim"))
+    if item_vectors.shape != shape or item_vectors.dtype != np.float32:
+        raise InputError(
+            f"{folder / ITEM_VECTORS_NAME} holds {item_vectors.dtype} {item_vectors.shape}, "
+            f"the manifest says float32 {shape}. Run `recall index` again."
+        )
+    if not np.array_equal(encode_item_ids(items.item_ids), item_ids):
+        raise InputError(
+            f"{ITEM_IDS_NAME} and {ITEMS_NAME} of {folder} name different items. "
+            "Run `recall index` again."
+        )
+
+
+def _open_index(folder: Path, manifest: Mapping[str, Any], item_vectors: np.ndarray) -> ItemIndex:
+    kind = manifest.get("kind")
+    if kind == ExactIndex.kind:
+        return ExactIndex(item_vectors)
+    if kind == ScannIndex.kind:
+        return ScannIndex.load(folder / SCANN_DIR_NAME, item_vectors.shape, manifest["scann"])
+    raise InputError(f"{folder} holds an index of unknown kind {kind!r}. Run `recall index` again.")

@@ -1,0 +1,142 @@
+"""A client of a running recall server, over gRPC or HTTP.
+
+Imports no TensorFlow by itself: the gRPC door needs its protocol messages, whose
+import takes seconds, so they are imported when that door is asked.
+"""
+
+import dataclasses
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from recall.errors import InputError
+from serving.recall_types import MODEL_NAME, RecalledItem, RecallRequest, RecallResponse
+
+TIMEOUT_S = 10.0
+"""Longest wait where the caller names none: a first request may meet a cold model."""
+
+
+def query(server: str, request: RecallRequest, *, timeout_s: float = TIMEOUT_S) -> RecallResponse:
+    """Asks a running server for one user's items.
+
+    Args:
+        server: `host:port` of its gRPC door, or `http://host:port`.
+        request: History, `k` and what to leave out.
+        timeout_s: Longest wait.
+
+    Raises:
+        InputError: No server answers there in time, or it refuses the request.
+    """
+    ask = _ask_http if server.startswith(("http://", "https://")) else _ask_grpc
+    return ask(server, request, timeout_s)
+
+
+def _ask_http(server: str, request: RecallRequest, timeout_s: float) -> RecallResponse:
+    """POST /recall."""
+    message = urllib.request.Request(
+        server.rstrip("/") + "/recall",
+        json.dumps(dataclasses.asdict(request)).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(message, timeout=timeout_s) as answer:
+            return _parse_json(json.load(answer))
+    except urllib.error.HTTPError as error:
+        raise InputError(f"{server} refused the request: {_http_reason(error)}") from error
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "reason", None) or error
+        if isinstance(reason, TimeoutError):
+            raise InputError(_too_late(server, timeout_s)) from error
+        if isinstance(reason, OSError):
+            raise InputError(_nobody(server, reason.strerror or str(reason), "HTTP")) from error
+        raise InputError(_nobody(server, "what answers is no recall server", "HTTP")) from error
+
+
+def _http_reason(error: urllib.error.HTTPError) -> str:
+    text = error.read().decode("utf-8", "replace")
+    try:
+        return str(json.loads(text)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"{error.code} {error.reason}"
+
+
+def _parse_json(answer: Mapping[str, Any]) -> RecallResponse:
+    items = tuple(
+        RecalledItem(item["item_id"], float(item["score"]), int(item["interest"]))
+        for item in answer["items"]
+    )
+    return RecallResponse(items, *(answer[name] for name in RecallResponse._fields[1:]))
+
+
+def _ask_grpc(server: str, request: RecallRequest, timeout_s: float) -> RecallResponse:
+    """Predict of the model `recall`."""
+    import grpc
+    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
+
+    from serving import tensors
+
+    message = predict_pb2.PredictRequest()
+    message.model_spec.name = MODEL_NAME
+    inputs = {
+        "history_item_ids": tensors.pad_strings([request.history]),
+        "k": np.asarray(request.k, np.int32),
+        "exclude_item_ids": tensors.pad_strings([request.exclude]),
+        "include_seen": np.asarray(request.include_seen, np.bool_),
+    }
+    for name, value in inputs.items():
+        message.inputs[name].CopyFrom(tensors.to_proto(value))
+    with grpc.insecure_channel(server) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        try:
+            answer = stub.Predict(message, timeout=timeout_s)
+        except grpc.RpcError as error:
+            raise InputError(_grpc_reason(server, error, timeout_s)) from error
+    return parse_outputs(
+        {name: tensors.to_numpy(proto, name) for name, proto in answer.outputs.items()}
+    )
+
+
+def _grpc_reason(server: str, error: Any, timeout_s: float) -> str:
+    """One line about a failed call, a `grpc.RpcError`."""
+    name = error.code().name
+    if name == "DEADLINE_EXCEEDED":
+        return _too_late(server, timeout_s)
+    # Codes of an address where nobody, or something else than this server, listens.
+    if name in ("UNAVAILABLE", "UNIMPLEMENTED", "UNKNOWN"):
+        return _nobody(server, name, "gRPC")
+    return f"{server} refused the request: {error.details()}"
+
+
+def _nobody(server: str, reason: str, door: str) -> str:
+    return (
+        f"No recall server answers at {server} ({reason}). Start one with "
+        f"`recall serve --release=...`, and give its {door} port."
+    )
+
+
+def _too_late(server: str, timeout_s: float) -> str:
+    return f"{server} did not answer within {timeout_s:g} s. Check the address, or wait longer."
+
+
+def parse_outputs(outputs: Mapping[str, np.ndarray]) -> RecallResponse:
+    """Outputs of the model `recall` for a batch of one, without the padding.
+
+    Args:
+        outputs: By name, as `recall_servable.RecallServable` gives them.
+    """
+    columns = (outputs[name][0].tolist() for name in ("item_ids", "scores", "interests"))
+    items = tuple(
+        RecalledItem(item_id.decode(), score, interest)
+        for item_id, score, interest in zip(*columns, strict=True)
+        if item_id
+    )
+    return RecallResponse(
+        items,
+        bool(outputs["is_fallback"][0]),
+        *(int(outputs[name][0]) for name in RecallResponse._fields[2:]),
+    )

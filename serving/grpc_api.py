@@ -1,0 +1,235 @@
+"""The gRPC door: TF Serving's PredictionService and ModelService.
+
+Translates messages and errors; knows nothing of recall.
+"""
+
+import functools
+import logging
+from collections.abc import Callable
+from concurrent import futures
+from typing import Any
+
+import grpc
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    model_management_pb2,
+    model_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
+
+from recall.errors import InputError
+from serving import signatures, tensors
+from serving.model_server import ModelServer, Servable
+from serving.status import Code, ServingError, invalid_argument
+
+_LOGGER = logging.getLogger(__name__)
+
+NUM_THREADS = 8
+"""Measured: 8 threads serve a lone request and 64 in flight equally well."""
+
+MAX_MESSAGE_BYTES = 64 << 20
+"""As large as the largest tensor `tensors.to_numpy` accepts."""
+
+SIGNATURE_DEF_FIELD = "signature_def"
+
+
+def build_grpc_server(model_server: ModelServer, *, num_threads: int = NUM_THREADS) -> grpc.Server:
+    """A gRPC server with both services, not yet bound to a port.
+
+    Ports are not shared: without the option, two servers on one port would
+    both start and take turns.
+    """
+    server = grpc.server(
+        futures.ThreadPoolExecutor(num_threads, thread_name_prefix="grpc"),
+        options=[
+            ("grpc.so_reuseport", 0),
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ],
+    )
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
+        PredictionService(model_server), server
+    )
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(model_server), server)
+    return server
+
+
+def _translate_errors(method: Callable) -> Callable:
+    """Turns exceptions of a method into gRPC status codes."""
+
+    @functools.wraps(method)
+    def call(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
+        try:
+            return method(self, request, context)
+        except ServingError as error:
+            code, message = error.code, error.message
+        except InputError as error:
+            code, message = Code.INVALID_ARGUMENT, str(error)
+        except Exception:
+            _LOGGER.exception("%s failed", method.__name__)
+            code, message = Code.INTERNAL, "Internal error; the server's log has the details."
+        return context.abort(grpc.StatusCode[code.name], message)
+
+    return call
+
+
+def _require_model_spec(request: Any) -> model_pb2.ModelSpec:
+    if not request.HasField("model_spec"):
+        raise invalid_argument("Missing ModelSpec")
+    return request.model_spec
+
+
+def _version_choice(spec: model_pb2.ModelSpec) -> dict[str, Any]:
+    """Arguments of `ModelServer.find` and `status` after the name."""
+    choice = spec.WhichOneof("version_choice")
+    return {
+        "version": spec.version.value if choice == "version" else None,
+        "label": spec.version_label if choice == "version_label" else None,
+    }
+
+
+class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Predict and GetModelMetadata; the other methods need `tf.Example` models."""
+
+    def __init__(self, model_server: ModelServer):
+        self._model_server = model_server
+
+    @_translate_errors
+    def Predict(
+        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
+    ) -> predict_pb2.PredictResponse:
+        """Runs a signature of a model."""
+        spec = _require_model_spec(request)
+        servable = self._model_server.find(spec.name, **_version_choice(spec))
+        signatures.find_signature(servable.signature_defs, spec.signature_name)
+        inputs = {name: tensors.to_numpy(proto, name) for name, proto in request.inputs.items()}
+        outputs = servable.predict(
+            spec.signature_name, inputs, request.output_filter, timeout_s=_time_left(context)
+        )
+        response = predict_pb2.PredictResponse()
+        _fill_effective_spec(
+            response.model_spec, servable, spec.signature_name or signatures.DEFAULT_SIGNATURE
+        )
+        for name, array in outputs.items():
+            response.outputs[name].CopyFrom(tensors.to_proto(array))
+        return response
+
+    @_translate_errors
+    def GetModelMetadata(
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        """Describes the signatures of a model."""
+        spec = _require_model_spec(request)
+        if not request.metadata_field:
+            raise invalid_argument(
+                "GetModelMetadataRequest must specify at least one metadata_field"
+            )
+        for field in request.metadata_field:
+            if field != SIGNATURE_DEF_FIELD:
+                raise invalid_argument(f"Metadata field {field} is not supported")
+        servable = self._model_server.find(spec.name, **_version_choice(spec))
+        return build_metadata(servable)
+
+    @_translate_errors
+    def Classify(
+        self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
+    ) -> classification_pb2.ClassificationResponse:
+        """Not offered: the models here have no class outputs."""
+        raise _not_offered("Classify")
+
+    @_translate_errors
+    def Regress(
+        self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
+    ) -> regression_pb2.RegressionResponse:
+        """Not offered: the models here have no regression outputs."""
+        raise _not_offered("Regress")
+
+    @_translate_errors
+    def MultiInference(
+        self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
+    ) -> inference_pb2.MultiInferenceResponse:
+        """Not offered: it combines Classify and Regress."""
+        raise _not_offered("MultiInference")
+
+
+class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+    """GetModelStatus."""
+
+    def __init__(self, model_server: ModelServer):
+        self._model_server = model_server
+
+    @_translate_errors
+    def GetModelStatus(
+        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
+    ) -> get_model_status_pb2.GetModelStatusResponse:
+        """States of one or all versions of a model."""
+        spec = _require_model_spec(request)
+        return build_status(self._model_server, spec.name, **_version_choice(spec))
+
+    @_translate_errors
+    def HandleReloadConfigRequest(
+        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
+    ) -> model_management_pb2.ReloadConfigResponse:
+        """Not offered: the models are those of the release given at start."""
+        raise ServingError(
+            Code.UNIMPLEMENTED,
+            "This server serves the release it was started with; restart it for another one.",
+        )
+
+
+def build_status(
+    model_server: ModelServer, name: str, version: int | None = None, label: str | None = None
+) -> get_model_status_pb2.GetModelStatusResponse:
+    """The message both doors answer status requests with.
+
+    Raises:
+        ServingError: There is no such model, version or label.
+    """
+    response = get_model_status_pb2.GetModelStatusResponse()
+    for status in model_server.status(name, version, label):
+        entry = response.model_version_status.add(version=status.version, state=status.state)
+        entry.status.error_code = status.code
+        entry.status.error_message = status.message
+    return response
+
+
+def build_metadata(servable: Servable) -> get_model_metadata_pb2.GetModelMetadataResponse:
+    """The message both doors answer metadata requests with."""
+    signature_def_map = get_model_metadata_pb2.SignatureDefMap()
+    for name, signature_def in servable.signature_defs.items():
+        signature_def_map.signature_def[name].CopyFrom(signature_def)
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    _fill_effective_spec(response.model_spec, servable)
+    response.metadata[SIGNATURE_DEF_FIELD].Pack(signature_def_map)
+    return response
+
+
+def _fill_effective_spec(
+    spec: model_pb2.ModelSpec, servable: Servable, signature_name: str = ""
+) -> None:
+    """Says which version answered, whatever the request asked for."""
+    spec.name = servable.name
+    spec.version.value = servable.version
+    spec.signature_name = signature_name
+
+
+def _time_left(context: grpc.ServicerContext) -> float | None:
+    """Seconds until the client's deadline, None without one.
+
+    Raises:
+        ServingError: DEADLINE_EXCEEDED, nobody waits for the answer any more.
+    """
+    seconds = context.time_remaining()
+    if seconds is not None and seconds <= 0:
+        raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+    return seconds
+
+
+def _not_offered(method: str) -> ServingError:
+    return ServingError(Code.UNIMPLEMENTED, f"{method} is not offered; use Predict.")

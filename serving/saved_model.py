@@ -1,0 +1,127 @@
+"""A SavedModel as a servable: its signatures run as they are."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
+
+from recall.errors import InputError
+from serving import signatures, tensors, warmup
+from serving.status import Code, ServingError, invalid_argument
+
+
+class SavedModelServable:
+    """One version of an exported tower; see `model_server.Servable`."""
+
+    def __init__(self, name: str, version: int, saved_model_dir: str | os.PathLike):
+        """Loads a SavedModel.
+
+        Args:
+            name: Name of the model.
+            version: Version of the model.
+            saved_model_dir: Folder that holds `saved_model.pb`.
+
+        Raises:
+            InputError: The folder holds no SavedModel that can be loaded.
+        """
+        self.name = name
+        self.version = version
+        self._dir = Path(saved_model_dir)
+        try:
+            self.signature_defs = _read_signature_defs(self._dir)
+            self._model = tf.saved_model.load(os.fspath(self._dir))
+        except (OSError, ValueError, KeyError, DecodeError, tf.errors.OpError) as error:
+            raise InputError(
+                f"{self._dir} holds no SavedModel that can be loaded ({_first_line(error)}). "
+                "Export it again with `recall export`."
+            ) from error
+        self._functions = dict(self._model.signatures)
+
+    def predict(
+        self,
+        signature_name: str,
+        inputs: Mapping[str, np.ndarray],
+        output_filter: Sequence[str] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Runs a signature; a running step is not interrupted.
+
+        Args:
+            signature_name: "" for `serving_default`.
+            inputs: By name; strings as `object` arrays of `bytes`.
+            output_filter: Outputs wanted; none means all.
+            timeout_s: Not looked at.
+
+        Raises:
+            ServingError: The request does not fit the signature, or the graph
+                raised an error.
+        """
+        runnable = {n: d for n, d in self.signature_defs.items() if n in self._functions}
+        signature = signatures.find_signature(runnable, signature_name)
+        complete = signatures.check_inputs(signature, inputs)
+        selected = signatures.select_outputs(signature, output_filter)
+        function = self._functions[signature_name or signatures.DEFAULT_SIGNATURE]
+        try:
+            outputs = function(
+                **{
+                    name: tf.constant(array, dtype=signature.inputs[name].dtype)
+                    for name, array in complete.items()
+                }
+            )
+            return {name: outputs[name].numpy() for name in selected}
+        except tf.errors.OpError as error:
+            raise ServingError(Code(error.error_code), _first_line(error)) from error
+
+    def predict_default(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs `serving_default` and returns all outputs."""
+        return self.predict(signatures.DEFAULT_SIGNATURE, inputs)
+
+    def warm_up(self) -> None:
+        """Runs every recorded request; one bad record fails the load.
+
+        Raises:
+            InputError: A record is damaged, of an unknown kind or refused by
+                the model, or there are too many.
+        """
+        done = 0
+        try:
+            records = warmup.read_requests(self._dir)
+            if len(records) > warmup.MAX_RECORDS:
+                raise invalid_argument(f"more than {warmup.MAX_RECORDS} records")
+            for record in records:
+                self._replay(record)
+                done += 1
+        except (DecodeError, ServingError, tf.errors.OpError) as error:
+            raise InputError(
+                f"{self._dir / warmup.WARMUP_FILE}: the warm-up failed after {done} records "
+                f"({_first_line(error)}). Export the model again with `recall export`."
+            ) from error
+
+    def _replay(self, record: prediction_log_pb2.PredictionLog) -> None:
+        """Runs one warm-up record."""
+        if record.WhichOneof("log_type") != "predict_log":
+            raise ServingError(Code.UNIMPLEMENTED, "only Predict requests can be replayed")
+        request = record.predict_log.request
+        inputs = {name: tensors.to_numpy(proto, name) for name, proto in request.inputs.items()}
+        self.predict(request.model_spec.signature_name, inputs, request.output_filter)
+
+
+def _first_line(error: Exception) -> str:
+    """What went wrong; TensorFlow adds a dump of the graph below."""
+    text = getattr(error, "message", None) or str(error)
+    return text.splitlines()[0] if text else type(error).__name__
+
+
+def _read_signature_defs(saved_model_dir: Path) -> dict[str, meta_graph_pb2.SignatureDef]:
+    """The signatures as written in `saved_model.pb`, for GetModelMetadata."""
+    content = (saved_model_dir / "saved_model.pb").read_bytes()
+    for meta_graph in saved_model_pb2.SavedModel.FromString(content).meta_graphs:
+        if "serve" in meta_graph.meta_info_def.tags:
+            return dict(meta_graph.signature_def)
+    raise ValueError("no graph has the tag `serve`")

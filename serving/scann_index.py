@@ -1,0 +1,223 @@
+"""Approximate search with ScaNN, behind the contract of `item_index`.
+
+Imports ScaNN only when an index is built or loaded; its import takes seconds
+and brings TensorFlow along where that is installed.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recall.config import IndexConfig
+from recall.errors import InputError
+from serving.item_index import ExactIndex, SearchResult, check_item_vectors, check_queries
+
+_ASSETS_FILE = "scann_assets.pbtxt"
+"""ScaNN's table of contents of a serialised searcher."""
+
+_MIN_LEAF_ITEMS = 50
+"""ScaNN merges tree leaves below its `min_partition_size`, 50 by default."""
+
+_TRAINING_SAMPLE = 100_000
+"""ScaNN's own default number of vectors the tree and the hash learn from."""
+
+_ANISOTROPIC_THRESHOLD = 0.2
+"""Guo et al. 2020 (the ScaNN paper) and ScaNN's examples for unit vectors."""
+
+_MIN_ITEMS = 16
+"""The hash has 16 centres per block and needs as many vectors to learn from."""
+
+_BUILD_NEIGHBORS = 100
+"""Result length ScaNN assumes where a search names none; every search does."""
+
+
+class ScannParameters(NamedTuple):
+    """Shape of a ScaNN searcher.
+
+    Attributes:
+        num_leaves: Leaves of the tree.
+        leaves_to_search: Leaves a query looks into.
+        reorder: Candidates whose score is recomputed from the full vectors.
+        spherical: Whether the tree clusters directions; for unit vectors.
+    """
+
+    num_leaves: int
+    leaves_to_search: int
+    reorder: int
+    spherical: bool
+
+    @classmethod
+    def choose(cls, config: IndexConfig, num_items: int, similarity: str) -> "ScannParameters":
+        """Parameters for a catalogue.
+
+        The square root of the catalogue balances the two costs of a query:
+        scoring the leaves' centres and scoring the items of the leaves.
+        """
+        num_leaves = max(1, min(round(num_items**0.5), num_items // _MIN_LEAF_ITEMS))
+        searched = max(1, round(num_leaves * config.leaves_to_search_fraction))
+        return cls(num_leaves, searched, config.reorder, similarity == "cosine")
+
+
+class ScannIndex:
+    """Approximate search: tree, anisotropic hashing, exact scores of the best.
+
+    Never mutated after it is built: ScaNN's updates are not safe beside
+    searches. Rows, not ids, are stored: ScaNN would keep ids in a pickle.
+    """
+
+    kind = "scann"
+
+    def __init__(self, searcher: Any, shape: tuple[int, int], parameters: ScannParameters):
+        """Wraps a ScaNN searcher over `shape` = [num_items, dim]; use `build` or `load`."""
+        self._searcher = searcher
+        self.num_items, self.dim = shape
+        self.parameters = parameters
+
+    @classmethod
+    def build(cls, item_vectors: np.ndarray, parameters: ScannParameters) -> "ScannIndex":
+        """Builds an index over `[num_items, dim]` float32.
+
+        Raises:
+            InputError: The vectors are not a finite table, are fewer than 16, or
+                ScaNN is missing.
+        """
+        vectors = check_item_vectors(item_vectors)
+        if len(vectors) < _MIN_ITEMS:
+            raise InputError(
+                f"A ScaNN index needs at least {_MIN_ITEMS} items, the catalogue has "
+                f"{len(vectors)}. Set index.kind=auto."
+            )
+        builder = _scann().builder(vectors, _BUILD_NEIGHBORS, "dot_product")
+        builder = builder.tree(
+            num_leaves=parameters.num_leaves,
+            num_leaves_to_search=parameters.leaves_to_search,
+            training_sample_size=_TRAINING_SAMPLE,
+            spherical=parameters.spherical,
+        )
+        builder = builder.score_ah(2, anisotropic_quantization_threshold=_ANISOTROPIC_THRESHOLD)
+        return cls(builder.reorder(parameters.reorder).build(), vectors.shape, parameters)
+
+    @property
+    def is_exhaustive(self) -> bool:
+        """Whether every item is scored exactly, which no other setting surpasses."""
+        searched_all = self.parameters.leaves_to_search >= self.parameters.num_leaves
+        return searched_all and self.parameters.reorder >= self.num_items
+
+    def look_further(self) -> "ScannIndex":
+        """The same searcher with twice the leaves or, with all of them, twice the reordering."""
+        num_leaves, leaves_to_search, reorder, _ = self.parameters
+        if leaves_to_search < num_leaves:
+            changes = {"leaves_to_search": min(2 * leaves_to_search, num_leaves)}
+        else:
+            changes = {"reorder": min(2 * reorder, self.num_items)}
+        parameters = self.parameters._replace(**changes)
+        return ScannIndex(self._searcher, (self.num_items, self.dim), parameters)
+
+    def save(self, scann_dir: str | os.PathLike) -> None:
+        """Writes the searcher's files into a new folder, with relative paths."""
+        Path(scann_dir).mkdir()
+        self._searcher.serialize(str(scann_dir), relative_path=True)
+
+    @classmethod
+    def load(
+        cls,
+        scann_dir: str | os.PathLike,
+        shape: tuple[int, int],
+        parameters: Mapping[str, Any],
+    ) -> "ScannIndex":
+        """Reads the searcher's files.
+
+        ScaNN does not notice damaged files: check their sums first. A file of
+        document ids would be unpickled, so a folder that has one is refused.
+
+        Args:
+            scann_dir: Folder `save` made.
+            shape: `[num_items, dim]` it was built over.
+            parameters: The fields of `ScannParameters`.
+
+        Raises:
+            InputError: The files are missing, cannot be read, or are not those
+                of an index of this shape.
+        """
+        folder = Path(scann_dir)
+        if not (folder / _ASSETS_FILE).is_file():
+            raise InputError(f"{folder} holds no ScaNN index: {_ASSETS_FILE} is missing.")
+        if list(folder.glob("*.pkl")):
+            raise InputError(f"{folder} holds pickled files, which are never loaded. Remove them.")
+        try:
+            searcher = _scann().load_searcher(str(folder), assets_backcompat_shim=False)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(f"ScaNN cannot read {folder}: {error}.") from error
+        if searcher.size() != shape[0]:
+            raise InputError(
+                f"{folder} holds {searcher.size()} items, expected {shape[0]}. Run `recall index`."
+            )
+        return cls(searcher, shape, ScannParameters(**parameters))
+
+    def search(self, query_vectors: np.ndarray, k: int) -> SearchResult:
+        """Finds items with large inner products for every query.
+
+        ScaNN reports a missing neighbour as row 0 with score NaN, and row 0 is
+        a real item; such slots are removed here and nowhere else.
+
+        Args:
+            query_vectors: `[num_queries, dim]` float32; may have no rows.
+            k: Items wanted per query, 1 <= k <= `num_items`.
+
+        Returns:
+            `SearchResult` of `num_queries` rows, best score first. A row is
+            shorter than `k` when the searched leaves hold fewer items.
+
+        Raises:
+            InputError: `k` or the shape is out of range, or a value not finite.
+        """
+        queries = check_queries(query_vectors, k, self.num_items, self.dim)
+        if not len(queries):  # ScaNN raises on an empty batch.
+            return SearchResult([], [])
+        rows, scores = self._searcher.search_batched(
+            queries,
+            final_num_neighbors=k,
+            # Twice `k`: a score by hash alone orders the last few only roughly.
+            pre_reorder_num_neighbors=min(max(self.parameters.reorder, 2 * k), self.num_items),
+            leaves_to_search=self.parameters.leaves_to_search,
+        )
+        order = np.lexsort((rows, -scores), axis=-1)  # Ties to the lower row; NaN last.
+        rows = np.take_along_axis(rows, order, axis=1).astype(np.int64)
+        scores = np.take_along_axis(scores, order, axis=1)
+        lengths = np.isfinite(scores).sum(axis=1)
+        return SearchResult(
+            [row[:length] for row, length in zip(rows, lengths, strict=True)],
+            [row[:length] for row, length in zip(scores, lengths, strict=True)],
+        )
+
+
+def build_index(
+    item_vectors: np.ndarray, config: IndexConfig, similarity: str
+) -> ExactIndex | ScannIndex:
+    """Builds the index `config` asks for over `[num_items, dim]` float32."""
+    if not chooses_scann(config, len(item_vectors)):
+        return ExactIndex(item_vectors)
+    return ScannIndex.build(
+        item_vectors, ScannParameters.choose(config, len(item_vectors), similarity)
+    )
+
+
+def chooses_scann(config: IndexConfig, num_items: int) -> bool:
+    """Whether a catalogue of `num_items` gets a ScaNN index."""
+    if config.kind == "auto":
+        return num_items >= config.min_scann_items
+    return config.kind == "scann"
+
+
+def _scann() -> Any:
+    """ScaNN's Python module."""
+    try:
+        from scann import scann_ops_pybind
+    except ImportError as error:
+        raise InputError(
+            f"The package `scann` cannot be imported ({error}). Install it or set index.kind=exact."
+        ) from error
+    return scann_ops_pybind

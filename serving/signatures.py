@@ -1,0 +1,111 @@
+"""Checks of a Predict request against a signature, with TF Serving's texts.
+
+Nothing here runs a model. Existing clients match on these texts.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from tensorflow.core.framework import tensor_shape_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from serving import tensors
+from serving.status import Code, ServingError, invalid_argument
+
+DEFAULT_SIGNATURE = "serving_default"
+EXAMPLE_SIGNATURE = "serving_tf_example"
+"""Takes serialised `tf.Example`s."""
+
+
+def find_signature(
+    signature_defs: Mapping[str, meta_graph_pb2.SignatureDef], signature_name: str
+) -> meta_graph_pb2.SignatureDef:
+    """The signature of that name; "" means `serving_default`.
+
+    Raises:
+        ServingError: FAILED_PRECONDITION, there is none.
+    """
+    name = signature_name or DEFAULT_SIGNATURE
+    if name not in signature_defs:
+        raise ServingError(Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.')
+    return signature_defs[name]
+
+
+def check_inputs(
+    signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The inputs of a run: those sent, and the signature's defaults for the others.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, the names, a type or a shape differ
+            from the signature's.
+    """
+    known, sent = set(signature.inputs), set(inputs)
+    required = known - set(signature.defaults)
+    if sent - known or required - sent:
+        raise invalid_argument(
+            f"input size does not match signature: {len(sent)}!={len(known)} "
+            f"len({_names(sent)}) != len({_names(known)}). "
+            f"Sent extra: {_names(sent - known)}. "
+            f"Missing but required: {_names(required - sent)}."
+        )
+    complete = {}
+    for position, name in enumerate(sorted(known)):
+        if name in inputs:
+            _check_input(position, name, signature.inputs[name], inputs[name])
+            complete[name] = inputs[name]
+        else:
+            complete[name] = tensors.to_numpy(signature.defaults[name], name)
+    return complete
+
+
+def select_outputs(
+    signature: meta_graph_pb2.SignatureDef, output_filter: Sequence[str]
+) -> list[str]:
+    """Names of the outputs to return: the filtered ones, or all, sorted.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, the filter names an unknown output or
+            one twice.
+    """
+    selected: list[str] = []
+    for name in output_filter:
+        if name not in signature.outputs:
+            raise invalid_argument(
+                f"output tensor alias not found in signature: {name} Outputs expected to be in "
+                f"the set {_names(signature.outputs)}."
+            )
+        if name in selected:
+            raise invalid_argument(f"duplicate output tensor alias: {name}")
+        selected.append(name)
+    return selected or sorted(signature.outputs)
+
+
+def _names(names) -> str:
+    return "{" + ",".join(sorted(names)) + "}"
+
+
+def _check_input(
+    position: int, name: str, info: meta_graph_pb2.TensorInfo, array: np.ndarray
+) -> None:
+    """Compares type and shape of one input."""
+    dtype = tensors.dtype_of(array)
+    if dtype != info.dtype:
+        raise invalid_argument(
+            f"Expects arg[{position}] to be {tensors.dtype_name(info.dtype)} but "
+            f"{tensors.dtype_name(dtype)} is provided: input {name}."
+        )
+    if not _fits(info.tensor_shape, array.shape):
+        wanted = [dim.size for dim in info.tensor_shape.dim]
+        raise invalid_argument(
+            f"Input {name} has the shape {list(array.shape)}, the signature asks for {wanted} "
+            "(-1 is any size)."
+        )
+
+
+def _fits(wanted: tensor_shape_pb2.TensorShapeProto, shape: tuple[int, ...]) -> bool:
+    if wanted.unknown_rank:
+        return True
+    return len(wanted.dim) == len(shape) and all(
+        dim.size in (-1, size) for dim, size in zip(wanted.dim, shape, strict=True)
+    )

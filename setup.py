@@ -1,0 +1,61 @@
+"""Packaging of the `recall` command and its three packages."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+_ROOT = Path(__file__).parent
+
+# The versions are those that work together: tensorflow-recommenders needs Keras 2
+# (`tf_keras`), and the TensorFlow that `scann[tf]` is compiled for. constraints.txt
+# pins everything, also what these packages need in turn.
+_REQUIRES = [
+    "absl-py>=2.1",
+    "apache-beam>=2.77",
+    "grpcio>=1.80",
+    # `tensorflow-datasets` imports it without naming it among its own needs.
+    "importlib_resources>=6.0",
+    "numpy>=2.0",
+    "protobuf>=6.30",
+    "pyarrow>=18",
+    "scann[tf]==1.4.2",
+    "tensorboard>=2.20,<2.21",
+    "tensorflow>=2.20,<2.21",
+    "tensorflow-datasets>=4.9.9",
+    "tensorflow-metadata>=1.17",
+    "tensorflow-recommenders==0.7.7",
+    "tensorflow-serving-api>=2.20,<2.21",
+    "tf_keras>=2.20,<2.21",
+    "uvicorn>=0.30",
+    # `tensorboard` imports pkg_resources, which setuptools 82 no longer has.
+    "setuptools>=77,<82",
+]
+_TEST = [
+    "build",
+    "hypothesis",
+    "ir_measures",
+    "ml_dtypes",
+    "packaging",
+    "pytest",
+    "pytest-xdist",
+    "wheel",
+]
+_LINT = ["ruff"]
+
+setup(
+    name="recall",
+    version=re.search(
+        r'^__version__ = "(.+)"$', (_ROOT / "recall/__init__.py").read_text(), re.M
+    ).group(1),
+    description="Candidate recall: an interaction log in, a served multi-interest release out.",
+    long_description=(_ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.11,<3.12",
+    packages=find_packages(include=["recall*", "pipelines*", "serving*"]),
+    install_requires=_REQUIRES,
+    extras_require={"test": _TEST, "lint": _LINT, "dev": _TEST + _LINT},
+    entry_points={"console_scripts": ["recall=pipelines.cli:main"]},
+)

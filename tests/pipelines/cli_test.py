@@ -1,0 +1,321 @@
+"""The command line: help, flags, what goes to Beam, errors as one line."""
+
+import dataclasses
+import errno
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipelines import cli, command_table, commands, flags
+from pipelines.command_table import COMMANDS
+from pipelines.synthetic_config import SyntheticConfig
+from recall.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+JOBS = (
+    "ingest",
+    "train",
+    "evaluate",
+    "export",
+    "index",
+    "push",
+    "run",
+    "serve",
+    "query",
+    "synthesize",
+)
+HEAVY = ("tensorflow", "apache_beam", "pyarrow", "numpy", "grpc", "scann")
+
+
+def run_cli(*words: str) -> int:
+    return cli.main(list(words))
+
+
+def one_line(capsys) -> str:
+    text = capsys.readouterr().err
+    assert text.count("\n") == 1
+    assert text.endswith("\n")
+    return text.strip()
+
+
+# ---- help ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["help"], ["--helpfull"]])
+def test_help_lists_every_command(words, capsys):
+    assert run_cli(*words) == 0
+    text = capsys.readouterr().out
+    listed = [line.split()[0] for line in text.splitlines() if line.startswith("  ")]
+    assert set(JOBS) <= set(listed)
+    assert "demo" not in listed
+
+
+def test_no_command_shows_the_help_and_is_wrong_usage(capsys):
+    assert run_cli() == 2
+    assert "Commands:" in capsys.readouterr().err
+
+
+def test_version(capsys):
+    assert run_cli("--version") == 0
+    assert capsys.readouterr().out == "recall 0.1.0\n"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["run", "--help"]])
+def test_help_and_version_import_nothing_heavy(words):
+    program = (
+        "import sys; from pipelines import cli; code = cli.main(sys.argv[1:]); "
+        f"print(code, [name for name in {HEAVY} if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, *words],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.splitlines()[-1] == "0 []"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_of_a_command_shows_its_flags_and_no_others(name, capsys):
+    assert run_cli(name, "--help") == 0
+    text = capsys.readouterr().out
+    shown = [line.split("=")[0].strip() for line in text.splitlines() if line.startswith("  --")]
+    assert shown == [f"--{flag}" for flag in (*COMMANDS[name].flags, *flags.COMMON)]
+    assert f"usage: recall {name}" in text
+    assert max(len(line) for line in text.splitlines()) <= 120
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_wins_over_other_mistakes(name, capsys):
+    assert run_cli(name, "--no_such_flag", "--help") == 0
+    assert "Flags:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "example", [example for command in COMMANDS.values() for example in command.examples]
+)
+def test_examples_of_the_help_parse(example):
+    name, *arguments = example.split()
+    values, beam_words = cli.parse(name, arguments)
+    assert beam_words == []
+    assert all(values[flag].value for flag in COMMANDS[name].required)
+
+
+def test_every_command_has_a_handler():
+    assert set(COMMANDS) == set(commands.HANDLERS)
+    assert set(JOBS) <= set(COMMANDS)
+
+
+def test_a_command_defines_its_own_flags_only():
+    values = flags.define(COMMANDS["push"])
+    assert set(values) == {"run", "serving", "verbosity", "help"}
+
+
+def test_flags_of_synthesize_are_the_settings_of_the_generator():
+    specs = command_table.planted_world()
+    defaults = [field.default for field in dataclasses.fields(SyntheticConfig)]
+    assert [spec.default for spec in specs.values()] == defaults
+    text = ",".join(f"{name}={spec.default}" for name, spec in specs.items())
+    assert SyntheticConfig.from_text(text) == SyntheticConfig()
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_job_has_a_module_that_ends_with_its_command(job):
+    """Starting them all would cost minutes: most import TensorFlow."""
+    source = (ROOT / "pipelines" / f"{job}.py").read_text()
+    constants = dict(re.findall(r'^(_?JOB) = "(\w+)"$', source, re.M))
+    main = re.search(r"if __name__ == .__main__.:(.*)\Z", source, re.S)
+    called = re.search(r"cli\.main_of\((.+)\)", main.group(1)).group(1)
+    assert constants.get(called, called.strip('"')) == job
+
+
+def test_a_job_runs_as_a_module():
+    result = subprocess.run(
+        [sys.executable, "-m", "pipelines.synthesize", "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("usage: recall synthesize ")
+
+
+# ---- flags -----------------------------------------------------------------
+
+
+def test_values_are_parsed():
+    words = "--events=a.csv --output b --set=x.y=1 --set=x.z=2 --max_bad_rows=3 --overwrite"
+    values, _ = cli.parse("run", words.split())
+    assert values.events == "a.csv"
+    assert values.output == "b"
+    assert values["set"].value == ["x.y=1", "x.z=2"]
+    assert values.max_bad_rows == 3
+    assert values.overwrite is True
+
+
+def test_history_is_a_list_of_texts():
+    values, _ = cli.parse("query", ["--history=12,57,i3", "--exclude="])
+    assert values.history == ["12", "57", "i3"]
+    assert values.exclude == []
+
+
+def test_flagfile(tmp_path):
+    flagfile = tmp_path / "flags.txt"
+    flagfile.write_text("# a comment\n--release=runs/mine/serving\n--grpc_port=9000\n")
+    values, _ = cli.parse("serve", [f"--flagfile={flagfile}", "--http_port=0"])
+    assert values.release == "runs/mine/serving"
+    assert (values.grpc_port, values.http_port) == (9000, 0)
+
+
+def test_flagfile_may_hold_beam_flags(tmp_path):
+    flagfile = tmp_path / "flags.txt"
+    flagfile.write_text("--events=a\n--runner=FlinkRunner\n--output=b\n")
+    values, beam_words = cli.parse("run", [f"--flagfile={flagfile}"])
+    assert values.output == "b"
+    assert beam_words == ["--runner=FlinkRunner"]
+
+
+@pytest.mark.parametrize(
+    ("words", "mentioned"),
+    [
+        (["trian"], "`recall train`"),
+        (["nonsense"], "`recall --help`"),
+        (["run", "--output=x"], "--events is required"),
+        (["run", "--events=", "--output=x"], "--events is required"),
+        (["run", "--events=x"], "--output is required"),
+        (["run", "--event=x", "--output=y"], "--events"),
+        (["run", "--events=x", "--ouput=y"], "--output"),
+        (["run", "--events=x", "--output=y", "--max-bad-rows=3"], "--max_bad_rows"),
+        (["run", "--events=x", "--output=y", "z"], "'z'"),
+        (["run", "--events=x", "--output=y", "--runner=a", "z"], "'z'"),
+        (["run", "--events=x", "--output=y", "--max_bad_rows=few"], "--max_bad_rows"),
+        (["run", "--events=x", "--output=y", "--max_bad_rows=-1"], "--max_bad_rows"),
+        (["run", "--events=x", "--output"], "--output"),
+        (["run", "--events=x", "--output=y", "--overwrite=maybe"], "--overwrite"),
+        (["train", "--examples=x", "--output=y", "--runner=FlinkRunner"], "--runner"),
+        (["train", "--exmaples=x", "--output=y"], "--examples"),
+        (["train", "x"], "'x'"),
+        (["serve", "--release=x", "--grpc_port=http"], "--grpc_port"),
+        (["serve", "--release=x", "--grpc_port=70000"], "--grpc_port"),
+        (["query", "--k=0"], "--k"),
+        (["query", "--timeout_s=0"], "--timeout_s"),
+        (["query", "--flagfile=no/such/file"], "no/such/file"),
+        (["synthesize", "--output=x", "--users=1.5"], "--users"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_code_2(words, mentioned, capsys):
+    assert run_cli(*words) == 2
+    line = one_line(capsys)
+    assert line.startswith("recall")
+    assert ": error: " in line
+    assert mentioned in line
+
+
+def test_unknown_flags_go_to_beam_in_order():
+    words = ["--events=a", "--runner", "FlinkRunner", "--output=b", "--flink_master=h:1"]
+    values, beam_words = cli.parse("ingest", words)
+    assert beam_words == ["--runner", "FlinkRunner", "--flink_master=h:1"]
+    assert (values.events, values.output) == ("a", "b")
+
+
+def test_no_flag_of_beam_is_taken_for_a_misspelt_one_of_ours():
+    from pipelines.beam_runtime import build_options
+
+    for name in build_options([]).get_all_options():
+        cli.parse("run", ["--events=a", "--output=b", f"--{name}=1"])
+
+
+def test_a_flag_that_beam_does_not_know_either_is_wrong_usage(tmp_path, capsys):
+    output = tmp_path / "out"
+    words = ("run", "--events=synthetic:users=5", f"--output={output}", "--colour=red")
+    assert run_cli(*words) == 2
+    assert "--colour" in one_line(capsys)
+    assert not output.exists()
+
+
+# ---- errors ----------------------------------------------------------------
+
+
+def with_handler(monkeypatch, error: BaseException) -> None:
+    def handler(values, beam_words):
+        raise error
+
+    monkeypatch.setitem(commands.HANDLERS, "query", handler)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (InputError("a.csv, row 3: bad.\nMend it."), 1, "a.csv, row 3: bad. Mend it."),
+        (FileNotFoundError(errno.ENOENT, "No such file", "a.csv"), 1, "a.csv: No such file."),
+        (PermissionError(errno.EACCES, "Permission denied", "b"), 1, "b: Permission denied."),
+        (OSError(errno.ENOSPC, "No space left on device", "c"), 1, "c: No space left on device."),
+        (KeyboardInterrupt(), 130, "interrupted."),
+    ],
+)
+def test_errors_a_user_can_mend_are_one_line(error, code, line, monkeypatch, capsys):
+    with_handler(monkeypatch, error)
+    assert run_cli("query") == code
+    assert one_line(capsys) == f"recall query: error: {line}"
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a defect"), OSError("no path"), ConnectionError(errno.ECONNRESET, "x")]
+)
+def test_defects_keep_their_traceback(error, monkeypatch):
+    with_handler(monkeypatch, error)
+    with pytest.raises(type(error)):
+        run_cli("query")
+
+
+def test_verbosity_1_shows_the_traceback_of_an_input_error(monkeypatch, capsys):
+    with_handler(monkeypatch, InputError("bad"))
+    assert run_cli("query", "--verbosity=1") == 1
+    text = capsys.readouterr().err
+    assert "Traceback" in text
+    assert text.splitlines()[-1] == "recall query: error: bad"
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
+def test_signals_run_the_cleaning_up_and_are_no_traceback(tmp_path, signum):
+    program = f"""
+import signal, sys, time
+from pipelines import cli, commands
+from serving import folders
+
+# A shell that started the tests in the background has them ignore interrupts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
+def handler(values, beam_words):
+    try:
+        with folders.atomic_directory({str(tmp_path / "out")!r}):
+            print("started", flush=True)
+            time.sleep(60)
+    except BaseException as error:
+        raise RuntimeError("as Beam does") from error
+
+commands.HANDLERS["query"] = handler
+sys.argv = ["recall", "query"]
+sys.exit(cli.main())
+"""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, text=True, **pipes)
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 128 + signum
+    assert errors == "recall query: error: interrupted.\n"
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_reader_that_goes_away_is_no_traceback():
+    command = f"{sys.executable} -m pipelines.cli run --help | head -n 1"
+    result = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
+    assert result.stdout.startswith("usage:")
+    assert result.stderr == ""

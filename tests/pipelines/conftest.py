@@ -1,0 +1,54 @@
+"""A folder of examples as `recall ingest` leaves it, from sequences given as lists."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from pipelines import artifacts, example_writer
+from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
+
+
+def write_examples(examples_dir, sequences, num_items, identity="test"):
+    """Writes leave-one-out splits of one training window per user.
+
+    Args:
+        examples_dir: Folder to create.
+        sequences: One list of item numbers from 0 per user, at least four
+            items, at most `max_history_length` + 3.
+        num_items: Items of the catalogue.
+        identity: Stands for the log the examples were made of.
+    """
+    splits = {"train": {}, "valid": {}, "test": {}}
+    for user, sequence in enumerate(sequences):
+        dense, user_id = np.asarray(sequence) + FIRST_ITEM_ID, f"u{user}".encode()
+        bucket = 1 << int(np.ceil(np.log2(len(dense) - 3)))
+        train = example_writer.train_example(dense[:-2])
+        splits["train"].setdefault(bucket, []).append(train)
+        for split, cut in (("valid", -2), ("test", -1)):
+            positive = dense[cut : len(dense) + cut + 1]
+            example = example_writer.held_out_example(user_id, dense[:cut], positive)
+            splits[split].setdefault(0, []).append(example)
+    statistics = {"splits": {}}
+    for split, buckets in splits.items():
+        folder = example_writer.split_dir(examples_dir, split)
+        folder.mkdir(parents=True)
+        files = statistics["splits"].setdefault(split, {"files": {}})["files"]
+        for bucket, examples in buckets.items():
+            name = example_writer.file_name(bucket, 0, 1)
+            with tf.io.TFRecordWriter(str(folder / name), "GZIP") as writer:
+                for example in examples:
+                    writer.write(example)
+            files[name] = len(examples)
+    (examples_dir / "statistics.json").write_text(json.dumps(statistics))
+    vocabulary = ItemVocabulary([f"i{number}" for number in range(num_items)])
+    artifacts.write_vocabulary(examples_dir, vocabulary)
+    record = artifacts.build_record("ingest", {}, {"events": identity})
+    artifacts.write_record(examples_dir, record)
+
+
+@pytest.fixture(scope="session")
+def examples_writer():
+    """`write_examples`, for test files, which cannot import each other."""
+    return write_examples

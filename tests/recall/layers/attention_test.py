@@ -1,0 +1,164 @@
+"""Causal self-attention against explicit loops in numpy."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from recall.layers.attention import CausalSelfAttention, SelfAttentionBlock, causal_softmax
+
+DIM, NUM_HEADS, LENGTH = 8, 2, 5
+
+LAYERS = {
+    "attention": lambda rate=0.0: CausalSelfAttention(DIM, NUM_HEADS, rate),
+    "block": lambda rate=0.0: SelfAttentionBlock(DIM, NUM_HEADS, 12, rate),
+}
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    tf.keras.utils.set_random_seed(1)
+
+
+def random_states(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+def randomise(layer):
+    """Gives every weight, biases included, a value that is not its initial one."""
+    rng = np.random.default_rng(7)
+    for weight in layer.weights:
+        weight.assign(weight + rng.normal(scale=0.3, size=weight.shape))
+    # `block/attention/output/bias:0` -> `attention/output/bias`
+    return {w.name.split("/", 1)[1].split(":")[0]: w.numpy() for w in layer.weights}
+
+
+def softmax(scores):
+    exp = np.exp(scores - scores.max())
+    return exp / exp.sum()
+
+
+def attend(states, weights, prefix=""):
+    """Multi-head causal attention of one sequence `[length, dim]`, slot by slot."""
+    projected = states @ weights[f"{prefix}query_key_value/kernel"]
+    projected += weights[f"{prefix}query_key_value/bias"]
+    query, key, value = np.split(projected, 3, axis=1)
+    head_dim = DIM // NUM_HEADS
+    attended = np.zeros_like(states)
+    for head in range(NUM_HEADS):
+        columns = slice(head * head_dim, (head + 1) * head_dim)
+        for t in range(len(states)):
+            scores = key[: t + 1, columns] @ query[t, columns] / np.sqrt(head_dim)
+            attended[t, columns] = softmax(scores) @ value[: t + 1, columns]
+    return attended @ weights[f"{prefix}output/kernel"] + weights[f"{prefix}output/bias"]
+
+
+def normalise(states, weights, name):
+    scaled = (states - states.mean(-1, keepdims=True)) / states.std(-1, keepdims=True)
+    return scaled * weights[f"{name}/scale"] + weights[f"{name}/offset"]
+
+
+def test_causal_softmax_of_two_slots():
+    # Slot 0 sees itself alone; slot 1 has e^0 : e^ln3 = 1 : 3.
+    scores = tf.constant([[0.0, 5.0], [0.0, np.log(3.0)]])
+
+    np.testing.assert_allclose(causal_softmax(scores), [[1.0, 0.0], [0.25, 0.75]], rtol=1e-6)
+
+
+def test_causal_softmax_equals_a_softmax_of_every_prefix():
+    scores = random_states(2, 3, LENGTH, LENGTH)
+
+    result = causal_softmax(tf.constant(scores)).numpy()
+
+    for index in np.ndindex(2, 3, LENGTH):
+        t = index[-1]
+        np.testing.assert_allclose(
+            result[index][: t + 1], softmax(scores[index][: t + 1]), rtol=1e-5
+        )
+        assert (result[index][t + 1 :] == 0).all()
+
+
+@pytest.mark.parametrize("size", [1e6, -1e6])
+def test_huge_scores_stay_finite_and_causal(size):
+    scores = tf.constant(random_states(LENGTH, LENGTH)) * size
+    result = causal_softmax(scores).numpy()
+
+    np.testing.assert_allclose(result.sum(axis=-1), 1.0, rtol=1e-5)
+    assert (np.triu(result, k=1) == 0).all()
+
+
+def test_attention_equals_loops_in_numpy():
+    layer, states = LAYERS["attention"](), random_states(3, LENGTH, DIM)
+    layer(states)
+    weights = randomise(layer)
+
+    expected = np.stack([attend(sequence, weights) for sequence in states])
+
+    np.testing.assert_allclose(layer(states), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_block_equals_loops_in_numpy():
+    layer, states = LAYERS["block"](), random_states(3, LENGTH, DIM)
+    layer(states)
+    weights = randomise(layer)
+
+    expected = []
+    for sequence in states:
+        normal = normalise(sequence, weights, "attention_norm")
+        attended = sequence + attend(normal, weights, "attention/")
+        hidden = normalise(attended, weights, "feed_forward_norm") @ weights["expand/kernel"]
+        hidden = np.maximum(hidden + weights["expand/bias"], 0)
+        contracted = hidden @ weights["contract/kernel"] + weights["contract/bias"]
+        expected.append(attended + contracted)
+
+    np.testing.assert_allclose(layer(states), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_later_slot_does_not_change_an_earlier_one(name):
+    layer, states = LAYERS[name](), random_states(2, LENGTH, DIM)
+    changed = states.copy()
+    changed[:, 3:] = random_states(2, LENGTH - 3, DIM, seed=9)
+
+    before, after = layer(states).numpy(), layer(changed).numpy()
+
+    np.testing.assert_allclose(after[:, :3], before[:, :3], rtol=1e-5, atol=1e-6)
+    assert np.abs(after[:, 3:] - before[:, 3:]).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_more_padding_changes_nothing(name):
+    layer, states = LAYERS[name](), random_states(2, LENGTH, DIM)
+    padded = np.concatenate([states, np.zeros([2, 4, DIM], np.float32)], axis=1)
+
+    np.testing.assert_allclose(layer(padded)[:, :LENGTH], layer(states), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_an_earlier_slot_reaches_every_later_one(name):
+    layer, states = LAYERS[name](), tf.constant(random_states(1, LENGTH, DIM))
+    for t in range(1, LENGTH):
+        with tf.GradientTape() as tape:
+            tape.watch(states)
+            last = tf.reduce_sum(layer(states)[0, t] * random_states(DIM))
+        assert (np.abs(tape.gradient(last, states)[0, : t + 1]).max(axis=1) > 1e-6).all()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_reach_every_weight(name):
+    layer, states = LAYERS[name](), random_states(4, LENGTH, DIM)
+    target = random_states(4, LENGTH, DIM, seed=5)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(states) * target)
+
+    gradients = tape.gradient(loss, layer.trainable_variables)
+
+    for variable, gradient in zip(layer.trainable_variables, gradients, strict=True):
+        assert np.abs(gradient).max() > 1e-4, variable.name
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_dropout_is_active_in_training_alone(name):
+    layer, states = LAYERS[name](0.5), random_states(2, LENGTH, DIM)
+
+    np.testing.assert_array_equal(layer(states), layer(states))
+    assert np.abs(layer(states, training=True) - layer(states)).max() > 1e-3

@@ -1,0 +1,190 @@
+"""The seq2item loss: by hand, against numpy, and at its edges."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from recall.losses.sampled_softmax import sampled_softmax_loss
+
+REDUCTIONS = ("max", "sum", "argmax")
+BATCH, NUM_INTERESTS, DIM, NUM_NEGATIVES = 5, 3, 4, 7
+
+
+def random_inputs(seed=0):
+    rng = np.random.default_rng(seed)
+    users = rng.normal(size=[BATCH, NUM_INTERESTS, DIM]).astype(np.float32)
+    positives = rng.normal(size=[BATCH, DIM]).astype(np.float32)
+    negatives = rng.normal(size=[NUM_NEGATIVES, DIM]).astype(np.float32)
+    mask = rng.random([BATCH, NUM_NEGATIVES]) < 0.7
+    return users, positives, negatives, mask
+
+
+def loss_of_one(user, positive, negatives, temperature, reduction):
+    """Loss of one user, in float64: a list of candidates and a log of a sum."""
+    user, positive, negatives = (np.asarray(x, np.float64) for x in (user, positive, negatives))
+    to_positive = [interest @ positive for interest in user]
+    if reduction == "max":
+        candidates = [max(to_positive), *((user @ n).max() for n in negatives)]
+    elif reduction == "sum":
+        candidates = [*to_positive, *(user @ negatives.T).ravel()]
+    else:
+        nearest = user[int(np.argmax(to_positive))]
+        candidates = [max(to_positive), *(negatives @ nearest)]
+    logits = np.array(candidates) / temperature
+    return (
+        np.log(np.exp(logits - logits.max()).sum()) + logits.max() - max(to_positive) / temperature
+    )
+
+
+@pytest.mark.parametrize(
+    ("reduction", "expected"),
+    [
+        # Interests (1, 0) and (0, 1), positive (1, 0): positive scores 1 and 0.
+        # The negative (0, 2) scores 0 and 2.
+        ("max", np.log(np.exp(1) + np.exp(2)) - 1),  # 1.3133
+        ("sum", np.log(np.exp(1) + np.exp(0) + np.exp(0) + np.exp(2)) - 1),
+        ("argmax", np.log(np.exp(1) + np.exp(0)) - 1),  # .3133
+    ],
+)
+def test_two_interests_and_one_negative_by_hand(reduction, expected):
+    loss = sampled_softmax_loss(
+        tf.constant([[[1.0, 0.0], [0.0, 1.0]]]),
+        tf.constant([[1.0, 0.0]]),
+        tf.constant([[0.0, 2.0]]),
+        temperature=1.0,
+        interest_reduction=reduction,
+    )
+
+    np.testing.assert_allclose(loss, [expected], rtol=1e-5)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("temperature", [0.07, 1.0, 3.0])
+@pytest.mark.parametrize("masked", [False, True])
+def test_equals_the_formula_in_numpy(reduction, temperature, masked):
+    users, positives, negatives, mask = random_inputs()
+    if not masked:
+        mask = np.ones_like(mask)
+
+    losses = sampled_softmax_loss(
+        tf.constant(users),
+        tf.constant(positives),
+        tf.constant(negatives),
+        tf.constant(mask) if masked else None,
+        temperature=temperature,
+        interest_reduction=reduction,
+    )
+
+    # A masked negative is, for the formula, one that is not there.
+    expected = [
+        loss_of_one(users[i], positives[i], negatives[mask[i]], temperature, reduction)
+        for i in range(BATCH)
+    ]
+    np.testing.assert_allclose(losses, expected, rtol=1e-4, atol=1e-5)
+    assert (losses.numpy() >= 0).all()
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_a_masked_negative_has_no_gradient(reduction):
+    users, positives, negatives, _ = random_inputs()
+    negatives = tf.constant(negatives)
+    mask = np.ones([BATCH, NUM_NEGATIVES], bool)
+    mask[:, 2] = False
+    with tf.GradientTape() as tape:
+        tape.watch(negatives)
+        losses = sampled_softmax_loss(
+            users, positives, negatives, mask, temperature=1.0, interest_reduction=reduction
+        )
+
+    norms = np.abs(tape.gradient(losses, negatives)).max(axis=1)
+
+    assert norms[2] == 0
+    assert (np.delete(norms, 2) > 0).all()
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_all_masked_is_zero_with_finite_gradient(reduction):
+    users, positives, negatives, mask = random_inputs()
+    # The paper's sum keeps the positive's score with the other interests: one
+    # interest leaves the positive alone.
+    users, mask = tf.constant(users[:, :1]), np.zeros_like(mask)
+    with tf.GradientTape() as tape:
+        tape.watch(users)
+        losses = sampled_softmax_loss(
+            users, positives, negatives, mask, temperature=0.07, interest_reduction=reduction
+        )
+
+    np.testing.assert_allclose(losses, np.zeros(BATCH), atol=1e-6)
+    assert np.isfinite(tape.gradient(losses, users)).all()
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("size", [1e3, 1e6])
+def test_huge_scores_stay_finite(reduction, size):
+    users, positives, negatives, mask = random_inputs()
+    users = tf.constant(users * size)
+    with tf.GradientTape() as tape:
+        tape.watch(users)
+        losses = sampled_softmax_loss(
+            users, positives, negatives, mask, temperature=0.07, interest_reduction=reduction
+        )
+
+    assert np.isfinite(losses).all()
+    assert np.isfinite(tape.gradient(losses, users)).all()
+    expected = [
+        loss_of_one(users[i], positives[i], negatives[mask[i]], 0.07, reduction)
+        for i in range(BATCH)
+    ]
+    np.testing.assert_allclose(losses, expected, rtol=1e-4, atol=1e-3 * size)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_neither_the_order_of_users_nor_of_negatives_nor_of_interests_matters(reduction):
+    users, positives, negatives, mask = random_inputs()
+    rng = np.random.default_rng(3)
+    user_order, negative_order = rng.permutation(BATCH), rng.permutation(NUM_NEGATIVES)
+
+    losses, shuffled = (
+        sampled_softmax_loss(*arrays, temperature=0.5, interest_reduction=reduction).numpy()
+        for arrays in (
+            (users, positives, negatives, mask),
+            (
+                users[user_order][:, ::-1].copy(),
+                positives[user_order],
+                negatives[negative_order],
+                mask[user_order][:, negative_order],
+            ),
+        )
+    )
+
+    np.testing.assert_allclose(shuffled, losses[user_order], rtol=1e-5)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_gradients_equal_finite_differences(reduction):
+    *arrays, mask = random_inputs()
+    variables = [tf.constant(array) for array in arrays]
+    weights = np.arange(1.0, BATCH + 1)  # Losses of users count differently.
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        losses = sampled_softmax_loss(
+            *variables, mask, temperature=0.5, interest_reduction=reduction
+        )
+        total = tf.reduce_sum(losses * weights.astype(np.float32))
+    gradients = tape.gradient(total, variables)
+
+    def compute(users, positives, negatives):
+        return sum(
+            weights[i] * loss_of_one(users[i], positives[i], negatives[mask[i]], 0.5, reduction)
+            for i in range(BATCH)
+        )
+
+    for number, gradient in enumerate(gradients):
+        expected = np.zeros(arrays[number].shape)
+        for index in np.ndindex(*expected.shape):
+            values = [array.astype(np.float64) for array in arrays]
+            values[number][index] += 1e-5
+            above = compute(*values)
+            values[number][index] -= 2e-5
+            expected[index] = (above - compute(*values)) / 2e-5
+        np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,89 @@
+"""Diversity metrics, worked out by hand and against plain Python."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from recall.metrics import diversity
+
+
+def compute(rows, counts, categories=None, ks=(2,)):
+    return diversity.compute_diversity_metrics(
+        np.array(rows), np.array(counts), categories or [()] * len(counts), ks
+    )
+
+
+def test_coverage_and_aggregated_diversity():
+    metrics = compute([[0, 1], [0, 2], [0, -1]], [3, 2, 1, 0], ks=(1, 2))
+    assert metrics["aggregated_diversity@1"] == 1
+    assert metrics["coverage@1"] == 1 / 4
+    assert metrics["aggregated_diversity@2"] == 3
+    assert metrics["coverage@2"] == 3 / 4
+
+
+def test_gini():
+    # Exposure 3, 1, 1, 0. Mean difference over all 16 ordered pairs / (2 * mean).
+    exposure = np.array([3, 1, 1, 0])
+    expected = np.abs(exposure[:, None] - exposure).mean() / (2 * exposure.mean())
+    assert compute([[0, 1], [0, 2], [0, -1]], [3, 2, 1, 0])["gini@2"] == pytest.approx(expected)
+    assert diversity.compute_gini(np.array([2, 2, 2])) == pytest.approx(0)
+    assert diversity.compute_gini(np.zeros(3)) == 0
+
+
+def test_popularity_percentile():
+    # Counts 9, 5, 5, 1: shares below (ties half) 3.5/4, 2/4, 2/4, 0.5/4.
+    metrics = compute([[0, 3], [1, 2]], [9, 5, 5, 1], ks=(1, 2))
+    assert metrics["popularity_percentile@1"] == pytest.approx((0.875 + 0.5) / 2)
+    assert metrics["popularity_percentile@2"] == pytest.approx((0.875 + 0.125 + 0.5 + 0.5) / 4)
+
+
+def test_the_whole_catalogue_has_percentile_one_half():
+    counts = np.random.default_rng(0).integers(0, 5, 50)
+    assert diversity.compute_popularity_percentiles(counts).mean() == pytest.approx(0.5)
+
+
+def test_category_diversity_by_hand():
+    categories = [("a",), ("a", "b"), ("b",), ()]
+    # List 0, 1, 2: pairs 01 share a, 12 share b, 02 share nothing -> 1/3.
+    # List 0, 3, 2: item 3 has no category, so only 02 is judged -> 1.
+    # List 3, 0, empty: nothing to judge.
+    rows = [[0, 1, 2], [0, 3, 2], [3, 0, -1]]
+    metrics = compute(rows, [1] * 4, categories, ks=(2, 3))
+    assert metrics["category_diversity@2"] == 0
+    assert metrics["category_diversity@3"] == pytest.approx((1 / 3 + 1) / 2)
+
+
+def test_category_diversity_is_absent_without_categories():
+    assert not [name for name in compute([[0, 1]], [1, 1]) if "category" in name]
+    metrics = compute([[0, 1]], [1, 1], [("a",), ("b",)], ks=(1, 2))
+    assert "category_diversity@1" not in metrics, "a list of one item has no pair"
+    assert metrics["category_diversity@2"] == 1
+
+
+def test_category_diversity_with_more_categories_than_bits_in_a_word():
+    generator = np.random.default_rng(1)
+    names = [f"c{i}" for i in range(150)]
+    categories = [tuple(generator.choice(names, generator.integers(0, 12))) for _ in range(80)]
+    rows = np.stack([generator.permutation(80)[:9] for _ in range(600)])
+    expected = []
+    for row in rows:
+        pairs = [
+            not set(categories[i]) & set(categories[j])
+            for i, j in itertools.combinations(row, 2)
+            if categories[i] and categories[j]
+        ]
+        if pairs:
+            expected.append(np.mean(pairs))
+    value = compute(rows, [1] * 80, categories, ks=(9,))["category_diversity@9"]
+    assert value == pytest.approx(np.mean(expected))
+
+
+@pytest.mark.parametrize("k", [0, 3])
+def test_a_cut_off_out_of_range(k):
+    with pytest.raises(ValueError, match=r"in \[1, 2\]"):
+        compute([[0, 1]], [1, 1], ks=(k,))
+
+
+def test_metrics_are_json_numbers():
+    assert {type(value) for value in compute([[0, 1]], [1, 1]).values()} <= {int, float}

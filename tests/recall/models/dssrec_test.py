@@ -1,0 +1,210 @@
+"""DSSRec: which prefixes meet which targets and futures, and what a step does."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from recall.config import RecallConfig
+from recall.features import SequenceBatch
+from recall.losses.negatives import sample_uniform_negatives
+from recall.models import dssrec
+from recall.models.dssrec import DSSRec
+from recall.vocabulary import ItemVocabulary
+
+NUM_ITEMS = 30
+SEQUENCES = [[2, 3, 4, 5, 6, 7], [9, 8, 2], [20, 21, 22, 23], [31, 2], [11, 12, 11, 14, 3]]
+SEED = tf.constant([4, 8], tf.int64)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    tf.keras.utils.set_random_seed(1)
+
+
+def build_config(*assignments):
+    return RecallConfig().override(
+        [
+            "model.dim=8",
+            "model.num_interests=3",
+            "model.max_history_length=6",
+            "model.feed_forward_dim=12",
+            "model.num_blocks=1",
+            "loss.num_negatives=12",
+            "loss.seq2seq_weight=0.5",
+            "loss.confident_fraction=0.5",
+            "loss.temperature=0.5",
+            *assignments,
+        ]
+    )
+
+
+def build_model(*assignments):
+    config = build_config(*assignments)
+    model = DSSRec(config, ItemVocabulary([f"i{i}" for i in range(NUM_ITEMS)]))
+    model.compile(optimizer=tf.keras.optimizers.SGD(0.1))
+    model(np.array([[2]]))
+    rng = np.random.default_rng(3)
+    for weight in model.weights:  # Positions and biases large enough to be seen.
+        if "positions" in weight.name or "bias" in weight.name:
+            weight.assign(rng.normal(size=weight.shape))
+    return model
+
+
+def to_batch(sequences):
+    width = max(len(sequence) for sequence in sequences)
+    padded = [sequence + [0] * (width - len(sequence)) for sequence in sequences]
+    return SequenceBatch(tf.constant(padded, tf.int64))
+
+
+def encode(model, histories, **arguments):
+    """Interests of whole histories, `[num_histories, num_interests, dim]`."""
+    batch = to_batch(histories).item_ids
+    prefixes = model.user_tower.encode_prefixes(batch, **arguments).user_vectors.numpy()
+    return prefixes[range(len(histories)), [len(history) - 1 for history in histories]]
+
+
+@pytest.mark.parametrize("extractor", ["dssrec", "last_state", "self_attentive"])
+@pytest.mark.parametrize("reduction", ["max", "sum"])
+def test_seq2item_is_the_mean_over_all_next_clicks(extractor, reduction):
+    model = build_model(f"model.extractor={extractor}", f"loss.interest_reduction={reduction}")
+
+    terms = model.compute_losses(to_batch(SEQUENCES), SEED)
+
+    items = model.item_tower(np.arange(NUM_ITEMS + 2)).numpy()
+    negatives = sample_uniform_negatives(NUM_ITEMS, 12, SEED).numpy()
+    clicks = [
+        (sequence[:t], sequence[t]) for sequence in SEQUENCES for t in range(1, len(sequence))
+    ]
+    assert len(clicks) == 5 + 2 + 3 + 1 + 4
+    losses = []
+    for interests, (_, positive) in zip(encode(model, [c[0] for c in clicks]), clicks, strict=True):
+        scores = interests @ items[[positive, *negatives[negatives != positive]]].T / 0.5
+        candidates = scores.max(axis=0) if reduction == "max" else scores.ravel()
+        losses.append(np.log(np.exp(candidates).sum()) - scores[:, 0].max())
+    np.testing.assert_allclose(terms.seq2item, np.mean(losses), rtol=1e-4)
+
+
+@pytest.mark.parametrize("extractor", ["dssrec", "last_state"])
+def test_the_future_of_an_anchor_is_what_follows_it_newest_first(extractor, monkeypatch):
+    """Every pair the loss meets is (x_1..x_t, x_T..x_t+1) for one t, and every t occurs."""
+    calls = []
+
+    def record(*arguments, **_):
+        calls.append([tensor.numpy() for tensor in arguments])
+        return tf.zeros(arguments[0].shape[:2])
+
+    monkeypatch.setattr(dssrec, "seq2seq_loss", record)
+    model = build_model(f"model.extractor={extractor}")
+    is_future = {"is_future": True} if extractor == "dssrec" else {}
+
+    model.compute_losses(to_batch(SEQUENCES * 20), SEED)
+
+    (pasts, futures, is_valid) = calls[0]
+    assert is_valid.all()
+    for row, sequence in enumerate(SEQUENCES):
+        rows = slice(row, None, len(SEQUENCES))
+        splits = range(1, len(sequence))
+        own_pasts = encode(model, [sequence[:t] for t in splits])
+        own_futures = encode(model, [sequence[: t - 1 : -1] for t in splits], **is_future)
+        anchors = []
+        for past, future in zip(own_pasts, own_futures, strict=True):
+            fits = np.isclose(pasts[rows], past, atol=1e-4).all(axis=(1, 2))
+            fits &= np.isclose(futures[rows], future, atol=1e-4).all(axis=(1, 2))
+            anchors.append(fits.sum())
+        assert sum(anchors) == 20
+        assert min(anchors) > 0
+
+
+def test_a_sequence_without_a_future_is_no_pair(monkeypatch):
+    valid = []
+
+    def record(past_vectors, future_vectors, is_valid, **arguments):
+        valid.append(is_valid.numpy().tolist())
+        return tf.zeros(past_vectors.shape[:2])
+
+    monkeypatch.setattr(dssrec, "seq2seq_loss", record)
+    build_model().compute_losses(to_batch([[2, 3, 4], [5], [6, 7]]), SEED)
+
+    assert valid == [[True, False, True]]
+
+
+def test_seq2seq_is_the_mean_of_the_confident_pairs(monkeypatch):
+    losses = tf.constant([[0.5, 2.0, 9.0], [4.0, 1.0, 0.2]])
+    monkeypatch.setattr(dssrec, "seq2seq_loss", lambda *args, **kwargs: losses)
+
+    terms = build_model().compute_losses(to_batch([[2, 3, 4], [5, 6]]), SEED)
+
+    # confident_fraction .5 of 6 pairs: .2, .5 and 1.0.
+    np.testing.assert_allclose(terms.seq2seq, 1.7 / 3, rtol=1e-5)
+
+
+def test_losses_are_a_function_of_the_seed():
+    model, batch = build_model(), to_batch(SEQUENCES)
+    first, again = model.compute_losses(batch, SEED), model.compute_losses(batch, SEED)
+    others = [model.compute_losses(batch, SEED + 2 * i).seq2item.numpy() for i in range(1, 4)]
+
+    np.testing.assert_array_equal(first, again)
+    assert len({float(first.seq2item), *map(float, others)}) == 4
+
+
+def test_neither_padding_nor_the_order_of_users_changes_seq2item():
+    model = build_model()
+    expected = model.compute_losses(to_batch(SEQUENCES), SEED).seq2item
+    batch = to_batch(SEQUENCES[::-1])
+    wider = SequenceBatch(tf.pad(batch.item_ids, [[0, 0], [0, 1]]))
+
+    for other in (batch, wider):
+        np.testing.assert_allclose(model.compute_losses(other, SEED).seq2item, expected, rtol=1e-4)
+
+
+def test_weight_zero_switches_seq2seq_off(monkeypatch):
+    monkeypatch.setattr(dssrec, "seq2seq_loss", lambda *args, **kwargs: pytest.fail("computed"))
+
+    terms = build_model("loss.seq2seq_weight=0").compute_losses(to_batch(SEQUENCES), SEED)
+
+    assert terms.seq2seq == 0
+    assert terms.seq2item > 0
+
+
+def test_a_step_minimises_the_weighted_sum_of_both_losses():
+    model = build_model("model.dropout_rate=0")
+    # One step along the gradient with a rate small enough to be linear:
+    # the loss falls by rate * |gradient|^2.
+    model.compile(optimizer=tf.keras.optimizers.SGD(1e-4))
+    batch, seed = to_batch(SEQUENCES), tf.stack([tf.constant(1, tf.int64), 0])
+
+    def total():
+        terms = model.compute_losses(batch, seed)
+        return terms.seq2item + 0.5 * terms.seq2seq
+
+    with tf.GradientTape() as tape:
+        before = total()
+    gradients = tape.gradient(before, model.trainable_variables)
+    logs = model.train_step(batch)
+
+    fall = 1e-4 * sum(float(tf.reduce_sum(tf.convert_to_tensor(g) ** 2)) for g in gradients)
+    np.testing.assert_allclose(before - total(), fall, rtol=0.1)
+    np.testing.assert_allclose(logs["loss"], before, rtol=1e-4)
+    np.testing.assert_allclose(logs["loss"], logs["seq2item"] + 0.5 * logs["seq2seq"], rtol=1e-5)
+
+
+def test_equal_seeds_give_equal_steps():
+    def train():
+        tf.keras.utils.set_random_seed(5)
+        model = build_model()
+        logs = [model.train_step(to_batch(SEQUENCES)) for _ in range(2)]
+        return [float(log["loss"]) for log in logs], model.get_weights()
+
+    (losses, weights), (others, other_weights) = train(), train()
+
+    assert losses == others
+    assert losses[0] != losses[1]
+    for weight, other in zip(weights, other_weights, strict=True):
+        np.testing.assert_array_equal(weight, other)
+
+
+def test_calling_the_model_gives_the_user_vectors():
+    model = build_model()
+    histories = np.array([[2, 3, 0], [4, 5, 6]])
+
+    np.testing.assert_array_equal(model(histories), model.user_tower(histories).user_vectors)

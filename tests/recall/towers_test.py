@@ -1,0 +1,182 @@
+"""The towers: what a history and an item become."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from recall.config import ModelConfig
+from recall.towers import ItemTower, UserTower, UserTowerOutput, build_category_table
+from recall.vocabulary import ItemVocabulary
+
+VOCABULARY = ItemVocabulary(
+    ["a", "b", "c", "d", "e", "f"],
+    categories=[("red",), ("blue", "red"), (), ("green",), ("blue",), ("red",)],
+)
+DSSREC = ModelConfig(
+    num_interests=3,
+    dim=8,
+    max_history_length=6,
+    num_heads=2,
+    num_blocks=1,
+    feed_forward_dim=12,
+    dropout_rate=0.3,
+)
+CONFIGS = {
+    "dssrec": DSSREC,
+    "last_state": dataclasses.replace(DSSREC, extractor="last_state"),
+    "self_attentive": dataclasses.replace(DSSREC, extractor="self_attentive"),
+    "inner_product": dataclasses.replace(DSSREC, similarity="inner_product"),
+    "categories": dataclasses.replace(DSSREC, use_categories=True),
+}
+HISTORIES = np.array(
+    [[2, 3, 4, 5, 6, 7], [7, 2, 0, 0, 0, 0], [3, 0, 0, 0, 0, 0], [5, 1, 5, 2, 0, 0]]
+)
+LENGTHS = np.array([6, 2, 1, 4])
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    tf.keras.utils.set_random_seed(1)
+
+
+def build_towers(name):
+    item_tower = ItemTower(CONFIGS[name], VOCABULARY)
+    user_tower = UserTower(CONFIGS[name], item_tower)
+    user_tower(HISTORIES)
+    for weight in user_tower.weights:
+        if "positions" in weight.name:  # Large enough to be seen.
+            weight.assign(np.random.default_rng(3).normal(size=weight.shape))
+    return user_tower, item_tower
+
+
+def test_category_table_by_hand():
+    # Sorted, numbered from 1: blue 1, green 2, red 3. Padding and the unknown
+    # item have none.
+    np.testing.assert_array_equal(
+        build_category_table(VOCABULARY),
+        [[0, 0], [0, 0], [3, 0], [1, 3], [0, 0], [2, 0], [1, 0], [3, 0]],
+    )
+
+
+def test_category_table_of_items_without_categories():
+    np.testing.assert_array_equal(build_category_table(ItemVocabulary(["a"])), [[0], [0], [0]])
+
+
+def test_item_vectors_are_the_rows_of_the_table():
+    _, tower = build_towers("inner_product")
+
+    vectors = tower(np.array([[3, 2], [7, 1]]))
+
+    np.testing.assert_array_equal(vectors, tower.embeddings.numpy()[[[3, 2], [7, 1]]])
+
+
+def test_item_vectors_add_the_mean_of_the_categories():
+    config = dataclasses.replace(CONFIGS["categories"], similarity="inner_product")
+    tower = ItemTower(config, VOCABULARY)
+    table, categories = tower.embeddings.numpy(), tower.category_embeddings.numpy()
+    assert categories.shape == (4, 8)
+
+    vectors = tower(np.array([2, 3, 4, 1]))
+
+    expected = [
+        table[2] + categories[3],
+        table[3] + (categories[1] + categories[3]) / 2,
+        table[4],  # No category.
+        table[1],  # The unknown item.
+    ]
+    np.testing.assert_allclose(vectors, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["dssrec", "categories", "last_state", "self_attentive"])
+def test_cosine_vectors_have_unit_length(name):
+    user_tower, item_tower = build_towers(name)
+
+    for vectors in (user_tower(HISTORIES).user_vectors, item_tower(np.arange(2, 8))):
+        np.testing.assert_allclose(np.linalg.norm(vectors, axis=-1), 1.0, rtol=1e-5)
+
+
+def test_inner_product_vectors_keep_their_length():
+    user_tower, item_tower = build_towers("inner_product")
+
+    for vectors in (user_tower(HISTORIES).user_vectors, item_tower(np.arange(2, 8))):
+        assert np.abs(np.linalg.norm(vectors, axis=-1) - 1).max() > 0.1
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_slot_t_equals_encoding_the_prefix_alone(name):
+    tower, _ = build_towers(name)
+    prefixes = tower.encode_prefixes(HISTORIES)
+    for t in range(6):
+        long_enough = t < LENGTHS
+        alone = tower(HISTORIES[long_enough, : t + 1])
+        for whole, part in zip(prefixes, alone, strict=True):
+            np.testing.assert_allclose(whole[:, t][long_enough], part, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_the_last_real_slot_is_the_user_however_much_padding_follows(name):
+    tower, _ = build_towers(name)
+    prefixes = tower.encode_prefixes(HISTORIES)
+    wide, narrow = tower(HISTORIES), tower(HISTORIES[1:, :4])
+    for part, all_slots, padded, less_padded in zip(
+        UserTowerOutput._fields, prefixes, wide, narrow, strict=True
+    ):
+        expected = all_slots.numpy()[range(4), LENGTHS - 1]
+        np.testing.assert_array_equal(padded, expected, part)
+        np.testing.assert_allclose(less_padded, expected[1:], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_histories_of_a_batch_do_not_mix(name):
+    tower, _ = build_towers(name)
+    order = [2, 0, 3, 1]
+
+    for shuffled, whole in zip(tower(HISTORIES[order]), tower(HISTORIES), strict=True):
+        np.testing.assert_allclose(shuffled, whole.numpy()[order], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_shapes_and_weights(name):
+    tower, _ = build_towers(name)
+    output = tower(HISTORIES)
+    num_interests = 1 if name == "last_state" else 3
+
+    assert tower.num_interests == num_interests
+    assert output.user_vectors.shape == (4, num_interests, 8)
+    assert output.interest_weights.shape == (4, num_interests)
+    np.testing.assert_allclose(output.interest_weights.numpy().sum(axis=1), 1.0, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["dssrec", "categories"])
+def test_an_empty_history_is_finite_and_the_row_of_padding_unused(name):
+    tower, item_tower = build_towers(name)
+    histories = np.concatenate([HISTORIES, np.zeros([1, 6], np.int64)])
+    before = tower(histories).user_vectors.numpy()
+
+    item_tower.embeddings[0].assign(tf.fill([8], 100.0))
+    if name == "categories":
+        item_tower.category_embeddings[0].assign(tf.fill([8], 100.0))
+
+    assert np.isfinite(before).all()
+    np.testing.assert_array_equal(tower(histories).user_vectors, before)
+
+
+def test_the_user_tower_reads_the_table_of_the_item_tower():
+    tower, item_tower = build_towers("dssrec")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tower(HISTORIES[1:3]).user_vectors[..., 0])
+
+    gradient = tf.convert_to_tensor(tape.gradient(loss, item_tower.embeddings)).numpy()
+
+    # Histories [7, 2] and [3]: no other row is read, nor any gradient for padding.
+    assert np.flatnonzero(np.abs(gradient).max(axis=1)).tolist() == [2, 3, 7]
+
+
+def test_dropout_is_active_in_training_alone():
+    tower, _ = build_towers("dssrec")
+    quiet = tower(HISTORIES).user_vectors
+
+    np.testing.assert_array_equal(tower(HISTORIES).user_vectors, quiet)
+    assert np.abs(tower(HISTORIES, training=True).user_vectors - quiet).max() > 1e-3

@@ -1,0 +1,135 @@
+"""The client against a running server, and against addresses where none answers."""
+
+import contextlib
+import socket
+import threading
+import time
+from concurrent import futures
+
+import grpc
+import numpy as np
+import pytest
+from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+from recall.errors import InputError
+from serving import client
+from serving.recall_types import RecallRequest
+
+ONE = RecallRequest(("i3",))
+
+
+@pytest.fixture(params=["grpc", "http"])
+def address(request, recall_server):
+    """Either door of the same server."""
+    if request.param == "grpc":
+        return recall_server.grpc_address
+    return f"http://{recall_server.http_address}"
+
+
+@contextlib.contextmanager
+def listener(answer: bytes):
+    """The address of a server that gives the same bytes to one client."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+        thread.join()
+
+
+def test_query(address, catalogue):
+    request = RecallRequest(("i3", "zebra", "i7"), k=6, exclude=("i0",))
+    response = client.query(address, request)
+    expected = catalogue.expected(["i3", "i7"], 6, removed=["i3", "i7", "i0"])
+    assert [(item.item_id, item.interest) for item in response.items] == expected
+    best = (catalogue.user_vectors(["i3", "i7"]) @ catalogue.item_vectors.T).max(axis=0)
+    rows = [catalogue.row_of(item) for item, _ in expected]
+    np.testing.assert_allclose([item.score for item in response.items], best[rows], rtol=1e-5)
+    assert response[1:] == (False, 2, 1, 3, 3)
+
+
+def test_seen_items_and_fallback(address):
+    seen = client.query(address, RecallRequest(("i3",), k=1, include_seen=True))
+    assert [item.item_id for item in seen.items] == ["i3"]
+    fallback = client.query(address, RecallRequest(k=2))
+    assert fallback.is_fallback
+    assert [(i.item_id, i.score, i.interest) for i in fallback.items] == [
+        ("i0", 0.0, -1),
+        ("i1", 0.0, -1),
+    ]
+
+
+def test_refused_request(address):
+    with pytest.raises(InputError, match=r"refused the request: `k` must be in \[1, 1000\]"):
+        client.query(address, RecallRequest(("i3",), k=0))
+
+
+@pytest.mark.parametrize("scheme", ["", "http://"])
+def test_nobody_listens(scheme):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{unused.getsockname()[1]}"
+        with pytest.raises(InputError, match=f"No recall server answers at {address}") as caught:
+            client.query(address, ONE)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_door_is_not_the_other(recall_server):
+    with pytest.raises(InputError, match=r"give its gRPC port|did not answer"):
+        client.query(recall_server.http_address, ONE, timeout_s=5.0)
+    with pytest.raises(InputError, match="give its HTTP port"):
+        client.query(f"http://{recall_server.grpc_address}", ONE, timeout_s=5.0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"\x00\x00\x06\x04not http",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nnope",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n{",
+    ],
+)
+def test_somebody_else_listens(answer):
+    with listener(answer) as address, pytest.raises(InputError, match="No recall server answers"):
+        client.query(f"http://{address}", ONE, timeout_s=5)
+
+
+def test_a_refusal_without_a_reason_in_json():
+    answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
+    with listener(answer) as address, pytest.raises(InputError, match=r"refused .*404 Not Found"):
+        client.query(f"http://{address}", ONE, timeout_s=5)
+
+
+def test_no_answer_in_time_over_grpc():
+    released = threading.Event()
+
+    class Slow(prediction_service_pb2_grpc.PredictionServiceServicer):
+        def Predict(self, request, context):
+            released.wait(10)
+
+    server = grpc.server(futures.ThreadPoolExecutor(1))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Slow(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with pytest.raises(InputError, match=r"did not answer within 0\.2 s"):
+            client.query(f"127.0.0.1:{port}", ONE, timeout_s=0.2)
+    finally:
+        released.set()
+        server.stop(0).wait()
+
+
+def test_no_answer_in_time_over_http():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        start = time.monotonic()
+        with pytest.raises(InputError, match=r"did not answer within 0\.2 s"):
+            client.query(f"http://127.0.0.1:{silent.getsockname()[1]}", ONE, timeout_s=0.2)
+        assert time.monotonic() - start < 5

@@ -1,0 +1,130 @@
+"""A tiny but real release: two towers as SavedModels and an exact index.
+
+The towers are simple enough to be worked out in numpy: an item's vector is its
+row of a table, the two interests of a user are the first and the last known
+item of the history.
+"""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recall.config import RecallConfig
+from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
+from serving import manifest
+from serving.bundle import write_bundle
+from serving.item_index import ExactIndex
+
+NUM_ITEMS = 40
+DIM = 4
+MAX_HISTORY_LENGTH = 5
+
+
+class TinyCatalogue:
+    """Items "i0" ... "i39", "i0" the most popular, with unit vectors."""
+
+    def __init__(self, seed: int = 1):
+        table = np.random.default_rng(seed).normal(size=(NUM_ITEMS, DIM))
+        self.item_vectors = (table / np.linalg.norm(table, axis=1, keepdims=True)).astype(
+            np.float32
+        )
+        self.item_ids = tuple(f"i{row}" for row in range(NUM_ITEMS))
+        self.vocabulary = ItemVocabulary(self.item_ids, counts=range(NUM_ITEMS, 0, -1))
+
+    def row_of(self, item_id: str) -> int:
+        return int(item_id[1:])
+
+    def user_vectors(self, history) -> np.ndarray:
+        """`[2, dim]`: vectors of the first and the last of the last 5 known items."""
+        known = [self.row_of(i) for i in history if i in self.item_ids][-MAX_HISTORY_LENGTH:]
+        return self.item_vectors[[known[0], known[-1]]]
+
+    def expected(self, history, k, removed=()) -> list[tuple[str, int]]:
+        """Best items with the interest that found them, by sorting all of them."""
+        scores = self.user_vectors(history) @ self.item_vectors.T
+        best = scores.max(axis=0)
+        order = sorted(range(NUM_ITEMS), key=lambda row: (-best[row], row))
+        kept = [row for row in order if self.item_ids[row] not in removed][:k]
+        return [(self.item_ids[row], int(scores[:, row].argmax())) for row in kept]
+
+
+def _build_towers(catalogue: TinyCatalogue):
+    """The catalogue as Keras models over dense ids."""
+    import tensorflow as tf
+
+    rows = np.zeros((NUM_ITEMS + FIRST_ITEM_ID, DIM), np.float32)
+    rows[FIRST_ITEM_ID:] = catalogue.item_vectors
+
+    class ItemTower(tf.keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.table = tf.Variable(rows)
+
+        def call(self, item_ids, training=False):
+            return tf.gather(self.table, item_ids)
+
+    class UserTower(tf.keras.Model):
+        def __init__(self, item_tower):
+            super().__init__()
+            self.item_tower = item_tower
+
+        def call(self, history_ids, training=False):
+            lengths = tf.math.count_nonzero(history_ids, axis=1)
+            last = tf.gather(history_ids, tf.maximum(lengths - 1, 0), batch_dims=1)
+            vectors = self.item_tower(tf.stack([history_ids[:, 0], last], axis=1))
+            return vectors, tf.fill(tf.shape(vectors)[:2], 0.5)
+
+    item_tower = ItemTower()
+    return UserTower(item_tower), item_tower
+
+
+def write_release(serving_dir: Path, catalogue: TinyCatalogue, version: int) -> str:
+    """Writes a release in the published layout; returns its fingerprint."""
+    from serving.export import export_towers
+
+    export_dir = serving_dir / f"export-{version}"
+    export_dir.mkdir(parents=True)
+    config = RecallConfig().override([f"model.max_history_length={MAX_HISTORY_LENGTH}"])
+    user_tower, item_tower = _build_towers(catalogue)
+    values = export_towers(user_tower, item_tower, catalogue.vocabulary, config, export_dir)
+    fingerprint = values["fingerprint"]
+    for part in ("user_tower", "item_tower"):
+        destination = serving_dir / part / str(version)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        (export_dir / part).rename(destination)
+        manifest.seal(destination, {"fingerprint": fingerprint})
+    index_dir = serving_dir / "index" / str(version)
+    index_dir.mkdir(parents=True)
+    write_bundle(
+        index_dir,
+        catalogue.vocabulary,
+        catalogue.item_vectors,
+        ExactIndex(catalogue.item_vectors),
+        {"fingerprint": fingerprint, "similarity": "cosine", "recall@100": 1.0},
+    )
+    shutil.rmtree(export_dir)
+    return fingerprint
+
+
+@pytest.fixture(scope="session")
+def catalogue() -> TinyCatalogue:
+    return TinyCatalogue()
+
+
+@pytest.fixture(scope="session")
+def release_dir(tmp_path_factory, catalogue) -> Path:
+    """A published release of version 3; do not change it."""
+    serving_dir = tmp_path_factory.mktemp("serving")
+    write_release(serving_dir, catalogue, 3)
+    return serving_dir
+
+
+@pytest.fixture(scope="session")
+def recall_server(release_dir):
+    """A server of that release on free ports of 127.0.0.1."""
+    from serving.server import RecallServer
+
+    with RecallServer(release_dir, grpc_port=0, http_port=0, version_labels=("stable",)) as server:
+        yield server

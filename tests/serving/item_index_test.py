@@ -1,0 +1,242 @@
+"""One contract for every index, and ScaNN against exact search."""
+
+import numpy as np
+import pytest
+
+from recall.config import IndexConfig
+from recall.errors import InputError
+from serving import item_index
+from serving.item_index import ExactIndex, recall_against_exact
+from serving.scann_index import ScannIndex, ScannParameters, build_index, chooses_scann
+
+NUM_ITEMS, DIM = 400, 8
+
+
+def unit_vectors(shape, seed):
+    vectors = np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
+
+def clustered_vectors(num_items, num_queries, dim=64, items_per_cluster=100, spread=0.7):
+    """Items and queries around the same centres, like items and users of one interest."""
+    generator = np.random.default_rng(1)
+    centres = generator.standard_normal((num_items // items_per_cluster, dim))
+
+    def draw(number):
+        noise = spread * generator.standard_normal((number, dim))
+        vectors = centres[generator.integers(0, len(centres), number)] + noise
+        return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    return draw(num_items), draw(num_queries)
+
+
+@pytest.fixture(scope="module")
+def item_vectors():
+    return unit_vectors((NUM_ITEMS, DIM), seed=0)
+
+
+@pytest.fixture(scope="module", params=["exact", "scann", "loaded scann"])
+def index(request, item_vectors, tmp_path_factory):
+    """Every kind of index over the same vectors; ScaNN looks into every leaf."""
+    if request.param == "exact":
+        return ExactIndex(item_vectors)
+    parameters = ScannParameters(8, 8, NUM_ITEMS, spherical=True)
+    built = ScannIndex.build(item_vectors, parameters)
+    if request.param == "scann":
+        return built
+    folder = tmp_path_factory.mktemp("index") / "scann"
+    built.save(folder)
+    return ScannIndex.load(folder, item_vectors.shape, parameters._asdict())
+
+
+class TestContract:
+    @pytest.mark.parametrize("k", [1, 7, NUM_ITEMS - 1, NUM_ITEMS])
+    def test_finds_the_largest_inner_products(self, index, item_vectors, k):
+        queries = unit_vectors((5, DIM), seed=1)
+        scores = queries @ item_vectors.T
+        expected = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+        result = index.search(queries, k)
+        np.testing.assert_array_equal(np.stack(result.rows), expected)
+        np.testing.assert_allclose(
+            np.stack(result.scores), np.take_along_axis(scores, expected, axis=1), atol=1e-6
+        )
+
+    def test_types(self, index):
+        result = index.search(unit_vectors((2, DIM), seed=1), 3)
+        assert [rows.dtype for rows in result.rows] == [np.int64] * 2
+        assert [scores.dtype for scores in result.scores] == [np.float32] * 2
+
+    def test_no_queries(self, index):
+        result = index.search(np.zeros((0, DIM), np.float32), 3)
+        assert result.rows == []
+        assert result.scores == []
+
+    def test_a_query_does_not_depend_on_its_batch(self, index):
+        queries = unit_vectors((6, DIM), seed=2)
+        together = index.search(queries, 10).rows
+        for query, rows in zip(queries, together, strict=True):
+            np.testing.assert_array_equal(index.search(query[np.newaxis], 10).rows[0], rows)
+
+    def test_arguments_are_left_alone(self, index):
+        queries = 3 * unit_vectors((2, DIM), seed=3)
+        before = queries.copy()
+        index.search(queries, 5)
+        np.testing.assert_array_equal(queries, before)
+
+    def test_accepts_other_layouts_and_float64(self, index):
+        queries = np.asfortranarray(unit_vectors((3, DIM), seed=4).astype(np.float64))
+        expected = index.search(np.ascontiguousarray(queries, np.float32), 5).rows
+        np.testing.assert_array_equal(index.search(queries, 5).rows, expected)
+
+    @pytest.mark.parametrize("k", [0, -1, NUM_ITEMS + 1])
+    def test_k_out_of_range(self, index, k):
+        with pytest.raises(InputError, match=rf"`k` must be in \[1, 400\], received {k}"):
+            index.search(np.zeros((1, DIM), np.float32), k)
+
+    @pytest.mark.parametrize("shape", [(2, DIM + 1), (DIM,), (1, 2, DIM)])
+    def test_wrong_shape(self, index, shape):
+        with pytest.raises(InputError, match=r"shape \[num_queries, 8\]"):
+            index.search(np.zeros(shape, np.float32), 1)
+
+    @pytest.mark.parametrize("value", [np.nan, np.inf])
+    def test_query_that_is_not_finite(self, index, value):
+        queries = np.zeros((3, DIM), np.float32)
+        queries[1, 2] = value
+        with pytest.raises(InputError, match="row 1 is not finite"):
+            index.search(queries, 1)
+
+    def test_says_its_size(self, index):
+        assert (index.num_items, index.dim) == (NUM_ITEMS, DIM)
+
+
+def test_exact_ties_go_to_the_lower_row():
+    # Scores of the query [1, 0]: 1, 0, 1, 0, 1, 0.
+    index = ExactIndex(np.array([[1, 0], [0, 1]] * 3, np.float32))
+    result = index.search(np.array([[1, 0]], np.float32), 5)
+    np.testing.assert_array_equal(result.rows[0], [0, 2, 4, 1, 3])
+    np.testing.assert_array_equal(result.scores[0], [1, 1, 1, 0, 0])
+    assert index.search(np.array([[1, 0]], np.float32), 2).rows[0].tolist() == [0, 2]
+
+
+def test_exact_search_in_blocks(monkeypatch):
+    monkeypatch.setattr(item_index, "_BLOCK_SCORES", 3 * 50)
+    items, queries = unit_vectors((50, 4), seed=0), unit_vectors((10, 4), seed=1)
+    expected = np.argsort(-(queries @ items.T), axis=1, kind="stable")[:, :6]
+    np.testing.assert_array_equal(ExactIndex(items).search(queries, 6).rows, expected)
+
+
+@pytest.mark.parametrize("build", [ExactIndex, lambda v: build_index(v, IndexConfig(), "cosine")])
+def test_item_vectors_must_be_finite_tables(build):
+    damaged = np.zeros((3, 2), np.float32)
+    damaged[2, 1] = np.nan
+    with pytest.raises(InputError, match="item row 2 is not finite"):
+        build(damaged)
+    with pytest.raises(InputError, match=r"received shape \(3,\)"):
+        build(np.zeros(3, np.float32))
+    with pytest.raises(InputError, match=r"received shape \(0, 4\)"):
+        build(np.zeros((0, 4), np.float32))
+
+
+def test_scann_rows_are_short_never_padded():
+    # One leaf of several searched: fewer items than `k`, and none of them made up.
+    vectors = unit_vectors((NUM_ITEMS, DIM), seed=0)
+    index = ScannIndex.build(vectors, ScannParameters(8, 1, NUM_ITEMS, spherical=True))
+    queries = unit_vectors((20, DIM), seed=5)
+    result = index.search(queries, NUM_ITEMS)
+    assert min(len(rows) for rows in result.rows) < NUM_ITEMS
+    for query, rows, scores in zip(queries, result.rows, result.scores, strict=True):
+        assert len(np.unique(rows)) == len(rows) == len(scores)
+        np.testing.assert_allclose(vectors[rows] @ query, scores, atol=1e-6)
+
+
+def test_scann_recall_at_default_settings():
+    items, queries = clustered_vectors(25_000, 200)
+    index = build_index(items, IndexConfig(), "cosine")
+    assert index.kind == "scann"
+    assert recall_against_exact(index, ExactIndex(items), queries, 100) >= 0.95
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "inner_product"])
+def test_scann_with_any_similarity(similarity):
+    lengths = np.random.default_rng(0).uniform(0.5, 2, (2000, 1)).astype(np.float32)
+    items = unit_vectors((2000, 16), seed=0) * (1 if similarity == "cosine" else lengths)
+    config = IndexConfig(kind="scann", leaves_to_search_fraction=1.0, reorder=2000)
+    index = build_index(items, config, similarity)
+    assert index.parameters.spherical == (similarity == "cosine")
+    assert recall_against_exact(index, ExactIndex(items), unit_vectors((50, 16), 1), 50) == 1.0
+
+
+def test_scann_needs_items_to_learn_from():
+    with pytest.raises(InputError, match=r"at least 16 items, the catalogue has 15"):
+        build_index(unit_vectors((15, 4), 0), IndexConfig(kind="scann"), "cosine")
+    assert (
+        build_index(unit_vectors((16, 4), 0), IndexConfig(kind="scann"), "cosine").kind == "scann"
+    )
+
+
+def test_kind_follows_config_and_size():
+    auto = IndexConfig(min_scann_items=100)
+    assert not chooses_scann(auto, 99)
+    assert chooses_scann(auto, 100)
+    assert chooses_scann(IndexConfig(kind="scann"), 20)
+    assert not chooses_scann(IndexConfig(kind="exact"), 10**6)
+
+
+def test_parameters_follow_the_catalogue():
+    config = IndexConfig(leaves_to_search_fraction=0.1, reorder=200)
+    # sqrt(10,000) = 100 leaves, a tenth of them searched.
+    assert ScannParameters.choose(config, 10_000, "cosine") == (100, 10, 200, True)
+    # 400 items fill 8 leaves of 50; sqrt would give 20.
+    assert ScannParameters.choose(config, 400, "inner_product") == (8, 1, 200, False)
+    assert ScannParameters.choose(config, 20, "cosine").num_leaves == 1
+
+
+def test_looking_further_ends_in_exact_search():
+    index = ScannIndex.build(unit_vectors((400, 8), 0), ScannParameters(8, 3, 150, spherical=True))
+    seen = []
+    while not index.is_exhaustive:
+        index = index.look_further()
+        seen.append((index.parameters.leaves_to_search, index.parameters.reorder))
+    assert seen == [(6, 150), (8, 150), (8, 300), (8, 400)]
+
+
+def test_recall_against_exact_by_hand():
+    class Half:
+        def search(self, queries, k):
+            rows = ExactIndex(np.eye(4, dtype=np.float32)).search(queries, k).rows
+            return item_index.SearchResult([rows[0][:1], rows[1]], [])
+
+    queries = np.array([[4, 3, 2, 1], [1, 2, 3, 4]], np.float32)
+    # Query 0 finds 1 of its 2, query 1 both: (1/2 + 1) / 2.
+    assert recall_against_exact(Half(), ExactIndex(np.eye(4, dtype=np.float32)), queries, 2) == 0.75
+
+
+class TestLoadScann:
+    @pytest.fixture
+    def folder(self, item_vectors, tmp_path):
+        ScannIndex.build(item_vectors, self.parameters).save(tmp_path / "scann")
+        return tmp_path / "scann"
+
+    parameters = ScannParameters(8, 8, 100, spherical=True)
+
+    def load(self, folder, num_items=NUM_ITEMS):
+        return ScannIndex.load(folder, (num_items, DIM), self.parameters._asdict())
+
+    def test_folder_may_move(self, folder, tmp_path):
+        (tmp_path / "elsewhere").mkdir()
+        moved = folder.rename(tmp_path / "elsewhere" / "scann")
+        assert self.load(moved).num_items == NUM_ITEMS
+
+    def test_pickle_is_refused(self, folder):
+        (folder / "scann_docids.pkl").write_bytes(b"")
+        with pytest.raises(InputError, match="pickled files"):
+            self.load(folder)
+
+    def test_another_size_is_refused(self, folder):
+        with pytest.raises(InputError, match="holds 400 items, expected 399"):
+            self.load(folder, num_items=399)
+
+    def test_missing_files(self, folder):
+        (folder / "scann_assets.pbtxt").unlink()
+        with pytest.raises(InputError, match=r"scann_assets.pbtxt is missing"):
+            self.load(folder)

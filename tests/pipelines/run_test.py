@@ -69,7 +69,7 @@ def test_a_failed_job_is_not_taken_for_done(tmp_path):
 
 
 def test_progress_says_what_happens_and_how_long_it_took(tmp_path, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="absl")
     job = CountingJob(tmp_path / "artifact", {})
     job.bring_up()
     job.bring_up()

@@ -33,7 +33,15 @@ def test_text_of_a_degraded_answer():
 def test_flags_become_a_request():
     values, _ = cli.parse(
         "query",
-        ["--similar_to=12,i3", "--k=7", "--categories=A,B", "--interest_weights=0.5,2", "--merge=quota", "--max_per_category=3", "--exact"],
+        [
+            "--similar_to=12,i3",
+            "--k=7",
+            "--categories=A,B",
+            "--interest_weights=0.5,2",
+            "--merge=quota",
+            "--max_per_category=3",
+            "--exact",
+        ],
     )
     request = query.build_request({name: values[name].value for name in query.REQUEST_FLAGS})
     assert (request.similar_to, request.history, request.k) == (("12", "i3"), (), 7)

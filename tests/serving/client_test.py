@@ -81,7 +81,7 @@ def _vectors(rows):
         {"history": ("i3", "i9"), "max_per_category": 2, "k": 30},
         {"history": ("i3", "i9"), "interest_weights": (0.25, 3.0), "k": 6},
         {"history": ("i3", "i9"), "interest_weights": (1.0, 2.0), "merge": "quota", "k": 6},
-        {"history": ("i3", "i9"), "merge": "diversity", "diversity_weight": 9.0, "k": 6},
+        {"history": ("i3", "i9"), "merge": "diversity", "diversity_weight": 9.0, "k": 12},
         {"history": ("i3",), "leaves_to_search": 3, "reorder": 40, "exact": True, "k": 3},
         {"similar_to": ("zebra",), "categories": ("by3",), "k": 3},
     ],

@@ -26,3 +26,9 @@ def test_contains(row_set, rows):
 def test_without(row_set, removed):
     left = row_sets.without(_array(sorted(set(row_set))), _array(sorted(set(removed))))
     assert left.tolist() == sorted(set(row_set) - set(removed))
+
+
+@given(ROWS, ROWS)
+def test_union(row_set, more):
+    both = row_sets.union(_array(sorted(set(row_set))), _array(sorted(set(more))))
+    assert both.tolist() == sorted(set(row_set) | set(more))

@@ -14,7 +14,7 @@ from serving.item_index import SearchKnobs
 from serving.user_search import UserSearch
 
 _WIDENINGS = (1, 4)
-"""Factors on the items asked of the index, one search each."""
+"""Factors on the items asked of the index and on how far it looks, one search each."""
 
 _MAX_ENTRIES = 1 << 20
 """Entries of result lists held at a time, 12 MB; also how often the time is checked."""
@@ -67,8 +67,7 @@ def _groups(
     """
     groups: dict[tuple[int, SearchKnobs], list[UserSearch]] = defaultdict(list)
     for search in searches:
-        leaves, reorder = search.knobs
-        knobs = SearchKnobs(leaves and leaves * factor, reorder and reorder * factor)
+        knobs = search.knobs._replace(effort=factor)
         groups[_round_up(search.num_to_fetch * factor), knobs].append(search)
     for (asked, knobs), members in groups.items():
         per_search = asked * max(len(search.vectors) for search in members)

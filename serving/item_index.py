@@ -51,10 +51,12 @@ class SearchKnobs(NamedTuple):
         leaves_to_search: Leaves of the tree, None for the index's own number.
         reorder: Candidates whose score is recomputed, None for the index's own
             number.
+        effort: Factor on both numbers.
     """
 
     leaves_to_search: int | None = None
     reorder: int | None = None
+    effort: int = 1
 
 
 DEFAULT_KNOBS = SearchKnobs()

@@ -37,10 +37,6 @@ _ANISOTROPIC_THRESHOLD = 0.2
 _MIN_ITEMS = 16
 """The hash has 16 centres per block and needs as many vectors to learn from."""
 
-_ITEMS_PER_RESULT = 4
-"""Items in the leaves of a query per item wanted. Leaves are unequal, and the
-best items of a query lie in more leaves the more of them are wanted."""
-
 _BUILD_NEIGHBORS = 100
 """Result length ScaNN assumes where a search names none; every search does."""
 
@@ -195,7 +191,7 @@ class ScannIndex:
             queries,
             final_num_neighbors=k,
             pre_reorder_num_neighbors=self._num_reordered(k, knobs),
-            leaves_to_search=self._num_leaves(k, knobs),
+            leaves_to_search=self._num_leaves(knobs),
         )
         rows = rows.astype(np.int64)
         if np.isfinite(scores[:, -1]).all() and (scores[:, :-1] > scores[:, 1:]).all():
@@ -213,17 +209,14 @@ class ScannIndex:
     def _num_reordered(self, k: int, knobs: SearchKnobs) -> int:
         """Candidates to score exactly: what the caller says, at least `k`."""
         if knobs.reorder is not None:
-            return min(max(knobs.reorder, k), self.num_items)
+            return min(max(knobs.reorder * knobs.effort, k), self.num_items)
         # Twice `k`: a score by hash alone orders the last few only roughly.
-        return min(max(self.parameters.reorder, 2 * k), self.num_items)
+        return min(max(self.parameters.reorder * knobs.effort, 2 * k), self.num_items)
 
-    def _num_leaves(self, k: int, knobs: SearchKnobs) -> int:
-        """Leaves to look into: what the caller says, else enough for `k` items."""
+    def _num_leaves(self, knobs: SearchKnobs) -> int:
+        """Leaves to look into: what the caller says, else the number that was measured."""
         num_leaves, leaves_to_search, _, _ = self.parameters
-        if knobs.leaves_to_search is not None:
-            return min(knobs.leaves_to_search, num_leaves)
-        enough = -(-_ITEMS_PER_RESULT * k * num_leaves // self.num_items)
-        return min(max(leaves_to_search, enough), num_leaves)
+        return min((knobs.leaves_to_search or leaves_to_search) * knobs.effort, num_leaves)
 
 
 def build_index(

@@ -250,3 +250,20 @@ def test_top_rows_equal_a_stable_sort(num_items, num_values):
     for k in {1, min(7, num_items), num_items // 2 or 1, num_items}:
         found = item_index.top_rows(scores, k)
         assert [row.tolist() for row in found] == order[:, :k].tolist()
+
+
+def test_knobs_of_a_scann_index():
+    """All leaves and all items reordered is exact search, however it is asked for."""
+    vectors = unit_vectors((NUM_ITEMS, DIM), seed=0)
+    index = ScannIndex.build(vectors, ScannParameters(8, 1, 40, spherical=True))
+    queries = unit_vectors((20, DIM), seed=5)
+    exact = ExactIndex(vectors).search(queries, 10)
+
+    def recall(knobs):
+        rows = index.search(queries, 10, knobs).rows
+        return np.mean([np.isin(a, b).mean() for a, b in zip(exact.rows, rows, strict=True)])
+
+    assert recall(SearchKnobs()) == recall(SearchKnobs(1, 40)) < 0.9
+    assert recall(SearchKnobs(leaves_to_search=8)) > recall(SearchKnobs(leaves_to_search=2))
+    assert recall(SearchKnobs(8, NUM_ITEMS)) == recall(SearchKnobs(10**6, 10**6)) == 1.0
+    assert recall(SearchKnobs(effort=10)) == recall(SearchKnobs(4, 200, effort=2)) == 1.0

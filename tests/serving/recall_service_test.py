@@ -256,7 +256,7 @@ def test_knobs_reach_the_index_and_grow_with_the_second_search():
     index = HalfBlindIndex()
     service = _service(index=index)
     service.recall([RecallRequest(("d",), k=3, leaves_to_search=3, reorder=50)])
-    assert index.knobs == [(3, 50), (12, 200)]
+    assert index.knobs == [(3, 50, 1), (3, 50, 4)]
     index.knobs.clear()
     service.recall([RecallRequest(("d",), k=3, exact=True)])
     assert index.knobs == []

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from serving.batch_search import search_batch
 from serving.bundle import check_compatible
 from serving.catalogue import Catalogue, CatalogueView
-from serving.filters import ItemFilter, build_filter
+from serving.filters import FilterBuilder, ItemFilter
 from serving.merge import MergedItems, diversify
 from serving.popular_items import popular_items
 from serving.recall_limits import RecallLimits, check_requests, check_size
@@ -98,7 +98,8 @@ class RecallService:
         )
         if is_late():
             raise _deadline_exceeded()
-        filters = [build_filter(view, request) for request in requests]
+        builder = FilterBuilder(view)
+        filters = [builder.build(request) for request in requests]
         searches = {
             i: UserSearch(view, requests[i], interests[i], filters[i])
             for i in range(len(requests))

@@ -39,6 +39,8 @@ def union(row_set: np.ndarray, more: np.ndarray) -> np.ndarray:
     >>> union(np.array([2, 5]), np.array([3, 5])).tolist()
     [2, 3, 5]
     """
+    if not len(row_set):
+        return more
     new = more[~contains(row_set, more)]
     return np.insert(row_set, np.searchsorted(row_set, new), new) if len(new) else row_set
 

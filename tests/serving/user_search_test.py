@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from serving.filters import build_filter
+from serving.filters import FilterBuilder
 from serving.recall_types import RecallRequest
 from serving.user_interests import UserInterests
 from serving.user_search import UserSearch
@@ -17,7 +17,7 @@ def _search(**fields):
     interests = UserInterests(
         np.ones((2, 4), np.float32), np.arange(2, dtype=np.int32), np.ones(2), 1, 0, 1
     )
-    return UserSearch(VIEW, request, interests, build_filter(VIEW, request))
+    return UserSearch(VIEW, request, interests, FilterBuilder(VIEW).build(request))
 
 
 @pytest.mark.parametrize("fields", [{}, {"max_per_category": 100}])

@@ -6,7 +6,6 @@ much as trained ones. A case with more users than `--measured_users` is
 measured on that many, and the time of all of them is extrapolated.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,11 +23,10 @@ _MODULE = "tests.benchmarks.evaluation"
 _SIZES = flags.DEFINE_list(
     "sizes", ["6040x3416", "100000x1000000"], "Users x items; the first is MovieLens-1M."
 )
-_INTERESTS = flags.DEFINE_integer("interests", 4, "Interests per user.", 1)
+_INTERESTS = flags.DEFINE_integer("interests_per_user", 4, "Interests per user.", 1)
 _MEASURED_USERS = flags.DEFINE_integer(
     "measured_users", 6_144, "Users measured at most; batches have 512.", 1
 )
-_CASE = flags.DEFINE_string("case", None, "One case as JSON; measured in this process.")
 
 
 def draw_held_out(num_users: int, num_items: int) -> HeldOut:
@@ -43,7 +41,7 @@ def draw_held_out(num_users: int, num_items: int) -> HeldOut:
     )
 
 
-def measure_case(case: dict[str, Any]) -> dict[str, Any]:
+def measure_case(case: dict[str, Any]) -> dict[str, float]:
     """Evaluates a model and says what a user cost."""
     config = RecallConfig().override([f"model.num_interests={case['num_interests']}"])
     num_measured = min(case["num_users"], case["measured_users"])
@@ -66,23 +64,19 @@ def measure_case(case: dict[str, Any]) -> dict[str, Any]:
     cost = measure.cheapest(evaluate, 1)
     share = num_measured / case["num_users"]
     scores = num_measured * case["num_items"]
-    facts = {
-        "seconds_measured": cost.seconds,
+    return {
+        "share_measured": share,
         "seconds": cost.seconds / share,
         "cpu_seconds": cost.cpu_seconds / share,
         "scores_per_cpu_second": scores / cost.cpu_seconds,
         "peak_memory_gb": measure.peak_memory_gb(),
         "peak_memory_gb_of_the_model": memory_built,
     }
-    return {"num_users_measured": num_measured, "extrapolated": share < 1} | {
-        name: measure.rounded(value) for name, value in facts.items()
-    }
 
 
 def main(_: Sequence[str]) -> None:
     """Measures the case that is named, or every size in a process of its own."""
-    if _CASE.value is not None:
-        print(json.dumps(measure_case(json.loads(_CASE.value))))
+    if measure.answer_case(measure_case):
         return
     cases = []
     for size in _SIZES.value:

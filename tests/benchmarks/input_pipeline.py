@@ -3,7 +3,6 @@
 Reads whole epochs as `recall train` does and does nothing with the batches.
 """
 
-import json
 import tempfile
 from collections.abc import Sequence
 from typing import Any
@@ -24,11 +23,9 @@ _SEQUENCES = flags.DEFINE_integer(
 )
 _BATCH_SIZES = flags.DEFINE_list("batch_sizes", ["128", "512"], "Sequences per batch.")
 _EPOCHS = flags.DEFINE_integer("epochs", 3, "Epochs read; the cheapest counts.", 1)
-_EXAMPLES = flags.DEFINE_string("examples", None, "Folder of `recall ingest` to read instead.")
-_CASE = flags.DEFINE_string("case", None, "One case as JSON; measured in this process.")
 
 
-def measure_case(case: dict[str, Any]) -> dict[str, Any]:
+def measure_case(case: dict[str, Any]) -> dict[str, float]:
     """Reads epoch after epoch and says what a sequence cost."""
     config = RecallConfig().override(
         [f"train.batch_size={case['batch_size']}", f"train.max_epochs={case['epochs'] + 1}"]
@@ -45,7 +42,7 @@ def measure_case(case: dict[str, Any]) -> dict[str, Any]:
             next(batches)
 
     cost = measure.cheapest(read_epoch, case["epochs"])
-    facts = {
+    return {
         "sequences_per_second": data.num_sequences / cost.seconds,
         "target_slots_per_second": num_slots / cost.seconds,
         "cpu_microseconds_per_sequence": 1e6 * cost.cpu_seconds / data.num_sequences,
@@ -54,25 +51,23 @@ def measure_case(case: dict[str, Any]) -> dict[str, Any]:
         "padding_share": 1 - num_slots / num_padded,
         "peak_memory_gb": measure.peak_memory_gb(),
     }
-    return {name: measure.rounded(value) for name, value in facts.items()}
 
 
 def main(_: Sequence[str]) -> None:
     """Measures the case that is named, or every batch size in a process of its own."""
-    if _CASE.value is not None:
-        print(json.dumps(measure_case(json.loads(_CASE.value))))
+    if measure.answer_case(measure_case):
         return
     cases = []
     with tempfile.TemporaryDirectory() as folder:
-        if _EXAMPLES.value is None:
+        if logs.EXAMPLES.value is None:
             measure.show_progress(f"writing {_SEQUENCES.value} sequences")
             logs.write_training_split(folder, _SEQUENCES.value, _NUM_ITEMS)
-        examples = {"examples": _EXAMPLES.value or folder, "epochs": _EPOCHS.value}
+        examples = {"examples": logs.EXAMPLES.value or folder, "epochs": _EPOCHS.value}
         for batch_size in map(int, _BATCH_SIZES.value):
             measure.show_progress(f"batch_size={batch_size}")
             case = {"batch_size": batch_size}
             cases.append(case | measure.run_case(_MODULE, case | examples))
-    measure.print_report(cases, sequences=_EXAMPLES.value or _SEQUENCES.value)
+    measure.print_report(cases, sequences=logs.EXAMPLES.value or _SEQUENCES.value)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,15 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from absl import flags
 
 from pipelines import artifacts, example_writer, windows
 from recall.vocabulary import FIRST_ITEM_ID
 from serving import storage
+
+EXAMPLES = flags.DEFINE_string(
+    "examples", None, "Folder of `recall ingest` to take the sequences from."
+)
 
 MAX_HISTORY_LENGTH = 50
 

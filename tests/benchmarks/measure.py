@@ -15,9 +15,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from absl import flags
+
 ROOT = Path(__file__).parents[2]
 
 _GIGABYTE = 1e9
+
+_CASE = flags.DEFINE_string("case", None, "One case as JSON; it is measured in this process.")
 
 
 class Cost(NamedTuple):
@@ -90,6 +94,15 @@ def run_case(module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(result.stdout.splitlines()[-1])
 
 
+def answer_case(measure_case: Callable[[dict[str, Any]], dict[str, float]]) -> bool:
+    """Prints what the case of `--case` costs; False where none is named."""
+    if _CASE.value is None:
+        return False
+    facts = measure_case(json.loads(_CASE.value))
+    print(json.dumps({name: _rounded(value) for name, value in facts.items()}))
+    return True
+
+
 def print_report(cases: list[dict[str, Any]], **facts: Any) -> None:
     """Prints the one JSON text of a benchmark."""
     print(json.dumps({"machine": describe_machine(), **facts, "cases": cases}, indent=2))
@@ -100,6 +113,6 @@ def show_progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def rounded(value: float) -> float:
+def _rounded(value: float) -> float:
     """Three significant digits: more of them are noise."""
     return float(f"{value:.3g}")

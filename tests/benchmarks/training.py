@@ -1,13 +1,13 @@
 """Cost of a training step: `python -m tests.benchmarks.training` prints JSON.
 
 The step is the one `recall train` runs, on batches that are already in memory.
-Sequences are as long as in Amazon Beauty, or those of `--examples`. One thing
+Sequences are as long as in Amazon Beauty, or those of `--examples`, whose ids
+wrap around in a smaller catalogue. One thing
 is varied at a time: the first value of each flag is the base, the others are
 measured with the base of the rest; `--all_combinations` measures every one.
 """
 
 import itertools
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -39,11 +39,7 @@ _BATCHES = flags.DEFINE_list(
 )
 _ALL = flags.DEFINE_bool("all_combinations", False, "Measures every combination.")
 _STEPS = flags.DEFINE_integer("steps", 40, "Different batches, each taken several times.", 1)
-_EXAMPLES = flags.DEFINE_string(
-    "examples", None, "Folder of `recall ingest`; its ids wrap around in a smaller catalogue."
-)
 _SET = flags.DEFINE_multi_string("set", [], "A setting, for example train.batch_size=512.")
-_CASE = flags.DEFINE_string("case", None, "One case as JSON; measured in this process.")
 
 
 def build_cases() -> Iterator[dict[str, Any]]:
@@ -60,7 +56,7 @@ def build_cases() -> Iterator[dict[str, Any]]:
         if _ALL.value or num_varied <= 1:
             yield dict(zip(_VARIED, combination, strict=True)) | {
                 "steps": _STEPS.value,
-                "examples": _EXAMPLES.value,
+                "examples": logs.EXAMPLES.value,
                 "settings": _SET.value,
             }
 
@@ -74,7 +70,7 @@ def case_config(case: dict[str, Any]) -> RecallConfig:
 
 
 def read_batches(case: dict[str, Any], config: RecallConfig) -> list[SequenceBatch]:
-    """The first batches of an epoch, in memory, with ids of the catalogue."""
+    """The first batches of an epoch, at most all of it, with ids of the catalogue."""
     examples_dir = case["examples"]
     with tempfile.TemporaryDirectory() as folder:
         if examples_dir is None:
@@ -82,7 +78,8 @@ def read_batches(case: dict[str, Any], config: RecallConfig) -> list[SequenceBat
             logs.write_training_split(folder, num_sequences, case["num_items"])
             examples_dir = folder
         data = input_pipeline.read_training_data(examples_dir, config)
-        ids = [batch.item_ids.numpy() for batch in data.dataset.take(case["steps"])]
+        batches = data.dataset.take(min(case["steps"], data.steps_per_epoch))
+        ids = [batch.item_ids.numpy() for batch in batches]
     if case["batches"] == "padded":
         ids = pad_all(ids, config.model.max_history_length + 1, config.train.batch_size)
     wrapped = (
@@ -99,7 +96,7 @@ def pad_all(batches: Sequence[np.ndarray], width: int, batch_size: int) -> list[
     return np.split(sequences, range(batch_size, len(sequences), batch_size))
 
 
-def measure_case(case: dict[str, Any]) -> dict[str, Any]:
+def measure_case(case: dict[str, Any]) -> dict[str, float]:
     """Builds the model, trains it on the batches and says what a step cost."""
     config = case_config(case)
     batches = read_batches(case, config)
@@ -119,7 +116,7 @@ def measure_case(case: dict[str, Any]) -> dict[str, Any]:
     cost = measure.cheapest(train, _NUM_RUNS)
     num_slots = sum(int((batch.positive_ids.numpy() != PADDING_ID).sum()) for batch in batches)
     num_padded = sum(batch.positive_ids.shape.num_elements() for batch in batches)
-    facts = {
+    return {
         "target_slots_per_second": num_slots / cost.seconds,
         "target_slots_per_cpu_second": num_slots / cost.cpu_seconds,
         "ms_per_step": 1e3 * cost.seconds / len(batches),
@@ -130,7 +127,6 @@ def measure_case(case: dict[str, Any]) -> dict[str, Any]:
         "peak_memory_gb_before_the_model": memory_before,
         "peak_memory_gb_when_built": memory_built,
     }
-    return {name: measure.rounded(value) for name, value in facts.items()}
 
 
 def compare(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -139,11 +135,9 @@ def compare(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
     for case in cases[1:]:
         differing = [f"{name}={case[name]}" for name in _VARIED if case[name] != base[name]]
         ratios[", ".join(differing)] = {
-            "cpu_time_of_a_step": measure.rounded(
-                case["cpu_ms_per_step"] / base["cpu_ms_per_step"]
-            ),
-            "cpu_time_of_a_slot": measure.rounded(
-                base["target_slots_per_cpu_second"] / case["target_slots_per_cpu_second"]
+            "cpu_time_of_a_step": round(case["cpu_ms_per_step"] / base["cpu_ms_per_step"], 2),
+            "cpu_time_of_a_slot": round(
+                base["target_slots_per_cpu_second"] / case["target_slots_per_cpu_second"], 2
             ),
         }
     return ratios
@@ -151,8 +145,7 @@ def compare(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def main(_: Sequence[str]) -> None:
     """Measures the case that is named, or every case in a process of its own."""
-    if _CASE.value is not None:
-        print(json.dumps(measure_case(json.loads(_CASE.value))))
+    if measure.answer_case(measure_case):
         return
     cases = []
     for case in build_cases():

@@ -31,7 +31,7 @@ CASE = {
 
 def test_the_written_examples_have_the_lengths_of_the_log(tmp_path):
     assert sum(logs.BEAUTY_LENGTHS) == 22_512
-    logs.write_training_split(tmp_path, 2_000, 500)
+    logs.write_training_split(tmp_path, logs.draw_sequences(2_000, 500))
     config = RecallConfig().override(["train.max_epochs=1", "train.batch_size=500"])
     data = recall_input_pipeline.read_training_data(tmp_path, config)
     ids = [batch.item_ids.numpy() for batch in data.dataset]
@@ -47,15 +47,25 @@ def test_the_written_examples_have_the_lengths_of_the_log(tmp_path):
 
 
 def test_padding_moves_sequences_and_changes_none():
-    ids = [np.array([[5, 6], [7, 8], [9, 2]]), np.array([[3, 4, 5], [6, 7, 0]])]
-    padded = training.pad_all(ids, 4, 2)
-    assert [part.shape for part in padded] == [(2, 4), (2, 4), (1, 4)]
-    rows = sorted(np.concatenate(padded).tolist())
-    assert rows == sorted([[5, 6, 0, 0], [7, 8, 0, 0], [9, 2, 0, 0], [3, 4, 5, 0], [6, 7, 0, 0]])
+    config = training.case_config(CASE)
+    bucketed, padded = (
+        [
+            batch.item_ids.numpy()
+            for batch in training.read_batches(CASE | {"batches": kind}, config)
+        ]
+        for kind in ("bucketed", "padded")
+    )
+    assert len({ids.shape[1] for ids in bucketed}) > 1
+    assert {ids.shape[1] for ids in padded} == {51}
+
+    def sequences(batches):
+        return sorted(ids[ids > 0].tolist() for batch in batches for ids in batch)
+
+    assert sequences(padded) == sequences(bucketed)
 
 
 def test_training_counts_real_slots(tmp_path):
-    logs.write_training_split(tmp_path, 48, 500)
+    logs.write_training_split(tmp_path, logs.draw_sequences(48, 500))
     case = CASE | {"examples": str(tmp_path), "num_items": 20, "steps": 100}
     config = training.case_config(case)
     batches = training.read_batches(case, config)
@@ -66,9 +76,6 @@ def test_training_counts_real_slots(tmp_path):
     assert facts["target_slots_per_second"] == pytest.approx(
         1e3 * facts["target_slots_per_step"] / facts["ms_per_step"]
     )
-    padded = case | {"batches": "padded"}
-    shapes = [tuple(batch.positive_ids.shape) for batch in training.read_batches(padded, config)]
-    assert shapes == [(16, 50)] * 3
 
 
 def test_the_case_decides_the_configuration():
@@ -91,7 +98,7 @@ def test_a_step_is_compared_with_that_of_the_first_case():
 
 
 def test_reading_is_measured_in_sequences(tmp_path):
-    logs.write_training_split(tmp_path, 300, 500)
+    logs.write_training_split(tmp_path, logs.draw_sequences(300, 500))
     case = {"examples": str(tmp_path), "batch_size": 32, "epochs": 1}
     facts = input_pipeline.measure_case(case)
     assert facts["sequences_per_second"] > 0

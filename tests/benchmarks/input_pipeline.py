@@ -61,7 +61,7 @@ def main(_: Sequence[str]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         if logs.EXAMPLES.value is None:
             measure.show_progress(f"writing {_SEQUENCES.value} sequences")
-            logs.write_training_split(folder, _SEQUENCES.value, _NUM_ITEMS)
+            logs.write_training_split(folder, logs.draw_sequences(_SEQUENCES.value, _NUM_ITEMS))
         examples = {"examples": logs.EXAMPLES.value or folder, "epochs": _EPOCHS.value}
         for batch_size in map(int, _BATCH_SIZES.value):
             measure.show_progress(f"batch_size={batch_size}")

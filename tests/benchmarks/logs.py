@@ -1,5 +1,6 @@
 """Training examples of any size whose lengths are those of a real log."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,24 +50,39 @@ def draw_item_ids(size: int, num_items: int, generator: np.random.Generator) -> 
     return FIRST_ITEM_ID + np.minimum(ranks, num_items - 1)
 
 
-def write_training_split(
-    examples_dir: str | Path, num_sequences: int, num_items: int, seed: int = 0
-) -> None:
-    """Writes the training split as `recall ingest` does, one file per length bucket."""
+def draw_sequences(
+    num_sequences: int, num_items: int, seed: int = 0
+) -> dict[int, list[np.ndarray]]:
+    """Dense ids of training sequences, by length bucket."""
     generator = np.random.default_rng(seed)
     num_slots = draw_num_slots(num_sequences, generator)
     buckets = windows.bucket_of(num_slots, windows.bucket_boundaries(MAX_HISTORY_LENGTH))
+    sequences = {}
+    for bucket in np.unique(buckets).tolist():
+        lengths = num_slots[buckets == bucket] + 1
+        ids = draw_item_ids(int(lengths.sum()), num_items, generator)
+        sequences[bucket] = np.split(ids, np.cumsum(lengths)[:-1])
+    return sequences
+
+
+def write_training_split(
+    examples_dir: str | Path, sequences: Mapping[int, Sequence[np.ndarray]]
+) -> None:
+    """Writes the training split as `recall ingest` does, one file per length bucket.
+
+    Args:
+        examples_dir: Folder without a training split.
+        sequences: Dense ids, by input slots of the longest of the bucket.
+    """
     folder = example_writer.split_dir(examples_dir, "train")
     folder.mkdir(parents=True)
     files = {}
-    for bucket in np.unique(buckets).tolist():
-        lengths = num_slots[buckets == bucket] + 1
-        ids = draw_item_ids(lengths.sum(), num_items, generator)
+    for bucket, members in sequences.items():
         name = example_writer.file_name(bucket, 0, 1)
         with tf.io.TFRecordWriter(str(folder / name), "GZIP") as writer:
-            for sequence in np.split(ids, np.cumsum(lengths)[:-1]):
-                writer.write(example_writer.train_example(sequence))
-        files[name] = len(lengths)
+            for item_ids in members:
+                writer.write(example_writer.train_example(item_ids))
+        files[name] = len(members)
     storage.write_json(
         Path(examples_dir) / artifacts.STATISTICS_NAME, {"splits": {"train": {"files": files}}}
     )

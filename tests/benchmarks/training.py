@@ -71,29 +71,36 @@ def case_config(case: dict[str, Any]) -> RecallConfig:
 
 def read_batches(case: dict[str, Any], config: RecallConfig) -> list[SequenceBatch]:
     """The first batches of an epoch, at most all of it, with ids of the catalogue."""
-    examples_dir = case["examples"]
     with tempfile.TemporaryDirectory() as folder:
+        examples_dir = case["examples"]
         if examples_dir is None:
             num_sequences = case["steps"] * config.train.batch_size
-            logs.write_training_split(folder, num_sequences, case["num_items"])
-            examples_dir = folder
-        data = input_pipeline.read_training_data(examples_dir, config)
-        batches = data.dataset.take(min(case["steps"], data.steps_per_epoch))
-        ids = [batch.item_ids.numpy() for batch in batches]
-    if case["batches"] == "padded":
-        ids = pad_all(ids, config.model.max_history_length + 1, config.train.batch_size)
+            examples_dir = f"{folder}/bucketed"
+            sequences = logs.draw_sequences(num_sequences, case["num_items"])
+            logs.write_training_split(examples_dir, sequences)
+        batches = _read_first(examples_dir, config, case["steps"])
+        if case["batches"] == "padded":
+            batches = _pad(batches, f"{folder}/padded", config)
     wrapped = (
-        np.where(part < FIRST_ITEM_ID, part, FIRST_ITEM_ID + part % case["num_items"])
-        for part in ids
+        np.where(ids < FIRST_ITEM_ID, ids, FIRST_ITEM_ID + ids % case["num_items"])
+        for ids in batches
     )
-    return [SequenceBatch(tf.constant(part, tf.int64)) for part in wrapped]
+    return [SequenceBatch(tf.constant(ids, tf.int64)) for ids in wrapped]
 
 
-def pad_all(batches: Sequence[np.ndarray], width: int, batch_size: int) -> list[np.ndarray]:
-    """The same sequences in batches of any length, all `width` wide."""
-    wide = [np.pad(ids, [(0, 0), (0, width - ids.shape[1])]) for ids in batches]
-    sequences = np.random.default_rng(0).permutation(np.concatenate(wide))
-    return np.split(sequences, range(batch_size, len(sequences), batch_size))
+def _read_first(examples_dir: str, config: RecallConfig, num_batches: int) -> list[np.ndarray]:
+    data = input_pipeline.read_training_data(examples_dir, config)
+    batches = data.dataset.take(min(num_batches, data.steps_per_epoch))
+    return [batch.item_ids.numpy() for batch in batches]
+
+
+def _pad(batches: list[np.ndarray], folder: str, config: RecallConfig) -> list[np.ndarray]:
+    """The same sequences in batches of all lengths, as wide as the longest history."""
+    length = config.model.max_history_length
+    sequences = [ids[ids != PADDING_ID] for batch in batches for ids in batch]
+    logs.write_training_split(folder, {length: sequences})
+    mixed = _read_first(folder, config, len(sequences))
+    return [np.pad(ids, [(0, 0), (0, length + 1 - ids.shape[1])]) for ids in mixed]
 
 
 def measure_case(case: dict[str, Any]) -> dict[str, float]:

@@ -77,7 +77,7 @@ def rank_catalogue(
             "`user_vectors` must be [num_users, num_interests, dim] and `item_vectors` "
             f"[num_items, dim], received {user_vectors.shape} and {item_vectors.shape}."
         )
-    if not (np.isfinite(user_vectors).all() and np.isfinite(item_vectors).all()):
+    if not (_is_finite(user_vectors) and _is_finite(item_vectors)):
         raise ValueError("The vectors hold values that are not finite.")
 
     def score(rows: np.ndarray) -> np.ndarray:
@@ -123,6 +123,11 @@ def rank_scores(
         scores, places = _merge(scores, places, block, start)
     rows = np.where(places == NO_ROW, NO_ROW, row_at[places]).astype(np.int32)
     return RankedItems(rows, scores)
+
+
+def _is_finite(vectors: np.ndarray) -> bool:
+    """Whether no number is NaN or infinite, without an array of as many answers."""
+    return vectors.size == 0 or bool(np.isfinite(vectors.min()) and np.isfinite(vectors.max()))
 
 
 def _best_interest_scores(user_vectors: np.ndarray, item_vectors: np.ndarray) -> np.ndarray:
@@ -174,23 +179,49 @@ def _candidate_cells(block: np.ndarray, kth_so_far: np.ndarray, k: int) -> np.nd
     """
     floor = np.nextafter(kth_so_far, np.float32(np.inf))
     group = min(_GROUP_ITEMS, block.shape[1] // (2 * k))
-    if group >= 1:
-        floor = np.maximum(floor, _kth_best_bound(block, k, group))
-    cells = np.flatnonzero(block >= floor[:, None])
+    if group < 1:
+        cells = np.flatnonzero(block >= floor[:, None])
+    else:
+        maxima = _group_maxima(block, group)
+        reached = maxima >= floor[:, None]
+        if np.count_nonzero(reached) > 2 * k * len(block):
+            floor = np.maximum(floor, _kth_best_bound(maxima, k))
+            reached = maxima >= floor[:, None]
+        cells = _cells_of_groups(block, floor, reached, group)
     if len(cells) > 4 * k * len(block):
         cells = np.flatnonzero(_first_ties(block, floor, k))
     return cells
 
 
-def _kth_best_bound(block: np.ndarray, k: int, group: int) -> np.ndarray:
+def _group_maxima(block: np.ndarray, group: int) -> np.ndarray:
+    """`[num_users, num_groups]`; group g is the columns g, g + num_groups, and so on.
+
+    Columns that fill no group are in none.
+    """
+    num_groups = block.shape[1] // group
+    return block[:, : num_groups * group].reshape(len(block), group, num_groups).max(axis=1)
+
+
+def _kth_best_bound(maxima: np.ndarray, k: int) -> np.ndarray:
     """A lower bound of each row's k-th best score, usually a tight one.
 
     k groups have a maximum at or above the k-th best maximum, so at least k
     scores reach it. Three times faster than a partition of the whole block.
     """
-    num_groups = block.shape[1] // group
-    maxima = block[:, : num_groups * group].reshape(len(block), group, num_groups).max(axis=1)
-    return np.partition(maxima, num_groups - k, axis=1)[:, num_groups - k]
+    kth = maxima.shape[1] - k
+    return np.partition(maxima, kth, axis=1)[:, kth]
+
+
+def _cells_of_groups(
+    block: np.ndarray, floor: np.ndarray, reached: np.ndarray, group: int
+) -> np.ndarray:
+    """Flat indices of the cells that reach the floor; looks into groups that do alone."""
+    num_items, num_groups = block.shape[1], reached.shape[1]
+    users, groups = np.nonzero(reached)
+    inside = (users * num_items + groups)[:, None] + np.arange(group) * num_groups
+    inside = inside[block.ravel()[inside] >= floor[users, None]]
+    users, columns = np.nonzero(block[:, num_groups * group :] >= floor[:, None])
+    return np.concatenate([inside, users * num_items + num_groups * group + columns])
 
 
 def _first_ties(block: np.ndarray, floor: np.ndarray, k: int) -> np.ndarray:

@@ -95,7 +95,9 @@ def run_index(
         "num_queries": len(queries),
     }
     with folders.atomic_directory(index_dir) as staging:
-        sealed = bundle.write_bundle(staging, vocabulary, item_vectors, index, report)
+        sealed = bundle.write_bundle(
+            staging, vocabulary, item_vectors, index, report, query_vectors=queries
+        )
         artifacts.write_record(staging, record)
     return _report(sealed)
 

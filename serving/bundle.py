@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
 from serving import manifest as manifests
+from serving import self_check
 from serving.item_index import ExactIndex, ItemIndex
 from serving.scann_index import ScannIndex
 
@@ -70,6 +71,8 @@ def write_bundle(
     item_vectors: np.ndarray,
     index: ExactIndex | ScannIndex,
     values: Mapping[str, Any],
+    *,
+    query_vectors: np.ndarray | None = None,
 ) -> dict[str, Any]:
     """Writes a bundle into an empty folder and seals it.
 
@@ -80,6 +83,8 @@ def write_bundle(
         index: Built over `item_vectors`.
         values: Recorded in the manifest; must hold `fingerprint`,
             `similarity` and `recall@100`.
+        query_vectors: `[num_queries, dim]` float32 of real users in random
+            order, for the bundle's self-check; None takes items.
 
     Returns:
         The manifest.
@@ -102,6 +107,7 @@ def write_bundle(
     if isinstance(index, ScannIndex):
         index.save(folder / SCANN_DIR_NAME)
         own["scann"] = index.parameters._asdict()
+    own[self_check.KEY] = self_check.write(folder, index, item_vectors, query_vectors)
     return manifests.seal(folder, {**values, **own})
 
 
@@ -137,7 +143,8 @@ def open_bundle(bundle_dir: str | os.PathLike, verify: bool = True) -> IndexBund
 
     Raises:
         InputError: A file is missing, damaged or of another format, or the
-            files do not belong together.
+            files do not belong together, or the index no longer finds what
+            it found when it was built.
     """
     folder = Path(bundle_dir)
     if not folder.is_dir():
@@ -145,12 +152,13 @@ def open_bundle(bundle_dir: str | os.PathLike, verify: bool = True) -> IndexBund
     manifest = manifests.read(folder)
     if verify:
         manifests.verify(folder, manifest)
-    item_ids = _load_array(folder, manifest, ITEM_IDS_NAME)
-    item_vectors = _load_array(folder, manifest, ITEM_VECTORS_NAME)
+    item_ids = manifests.load_array(folder, manifest, ITEM_IDS_NAME)
+    item_vectors = manifests.load_array(folder, manifest, ITEM_VECTORS_NAME)
     items = _read_items(manifests.require_file(folder, manifest, ITEMS_NAME))
     fallback = _read_fallback(manifests.require_file(folder, manifest, FALLBACK_NAME))
     _check_sizes(folder, manifest, item_ids, item_vectors, items)
     index = _open_index(folder, manifest, item_vectors)
+    self_check.check(folder, manifest, index)
     return IndexBundle(manifest, item_ids, item_vectors, items, fallback, index)
 
 
@@ -166,14 +174,6 @@ def check_compatible(bundle: IndexBundle, tower_fingerprint: str) -> None:
             f"{bundle.fingerprint}: they are from different exports. Serve a tower and an "
             "index of the same version."
         )
-
-
-def _load_array(folder: Path, manifest: Mapping[str, Any], name: str) -> np.ndarray:
-    path = manifests.require_file(folder, manifest, name)
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"Cannot read {path}: {error}.") from error
 
 
 def _read_items(path: Path) -> ItemVocabulary:

@@ -27,6 +27,19 @@ class SearchResult(NamedTuple):
     scores: list[np.ndarray]
 
 
+class SearchKnobs(NamedTuple):
+    """How far a search looks; an index ignores what it has no use for.
+
+    Attributes:
+        leaves_to_search: Leaves of the tree, None for the index's own number.
+        reorder: Candidates whose score is recomputed, None for the index's own
+            number.
+    """
+
+    leaves_to_search: int | None = None
+    reorder: int | None = None
+
+
 class ItemIndex(Protocol):
     """What the recall service needs from an index."""
 

@@ -15,7 +15,7 @@ import numpy as np
 from serving.bundle import IndexBundle
 from serving.bundle_catalogue import BundleCatalogue
 from serving.catalogue import NO_ROW
-from serving.delta import Delta, DeltaItem
+from serving.delta import DeltaItem
 from serving.item_store import ItemChange
 from serving.live_view import LiveView
 from serving.status import Code, ServingError
@@ -207,9 +207,7 @@ class LiveCatalogue:
             title if change.title is None else change.title,
         )
 
-    def _embed_items(
-        self, items: Sequence[DeltaItem]
-    ) -> tuple[list[DeltaItem], list[bytes]]:
+    def _embed_items(self, items: Sequence[DeltaItem]) -> tuple[list[DeltaItem], list[bytes]]:
         """Items without a vector -> those that their categories place, ids of the others."""
         if not items or self._embed is None:
             return [], [item.item_id for item in items]

@@ -60,11 +60,11 @@ def write(
     return {"k": k, "recall": recall_of_rows(index.search(queries, k).rows, wanted)}
 
 
-def check(folder: Path, manifest: Mapping[str, Any], index: ItemIndex) -> float:
+def check(folder: Path, manifest: Mapping[str, Any], index: ItemIndex) -> np.ndarray:
     """Asks the stored queries again.
 
     Returns:
-        Recall of the opened index on them.
+        The queries, `[num_queries, dim]` float32.
 
     Raises:
         InputError: It is lower than promised by more than `MARGIN`, or the
@@ -82,4 +82,4 @@ def check(folder: Path, manifest: Mapping[str, Any], index: ItemIndex) -> float:
             f"{promised['recall']:.4f} when it was built: its files, or the ScaNN of this "
             "machine, are not those it was built with. Run `recall index` again."
         )
-    return found
+    return queries

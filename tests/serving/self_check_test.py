@@ -60,13 +60,6 @@ def test_a_small_catalogue_asks_for_all_its_items(tmp_path):
     bundle.open_bundle(tmp_path / "b")
 
 
-def test_an_opened_index_repeats_its_recall(tmp_path):
-    manifest = make_bundle(tmp_path / "b", unit_vectors(0), query_vectors=unit_vectors(1))
-    opened = bundle.open_bundle(tmp_path / "b")
-    found = self_check.check(tmp_path / "b", manifest, opened.index)
-    assert found == pytest.approx(manifest["self_check"]["recall"], abs=1e-9)
-
-
 def test_a_searcher_over_other_vectors_is_refused(tmp_path):
     """Sealed again, so that every checksum is right."""
     make_bundle(tmp_path / "b", unit_vectors(0))

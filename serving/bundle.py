@@ -5,6 +5,7 @@ by its manifest; it carries the fingerprint of the towers its vectors are from.
 """
 
 import dataclasses
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -16,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recall.errors import InputError
-from recall.vocabulary import ItemVocabulary
+from recall.vocabulary import SCHEMA, ItemVocabulary
 from serving import manifest as manifests
 from serving import self_check
 from serving.item_index import ExactIndex, ItemIndex
@@ -42,17 +43,25 @@ class IndexBundle:
             `similarity`, `recall@100`, `files` and the search parameters.
         item_ids: `[num_items]` bytes, UTF-8 raw ids; row r is item r.
         item_vectors: `[num_items, dim]` float32, a read-only memory map.
-        items: The vocabulary in the order of the rows.
+        table: The vocabulary in the order of the rows, as Arrow columns.
         fallback: Popular raw item ids, best first.
         index: Searches rows.
+        check_queries: `[num_queries, dim]` float32, real users to judge an
+            index of these items by; None for one made in memory.
     """
 
     manifest: Mapping[str, Any]
     item_ids: np.ndarray
     item_vectors: np.ndarray
-    items: ItemVocabulary
+    table: pa.Table
     fallback: tuple[str, ...]
     index: ItemIndex
+    check_queries: np.ndarray | None = None
+
+    @functools.cached_property
+    def items(self) -> ItemVocabulary:
+        """The vocabulary as Python objects; seconds of work for 10^6 items."""
+        return ItemVocabulary.from_table(self.table)
 
     @property
     def fingerprint(self) -> str:
@@ -154,12 +163,12 @@ def open_bundle(bundle_dir: str | os.PathLike, verify: bool = True) -> IndexBund
         manifests.verify(folder, manifest)
     item_ids = manifests.load_array(folder, manifest, ITEM_IDS_NAME)
     item_vectors = manifests.load_array(folder, manifest, ITEM_VECTORS_NAME)
-    items = _read_items(manifests.require_file(folder, manifest, ITEMS_NAME))
+    table = _read_table(manifests.require_file(folder, manifest, ITEMS_NAME))
     fallback = _read_fallback(manifests.require_file(folder, manifest, FALLBACK_NAME))
-    _check_sizes(folder, manifest, item_ids, item_vectors, items)
+    _check_sizes(folder, manifest, item_ids, item_vectors, table)
     index = _open_index(folder, manifest, item_vectors)
-    self_check.check(folder, manifest, index)
-    return IndexBundle(manifest, item_ids, item_vectors, items, fallback, index)
+    check_queries = self_check.check(folder, manifest, index)
+    return IndexBundle(manifest, item_ids, item_vectors, table, fallback, index, check_queries)
 
 
 def check_compatible(bundle: IndexBundle, tower_fingerprint: str) -> None:
@@ -176,11 +185,15 @@ def check_compatible(bundle: IndexBundle, tower_fingerprint: str) -> None:
         )
 
 
-def _read_items(path: Path) -> ItemVocabulary:
+def _read_table(path: Path) -> pa.Table:
+    """The columns of a vocabulary; not yet as Python objects."""
     try:
-        return ItemVocabulary.from_table(pq.read_table(path))
+        table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"Cannot read {path}: {error}.") from error
+    if not table.schema.equals(SCHEMA):
+        raise InputError(f"{path} has not the columns of a vocabulary. Run `recall index` again.")
+    return table
 
 
 def _read_fallback(path: Path) -> tuple[str, ...]:
@@ -198,7 +211,7 @@ def _check_sizes(
     manifest: Mapping[str, Any],
     item_ids: np.ndarray,
     item_vectors: np.ndarray,
-    items: ItemVocabulary,
+    table: pa.Table,
 ) -> None:
     """The files must agree on the items, the manifest on their shape."""
     shape = (manifest.get("num_items"), manifest.get("dim"))
@@ -207,7 +220,7 @@ def _check_sizes(
             f"{folder / ITEM_VECTORS_NAME} holds {item_vectors.dtype} {item_vectors.shape}, "
             f"the manifest says float32 {shape}. Run `recall index` again."
         )
-    if not np.array_equal(encode_item_ids(items.item_ids), item_ids):
+    if not table["item_id"].cast(pa.binary()).equals(pa.chunked_array([pa.array(item_ids)])):
         raise InputError(
             f"{ITEM_IDS_NAME} and {ITEMS_NAME} of {folder} name different items. "
             "Run `recall index` again."

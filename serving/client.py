@@ -4,7 +4,6 @@ Imports no TensorFlow by itself: the gRPC door needs its protocol messages, whos
 import takes seconds, so they are imported when that door is asked.
 """
 
-import dataclasses
 import http.client
 import json
 import urllib.error
@@ -15,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from recall.errors import InputError
-from serving.recall_types import MODEL_NAME, RecalledItem, RecallRequest, RecallResponse
+from serving.recall_json import request_to_json
+from serving.recall_types import MODEL_NAME, RESPONSE_FACTS, RecallRequest, RecallResponse
 
 TIMEOUT_S = 10.0
 """Longest wait where the caller names none: a first request may meet a cold model."""
@@ -26,7 +26,7 @@ def query(server: str, request: RecallRequest, *, timeout_s: float = TIMEOUT_S) 
 
     Args:
         server: `host:port` of its gRPC door, or `http://host:port`.
-        request: History, `k` and what to leave out.
+        request: Who is asked about, `k` and the filters.
         timeout_s: Longest wait.
 
     Raises:
@@ -40,7 +40,7 @@ def _ask_http(server: str, request: RecallRequest, timeout_s: float) -> RecallRe
     """POST /recall."""
     message = urllib.request.Request(
         server.rstrip("/") + "/recall",
-        json.dumps(dataclasses.asdict(request)).encode(),
+        json.dumps(request_to_json(request)).encode(),
         {"Content-Type": "application/json"},
     )
     try:
@@ -66,11 +66,13 @@ def _http_reason(error: urllib.error.HTTPError) -> str:
 
 
 def _parse_json(answer: Mapping[str, Any]) -> RecallResponse:
-    items = tuple(
-        RecalledItem(item["item_id"], float(item["score"]), int(item["interest"]))
-        for item in answer["items"]
+    items = answer["items"]
+    return RecallResponse(
+        np.array([item["item_id"].encode() for item in items], dtype=np.bytes_),
+        np.array([item["score"] for item in items], dtype=np.float32),
+        np.array([item["interest"] for item in items], dtype=np.int32),
+        *(answer[name] for name in RESPONSE_FACTS),
     )
-    return RecallResponse(items, *(answer[name] for name in RecallResponse._fields[1:]))
 
 
 def _ask_grpc(server: str, request: RecallRequest, timeout_s: float) -> RecallResponse:
@@ -78,16 +80,11 @@ def _ask_grpc(server: str, request: RecallRequest, timeout_s: float) -> RecallRe
     import grpc
     from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-    from serving import tensors
+    from serving import recall_signatures, tensors
 
     message = predict_pb2.PredictRequest()
     message.model_spec.name = MODEL_NAME
-    inputs = {
-        "history_item_ids": tensors.pad_strings([request.history]),
-        "k": np.asarray(request.k, np.int32),
-        "exclude_item_ids": tensors.pad_strings([request.exclude]),
-        "include_seen": np.asarray(request.include_seen, np.bool_),
-    }
+    message.model_spec.signature_name, inputs = recall_signatures.build_inputs(request)
     for name, value in inputs.items():
         message.inputs[name].CopyFrom(tensors.to_proto(value))
     with grpc.insecure_channel(server) as channel:
@@ -129,14 +126,11 @@ def parse_outputs(outputs: Mapping[str, np.ndarray]) -> RecallResponse:
     Args:
         outputs: By name, as `recall_servable.RecallServable` gives them.
     """
-    columns = (outputs[name][0].tolist() for name in ("item_ids", "scores", "interests"))
-    items = tuple(
-        RecalledItem(item_id.decode(), score, interest)
-        for item_id, score, interest in zip(*columns, strict=True)
-        if item_id
-    )
+    item_ids = outputs["item_ids"][0]
+    found = item_ids.astype(np.bool_)  # "" is padding.
     return RecallResponse(
-        items,
-        bool(outputs["is_fallback"][0]),
-        *(int(outputs[name][0]) for name in RecallResponse._fields[2:]),
+        item_ids[found].astype(np.bytes_),
+        outputs["scores"][0][found],
+        outputs["interests"][0][found],
+        *(outputs[name][0].item() for name in RESPONSE_FACTS),
     )

@@ -14,6 +14,9 @@ from recall.errors import InputError
 _BLOCK_SCORES = 1 << 23
 """Scores held at a time by exact search: 32 MB of float32."""
 
+_COPY_COST = 4
+"""Measured: to copy a vector out of the table costs as much as to score four in place."""
+
 
 class SearchResult(NamedTuple):
     """Rows of the best items per query, best first.
@@ -40,6 +43,9 @@ class SearchKnobs(NamedTuple):
     reorder: int | None = None
 
 
+DEFAULT_KNOBS = SearchKnobs()
+
+
 class ItemIndex(Protocol):
     """What the recall service needs from an index."""
 
@@ -47,7 +53,9 @@ class ItemIndex(Protocol):
     num_items: int
     dim: int
 
-    def search(self, query_vectors: np.ndarray, k: int) -> SearchResult:
+    def search(
+        self, query_vectors: np.ndarray, k: int, knobs: SearchKnobs = DEFAULT_KNOBS
+    ) -> SearchResult:
         """Finds the items with the largest inner product for every query."""
 
 
@@ -105,12 +113,15 @@ class ExactIndex:
         self._item_vectors = check_item_vectors(item_vectors)
         self.num_items, self.dim = self._item_vectors.shape
 
-    def search(self, query_vectors: np.ndarray, k: int) -> SearchResult:
+    def search(
+        self, query_vectors: np.ndarray, k: int, knobs: SearchKnobs = DEFAULT_KNOBS
+    ) -> SearchResult:
         """Finds the items with the largest inner product for every query.
 
         Args:
             query_vectors: `[num_queries, dim]` float32; may have no rows.
             k: Items wanted per query, 1 <= k <= `num_items`.
+            knobs: Not used: nothing can be looked at beyond every item.
 
         Returns:
             `SearchResult` of `num_queries` rows, each of `k` items.
@@ -118,16 +129,45 @@ class ExactIndex:
         Raises:
             InputError: `k` or the shape is out of range, or a value not finite.
         """
-        queries = check_queries(query_vectors, k, self.num_items, self.dim)
-        result = SearchResult([], [])
-        block = max(1, _BLOCK_SCORES // self.num_items)
-        for start in range(0, len(queries), block):
-            scores = queries[start : start + block] @ self._item_vectors.T
-            for rows in top_rows(scores, k):
-                result.rows.append(rows)
-            for row_scores, rows in zip(scores, result.rows[start:], strict=True):
-                result.scores.append(row_scores[rows])
-        return result
+        return _search_table(
+            check_queries(query_vectors, k, self.num_items, self.dim), k, self._item_vectors, None
+        )
+
+    def search_rows(self, query_vectors: np.ndarray, k: int, rows: np.ndarray) -> SearchResult:
+        """Finds the best items among some rows.
+
+        Args:
+            query_vectors: `[num_queries, dim]` float32; may have no rows.
+            k: Items wanted per query, 1 <= k <= `len(rows)`.
+            rows: `[n]` int64, ascending, each once.
+
+        Returns:
+            `SearchResult` of `num_queries` rows, each of `k` of the rows given.
+
+        Raises:
+            InputError: `k` or the shape is out of range, or a value not finite.
+        """
+        queries = check_queries(query_vectors, k, len(rows), self.dim)
+        if len(rows) * _COPY_COST > self.num_items:
+            return _search_table(queries, k, self._item_vectors, rows)
+        found = _search_table(queries, k, self._item_vectors[rows], None)
+        return SearchResult([rows[positions] for positions in found.rows], found.scores)
+
+
+def _search_table(
+    queries: np.ndarray, k: int, item_vectors: np.ndarray, only: np.ndarray | None
+) -> SearchResult:
+    """Scores a whole table, block by block of queries; `only` keeps some of its rows."""
+    result = SearchResult([], [])
+    block = max(1, _BLOCK_SCORES // len(item_vectors))
+    for start in range(0, len(queries), block):
+        scores = queries[start : start + block] @ item_vectors.T
+        if only is not None:
+            scores = scores[:, only]
+        for row_scores, columns in zip(scores, top_rows(scores, k), strict=True):
+            result.rows.append(columns if only is None else only[columns])
+            result.scores.append(row_scores[columns])
+    return result
 
 
 def top_rows(scores: np.ndarray, k: int) -> list[np.ndarray]:

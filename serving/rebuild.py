@@ -80,10 +80,11 @@ def _build_index(base: IndexBundle, item_vectors: np.ndarray) -> ExactIndex | Sc
     index = ScannIndex.build(
         item_vectors, parameters._replace(num_leaves=num_leaves, leaves_to_search=searched)
     )
+    queries = item_vectors[:MIN_ITEMS] if base.check_queries is None else base.check_queries
     k = min(base.manifest[self_check.KEY]["k"], len(item_vectors))
     wanted = base.manifest[self_check.KEY]["recall"] - self_check.MARGIN
     while not index.is_exhaustive:
-        if recall_against_exact(index, exact, base.check_queries, k) >= wanted:
+        if recall_against_exact(index, exact, queries, k) >= wanted:
             break
         index = index.look_further()
     return index

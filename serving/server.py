@@ -13,13 +13,15 @@ from collections.abc import Callable, Sequence
 from recall.errors import InputError
 from serving import release as releases
 from serving.bundle import open_bundle
+from serving.bundle_catalogue import BundleCatalogue
 from serving.grpc_api import build_grpc_server
 from serving.http_api import HttpApi
 from serving.http_server import HttpServer
 from serving.model_server import ModelServer, Servable
+from serving.recall_limits import RecallLimits
 from serving.recall_servable import RecallServable
 from serving.recall_service import RecallService
-from serving.recall_types import MODEL_NAME, RecallLimits
+from serving.recall_types import MODEL_NAME
 from serving.release import ITEM_TOWER, USER_TOWER
 from serving.status import ServingError
 from serving.user_vectors import PredictUserVectors, TfServingUserVectors, UserVectorSource
@@ -164,7 +166,9 @@ class RecallServer:
         bundle = open_bundle(self._release.index_dir, verify=False)  # Just verified.
         try:
             service = RecallService(
-                self._source, bundle, index_version=self._release.version, limits=self._limits
+                self._source,
+                BundleCatalogue(bundle, version=self._release.version),
+                limits=self._limits,
             )
         except ServingError as error:
             if self._tf_serving_address is None:

@@ -51,7 +51,7 @@ def test_query(address, catalogue):
     best = (catalogue.user_vectors(["i3", "i7"]) @ catalogue.item_vectors.T).max(axis=0)
     rows = [catalogue.row_of(item) for item, _ in expected]
     np.testing.assert_allclose([item.score for item in response.items], best[rows], rtol=1e-5)
-    assert response[1:] == (False, 2, 1, 3, 3)
+    assert tuple(response.facts().values()) == (False, 2, 1, 3, 3, False, 1.0)
 
 
 def test_seen_items_and_fallback(address):

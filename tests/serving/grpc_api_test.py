@@ -280,7 +280,26 @@ def _metadata(prediction, name, fields=("signature_def",), **spec):
     [
         ("user_tower", ["history_item_ids"]),
         ("item_tower", ["item_ids"]),
-        ("recall", ["exclude_item_ids", "history_item_ids", "include_seen", "k"]),
+        (
+            "recall",
+            [
+                "allow_item_ids",
+                "categories",
+                "deny_item_ids",
+                "diversity_weight",
+                "exact",
+                "exclude_categories",
+                "exclude_item_ids",
+                "history_item_ids",
+                "include_seen",
+                "interest_weights",
+                "k",
+                "leaves_to_search",
+                "max_per_category",
+                "merge",
+                "reorder",
+            ],
+        ),
     ],
 )
 def test_metadata(prediction, name, inputs):

@@ -205,6 +205,8 @@ def test_recall(connection, catalogue):
         "num_unknown": 1,
         "model_version": 3,
         "index_version": 3,
+        "degraded": False,
+        "coverage": 1.0,
     }
 
 
@@ -232,7 +234,7 @@ def test_recall_of_several_users(connection, catalogue):
     ("body", "text"),
     [
         ({}, "The key `history` is missing"),
-        ({"history": "i3"}, "`history` must be a list of item ids"),
+        ({"history": "i3"}, "`history` must be a list of strings"),
         ({"history": ["a", 7]}, '`history[1]` must be a string such as "12", received 7'),
         ({"history": [], "exclude": [None]}, "`exclude[0]` must be a string"),
         ({"history": [], "k": "5"}, "`k` must be an integer"),
@@ -242,7 +244,10 @@ def test_recall_of_several_users(connection, catalogue):
         ({"history": [], "include_seen": 1}, "`include_seen` must be true or false"),
         ({"history": [], "size": 1}, "Unknown key `size`"),
         ({"requests": {}}, "`requests` must be a list"),
-        ({"requests": [], "k": 3}, "`requests` must be a list and the only key"),
+        (
+            {"requests": [], "k": 3},
+            "`requests` must be a list and, beside `timeout_ms`, the only key",
+        ),
         ({"requests": [{"history": []}, 3]}, "requests[1]: A request must be an object"),
         ({"requests": [{"history": []}] * 513}, "must be at most 512, received 513"),
         ([], "Is not object"),

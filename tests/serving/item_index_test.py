@@ -6,7 +6,7 @@ import pytest
 from recall.config import IndexConfig
 from recall.errors import InputError
 from serving import item_index
-from serving.item_index import ExactIndex, recall_against_exact
+from serving.item_index import ExactIndex, SearchKnobs, recall_against_exact
 from serving.scann_index import ScannIndex, ScannParameters, build_index, chooses_scann
 
 NUM_ITEMS, DIM = 400, 8
@@ -142,7 +142,7 @@ def test_scann_rows_are_short_never_padded():
     vectors = unit_vectors((NUM_ITEMS, DIM), seed=0)
     index = ScannIndex.build(vectors, ScannParameters(8, 1, NUM_ITEMS, spherical=True))
     queries = unit_vectors((20, DIM), seed=5)
-    result = index.search(queries, NUM_ITEMS)
+    result = index.search(queries, NUM_ITEMS, SearchKnobs(leaves_to_search=1))
     assert min(len(rows) for rows in result.rows) < NUM_ITEMS
     for query, rows, scores in zip(queries, result.rows, result.scores, strict=True):
         assert len(np.unique(rows)) == len(rows) == len(scores)

@@ -6,8 +6,11 @@ import pytest
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
 from serving.bundle import IndexBundle
-from serving.item_index import ExactIndex, SearchResult
-from serving.recall_service import RecallLimits, RecallRequest, RecallService
+from serving.bundle_catalogue import BundleCatalogue
+from serving.item_index import DEFAULT_KNOBS, ExactIndex, SearchResult
+from serving.recall_limits import RecallLimits
+from serving.recall_service import RecallService
+from serving.recall_types import RecallRequest
 from serving.status import Code, ServingError
 from serving.user_vectors import UserVectors
 
@@ -49,7 +52,7 @@ class HalfBlindIndex:
     def __init__(self):
         self.calls = []
 
-    def search(self, query_vectors, k):
+    def search(self, query_vectors, k, knobs=DEFAULT_KNOBS):
         self.calls.append((len(query_vectors), k))
         found = ExactIndex(_VECTORS[:2]).search(query_vectors, min(k, 2))
         return SearchResult(found.rows, found.scores)
@@ -61,7 +64,7 @@ def _bundle(index=None, fallback=_IDS, vectors=_VECTORS, ids=_IDS):
         manifest={"fingerprint": "f"},
         item_ids=np.array([i.encode() for i in ids]),
         item_vectors=vectors,
-        items=vocabulary,
+        table=vocabulary.to_table(),
         fallback=tuple(fallback),
         index=index or ExactIndex(vectors),
     )
@@ -70,7 +73,7 @@ def _bundle(index=None, fallback=_IDS, vectors=_VECTORS, ids=_IDS):
 def _service(source=None, **arguments):
     limits = arguments.pop("limits", None)
     return RecallService(
-        source or LastTwoItems(), _bundle(**arguments), index_version=8, limits=limits
+        source or LastTwoItems(), BundleCatalogue(_bundle(**arguments), version=8), limits=limits
     )
 
 
@@ -137,8 +140,9 @@ def test_batch_takes_one_tower_call_and_one_search():
     requests = [RecallRequest(("d",), k=1), RecallRequest(()), RecallRequest(("e",), k=2)]
     batch = service.recall(requests)
     assert source.calls == [(3, None)]
-    assert index.calls == [(4, 3)]  # 2 users x 2 interests; k = 2 and one seen item
-    assert batch == [service.recall([request])[0] for request in requests]
+    assert index.calls == [(4, 5)]  # 2 users x 2 interests, all items there are
+    alone = [service.recall([request])[0] for request in requests]
+    assert [(r.items, r.facts()) for r in batch] == [(r.items, r.facts()) for r in alone]
 
 
 def test_empty_batch():
@@ -178,7 +182,7 @@ def test_random_requests_equal_brute_force():
 
 
 _LIMITS = RecallLimits(
-    max_k=3, max_history_length=2, max_exclude=2, max_batch_size=2, max_item_id_length=4
+    max_k=3, max_history_length=2, max_exclude=2, max_batch_size=2, max_text_length=4
 )
 
 

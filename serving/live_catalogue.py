@@ -84,7 +84,8 @@ class LiveCatalogue:
         self._release = BundleCatalogue(bundle, version=version)
         self._release_table = bundle.table
         self._bundle = bundle
-        self._view = LiveView.of(self._release)
+        self._popular_ids = [item_id.encode() for item_id in bundle.fallback]
+        self._view = LiveView.of(self._release, self._popular_ids)
         self._changes_of_rebuild: list[PlacedChanges] | None = None
         self._waiting: set[bytes] = set()
 
@@ -161,7 +162,8 @@ class LiveCatalogue:
             self._changes_of_rebuild = []
         try:
             bundle = build(bundle, view)
-            view = LiveView.of(BundleCatalogue(bundle, version=self.version))
+            base = BundleCatalogue(bundle, version=self.version)
+            view = LiveView.of(base, self._popular_ids)
             with self._lock:
                 for placed in self._changes_of_rebuild:
                     view = self._changed(view, placed)

@@ -5,6 +5,7 @@ rows above are slots of the delta. A deleted item, or one that the delta
 replaces, stays in the base's index and is taken out of every answer here.
 """
 
+import functools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -25,6 +26,7 @@ class LiveView:
         base: CatalogueView,
         hidden: np.ndarray,
         delta: Delta,
+        popular_ids: Sequence[bytes],
         num_base_codes: int,
         new_codes: Mapping[str, int],
     ):
@@ -34,6 +36,7 @@ class LiveView:
             base: Has the rows 0 to `num_items` - 1, without gaps.
             hidden: `[base.num_items]` bool, rows that are deleted or replaced.
             delta: Items beside the base.
+            popular_ids: The fallback list, of which not every item need be there.
             num_base_codes: Codes of the base's categories are below it.
             new_codes: Codes of the categories that the base does not know.
         """
@@ -44,15 +47,17 @@ class LiveView:
         self.num_hidden = int(np.count_nonzero(hidden))
         self.num_items = base.num_items - self.num_hidden + delta.num_live
         self._first_slot_row = base.num_items
+        self._popular_ids = popular_ids
         self._num_base_codes = num_base_codes
         self._new_codes = new_codes
 
     @classmethod
-    def of(cls, base: CatalogueView) -> "LiveView":
-        """A base as it was built."""
+    def of(cls, base: CatalogueView, popular_ids: Sequence[bytes]) -> "LiveView":
+        """A base as it was built, with a fallback list."""
         hidden = np.zeros(base.num_items, dtype=bool)
         codes = base.categories_of(base.rows()).codes
-        return cls(base, hidden, Delta.empty(base.dim), int(codes.max(initial=-1)) + 1, {})
+        num_codes = int(codes.max(initial=-1)) + 1
+        return cls(base, hidden, Delta.empty(base.dim), popular_ids, num_codes, {})
 
     def changed(
         self, removed: Sequence[bytes], shown: Sequence[bytes], added: Sequence[DeltaItem]
@@ -75,7 +80,9 @@ class LiveView:
         delta = self.delta.without([*removed, *shown])
         code_of, new_codes = self._codes_of({name for i in added for name in i.categories})
         delta = delta.with_items(added, code_of)
-        return LiveView(self.base, hidden, delta, self._num_base_codes, new_codes)
+        return LiveView(
+            self.base, hidden, delta, self._popular_ids, self._num_base_codes, new_codes
+        )
 
     def _codes_of(self, names: set[str]) -> tuple[dict[str, int], Mapping[str, int]]:
         """Codes of categories, and those that no base has, with new ones where needed."""
@@ -87,14 +94,11 @@ class LiveView:
             code_of[name] = int(known[0]) if len(known) else new_codes[name]
         return code_of, new_codes
 
-    @property
+    @functools.cached_property
     def fallback_rows(self) -> np.ndarray:
         """See `CatalogueView`; a replaced item keeps its place."""
-        rows = self.base.fallback_rows
-        if not self.num_hidden:
-            return rows
-        moved = self.rows_of(self.base.item_ids(rows))
-        return moved[moved != NO_ROW]
+        rows = self.rows_of(self._popular_ids)
+        return rows[rows != NO_ROW]
 
     def rows(self) -> np.ndarray:
         """See `CatalogueView`."""

@@ -108,6 +108,19 @@ class LiveCatalogue:
         """The items as they are now."""
         return self._view
 
+    def status(self) -> dict[str, int | str]:
+        """How the items are held: plain values, sizes in items."""
+        view = self._view
+        return {
+            "version": self.version,
+            "fingerprint": self.fingerprint,
+            "num_items": view.num_items,
+            "num_base": view.base.num_items,
+            "num_hidden": view.num_hidden,
+            "num_delta": view.delta.num_live,
+            "num_waiting": self.num_waiting,
+        }
+
     def place(self, changes: Sequence[ItemChange]) -> PlacedChanges:
         """Finds the vector, the categories and the title of every upserted item.
 

@@ -13,11 +13,15 @@ from collections.abc import Callable, Sequence
 from recall.errors import InputError
 from serving import release as releases
 from serving.bundle import open_bundle
-from serving.bundle_catalogue import BundleCatalogue
 from serving.grpc_api import build_grpc_server
 from serving.http_api import HttpApi
 from serving.http_server import HttpServer
+from serving.items_servable import MODEL_NAME as ITEMS
+from serving.items_servable import ItemsServable
+from serving.live_catalogue import LiveCatalogue
+from serving.live_items import LiveItems
 from serving.model_server import ModelServer, Servable
+from serving.new_items import item_embedder
 from serving.recall_limits import RecallLimits
 from serving.recall_servable import RecallServable
 from serving.recall_service import RecallService
@@ -68,11 +72,14 @@ class RecallServer:
         Raises:
             InputError: There is no release, or a port cannot be had.
         """
+        self._release_dir = release_dir
         self._release = releases.latest_release(release_dir)
         self._tf_serving_address = tf_serving_address
         self._version_labels = tuple(version_labels)
         self._limits = limits
         self._source: UserVectorSource | None = None
+        self._item_tower: Servable | None = None
+        self._live_items: LiveItems | None = None
         self.model_server = ModelServer()
         _bind(host, grpc_port, "grpc_port").close()  # gRPC itself tells no reason.
         http_socket = _bind(host, http_port, "http_port")
@@ -120,6 +127,8 @@ class RecallServer:
         self._grpc_server.stop(SHUTDOWN_S).wait()
         self._http_server.stop()
         self.model_server.unload()
+        if self._live_items is not None:
+            self._live_items.close()
         if isinstance(self._source, TfServingUserVectors):
             self._source.close()
 
@@ -133,11 +142,13 @@ class RecallServer:
     def _load(self) -> None:
         """Checks the files, then loads every model and warms it up."""
         version = self._release.version
+        self._live_items = LiveItems(self._release_dir)
         loaders: dict[str, Callable[[], Servable]] = {}
         if self._tf_serving_address is None:
             loaders[USER_TOWER] = self._load_user_tower
             loaders[ITEM_TOWER] = self._load_item_tower
         loaders[MODEL_NAME] = self._load_recall
+        loaders[ITEMS] = self._load_items
         for name in loaders:
             self.model_server.announce(name, version)
         releases.verify(self._release)
@@ -156,20 +167,25 @@ class RecallServer:
         return servable
 
     def _load_item_tower(self) -> Servable:
+        """The item tower, which places new items too; loaded once."""
         from serving.saved_model import SavedModelServable
 
-        return SavedModelServable(ITEM_TOWER, self._release.version, self._release.item_tower_dir)
+        if self._item_tower is None:
+            self._item_tower = SavedModelServable(
+                ITEM_TOWER, self._release.version, self._release.item_tower_dir
+            )
+        return self._item_tower
 
     def _load_recall(self) -> Servable:
         if self._tf_serving_address is not None:
             self._source = TfServingUserVectors(self._tf_serving_address, USER_TOWER)
+        version = self._release.version
         bundle = open_bundle(self._release.index_dir, verify=False)  # Just verified.
+        embed = item_embedder(self._load_item_tower())
+        catalogue = LiveCatalogue(bundle, version=version, embed=embed)
+        self._live_items.attach(catalogue)
         try:
-            service = RecallService(
-                self._source,
-                BundleCatalogue(bundle, version=self._release.version),
-                limits=self._limits,
-            )
+            service = RecallService(self._source, catalogue, limits=self._limits)
         except ServingError as error:
             if self._tf_serving_address is None:
                 raise
@@ -177,7 +193,10 @@ class RecallServer:
                 f"No user vectors from --tf_serving_address={self._tf_serving_address}: {error} "
                 "Start TF Serving there first, with the user tower of this release."
             ) from error
-        return RecallServable(service, self._release.version)
+        return RecallServable(service, version)
+
+    def _load_items(self) -> Servable:
+        return ItemsServable(self._live_items, self._release.version)
 
 
 def serve(

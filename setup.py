@@ -39,6 +39,7 @@ _TEST = [
     "packaging",
     "pytest",
     "pytest-xdist",
+    "trustme",
     "wheel",
 ]
 _LINT = ["ruff"]

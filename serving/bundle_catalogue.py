@@ -1,5 +1,6 @@
 """A bundle as a catalogue that never changes. Imports no TensorFlow."""
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,8 +25,9 @@ class BundleCatalogue:
         self.fingerprint = bundle.fingerprint
         self.num_items = bundle.num_items
         self.dim = bundle.item_vectors.shape[1]
-        self._item_ids = bundle.item_ids
-        self._item_vectors = bundle.item_vectors
+        # Plain views of the memory maps: numpy's own class of those is slow to index.
+        self._item_ids = bundle.item_ids.view(np.ndarray)
+        self._item_vectors = bundle.item_vectors.view(np.ndarray)
         self._index = bundle.index
         self._exact = (
             bundle.index
@@ -47,8 +49,8 @@ class BundleCatalogue:
 
     def rows_of(self, item_ids: Sequence[bytes]) -> np.ndarray:
         """See `CatalogueView`."""
-        row_of = self._row_of
-        return np.fromiter((row_of.get(i, NO_ROW) for i in item_ids), np.int64, len(item_ids))
+        rows = map(self._row_of.get, item_ids, itertools.repeat(NO_ROW))
+        return np.fromiter(rows, np.int64, len(item_ids))
 
     def item_ids(self, rows: np.ndarray) -> np.ndarray:
         """See `CatalogueView`."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from serving.catalogue import CategoryPairs
+from serving.row_sets import as_set
 
 _SPARSE_SHARE = 64
 """Rows are merged by sorting where they are fewer than one in this many of all."""
@@ -37,7 +38,7 @@ class CategoryIndex:
         self.num_rows = num_rows
         self._code_of = {name: code for code, name in enumerate(self.names)}
         width = max(len(self.names), 1)
-        pairs = np.unique(np.asarray(rows, np.int64) * width + np.asarray(codes, np.int64))
+        pairs = as_set(np.asarray(rows, np.int64) * width + np.asarray(codes, np.int64))
         pair_rows, self._codes = np.divmod(pairs, width)
         self._starts = np.searchsorted(pair_rows, np.arange(num_rows + 1))
         by_code = np.argsort(self._codes, kind="stable")
@@ -71,12 +72,12 @@ class CategoryIndex:
         """
         slices = [
             self._rows[self._code_starts[code] : self._code_starts[code + 1]]
-            for code in np.unique(codes).tolist()
+            for code in set(codes.tolist())
         ]
         if len(slices) == 1:
             return slices[0]
         if sum(map(len, slices)) * _SPARSE_SHARE < self.num_rows:
-            return np.unique(np.concatenate([np.empty(0, np.int64), *slices]))
+            return as_set(np.concatenate([np.empty(0, np.int64), *slices]))
         present = np.zeros(self.num_rows, dtype=np.bool_)
         for rows in slices:
             present[rows] = True

@@ -11,6 +11,7 @@ import numpy as np
 
 from serving.catalogue import CatalogueView
 from serving.merge import MergedItems, RankedLists
+from serving.row_sets import as_set
 
 
 class Draft:
@@ -69,7 +70,8 @@ class Draft:
         limit = self._max_per_category
         full = [c for c, n in self._category_counts.items() if limit is not None and n >= limit]
         taken = np.array(list(self._rows), dtype=np.int64)
-        return np.union1d(taken, self._view.rows_in(np.array(full, dtype=np.int64)))
+        in_full = self._view.rows_in(np.array(full, dtype=np.int64))
+        return as_set(np.concatenate([taken, in_full]))
 
     def take_from(self, ranked: RankedLists, kept: np.ndarray, *, certain: bool = True) -> None:
         """Takes items until the answer is full or the lists are used up.
@@ -82,8 +84,8 @@ class Draft:
         """
         last = len(kept)
         ends = {int(end): i for i, end in enumerate(ranked.ends) if certain and end < last}
-        stops = np.array(sorted(ends), dtype=np.int64)
-        positions = np.union1d(np.flatnonzero(kept), stops)
+        stops = np.array(list(ends), dtype=np.int64)
+        positions = as_set(np.concatenate([np.flatnonzero(kept), stops]))
         entries = ranked.entries.take(positions)
         categories = self._categories_of(entries.rows)
         columns = (positions, kept[positions], *entries)

@@ -1,7 +1,7 @@
 """Which items may be in an answer.
 
 Imports no TensorFlow. The index cannot filter, so the search over-fetches and
-removes afterwards; sets of rows are ascending arrays, each row once.
+removes afterwards.
 """
 
 from collections.abc import Iterable
@@ -11,6 +11,7 @@ import numpy as np
 
 from serving.catalogue import NO_ROW, CatalogueView
 from serving.recall_types import RecallRequest
+from serving.row_sets import as_set, contains, without
 
 
 class ItemFilter(NamedTuple):
@@ -51,7 +52,7 @@ def build_filter(view: CatalogueView, request: RecallRequest) -> ItemFilter:
     removed, allowed = listed, None
     if request.exclude_categories:
         unwanted = view.rows_in(view.category_codes(request.exclude_categories))
-        removed = np.union1d(listed, unwanted) if len(listed) else unwanted
+        removed = as_set(np.concatenate([listed, unwanted])) if len(listed) else unwanted
     if request.categories:
         allowed = view.rows_in(view.category_codes(request.categories))
     if request.allow:
@@ -64,31 +65,5 @@ def build_filter(view: CatalogueView, request: RecallRequest) -> ItemFilter:
 
 def rows_of(view: CatalogueView, item_ids: Iterable[str]) -> np.ndarray:
     """Rows of those raw ids that are items, ascending, each once."""
-    rows = np.unique(view.rows_of([item_id.encode() for item_id in item_ids]))
-    return rows[np.searchsorted(rows, NO_ROW, side="right") :]
-
-
-def contains(row_set: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """`[n]` bool, whether rows are in a set; cheap also for large sets.
-
-    >>> contains(np.array([2, 5]), np.array([5, 3, 9])).tolist()
-    [True, False, False]
-    """
-    if not len(row_set):
-        return np.zeros(len(rows), dtype=np.bool_)
-    places = np.searchsorted(row_set, rows)
-    places[places == len(row_set)] = 0
-    return row_set[places] == rows
-
-
-def without(row_set: np.ndarray, removed: np.ndarray) -> np.ndarray:
-    """The first set without the second; copies only where it must.
-
-    >>> without(np.array([1, 2, 5]), np.array([2, 9])).tolist()
-    [1, 5]
-    """
-    if not len(removed):
-        return row_set
-    if len(removed) > len(row_set):
-        return row_set[~contains(removed, row_set)]
-    return np.delete(row_set, np.searchsorted(row_set, removed[contains(row_set, removed)]))
+    rows = as_set(view.rows_of([item_id.encode() for item_id in item_ids]))
+    return rows[1:] if len(rows) and rows[0] == NO_ROW else rows

@@ -62,7 +62,9 @@ def rank_lists(
     """
     lengths = np.array([len(r) for r in rows])
     all_rows, all_scores = np.concatenate(rows), np.concatenate(scores)
-    order = np.lexsort((all_rows, -all_scores))  # Stable: equal entries by interest.
+    # Stable, so that equal entries stay in the order of the interests. Each list is
+    # in order already, which makes this sort a merge.
+    order = np.argsort(_order_keys(all_scores, all_rows), kind="stable")
     interests = np.repeat(np.arange(len(rows), dtype=np.int32), lengths)
     places = np.empty(len(order) + 1, dtype=np.int64)
     places[order] = np.arange(len(order))
@@ -70,6 +72,21 @@ def rank_lists(
     goes_on = (lengths == num_asked) & (lengths > 0)
     ends = places[np.where(goes_on, np.cumsum(lengths) - 1, -1)]
     return RankedLists(MergedItems(all_rows[order], all_scores[order], interests[order]), ends)
+
+
+def _order_keys(scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """`[n]` int64 that ascend by falling score, then by row.
+
+    The bits of a positive float32 grow with its value, those of a negative
+    one fall: all but the sign are turned round then. Adding 0 makes -0.0 0.0.
+
+    >>> keys = _order_keys(np.array([-1, 2, 0, -0.0, 2], np.float32), np.array([9, 7, 5, 4, 6]))
+    >>> np.argsort(keys).tolist()
+    [4, 1, 3, 2, 0]
+    """
+    bits = np.add(scores, 0, dtype=np.float32).view(np.int32)
+    ascending = np.where(bits < 0, bits ^ 0x7FFFFFFF, bits)
+    return (~ascending).astype(np.int64) << 32 | rows
 
 
 def best_items(
@@ -98,9 +115,11 @@ def best_items(
     if certain and len(ranked.ends):
         entries = entries.take(slice(int(ranked.ends.min()) + 1))
     positions = np.flatnonzero(keep(entries.rows))
-    _, firsts = np.unique(entries.rows[positions], return_index=True)
-    firsts.sort()
-    return entries.take(positions[firsts[:k]])
+    rows = entries.rows[positions]
+    by_row = np.argsort(rows, kind="stable")
+    is_repeated = np.zeros(len(rows), dtype=np.bool_)
+    is_repeated[by_row[1:]] = rows[by_row[1:]] == rows[by_row[:-1]]
+    return entries.take(positions[~is_repeated][:k])
 
 
 def quotas(k: int, shares: np.ndarray) -> np.ndarray:

@@ -4,9 +4,10 @@ import numpy as np
 
 from serving.catalogue import CatalogueView
 from serving.draft import Draft
-from serving.filters import ItemFilter, without
+from serving.filters import ItemFilter
 from serving.merge import MergedItems, RankedLists
 from serving.recall_types import FALLBACK_INTEREST
+from serving.row_sets import without
 
 _BLOCK = 4096
 """Items looked at between two removals of full categories."""

@@ -61,7 +61,7 @@ class RecallServable:
                 service cannot answer.
         """
         signature = signatures.find_signature(self.signature_defs, signature_name)
-        signatures.check_inputs(signature, inputs)
+        signatures.check_sent(signature, inputs)
         selected = signatures.select_outputs(signature, output_filter)
         requests = recall_signatures.parse_requests(
             signature_name, inputs, self.service.limits.max_batch_size

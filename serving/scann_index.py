@@ -197,8 +197,12 @@ class ScannIndex:
             pre_reorder_num_neighbors=self._num_reordered(k, knobs),
             leaves_to_search=self._num_leaves(k, knobs),
         )
+        rows = rows.astype(np.int64)
+        if np.isfinite(scores[:, -1]).all() and (scores[:, :-1] > scores[:, 1:]).all():
+            # The usual case: nothing missing, no ties.
+            return SearchResult(list(rows), list(scores))
         order = np.lexsort((rows, -scores), axis=-1)  # Ties to the lower row; NaN last.
-        rows = np.take_along_axis(rows, order, axis=1).astype(np.int64)
+        rows = np.take_along_axis(rows, order, axis=1)
         scores = np.take_along_axis(scores, order, axis=1)
         lengths = np.isfinite(scores).sum(axis=1)
         return SearchResult(

@@ -211,7 +211,9 @@ def to_proto(array: np.ndarray, *, packed: bool = False) -> tensor_pb2.TensorPro
     proto = tensor_pb2.TensorProto(dtype=dtype_of(array))
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
-    if proto.dtype == types_pb2.DT_STRING:
+    if array.dtype.kind == "S":
+        proto.string_val.extend(array.ravel().tolist())
+    elif proto.dtype == types_pb2.DT_STRING:
         proto.string_val.extend(
             value.encode() if isinstance(value, str) else bytes(value)
             for value in array.ravel().tolist()

@@ -9,7 +9,7 @@ import numpy as np
 
 from serving.catalogue import CatalogueView
 from serving.draft import Draft
-from serving.filters import ItemFilter, without
+from serving.filters import ItemFilter
 from serving.item_index import SearchKnobs, SearchResult
 from serving.merge import NOTHING, MergedItems, best_items, quotas, rank_lists
 from serving.recall_types import (
@@ -18,6 +18,7 @@ from serving.recall_types import (
     MERGE_QUOTA,
     RecallRequest,
 )
+from serving.row_sets import without
 from serving.user_interests import UserInterests
 
 _TIGHT_ROWS = 20_000

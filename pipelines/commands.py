@@ -226,6 +226,21 @@ def _query(values: flags.FlagValues, _: Sequence[str]) -> None:
     sys.stdout.write(query.format_answer(answer))
 
 
+def _items(values: flags.FlagValues, _: Sequence[str]) -> None:
+    if not values.upsert and not values["delete"].value:
+        raise UsageError("recall items: give --upsert=FILE or --delete=IDS.")
+    from pipelines import change_items
+
+    sent = change_items.change_items(
+        values.server,
+        values.upsert,
+        values["delete"].value,
+        token_file=values.admin_token_file,
+        timeout_s=values.timeout_s,
+    )
+    print(sent)
+
+
 def _synthesize(values: flags.FlagValues, _: Sequence[str]) -> None:
     from pipelines import command_table, synthesize
     from pipelines.synthetic_config import SyntheticConfig
@@ -254,6 +269,7 @@ HANDLERS: dict[str, Handler] = {
     "push": _push,
     "serve": _serve,
     "query": _query,
+    "items": _items,
     "synthesize": _synthesize,
     "demo": _demo,
 }

@@ -5,6 +5,7 @@ Imports none of the jobs and no TensorFlow.
 
 import dataclasses
 
+from pipelines import items_flags
 from pipelines.flags import Command, FlagSpec
 from pipelines.synthetic_config import SyntheticConfig
 
@@ -179,6 +180,11 @@ COMMANDS: dict[str, Command] = {
                 "Folder written by `recall evaluate`; the recall of the index is added to its "
                 "report."
             ),
+            "shard": FlagSpec(
+                "Holds one part of the catalogue, for catalogues beyond one machine: 0/4 is the "
+                "first of four. Publish it with `recall push --index`.",
+                "I/N",
+            ),
             **_CONFIG,
             **_OVERWRITE,
         },
@@ -192,6 +198,10 @@ COMMANDS: dict[str, Command] = {
         {
             "run": _folder("Folder of the run, with evaluation/, export/ and index/."),
             "serving": _folder("Folder of the releases; default: serving/ inside the run."),
+            "index": _folder(
+                "Another index of the same export, for example a shard; default: index/ inside "
+                "the run."
+            ),
         },
         ("run",),
     ),
@@ -219,6 +229,13 @@ COMMANDS: dict[str, Command] = {
                 "Takes user vectors from a TensorFlow Serving at this address instead of loading "
                 "the user tower in this process.",
                 "HOST:PORT",
+            ),
+            "shards": FlagSpec(
+                "Searches the catalogue at these recall servers, in the order of their shards, "
+                "instead of the index of --release.",
+                "HOST:PORT,...",
+                (),
+                "list",
             ),
             "version_labels": FlagSpec(
                 "Labels by which clients of the TensorFlow Serving protocol may name the version.",
@@ -255,34 +272,7 @@ COMMANDS: dict[str, Command] = {
             "timeout_s": FlagSpec("Seconds to wait for an answer.", "N", 10.0, "float", 0.001),
         },
     ),
-    "items": Command(
-        "Changes the items of a running server.",
-        "Adds, replaces or deletes items while a server started by `recall serve` goes on "
-        "answering. Every change is on the disk and in effect when the command returns, and "
-        "stays so after a restart and a new release.",
-        (
-            "items --server=127.0.0.1:8500 --upsert=new_items.csv",
-            "items --server=http://127.0.0.1:8501 --delete=12,57",
-        ),
-        {
-            "server": FlagSpec(
-                "Address of the server's gRPC port, or http://HOST:PORT of its HTTP port.",
-                "HOST:PORT",
-                "127.0.0.1:8500",
-            ),
-            "upsert": FlagSpec(
-                "Items to have: a .csv, .csv.gz or .parquet file with the columns item_id, "
-                "category and optionally title, as for `recall run`. A new item gets the vector "
-                "of its categories.",
-                "FILE",
-            ),
-            "delete": FlagSpec("Ids of the items to take out.", "IDS", (), "list"),
-            "admin_token_file": FlagSpec(
-                "File with the admin token, where the server asks for one.", "FILE"
-            ),
-            "timeout_s": FlagSpec("Seconds to wait for an answer.", "N", 10.0, "float", 0.001),
-        },
-    ),
+    "items": items_flags.COMMAND,
     "synthesize": Command(
         "Writes a synthetic log with planted interests.",
         "Users mix a few interests, items belong to interests, and part of the clicks is noise. "

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +82,7 @@ def write_bundle(
     values: Mapping[str, Any],
     *,
     query_vectors: np.ndarray | None = None,
+    fallback: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Writes a bundle into an empty folder and seals it.
 
@@ -94,6 +95,9 @@ def write_bundle(
             `similarity` and `recall@100`.
         query_vectors: `[num_queries, dim]` float32 of real users in random
             order, for the bundle's self-check; None takes items.
+        fallback: Popular raw item ids of the whole catalogue, where the
+            bundle holds a part of it; None takes the popular ones of the
+            bundle.
 
     Returns:
         The manifest.
@@ -110,8 +114,9 @@ def write_bundle(
     np.save(folder / ITEM_IDS_NAME, encode_item_ids(vocabulary.item_ids), allow_pickle=False)
     np.save(folder / ITEM_VECTORS_NAME, item_vectors.astype(np.float32), allow_pickle=False)
     pq.write_table(vocabulary.to_table(), folder / ITEMS_NAME)
-    fallback = json.dumps(popular_items(vocabulary), ensure_ascii=True)
-    (folder / FALLBACK_NAME).write_text(fallback + "\n", encoding="ascii")
+    popular = popular_items(vocabulary) if fallback is None else list(fallback)
+    text = json.dumps(popular, ensure_ascii=True)
+    (folder / FALLBACK_NAME).write_text(text + "\n", encoding="ascii")
     own = {"kind": index.kind, "dim": index.dim, "num_items": index.num_items}
     if isinstance(index, ScannIndex):
         index.save(folder / SCANN_DIR_NAME)
@@ -164,7 +169,7 @@ def open_bundle(bundle_dir: str | os.PathLike, verify: bool = True) -> IndexBund
     item_ids = manifests.load_array(folder, manifest, ITEM_IDS_NAME)
     item_vectors = manifests.load_array(folder, manifest, ITEM_VECTORS_NAME)
     table = _read_table(manifests.require_file(folder, manifest, ITEMS_NAME))
-    fallback = _read_fallback(manifests.require_file(folder, manifest, FALLBACK_NAME))
+    fallback = read_fallback(folder, manifest)
     _check_sizes(folder, manifest, item_ids, item_vectors, table)
     index = _open_index(folder, manifest, item_vectors)
     check_queries = self_check.check(folder, manifest, index)
@@ -196,7 +201,13 @@ def _read_table(path: Path) -> pa.Table:
     return table
 
 
-def _read_fallback(path: Path) -> tuple[str, ...]:
+def read_fallback(folder: Path, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Popular raw item ids of a bundle, best first.
+
+    Raises:
+        InputError: The list is missing or damaged.
+    """
+    path = manifests.require_file(folder, manifest, FALLBACK_NAME)
     try:
         fallback = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

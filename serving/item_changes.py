@@ -3,7 +3,7 @@
 Imports no TensorFlow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from recall.errors import InputError
 from serving.item_store import ItemChange
 from serving.live_catalogue import LiveCatalogue, PlacedChanges
+from serving.shards import home_of
 
 MAX_CHANGES = 1000
 """Items of one call: with 64 numbers each, 256 kB and some 10 ms of work."""
@@ -109,6 +110,22 @@ def from_upsert(item: ItemUpsert, newest: LiveCatalogue) -> ItemChange:
         vector=_check_vector(item, newest),
         fingerprint=newest.fingerprint,
     )
+
+
+def check_home(item_ids: Iterable[str], catalogue: LiveCatalogue) -> None:
+    """Refuses changes of items that live in another shard.
+
+    Raises:
+        InputError: One does.
+    """
+    shard = catalogue.shard
+    for item_id in item_ids if shard is not None else ():
+        if not shard.holds(item_id.encode()):
+            home = home_of(item_id.encode(), shard.count)
+            raise InputError(
+                f"Item {item_id!r} belongs to shard {home}/{shard.count}, this server holds "
+                f"{shard.number}/{shard.count}. Send it to the service in front of the shards."
+            )
 
 
 def check_placed(

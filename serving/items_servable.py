@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import meta_graph_pb2
 from serving import signatures, tensors
 from serving.item_changes import ItemUpsert
 from serving.live_items import LiveItems
+from serving.sharded_items import ShardedItems
 from serving.status import invalid_argument
 
 MODEL_NAME = "items"
@@ -29,7 +30,8 @@ _INPUTS = {
     DELETE: (_ITEM_IDS,),
     STATUS: (),
 }
-"""`categories` are padded with ""; no rows at all say nothing of that kind."""
+"""`categories` are padded with "". A row of "", a title "" or a vector of NaN says
+nothing, as no rows at all do: what the release knows of the item then stays."""
 
 _DEFAULTS = {
     "categories": np.empty((0, 0), dtype=object),
@@ -49,7 +51,7 @@ class ItemsServable:
 
     admin_signatures = (UPSERT, DELETE)
 
-    def __init__(self, live_items: LiveItems, version: int):
+    def __init__(self, live_items: LiveItems | ShardedItems, version: int):
         """Wraps the live items of a server; `version` is the release's."""
         self.name = MODEL_NAME
         self.version = version
@@ -126,19 +128,15 @@ def _parse_upserts(inputs: Mapping[str, np.ndarray]) -> list[ItemUpsert]:
                 f"{name} has {len(inputs[name])} rows, item_ids {len(item_ids)}. "
                 "Send one row for each item, or none."
             )
+    nothing = [None] * len(item_ids)
     categories = [
-        tuple(name for name in _texts("categories", row) if name) for row in inputs["categories"]
+        tuple(name for name in _texts("categories", row) if name) or None
+        for row in inputs["categories"]
     ]
-    return [
-        ItemUpsert(item_id, *columns)
-        for item_id, *columns in zip(
-            item_ids,
-            categories or [None] * len(item_ids),
-            _texts("titles", inputs["titles"]) or [None] * len(item_ids),
-            list(inputs["vectors"]) or [None] * len(item_ids),
-            strict=True,
-        )
-    ]
+    titles = [title or None for title in _texts("titles", inputs["titles"])]
+    vectors = [None if np.isnan(row).all() else row for row in inputs["vectors"]]
+    columns = (categories or nothing, titles or nothing, vectors or nothing)
+    return [ItemUpsert(*item) for item in zip(item_ids, *columns, strict=True)]
 
 
 def _texts(name: str, values: np.ndarray) -> list[str]:

@@ -18,6 +18,7 @@ from serving.catalogue import NO_ROW
 from serving.delta import DeltaItem
 from serving.item_store import ItemChange
 from serving.live_view import LiveView
+from serving.shards import Shard
 from serving.status import Code, ServingError
 
 MIN_REBUILD_CHANGES = 5000
@@ -79,6 +80,7 @@ class LiveCatalogue:
         self.version = version
         self.fingerprint = bundle.fingerprint
         self.similarity = bundle.manifest["similarity"]
+        self.shard = Shard.of_manifest(bundle.manifest)
         self._lock = threading.Lock()
         self._embed = embed
         self._release = BundleCatalogue(bundle, version=version)
@@ -128,8 +130,10 @@ class LiveCatalogue:
         the release, and that before the vector of the categories.
 
         Args:
-            changes: Distinct items.
+            changes: Distinct items; those of other shards are passed over.
         """
+        if self.shard is not None:
+            changes = [c for c in changes if self.shard.holds(c.item_id.encode())]
         upserts = [change for change in changes if not change.is_deleted]
         rows = self._release.rows_of([change.item_id.encode() for change in upserts]).tolist()
         restored, added, unplaced = [], [], []

@@ -155,6 +155,7 @@ class LiveItems:
 
     def _write(self, changes: Sequence[ItemChange]) -> Acknowledgement:
         """Places, stores, then shows changes; call it under the lock."""
+        item_changes.check_home((change.item_id for change in changes), self._newest())
         placed = [(catalogue, catalogue.place(changes)) for catalogue in self._catalogues]
         for catalogue, of_catalogue in placed:
             item_changes.check_placed(changes, of_catalogue, catalogue)

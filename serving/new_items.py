@@ -1,6 +1,6 @@
-"""Vectors of items that nobody clicked yet, by the exported item tower."""
+"""Vectors of items by the exported item tower: of known ones, and of those nobody clicked yet."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -31,5 +31,15 @@ def item_embedder(item_tower: Servable) -> ItemEmbedder | None:
             np.concatenate([part["num_known"] for part in parts]),
             parts[0]["fingerprint"][0].decode(),
         )
+
+    return embed
+
+
+def item_vectors(item_tower: Servable) -> Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]:
+    """Raw ids -> `[n, dim]` vectors, `[n]` bool whether known; by a loaded item tower."""
+
+    def embed(item_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        outputs = item_tower.predict("", {"item_ids": tensors.pad_strings([item_ids])[0]})
+        return outputs["item_vectors"], outputs["is_known"]
 
     return embed

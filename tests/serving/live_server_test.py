@@ -15,62 +15,13 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
-import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from recall.config import RecallConfig
-from recall.towers import ItemTower, UserTower
-from recall.vocabulary import ItemVocabulary
-from serving import export, manifest, tensors
-from serving.bundle import write_bundle
-from serving.item_index import ExactIndex
+from serving import tensors
 from serving.server import RecallServer
+from tests.serving.category_release import NUM_ITEMS, write_release
 
 ROOT = Path(__file__).parents[2]
-COLOURS = ("blue", "green", "red")
-NUM_ITEMS = 60
-VOCABULARY = ItemVocabulary(
-    [f"i{row}" for row in range(NUM_ITEMS)],
-    range(NUM_ITEMS, 0, -1),
-    [(COLOURS[row % 3],) for row in range(NUM_ITEMS)],
-)
-CONFIG = RecallConfig.from_dict(
-    {
-        "model": {
-            "dim": 8,
-            "max_history_length": 5,
-            "num_blocks": 1,
-            "num_heads": 1,
-            "feed_forward_dim": 8,
-            "num_interests": 2,
-            "use_categories": True,
-        }
-    }
-)
-
-
-def write_release(serving_dir, version):
-    """A release of random towers; another version has other weights."""
-    tf.keras.utils.set_random_seed(version)
-    item_tower = ItemTower(CONFIG.model, VOCABULARY)
-    user_tower = UserTower(CONFIG.model, item_tower)
-    export_dir = serving_dir / "export"
-    export_dir.mkdir(parents=True)
-    sealed = export.export_towers(user_tower, item_tower, VOCABULARY, CONFIG, export_dir)
-    for part in ("user_tower", "item_tower"):
-        (serving_dir / part).mkdir(exist_ok=True)
-        (export_dir / part).rename(serving_dir / part / str(version))
-        manifest.seal(serving_dir / part / str(version), {"fingerprint": sealed["fingerprint"]})
-    vectors = item_tower(tf.range(2, NUM_ITEMS + 2)).numpy()
-    index_dir = serving_dir / "index" / str(version)
-    index_dir.mkdir(parents=True)
-    values = {"fingerprint": sealed["fingerprint"], "similarity": "cosine", "recall@100": 1.0}
-    write_bundle(index_dir, VOCABULARY, vectors, ExactIndex(vectors), values)
-    for path in export_dir.iterdir():
-        path.unlink()
-    export_dir.rmdir()
-    rows = item_tower.category_embeddings.numpy()[1:]
-    return {colour: row / np.linalg.norm(row) for colour, row in zip(COLOURS, rows, strict=True)}
 
 
 @pytest.fixture(scope="module")

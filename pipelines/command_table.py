@@ -248,11 +248,12 @@ COMMANDS: dict[str, Command] = {
     ),
     "query": Command(
         "Asks a running server for recommendations.",
-        "Sends one history to a server started by `recall serve` and prints the recalled items "
-        "and the interest that found each.",
+        "Sends one history, or items to find similar ones of, to a server started by `recall "
+        "serve` and prints the recalled items and the interest that found each.",
         (
             "query --server=127.0.0.1:8500 --history=12,57,3 --k=20",
-            "query --server=http://127.0.0.1:8501 --history=12,57,3",
+            "query --server=http://127.0.0.1:8501 --history=12,57,3 --categories=Action,Drama",
+            "query --similar_to=12 --max_per_category=3",
         ),
         {
             "server": FlagSpec(
@@ -267,8 +268,49 @@ COMMANDS: dict[str, Command] = {
                 "list",
             ),
             "k": FlagSpec("Items wanted.", "N", 20, "integer", 1),
+            "similar_to": FlagSpec(
+                "Ids of items; instead of --history, items like these are wanted.",
+                "IDS",
+                (),
+                "list",
+            ),
             "exclude": FlagSpec("Ids of items that must not be in the answer.", "IDS", (), "list"),
             "include_seen": FlagSpec("Also recalls items of the history.", "", False, "boolean"),
+            "allow": FlagSpec(
+                "Ids of the only items that may be in the answer.", "IDS", (), "list"
+            ),
+            "categories": FlagSpec(
+                "Only items that have at least one of these categories.", "NAMES", (), "list"
+            ),
+            "exclude_categories": FlagSpec(
+                "No items that have one of these categories.", "NAMES", (), "list"
+            ),
+            "max_per_category": FlagSpec(
+                "Most items of any one category. Without it there is no limit.",
+                "N",
+                None,
+                "integer",
+                1,
+            ),
+            "interest_weights": FlagSpec(
+                "One number per interest, which multiplies its scores; 0 leaves the interest out. "
+                "With --merge=quota: the interest's share of the answer.",
+                "NUMBERS",
+                (),
+                "list",
+            ),
+            "merge": FlagSpec(
+                "How the lists of the interests become one: max_score, quota (each interest has "
+                "its share of the places) or diversity (score against difference of categories).",
+                "MODE",
+                "max_score",
+            ),
+            "diversity_weight": FlagSpec(
+                "With --merge=diversity: what a difference is worth.", "N", 0.1, "float", 0
+            ),
+            "exact": FlagSpec(
+                "Scores every item instead of asking the index.", "", False, "boolean"
+            ),
             "timeout_s": FlagSpec("Seconds to wait for an answer.", "N", 10.0, "float", 0.001),
         },
     ),

@@ -220,10 +220,9 @@ def _serve(values: flags.FlagValues, _: Sequence[str]) -> None:
 def _query(values: flags.FlagValues, _: Sequence[str]) -> None:
     from pipelines import query
     from serving import client
-    from serving.recall_types import RecallRequest
 
-    request = RecallRequest(
-        tuple(values.history), values.k, tuple(values.exclude), values.include_seen
+    request = query.build_request(
+        {name: values[name].value for name in query.REQUEST_FLAGS if values[name].value is not None}
     )
     answer = client.query(values.server, request, timeout_s=values.timeout_s)
     sys.stdout.write(query.format_answer(answer))

@@ -11,7 +11,7 @@ import numpy as np
 
 from serving.catalogue import CatalogueView
 from serving.merge import MergedItems, RankedLists
-from serving.row_sets import as_set
+from serving.row_sets import as_set, union
 
 
 class Draft:
@@ -70,8 +70,7 @@ class Draft:
         limit = self._max_per_category
         full = [c for c, n in self._category_counts.items() if limit is not None and n >= limit]
         taken = np.array(list(self._rows), dtype=np.int64)
-        in_full = self._view.rows_in(np.array(full, dtype=np.int64))
-        return as_set(np.concatenate([taken, in_full]))
+        return union(self._view.rows_in(np.array(full, dtype=np.int64)), np.sort(taken))
 
     def take_from(self, ranked: RankedLists, kept: np.ndarray, *, certain: bool = True) -> None:
         """Takes items until the answer is full or the lists are used up.

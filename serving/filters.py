@@ -11,7 +11,7 @@ import numpy as np
 
 from serving.catalogue import NO_ROW, CatalogueView
 from serving.recall_types import RecallRequest
-from serving.row_sets import as_set, contains, without
+from serving.row_sets import as_set, contains, union, without
 
 
 class ItemFilter(NamedTuple):
@@ -52,7 +52,7 @@ def build_filter(view: CatalogueView, request: RecallRequest) -> ItemFilter:
     removed, allowed = listed, None
     if request.exclude_categories:
         unwanted = view.rows_in(view.category_codes(request.exclude_categories))
-        removed = as_set(np.concatenate([listed, unwanted])) if len(listed) else unwanted
+        removed = union(unwanted, listed)
     if request.categories:
         allowed = view.rows_in(view.category_codes(request.categories))
     if request.allow:

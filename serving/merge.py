@@ -164,14 +164,16 @@ def diversify(
         Cen et al., "Controllable Multi-Interest Framework for Recommendation"
         (ComiRec), KDD 2020, equations 9 and 10, algorithm 2.
     """
-    codes, columns = np.unique(categories.codes, return_inverse=True)
-    table = np.zeros((len(pool.rows), len(codes)), dtype=np.float32)
-    table[categories.positions, columns] = 1
-    differ = (table @ table.T == 0).astype(np.float32)
+    positions, codes = categories
+    members = {code: positions[codes == code] for code in set(codes.tolist())}
+    bounds = np.searchsorted(positions, np.arange(len(pool.rows) + 1)).tolist()
     values = pool.scores.astype(np.float64)
     picked = np.empty(min(k, len(values)), dtype=np.int64)
     for place in range(len(picked)):
-        picked[place] = item = values.argmax()
-        values += diversity_weight * differ[item]
+        picked[place] = item = int(values.argmax())
+        bonus = np.full(len(values), diversity_weight)
+        for code in codes[bounds[item] : bounds[item + 1]].tolist():
+            bonus[members[code]] = 0
+        values += bonus
         values[item] = -np.inf
     return pool.take(picked)

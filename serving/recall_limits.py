@@ -33,6 +33,10 @@ class RecallLimits:
     """More than the shown levels of a shop's category tree; for both lists."""
     max_interests: int = 64
     """Rows of `user_vectors` and `interest_weights`; models have 1 to 8 interests."""
+    max_vector_value: float = 1e6
+    """Absolute value in `user_vectors`; towers give at most 1. Scores stay finite."""
+    max_interest_weight: float = 1e6
+    """As `max_vector_value`."""
     max_diversity_weight: float = 100.0
     """Where scores are cosines, 2 already puts diversity before any score."""
     max_leaves_to_search: int = 100_000
@@ -86,7 +90,7 @@ def check_requests(requests: Sequence[RecallRequest], limits: RecallLimits) -> N
         if request.max_per_category is not None:
             _check_range("max_per_category", request.max_per_category, limits.max_k)
         _check_subject(request, limits)
-        _check_weights(request.interest_weights)
+        _check_weights(request.interest_weights, limits)
         _check_merge(request, limits)
 
 
@@ -120,16 +124,19 @@ def _check_subject(request: RecallRequest, limits: RecallLimits) -> None:
             f"{vectors.dtype} {list(vectors.shape)}."
         )
     check_size("number of `user_vectors`", len(vectors), limits.max_interests)
-    if not np.isfinite(vectors).all():
-        raise InputError("`user_vectors` holds a value that is not finite.")
+    if not (np.abs(vectors) <= limits.max_vector_value).all():
+        raise InputError(
+            f"`user_vectors` holds a value that is not in [{-limits.max_vector_value:g}, "
+            f"{limits.max_vector_value:g}]."
+        )
 
 
-def _check_weights(weights: Sequence[float]) -> None:
+def _check_weights(weights: Sequence[float], limits: RecallLimits) -> None:
     if not weights:
         return
-    if not all(0 <= weight <= np.finfo(np.float32).max for weight in weights):
+    if not all(0 <= weight <= limits.max_interest_weight for weight in weights):
         raise InputError(
-            "Every one of `interest_weights` must be a finite number >= 0, "
+            f"Every one of `interest_weights` must be in [0, {limits.max_interest_weight:g}], "
             f"received {list(weights)}."
         )
     if not any(weights):

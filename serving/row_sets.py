@@ -33,6 +33,16 @@ def contains(row_set: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return row_set[places] == rows
 
 
+def union(row_set: np.ndarray, more: np.ndarray) -> np.ndarray:
+    """Both sets together; cheap where the second is small.
+
+    >>> union(np.array([2, 5]), np.array([3, 5])).tolist()
+    [2, 3, 5]
+    """
+    new = more[~contains(row_set, more)]
+    return np.insert(row_set, np.searchsorted(row_set, new), new) if len(new) else row_set
+
+
 def without(row_set: np.ndarray, removed: np.ndarray) -> np.ndarray:
     """The first set without the second; copies only where it must.
 

@@ -159,6 +159,4 @@ def _build(
 ) -> UserInterests:
     if request.interest_weights and request.merge != MERGE_QUOTA:
         vectors = vectors * shares[:, None]
-        if not np.isfinite(vectors).all():
-            raise InputError("`interest_weights` are too large for the vectors. Lower them.")
     return UserInterests(vectors, numbers.astype(np.int32), shares, *facts)

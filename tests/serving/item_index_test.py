@@ -240,3 +240,13 @@ class TestLoadScann:
         (folder / "scann_assets.pbtxt").unlink()
         with pytest.raises(InputError, match=r"scann_assets.pbtxt is missing"):
             self.load(folder)
+
+
+@pytest.mark.parametrize("num_items", [1, 63, 64, 500, 5000])
+@pytest.mark.parametrize("num_values", [1, 3, 1000])
+def test_top_rows_equal_a_stable_sort(num_items, num_values):
+    scores = np.random.default_rng(num_items).integers(0, num_values, (4, num_items)).astype("f4")
+    order = np.argsort(-scores, axis=1, kind="stable")
+    for k in {1, min(7, num_items), num_items // 2 or 1, num_items}:
+        found = item_index.top_rows(scores, k)
+        assert [row.tolist() for row in found] == order[:, :k].tolist()

@@ -3,11 +3,8 @@
 Imports none of the jobs and no TensorFlow.
 """
 
-import dataclasses
-
-from pipelines import items_flags
+from pipelines import items_flags, synthesize_flags
 from pipelines.flags import Command, FlagSpec
-from pipelines.synthetic_config import SyntheticConfig
 
 _EVENTS = {
     "events": FlagSpec(
@@ -56,28 +53,6 @@ _OVERWRITE = {
 
 def _folder(text: str) -> FlagSpec:
     return FlagSpec(text, "DIR")
-
-
-def planted_world() -> dict[str, FlagSpec]:
-    """One flag per setting of the generator, under the names of `synthetic:key=value`."""
-    helps = {
-        "users": "Number of users.",
-        "items": "Number of items.",
-        "interests": "Latent interests of the world; also the items' categories.",
-        "interests_per_user": "Interests of one user.",
-        "events_per_user": "Mean number of clicks of a user.",
-        "min_events_per_user": "Fewest clicks of a user.",
-        "run_length": "Mean clicks before a user turns to another interest.",
-        "noise": "Share of clicks drawn from the whole catalogue.",
-        "unrelated_future": "Share of runs whose interest the user's past does not tell.",
-        "popularity_skew": "How unequal the items of an interest are; 0 makes them equal.",
-        "seed": "Of everything; the same flags write the same files.",
-    }
-    specs = {}
-    for field, (name, text) in zip(dataclasses.fields(SyntheticConfig), helps.items(), strict=True):
-        kind = "integer" if field.type is int else "float"
-        specs[name] = FlagSpec(text, "N", field.default, kind)
-    return specs
 
 
 _EXAMPLES_DIR = _folder("Folder written by `recall ingest`.")
@@ -315,23 +290,7 @@ COMMANDS: dict[str, Command] = {
         },
     ),
     "items": items_flags.COMMAND,
-    "synthesize": Command(
-        "Writes a synthetic log with planted interests.",
-        "Users mix a few interests, items belong to interests, and part of the clicks is noise. "
-        "Writes an events and an items file, streamed, of any size.",
-        (
-            "synthesize --output=data/planted --users=2000 --items=500",
-            "run --events=data/planted/events.csv.gz --items=data/planted/items.csv.gz "
-            "--output=runs/planted",
-        ),
-        {
-            "output": _folder("Folder for the two files."),
-            "format": FlagSpec("csv.gz, csv or parquet.", "NAME", "csv.gz"),
-            **planted_world(),
-            "overwrite": FlagSpec("Replaces files of the same name.", "", False, "boolean"),
-        },
-        ("output",),
-    ),
+    "synthesize": synthesize_flags.COMMAND,
     "demo": Command(
         "Shows what a finished run learned.",
         "Prints the histories of a few users, the items recalled for them by interest, and the "

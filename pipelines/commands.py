@@ -244,10 +244,10 @@ def _items(values: flags.FlagValues, _: Sequence[str]) -> None:
 
 
 def _synthesize(values: flags.FlagValues, _: Sequence[str]) -> None:
-    from pipelines import command_table, synthesize
+    from pipelines import synthesize, synthesize_flags
     from pipelines.synthetic_config import SyntheticConfig
 
-    names = command_table.planted_world()
+    names = synthesize_flags.planted_world()
     config = SyntheticConfig.from_text(",".join(f"{name}={values[name].value}" for name in names))
     synthesize.run_synthesize(
         values.output, config, file_format=values.format, overwrite=values.overwrite

@@ -81,13 +81,14 @@ class ItemTower(tf.keras.Model):
         vectors = tf.nn.embedding_lookup(self.embeddings, item_ids)
         if self._category_table is None:
             return vectors
-        categories = tf.gather(self._category_table, item_ids)
-        is_real = tf.cast(categories > 0, vectors.dtype)
+        return vectors + self._mean_category(tf.gather(self._category_table, item_ids))
+
+    def _mean_category(self, categories: tf.Tensor) -> tf.Tensor:
+        """`[..., width]` category numbers, 0 where none -> `[..., dim]` their mean embedding."""
         category_vectors = tf.nn.embedding_lookup(self.category_embeddings, categories)
+        is_real = tf.cast(categories > 0, category_vectors.dtype)
         total = tf.reduce_sum(category_vectors * is_real[..., tf.newaxis], axis=-2)
-        return vectors + tf.math.divide_no_nan(
-            total, tf.reduce_sum(is_real, axis=-1, keepdims=True)
-        )
+        return tf.math.divide_no_nan(total, tf.reduce_sum(is_real, axis=-1, keepdims=True))
 
     def call(self, item_ids: tf.Tensor) -> tf.Tensor:
         """Item vectors for scoring.
@@ -98,7 +99,29 @@ class ItemTower(tf.keras.Model):
         Returns:
             `[..., dim]` float, unit length under cosine similarity.
         """
-        vectors = self.embed(item_ids)
+        return self._to_score(self.embed(item_ids))
+
+    def call_categories(self, categories: tf.Tensor) -> tf.Tensor:
+        """Item vectors of items that nobody clicked yet, from their categories alone.
+
+        The id embedding is left out: the row unknown ids share was never
+        trained as an item, and would pull all new items to one point.
+
+        Args:
+            categories: `[..., width]` int category numbers as in
+                `build_category_table`, 0 where there is none.
+
+        Returns:
+            `[..., dim]` float like `call`; zeros where there is no category.
+
+        Raises:
+            ValueError: The tower has no categories (`model.use_categories`).
+        """
+        if self._category_table is None:
+            raise ValueError("The item tower has no categories. Set model.use_categories.")
+        return self._to_score(self._mean_category(categories))
+
+    def _to_score(self, vectors: tf.Tensor) -> tf.Tensor:
         return normalize_length(vectors) if self._cosine else vectors
 
 

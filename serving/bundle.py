@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from recall.errors import InputError
 from recall.vocabulary import SCHEMA, ItemVocabulary
 from serving import manifest as manifests
+from serving import self_check
 from serving.item_index import ExactIndex, ItemIndex
 from serving.scann_index import ScannIndex
 
@@ -45,6 +46,8 @@ class IndexBundle:
         table: The vocabulary in the order of the rows, as Arrow columns.
         fallback: Popular raw item ids, best first.
         index: Searches rows.
+        check_queries: `[num_queries, dim]` float32, real users to judge an
+            index of these items by; None for one made in memory.
     """
 
     manifest: Mapping[str, Any]
@@ -53,6 +56,7 @@ class IndexBundle:
     table: pa.Table
     fallback: tuple[str, ...]
     index: ItemIndex
+    check_queries: np.ndarray | None = None
 
     @functools.cached_property
     def items(self) -> ItemVocabulary:
@@ -76,6 +80,9 @@ def write_bundle(
     item_vectors: np.ndarray,
     index: ExactIndex | ScannIndex,
     values: Mapping[str, Any],
+    *,
+    query_vectors: np.ndarray | None = None,
+    fallback: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Writes a bundle into an empty folder and seals it.
 
@@ -86,6 +93,11 @@ def write_bundle(
         index: Built over `item_vectors`.
         values: Recorded in the manifest; must hold `fingerprint`,
             `similarity` and `recall@100`.
+        query_vectors: `[num_queries, dim]` float32 of real users in random
+            order, for the bundle's self-check; None takes items.
+        fallback: Popular raw item ids of the whole catalogue, where the
+            bundle holds a part of it; None takes the popular ones of the
+            bundle.
 
     Returns:
         The manifest.
@@ -102,12 +114,14 @@ def write_bundle(
     np.save(folder / ITEM_IDS_NAME, encode_item_ids(vocabulary.item_ids), allow_pickle=False)
     np.save(folder / ITEM_VECTORS_NAME, item_vectors.astype(np.float32), allow_pickle=False)
     pq.write_table(vocabulary.to_table(), folder / ITEMS_NAME)
-    fallback = json.dumps(popular_items(vocabulary), ensure_ascii=True)
-    (folder / FALLBACK_NAME).write_text(fallback + "\n", encoding="ascii")
+    popular = popular_items(vocabulary) if fallback is None else list(fallback)
+    text = json.dumps(popular, ensure_ascii=True)
+    (folder / FALLBACK_NAME).write_text(text + "\n", encoding="ascii")
     own = {"kind": index.kind, "dim": index.dim, "num_items": index.num_items}
     if isinstance(index, ScannIndex):
         index.save(folder / SCANN_DIR_NAME)
         own["scann"] = index.parameters._asdict()
+    own[self_check.KEY] = self_check.write(folder, index, item_vectors, query_vectors)
     return manifests.seal(folder, {**values, **own})
 
 
@@ -143,7 +157,8 @@ def open_bundle(bundle_dir: str | os.PathLike, verify: bool = True) -> IndexBund
 
     Raises:
         InputError: A file is missing, damaged or of another format, or the
-            files do not belong together.
+            files do not belong together, or the index no longer finds what
+            it found when it was built.
     """
     folder = Path(bundle_dir)
     if not folder.is_dir():
@@ -151,13 +166,14 @@ def open_bundle(bundle_dir: str | os.PathLike, verify: bool = True) -> IndexBund
     manifest = manifests.read(folder)
     if verify:
         manifests.verify(folder, manifest)
-    item_ids = _load_array(folder, manifest, ITEM_IDS_NAME)
-    item_vectors = _load_array(folder, manifest, ITEM_VECTORS_NAME)
+    item_ids = manifests.load_array(folder, manifest, ITEM_IDS_NAME)
+    item_vectors = manifests.load_array(folder, manifest, ITEM_VECTORS_NAME)
     table = _read_table(manifests.require_file(folder, manifest, ITEMS_NAME))
-    fallback = _read_fallback(manifests.require_file(folder, manifest, FALLBACK_NAME))
+    fallback = read_fallback(folder, manifest)
     _check_sizes(folder, manifest, item_ids, item_vectors, table)
     index = _open_index(folder, manifest, item_vectors)
-    return IndexBundle(manifest, item_ids, item_vectors, table, fallback, index)
+    check_queries = self_check.check(folder, manifest, index)
+    return IndexBundle(manifest, item_ids, item_vectors, table, fallback, index, check_queries)
 
 
 def check_compatible(bundle: IndexBundle, tower_fingerprint: str) -> None:
@@ -174,14 +190,6 @@ def check_compatible(bundle: IndexBundle, tower_fingerprint: str) -> None:
         )
 
 
-def _load_array(folder: Path, manifest: Mapping[str, Any], name: str) -> np.ndarray:
-    path = manifests.require_file(folder, manifest, name)
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"Cannot read {path}: {error}.") from error
-
-
 def _read_table(path: Path) -> pa.Table:
     """The columns of a vocabulary; not yet as Python objects."""
     try:
@@ -193,7 +201,13 @@ def _read_table(path: Path) -> pa.Table:
     return table
 
 
-def _read_fallback(path: Path) -> tuple[str, ...]:
+def read_fallback(folder: Path, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Popular raw item ids of a bundle, best first.
+
+    Raises:
+        InputError: The list is missing or damaged.
+    """
+    path = manifests.require_file(folder, manifest, FALLBACK_NAME)
     try:
         fallback = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

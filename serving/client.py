@@ -38,17 +38,44 @@ def query(server: str, request: RecallRequest, *, timeout_s: float = TIMEOUT_S) 
 
 def _ask_http(server: str, request: RecallRequest, timeout_s: float) -> RecallResponse:
     """POST /recall."""
-    message = urllib.request.Request(
-        server.rstrip("/") + "/recall",
-        json.dumps(request_to_json(request)).encode(),
-        {"Content-Type": "application/json"},
-    )
+    answer = post_json(server, "/recall", request_to_json(request), timeout_s=timeout_s)
+    try:
+        return _parse_json(answer)
+    except (KeyError, TypeError) as error:
+        raise InputError(_nobody(server, "what answers is no recall server", "HTTP")) from error
+
+
+def post_json(
+    server: str,
+    path: str,
+    document: Mapping[str, Any],
+    *,
+    timeout_s: float = TIMEOUT_S,
+    token: str | None = None,
+) -> Any:
+    """Sends a document to a path of a server's HTTP door; returns the answer's document.
+
+    Args:
+        server: `http://host:port`.
+        path: For example `/recall`.
+        document: Plain values.
+        timeout_s: Longest wait.
+        token: The admin token, for calls that need it.
+
+    Raises:
+        InputError: No server answers there in time, or it refuses the request.
+    """
+    headers = {"Content-Type": "application/json"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    body = json.dumps(document).encode()
+    message = urllib.request.Request(server.rstrip("/") + path, body, headers)
     try:
         with urllib.request.urlopen(message, timeout=timeout_s) as answer:
-            return _parse_json(json.load(answer))
+            return json.load(answer)
     except urllib.error.HTTPError as error:
         raise InputError(f"{server} refused the request: {_http_reason(error)}") from error
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         if isinstance(reason, TimeoutError):
             raise InputError(_too_late(server, timeout_s)) from error
@@ -77,25 +104,51 @@ def _parse_json(answer: Mapping[str, Any]) -> RecallResponse:
 
 def _ask_grpc(server: str, request: RecallRequest, timeout_s: float) -> RecallResponse:
     """Predict of the model `recall`."""
+    from serving import recall_signatures
+
+    signature_name, inputs = recall_signatures.build_inputs(request)
+    return parse_outputs(predict(server, MODEL_NAME, signature_name, inputs, timeout_s=timeout_s))
+
+
+def predict(
+    server: str,
+    model_name: str,
+    signature_name: str,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    timeout_s: float = TIMEOUT_S,
+    token: str | None = None,
+) -> dict[str, np.ndarray]:
+    """Runs a signature of a model behind a server's gRPC door; returns its outputs by name.
+
+    Args:
+        server: `host:port`.
+        model_name: For example `recall`.
+        signature_name: "" for `serving_default`.
+        inputs: By name.
+        timeout_s: Longest wait.
+        token: The admin token, for calls that need it.
+
+    Raises:
+        InputError: No server answers there in time, or it refuses the request.
+    """
     import grpc
     from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-    from serving import recall_signatures, tensors
+    from serving import tensors
 
     message = predict_pb2.PredictRequest()
-    message.model_spec.name = MODEL_NAME
-    message.model_spec.signature_name, inputs = recall_signatures.build_inputs(request)
+    message.model_spec.name, message.model_spec.signature_name = model_name, signature_name
     for name, value in inputs.items():
         message.inputs[name].CopyFrom(tensors.to_proto(value))
+    metadata = [] if token is None else [("authorization", f"Bearer {token}")]
     with grpc.insecure_channel(server) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         try:
-            answer = stub.Predict(message, timeout=timeout_s)
+            answer = stub.Predict(message, timeout=timeout_s, metadata=metadata)
         except grpc.RpcError as error:
             raise InputError(_grpc_reason(server, error, timeout_s)) from error
-    return parse_outputs(
-        {name: tensors.to_numpy(proto, name) for name, proto in answer.outputs.items()}
-    )
+    return {name: tensors.to_numpy(proto, name) for name, proto in answer.outputs.items()}
 
 
 def _grpc_reason(server: str, error: Any, timeout_s: float) -> str:

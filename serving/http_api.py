@@ -4,6 +4,7 @@ A plain callable, request in and response out, with no socket; `http_server`
 puts it behind one. All bodies are JSON.
 """
 
+import functools
 import json
 import logging
 import re
@@ -15,7 +16,15 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from recall.errors import InputError
-from serving import grpc_api, json_tensors, recall_json, recall_types, signatures
+from serving import (
+    grpc_api,
+    items_json,
+    items_servable,
+    json_tensors,
+    recall_json,
+    recall_types,
+    signatures,
+)
 from serving.json_document import parse_json
 from serving.model_server import ModelServer, Servable
 from serving.status import Code, ServingError, invalid_argument
@@ -76,6 +85,9 @@ class HttpApi:
         self._model_server = model_server
         self._routes: dict[str, tuple[str, Callable[[bytes], HttpResponse]]] = {
             "/recall": ("POST", self._recall),
+            "/items": ("GET", self._items),
+            "/items:upsert": ("POST", functools.partial(self._change_items, items_json.upsert)),
+            "/items:delete": ("POST", functools.partial(self._change_items, items_json.delete)),
             "/healthz": ("GET", self._healthz),
             "/readyz": ("GET", self._readyz),
         }
@@ -155,6 +167,16 @@ class HttpApi:
         """POST /recall."""
         servable = self._model_server.find(recall_types.MODEL_NAME)
         return HttpResponse(200, _encode(recall_json.answer(servable.service, parse_json(body))))
+
+    def _items(self, body: bytes) -> HttpResponse:
+        """GET /items: live changes and how the loaded versions hold them."""
+        servable = self._model_server.find(items_servable.MODEL_NAME)
+        return HttpResponse(200, _encode(servable.live_items.status()))
+
+    def _change_items(self, change: Callable, body: bytes) -> HttpResponse:
+        """POST /items:upsert and /items:delete."""
+        servable = self._model_server.find(items_servable.MODEL_NAME)
+        return HttpResponse(200, _encode(change(servable.live_items, parse_json(body))))
 
     def _healthz(self, body: bytes) -> HttpResponse:
         """GET /healthz: the process lives and its door answers."""

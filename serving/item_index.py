@@ -245,7 +245,11 @@ def recall_against_exact(
     index: ItemIndex, exact: ItemIndex, query_vectors: np.ndarray, k: int
 ) -> float:
     """Share of the exact top `k` that `index` finds, averaged over the queries."""
-    found: Sequence[np.ndarray] = index.search(query_vectors, k).rows
     wanted = exact.search(query_vectors, k).rows
+    return recall_of_rows(index.search(query_vectors, k).rows, wanted)
+
+
+def recall_of_rows(found: Sequence[np.ndarray], wanted: Sequence[np.ndarray]) -> float:
+    """Share of the rows in `wanted` that are in `found`, averaged over the queries."""
     hits = [np.isin(best, rows).mean() for best, rows in zip(wanted, found, strict=True)]
     return float(np.mean(hits))

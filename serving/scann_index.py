@@ -34,7 +34,7 @@ _TRAINING_SAMPLE = 100_000
 _ANISOTROPIC_THRESHOLD = 0.2
 """Guo et al. 2020 (the ScaNN paper) and ScaNN's examples for unit vectors."""
 
-_MIN_ITEMS = 16
+MIN_ITEMS = 16
 """The hash has 16 centres per block and needs as many vectors to learn from."""
 
 _BUILD_NEIGHBORS = 100
@@ -92,9 +92,9 @@ class ScannIndex:
                 ScaNN is missing.
         """
         vectors = check_item_vectors(item_vectors)
-        if len(vectors) < _MIN_ITEMS:
+        if len(vectors) < MIN_ITEMS:
             raise InputError(
-                f"A ScaNN index needs at least {_MIN_ITEMS} items, the catalogue has "
+                f"A ScaNN index needs at least {MIN_ITEMS} items, the catalogue has "
                 f"{len(vectors)}. Set index.kind=auto."
             )
         builder = _scann().builder(vectors, _BUILD_NEIGHBORS, "dot_product")

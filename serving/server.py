@@ -11,18 +11,26 @@ import threading
 from collections.abc import Callable, Sequence
 
 from recall.errors import InputError
+from serving import manifest as manifests
 from serving import release as releases
-from serving.bundle import open_bundle
-from serving.bundle_catalogue import BundleCatalogue
+from serving.bundle import open_bundle, read_fallback
 from serving.grpc_api import build_grpc_server
 from serving.http_api import HttpApi
 from serving.http_server import HttpServer
+from serving.items_servable import MODEL_NAME as ITEMS
+from serving.items_servable import ItemsServable
+from serving.live_catalogue import LiveCatalogue
+from serving.live_items import LiveItems
 from serving.model_server import ModelServer, Servable
+from serving.new_items import item_embedder, item_vectors
 from serving.recall_limits import RecallLimits
 from serving.recall_servable import RecallServable
 from serving.recall_service import RecallService
-from serving.recall_types import MODEL_NAME
+from serving.recall_types import MODEL_NAME, RecallRequest
 from serving.release import ITEM_TOWER, USER_TOWER
+from serving.shard_clients import ShardClients
+from serving.sharded_items import ShardedItems
+from serving.sharded_service import ShardedRecallService
 from serving.status import ServingError
 from serving.user_vectors import PredictUserVectors, TfServingUserVectors, UserVectorSource
 
@@ -52,6 +60,7 @@ class RecallServer:
         tf_serving_address: str | None = None,
         version_labels: Sequence[str] = (),
         limits: RecallLimits | None = None,
+        shards: Sequence[str] = (),
     ):
         """Finds the release and binds both ports; serves nothing yet.
 
@@ -64,15 +73,21 @@ class RecallServer:
                 user tower; no tower is loaded into this process then.
             version_labels: Labels by which requests may name the version.
             limits: Largest sizes of a recall request.
+            shards: `host:port` of the servers of all shards of the catalogue,
+                in their order; the index of the release is not opened then.
 
         Raises:
             InputError: There is no release, or a port cannot be had.
         """
+        self._release_dir = release_dir
         self._release = releases.latest_release(release_dir)
         self._tf_serving_address = tf_serving_address
         self._version_labels = tuple(version_labels)
         self._limits = limits
+        self._clients = ShardClients(shards) if shards else None
         self._source: UserVectorSource | None = None
+        self._item_tower: Servable | None = None
+        self._live_items: LiveItems | None = None
         self.model_server = ModelServer()
         _bind(host, grpc_port, "grpc_port").close()  # gRPC itself tells no reason.
         http_socket = _bind(host, http_port, "http_port")
@@ -120,6 +135,10 @@ class RecallServer:
         self._grpc_server.stop(SHUTDOWN_S).wait()
         self._http_server.stop()
         self.model_server.unload()
+        if self._live_items is not None:
+            self._live_items.close()
+        if self._clients is not None:
+            self._clients.close()
         if isinstance(self._source, TfServingUserVectors):
             self._source.close()
 
@@ -133,11 +152,14 @@ class RecallServer:
     def _load(self) -> None:
         """Checks the files, then loads every model and warms it up."""
         version = self._release.version
+        if self._clients is None:
+            self._live_items = LiveItems(self._release_dir)
         loaders: dict[str, Callable[[], Servable]] = {}
         if self._tf_serving_address is None:
             loaders[USER_TOWER] = self._load_user_tower
             loaders[ITEM_TOWER] = self._load_item_tower
         loaders[MODEL_NAME] = self._load_recall
+        loaders[ITEMS] = self._load_items
         for name in loaders:
             self.model_server.announce(name, version)
         releases.verify(self._release)
@@ -156,20 +178,20 @@ class RecallServer:
         return servable
 
     def _load_item_tower(self) -> Servable:
+        """The item tower, which places new items too; loaded once."""
         from serving.saved_model import SavedModelServable
 
-        return SavedModelServable(ITEM_TOWER, self._release.version, self._release.item_tower_dir)
+        if self._item_tower is None:
+            self._item_tower = SavedModelServable(
+                ITEM_TOWER, self._release.version, self._release.item_tower_dir
+            )
+        return self._item_tower
 
     def _load_recall(self) -> Servable:
         if self._tf_serving_address is not None:
             self._source = TfServingUserVectors(self._tf_serving_address, USER_TOWER)
-        bundle = open_bundle(self._release.index_dir, verify=False)  # Just verified.
         try:
-            service = RecallService(
-                self._source,
-                BundleCatalogue(bundle, version=self._release.version),
-                limits=self._limits,
-            )
+            service = self._build_service() if self._clients is None else self._build_front()
         except ServingError as error:
             if self._tf_serving_address is None:
                 raise
@@ -178,6 +200,35 @@ class RecallServer:
                 "Start TF Serving there first, with the user tower of this release."
             ) from error
         return RecallServable(service, self._release.version)
+
+    def _build_service(self) -> RecallService:
+        """The service over the release's own index."""
+        bundle = open_bundle(self._release.index_dir, verify=False)  # Just verified.
+        embed = item_embedder(self._load_item_tower())
+        catalogue = LiveCatalogue(bundle, version=self._release.version, embed=embed)
+        self._live_items.attach(catalogue)
+        return RecallService(self._source, catalogue, limits=self._limits)
+
+    def _build_front(self) -> ShardedRecallService:
+        """The service in front of the shards."""
+        index_dir = self._release.index_dir
+        service = ShardedRecallService(
+            self._source,
+            item_vectors(self._load_item_tower()),
+            self._clients,
+            read_fallback(index_dir, manifests.read(index_dir)),
+            version=self._release.version,
+            limits=self._limits,
+        )
+        try:
+            service.recall([RecallRequest()])
+        except ServingError as error:
+            raise InputError(f"No shard answers: {error} Start their servers first.") from error
+        return service
+
+    def _load_items(self) -> Servable:
+        items = self._live_items if self._clients is None else ShardedItems(self._clients)
+        return ItemsServable(items, self._release.version)
 
 
 def serve(
@@ -188,6 +239,7 @@ def serve(
     http_port: int = 8501,
     tf_serving_address: str | None = None,
     version_labels: Sequence[str] = (),
+    shards: Sequence[str] = (),
 ) -> None:
     """Serves until SIGTERM or SIGINT; must run in the main thread.
 
@@ -210,6 +262,7 @@ def serve(
             http_port=http_port,
             tf_serving_address=tf_serving_address,
             version_labels=version_labels,
+            shards=shards,
         )
         with server:
             print(f"serving grpc={server.grpc_address} http={server.http_address}", flush=True)

@@ -16,6 +16,9 @@ DEFAULT_SIGNATURE = "serving_default"
 EXAMPLE_SIGNATURE = "serving_tf_example"
 """Takes serialised `tf.Example`s."""
 
+NEW_ITEMS_SIGNATURE = "embed_new_items"
+"""Of the item tower of a model with categories: takes these instead of ids."""
+
 
 def find_signature(
     signature_defs: Mapping[str, meta_graph_pb2.SignatureDef], signature_name: str

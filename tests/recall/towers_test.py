@@ -51,6 +51,22 @@ def build_towers(name):
     return user_tower, item_tower
 
 
+def test_an_item_of_categories_alone():
+    _, item_tower = build_towers("categories")
+    rows = item_tower.category_embeddings.numpy()  # 0 none, 1 blue, 2 green, 3 red.
+    found = item_tower.call_categories(tf.constant([[3, 1], [2, 0], [0, 0]])).numpy()
+    mean = (rows[3] + rows[1]) / 2
+    np.testing.assert_allclose(found[0], mean / np.linalg.norm(mean), atol=1e-6)
+    np.testing.assert_allclose(found[1], rows[2] / np.linalg.norm(rows[2]), atol=1e-6)
+    np.testing.assert_array_equal(found[2], np.zeros(8))
+
+
+def test_a_tower_without_categories_says_so():
+    _, item_tower = build_towers("dssrec")
+    with pytest.raises(ValueError, match=r"Set model\.use_categories"):
+        item_tower.call_categories(tf.constant([[1]]))
+
+
 def test_category_table_by_hand():
     # Sorted, numbered from 1: blue 1, green 2, red 3. Padding and the unknown
     # item have none.

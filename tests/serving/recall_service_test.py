@@ -245,6 +245,15 @@ def test_users_whose_turn_did_not_come_before_the_deadline():
     assert (_ids(visitor), visitor.degraded) == (["a", "b"], False)
 
 
+def test_no_exact_search_after_the_deadline():
+    service = _service(index=HalfBlindIndex(delay_s=0.2))
+    requests = [RecallRequest(("d",), k=2), RecallRequest(("d",), k=2, exact=True)]
+    indexed, exact = service.recall(requests, timeout_s=0.1)
+    assert (_ids(indexed), indexed.degraded) == (["b", "a"], False)
+    assert (_ids(exact), exact.degraded, exact.coverage) == ([], True, 0.0)
+    assert _ids(service.recall(requests)[1]) == ["c", "b"]
+
+
 def test_nothing_found_before_the_deadline_is_an_error():
     service = _service(index=HalfBlindIndex(num_seen=0, delay_s=0.2))
     with pytest.raises(ServingError) as caught:

@@ -16,8 +16,9 @@ from serving.user_search import UserSearch
 _WIDENINGS = (1, 4)
 """Factors on the items asked of the index and on how far it looks, one search each."""
 
-_MAX_ENTRIES = 1 << 20
-"""Entries of result lists held at a time, 12 MB; also how often the time is checked."""
+_MAX_ENTRIES = 1 << 17
+"""Entries of result lists held at a time, 1.5 MB: some 100 ms of work, after which the
+time is looked at again."""
 
 
 def search_batch(

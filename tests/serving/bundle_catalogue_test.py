@@ -3,7 +3,7 @@
 import hypothesis.strategies as st
 import numpy as np
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 
 from recall.vocabulary import SCHEMA
 from serving.category_index import CategoryIndex
@@ -64,6 +64,7 @@ COLUMNS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(COLUMNS, st.lists(st.sampled_from([*NAMES, "unheard"]), max_size=4), st.integers(1, 3))
 def test_category_index_is_the_column_turned_round(column, names, num_chunks):
     size = -(-len(column) // num_chunks)

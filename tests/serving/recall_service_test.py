@@ -1,12 +1,11 @@
 """The service without sockets and without TensorFlow: numpy in, answers out."""
 
-import time
-
 import numpy as np
 import pytest
 
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
+from serving import recall_service
 from serving.bundle import IndexBundle
 from serving.bundle_catalogue import BundleCatalogue
 from serving.item_index import DEFAULT_KNOBS, ExactIndex, SearchResult
@@ -44,20 +43,35 @@ class LastTwoItems:
         )
 
 
+class Clock:
+    """Time as the service sees it, where it stands in for the module `time`."""
+
+    now_s = 0.0
+
+    def monotonic(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    monkeypatch.setattr(recall_service, "time", Clock())
+    return recall_service.time
+
+
 class HalfBlindIndex:
-    """An approximate index that never finds rows from `num_seen` on, and takes its time."""
+    """An approximate index that never finds rows from `num_seen` on, and takes 0.2 s."""
 
     kind = "scann"
     num_items, dim = _VECTORS.shape
 
-    def __init__(self, num_seen=2, delay_s=0.0):
-        self.num_seen, self.delay_s = num_seen, delay_s
+    def __init__(self, num_seen=2, clock=None):
+        self.num_seen, self.clock = num_seen, clock or Clock()
         self.calls, self.knobs = [], []
 
     def search(self, query_vectors, k, knobs=DEFAULT_KNOBS):
         self.calls.append((len(query_vectors), k))
         self.knobs.append(knobs)
-        time.sleep(self.delay_s)
+        self.clock.now_s += 0.2
         if not self.num_seen:
             nothing = [np.empty(0, np.int64)] * len(query_vectors)
             return SearchResult(nothing, [rows.astype(np.float32) for rows in nothing])
@@ -221,8 +235,8 @@ def test_time_left_is_passed_on_and_watched():
     assert caught.value.code == Code.DEADLINE_EXCEEDED
 
 
-def test_short_first_search_at_the_deadline_is_degraded():
-    service = _service(index=HalfBlindIndex(delay_s=0.2))
+def test_short_first_search_at_the_deadline_is_degraded(clock):
+    service = _service(index=HalfBlindIndex(clock=clock))
     (late,) = service.recall([RecallRequest(("d",), k=4)], timeout_s=0.1)
     assert _ids(late) == ["b", "a"]
     assert (late.degraded, late.coverage) == (True, 0.5)
@@ -231,9 +245,9 @@ def test_short_first_search_at_the_deadline_is_degraded():
     assert (full.degraded, full.coverage) == (False, 1.0)
 
 
-def test_users_whose_turn_did_not_come_before_the_deadline():
+def test_users_whose_turn_did_not_come_before_the_deadline(clock):
     # Other knobs are another search; the new visitor needs none.
-    service = _service(index=HalfBlindIndex(delay_s=0.2))
+    service = _service(index=HalfBlindIndex(clock=clock))
     requests = [
         RecallRequest(("d",), k=2),
         RecallRequest(("d",), k=2, leaves_to_search=1),
@@ -245,8 +259,17 @@ def test_users_whose_turn_did_not_come_before_the_deadline():
     assert (_ids(visitor), visitor.degraded) == (["a", "b"], False)
 
 
-def test_nothing_found_before_the_deadline_is_an_error():
-    service = _service(index=HalfBlindIndex(num_seen=0, delay_s=0.2))
+def test_no_exact_search_after_the_deadline(clock):
+    service = _service(index=HalfBlindIndex(clock=clock))
+    requests = [RecallRequest(("d",), k=2), RecallRequest(("d",), k=2, exact=True)]
+    indexed, exact = service.recall(requests, timeout_s=0.1)
+    assert (_ids(indexed), indexed.degraded) == (["b", "a"], False)
+    assert (_ids(exact), exact.degraded, exact.coverage) == ([], True, 0.0)
+    assert _ids(service.recall(requests)[1]) == ["c", "b"]
+
+
+def test_nothing_found_before_the_deadline_is_an_error(clock):
+    service = _service(index=HalfBlindIndex(num_seen=0, clock=clock))
     with pytest.raises(ServingError) as caught:
         service.recall([RecallRequest(("d",), k=2)], timeout_s=0.1)
     assert caught.value.code == Code.DEADLINE_EXCEEDED

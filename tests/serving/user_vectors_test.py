@@ -12,7 +12,7 @@ import trustme
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from recall.errors import InputError
-from serving import manifest
+from serving import manifest, user_vectors
 from serving.status import Code, ServingError
 from serving.tensors import to_proto
 from serving.user_vectors import SavedModelUserVectors, TfServingUserVectors, parse_outputs
@@ -153,12 +153,15 @@ def test_without_a_deadline_there_is_one_all_the_same(connect):
         assert 4 < tower.times_left_s[0] < 5.1
 
 
-def test_unavailable_is_tried_again_in_the_time_left(connect):
+def test_unavailable_is_tried_again_in_the_time_left(connect, monkeypatch):
+    # Long pauses: gRPC rounds the deadlines it sends.
+    monkeypatch.setattr(user_vectors, "_PAUSES_S", (0.4, 0.4))
     with _Tower(errors=[grpc.StatusCode.UNAVAILABLE] * 2) as tower:
         vectors = connect(tower.address).compute([("a",)], timeout_s=5.0)
         assert (vectors.fingerprint, vectors.model_version) == ("f", 7)
         first, second, third = tower.times_left_s
         assert 5.1 > first > second > third > 0
+        assert third < 5.0 - 2 * 0.2 + 0.1
         assert len(tower.peers) == 1  # All on one connection.
 
 

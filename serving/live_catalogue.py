@@ -65,6 +65,26 @@ class PlacedChanges(NamedTuple):
     waiting: list[bytes]
 
 
+class _ReleaseItems:
+    """Ids and vectors of a release whose index made room for a base built since."""
+
+    def __init__(self, bundle: IndexBundle):
+        self._item_ids = bundle.item_ids
+        self._item_vectors = bundle.item_vectors
+        self._order = np.argsort(bundle.item_ids, kind="stable")
+
+    def rows_of(self, item_ids: Sequence[bytes]) -> np.ndarray:
+        """See `CatalogueView`."""
+        wanted = np.asarray(item_ids, dtype=np.bytes_)
+        places = np.searchsorted(self._item_ids, wanted, sorter=self._order)
+        rows = self._order[np.minimum(places, len(self._order) - 1)]
+        return np.where(self._item_ids[rows] == wanted, rows, NO_ROW)
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """See `CatalogueView`."""
+        return self._item_vectors[rows]
+
+
 class LiveCatalogue:
     """See `catalogue.Catalogue`. Reading never waits; changes take turns."""
 
@@ -83,7 +103,7 @@ class LiveCatalogue:
         self.shard = Shard.of_manifest(bundle.manifest)
         self._lock = threading.Lock()
         self._embed = embed
-        self._release = BundleCatalogue(bundle, version=version)
+        self._release: BundleCatalogue | _ReleaseItems = BundleCatalogue(bundle, version=version)
         self._release_table = bundle.table
         self._bundle = bundle
         self._popular_ids = [item_id.encode() for item_id in bundle.fallback]
@@ -99,7 +119,7 @@ class LiveCatalogue:
     @property
     def dim(self) -> int:
         """Size of a vector."""
-        return self._release.dim
+        return self._view.dim
 
     @property
     def num_waiting(self) -> int:
@@ -178,10 +198,14 @@ class LiveCatalogue:
             bundle, view = self._bundle, self._view
             self._changes_of_rebuild = []
         try:
+            release = self._release
+            if isinstance(release, BundleCatalogue):
+                release = _ReleaseItems(bundle)
             bundle = build(bundle, view)
             base = BundleCatalogue(bundle, version=self.version)
             view = LiveView.of(base, self._popular_ids)
             with self._lock:
+                self._release = release
                 for placed in self._changes_of_rebuild:
                     view = self._changed(view, placed)
                 self._bundle, self._view = bundle, view

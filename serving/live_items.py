@@ -25,8 +25,8 @@ POLL_S = 0.05
 """How often changes of other processes on the same folder are looked for: 5
 microseconds of work."""
 
-REBUILD_RETRY_S = 60.0
-"""Pause after a failed rebuild; what failed once rarely works a moment later."""
+RETRY_S = 60.0
+"""Pause after a failure of a thread; what failed once rarely works a moment later."""
 
 _CLOSE_S = 5.0
 """Longest wait for a rebuild when the server stops; nothing is lost with it."""
@@ -186,6 +186,7 @@ class LiveItems:
                     self._changed.set()
             except Exception:
                 _LOGGER.exception("Changes of other processes cannot be read")
+                self._stop.wait(RETRY_S)
 
     def _rebuild(self) -> None:
         """Body of the thread that builds new bases."""
@@ -196,7 +197,7 @@ class LiveItems:
                 return
             for catalogue in list(self._catalogues):
                 if catalogue.needs_rebuild() and not self._rebuild_one(catalogue):
-                    self._stop.wait(REBUILD_RETRY_S)
+                    self._stop.wait(RETRY_S)
                     self._changed.set()
 
     def _rebuild_one(self, catalogue: LiveCatalogue) -> bool:

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from recall.errors import InputError
 from serving import manifest as manifests
@@ -22,7 +23,7 @@ from serving.items_servable import ItemsServable
 from serving.live_catalogue import LiveCatalogue
 from serving.live_items import LiveItems
 from serving.model_server import ModelServer, Servable
-from serving.new_items import item_embedder, item_vectors
+from serving.new_items import RemoteItemTower, item_embedder, item_vectors
 from serving.recall_limits import RecallLimits
 from serving.recall_servable import RecallServable
 from serving.recall_service import RecallService
@@ -33,6 +34,9 @@ from serving.sharded_items import ShardedItems
 from serving.sharded_service import ShardedRecallService
 from serving.status import ServingError
 from serving.user_vectors import PredictUserVectors, TfServingUserVectors, UserVectorSource
+
+if TYPE_CHECKING:
+    from serving.saved_model import SavedModelServable
 
 DEFAULT_HOST = "127.0.0.1"
 """The doors ask for no password yet; a container passes 0.0.0.0."""
@@ -86,7 +90,7 @@ class RecallServer:
         self._limits = limits
         self._clients = ShardClients(shards) if shards else None
         self._source: UserVectorSource | None = None
-        self._item_tower: Servable | None = None
+        self._item_tower: SavedModelServable | RemoteItemTower | None = None
         self._live_items: LiveItems | None = None
         self.model_server = ModelServer()
         _bind(host, grpc_port, "grpc_port").close()  # gRPC itself tells no reason.
@@ -141,6 +145,8 @@ class RecallServer:
             self._clients.close()
         if isinstance(self._source, TfServingUserVectors):
             self._source.close()
+        if isinstance(self._item_tower, RemoteItemTower):
+            self._item_tower.close()
 
     def __enter__(self) -> "RecallServer":
         self.start()
@@ -177,19 +183,20 @@ class RecallServer:
         self._source = PredictUserVectors(servable.predict_default, servable.version)
         return servable
 
-    def _load_item_tower(self) -> Servable:
-        """The item tower, which places new items too; loaded once."""
+    def _load_item_tower(self) -> "SavedModelServable":
         from serving.saved_model import SavedModelServable
 
-        if self._item_tower is None:
-            self._item_tower = SavedModelServable(
-                ITEM_TOWER, self._release.version, self._release.item_tower_dir
-            )
+        self._item_tower = SavedModelServable(
+            ITEM_TOWER, self._release.version, self._release.item_tower_dir
+        )
         return self._item_tower
 
     def _load_recall(self) -> Servable:
         if self._tf_serving_address is not None:
             self._source = TfServingUserVectors(self._tf_serving_address, USER_TOWER)
+            self._item_tower = RemoteItemTower(
+                self._tf_serving_address, self._release.item_tower_dir
+            )
         try:
             service = self._build_service() if self._clients is None else self._build_front()
         except ServingError as error:
@@ -204,7 +211,7 @@ class RecallServer:
     def _build_service(self) -> RecallService:
         """The service over the release's own index."""
         bundle = open_bundle(self._release.index_dir, verify=False)  # Just verified.
-        embed = item_embedder(self._load_item_tower())
+        embed = item_embedder(self._item_tower)
         catalogue = LiveCatalogue(bundle, version=self._release.version, embed=embed)
         self._live_items.attach(catalogue)
         return RecallService(self._source, catalogue, limits=self._limits)
@@ -214,7 +221,7 @@ class RecallServer:
         index_dir = self._release.index_dir
         service = ShardedRecallService(
             self._source,
-            item_vectors(self._load_item_tower()),
+            item_vectors(self._item_tower),
             self._clients,
             read_fallback(index_dir, manifests.read(index_dir)),
             version=self._release.version,

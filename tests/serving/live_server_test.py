@@ -151,6 +151,18 @@ def test_changes_survive_a_new_release(serving_dir):
         assert answer["item_ids"].tolist() == [[b"new"]]
 
 
+def test_towers_of_another_server(idle_server, serving_dir):
+    """Neither tower is loaded here; new items are placed by the other server's."""
+    address = idle_server.grpc_address
+    with RecallServer(serving_dir, grpc_port=0, http_port=0, tf_serving_address=address) as server:
+        assert set(server.model_server.states()) == {"recall", "items"}
+        post(server, "/items:upsert", {"items": [{"id": "new", "categories": ["red"]}]})
+        assert "new" in recalled(server)
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            post(server, "/items:upsert", {"items": [{"id": "other", "categories": ["mauve"]}]})
+        assert "none of its 1 categories is known" in json.load(caught.value)["error"]
+
+
 @pytest.mark.parametrize(
     ("path", "document", "message"),
     [

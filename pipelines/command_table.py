@@ -5,6 +5,7 @@ Imports none of the jobs and no TensorFlow.
 
 import dataclasses
 
+from pipelines import serve_flags
 from pipelines.flags import Command, FlagSpec
 from pipelines.synthetic_config import SyntheticConfig
 
@@ -221,11 +222,13 @@ COMMANDS: dict[str, Command] = {
                 "HOST:PORT",
             ),
             "version_labels": FlagSpec(
-                "Labels by which clients of the TensorFlow Serving protocol may name the version.",
+                "Labels by which clients of the TensorFlow Serving protocol may name the newest "
+                "version. Labels of other versions go into --model_config_file.",
                 "NAMES",
                 (),
                 "list",
             ),
+            **serve_flags.FLAGS,
         },
         ("release",),
     ),

@@ -47,7 +47,7 @@ def test_states_of_a_load(server):
     assert servable.states_seen == [State.LOADING, False]
     assert server.status("m") == [(3, State.AVAILABLE, Code.OK, "")]
     assert server.is_ready()
-    server.unload()
+    server.unload(["m"], 3)
     assert server.status("m") == [(3, State.END, Code.OK, "")]
     assert not server.is_ready()
 
@@ -81,7 +81,7 @@ def test_ready_needs_every_announced_model(server):
 
 def test_find_by_version_and_label(server):
     servable = _load(server)
-    server.assign_label("m", "stable", 3)
+    server.set_labels("m", {"stable": 3})
     assert server.find("m") is servable
     assert server.find("m", version=3) is servable
     assert server.find("m", label="stable") is servable
@@ -125,6 +125,6 @@ def test_errors_have_tf_servings_texts(server):
 
 
 def test_label_needs_an_available_version(server):
-    code, message = _error(server.assign_label, "m", "stable", 3)
+    code, message = _error(server.set_labels, "m", {"stable": 3})
     assert code == Code.FAILED_PRECONDITION
     assert "not currently available" in message

@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 from recall.errors import InputError
 from serving import grpc_api, json_tensors, metrics, recall_json, recall_types, signatures
 from serving.backend import Backend
-from serving.call import NO_CALL, Call
+from serving.call import Call
 from serving.json_document import parse_json
 from serving.model_server import Servable
 from serving.status import Code, ServingError, invalid_argument
@@ -86,9 +86,9 @@ class HttpRequest(NamedTuple):
 
     method: str
     path: str
-    body: bytes = b""
-    authorization: str | None = None
-    call: Call = NO_CALL
+    body: bytes
+    authorization: str | None
+    call: Call
 
 
 class _Route(NamedTuple):
@@ -119,10 +119,17 @@ class HttpApi:
             self._routes[metrics_path] = _Route("GET", self._metrics)
         self.immediate_paths = frozenset({"/healthz", "/readyz", metrics_path} - {None})
 
-    def __call__(self, method: str, path: str, body: bytes = b"", **others: Any) -> HttpResponse:
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        authorization: str | None = None,
+        call: Call | None = None,
+    ) -> HttpResponse:
         """Answers one request; the arguments are those of `HttpRequest`."""
         try:
-            return self._route(HttpRequest(method, path, body, **others))
+            return self._route(HttpRequest(method, path, body, authorization, call or Call()))
         except ServingError as error:
             return error_response(error.code, error.message)
         except InputError as error:

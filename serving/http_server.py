@@ -6,7 +6,6 @@ pool, so that they do not hold up the health checks.
 """
 
 import asyncio
-import functools
 import logging
 import socket
 import threading
@@ -132,14 +131,14 @@ class HttpServer:
         """Runs an admitted request in a thread, and tells it when its client goes."""
         call = Call(TIMEOUT_S)
         authorization = dict(scope["headers"]).get(b"authorization", b"").decode("ascii", "replace")
-        request = functools.partial(
-            self._api, method, path, body, authorization=authorization or None, call=call
-        )
+        request = (method, path, body, authorization or None, call)
         # Once the body is read, the next message says that the client went.
         departure = asyncio.ensure_future(receive())
         departure.add_done_callback(lambda _: call.cancel())
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, request)
+            return await asyncio.get_running_loop().run_in_executor(
+                self._executor, self._api, *request
+            )
         finally:
             departure.cancel()
 

@@ -122,9 +122,12 @@ class LoadedSavedModel:
 
 
 def _stamp(path: Path) -> Hashable:
-    """Identity and time of change of a file or folder, None where there is none."""
+    """Identity and time of change of a file or folder, None where there is none.
+
+    Not the time of modification: copies keep that of their original.
+    """
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_ino, status.st_mtime_ns
+    return status.st_ino, status.st_ctime_ns

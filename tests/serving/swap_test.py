@@ -114,7 +114,7 @@ def test_a_version_whose_warm_up_fails_never_serves(release_folder, serve):
     release_folder.stage(4, 1)
     tower = release_folder.staged(USER_TOWER, 4)
     fingerprint = manifest.read(tower)["fingerprint"]
-    (tower / WARMUP_FILE).write_bytes(b"no records")
+    (tower / WARMUP_FILE).write_bytes(b"no records" * 10)
     (tower / manifest.MANIFEST_NAME).unlink()
     manifest.seal(tower, {"fingerprint": fingerprint})
     release_folder.publish(4)

@@ -11,7 +11,8 @@ from serving.admission import Admission, RunSlots
 from serving.call import Call, answering
 from serving.metrics import UNKNOWN_MODEL, Metrics
 from serving.model_config import ServerConfig
-from serving.model_server import ModelServer, Servable
+from serving.model_server import ModelServer
+from serving.servable import Servable
 from serving.signatures import DEFAULT_SIGNATURE
 from serving.status import Code, ServingError
 

@@ -5,7 +5,7 @@ Translates messages and errors; knows nothing of recall.
 
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent import futures
 from typing import Any
 
@@ -28,7 +28,9 @@ from recall.errors import InputError
 from serving import model_config, signatures, tensors
 from serving.backend import Backend
 from serving.call import Call
-from serving.model_server import ModelServer, Servable
+from serving.grpc_refusal import ENTRYPOINT, EarlyRefusal
+from serving.model_server import ModelServer
+from serving.servable import Servable
 from serving.status import Code, ServingError, invalid_argument
 
 _LOGGER = logging.getLogger(__name__)
@@ -42,11 +44,6 @@ MAX_MESSAGE_BYTES = 64 << 20
 
 SIGNATURE_DEF_FIELD = "signature_def"
 
-_PREDICT_METHOD = "/tensorflow.serving.PredictionService/Predict"
-
-_ENTRYPOINT = "GRPC"
-"""TF Serving's label of this door's requests."""
-
 
 def build_grpc_server(backend: Backend) -> grpc.Server:
     """A gRPC server with both services, not yet bound to a port.
@@ -57,7 +54,7 @@ def build_grpc_server(backend: Backend) -> grpc.Server:
     num_threads = backend.admission.max_in_flight + SPARE_THREADS
     server = grpc.server(
         futures.ThreadPoolExecutor(num_threads, thread_name_prefix="grpc"),
-        interceptors=[_EarlyRefusal(backend)],
+        interceptors=[EarlyRefusal(backend)],
         options=[
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -90,34 +87,6 @@ def _translate_errors(method: Callable) -> Callable:
     return call
 
 
-class _EarlyRefusal(grpc.ServerInterceptor):
-    """Refuses Predict calls of a full server before their message is read.
-
-    It only looks: a call that it lets pass may still end before its handler is
-    started, so that nothing would take it off the count.
-    """
-
-    def __init__(self, backend: Backend):
-        self._backend = backend
-        # As if requests were streams: those are not waited for.
-        self._refusal = grpc.stream_unary_rpc_method_handler(self._refuse)
-
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
-        """Chooses the handler of a call."""
-        if self._backend.admission.is_full and handler_call_details.method == _PREDICT_METHOD:
-            return self._refusal
-        return continuation(handler_call_details)
-
-    def _refuse(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> None:
-        self._backend.metrics.count_shed(_ENTRYPOINT)
-        error = self._backend.admission.full_error()
-        context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, error.message)
-
-
 def _require_model_spec(request: Any) -> model_pb2.ModelSpec:
     if not request.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
@@ -146,8 +115,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         """Runs a signature of a model."""
         backend, name = self._backend, request.model_spec.name
         with (
-            backend.admitted(_ENTRYPOINT),
-            backend.answering(_call_of(context), name, "Predict", _ENTRYPOINT),
+            backend.admitted(ENTRYPOINT),
+            backend.answering(_call_of(context), name, "Predict", ENTRYPOINT),
         ):
             spec = _require_model_spec(request)
             with backend.model_server.use(spec.name, **_version_choice(spec)) as servable:

@@ -19,7 +19,7 @@ from serving import grpc_api, json_tensors, metrics, recall_json, recall_types, 
 from serving.backend import Backend
 from serving.call import Call
 from serving.json_document import parse_json
-from serving.model_server import Servable
+from serving.servable import Servable
 from serving.status import Code, ServingError, invalid_argument
 
 _LOGGER = logging.getLogger(__name__)

@@ -10,12 +10,12 @@ from recall.errors import InputError
 from serving.batching_options import BatchingOptions
 from serving.bundle import open_bundle
 from serving.metrics import Metrics
-from serving.model_server import Servable
 from serving.recall_servable import RecallServable
 from serving.recall_service import RecallService
 from serving.recall_types import MODEL_NAME, RecallLimits
 from serving.release import ITEM_TOWER, USER_TOWER, Release
 from serving.saved_model import SavedModelServable
+from serving.servable import Servable
 from serving.status import ServingError
 from serving.user_vectors import PredictUserVectors, TfServingUserVectors, UserVectorSource
 

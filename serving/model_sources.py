@@ -8,9 +8,9 @@ from typing import Protocol
 from serving import release as releases
 from serving.loaded_release import LoadedRelease
 from serving.metrics import Metrics
-from serving.model_server import Servable
 from serving.release import Release
 from serving.saved_model import SavedModelServable
+from serving.servable import Servable
 
 
 class LoadedModels(Protocol):

@@ -21,7 +21,7 @@ from serving.status import Code, ServingError, invalid_argument
 
 
 class SavedModelServable:
-    """One version of an exported tower; see `model_server.Servable`."""
+    """One version of an exported tower; see `servable.Servable`."""
 
     def __init__(
         self,

@@ -8,7 +8,6 @@ import dataclasses
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
@@ -36,10 +35,6 @@ from serving.server_options import ServerOptions
 
 SHUTDOWN_S = 10.0
 """Time running requests have to finish; Docker kills after 10 s."""
-
-_SWITCH_INTERVAL_S = 0.001
-"""How long a thread may keep Python's lock from others, 5 ms by default. Measured
-with 1.5 times the clients the server admits: refusals took half the time."""
 
 
 class RecallServer:
@@ -189,7 +184,6 @@ def serve(
     Raises:
         InputError: The release cannot be served, or a port cannot be had.
     """
-    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     stop_requested = threading.Event()
     previous = {
         number: signal.signal(number, lambda *_: stop_requested.set())

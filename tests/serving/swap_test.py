@@ -1,7 +1,9 @@
 """Versions come and go while clients ask, over real doors; no answer mixes them."""
 
+import os
 import threading
 import time
+from pathlib import Path
 
 import grpc
 import pytest
@@ -304,3 +306,20 @@ def test_configuration_at_the_start(release_folder, serve):
     assert _states(server, "other") == {4: State.AVAILABLE}
     assert _predict(server, "recall", label="stable").model_spec.version.value == 3
     assert _predict(server, "recall", label="newest").model_spec.version.value == 4
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_swaps(release_folder, serve):
+    def megabytes():
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    server = serve(poll_s=0)
+    for version in range(4, 29):
+        release_folder.publish(version, version % 2)
+        server._manager._release.refresh()
+        assert _predict(server, "recall").model_spec.version.value == version
+        release_folder.withdraw(version - 1)
+        if version == 8:
+            after_5 = megabytes()
+    assert megabytes() < 1.1 * after_5

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from recall.errors import InputError
 from serving.admin import AdminGuard
-from serving.admission import Admission, RunSlots
+from serving.admission import Admission
 from serving.call import Call, answering
 from serving.metrics import UNKNOWN_MODEL, Metrics
 from serving.model_config import ServerConfig
@@ -29,7 +29,6 @@ class Backend:
         model_server: The models.
         metrics: Counts requests.
         admission: Bounds the requests in work.
-        slots: Bounds those of them that run.
         admin: Guards calls that change what is served.
         reload: Puts another configuration in the place of the present one.
     """
@@ -37,7 +36,6 @@ class Backend:
     model_server: ModelServer
     metrics: Metrics = dataclasses.field(default_factory=Metrics)
     admission: Admission = dataclasses.field(default_factory=Admission)
-    slots: RunSlots = dataclasses.field(default_factory=RunSlots)
     admin: AdminGuard = dataclasses.field(default_factory=lambda: AdminGuard(None))
     reload: Callable[[ServerConfig], None] = _cannot_reload
 
@@ -47,7 +45,7 @@ class Backend:
         start_s = time.perf_counter()
         code = Code.OK
         try:
-            with call.running(self.slots), answering(call):
+            with answering(call):
                 call.check()
                 yield
         except ServingError as error:

@@ -109,7 +109,7 @@ class Batcher:
         if self._starts_at_once(ticket):
             self._run_batch([ticket])
         else:
-            with ticket.call.idle(), ticket.call.woken_by_cancel(ticket.changed.set):
+            with ticket.call.woken_by_cancel(ticket.changed.set):
                 self._wait(ticket)
             if ticket.stage is _Stage.RUNNER:
                 self._run_batch(self._collect(ticket))

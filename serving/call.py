@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from serving.admission import RunSlots
 from serving.status import Code, ServingError
 
 
@@ -19,7 +18,6 @@ class Call:
 
     def __init__(self, timeout_s: float | None = None):
         """A call that ends in `timeout_s` seconds, None for no deadline."""
-        self._slots: RunSlots | None = None
         self._deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
         self._lock = threading.Lock()
         self._cancelled = False
@@ -52,20 +50,6 @@ class Call:
         finally:
             with self._lock:
                 self._wakes.remove(wake)
-
-    @contextlib.contextmanager
-    def running(self, slots: RunSlots) -> Iterator[None]:
-        """Runs the block in a slot, which `idle` lends to others."""
-        with slots.held():
-            self._slots = slots
-            try:
-                yield
-            finally:
-                self._slots = None
-
-    def idle(self) -> contextlib.AbstractContextManager[None]:
-        """Lets other requests run while the block waits for something."""
-        return contextlib.nullcontext() if self._slots is None else self._slots.lent()
 
     def check(self) -> None:
         """Gives up a call nobody waits for.

@@ -113,25 +113,25 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
         """Runs a signature of a model."""
-        backend, name = self._backend, request.model_spec.name
+        backend, name, call = self._backend, request.model_spec.name, _call_of(context)
         with (
             backend.admitted(ENTRYPOINT),
-            backend.answering(_call_of(context), name, "Predict", ENTRYPOINT),
+            backend.answering(call, name, "Predict", ENTRYPOINT),
         ):
             spec = _require_model_spec(request)
             with backend.model_server.use(spec.name, **_version_choice(spec)) as servable:
-                return self._predict(request, servable, context)
+                backend.check_admin(servable, spec.signature_name, _authorization(context))
+                return self._predict(request, servable, call)
 
     def _predict(
-        self, request: predict_pb2.PredictRequest, servable: Servable, context: grpc.ServicerContext
+        self, request: predict_pb2.PredictRequest, servable: Servable, call: Call
     ) -> predict_pb2.PredictResponse:
         """Runs a signature of a servable that is in use."""
         signature_name = request.model_spec.signature_name
         signatures.find_signature(servable.signature_defs, signature_name)
-        self._backend.check_admin(servable, signature_name, _authorization(context))
         inputs = {name: tensors.to_numpy(proto, name) for name, proto in request.inputs.items()}
         outputs = servable.predict(
-            signature_name, inputs, request.output_filter, timeout_s=_time_left(context)
+            signature_name, inputs, request.output_filter, timeout_s=call.time_left_s()
         )
         self._backend.metrics.count_answers(outputs)
         response = predict_pb2.PredictResponse()
@@ -256,18 +256,6 @@ def _call_of(context: grpc.ServicerContext) -> Call:
     if not context.add_callback(call.cancel):
         call.cancel()
     return call
-
-
-def _time_left(context: grpc.ServicerContext) -> float | None:
-    """Seconds until the client's deadline, None without one.
-
-    Raises:
-        ServingError: DEADLINE_EXCEEDED, nobody waits for the answer any more.
-    """
-    seconds = context.time_remaining()
-    if seconds is not None and seconds <= 0:
-        raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
-    return seconds
 
 
 def _not_offered(method: str) -> ServingError:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import logging
 import ssl
 import threading
 import time
@@ -394,6 +395,39 @@ def test_certificates_that_do_not_work(release_dir, certificates, files, reason)
     tls = TlsFiles(*(certificates / name for name in files))
     with pytest.raises(InputError, match=reason):
         _server(release_dir, tls=tls)
+
+
+# Admin calls and logs
+
+
+def test_signatures_that_need_the_admin_token(release_dir):
+    token = "0123456789abcdef"
+    bearer = (("authorization", f"Bearer {token}"),)
+    with _server(release_dir, admin_token=token) as server:
+        server.model_server.find("user_tower").admin_signatures = {"serving_default"}
+        with grpc.insecure_channel(server.grpc_address) as channel:
+            with pytest.raises(grpc.RpcError) as error:
+                _predict(channel, _request())
+            assert error.value.code() == grpc.StatusCode.UNAUTHENTICATED
+            assert _predict(channel, _request(), metadata=bearer).model_spec.version.value == 3
+            _predict(channel, _request("recall"))  # needs none
+        path, body = "/v1/models/user_tower:predict", b'{"instances": [["i3"]]}'
+        assert _http_error(server, path, body)[0] == 401
+        request = urllib.request.Request(
+            f"http://{server.http_address}{path}", body, {"Authorization": f"Bearer {token}"}
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 200
+
+
+def test_histories_are_not_logged(recall_server, caplog):
+    caplog.set_level(logging.INFO)
+    with grpc.insecure_channel(recall_server.grpc_address) as channel:
+        _predict(channel, _request("recall", ("i3", "a-secret-item")))
+        with pytest.raises(grpc.RpcError):
+            _predict(channel, _request("nobody", ("a-secret-item",)))
+    _http_error(recall_server, "/recall", b'{"history": ["a-secret-item"], "k": -1}')
+    assert "a-secret-item" not in caplog.text
 
 
 # Hostile requests

@@ -14,9 +14,13 @@ _REQUIRES = [
     "absl-py>=2.1",
     "apache-beam>=2.77",
     "grpcio>=1.80",
+    # 1.82 needs protobuf 7, which tensorflow 2.20 refuses.
+    "grpcio-health-checking>=1.80,<1.82",
+    "grpcio-reflection>=1.80,<1.82",
     # `tensorflow-datasets` imports it without naming it among its own needs.
     "importlib_resources>=6.0",
     "numpy>=2.0",
+    "prometheus-client>=0.20",
     "protobuf>=6.30",
     "pyarrow>=18",
     "scann[tf]==1.4.2",
@@ -56,6 +60,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["recall*", "pipelines*", "serving*"]),
+    package_data={"serving": ["config/*.config"]},
     install_requires=_REQUIRES,
     extras_require={"test": _TEST, "lint": _LINT, "dev": _TEST + _LINT},
     entry_points={"console_scripts": ["recall=pipelines.cli:main"]},

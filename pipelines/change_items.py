@@ -12,9 +12,7 @@ import numpy as np
 from pipelines import items as items_files
 from recall.errors import InputError
 from serving import client
-from serving.item_changes import MAX_CHANGES
-
-_MODEL_NAME = "items"
+from serving.item_changes import MAX_CHANGES, MODEL_NAME
 
 
 def change_items(
@@ -65,7 +63,7 @@ def _send(server: str, kind: str, batch: list[Any], token: str | None, timeout_s
         )
     else:
         answer = client.predict(
-            server, _MODEL_NAME, kind, _inputs(kind, batch), timeout_s=timeout_s, token=token
+            server, MODEL_NAME, kind, _inputs(kind, batch), timeout_s=timeout_s, token=token
         )
     return int(answer["num_items"])
 

@@ -3,7 +3,7 @@
 Imports none of the jobs and no TensorFlow.
 """
 
-from pipelines import items_flags, synthesize_flags
+from pipelines import items_flags, serve_flags, synthesize_flags
 from pipelines.flags import Command, FlagSpec
 
 _EVENTS = {
@@ -213,11 +213,13 @@ COMMANDS: dict[str, Command] = {
                 "list",
             ),
             "version_labels": FlagSpec(
-                "Labels by which clients of the TensorFlow Serving protocol may name the version.",
+                "Labels by which clients of the TensorFlow Serving protocol may name the newest "
+                "version. Labels of other versions go into --model_config_file.",
                 "NAMES",
                 (),
                 "list",
             ),
+            **serve_flags.FLAGS,
         },
         ("release",),
     ),

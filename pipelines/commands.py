@@ -204,17 +204,10 @@ def _run(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
 
 def _serve(values: flags.FlagValues, _: Sequence[str]) -> None:
     release_dir = _require_folder("release", values.release)
+    from pipelines import serve_flags
     from serving import server
 
-    server.serve(
-        release_dir,
-        host=values.host,
-        grpc_port=values.grpc_port,
-        http_port=values.http_port,
-        tf_serving_address=values.tf_serving_address,
-        version_labels=values.version_labels,
-        shards=values.shards,
-    )
+    server.serve(release_dir, serve_flags.read_options(values))
 
 
 def _query(values: flags.FlagValues, _: Sequence[str]) -> None:

@@ -157,7 +157,8 @@ def _grpc_reason(server: str, error: Any, timeout_s: float) -> str:
     if name == "DEADLINE_EXCEEDED":
         return _too_late(server, timeout_s)
     # Codes of an address where nobody, or something else than this server, listens.
-    if name in ("UNAVAILABLE", "UNIMPLEMENTED", "UNKNOWN"):
+    is_another = name == "UNIMPLEMENTED" and "Method not found" in error.details()
+    if is_another or name in ("UNAVAILABLE", "UNKNOWN"):
         return _nobody(server, name, "gRPC")
     return f"{server} refused the request: {error.details()}"
 

@@ -21,17 +21,23 @@ from tensorflow_serving.apis import (
     predict_pb2,
     prediction_service_pb2_grpc,
     regression_pb2,
+    status_pb2,
 )
 
 from recall.errors import InputError
-from serving import signatures, tensors
-from serving.model_server import ModelServer, Servable
+from serving import model_config, signatures, tensors
+from serving.backend import Backend
+from serving.call import Call
+from serving.grpc_refusal import ENTRYPOINT, EarlyRefusal
+from serving.model_server import ModelServer
+from serving.servable import Servable
 from serving.status import Code, ServingError, invalid_argument
 
 _LOGGER = logging.getLogger(__name__)
 
-NUM_THREADS = 8
-"""Measured: 8 threads serve a lone request and 64 in flight equally well."""
+SPARE_THREADS = 8
+"""Beyond those of admitted requests: they refuse the excess and answer health checks
+at once, where a full pool would let them wait."""
 
 MAX_MESSAGE_BYTES = 64 << 20
 """As large as the largest tensor `tensors.to_numpy` accepts."""
@@ -39,14 +45,16 @@ MAX_MESSAGE_BYTES = 64 << 20
 SIGNATURE_DEF_FIELD = "signature_def"
 
 
-def build_grpc_server(model_server: ModelServer, *, num_threads: int = NUM_THREADS) -> grpc.Server:
+def build_grpc_server(backend: Backend) -> grpc.Server:
     """A gRPC server with both services, not yet bound to a port.
 
     Ports are not shared: without the option, two servers on one port would
     both start and take turns.
     """
+    num_threads = backend.admission.max_in_flight + SPARE_THREADS
     server = grpc.server(
         futures.ThreadPoolExecutor(num_threads, thread_name_prefix="grpc"),
+        interceptors=[EarlyRefusal(backend)],
         options=[
             ("grpc.so_reuseport", 0),
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
@@ -54,9 +62,9 @@ def build_grpc_server(model_server: ModelServer, *, num_threads: int = NUM_THREA
         ],
     )
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PredictionService(model_server), server
+        PredictionService(backend), server
     )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(model_server), server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(backend), server)
     return server
 
 
@@ -97,24 +105,38 @@ def _version_choice(spec: model_pb2.ModelSpec) -> dict[str, Any]:
 class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Predict and GetModelMetadata; the other methods need `tf.Example` models."""
 
-    def __init__(self, model_server: ModelServer):
-        self._model_server = model_server
+    def __init__(self, backend: Backend):
+        self._backend = backend
 
     @_translate_errors
     def Predict(
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
         """Runs a signature of a model."""
-        spec = _require_model_spec(request)
-        servable = self._model_server.find(spec.name, **_version_choice(spec))
-        signatures.find_signature(servable.signature_defs, spec.signature_name)
+        backend, name, call = self._backend, request.model_spec.name, _call_of(context)
+        with (
+            backend.admitted(ENTRYPOINT),
+            backend.answering(call, name, "Predict", ENTRYPOINT),
+        ):
+            spec = _require_model_spec(request)
+            with backend.model_server.use(spec.name, **_version_choice(spec)) as servable:
+                backend.check_admin(servable, spec.signature_name, _authorization(context))
+                return self._predict(request, servable, call)
+
+    def _predict(
+        self, request: predict_pb2.PredictRequest, servable: Servable, call: Call
+    ) -> predict_pb2.PredictResponse:
+        """Runs a signature of a servable that is in use."""
+        signature_name = request.model_spec.signature_name
+        signatures.find_signature(servable.signature_defs, signature_name)
         inputs = {name: tensors.to_numpy(proto, name) for name, proto in request.inputs.items()}
         outputs = servable.predict(
-            spec.signature_name, inputs, request.output_filter, timeout_s=_time_left(context)
+            signature_name, inputs, request.output_filter, timeout_s=call.time_left_s()
         )
+        self._backend.metrics.count_answers(outputs)
         response = predict_pb2.PredictResponse()
         _fill_effective_spec(
-            response.model_spec, servable, spec.signature_name or signatures.DEFAULT_SIGNATURE
+            response.model_spec, servable, signature_name or signatures.DEFAULT_SIGNATURE
         )
         for name, array in outputs.items():
             response.outputs[name].CopyFrom(tensors.to_proto(array))
@@ -133,8 +155,8 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         for field in request.metadata_field:
             if field != SIGNATURE_DEF_FIELD:
                 raise invalid_argument(f"Metadata field {field} is not supported")
-        servable = self._model_server.find(spec.name, **_version_choice(spec))
-        return build_metadata(servable)
+        with self._backend.model_server.use(spec.name, **_version_choice(spec)) as servable:
+            return build_metadata(servable)
 
     @_translate_errors
     def Classify(
@@ -159,10 +181,10 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):
-    """GetModelStatus."""
+    """GetModelStatus and HandleReloadConfigRequest."""
 
-    def __init__(self, model_server: ModelServer):
-        self._model_server = model_server
+    def __init__(self, backend: Backend):
+        self._backend = backend
 
     @_translate_errors
     def GetModelStatus(
@@ -170,16 +192,17 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """States of one or all versions of a model."""
         spec = _require_model_spec(request)
-        return build_status(self._model_server, spec.name, **_version_choice(spec))
+        return build_status(self._backend.model_server, spec.name, **_version_choice(spec))
 
     @_translate_errors
     def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
-        """Not offered: the models are those of the release given at start."""
-        raise ServingError(
-            Code.UNIMPLEMENTED,
-            "This server serves the release it was started with; restart it for another one.",
+        """Puts another list of models in the place of the present one."""
+        self._backend.admin.check(_authorization(context))
+        self._backend.reload(model_config.parse_config(request.config))
+        return model_management_pb2.ReloadConfigResponse(
+            status=status_pb2.StatusProto(error_code=Code.OK)
         )
 
 
@@ -219,16 +242,20 @@ def _fill_effective_spec(
     spec.signature_name = signature_name
 
 
-def _time_left(context: grpc.ServicerContext) -> float | None:
-    """Seconds until the client's deadline, None without one.
+def _authorization(context: grpc.ServicerContext) -> str | None:
+    """What the client sent to show that it may call."""
+    for key, value in context.invocation_metadata():
+        if key == "authorization":
+            return value if isinstance(value, str) else value.decode("ascii", "replace")
+    return None
 
-    Raises:
-        ServingError: DEADLINE_EXCEEDED, nobody waits for the answer any more.
-    """
-    seconds = context.time_remaining()
-    if seconds is not None and seconds <= 0:
-        raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
-    return seconds
+
+def _call_of(context: grpc.ServicerContext) -> Call:
+    """The call with the client's deadline, cancelled when the client is gone."""
+    call = Call(context.time_remaining())
+    if not context.add_callback(call.cancel):
+        call.cancel()
+    return call
 
 
 def _not_offered(method: str) -> ServingError:

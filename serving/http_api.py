@@ -4,7 +4,6 @@ A plain callable, request in and response out, with no socket; `http_server`
 puts it behind one. All bodies are JSON.
 """
 
-import functools
 import json
 import logging
 import re
@@ -18,15 +17,18 @@ from google.protobuf.message import Message
 from recall.errors import InputError
 from serving import (
     grpc_api,
+    item_changes,
     items_json,
-    items_servable,
     json_tensors,
+    metrics,
     recall_json,
     recall_types,
     signatures,
 )
+from serving.backend import Backend
+from serving.call import Call
 from serving.json_document import parse_json
-from serving.model_server import ModelServer, Servable
+from serving.servable import Servable
 from serving.status import Code, ServingError, invalid_argument
 
 _LOGGER = logging.getLogger(__name__)
@@ -34,8 +36,8 @@ _LOGGER = logging.getLogger(__name__)
 MAX_BODY_BYTES = 16 << 20
 """Far above a full batch of long histories; bounds what one client can make us hold."""
 
-IMMEDIATE_PATHS = ("/healthz", "/readyz")
-"""Answered at once, however busy the models are."""
+ENTRYPOINT = "REST"
+"""TF Serving's label of this door's requests."""
 
 _PREDICT_PATH = re.compile(
     r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:(classify|regress|predict)"
@@ -69,39 +71,77 @@ class HttpResponse(NamedTuple):
 
     Attributes:
         status: HTTP status code.
-        body: JSON, UTF-8.
+        body: UTF-8.
         headers: Beside Content-Type and Content-Length.
+        content_type: Of the body.
     """
 
     status: int
     body: bytes
     headers: tuple[tuple[str, str], ...] = ()
+    content_type: str = "application/json"
+
+
+class HttpRequest(NamedTuple):
+    """What the door is asked.
+
+    Attributes:
+        method: HTTP method, in capitals.
+        path: As sent: still percent-encoded, without the query string.
+        body: At most `MAX_BODY_BYTES`; the server sees to that.
+        authorization: The header of that name.
+        call: Deadline, and whether the client is still there.
+    """
+
+    method: str
+    path: str
+    body: bytes
+    authorization: str | None
+    call: Call
+
+
+class _Route(NamedTuple):
+    """A fixed path: its one method, who answers, and who may ask."""
+
+    method: str
+    handler: Callable[[HttpRequest], HttpResponse]
+    needs_admin: bool = False
 
 
 class HttpApi:
     """Routes requests; safe to call from several threads."""
 
-    def __init__(self, model_server: ModelServer):
-        self._model_server = model_server
-        self._routes: dict[str, tuple[str, Callable[[bytes], HttpResponse]]] = {
-            "/recall": ("POST", self._recall),
-            "/items": ("GET", self._items),
-            "/items:upsert": ("POST", functools.partial(self._change_items, items_json.upsert)),
-            "/items:delete": ("POST", functools.partial(self._change_items, items_json.delete)),
-            "/healthz": ("GET", self._healthz),
-            "/readyz": ("GET", self._readyz),
-        }
-
-    def __call__(self, method: str, path: str, body: bytes = b"") -> HttpResponse:
-        """Answers one request.
+    def __init__(self, backend: Backend, *, metrics_path: str | None = metrics.DEFAULT_PATH):
+        """Opens the door to a server.
 
         Args:
-            method: HTTP method, in capitals.
-            path: As sent: still percent-encoded, without the query string.
-            body: At most `MAX_BODY_BYTES`; the server sees to that.
+            backend: The models and what guards them.
+            metrics_path: Where metrics are shown; None shows none.
         """
+        self.backend = backend
+        self._routes: dict[str, _Route] = {
+            "/recall": _Route("POST", self._recall),
+            "/items": _Route("GET", self._items),
+            "/items:upsert": _Route("POST", self._upsert_items, needs_admin=True),
+            "/items:delete": _Route("POST", self._delete_items, needs_admin=True),
+            "/healthz": _Route("GET", self._healthz),
+            "/readyz": _Route("GET", self._readyz),
+        }
+        if metrics_path is not None:
+            self._routes[metrics_path] = _Route("GET", self._metrics)
+        self.immediate_paths = frozenset({"/healthz", "/readyz", metrics_path} - {None})
+
+    def __call__(
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        authorization: str | None = None,
+        call: Call | None = None,
+    ) -> HttpResponse:
+        """Answers one request; the arguments are those of `HttpRequest`."""
         try:
-            return self._route(method, path, body)
+            return self._route(HttpRequest(method, path, body, authorization, call or Call()))
         except ServingError as error:
             return error_response(error.code, error.message)
         except InputError as error:
@@ -112,43 +152,51 @@ class HttpApi:
                 Code.INTERNAL, "Internal error; the server's log has the details."
             )
 
-    def _route(self, method: str, path: str, body: bytes) -> HttpResponse:
+    def _route(self, request: HttpRequest) -> HttpResponse:
+        method, path = request.method, request.path
         if path in self._routes:
-            allowed, handler = self._routes[path]
-            if method != allowed:
-                text = _encode({"error": f"{path} answers {allowed} only."})
-                return HttpResponse(405, text, (("Allow", allowed),))
-            return handler(body)
+            route = self._routes[path]
+            if method != route.method:
+                text = _encode({"error": f"{path} answers {route.method} only."})
+                return HttpResponse(405, text, (("Allow", route.method),))
+            if route.needs_admin:
+                self.backend.admin.check(request.authorization)
+            return route.handler(request)
         if not path.startswith("/v1/"):
             return error_response(Code.NOT_FOUND, f"Not Found: {path}")
         predict = _PREDICT_PATH.fullmatch(path) if method == "POST" else None
         if predict is not None:
-            return self._predict(*_parse_model(*predict.groups()[:3]), predict.group(4), body)
+            model, verb = _parse_model(*predict.groups()[:3]), predict.group(4)
+            with self.backend.answering(request.call, model[0], verb, ENTRYPOINT):
+                return self._predict(request, *model, verb)
         model = _MODEL_PATH.fullmatch(path) if method == "GET" else None
         if model is not None:
             return self._describe(*_parse_model(*model.groups()[:3]), model.group(4) is not None)
         raise invalid_argument(f"Malformed request: {method} {path}")
 
     def _predict(
-        self, name: str, version: int | None, label: str | None, verb: str, body: bytes
+        self, request: HttpRequest, name: str, version: int | None, label: str | None, verb: str
     ) -> HttpResponse:
         """POST /v1/models/NAME[/versions/N|/labels/L]:predict."""
         if verb != "predict":
             raise ServingError(Code.UNIMPLEMENTED, f"{verb} is not offered; use predict.")
-        document = parse_json(body)
+        document = parse_json(request.body)
         signature_name = document.get("signature_name", signatures.DEFAULT_SIGNATURE)
         if not isinstance(signature_name, str):
             raise invalid_argument(
                 "JSON Value not formatted correctly. 'signature_name' key must be a string value."
             )
-        servable = self._model_server.find(name, version, label)
-        signature = servable.signature_defs.get(signature_name or signatures.DEFAULT_SIGNATURE)
-        if signature is None or not signature.inputs:
-            raise invalid_argument(
-                f'Serving signature name: "{signature_name}" not found in signature def'
-            )
-        inputs, row_form = json_tensors.parse_inputs(document, signature)
-        outputs = servable.predict(signature_name, inputs)
+        with self.backend.model_server.use(name, version, label) as servable:
+            signature = servable.signature_defs.get(signature_name or signatures.DEFAULT_SIGNATURE)
+            if signature is None or not signature.inputs:
+                raise invalid_argument(
+                    f'Serving signature name: "{signature_name}" not found in signature def'
+                )
+            self.backend.check_admin(servable, signature_name, request.authorization)
+            inputs, row_form = json_tensors.parse_inputs(document, signature)
+            timeout_s = request.call.time_left_s()
+            outputs = servable.predict(signature_name, inputs, timeout_s=timeout_s)
+        self.backend.metrics.count_answers(outputs)
         return HttpResponse(200, _encode(json_tensors.build_answer(outputs, row_form)))
 
     def _describe(
@@ -158,38 +206,62 @@ class HttpApi:
         if not name:
             raise invalid_argument("Missing model name in request.")
         if metadata:
-            servable = self._model_server.find(name, version, label)
-            return HttpResponse(200, _encode(_metadata_json(servable)))
-        status = grpc_api.build_status(self._model_server, name, version, label)
+            with self.backend.model_server.use(name, version, label) as servable:
+                return HttpResponse(200, _encode(_metadata_json(servable)))
+        status = grpc_api.build_status(self.backend.model_server, name, version, label)
         return HttpResponse(200, _encode(_to_dict(status)))
 
-    def _recall(self, body: bytes) -> HttpResponse:
+    def _recall(self, request: HttpRequest) -> HttpResponse:
         """POST /recall."""
-        servable = self._model_server.find(recall_types.MODEL_NAME)
-        return HttpResponse(200, _encode(recall_json.answer(servable.service, parse_json(body))))
+        name = recall_types.MODEL_NAME
+        with (
+            self.backend.answering(request.call, name, name, ENTRYPOINT),
+            self.backend.model_server.use(name) as servable,
+        ):
+            answer = recall_json.answer(
+                servable.service, parse_json(request.body), timeout_s=request.call.time_left_s()
+            )
+        self.backend.metrics.count_answers(answer)
+        return HttpResponse(200, _encode(answer))
 
-    def _items(self, body: bytes) -> HttpResponse:
+    def _items(self, request: HttpRequest) -> HttpResponse:
         """GET /items: live changes and how the loaded versions hold them."""
-        servable = self._model_server.find(items_servable.MODEL_NAME)
-        return HttpResponse(200, _encode(servable.live_items.status()))
+        with self.backend.model_server.use(item_changes.MODEL_NAME) as servable:
+            return HttpResponse(200, _encode(servable.live_items.status()))
 
-    def _change_items(self, change: Callable, body: bytes) -> HttpResponse:
-        """POST /items:upsert and /items:delete."""
-        servable = self._model_server.find(items_servable.MODEL_NAME)
-        return HttpResponse(200, _encode(change(servable.live_items, parse_json(body))))
+    def _upsert_items(self, request: HttpRequest) -> HttpResponse:
+        """POST /items:upsert."""
+        return self._change_items(request, "upsert", items_json.upsert)
 
-    def _healthz(self, body: bytes) -> HttpResponse:
+    def _delete_items(self, request: HttpRequest) -> HttpResponse:
+        """POST /items:delete."""
+        return self._change_items(request, "delete", items_json.delete)
+
+    def _change_items(self, request: HttpRequest, verb: str, change: Callable) -> HttpResponse:
+        name = item_changes.MODEL_NAME
+        with (
+            self.backend.answering(request.call, name, verb, ENTRYPOINT),
+            self.backend.model_server.use(name) as servable,
+        ):
+            return HttpResponse(200, _encode(change(servable.live_items, parse_json(request.body))))
+
+    def _healthz(self, request: HttpRequest) -> HttpResponse:
         """GET /healthz: the process lives and its door answers."""
         return HttpResponse(200, _encode({"alive": True}))
 
-    def _readyz(self, body: bytes) -> HttpResponse:
+    def _readyz(self, request: HttpRequest) -> HttpResponse:
         """GET /readyz: every model is available, and no shutdown began."""
-        ready = self._model_server.is_ready()
+        model_server = self.backend.model_server
+        ready = model_server.is_ready()
         models = {
             name: {str(version): state.name for version, state in versions.items()}
-            for name, versions in self._model_server.states().items()
+            for name, versions in model_server.states().items()
         }
         return HttpResponse(200 if ready else 503, _encode({"ready": ready, "models": models}))
+
+    def _metrics(self, request: HttpRequest) -> HttpResponse:
+        """GET /monitoring/prometheus/metrics."""
+        return HttpResponse(200, self.backend.metrics.page(), content_type=metrics.CONTENT_TYPE)
 
 
 def error_response(code: Code, message: str) -> HttpResponse:

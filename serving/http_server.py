@@ -14,11 +14,13 @@ from typing import Any
 
 import uvicorn
 
-from serving.http_api import IMMEDIATE_PATHS, MAX_BODY_BYTES, HttpApi, HttpResponse, error_response
-from serving.status import Code
+from serving.call import Call
+from serving.http_api import ENTRYPOINT, MAX_BODY_BYTES, HttpApi, HttpResponse, error_response
+from serving.status import Code, ServingError
+from serving.tls import TlsFiles
 
-NUM_THREADS = 8
-"""As for gRPC: see `grpc_api.NUM_THREADS`."""
+TIMEOUT_S = 30.0
+"""Deadline of a request, which HTTP has no way to state: TF Serving's default."""
 
 _KEEP_ALIVE_S = 60
 """Idle connections are closed then; load balancers reuse them sooner."""
@@ -42,7 +44,7 @@ class HttpServer:
         api: HttpApi,
         bound_socket: socket.socket,
         *,
-        num_threads: int = NUM_THREADS,
+        tls: TlsFiles | None = None,
         shutdown_s: float = 10.0,
     ):
         """Prepares the server.
@@ -50,12 +52,15 @@ class HttpServer:
         Args:
             api: Answers the requests.
             bound_socket: Bound, not yet listening; closed by `stop`.
-            num_threads: Requests answered at a time.
+            tls: Certificate and key; None speaks HTTP without encryption.
             shutdown_s: Time running requests have when the server stops.
         """
         self._api = api
         self._socket = bound_socket
-        self._executor = futures.ThreadPoolExecutor(num_threads, thread_name_prefix="http")
+        # As many as may be admitted: none of them waits for a thread.
+        self._executor = futures.ThreadPoolExecutor(
+            api.backend.admission.max_in_flight, thread_name_prefix="http"
+        )
         self._server = uvicorn.Server(
             uvicorn.Config(
                 self._application,
@@ -69,6 +74,7 @@ class HttpServer:
                 server_header=False,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=max(1, round(shutdown_s)),
+                **(tls.uvicorn_options() if tls is not None else {}),
             )
         )
         self._thread = threading.Thread(
@@ -103,13 +109,38 @@ class HttpServer:
             return
         except _DisconnectedError:
             return
-        request = (scope["method"], scope["raw_path"].decode("ascii", "replace"), body)
-        if request[1] in IMMEDIATE_PATHS:
-            response = self._api(*request)
-        else:
-            loop = asyncio.get_running_loop()
-            response = await loop.run_in_executor(self._executor, self._api, *request)
+        method, path = scope["method"], scope["raw_path"].decode("ascii", "replace")
+        if path in self._api.immediate_paths:
+            await _send(send, self._api(method, path, body))
+            return
+        try:
+            self._api.backend.admission.enter()
+        except ServingError as error:
+            self._api.backend.metrics.count_shed(ENTRYPOINT)
+            await _send(send, error_response(error.code, error.message))
+            return
+        try:
+            response = await self._answer(method, path, body, scope, receive)
+        finally:
+            self._api.backend.admission.leave()
         await _send(send, response)
+
+    async def _answer(
+        self, method: str, path: str, body: bytes, scope: dict[str, Any], receive: Any
+    ) -> HttpResponse:
+        """Runs an admitted request in a thread, and tells it when its client goes."""
+        call = Call(TIMEOUT_S)
+        authorization = dict(scope["headers"]).get(b"authorization", b"").decode("ascii", "replace")
+        request = (method, path, body, authorization or None, call)
+        # Once the body is read, the next message says that the client went.
+        departure = asyncio.ensure_future(receive())
+        departure.add_done_callback(lambda _: call.cancel())
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._executor, self._api, *request
+            )
+        finally:
+            departure.cancel()
 
 
 async def _read_body(scope: dict[str, Any], receive: Any) -> bytes:
@@ -136,7 +167,7 @@ async def _read_body(scope: dict[str, Any], receive: Any) -> bytes:
 
 async def _send(send: Any, response: HttpResponse) -> None:
     headers = [
-        (b"content-type", b"application/json"),
+        (b"content-type", response.content_type.encode()),
         (b"content-length", str(len(response.body)).encode()),
         *((name.lower().encode(), value.encode()) for name, value in response.headers),
     ]

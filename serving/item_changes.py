@@ -13,6 +13,9 @@ from serving.item_store import ItemChange
 from serving.live_catalogue import LiveCatalogue, PlacedChanges
 from serving.shards import home_of
 
+MODEL_NAME = "items"
+"""Name under which live items are a model of the Predict API."""
+
 MAX_CHANGES = 1000
 """Items of one call: with 64 numbers each, 256 kB and some 10 ms of work."""
 

@@ -11,12 +11,11 @@ from tensorflow.core.framework import tensor_shape_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving import signatures, tensors
-from serving.item_changes import ItemUpsert
+from serving.item_changes import MODEL_NAME, ItemUpsert
 from serving.live_items import LiveItems
 from serving.sharded_items import ShardedItems
 from serving.status import invalid_argument
 
-MODEL_NAME = "items"
 UPSERT, DELETE, STATUS = "upsert", "delete", "status"
 
 _ITEM_IDS = ("item_ids", types_pb2.DT_STRING, (-1,))
@@ -47,7 +46,7 @@ _OUTPUTS = {
 
 
 class ItemsServable:
-    """See `model_server.Servable`."""
+    """See `servable.Servable`."""
 
     admin_signatures = (UPSERT, DELETE)
 

@@ -195,10 +195,14 @@ class LiveItems:
             self._changed.clear()
             if self._stop.is_set():
                 return
-            for catalogue in list(self._catalogues):
-                if catalogue.needs_rebuild() and not self._rebuild_one(catalogue):
-                    self._stop.wait(RETRY_S)
-                    self._changed.set()
+            self._rebuild_all()
+
+    def _rebuild_all(self) -> None:
+        """Not part of the loop, whose variable would keep an unloaded version in memory."""
+        for catalogue in list(self._catalogues):
+            if catalogue.needs_rebuild() and not self._rebuild_one(catalogue):
+                self._stop.wait(RETRY_S)
+                self._changed.set()
 
     def _rebuild_one(self, catalogue: LiveCatalogue) -> bool:
         """Whether a new base was built; a failure leaves everything as it was."""

@@ -23,7 +23,7 @@ _WARM_UP_BATCH_SIZES = (1, 8)
 
 
 class RecallServable:
-    """See `model_server.Servable`."""
+    """See `servable.Servable`."""
 
     def __init__(self, service: RecallService, version: int):
         """Wraps a service; `version` is the release's."""

@@ -1,6 +1,8 @@
 """A SavedModel as a servable: its signatures run as they are."""
 
+import functools
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,20 +13,35 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from recall.errors import InputError
-from serving import signatures, tensors, warmup
+from serving import batch_arrays, signatures, tensors, warmup
+from serving.batching import Batcher
+from serving.batching_options import BatchingOptions
+from serving.metrics import Metrics
 from serving.status import Code, ServingError, invalid_argument
 
 
 class SavedModelServable:
-    """One version of an exported tower; see `model_server.Servable`."""
+    """One version of an exported tower; see `servable.Servable`."""
 
-    def __init__(self, name: str, version: int, saved_model_dir: str | os.PathLike):
+    def __init__(
+        self,
+        name: str,
+        version: int,
+        saved_model_dir: str | os.PathLike,
+        *,
+        batching: BatchingOptions | None = None,
+        metrics: Metrics | None = None,
+    ):
         """Loads a SavedModel.
 
         Args:
             name: Name of the model.
             version: Version of the model.
             saved_model_dir: Folder that holds `saved_model.pb`.
+            batching: How requests for `serving_default` share batches; None
+                runs each alone. The first axis of all its inputs and outputs
+                must be the batch.
+            metrics: Told of runs and batches.
 
         Raises:
             InputError: The folder holds no SavedModel that can be loaded.
@@ -41,6 +58,9 @@ class SavedModelServable:
                 "Export it again with `recall export`."
             ) from error
         self._functions = dict(self._model.signatures)
+        self._runnable = {n: d for n, d in self.signature_defs.items() if n in self._functions}
+        self._metrics = metrics
+        self.batcher = self._build_batcher(batching) if batching is not None else None
 
     def predict(
         self,
@@ -56,27 +76,42 @@ class SavedModelServable:
             signature_name: "" for `serving_default`.
             inputs: By name; strings as `object` arrays of `bytes`.
             output_filter: Outputs wanted; none means all.
-            timeout_s: Not looked at.
+            timeout_s: Not looked at: the batcher knows the call it waits for.
 
         Raises:
-            ServingError: The request does not fit the signature, or the graph
-                raised an error.
+            ServingError: The request does not fit the signature, the queue of
+                batches is full, or the graph raised an error.
         """
-        runnable = {n: d for n, d in self.signature_defs.items() if n in self._functions}
-        signature = signatures.find_signature(runnable, signature_name)
+        name = signature_name or signatures.DEFAULT_SIGNATURE
+        signature = signatures.find_signature(self._runnable, name)
         complete = signatures.check_inputs(signature, inputs)
         selected = signatures.select_outputs(signature, output_filter)
-        function = self._functions[signature_name or signatures.DEFAULT_SIGNATURE]
+        in_batches = self.batcher is not None and name == signatures.DEFAULT_SIGNATURE
+        if in_batches and batch_arrays.can_batch(complete):
+            outputs = self.batcher.run(complete)
+        else:
+            outputs = self._run(name, complete)
+        return {output: outputs[output] for output in selected}
+
+    def _build_batcher(self, options: BatchingOptions) -> Batcher:
+        run = functools.partial(self._run, signatures.DEFAULT_SIGNATURE)
+        if self._metrics is None:
+            return Batcher(run, options)
+        return Batcher(run, options, functools.partial(self._metrics.count_batch, self.name))
+
+    def _run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """All outputs of a signature for checked inputs."""
+        infos = self._runnable[name].inputs
+        start_s = time.perf_counter()
         try:
-            outputs = function(
-                **{
-                    name: tf.constant(array, dtype=signature.inputs[name].dtype)
-                    for name, array in complete.items()
-                }
-            )
-            return {name: outputs[name].numpy() for name in selected}
+            tensors_in = {n: tf.constant(a, dtype=infos[n].dtype) for n, a in inputs.items()}
+            outputs = self._functions[name](**tensors_in)
+            return {n: tensor.numpy() for n, tensor in outputs.items()}
         except tf.errors.OpError as error:
             raise ServingError(Code(error.error_code), _first_line(error)) from error
+        finally:
+            if self._metrics is not None:
+                self._metrics.count_run(self.name, time.perf_counter() - start_s)
 
     def predict_default(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs `serving_default` and returns all outputs."""

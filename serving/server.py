@@ -1,45 +1,39 @@
-"""The serving process: one release, its models, and both doors.
+"""The serving process: a release, the models beside it, and both doors.
 
 Doors open before the models are loaded, so that a port in use is known at
 once and health checks see the loading; they close before models go.
 """
 
+import dataclasses
 import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
 
 from recall.errors import InputError
-from serving import manifest as manifests
 from serving import release as releases
-from serving.bundle import open_bundle, read_fallback
+from serving.admin import AdminGuard
+from serving.admission import Admission
+from serving.backend import Backend
 from serving.grpc_api import build_grpc_server
+from serving.grpc_extras import Health, add_reflection
 from serving.http_api import HttpApi
 from serving.http_server import HttpServer
-from serving.items_servable import MODEL_NAME as ITEMS
-from serving.items_servable import ItemsServable
-from serving.live_catalogue import LiveCatalogue
 from serving.live_items import LiveItems
-from serving.model_server import ModelServer, Servable
-from serving.new_items import RemoteItemTower, item_embedder, item_vectors
-from serving.recall_limits import RecallLimits
-from serving.recall_servable import RecallServable
-from serving.recall_service import RecallService
-from serving.recall_types import MODEL_NAME, RecallRequest
-from serving.release import ITEM_TOWER, USER_TOWER
+from serving.loaded_release import LoadedRelease
+from serving.model_config import RELEASE_MODELS, TOWERS
+from serving.model_manager import ModelManager
+from serving.model_server import ModelServer
+from serving.model_sources import ReleaseSource
+from serving.release import Release
+from serving.server_options import ServerOptions
 from serving.shard_clients import ShardClients
 from serving.sharded_items import ShardedItems
-from serving.sharded_service import ShardedRecallService
-from serving.status import ServingError
-from serving.user_vectors import PredictUserVectors, TfServingUserVectors, UserVectorSource
-
-if TYPE_CHECKING:
-    from serving.saved_model import SavedModelServable
-
-DEFAULT_HOST = "127.0.0.1"
-"""The doors ask for no password yet; a container passes 0.0.0.0."""
 
 SHUTDOWN_S = 10.0
 """Time running requests have to finish; Docker kills after 10 s."""
@@ -57,54 +51,30 @@ class RecallServer:
     def __init__(
         self,
         release_dir: str | os.PathLike,
-        *,
-        host: str = DEFAULT_HOST,
-        grpc_port: int = 8500,
-        http_port: int = 8501,
-        tf_serving_address: str | None = None,
-        version_labels: Sequence[str] = (),
-        limits: RecallLimits | None = None,
-        shards: Sequence[str] = (),
+        options: ServerOptions | None = None,
+        **changes: Any,
     ):
         """Finds the release and binds both ports; serves nothing yet.
 
         Args:
             release_dir: Folder with `user_tower/`, `item_tower/`, `index/`.
-            host: Address to listen on; 0.0.0.0 lets other machines in.
-            grpc_port: 0 takes a free one.
-            http_port: 0 takes a free one.
-            tf_serving_address: `host:port` of a TF Serving that serves the
-                user tower; no tower is loaded into this process then.
-            version_labels: Labels by which requests may name the version.
-            limits: Largest sizes of a recall request.
-            shards: `host:port` of the servers of all shards of the catalogue,
-                in their order; the index of the release is not opened then.
+            options: How it is served.
+            **changes: Single options, by name.
 
         Raises:
-            InputError: There is no release, or a port cannot be had.
+            InputError: There is no release, a port cannot be had, or the
+                certificates do not work.
         """
-        self._release_dir = release_dir
-        self._release = releases.latest_release(release_dir)
-        self._tf_serving_address = tf_serving_address
-        self._version_labels = tuple(version_labels)
-        self._limits = limits
-        self._clients = ShardClients(shards) if shards else None
-        self._source: UserVectorSource | None = None
-        self._item_tower: SavedModelServable | RemoteItemTower | None = None
-        self._live_items: LiveItems | None = None
+        self._options = dataclasses.replace(options or ServerOptions(), **changes)
+        releases.latest_release(release_dir)
         self.model_server = ModelServer()
-        _bind(host, grpc_port, "grpc_port").close()  # gRPC itself tells no reason.
-        http_socket = _bind(host, http_port, "http_port")
-        self._grpc_server = build_grpc_server(self.model_server)
-        try:
-            self.grpc_port = self._grpc_server.add_insecure_port(f"{host}:{grpc_port}")
-        except RuntimeError as error:
-            http_socket.close()
-            raise InputError(_port_error(host, grpc_port, "grpc_port", str(error))) from error
-        self.http_port = http_socket.getsockname()[1]
-        self._http_server = HttpServer(
-            HttpApi(self.model_server), http_socket, shutdown_s=SHUTDOWN_S
-        )
+        self._release_dir = Path(release_dir)
+        self._items: LiveItems | ShardedItems | None = None
+        self._backend = self._build_backend()
+        if self._options.tls is not None:
+            self._options.tls.check()
+        self._open_ports()
+        host = self._options.host
         self._reachable_host = "127.0.0.1" if host == "0.0.0.0" else host
 
     @property
@@ -128,25 +98,27 @@ class RecallServer:
         try:
             self._grpc_server.start()
             self._http_server.start()
-            self._load()
+            self._items = self._open_items()
+            self._manager.start()
+            self._health.set_serving(True)
         except BaseException:
-            self.stop()
+            self._stop(drain_s=0.0)
             raise
 
     def stop(self) -> None:
         """Reports not ready, lets running requests finish, closes the doors."""
+        self._stop(drain_s=self._options.drain_s)
+
+    def _stop(self, *, drain_s: float) -> None:
         self.model_server.drain()
-        self._grpc_server.stop(SHUTDOWN_S).wait()
+        self._health.drain()
+        time.sleep(drain_s)
+        grpc_stopped = self._grpc_server.stop(SHUTDOWN_S)
         self._http_server.stop()
-        self.model_server.unload()
-        if self._live_items is not None:
-            self._live_items.close()
-        if self._clients is not None:
-            self._clients.close()
-        if isinstance(self._source, TfServingUserVectors):
-            self._source.close()
-        if isinstance(self._item_tower, RemoteItemTower):
-            self._item_tower.close()
+        grpc_stopped.wait()
+        self._manager.stop(timeout_s=SHUTDOWN_S)
+        if self._items is not None:
+            self._items.close()
 
     def __enter__(self) -> "RecallServer":
         self.start()
@@ -155,98 +127,71 @@ class RecallServer:
     def __exit__(self, *exception: object) -> None:
         self.stop()
 
-    def _load(self) -> None:
-        """Checks the files, then loads every model and warms it up."""
-        version = self._release.version
-        if self._clients is None:
-            self._live_items = LiveItems(self._release_dir)
-        loaders: dict[str, Callable[[], Servable]] = {}
-        if self._tf_serving_address is None:
-            loaders[USER_TOWER] = self._load_user_tower
-            loaders[ITEM_TOWER] = self._load_item_tower
-        loaders[MODEL_NAME] = self._load_recall
-        loaders[ITEMS] = self._load_items
-        for name in loaders:
-            self.model_server.announce(name, version)
-        releases.verify(self._release)
-        for name, loader in loaders.items():
-            self.model_server.load(name, version, loader)
-            for label in self._version_labels:
-                self.model_server.assign_label(name, label, version)
-
-    def _load_user_tower(self) -> Servable:
-        from serving.saved_model import SavedModelServable
-
-        servable = SavedModelServable(
-            USER_TOWER, self._release.version, self._release.user_tower_dir
+    def _build_backend(self) -> Backend:
+        """Puts together what is behind the doors."""
+        options = self._options
+        admission = Admission(options.max_in_flight)
+        admin = AdminGuard(options.admin_token, open_without_token=options.is_local)
+        backend = Backend(self.model_server, admission=admission, admin=admin)
+        backend.metrics.watch(
+            "recall_requests_in_flight", "Requests in work now.", lambda: admission.in_flight
         )
-        self._source = PredictUserVectors(servable.predict_default, servable.version)
-        return servable
+        names = RELEASE_MODELS
+        if options.tf_serving_address is not None:
+            names = tuple(name for name in names if name not in TOWERS)
 
-    def _load_item_tower(self) -> "SavedModelServable":
-        from serving.saved_model import SavedModelServable
-
-        self._item_tower = SavedModelServable(
-            ITEM_TOWER, self._release.version, self._release.item_tower_dir
-        )
-        return self._item_tower
-
-    def _load_recall(self) -> Servable:
-        if self._tf_serving_address is not None:
-            self._source = TfServingUserVectors(self._tf_serving_address, USER_TOWER)
-            self._item_tower = RemoteItemTower(
-                self._tf_serving_address, self._release.item_tower_dir
+        def load_release(release: Release) -> LoadedRelease:
+            return LoadedRelease(
+                release,
+                self._items,
+                tf_serving_address=options.tf_serving_address,
+                batching=options.batching,
+                limits=options.limits,
+                metrics=backend.metrics,
             )
-        try:
-            service = self._build_service() if self._clients is None else self._build_front()
-        except ServingError as error:
-            if self._tf_serving_address is None:
-                raise
-            raise InputError(
-                f"No user vectors from --tf_serving_address={self._tf_serving_address}: {error} "
-                "Start TF Serving there first, with the user tower of this release."
-            ) from error
-        return RecallServable(service, self._release.version)
 
-    def _build_service(self) -> RecallService:
-        """The service over the release's own index."""
-        bundle = open_bundle(self._release.index_dir, verify=False)  # Just verified.
-        embed = item_embedder(self._item_tower)
-        catalogue = LiveCatalogue(bundle, version=self._release.version, embed=embed)
-        self._live_items.attach(catalogue)
-        return RecallService(self._source, catalogue, limits=self._limits)
-
-    def _build_front(self) -> ShardedRecallService:
-        """The service in front of the shards."""
-        index_dir = self._release.index_dir
-        service = ShardedRecallService(
-            self._source,
-            item_vectors(self._item_tower),
-            self._clients,
-            read_fallback(index_dir, manifests.read(index_dir)),
-            version=self._release.version,
-            limits=self._limits,
+        self._manager = ModelManager(
+            self.model_server,
+            ReleaseSource(self._release_dir, names, load_release),
+            backend.metrics,
+            options.config,
+            newest_labels=options.version_labels,
+            poll_s=options.poll_s,
         )
-        try:
-            service.recall([RecallRequest()])
-        except ServingError as error:
-            raise InputError(f"No shard answers: {error} Start their servers first.") from error
-        return service
+        backend.reload = self._manager.reload
+        return backend
 
-    def _load_items(self) -> Servable:
-        items = self._live_items if self._clients is None else ShardedItems(self._clients)
-        return ItemsServable(items, self._release.version)
+    def _open_items(self) -> LiveItems | ShardedItems:
+        """One for all versions, so that a swap keeps every change."""
+        options = self._options
+        if not options.shards:
+            return LiveItems(self._release_dir)
+        return ShardedItems(ShardClients(options.shards, admin_token=options.admin_token))
+
+    def _open_ports(self) -> None:
+        """Binds both ports and puts the doors behind them."""
+        options = self._options
+        host, tls = options.host, options.tls
+        _bind(host, options.grpc_port, "grpc_port").close()  # gRPC itself tells no reason.
+        http_socket = _bind(host, options.http_port, "http_port")
+        self._grpc_server = build_grpc_server(self._backend)
+        self._health = Health(self._grpc_server)
+        add_reflection(self._grpc_server)
+        credentials = tls.grpc_credentials() if tls else grpc.insecure_server_credentials()
+        try:
+            address = f"{host}:{options.grpc_port}"
+            self.grpc_port = self._grpc_server.add_secure_port(address, credentials)
+        except RuntimeError as error:
+            http_socket.close()
+            text = _port_error(host, options.grpc_port, "grpc_port", str(error))
+            raise InputError(text) from error
+        self.http_port = http_socket.getsockname()[1]
+        api = HttpApi(self._backend, metrics_path=options.monitoring.path)
+        self._http_server = HttpServer(api, http_socket, tls=tls, shutdown_s=SHUTDOWN_S)
 
 
 def serve(
-    release_dir: str | os.PathLike,
-    *,
-    host: str = DEFAULT_HOST,
-    grpc_port: int = 8500,
-    http_port: int = 8501,
-    tf_serving_address: str | None = None,
-    version_labels: Sequence[str] = (),
-    shards: Sequence[str] = (),
+    release_dir: str | os.PathLike, options: ServerOptions | None = None, **changes: Any
 ) -> None:
     """Serves until SIGTERM or SIGINT; must run in the main thread.
 
@@ -262,15 +207,7 @@ def serve(
         for number in (signal.SIGTERM, signal.SIGINT)
     }
     try:
-        server = RecallServer(
-            release_dir,
-            host=host,
-            grpc_port=grpc_port,
-            http_port=http_port,
-            tf_serving_address=tf_serving_address,
-            version_labels=version_labels,
-            shards=shards,
-        )
+        server = RecallServer(release_dir, options, **changes)
         with server:
             print(f"serving grpc={server.grpc_address} http={server.http_address}", flush=True)
             stop_requested.wait()

@@ -29,7 +29,7 @@ _CHANNEL_OPTIONS = (
 Outputs = dict[str, np.ndarray]
 
 
-class Call(NamedTuple):
+class ShardCall(NamedTuple):
     """One Predict request.
 
     Attributes:
@@ -46,11 +46,12 @@ class Call(NamedTuple):
 class ShardClients:
     """Connections to the servers of all shards; safe to use from several threads."""
 
-    def __init__(self, addresses: Sequence[str]):
+    def __init__(self, addresses: Sequence[str], *, admin_token: str | None = None):
         """Prepares the connections; nothing is sent yet.
 
         Args:
             addresses: `host:port` of the gRPC doors, in the order of the shards.
+            admin_token: Sent with every change; the shards' is the same.
 
         Raises:
             InputError: There is none, or one is named twice.
@@ -60,13 +61,14 @@ class ShardClients:
                 f"Name each shard's server once, as host:port; received {list(addresses)}."
             )
         self.addresses = tuple(addresses)
+        self._as_admin = [] if admin_token is None else [("authorization", f"Bearer {admin_token}")]
         self._channels = [grpc.insecure_channel(a, _CHANNEL_OPTIONS) for a in addresses]
         self._stubs = [
             prediction_service_pb2_grpc.PredictionServiceStub(channel) for channel in self._channels
         ]
 
     def ask_all(
-        self, calls: Sequence[Call], timeout_s: float
+        self, calls: Sequence[ShardCall], timeout_s: float
     ) -> list[list[Outputs | ServingError]]:
         """Sends every call to every shard and waits for all.
 
@@ -82,8 +84,8 @@ class ShardClients:
         width = len(self._stubs)
         return [answers[start : start + width] for start in range(0, len(answers), width)]
 
-    def ask_each(self, calls: Mapping[int, Call], timeout_s: float) -> dict[int, Outputs]:
-        """Sends one call to each of some shards.
+    def change_each(self, calls: Mapping[int, ShardCall], timeout_s: float) -> dict[int, Outputs]:
+        """Sends one change, an admin call, to each of some shards.
 
         Args:
             calls: By number of the shard.
@@ -95,7 +97,9 @@ class ShardClients:
         Raises:
             ServingError: A shard does not answer, or refuses.
         """
-        answers = self._ask([(s, _build(call)) for s, call in calls.items()], timeout_s)
+        answers = self._ask(
+            [(s, _build(call)) for s, call in calls.items()], timeout_s, self._as_admin
+        )
         for answer in answers:
             if isinstance(answer, ServingError):
                 raise answer
@@ -107,11 +111,14 @@ class ShardClients:
             channel.close()
 
     def _ask(
-        self, requests: Sequence[tuple[int, predict_pb2.PredictRequest]], timeout_s: float
+        self,
+        requests: Sequence[tuple[int, predict_pb2.PredictRequest]],
+        timeout_s: float,
+        metadata: Sequence[tuple[str, str]] = (),
     ) -> list[Outputs | ServingError]:
         """All requests at once; results in their order."""
         futures = [
-            self._stubs[shard].Predict.future(request, timeout=timeout_s)
+            self._stubs[shard].Predict.future(request, timeout=timeout_s, metadata=metadata)
             for shard, request in requests
         ]
         try:
@@ -136,7 +143,7 @@ class ShardClients:
         return {name: tensors.to_numpy(proto, name) for name, proto in response.outputs.items()}
 
 
-def _build(call: Call) -> predict_pb2.PredictRequest:
+def _build(call: ShardCall) -> predict_pb2.PredictRequest:
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = call[:2]
     for name, value in call.inputs.items():

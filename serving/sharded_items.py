@@ -7,24 +7,26 @@ import numpy as np
 
 from recall.errors import InputError
 from serving import item_changes, tensors
-from serving.item_changes import ItemUpsert
+from serving.item_changes import MODEL_NAME, ItemUpsert
 from serving.live_items import Acknowledgement
-from serving.shard_clients import Call, ShardClients
+from serving.shard_clients import ShardCall, ShardClients
 from serving.shards import home_of
 from serving.status import ServingError
-
-_MODEL_NAME = "items"
 
 CHANGE_TIMEOUT_S = 5.0
 """Longest wait for a shard to acknowledge; it needs milliseconds."""
 
 
 class ShardedItems:
-    """Changes and tells like `LiveItems`."""
+    """Changes and tells like `LiveItems`.
+
+    Attributes:
+        clients: The connections to the shards.
+    """
 
     def __init__(self, clients: ShardClients):
         """Takes the shards; they need not be up yet."""
-        self._clients = clients
+        self.clients = clients
 
     def upsert(self, items: Sequence[ItemUpsert]) -> Acknowledgement:
         """See `LiveItems.upsert`; where a shard fails, send all of it again.
@@ -49,7 +51,7 @@ class ShardedItems:
 
     def status(self) -> dict[str, Any]:
         """The sums over the shards that answer, and how many they are."""
-        (answers,) = self._clients.ask_all([Call(_MODEL_NAME, "status", {})], CHANGE_TIMEOUT_S)
+        (answers,) = self.clients.ask_all([ShardCall(MODEL_NAME, "status", {})], CHANGE_TIMEOUT_S)
         arrived = [answer for answer in answers if not isinstance(answer, ServingError)]
         sums = {
             name: int(sum(answer[name] for answer in arrived))
@@ -57,17 +59,21 @@ class ShardedItems:
         }
         return {**sums, "num_shards": len(answers), "num_shards_up": len(arrived)}
 
+    def close(self) -> None:
+        """Closes the connections."""
+        self.clients.close()
+
     def _split(self, items: Sequence[ItemUpsert]) -> list[tuple[int, list[ItemUpsert]]]:
         """The items of each shard that has any."""
         parts: dict[int, list[ItemUpsert]] = {}
         for item in items:
-            home = home_of(item.item_id.encode(), len(self._clients.addresses))
+            home = home_of(item.item_id.encode(), len(self.clients.addresses))
             parts.setdefault(home, []).append(item)
         return sorted(parts.items())
 
     def _change(self, kind: str, inputs: dict[int, dict[str, np.ndarray]]) -> Acknowledgement:
-        calls = {home: Call(_MODEL_NAME, kind, of_home) for home, of_home in inputs.items()}
-        answers = self._clients.ask_each(calls, CHANGE_TIMEOUT_S).values()
+        calls = {home: ShardCall(MODEL_NAME, kind, of_home) for home, of_home in inputs.items()}
+        answers = self.clients.change_each(calls, CHANGE_TIMEOUT_S).values()
         return Acknowledgement(
             *(int(sum(answer[name] for answer in answers)) for name in Acknowledgement._fields)
         )

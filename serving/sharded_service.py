@@ -21,7 +21,7 @@ from serving.recall_types import (
     RecallRequest,
     RecallResponse,
 )
-from serving.shard_clients import Call, Outputs, ShardClients
+from serving.shard_clients import Outputs, ShardCall, ShardClients
 from serving.status import Code, ServingError
 from serving.user_interests import UserInterests, compute_interests
 from serving.user_vectors import UserVectorSource
@@ -189,7 +189,7 @@ def _check_offered(request: RecallRequest) -> None:
         )
 
 
-def _build_call(fingerprint: str, request: RecallRequest, interests: UserInterests) -> Call:
+def _build_call(fingerprint: str, request: RecallRequest, interests: UserInterests) -> ShardCall:
     """What every shard is asked; nothing is searched for a user nothing is known about."""
     seen = () if request.include_seen else request.history
     of_shard = dataclasses.replace(
@@ -201,4 +201,4 @@ def _build_call(fingerprint: str, request: RecallRequest, interests: UserInteres
         fingerprint=fingerprint if len(interests.vectors) else "",
         deny=tuple(dict.fromkeys((*request.deny, *seen))),
     )
-    return Call(MODEL_NAME, *recall_signatures.build_inputs(of_shard))
+    return ShardCall(MODEL_NAME, *recall_signatures.build_inputs(of_shard))

@@ -17,6 +17,10 @@ from serving.status import invalid_argument
 MAX_ELEMENTS = 1 << 24
 """Largest tensor of a request: 64 MiB of float32, far above any real batch."""
 
+MAX_FILLED_ELEMENTS = 1 << 20
+"""Largest tensor that is filled up from fewer values: a message of a few bytes must not
+make us take 128 MiB."""
+
 _VALUE_FIELDS = {
     types_pb2.DT_FLOAT: "float_val",
     types_pb2.DT_DOUBLE: "double_val",
@@ -166,6 +170,12 @@ def _from_field(proto: tensor_pb2.TensorProto, size: int, name: str) -> np.ndarr
         default = 0
     if len(array) == size:
         return array
+    if size > MAX_FILLED_ELEMENTS:
+        raise _parsing_error(
+            name,
+            f"`{field}` has {len(array)} values, the shape holds {size}; only tensors of at most "
+            f"{MAX_FILLED_ELEMENTS} elements are filled up",
+        )
     filled = np.full(size, array[-1] if len(array) else default, dtype=array.dtype)
     filled[: len(array)] = array
     return filled

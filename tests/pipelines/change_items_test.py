@@ -7,6 +7,7 @@ from pipelines import change_items
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
 from serving import item_changes
+from serving.backend import Backend
 from serving.bundle import IndexBundle
 from serving.grpc_api import build_grpc_server
 from serving.http_api import HttpApi
@@ -48,14 +49,14 @@ def server(request, catalogue, tmp_path):
     models.announce("items", 1)
     models.load("items", 1, lambda: ItemsServable(live, 1))
     if request.param == "grpc":
-        door = build_grpc_server(models)
+        door = build_grpc_server(Backend(models))
         port = door.add_insecure_port("127.0.0.1:0")
         door.start()
         yield f"127.0.0.1:{port}"
         door.stop(0).wait()
     else:
         socket = _bind("127.0.0.1", 0, "http_port")
-        door = HttpServer(HttpApi(models), socket, shutdown_s=1)
+        door = HttpServer(HttpApi(Backend(models)), socket, shutdown_s=1)
         door.start()
         yield f"http://127.0.0.1:{socket.getsockname()[1]}"
         door.stop()

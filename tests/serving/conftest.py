@@ -16,6 +16,7 @@ from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 from serving import manifest
 from serving.bundle import write_bundle
 from serving.item_index import ExactIndex
+from serving.release import PARTS
 
 NUM_ITEMS = 40
 DIM = 4
@@ -123,6 +124,52 @@ def release_dir(tmp_path_factory, catalogue) -> Path:
     serving_dir = tmp_path_factory.mktemp("serving")
     write_release(serving_dir, catalogue, 3)
     return serving_dir
+
+
+class ReleaseFolder:
+    """A serving folder into which releases of two different catalogues are published."""
+
+    def __init__(self, folder: Path, staged: list[tuple[Path, TinyCatalogue]]):
+        self.path = folder
+        self.catalogues: dict[int, TinyCatalogue] = {}
+        self._staged = staged
+
+    def stage(self, version: int, catalogue: int) -> None:
+        """Copies a release of catalogue 0 or 1 into the folder, invisible yet."""
+        source, self.catalogues[version] = self._staged[catalogue]
+        for part in PARTS:
+            shutil.copytree(source / part / "3", self.staged(part, version))
+
+    def staged(self, part: str, version: int) -> Path:
+        return self.path / part / f".{version}.staged"
+
+    def publish(self, version: int, catalogue: int | None = None) -> None:
+        """Makes a release visible part by part, as `recall push` does."""
+        if catalogue is not None:
+            self.stage(version, catalogue)
+        for part in PARTS:
+            self.staged(part, version).rename(self.path / part / str(version))
+
+    def withdraw(self, version: int) -> None:
+        """Removes a release."""
+        for part in reversed(PARTS):
+            shutil.rmtree(self.path / part / str(version))
+
+
+@pytest.fixture(scope="session")
+def staged_releases(tmp_path_factory, release_dir, catalogue):
+    """Two releases that answer differently, each with its catalogue."""
+    other, other_catalogue = tmp_path_factory.mktemp("other"), TinyCatalogue(seed=2)
+    write_release(other, other_catalogue, 3)
+    return [(release_dir, catalogue), (other, other_catalogue)]
+
+
+@pytest.fixture
+def release_folder(tmp_path, staged_releases) -> ReleaseFolder:
+    """A folder of its own with version 3."""
+    folder = ReleaseFolder(tmp_path / "serving", staged_releases)
+    folder.publish(3, 0)
+    return folder
 
 
 @pytest.fixture(scope="session")

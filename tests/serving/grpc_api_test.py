@@ -9,7 +9,6 @@ from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
-    model_management_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
@@ -178,12 +177,11 @@ def test_tensors_that_lie(prediction):
     assert _error(prediction.Predict, request)[0] == INVALID
 
 
-def test_methods_that_are_not_offered(prediction, models):
+def test_methods_that_are_not_offered(prediction):
     for method, request in (
         (prediction.Classify, classification_pb2.ClassificationRequest()),
         (prediction.Regress, regression_pb2.RegressionRequest()),
         (prediction.MultiInference, inference_pb2.MultiInferenceRequest()),
-        (models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest()),
     ):
         assert _error(method, request)[0] == grpc.StatusCode.UNIMPLEMENTED
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from serving import http_api
+from serving.backend import Backend
 from serving.http_api import HttpApi, error_response
 from serving.model_server import ModelServer
 from serving.status import Code
@@ -307,7 +308,7 @@ def test_health(connection):
 def test_not_ready_before_the_models_are_loaded():
     model_server = ModelServer()
     model_server.announce("recall", 3)
-    api = HttpApi(model_server)
+    api = HttpApi(Backend(model_server))
     assert api("GET", "/healthz").status == 200
     response = api("GET", "/readyz")
     assert response.status == 503

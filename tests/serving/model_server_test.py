@@ -47,7 +47,7 @@ def test_states_of_a_load(server):
     assert servable.states_seen == [State.LOADING, False]
     assert server.status("m") == [(3, State.AVAILABLE, Code.OK, "")]
     assert server.is_ready()
-    server.unload()
+    server.unload(["m"], 3)
     assert server.status("m") == [(3, State.END, Code.OK, "")]
     assert not server.is_ready()
 
@@ -81,7 +81,7 @@ def test_ready_needs_every_announced_model(server):
 
 def test_find_by_version_and_label(server):
     servable = _load(server)
-    server.assign_label("m", "stable", 3)
+    server.set_labels("m", {"stable": 3})
     assert server.find("m") is servable
     assert server.find("m", version=3) is servable
     assert server.find("m", label="stable") is servable
@@ -125,6 +125,60 @@ def test_errors_have_tf_servings_texts(server):
 
 
 def test_label_needs_an_available_version(server):
-    code, message = _error(server.assign_label, "m", "stable", 3)
+    code, message = _error(server.set_labels, "m", {"stable": 3})
     assert code == Code.FAILED_PRECONDITION
     assert "not currently available" in message
+
+
+def test_models_of_one_release_become_available_at_once(server):
+    server.announce("n", 3)
+    states = []
+
+    def load():
+        models = {name: FakeModel(server, name, 3) for name in ("m", "n")}
+        models["n"].warm_up = lambda: states.append(server.states())
+        return models
+
+    server.load_together(["m", "n"], 3, load)
+    assert states == [{"m": {3: State.LOADING}, "n": {3: State.LOADING}}]
+    assert server.states() == {"m": {3: State.AVAILABLE}, "n": {3: State.AVAILABLE}}
+
+
+def test_a_failed_warm_up_ends_all_models_of_the_release(server):
+    server.announce("n", 3)
+
+    def load():
+        return {
+            "m": FakeModel(server, "m", 3),
+            "n": FakeModel(server, "n", 3, ValueError("cold")),
+        }
+
+    with pytest.raises(ValueError, match="cold"):
+        server.load_together(["m", "n"], 3, load)
+    assert server.status("m") == server.status("n") == [(3, State.END, Code.UNKNOWN, "cold")]
+
+
+def test_unload_waits_for_users_but_not_for_ever(server):
+    servable = _load(server)
+    with server.use("m") as used:
+        assert used is servable
+        server.unload(["m"], 3, timeout_s=0.05)
+        assert server.status("m")[0].state == State.END
+    assert _error(server.find, "m")[0] == Code.NOT_FOUND
+
+
+def test_a_model_added_later_does_not_make_the_server_unready(server):
+    _load(server)
+    assert server.is_ready()
+    server.announce("late", 1)
+    assert server.is_ready()
+    server.forget("late")
+    assert "late" not in server.states()
+
+
+def test_the_list_of_ended_versions_is_bounded(server):
+    for version in range(100, 150):
+        server.announce("m", version)
+        with pytest.raises(ValueError, match="cold"):
+            _load(server, version=version, error=ValueError("cold"))
+    assert len(server.status("m")) <= 22

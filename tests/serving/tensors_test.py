@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from serving.status import Code, ServingError
-from serving.tensors import MAX_ELEMENTS, pad_strings, to_numpy, to_proto
+from serving.tensors import MAX_ELEMENTS, MAX_FILLED_ELEMENTS, pad_strings, to_numpy, to_proto
 
 _NUMBERS = [
     np.array([[1.5, -2.0], [np.inf, 0.25]], np.float32),
@@ -168,3 +168,8 @@ def test_pad_strings():
     assert pad_strings([["a"], ["b", "ä"]]).tolist() == [[b"a", b""], [b"b", "ä".encode()]]
     assert pad_strings([[], []]).shape == (2, 1)
     assert pad_strings([]).shape == (0, 1)
+
+
+def test_a_small_message_cannot_take_much_memory():
+    assert to_numpy(_proto(types_pb2.DT_INT8, [MAX_FILLED_ELEMENTS])).sum() == 0
+    _refused(_proto(types_pb2.DT_STRING, [MAX_FILLED_ELEMENTS + 1]))

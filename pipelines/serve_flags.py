@@ -1,0 +1,106 @@
+"""Flags of `recall serve` for production, and what they say about the server.
+
+Imports no TensorFlow, until the flags are read.
+"""
+
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from pipelines.flags import FlagSpec
+from recall.errors import InputError
+
+if TYPE_CHECKING:
+    from serving.server_options import ServerOptions
+    from serving.tls import TlsFiles
+
+FLAGS = {
+    "model_config_file": FlagSpec(
+        "Versions, labels and further models, in TensorFlow Serving's format "
+        "(ModelServerConfig as text). The package holds an example, serving/config/models.config.",
+        "FILE",
+    ),
+    "batching_parameters_file": FlagSpec(
+        "How requests for the user tower share batches, in TensorFlow Serving's format "
+        "(BatchingParameters as text). Without it batches are made by the defaults.",
+        "FILE",
+    ),
+    "monitoring_config_file": FlagSpec(
+        "Where Prometheus finds metrics, in TensorFlow Serving's format (MonitoringConfig as "
+        "text). Without it: /monitoring/prometheus/metrics of the HTTP port.",
+        "FILE",
+    ),
+    "file_system_poll_wait_seconds": FlagSpec(
+        "Seconds between looks for new versions of the release; 0 looks once, at the start.",
+        "N",
+        1.0,
+        "float",
+        0,
+    ),
+    "tls_certificate": FlagSpec("Certificate chain (PEM): both ports speak TLS.", "FILE"),
+    "tls_key": FlagSpec("Private key of the certificate (PEM).", "FILE"),
+    "tls_client_ca": FlagSpec(
+        "Authorities (PEM): both ports then refuse clients without a certificate of them.", "FILE"
+    ),
+    "admin_token_file": FlagSpec(
+        "File with the token of admin calls (changes of items, a reload of the configuration). "
+        "Without it they are open to this machine and closed when --host lets other machines in.",
+        "FILE",
+    ),
+    "max_in_flight": FlagSpec(
+        "Requests in work at a time; the excess is refused at once.", "N", 64, "integer", 1, 1024
+    ),
+    "drain_s": FlagSpec(
+        "Seconds between saying `not serving` and refusing requests when the server is stopped, "
+        "for load balancers to notice.",
+        "N",
+        1.0,
+        "float",
+        0,
+        60,
+    ),
+}
+
+
+def read_options(values: flags.FlagValues) -> "ServerOptions":
+    """The options of the server, with the files read that flags name.
+
+    Raises:
+        InputError: A file cannot be used, or the flags contradict each other.
+    """
+    from serving import admin, batching_options, metrics, model_config
+    from serving.server_options import ServerOptions
+
+    changes = {}
+    if values.model_config_file:
+        changes["config"] = model_config.read_config(values.model_config_file)
+    if values.batching_parameters_file:
+        changes["batching"] = batching_options.read_options(values.batching_parameters_file)
+    if values.monitoring_config_file:
+        changes["monitoring"] = metrics.read_options(values.monitoring_config_file)
+    if values.admin_token_file:
+        changes["admin_token"] = admin.read_token(values.admin_token_file)
+    return ServerOptions(
+        host=values.host,
+        grpc_port=values.grpc_port,
+        http_port=values.http_port,
+        tf_serving_address=values.tf_serving_address,
+        shards=tuple(values.shards),
+        version_labels=tuple(values.version_labels),
+        poll_s=values.file_system_poll_wait_seconds,
+        tls=_tls_files(values),
+        max_in_flight=values.max_in_flight,
+        drain_s=values.drain_s,
+        **changes,
+    )
+
+
+def _tls_files(values: flags.FlagValues) -> "TlsFiles | None":
+    from serving.tls import TlsFiles
+
+    certificate, key, client_ca = values.tls_certificate, values.tls_key, values.tls_client_ca
+    if not certificate and not key and not client_ca:
+        return None
+    if not certificate or not key:
+        raise InputError("TLS needs both --tls_certificate=FILE and --tls_key=FILE.")
+    return TlsFiles(certificate, key, client_ca or None)

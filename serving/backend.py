@@ -1,0 +1,92 @@
+"""What both doors share: models, counters, admission, the admin token, the reload."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterator
+
+from recall.errors import InputError
+from serving.admin import AdminGuard
+from serving.admission import Admission
+from serving.call import Call, answering
+from serving.metrics import UNKNOWN_MODEL, Metrics
+from serving.model_config import ServerConfig
+from serving.model_server import ModelServer
+from serving.servable import Servable
+from serving.signatures import DEFAULT_SIGNATURE
+from serving.status import Code, ServingError
+
+
+def _cannot_reload(config: ServerConfig) -> None:
+    raise ServingError(Code.UNIMPLEMENTED, "This server's models cannot be reloaded.")
+
+
+@dataclasses.dataclass
+class Backend:
+    """One server behind its doors.
+
+    Attributes:
+        model_server: The models.
+        metrics: Counts requests.
+        admission: Bounds the requests in work.
+        admin: Guards calls that change what is served.
+        reload: Puts another configuration in the place of the present one.
+    """
+
+    model_server: ModelServer
+    metrics: Metrics = dataclasses.field(default_factory=Metrics)
+    admission: Admission = dataclasses.field(default_factory=Admission)
+    admin: AdminGuard = dataclasses.field(default_factory=lambda: AdminGuard(None))
+    reload: Callable[[ServerConfig], None] = _cannot_reload
+
+    @contextlib.contextmanager
+    def answering(self, call: Call, model_name: str, api: str, entrypoint: str) -> Iterator[None]:
+        """Answers and counts one request of a model in the block."""
+        start_s = time.perf_counter()
+        code = Code.OK
+        try:
+            with answering(call):
+                call.check()
+                yield
+        except ServingError as error:
+            code = error.code
+            raise
+        except InputError:
+            code = Code.INVALID_ARGUMENT
+            raise
+        except Exception:
+            code = Code.INTERNAL
+            raise
+        finally:
+            label = model_name if self.model_server.knows(model_name) else UNKNOWN_MODEL
+            seconds = time.perf_counter() - start_s
+            self.metrics.count_request(label, api, entrypoint, code, seconds)
+
+    @contextlib.contextmanager
+    def admitted(self, entrypoint: str) -> Iterator[None]:
+        """Works on a request in the block, unless the server is full.
+
+        Raises:
+            ServingError: RESOURCE_EXHAUSTED.
+        """
+        try:
+            self.admission.enter()
+        except ServingError:
+            self.metrics.count_shed(entrypoint)
+            raise
+        try:
+            yield
+        finally:
+            self.admission.leave()
+
+    def check_admin(
+        self, servable: Servable, signature_name: str, authorization: str | None
+    ) -> None:
+        """Asks for the admin token where a signature changes something.
+
+        Raises:
+            ServingError: The call does not bear it; see `AdminGuard.check`.
+        """
+        guarded = getattr(servable, "admin_signatures", ())
+        if (signature_name or DEFAULT_SIGNATURE) in guarded:
+            self.admin.check(authorization)

@@ -1,0 +1,54 @@
+"""What a model server serves: loaded versions of models, and the states they go through."""
+
+import enum
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from serving.status import Code
+
+
+class Servable(Protocol):
+    """One loaded version of a model.
+
+    A servable may also have `admin_signatures`, names of signatures that only
+    bearers of the admin token may run.
+    """
+
+    name: str
+    version: int
+    signature_defs: Mapping[str, meta_graph_pb2.SignatureDef]
+
+    def predict(
+        self,
+        signature_name: str,
+        inputs: Mapping[str, np.ndarray],
+        output_filter: Sequence[str] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Runs a signature; errors are `ServingError` or `InputError`."""
+
+    def warm_up(self) -> None:
+        """Runs what a first request would otherwise wait for."""
+
+
+class State(enum.IntEnum):
+    """States of a version, numbered as in `ModelVersionStatus`."""
+
+    START = 10
+    LOADING = 20
+    AVAILABLE = 30
+    UNLOADING = 40
+    END = 50
+
+
+class VersionStatus(NamedTuple):
+    """State of one version, and the error that ended it."""
+
+    version: int
+    state: State
+    code: Code
+    message: str

@@ -1,0 +1,65 @@
+"""Everything about a server but the release: addresses, limits, locks, policies."""
+
+import dataclasses
+
+from serving.admission import MAX_IN_FLIGHT
+from serving.batching_options import DEFAULT_BATCHING, BatchingOptions
+from serving.metrics import DEFAULT_MONITORING, MonitoringOptions
+from serving.model_config import NO_MODELS, ServerConfig
+from serving.model_manager import POLL_S
+from serving.recall_limits import RecallLimits
+from serving.tls import TlsFiles
+
+DEFAULT_HOST = "127.0.0.1"
+"""This machine alone: the doors ask for no password. A container passes 0.0.0.0."""
+
+_LOOPBACK = ("127.", "localhost")
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerOptions:
+    """How a release is served.
+
+    Attributes:
+        host: Address to listen on; 0.0.0.0 lets other machines in.
+        grpc_port: 0 takes a free one.
+        http_port: 0 takes a free one.
+        tf_serving_address: `host:port` of a TF Serving that serves the
+            towers; no tower is loaded into this process then.
+        shards: `host:port` of the servers of all shards of the catalogue, in
+            their order; the index of the release is not opened then.
+        version_labels: Labels by which requests may name the newest version.
+        limits: Largest sizes of a recall request.
+        config: Policies, labels and the models beside the release.
+        batching: How requests for the user tower share batches; None runs
+            each alone.
+        monitoring: Where metrics are shown.
+        poll_s: Seconds between looks for new versions; 0 looks once.
+        tls: Certificates; None speaks without encryption.
+        admin_token: What callers of admin calls must know; None opens these
+            calls to this machine and closes them to others.
+        max_in_flight: Requests in work at a time; the excess is refused.
+        drain_s: Time between saying "not serving" and refusing requests, in
+            which load balancers take notice.
+    """
+
+    host: str = DEFAULT_HOST
+    grpc_port: int = 8500
+    http_port: int = 8501
+    tf_serving_address: str | None = None
+    shards: tuple[str, ...] = ()
+    version_labels: tuple[str, ...] = ()
+    limits: RecallLimits | None = None
+    config: ServerConfig = NO_MODELS
+    batching: BatchingOptions | None = DEFAULT_BATCHING
+    monitoring: MonitoringOptions = DEFAULT_MONITORING
+    poll_s: float = POLL_S
+    tls: TlsFiles | None = None
+    admin_token: str | None = None
+    max_in_flight: int = MAX_IN_FLIGHT
+    drain_s: float = 0.0
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches the server."""
+        return self.host.startswith(_LOOPBACK)

@@ -1,0 +1,186 @@
+"""Keeps the versions that are served in step with the folders and the policies.
+
+A new version is loaded and warm before an old one goes; one that cannot be
+loaded ends with its error, and is tried again only when its files have changed.
+"""
+
+import logging
+import time
+from collections.abc import Hashable, Iterable, Mapping
+from typing import NamedTuple
+
+from recall.errors import InputError
+from serving.loaded_release import LoadLaterError
+from serving.metrics import Metrics
+from serving.model_server import ModelServer, unavailable_label
+from serving.model_sources import LoadedModels, ModelSource
+from serving.status import ServingError
+from serving.version_policy import LATEST, VersionPolicy
+
+_LOGGER = logging.getLogger(__name__)
+
+UNLOAD_WAIT_S = 60.0
+"""Longest time a version is kept for requests that still use it. They end in any
+case; a longer wait would hold up newer versions."""
+
+_FIRST_RETRY_S, _LAST_RETRY_S = 1.0, 60.0
+"""Between tries of a version that waits for another process: doubled every time."""
+
+
+class _Failure(NamedTuple):
+    """Why a version is left alone.
+
+    Attributes:
+        stamp: Of its files when they could not be loaded.
+        error: What was wrong.
+        retry_at_s: On the monotonic clock, None for when the files change.
+        delay_s: What was waited until then.
+    """
+
+    stamp: Hashable
+    error: InputError
+    retry_at_s: float | None
+    delay_s: float
+
+
+class VersionLoader:
+    """Loads and unloads the versions of one source; used by one thread at a time."""
+
+    def __init__(
+        self,
+        model_server: ModelServer,
+        source: ModelSource,
+        metrics: Metrics,
+        *,
+        policy: VersionPolicy = LATEST,
+        newest_labels: Iterable[str] = (),
+    ):
+        """Prepares a source; nothing is loaded yet.
+
+        Args:
+            model_server: Where its models are served.
+            source: Where its versions are.
+            metrics: Told of loads.
+            policy: Which versions are served; may be changed later.
+            newest_labels: Labels that always name the newest version served.
+        """
+        self.source = source
+        self.policy = policy
+        self._model_server = model_server
+        self._metrics = metrics
+        self._newest_labels = tuple(newest_labels)
+        self._labels: Mapping[str, int] = {}
+        self._loaded: dict[int, LoadedModels] = {}
+        self._failures: dict[int, _Failure] = {}
+
+    @property
+    def versions(self) -> list[int]:
+        """Versions served, ascending."""
+        return sorted(self._loaded)
+
+    def newest_error(self) -> InputError | None:
+        """What is wrong with the newest version that could not be loaded."""
+        newest = max(self._failures, default=None)
+        return None if newest is None else self._failures[newest].error
+
+    def refresh(self) -> None:
+        """Loads what the policy asks for, then unloads what it does not.
+
+        With no version left to serve, those that are served stay: a folder
+        that is empty by mistake must not end the service.
+        """
+        while missing := self._wanted() - set(self._loaded):
+            self._load(max(missing))
+        wanted = self._wanted()
+        for version in self.versions if wanted else ():
+            if version not in wanted:
+                self._unload(version)
+        self._apply_labels()
+
+    def serves_its_policy(self) -> bool:
+        """Whether all that is served is what the policy asks for, and something is."""
+        wanted = self._wanted()
+        return bool(wanted) and wanted == set(self._loaded)
+
+    def check_labels(self, labels: Mapping[str, int]) -> None:
+        """Refuses labels of versions that are not served.
+
+        Raises:
+            ServingError: FAILED_PRECONDITION, as TF Serving's.
+        """
+        for version in labels.values():
+            if version not in self._loaded:
+                raise unavailable_label(self.source.names[0], version)
+
+    def set_labels(self, labels: Mapping[str, int]) -> None:
+        """Replaces the labels, beside those of the newest version."""
+        self._labels = dict(labels)
+        self._apply_labels()
+
+    def close(self, *, timeout_s: float = UNLOAD_WAIT_S) -> None:
+        """Unloads everything."""
+        for version in self.versions:
+            self._unload(version, timeout_s=timeout_s)
+
+    def _wanted(self) -> set[int]:
+        """Versions the policy chooses among those that can be loaded."""
+        present = set(self.source.versions())
+        self._failures = {v: f for v, f in self._failures.items() if v in present}
+        return self.policy.choose(present - {v for v in self._failures if self._is_left_alone(v)})
+
+    def _is_left_alone(self, version: int) -> bool:
+        failure = self._failures[version]
+        waits = failure.retry_at_s is None or time.monotonic() < failure.retry_at_s
+        return waits and failure.stamp == self.source.stamp(version)
+
+    def _load(self, version: int) -> None:
+        """Loads one version, or remembers why it cannot be loaded."""
+        stamp = self.source.stamp(version)
+        for name in self.source.names:
+            self._model_server.announce(name, version)
+        loaded: list[LoadedModels] = []
+
+        def load() -> Mapping:
+            loaded.append(self.source.load(version))
+            return loaded[0].servables
+
+        try:
+            self._model_server.load_together(self.source.names, version, load)
+        except Exception as error:
+            self._give_up(version, stamp, error)
+            for models in loaded:
+                models.close()
+            return
+        self._failures.pop(version, None)
+        self._loaded[version] = loaded[0]
+        self._count("loaded")
+
+    def _give_up(self, version: int, stamp: Hashable, error: Exception) -> None:
+        """Remembers why a version is not served, without what it had loaded."""
+        if isinstance(error, (InputError, ServingError)):
+            _LOGGER.error("Version %d is not served: %s", version, error)
+        else:
+            _LOGGER.exception("Version %d is not served", version)
+        previous = self._failures.get(version)
+        delay_s = min(previous.delay_s * 2 if previous else _FIRST_RETRY_S, _LAST_RETRY_S)
+        retry_at_s = time.monotonic() + delay_s if isinstance(error, LoadLaterError) else None
+        # A copy: the error itself holds the frames of the load, and they the model.
+        self._failures[version] = _Failure(stamp, InputError(str(error)), retry_at_s, delay_s)
+        self._count("failed")
+
+    def _unload(self, version: int, *, timeout_s: float = UNLOAD_WAIT_S) -> None:
+        self._model_server.unload(self.source.names, version, timeout_s=timeout_s)
+        self._loaded.pop(version).close()
+        self._count("unloaded")
+
+    def _count(self, outcome: str) -> None:
+        for name in self.source.names:
+            self._metrics.count_load(name, outcome)
+
+    def _apply_labels(self) -> None:
+        """Gives every model its labels; those of versions that are gone go too."""
+        labels = {label: v for label, v in self._labels.items() if v in self._loaded}
+        if self._loaded:
+            labels.update(dict.fromkeys(self._newest_labels, self.versions[-1]))
+        for name in self.source.names:
+            self._model_server.set_labels(name, labels)

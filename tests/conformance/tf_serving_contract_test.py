@@ -1,0 +1,254 @@
+"""TF Serving's contract, asked of this server, and of a real one where there is one.
+
+Set TF_SERVING_ADDRESS=HOST:PORT (gRPC), and TF_SERVING_REST=HOST:PORT for its REST
+port, to ask a TensorFlow Serving that serves a release's user tower under the name
+`user_tower`; BUILD.md has the command. Texts are compared only where they are the same
+in all versions of TF Serving that clients meet.
+"""
+
+import http.client
+import json
+import os
+from typing import NamedTuple
+
+import grpc
+import numpy as np
+import pytest
+from tensorflow.core.framework import types_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from recall.config import RecallConfig
+from recall.towers import ItemTower, UserTower
+from recall.vocabulary import ItemVocabulary
+from serving import manifest
+from serving.bundle import write_bundle
+from serving.export import export_towers
+from serving.item_index import ExactIndex
+from serving.server import RecallServer
+from serving.tensors import pad_strings, to_numpy, to_proto
+
+OUTPUTS = {"user_vectors", "interest_weights", "num_known", "num_unknown", "fingerprint"}
+NO_VERSION = 1 << 40
+CONFIG = RecallConfig().override(
+    ["model.dim=8", "model.num_interests=2", "model.num_blocks=1", "model.feed_forward_dim=8"]
+)
+
+
+def _write_release(folder):
+    """A release of version 1 whose model has random weights."""
+    vocabulary = ItemVocabulary([f"i{n}" for n in range(20)], counts=range(20, 0, -1))
+    item_tower = ItemTower(CONFIG.model, vocabulary)
+    user_tower = UserTower(CONFIG.model, item_tower)
+    export_dir, index_dir = folder / "export", folder / "index" / "1"
+    export_dir.mkdir()
+    values = export_towers(user_tower, item_tower, vocabulary, CONFIG, export_dir)
+    sealed = {"fingerprint": values["fingerprint"]}
+    for part in ("user_tower", "item_tower"):
+        (folder / part).mkdir()
+        (export_dir / part).rename(folder / part / "1")
+        manifest.seal(folder / part / "1", sealed)
+    vectors = np.tile(np.eye(8, dtype=np.float32), (3, 1))[:20]
+    index_dir.mkdir(parents=True)
+    write_bundle(index_dir, vocabulary, vectors, ExactIndex(vectors), sealed)
+
+
+class Addresses(NamedTuple):
+    """Where a server is; `rest` is None where it was not given."""
+
+    grpc: str
+    rest: str | None
+
+
+@pytest.fixture(scope="module", params=["recall", "tf_serving"])
+def addresses(request, tmp_path_factory):
+    if request.param == "tf_serving":
+        if not (address := os.environ.get("TF_SERVING_ADDRESS")):
+            pytest.skip("TF_SERVING_ADDRESS names no TensorFlow Serving")
+        yield Addresses(address, os.environ.get("TF_SERVING_REST"))
+        return
+    folder = tmp_path_factory.mktemp("contract")
+    _write_release(folder)
+    with RecallServer(folder, grpc_port=0, http_port=0) as server:
+        yield Addresses(server.grpc_address, server.http_address)
+
+
+@pytest.fixture(scope="module")
+def channel(addresses):
+    with grpc.insecure_channel(addresses.grpc) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="module")
+def prediction(channel):
+    return prediction_service_pb2_grpc.PredictionServiceStub(channel)
+
+
+@pytest.fixture(scope="module")
+def models(channel):
+    return model_service_pb2_grpc.ModelServiceStub(channel)
+
+
+@pytest.fixture(scope="module")
+def rest(addresses):
+    """(status, decoded answer) of a REST request."""
+    if addresses.rest is None:
+        pytest.skip("TF_SERVING_REST names no REST port of a TensorFlow Serving")
+    connection = http.client.HTTPConnection(addresses.rest, timeout=30)
+
+    def ask(method, path, document=None):
+        body = None if document is None else json.dumps(document)
+        connection.request(method, path, body)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())
+
+    yield ask
+    connection.close()
+
+
+def _spec(message, name="user_tower", version=None, label=None, signature=""):
+    message.model_spec.name = name
+    message.model_spec.signature_name = signature
+    if version is not None:
+        message.model_spec.version.value = version
+    if label is not None:
+        message.model_spec.version_label = label
+    return message
+
+
+def _request(inputs=None, output_filter=(), **spec):
+    request = _spec(predict_pb2.PredictRequest(output_filter=output_filter), **spec)
+    inputs = {"history_item_ids": pad_strings([["i3"], ["i4", "i5"]])} if inputs is None else inputs
+    for key, value in inputs.items():
+        request.inputs[key].CopyFrom(to_proto(value))
+    return request
+
+
+def _error(method, request):
+    with pytest.raises(grpc.RpcError) as caught:
+        method(request, timeout=30)
+    return caught.value.code(), caught.value.details()
+
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_predict_answers_every_output_and_says_which_version(prediction):
+    response = prediction.Predict(_request(), timeout=30)
+    assert set(response.outputs) == OUTPUTS
+    assert response.model_spec.name == "user_tower"
+    assert response.model_spec.signature_name == "serving_default"
+    version = response.model_spec.version.value
+    assert version > 0
+    by_version = prediction.Predict(_request(version=version), timeout=30)
+    np.testing.assert_allclose(
+        to_numpy(by_version.outputs["user_vectors"]),
+        to_numpy(response.outputs["user_vectors"]),
+        rtol=1e-5,
+    )
+
+
+def test_output_filter(prediction):
+    response = prediction.Predict(_request(output_filter=["num_known"]), timeout=30)
+    assert set(response.outputs) == {"num_known"}
+    code, details = _error(prediction.Predict, _request(output_filter=["nope"]))
+    assert code == INVALID
+    assert "output tensor alias not found in signature: nope" in details
+    code, details = _error(prediction.Predict, _request(output_filter=["num_known"] * 2))
+    assert code == INVALID
+    assert "duplicate output tensor alias: num_known" in details
+
+
+def test_models_and_versions_that_are_not_there(prediction):
+    predict = prediction.Predict
+    assert _error(predict, predict_pb2.PredictRequest())[0] == INVALID
+    assert _error(predict, _request(name="")) == (INVALID, "ModelSpec has no name specified.")
+    for spec in ({"name": "nobody"}, {"version": NO_VERSION}):
+        code, details = _error(predict, _request(**spec))
+        assert code == grpc.StatusCode.NOT_FOUND
+        assert "Servable not found for request" in details
+    code, details = _error(predict, _request(label="nobody"))
+    assert code == INVALID
+    assert "Unrecognized servable version label: nobody" in details
+    code, details = _error(predict, _request(signature="nope"))
+    assert code in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND)
+    assert "nope" in details
+
+
+def test_inputs_that_do_not_fit(prediction):
+    histories = pad_strings([["i3"]])
+    for inputs in ({}, {"x": histories}, {"history_item_ids": histories, "x": histories}):
+        code, details = _error(prediction.Predict, _request(inputs))
+        assert code == INVALID
+        assert "input size does not match signature" in details
+    assert _error(prediction.Predict, _request({"history_item_ids": np.ones((1, 1))}))[0] == INVALID
+
+
+def test_tensors_that_lie(prediction):
+    request = _request()
+    request.inputs["history_item_ids"].tensor_shape.dim[0].size = 1 << 40
+    assert _error(prediction.Predict, request)[0] == INVALID
+    request = _request()
+    request.inputs["history_item_ids"].tensor_shape.dim[0].size = -5
+    assert _error(prediction.Predict, request)[0] == INVALID
+
+
+def test_metadata(prediction):
+    request = _spec(
+        get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    )
+    response = prediction.GetModelMetadata(request, timeout=30)
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    assert response.metadata["signature_def"].Unpack(signatures)
+    signature = signatures.signature_def["serving_default"]
+    assert signature.inputs["history_item_ids"].dtype == types_pb2.DT_STRING
+    assert set(signature.outputs) == OUTPUTS
+    request.metadata_field[0] = "weights"
+    code, details = _error(prediction.GetModelMetadata, request)
+    assert code == INVALID
+    assert "weights is not supported" in details
+
+
+def test_status(models):
+    request = get_model_status_pb2.GetModelStatusRequest
+    response = models.GetModelStatus(_spec(request()), timeout=30)
+    states = {s.version: (s.state, s.status.error_code) for s in response.model_version_status}
+    assert (30, 0) in states.values()
+    assert _error(models.GetModelStatus, _spec(request(), "nobody"))[0] == (
+        grpc.StatusCode.NOT_FOUND
+    )
+    assert _error(models.GetModelStatus, _spec(request(), version=NO_VERSION))[0] == (
+        grpc.StatusCode.NOT_FOUND
+    )
+
+
+def test_rest_in_row_and_column_form(rest):
+    path = "/v1/models/user_tower:predict"
+    status, rows = rest("POST", path, {"instances": [["i3", ""], ["i4", "i5"]]})
+    assert status == 200
+    inputs = {"history_item_ids": [["i3", ""], ["i4", "i5"]]}
+    status, columns = rest("POST", path, {"inputs": inputs})
+    assert status == 200
+    assert set(columns["outputs"]) == OUTPUTS
+    assert [row["num_known"] for row in rows["predictions"]] == columns["outputs"]["num_known"]
+    for bad in ({"instances": [["i3"]], "inputs": inputs}, {}, {"instances": "i3"}):
+        status, answer = rest("POST", path, bad)
+        assert status == 400
+        assert list(answer) == ["error"]
+
+
+def test_rest_status_and_metadata(rest):
+    status, answer = rest("GET", "/v1/models/user_tower")
+    assert status == 200
+    assert "AVAILABLE" in {version["state"] for version in answer["model_version_status"]}
+    status, answer = rest("GET", "/v1/models/user_tower/metadata")
+    assert status == 200
+    assert "serving_default" in answer["metadata"]["signature_def"]["signature_def"]
+    for path in ("/v1/models/nobody", f"/v1/models/user_tower/versions/{NO_VERSION}"):
+        assert rest("GET", path)[0] == 404
+    assert rest("POST", "/v1/models/nobody:predict", {"instances": [["i3"]]})[0] == 404

@@ -1,0 +1,65 @@
+from pathlib import Path
+
+import pytest
+
+import serving
+from pipelines import cli, serve_flags
+from recall.errors import InputError
+from serving.batching_options import BatchingOptions
+from serving.model_config import ModelEntry
+from serving.server_options import ServerOptions
+from serving.tls import TlsFiles
+from serving.version_policy import LATEST
+
+CONFIG = Path(serving.__file__).parent / "config"
+
+
+def _options(*flags):
+    values, _ = cli.parse("serve", ["--release=x", *flags])
+    return serve_flags.read_options(values)
+
+
+def test_defaults():
+    assert _options() == ServerOptions(drain_s=1.0)
+
+
+def test_every_flag_reaches_the_server(tmp_path):
+    token = tmp_path / "token"
+    token.write_text("0123456789abcdef\n")
+    options = _options(
+        "--host=0.0.0.0",
+        "--grpc_port=1",
+        "--http_port=2",
+        "--version_labels=a,b",
+        f"--model_config_file={CONFIG / 'models.config'}",
+        f"--batching_parameters_file={CONFIG / 'batching.config'}",
+        f"--monitoring_config_file={CONFIG / 'monitoring.config'}",
+        "--file_system_poll_wait_seconds=3",
+        "--tls_certificate=c",
+        "--tls_key=k",
+        "--tls_client_ca=a",
+        f"--admin_token_file={token}",
+        "--max_in_flight=5",
+        "--drain_s=2",
+    )
+    assert options == ServerOptions(
+        host="0.0.0.0",
+        grpc_port=1,
+        http_port=2,
+        version_labels=("a", "b"),
+        config=options.config,
+        batching=BatchingOptions(allowed_batch_sizes=(1, 8, 32)),
+        poll_s=3.0,
+        tls=TlsFiles("c", "k", "a"),
+        admin_token="0123456789abcdef",
+        max_in_flight=5,
+        drain_s=2.0,
+    )
+    assert options.config.release == ModelEntry(Path("/models/user_tower"), LATEST, {})
+    assert not options.is_local
+
+
+@pytest.mark.parametrize("flag", ["--tls_certificate=c", "--tls_key=k", "--tls_client_ca=a"])
+def test_half_of_tls(flag):
+    with pytest.raises(InputError, match="needs both --tls_certificate=FILE and --tls_key=FILE"):
+        _options(flag)

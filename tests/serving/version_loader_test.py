@@ -1,0 +1,210 @@
+from typing import ClassVar
+
+import pytest
+
+from recall.errors import InputError
+from serving.loaded_release import LoadLaterError
+from serving.metrics import Metrics
+from serving.model_server import ModelServer, State
+from serving.status import Code, ServingError
+from serving.version_loader import VersionLoader
+from serving.version_policy import ALL_VERSIONS, LATEST, VersionPolicy, specific_versions
+
+
+class Model:
+    signature_defs: ClassVar = {}
+
+    def __init__(self, name, version, error):
+        self.name, self.version, self.error = name, version, error
+
+    def warm_up(self):
+        if self.error is not None:
+            raise self.error
+
+
+class Loaded:
+    def __init__(self, servables, closed):
+        self.servables = servables
+        self._closed = closed
+
+    def close(self):
+        self._closed.append(next(iter(self.servables.values())).version)
+
+
+class Source:
+    """Versions in memory; `broken` maps a version to what its warm-up raises."""
+
+    names = ("a", "b")
+
+    def __init__(self, *versions):
+        self.present = set(versions)
+        self.broken, self.stamps = {}, {}
+        self.loads, self.closed = [], []
+
+    def versions(self):
+        return sorted(self.present)
+
+    def stamp(self, version):
+        return self.stamps.get(version, 0)
+
+    def load(self, version):
+        self.loads.append(version)
+        error = self.broken.get(version)
+        models = {name: Model(name, version, error if name == "b" else None) for name in self.names}
+        return Loaded(models, self.closed)
+
+
+@pytest.fixture
+def source():
+    return Source(3)
+
+
+@pytest.fixture
+def server():
+    return ModelServer()
+
+
+@pytest.fixture
+def loader(server, source):
+    return VersionLoader(server, source, Metrics(), newest_labels=("newest",))
+
+
+def _states(server):
+    states = server.states()
+    assert states["a"] == states["b"]  # they only change together
+    return states["a"]
+
+
+def test_the_new_version_is_available_before_the_old_one_goes(loader, server, source):
+    loader.refresh()
+    assert server.find("a", label="newest").version == 3
+    source.present.add(4)
+    order = []
+    record = server._set_state
+
+    def record_state(names, version, state, **others):
+        order.append((version, state))
+        record(names, version, state, **others)
+
+    server._set_state = record_state
+    loader.refresh()
+    assert order == [
+        (4, State.LOADING),
+        (4, State.AVAILABLE),
+        (3, State.UNLOADING),
+        (3, State.END),
+    ]
+    assert source.closed == [3]
+    assert server.find("b").version == server.find("a", label="newest").version == 4
+
+
+@pytest.mark.parametrize(
+    ("policy", "served"),
+    [
+        (LATEST, [12]),
+        (VersionPolicy(num_latest=2), [4, 12]),
+        (ALL_VERSIONS, [3, 4, 12]),
+        (specific_versions([3, 12, 99]), [3, 12]),
+    ],
+)
+def test_policies(server, policy, served):
+    loader = VersionLoader(server, Source(3, 4, 12), Metrics(), policy=policy)
+    loader.refresh()
+    assert loader.versions == served
+    assert loader.serves_its_policy()
+
+
+def test_rollback_to_a_specific_version(loader, server, source):
+    source.present.add(4)
+    loader.refresh()
+    loader.policy = specific_versions([3])
+    loader.refresh()
+    assert _states(server) == {4: State.END, 3: State.AVAILABLE}
+
+
+def test_a_version_that_fails_ends_and_the_old_one_goes_on(loader, server, source):
+    loader.refresh()
+    source.present.add(4)
+    source.broken[4] = InputError("warm-up failed")
+    loader.refresh()
+    assert _states(server) == {3: State.AVAILABLE, 4: State.END}
+    assert server.status("a", 4) == [(4, State.END, Code.UNKNOWN, "warm-up failed")]
+    assert source.closed == [4]
+    assert server.find("a", label="newest").version == 3
+
+
+def test_a_failed_version_is_tried_again_only_when_its_files_change(loader, server, source):
+    source.present.add(4)
+    source.broken[4] = ServingError(Code.DATA_LOSS, "broken")
+    for _ in range(5):
+        loader.refresh()
+    assert source.loads == [4, 3]
+    del source.broken[4]
+    source.stamps[4] = 1
+    loader.refresh()
+    assert source.loads == [4, 3, 4]
+    assert loader.versions == [4]
+
+
+def test_a_version_that_waits_for_another_process_is_tried_again(
+    loader, source, server, monkeypatch
+):
+    now = [100.0]
+    monkeypatch.setattr("serving.version_loader.time.monotonic", lambda: now[0])
+    loader.refresh()
+    source.present.add(4)
+    source.broken[4] = LoadLaterError("not yet")
+    tries = []
+    for second in range(10):
+        now[0] = 100.0 + second
+        loader.refresh()
+        tries.append(source.loads.count(4))
+    assert tries == [1, 2, 2, 3, 3, 3, 3, 4, 4, 4]  # after 1, 2 and 4 more seconds
+    source.broken.clear()
+    now[0] = 200.0
+    loader.refresh()
+    assert loader.versions == [4]
+
+
+def test_at_the_start_an_older_version_stands_in_for_a_broken_one(loader, source):
+    source.present.add(4)
+    source.broken[4] = InputError("damaged")
+    loader.refresh()
+    assert loader.versions == [3]
+    assert str(loader.newest_error()) == "damaged"
+
+
+def test_an_empty_folder_does_not_end_the_service(loader, server, source):
+    loader.refresh()
+    source.present.clear()
+    loader.refresh()
+    assert _states(server) == {3: State.AVAILABLE}
+
+
+def test_labels_of_versions_that_go_are_gone(loader, server, source):
+    source.present.add(4)
+    loader.policy = ALL_VERSIONS
+    loader.refresh()
+    loader.set_labels({"stable": 3})
+    assert server.find("b", label="stable").version == 3
+    with pytest.raises(ServingError, match="version 9 of model a, which is not currently"):
+        loader.check_labels({"stable": 9})
+    loader.policy = LATEST
+    loader.refresh()
+    with pytest.raises(ServingError, match="Unrecognized servable version label: stable"):
+        server.find("b", label="stable")
+
+
+def test_the_memory_of_a_failed_load_is_not_held(loader, source):
+    source.broken[3] = InputError("damaged")
+    loader.refresh()
+    error = loader.newest_error()
+    assert error.__traceback__ is None
+    assert error.__context__ is None
+
+
+def test_close_ends_everything(loader, server, source):
+    loader.refresh()
+    loader.close(timeout_s=1.0)
+    assert source.closed == [3]
+    assert _states(server) == {3: State.END}

@@ -37,6 +37,15 @@ def releases(tmp_path_factory):
     return folders
 
 
+@pytest.fixture(scope="module")
+def shard_releases(tmp_path_factory):
+    """Version 1 as two shards; do not change them."""
+    folder = tmp_path_factory.mktemp("shards")
+    for number in range(2):
+        write_release(folder / str(number), 1, Shard(number, 2))
+    return folder
+
+
 @pytest.fixture
 def serving_dir(releases, tmp_path):
     return shutil.copytree(releases[1], tmp_path / "serving")
@@ -171,11 +180,11 @@ class TestFront:
     """Two shards with a token, and a front that knows it."""
 
     @pytest.fixture
-    def shards(self, tmp_path):
+    def shards(self, shard_releases, tmp_path):
         servers = []
         for number in range(2):
-            write_release(tmp_path / str(number), 1, Shard(number, 2))
-            servers.append(start(tmp_path / str(number), admin_token=TOKEN))
+            folder = shutil.copytree(shard_releases / str(number), tmp_path / str(number))
+            servers.append(start(folder, admin_token=TOKEN))
             servers[-1].start()
         yield servers
         for server in servers:

@@ -3,11 +3,8 @@
 Imports none of the jobs and no TensorFlow.
 """
 
-import dataclasses
-
-from pipelines import serve_flags
+from pipelines import items_flags, serve_flags, synthesize_flags
 from pipelines.flags import Command, FlagSpec
-from pipelines.synthetic_config import SyntheticConfig
 
 _EVENTS = {
     "events": FlagSpec(
@@ -56,28 +53,6 @@ _OVERWRITE = {
 
 def _folder(text: str) -> FlagSpec:
     return FlagSpec(text, "DIR")
-
-
-def planted_world() -> dict[str, FlagSpec]:
-    """One flag per setting of the generator, under the names of `synthetic:key=value`."""
-    helps = {
-        "users": "Number of users.",
-        "items": "Number of items.",
-        "interests": "Latent interests of the world; also the items' categories.",
-        "interests_per_user": "Interests of one user.",
-        "events_per_user": "Mean number of clicks of a user.",
-        "min_events_per_user": "Fewest clicks of a user.",
-        "run_length": "Mean clicks before a user turns to another interest.",
-        "noise": "Share of clicks drawn from the whole catalogue.",
-        "unrelated_future": "Share of runs whose interest the user's past does not tell.",
-        "popularity_skew": "How unequal the items of an interest are; 0 makes them equal.",
-        "seed": "Of everything; the same flags write the same files.",
-    }
-    specs = {}
-    for field, (name, text) in zip(dataclasses.fields(SyntheticConfig), helps.items(), strict=True):
-        kind = "integer" if field.type is int else "float"
-        specs[name] = FlagSpec(text, "N", field.default, kind)
-    return specs
 
 
 _EXAMPLES_DIR = _folder("Folder written by `recall ingest`.")
@@ -180,6 +155,11 @@ COMMANDS: dict[str, Command] = {
                 "Folder written by `recall evaluate`; the recall of the index is added to its "
                 "report."
             ),
+            "shard": FlagSpec(
+                "Holds one part of the catalogue, for catalogues beyond one machine: 0/4 is the "
+                "first of four. Publish it with `recall push --index`.",
+                "I/N",
+            ),
             **_CONFIG,
             **_OVERWRITE,
         },
@@ -193,6 +173,10 @@ COMMANDS: dict[str, Command] = {
         {
             "run": _folder("Folder of the run, with evaluation/, export/ and index/."),
             "serving": _folder("Folder of the releases; default: serving/ inside the run."),
+            "index": _folder(
+                "Another index of the same export, for example a shard; default: index/ inside "
+                "the run."
+            ),
         },
         ("run",),
     ),
@@ -221,6 +205,13 @@ COMMANDS: dict[str, Command] = {
                 "the user tower in this process.",
                 "HOST:PORT",
             ),
+            "shards": FlagSpec(
+                "Searches the catalogue at these recall servers, in the order of their shards, "
+                "instead of the index of --release.",
+                "HOST:PORT,...",
+                (),
+                "list",
+            ),
             "version_labels": FlagSpec(
                 "Labels by which clients of the TensorFlow Serving protocol may name the newest "
                 "version. Labels of other versions go into --model_config_file.",
@@ -234,11 +225,12 @@ COMMANDS: dict[str, Command] = {
     ),
     "query": Command(
         "Asks a running server for recommendations.",
-        "Sends one history to a server started by `recall serve` and prints the recalled items "
-        "and the interest that found each.",
+        "Sends one history, or items to find similar ones of, to a server started by `recall "
+        "serve` and prints the recalled items and the interest that found each.",
         (
             "query --server=127.0.0.1:8500 --history=12,57,3 --k=20",
-            "query --server=http://127.0.0.1:8501 --history=12,57,3",
+            "query --server=http://127.0.0.1:8501 --history=12,57,3 --categories=Action,Drama",
+            "query --similar_to=12 --max_per_category=3",
         ),
         {
             "server": FlagSpec(
@@ -253,28 +245,54 @@ COMMANDS: dict[str, Command] = {
                 "list",
             ),
             "k": FlagSpec("Items wanted.", "N", 20, "integer", 1),
+            "similar_to": FlagSpec(
+                "Ids of items; instead of --history, items like these are wanted.",
+                "IDS",
+                (),
+                "list",
+            ),
             "exclude": FlagSpec("Ids of items that must not be in the answer.", "IDS", (), "list"),
             "include_seen": FlagSpec("Also recalls items of the history.", "", False, "boolean"),
+            "allow": FlagSpec(
+                "Ids of the only items that may be in the answer.", "IDS", (), "list"
+            ),
+            "categories": FlagSpec(
+                "Only items that have at least one of these categories.", "NAMES", (), "list"
+            ),
+            "exclude_categories": FlagSpec(
+                "No items that have one of these categories.", "NAMES", (), "list"
+            ),
+            "max_per_category": FlagSpec(
+                "Most items of any one category. Without it there is no limit.",
+                "N",
+                None,
+                "integer",
+                1,
+            ),
+            "interest_weights": FlagSpec(
+                "One number per interest, which multiplies its scores; 0 leaves the interest out. "
+                "With --merge=quota: the interest's share of the answer.",
+                "NUMBERS",
+                (),
+                "list",
+            ),
+            "merge": FlagSpec(
+                "How the lists of the interests become one: max_score, quota (each interest has "
+                "its share of the places) or diversity (score against difference of categories).",
+                "MODE",
+                "max_score",
+            ),
+            "diversity_weight": FlagSpec(
+                "With --merge=diversity: what a difference is worth.", "N", 0.1, "float", 0
+            ),
+            "exact": FlagSpec(
+                "Scores every item instead of asking the index.", "", False, "boolean"
+            ),
             "timeout_s": FlagSpec("Seconds to wait for an answer.", "N", 10.0, "float", 0.001),
         },
     ),
-    "synthesize": Command(
-        "Writes a synthetic log with planted interests.",
-        "Users mix a few interests, items belong to interests, and part of the clicks is noise. "
-        "Writes an events and an items file, streamed, of any size.",
-        (
-            "synthesize --output=data/planted --users=2000 --items=500",
-            "run --events=data/planted/events.csv.gz --items=data/planted/items.csv.gz "
-            "--output=runs/planted",
-        ),
-        {
-            "output": _folder("Folder for the two files."),
-            "format": FlagSpec("csv.gz, csv or parquet.", "NAME", "csv.gz"),
-            **planted_world(),
-            "overwrite": FlagSpec("Replaces files of the same name.", "", False, "boolean"),
-        },
-        ("output",),
-    ),
+    "items": items_flags.COMMAND,
+    "synthesize": synthesize_flags.COMMAND,
     "demo": Command(
         "Shows what a finished run learned.",
         "Prints the histories of a few users, the items recalled for them by interest, and the "

@@ -11,6 +11,7 @@ from pipelines import artifacts, summary
 from pipelines.flags import UsageError
 from recall.config import RecallConfig
 from recall.errors import InputError
+from serving.shards import Shard
 
 Handler = Callable[[flags.FlagValues, Sequence[str]], None]
 
@@ -162,9 +163,10 @@ def _index(values: flags.FlagValues, _: Sequence[str]) -> None:
     artifacts.require(_require_folder("examples", values.examples), "ingest")
     if values.evaluation:
         artifacts.require(_require_folder("evaluation", values.evaluation), "evaluate")
+    shard = None if values.shard is None else Shard.parse(values.shard)
     from pipelines import index
 
-    report = index.run_index(values.export, values.examples, output_dir, config)
+    report = index.run_index(values.export, values.examples, output_dir, config, shard)
     if values.evaluation:
         from pipelines import evaluate
 
@@ -177,7 +179,7 @@ def _push(values: flags.FlagValues, _: Sequence[str]) -> None:
     serving_dir = values.serving or os.path.join(run_dir, "serving")
     from pipelines import push
 
-    version = push.run_push(run_dir, serving_dir)
+    version = push.run_push(run_dir, serving_dir, values["index"].value)
     print(f"Published version {version} in {serving_dir}")
 
 
@@ -211,20 +213,34 @@ def _serve(values: flags.FlagValues, _: Sequence[str]) -> None:
 def _query(values: flags.FlagValues, _: Sequence[str]) -> None:
     from pipelines import query
     from serving import client
-    from serving.recall_types import RecallRequest
 
-    request = RecallRequest(
-        tuple(values.history), values.k, tuple(values.exclude), values.include_seen
+    request = query.build_request(
+        {name: values[name].value for name in query.REQUEST_FLAGS if values[name].value is not None}
     )
     answer = client.query(values.server, request, timeout_s=values.timeout_s)
     sys.stdout.write(query.format_answer(answer))
 
 
+def _items(values: flags.FlagValues, _: Sequence[str]) -> None:
+    if not values.upsert and not values["delete"].value:
+        raise UsageError("recall items: give --upsert=FILE or --delete=IDS.")
+    from pipelines import change_items
+
+    sent = change_items.change_items(
+        values.server,
+        values.upsert,
+        values["delete"].value,
+        token_file=values.admin_token_file,
+        timeout_s=values.timeout_s,
+    )
+    print(sent)
+
+
 def _synthesize(values: flags.FlagValues, _: Sequence[str]) -> None:
-    from pipelines import command_table, synthesize
+    from pipelines import synthesize, synthesize_flags
     from pipelines.synthetic_config import SyntheticConfig
 
-    names = command_table.planted_world()
+    names = synthesize_flags.planted_world()
     config = SyntheticConfig.from_text(",".join(f"{name}={values[name].value}" for name in names))
     synthesize.run_synthesize(
         values.output, config, file_format=values.format, overwrite=values.overwrite
@@ -248,6 +264,7 @@ HANDLERS: dict[str, Handler] = {
     "push": _push,
     "serve": _serve,
     "query": _query,
+    "items": _items,
     "synthesize": _synthesize,
     "demo": _demo,
 }

@@ -14,6 +14,7 @@ from pipelines.artifacts import RunPaths
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 from serving import release, storage
 from serving.bundle import open_bundle
+from serving.bundle_catalogue import BundleCatalogue
 from serving.recall_service import RecallService
 from serving.recall_types import RecallRequest, RecallResponse
 from serving.user_vectors import SavedModelUserVectors
@@ -60,7 +61,8 @@ def show_run(run_dir: str | Path, *, num_users: int = 3, k: int = 12) -> str:
 def open_service(newest: release.Release) -> RecallService:
     """The recall service over a published release, without a server."""
     source = SavedModelUserVectors(newest.user_tower_dir, version=newest.version)
-    return RecallService(source, open_bundle(newest.index_dir), index_version=newest.version)
+    catalogue = BundleCatalogue(open_bundle(newest.index_dir), version=newest.version)
+    return RecallService(source, catalogue)
 
 
 def known_items(dense_ids: Sequence[int], vocabulary: ItemVocabulary) -> list[str]:

@@ -16,10 +16,11 @@ from recall.config import IndexConfig, RecallConfig
 from recall.errors import InputError
 from recall.features import HISTORY_ITEM_IDS
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_TOKEN, ItemVocabulary
-from serving import bundle, export, folders, storage
+from serving import bundle, export, folders, shards, storage
 from serving import manifest as manifests
 from serving.item_index import ExactIndex, recall_against_exact
 from serving.scann_index import ScannIndex, build_index
+from serving.shards import Shard
 
 _JOB = "index"
 
@@ -38,9 +39,12 @@ _USER_BATCH = 256
 
 
 def index_record(
-    config: RecallConfig, export_dir: str | Path, examples_dir: str | Path
+    config: RecallConfig,
+    export_dir: str | Path,
+    examples_dir: str | Path,
+    shard: Shard | None = None,
 ) -> dict[str, Any]:
-    """The record of an index over these inputs.
+    """The record of an index, or of one shard of it, over these inputs.
 
     Raises:
         InputError: An input is not finished.
@@ -49,13 +53,20 @@ def index_record(
         "export": artifacts.checksum_of_record(export_dir, "export"),
         "examples": artifacts.checksum_of_record(examples_dir, "ingest"),
     }
-    return artifacts.build_record(_JOB, config.to_dict(["index"]), inputs)
+    settings = config.to_dict(["index"])
+    if shard is not None:
+        settings[shards.KEY] = shard._asdict()
+    return artifacts.build_record(_JOB, settings, inputs)
 
 
 def run_index(
-    export_dir: str | Path, examples_dir: str | Path, index_dir: str | Path, config: RecallConfig
+    export_dir: str | Path,
+    examples_dir: str | Path,
+    index_dir: str | Path,
+    config: RecallConfig,
+    shard: Shard | None = None,
 ) -> dict[str, Any]:
-    """Builds, measures and seals the index of an export.
+    """Builds, measures and seals the index of an export, or one shard of it.
 
     Args:
         export_dir: Folder of a finished `recall export`.
@@ -63,6 +74,7 @@ def run_index(
             its held-out users are the queries the index is measured with.
         index_dir: Folder to write. It appears whole, or stays as it was.
         config: Its section `index`.
+        shard: The part of the catalogue to hold; None holds all of it.
 
     Returns:
         The index report: kind, sizes, `recall@100` and what it was measured
@@ -72,7 +84,7 @@ def run_index(
         InputError: An input is missing or damaged, the inputs do not belong
             together, or recall@100 is below `index.min_index_recall`.
     """
-    record = index_record(config, export_dir, examples_dir)
+    record = index_record(config, export_dir, examples_dir, shard)
     manifest = manifests.read(export_dir)
     manifests.verify(export_dir, manifest)
     vocabulary = artifacts.read_vocabulary(export_dir)
@@ -81,7 +93,11 @@ def run_index(
             f"{export_dir} and {examples_dir} hold different items. Give the examples "
             "the exported model was trained on."
         )
-    item_vectors = embed_items(export_dir, vocabulary, manifest["fingerprint"])
+    fallback = bundle.popular_items(vocabulary)
+    held, values = vocabulary, {}
+    if shard is not None:
+        held, values = _take_shard(vocabulary, shard), {shards.KEY: shard._asdict()}
+    item_vectors = embed_items(export_dir, held, manifest["fingerprint"])
     queries, measured_on = build_queries(export_dir, examples_dir, vocabulary, item_vectors)
     with console_log.quiet_native_code():
         index = build_index(item_vectors, config.index, manifest["similarity"])
@@ -93,11 +109,31 @@ def run_index(
         RECALL_KEY: index_recall,
         "measured_on": measured_on,
         "num_queries": len(queries),
+        **values,
     }
     with folders.atomic_directory(index_dir) as staging:
-        sealed = bundle.write_bundle(staging, vocabulary, item_vectors, index, report)
+        sealed = bundle.write_bundle(
+            staging,
+            held,
+            item_vectors,
+            index,
+            report,
+            query_vectors=queries,
+            fallback=fallback,
+        )
         artifacts.write_record(staging, record)
     return _report(sealed)
+
+
+def _take_shard(vocabulary: ItemVocabulary, shard: Shard) -> ItemVocabulary:
+    """The items that live in a shard, in the order of the whole."""
+    rows = [r for r, item_id in enumerate(vocabulary.item_ids) if shard.holds(item_id.encode())]
+    if not rows:
+        raise InputError(
+            f"Shard {shard.number}/{shard.count} gets none of the {len(vocabulary)} items. "
+            "Use fewer shards."
+        )
+    return vocabulary.take(rows)
 
 
 def embed_items(export_dir: str | Path, vocabulary: ItemVocabulary, fingerprint: str) -> np.ndarray:

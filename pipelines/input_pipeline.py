@@ -11,7 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from pipelines import artifacts
-from recall.config import RecallConfig
+from recall.config import RecallConfig, TrainConfig
 from recall.errors import InputError
 from recall.features import SequenceBatch, parse_sequences
 from serving import storage
@@ -40,10 +40,25 @@ class TrainingData(NamedTuple):
 
 
 class _Bucket(NamedTuple):
-    """The files of sequences of like length, and how many there are."""
+    """The files of sequences of like length.
 
+    Attributes:
+        length: Input slots of the longest sequence.
+        paths: The files.
+        num_sequences: Sequences in all files.
+    """
+
+    length: int
     paths: list[str]
     num_sequences: int
+
+    def batch_size(self, config: TrainConfig) -> int:
+        """Sequences per step."""
+        return max(1, min(config.batch_size, config.batch_slots // self.length))
+
+    def num_batches(self, config: TrainConfig) -> int:
+        """Batches per epoch, the last one perhaps smaller."""
+        return -(-self.num_sequences // self.batch_size(config))
 
 
 def read_training_data(
@@ -52,21 +67,21 @@ def read_training_data(
     """Opens the training split.
 
     Batches are made of sequences of one length bucket, because a batch is as
-    wide as its longest sequence and lengths are skewed. The last batch of a
-    bucket may be smaller; nothing is dropped.
+    wide as its longest sequence and lengths are skewed. Batches of long
+    sequences have fewer of them, so that all steps are of like size. The last
+    batch of a bucket may be smaller; nothing is dropped.
 
     Args:
         examples_dir: The folder that `recall ingest` wrote.
-        config: `train.batch_size`, `train.seed` and `model.max_history_length`
-            are used.
+        config: `train.batch_size`, `train.batch_slots`, `train.seed` and
+            `model.max_history_length` are used.
         first_epoch: Epoch the stream starts at, counted from 0.
 
     Raises:
         InputError: Files are missing, or there is nothing to train on.
     """
     buckets = _read_buckets(Path(examples_dir))
-    batch_size = config.train.batch_size
-    batches = _count_batches(buckets, batch_size)
+    batches = [bucket.num_batches(config.train) for bucket in buckets]
     # The bucket of each step, as often as it has batches; shuffled per epoch.
     bucket_of_step = tf.repeat(tf.range(len(buckets), dtype=tf.int64), batches)
 
@@ -77,7 +92,9 @@ def read_training_data(
         seed = tf.stack([tf.cast(config.train.seed, tf.int64), epoch])
         order = tf.random.experimental.stateless_shuffle(bucket_of_step, seed)
         streams = [
-            _read_bucket(bucket, config.train.seed + len(buckets) * epoch + i).batch(batch_size)
+            _read_bucket(bucket, config.train.seed + len(buckets) * epoch + i).batch(
+                bucket.batch_size(config.train)
+            )
             for i, bucket in enumerate(buckets)
         ]
         return tf.data.Dataset.choose_from_datasets(
@@ -98,12 +115,7 @@ def read_training_data(
 
 def count_steps_per_epoch(examples_dir: str | Path, config: RecallConfig) -> int:
     """Batches per epoch, without opening the files."""
-    return sum(_count_batches(_read_buckets(Path(examples_dir)), config.train.batch_size))
-
-
-def _count_batches(buckets: list[_Bucket], batch_size: int) -> list[int]:
-    """Batches of each bucket, the last one perhaps smaller."""
-    return [-(-bucket.num_sequences // batch_size) for bucket in buckets]
+    return sum(b.num_batches(config.train) for b in _read_buckets(Path(examples_dir)))
 
 
 def _read_buckets(examples_dir: Path) -> list[_Bucket]:
@@ -120,7 +132,10 @@ def _read_buckets(examples_dir: Path) -> list[_Bucket]:
             grouped.setdefault(int(match[1]), {})[str(split_dir / name)] = count
     if not grouped:
         raise InputError(f"{split_dir} holds no sequence of two events. Nothing to train on.")
-    return [_Bucket(list(files), sum(files.values())) for _, files in sorted(grouped.items())]
+    return [
+        _Bucket(length, list(files), sum(files.values()))
+        for length, files in sorted(grouped.items())
+    ]
 
 
 def _file_counts(examples_dir: Path, split: str) -> dict[str, int]:

@@ -46,12 +46,18 @@ class _Part(NamedTuple):
         return artifacts.how_to_renew(self.source.parent, "export")
 
 
-def run_push(run_dir: str | Path, serving_dir: str | Path | None = None) -> int:
+def run_push(
+    run_dir: str | Path,
+    serving_dir: str | Path | None = None,
+    index_dir: str | Path | None = None,
+) -> int:
     """Publishes the release of a run as a new version.
 
     Args:
         run_dir: Folder with `evaluation/`, `export/` and `index/`.
         serving_dir: Folder of the releases; None means `serving/` in the run.
+        index_dir: Another index of the same export, for example one of its
+            shards; None means `index/` in the run.
 
     Returns:
         The version: the second of the clock, or one more than the newest
@@ -62,7 +68,9 @@ def run_push(run_dir: str | Path, serving_dir: str | Path | None = None) -> int:
             parts are not of one export, or `serving_dir` cannot be written.
     """
     paths = RunPaths.under(run_dir)
-    return push_release(paths.export, paths.index, paths.evaluation, serving_dir or paths.serving)
+    return push_release(
+        paths.export, index_dir or paths.index, paths.evaluation, serving_dir or paths.serving
+    )
 
 
 def push_release(

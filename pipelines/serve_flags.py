@@ -43,8 +43,8 @@ FLAGS = {
         "Authorities (PEM): both ports then refuse clients without a certificate of them.", "FILE"
     ),
     "admin_token_file": FlagSpec(
-        "File with the token of admin calls (a reload of the configuration). Without it they are "
-        "open to this machine and closed when --host lets other machines in.",
+        "File with the token of admin calls (changes of items, a reload of the configuration). "
+        "Without it they are open to this machine and closed when --host lets other machines in.",
         "FILE",
     ),
     "max_in_flight": FlagSpec(
@@ -85,6 +85,7 @@ def read_options(values: flags.FlagValues) -> "ServerOptions":
         grpc_port=values.grpc_port,
         http_port=values.http_port,
         tf_serving_address=values.tf_serving_address,
+        shards=tuple(values.shards),
         version_labels=tuple(values.version_labels),
         poll_s=values.file_system_poll_wait_seconds,
         tls=_tls_files(values),

@@ -10,6 +10,7 @@ from absl import logging
 
 from pipelines import artifacts, input_pipeline, training_callbacks
 from pipelines.held_out import read_held_out
+from pipelines.weight_averaging import WeightAverage
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.models.dssrec import DSSRec
@@ -130,7 +131,10 @@ def _fit(
     steps_per_epoch = input_pipeline.count_steps_per_epoch(examples_dir, config)
     model = build_model(config, vocabulary, steps_per_epoch * config.train.max_epochs)
     progress = training_callbacks.Progress()
-    checkpoint = tf.train.Checkpoint(model=model, optimizer=model.optimizer, progress=progress)
+    average = WeightAverage(model.trainable_variables, config.train.averaging_window)
+    checkpoint = tf.train.Checkpoint(
+        model=model, optimizer=model.optimizer, progress=progress, average=average
+    )
     manager = tf.train.CheckpointManager(checkpoint, str(model_dir / "checkpoints"), max_to_keep=1)
     if manager.latest_checkpoint:
         try:
@@ -158,12 +162,13 @@ def _fit(
         training_callbacks.StopOnNan(),
         training_callbacks.MeanLosses(),
         training_callbacks.Validation(
-            read_held_out(examples_dir, "valid"), config, vocabulary.num_items
+            read_held_out(examples_dir, "valid"), config, vocabulary.num_items, average
         ),
         training_callbacks.SaveProgress(
             progress,
             manager,
             _best_manager(model, model_dir),
+            average,
             config,
             model_dir / "training_log.jsonl",
         ),

@@ -189,8 +189,11 @@ class LossConfig:
 class TrainConfig:
     """The training job."""
 
-    batch_size: int = 128
-    """Sequences per step; 128 learn more per epoch than 512 at the same cost (measured)."""
+    batch_size: int = 256
+    """Sequences per step, at most."""
+    batch_slots: int = 1024
+    """Slots per step, padding included, at most: batches of long sequences have fewer
+    of them, so that a step is of one size whatever the lengths of the log."""
     max_epochs: int = 40
     """Upper bound, and the length of the learning-rate schedule."""
     early_stopping_patience: int = 8
@@ -199,18 +202,32 @@ class TrainConfig:
     """Of the row-wise Adam, at its highest (measured)."""
     learning_rate_schedule: str = "cosine"
     """`cosine` (falls to 0 over `max_epochs`) or `constant`."""
+    averaging_window: float = 0.1
+    """Share of the epochs, the latest ones, whose weights are averaged; the average
+    is what is validated and kept (measured)."""
+    gradient_dtype: str = "float32"
+    """Of the products in the seq2item loss's gradient: `float32` or `bfloat16`."""
     validation_users: int = 10_000
     """Users of the validation split the NDCG@10 of an epoch is computed on, drawn once."""
     seed: int = 1
     """Of weights, shuffling, dropout and negatives."""
 
     SCHEDULES: typing.ClassVar = ("cosine", "constant")
+    DTYPES: typing.ClassVar = ("float32", "bfloat16")
 
     def __post_init__(self):
-        for name in ("batch_size", "max_epochs", "early_stopping_patience", "validation_users"):
+        for name in (
+            "batch_size",
+            "batch_slots",
+            "max_epochs",
+            "early_stopping_patience",
+            "validation_users",
+        ):
             require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), ">= 1")
         require(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "> 0")
+        require(self.averaging_window >= 0, "train.averaging_window", self.averaging_window, ">= 0")
         require_choice("train.learning_rate_schedule", self.learning_rate_schedule, self.SCHEDULES)
+        require_choice("train.gradient_dtype", self.gradient_dtype, self.DTYPES)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from recall.config import ModelConfig
-from recall.layers.interests import build_extractor
+from recall.layers.interests import InterestOutput, build_extractor
+from recall.layers.normalization import normalize_length
 from recall.layers.sequence_encoder import SequenceEncoder
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, ItemVocabulary
 
@@ -80,13 +81,14 @@ class ItemTower(tf.keras.Model):
         vectors = tf.nn.embedding_lookup(self.embeddings, item_ids)
         if self._category_table is None:
             return vectors
-        categories = tf.gather(self._category_table, item_ids)
-        is_real = tf.cast(categories > 0, vectors.dtype)
+        return vectors + self._mean_category(tf.gather(self._category_table, item_ids))
+
+    def _mean_category(self, categories: tf.Tensor) -> tf.Tensor:
+        """`[..., width]` category numbers, 0 where none -> `[..., dim]` their mean embedding."""
         category_vectors = tf.nn.embedding_lookup(self.category_embeddings, categories)
+        is_real = tf.cast(categories > 0, category_vectors.dtype)
         total = tf.reduce_sum(category_vectors * is_real[..., tf.newaxis], axis=-2)
-        return vectors + tf.math.divide_no_nan(
-            total, tf.reduce_sum(is_real, axis=-1, keepdims=True)
-        )
+        return tf.math.divide_no_nan(total, tf.reduce_sum(is_real, axis=-1, keepdims=True))
 
     def call(self, item_ids: tf.Tensor) -> tf.Tensor:
         """Item vectors for scoring.
@@ -97,8 +99,30 @@ class ItemTower(tf.keras.Model):
         Returns:
             `[..., dim]` float, unit length under cosine similarity.
         """
-        vectors = self.embed(item_ids)
-        return tf.math.l2_normalize(vectors, axis=-1) if self._cosine else vectors
+        return self._to_score(self.embed(item_ids))
+
+    def call_categories(self, categories: tf.Tensor) -> tf.Tensor:
+        """Item vectors of items that nobody clicked yet, from their categories alone.
+
+        The id embedding is left out: the row unknown ids share was never
+        trained as an item, and would pull all new items to one point.
+
+        Args:
+            categories: `[..., width]` int category numbers as in
+                `build_category_table`, 0 where there is none.
+
+        Returns:
+            `[..., dim]` float like `call`; zeros where there is no category.
+
+        Raises:
+            ValueError: The tower has no categories (`model.use_categories`).
+        """
+        if self._category_table is None:
+            raise ValueError("The item tower has no categories. Set model.use_categories.")
+        return self._to_score(self._mean_category(categories))
+
+    def _to_score(self, vectors: tf.Tensor) -> tf.Tensor:
+        return normalize_length(vectors) if self._cosine else vectors
 
 
 class UserTower(tf.keras.Model):
@@ -119,27 +143,46 @@ class UserTower(tf.keras.Model):
         self.num_interests = self._extractor.num_interests
 
     def encode_prefixes(
-        self, history_ids: tf.Tensor, training: bool = False, **extractor_arguments
+        self,
+        history_ids: tf.Tensor,
+        slot_mask: tf.Tensor | None = None,
+        training: bool = False,
+        is_future: bool = False,
     ) -> UserTowerOutput:
         """Interests of every prefix of every history, in one pass.
 
         Args:
             history_ids: `[batch, length]` int dense ids, left-aligned, padded.
+            slot_mask: `[batch, length]` bool, the prefixes (by their last slot)
+                that are wanted; None gives all of them.
             training: Whether dropout is active.
-            **extractor_arguments: Passed on to the interest extractor.
+            is_future: Whether the histories are reversed futures.
 
         Returns:
-            `UserTowerOutput` with one more axis: `[batch, length, ...]`; slot t
-            is the user after clicks 0..t. Padding slots hold no meaning.
+            `UserTowerOutput` with one more axis, `[batch, length, ...]`; slot t
+            is the user after clicks 0..t, padding slots hold no meaning. With a
+            mask, `[num_kept, ...]` in the order of the rows.
         """
-        is_real = tf.cast(history_ids != PADDING_ID, tf.float32)
-        vectors = self._item_tower.embed(history_ids) * self._input_scale
-        vectors *= is_real[:, :, tf.newaxis]
-        states = self._encoder(vectors, training=training)
-        interests, weights = self._extractor(states, training=training, **extractor_arguments)
-        if self._cosine:
-            interests = tf.math.l2_normalize(interests, axis=-1)
-        return UserTowerOutput(interests, weights)
+        states = self._encode(history_ids, training)
+        return self._output(self._extractor(states, slot_mask=slot_mask, is_future=is_future))
+
+    def encode_at(
+        self,
+        history_ids: tf.Tensor,
+        slots: tf.Tensor,
+        training: bool = False,
+        is_future: bool = False,
+    ) -> UserTowerOutput:
+        """Interests of one prefix of every history.
+
+        Args:
+            history_ids: `[batch, length]` int dense ids, left-aligned, padded.
+            slots: `[batch]` int, the last slot of each prefix.
+            training: Whether dropout is active.
+            is_future: Whether the histories are reversed futures.
+        """
+        states = self._encode(history_ids, training)
+        return self._output(self._extractor(states, slots=slots, is_future=is_future))
 
     def call(self, history_ids: tf.Tensor, training: bool = False) -> UserTowerOutput:
         """Interests of whole histories.
@@ -151,7 +194,16 @@ class UserTower(tf.keras.Model):
         Returns:
             `UserTowerOutput`; an empty history gives the vectors of padding.
         """
-        prefixes = self.encode_prefixes(history_ids, training=training)
         lengths = tf.reduce_sum(tf.cast(history_ids != PADDING_ID, tf.int32), axis=1)
-        last = tf.maximum(lengths - 1, 0)
-        return UserTowerOutput(*(tf.gather(part, last, batch_dims=1) for part in prefixes))
+        return self.encode_at(history_ids, tf.maximum(lengths - 1, 0), training=training)
+
+    def _encode(self, history_ids: tf.Tensor, training: bool) -> tf.Tensor:
+        """`[batch, length, dim]` states."""
+        is_real = tf.cast(history_ids != PADDING_ID, tf.float32)
+        vectors = self._item_tower.embed(history_ids) * self._input_scale
+        vectors *= is_real[:, :, tf.newaxis]
+        return self._encoder(vectors, training=training)
+
+    def _output(self, interests: InterestOutput) -> UserTowerOutput:
+        vectors, weights = interests
+        return UserTowerOutput(normalize_length(vectors) if self._cosine else vectors, weights)

@@ -146,6 +146,15 @@ class ItemVocabulary:
             raw.append(self.item_ids[row])
         return raw
 
+    def take(self, rows: Sequence[int]) -> "ItemVocabulary":
+        """The vocabulary of some rows, in their order.
+
+        >>> ItemVocabulary(["a", "b", "c"]).take([2, 0]).item_ids
+        ('c', 'a')
+        """
+        columns = (self.item_ids, self.counts, self.categories, self.titles)
+        return ItemVocabulary(*([column[row] for row in rows] for column in columns))
+
     def to_table(self) -> pa.Table:
         """The vocabulary as an Arrow table with the columns of `SCHEMA`."""
         columns = [self.item_ids, self.counts, [list(c) for c in self.categories], self.titles]

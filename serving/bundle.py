@@ -5,9 +5,10 @@ by its manifest; it carries the fingerprint of the towers its vectors are from.
 """
 
 import dataclasses
+import functools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recall.errors import InputError
-from recall.vocabulary import ItemVocabulary
+from recall.vocabulary import SCHEMA, ItemVocabulary
 from serving import manifest as manifests
+from serving import self_check
 from serving.item_index import ExactIndex, ItemIndex
 from serving.scann_index import ScannIndex
 
@@ -41,17 +43,25 @@ class IndexBundle:
             `similarity`, `recall@100`, `files` and the search parameters.
         item_ids: `[num_items]` bytes, UTF-8 raw ids; row r is item r.
         item_vectors: `[num_items, dim]` float32, a read-only memory map.
-        items: The vocabulary in the order of the rows.
+        table: The vocabulary in the order of the rows, as Arrow columns.
         fallback: Popular raw item ids, best first.
         index: Searches rows.
+        check_queries: `[num_queries, dim]` float32, real users to judge an
+            index of these items by; None for one made in memory.
     """
 
     manifest: Mapping[str, Any]
     item_ids: np.ndarray
     item_vectors: np.ndarray
-    items: ItemVocabulary
+    table: pa.Table
     fallback: tuple[str, ...]
     index: ItemIndex
+    check_queries: np.ndarray | None = None
+
+    @functools.cached_property
+    def items(self) -> ItemVocabulary:
+        """The vocabulary as Python objects; seconds of work for 10^6 items."""
+        return ItemVocabulary.from_table(self.table)
 
     @property
     def fingerprint(self) -> str:
@@ -70,6 +80,9 @@ def write_bundle(
     item_vectors: np.ndarray,
     index: ExactIndex | ScannIndex,
     values: Mapping[str, Any],
+    *,
+    query_vectors: np.ndarray | None = None,
+    fallback: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Writes a bundle into an empty folder and seals it.
 
@@ -80,6 +93,11 @@ def write_bundle(
         index: Built over `item_vectors`.
         values: Recorded in the manifest; must hold `fingerprint`,
             `similarity` and `recall@100`.
+        query_vectors: `[num_queries, dim]` float32 of real users in random
+            order, for the bundle's self-check; None takes items.
+        fallback: Popular raw item ids of the whole catalogue, where the
+            bundle holds a part of it; None takes the popular ones of the
+            bundle.
 
     Returns:
         The manifest.
@@ -96,12 +114,14 @@ def write_bundle(
     np.save(folder / ITEM_IDS_NAME, encode_item_ids(vocabulary.item_ids), allow_pickle=False)
     np.save(folder / ITEM_VECTORS_NAME, item_vectors.astype(np.float32), allow_pickle=False)
     pq.write_table(vocabulary.to_table(), folder / ITEMS_NAME)
-    fallback = json.dumps(popular_items(vocabulary), ensure_ascii=True)
-    (folder / FALLBACK_NAME).write_text(fallback + "\n", encoding="ascii")
+    popular = popular_items(vocabulary) if fallback is None else list(fallback)
+    text = json.dumps(popular, ensure_ascii=True)
+    (folder / FALLBACK_NAME).write_text(text + "\n", encoding="ascii")
     own = {"kind": index.kind, "dim": index.dim, "num_items": index.num_items}
     if isinstance(index, ScannIndex):
         index.save(folder / SCANN_DIR_NAME)
         own["scann"] = index.parameters._asdict()
+    own[self_check.KEY] = self_check.write(folder, index, item_vectors, query_vectors)
     return manifests.seal(folder, {**values, **own})
 
 
@@ -137,7 +157,8 @@ def open_bundle(bundle_dir: str | os.PathLike, verify: bool = True) -> IndexBund
 
     Raises:
         InputError: A file is missing, damaged or of another format, or the
-            files do not belong together.
+            files do not belong together, or the index no longer finds what
+            it found when it was built.
     """
     folder = Path(bundle_dir)
     if not folder.is_dir():
@@ -145,13 +166,14 @@ def open_bundle(bundle_dir: str | os.PathLike, verify: bool = True) -> IndexBund
     manifest = manifests.read(folder)
     if verify:
         manifests.verify(folder, manifest)
-    item_ids = _load_array(folder, manifest, ITEM_IDS_NAME)
-    item_vectors = _load_array(folder, manifest, ITEM_VECTORS_NAME)
-    items = _read_items(manifests.require_file(folder, manifest, ITEMS_NAME))
-    fallback = _read_fallback(manifests.require_file(folder, manifest, FALLBACK_NAME))
-    _check_sizes(folder, manifest, item_ids, item_vectors, items)
+    item_ids = manifests.load_array(folder, manifest, ITEM_IDS_NAME)
+    item_vectors = manifests.load_array(folder, manifest, ITEM_VECTORS_NAME)
+    table = _read_table(manifests.require_file(folder, manifest, ITEMS_NAME))
+    fallback = read_fallback(folder, manifest)
+    _check_sizes(folder, manifest, item_ids, item_vectors, table)
     index = _open_index(folder, manifest, item_vectors)
-    return IndexBundle(manifest, item_ids, item_vectors, items, fallback, index)
+    check_queries = self_check.check(folder, manifest, index)
+    return IndexBundle(manifest, item_ids, item_vectors, table, fallback, index, check_queries)
 
 
 def check_compatible(bundle: IndexBundle, tower_fingerprint: str) -> None:
@@ -168,22 +190,24 @@ def check_compatible(bundle: IndexBundle, tower_fingerprint: str) -> None:
         )
 
 
-def _load_array(folder: Path, manifest: Mapping[str, Any], name: str) -> np.ndarray:
-    path = manifests.require_file(folder, manifest, name)
+def _read_table(path: Path) -> pa.Table:
+    """The columns of a vocabulary; not yet as Python objects."""
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
-        raise InputError(f"Cannot read {path}: {error}.") from error
-
-
-def _read_items(path: Path) -> ItemVocabulary:
-    try:
-        return ItemVocabulary.from_table(pq.read_table(path))
+        table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"Cannot read {path}: {error}.") from error
+    if not table.schema.equals(SCHEMA):
+        raise InputError(f"{path} has not the columns of a vocabulary. Run `recall index` again.")
+    return table
 
 
-def _read_fallback(path: Path) -> tuple[str, ...]:
+def read_fallback(folder: Path, manifest: Mapping[str, Any]) -> tuple[str, ...]:
+    """Popular raw item ids of a bundle, best first.
+
+    Raises:
+        InputError: The list is missing or damaged.
+    """
+    path = manifests.require_file(folder, manifest, FALLBACK_NAME)
     try:
         fallback = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -198,7 +222,7 @@ def _check_sizes(
     manifest: Mapping[str, Any],
     item_ids: np.ndarray,
     item_vectors: np.ndarray,
-    items: ItemVocabulary,
+    table: pa.Table,
 ) -> None:
     """The files must agree on the items, the manifest on their shape."""
     shape = (manifest.get("num_items"), manifest.get("dim"))
@@ -207,7 +231,7 @@ def _check_sizes(
             f"{folder / ITEM_VECTORS_NAME} holds {item_vectors.dtype} {item_vectors.shape}, "
             f"the manifest says float32 {shape}. Run `recall index` again."
         )
-    if not np.array_equal(encode_item_ids(items.item_ids), item_ids):
+    if not table["item_id"].cast(pa.binary()).equals(pa.chunked_array([pa.array(item_ids)])):
         raise InputError(
             f"{ITEM_IDS_NAME} and {ITEMS_NAME} of {folder} name different items. "
             "Run `recall index` again."

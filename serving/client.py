@@ -4,7 +4,6 @@ Imports no TensorFlow by itself: the gRPC door needs its protocol messages, whos
 import takes seconds, so they are imported when that door is asked.
 """
 
-import dataclasses
 import http.client
 import json
 import urllib.error
@@ -15,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from recall.errors import InputError
-from serving.recall_types import MODEL_NAME, RecalledItem, RecallRequest, RecallResponse
+from serving.recall_json import request_to_json
+from serving.recall_types import MODEL_NAME, RESPONSE_FACTS, RecallRequest, RecallResponse
 
 TIMEOUT_S = 10.0
 """Longest wait where the caller names none: a first request may meet a cold model."""
@@ -26,7 +26,7 @@ def query(server: str, request: RecallRequest, *, timeout_s: float = TIMEOUT_S) 
 
     Args:
         server: `host:port` of its gRPC door, or `http://host:port`.
-        request: History, `k` and what to leave out.
+        request: Who is asked about, `k` and the filters.
         timeout_s: Longest wait.
 
     Raises:
@@ -38,17 +38,44 @@ def query(server: str, request: RecallRequest, *, timeout_s: float = TIMEOUT_S) 
 
 def _ask_http(server: str, request: RecallRequest, timeout_s: float) -> RecallResponse:
     """POST /recall."""
-    message = urllib.request.Request(
-        server.rstrip("/") + "/recall",
-        json.dumps(dataclasses.asdict(request)).encode(),
-        {"Content-Type": "application/json"},
-    )
+    answer = post_json(server, "/recall", request_to_json(request), timeout_s=timeout_s)
+    try:
+        return _parse_json(answer)
+    except (KeyError, TypeError) as error:
+        raise InputError(_nobody(server, "what answers is no recall server", "HTTP")) from error
+
+
+def post_json(
+    server: str,
+    path: str,
+    document: Mapping[str, Any],
+    *,
+    timeout_s: float = TIMEOUT_S,
+    token: str | None = None,
+) -> Any:
+    """Sends a document to a path of a server's HTTP door; returns the answer's document.
+
+    Args:
+        server: `http://host:port`.
+        path: For example `/recall`.
+        document: Plain values.
+        timeout_s: Longest wait.
+        token: The admin token, for calls that need it.
+
+    Raises:
+        InputError: No server answers there in time, or it refuses the request.
+    """
+    headers = {"Content-Type": "application/json"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
+    body = json.dumps(document).encode()
+    message = urllib.request.Request(server.rstrip("/") + path, body, headers)
     try:
         with urllib.request.urlopen(message, timeout=timeout_s) as answer:
-            return _parse_json(json.load(answer))
+            return json.load(answer)
     except urllib.error.HTTPError as error:
         raise InputError(f"{server} refused the request: {_http_reason(error)}") from error
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", None) or error
         if isinstance(reason, TimeoutError):
             raise InputError(_too_late(server, timeout_s)) from error
@@ -66,39 +93,62 @@ def _http_reason(error: urllib.error.HTTPError) -> str:
 
 
 def _parse_json(answer: Mapping[str, Any]) -> RecallResponse:
-    items = tuple(
-        RecalledItem(item["item_id"], float(item["score"]), int(item["interest"]))
-        for item in answer["items"]
+    items = answer["items"]
+    return RecallResponse(
+        np.array([item["item_id"].encode() for item in items], dtype=np.bytes_),
+        np.array([item["score"] for item in items], dtype=np.float32),
+        np.array([item["interest"] for item in items], dtype=np.int32),
+        *(answer[name] for name in RESPONSE_FACTS),
     )
-    return RecallResponse(items, *(answer[name] for name in RecallResponse._fields[1:]))
 
 
 def _ask_grpc(server: str, request: RecallRequest, timeout_s: float) -> RecallResponse:
     """Predict of the model `recall`."""
+    from serving import recall_signatures
+
+    signature_name, inputs = recall_signatures.build_inputs(request)
+    return parse_outputs(predict(server, MODEL_NAME, signature_name, inputs, timeout_s=timeout_s))
+
+
+def predict(
+    server: str,
+    model_name: str,
+    signature_name: str,
+    inputs: Mapping[str, np.ndarray],
+    *,
+    timeout_s: float = TIMEOUT_S,
+    token: str | None = None,
+) -> dict[str, np.ndarray]:
+    """Runs a signature of a model behind a server's gRPC door; returns its outputs by name.
+
+    Args:
+        server: `host:port`.
+        model_name: For example `recall`.
+        signature_name: "" for `serving_default`.
+        inputs: By name.
+        timeout_s: Longest wait.
+        token: The admin token, for calls that need it.
+
+    Raises:
+        InputError: No server answers there in time, or it refuses the request.
+    """
     import grpc
     from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
     from serving import tensors
 
     message = predict_pb2.PredictRequest()
-    message.model_spec.name = MODEL_NAME
-    inputs = {
-        "history_item_ids": tensors.pad_strings([request.history]),
-        "k": np.asarray(request.k, np.int32),
-        "exclude_item_ids": tensors.pad_strings([request.exclude]),
-        "include_seen": np.asarray(request.include_seen, np.bool_),
-    }
+    message.model_spec.name, message.model_spec.signature_name = model_name, signature_name
     for name, value in inputs.items():
         message.inputs[name].CopyFrom(tensors.to_proto(value))
+    metadata = [] if token is None else [("authorization", f"Bearer {token}")]
     with grpc.insecure_channel(server) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         try:
-            answer = stub.Predict(message, timeout=timeout_s)
+            answer = stub.Predict(message, timeout=timeout_s, metadata=metadata)
         except grpc.RpcError as error:
             raise InputError(_grpc_reason(server, error, timeout_s)) from error
-    return parse_outputs(
-        {name: tensors.to_numpy(proto, name) for name, proto in answer.outputs.items()}
-    )
+    return {name: tensors.to_numpy(proto, name) for name, proto in answer.outputs.items()}
 
 
 def _grpc_reason(server: str, error: Any, timeout_s: float) -> str:
@@ -107,7 +157,8 @@ def _grpc_reason(server: str, error: Any, timeout_s: float) -> str:
     if name == "DEADLINE_EXCEEDED":
         return _too_late(server, timeout_s)
     # Codes of an address where nobody, or something else than this server, listens.
-    if name in ("UNAVAILABLE", "UNIMPLEMENTED", "UNKNOWN"):
+    is_another = name == "UNIMPLEMENTED" and "Method not found" in error.details()
+    if is_another or name in ("UNAVAILABLE", "UNKNOWN"):
         return _nobody(server, name, "gRPC")
     return f"{server} refused the request: {error.details()}"
 
@@ -129,14 +180,11 @@ def parse_outputs(outputs: Mapping[str, np.ndarray]) -> RecallResponse:
     Args:
         outputs: By name, as `recall_servable.RecallServable` gives them.
     """
-    columns = (outputs[name][0].tolist() for name in ("item_ids", "scores", "interests"))
-    items = tuple(
-        RecalledItem(item_id.decode(), score, interest)
-        for item_id, score, interest in zip(*columns, strict=True)
-        if item_id
-    )
+    item_ids = outputs["item_ids"][0]
+    found = item_ids.astype(np.bool_)  # "" is padding.
     return RecallResponse(
-        items,
-        bool(outputs["is_fallback"][0]),
-        *(int(outputs[name][0]) for name in RecallResponse._fields[2:]),
+        item_ids[found].astype(np.bytes_),
+        outputs["scores"][0][found],
+        outputs["interests"][0][found],
+        *(outputs[name][0].item() for name in RESPONSE_FACTS),
     )

@@ -21,13 +21,16 @@ from recall.features import HISTORY_ITEM_IDS
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, PADDING_TOKEN, ItemVocabulary
 from serving import manifest, warmup
 from serving.release import ITEM_TOWER, USER_TOWER
-from serving.signatures import DEFAULT_SIGNATURE, EXAMPLE_SIGNATURE
+from serving.signatures import DEFAULT_SIGNATURE, EXAMPLE_SIGNATURE, NEW_ITEMS_SIGNATURE
 
 ITEM_IDS = "item_ids"
 """Input of the item tower: raw ids."""
 
 ITEM_ID = "item_id"
 """The item tower's feature in a `tf.Example`: one raw id."""
+
+CATEGORIES = "categories"
+"""Input of the item tower's signature for new items: category names."""
 
 EXAMPLES = "examples"
 """Input of the other signature of both towers: serialised `tf.Example`s."""
@@ -52,7 +55,8 @@ def export_towers(
         user_tower: `[batch, length]` int64 dense ids, left-aligned, padded ->
             (user_vectors `[batch, num_interests, dim]`, interest_weights
             `[batch, num_interests]`).
-        item_tower: `[batch]` int64 dense ids -> `[batch, dim]`.
+        item_tower: `[batch]` int64 dense ids -> `[batch, dim]`; with
+            `model.use_categories` also `call_categories`.
         vocabulary: The items both towers were trained on.
         config: Its section `model` describes the towers.
         export_dir: Existing folder without `user_tower` and `item_tower`.
@@ -73,15 +77,16 @@ def export_towers(
     vocabulary_file = folder / "vocabulary.txt"
     vocabulary_file.write_bytes("".join(f"{i}\n" for i in vocabulary.item_ids).encode("utf-8"))
     length = config.model.max_history_length
+    categories = vocabulary.category_names if config.model.use_categories else ()
     for name, module in (
         (USER_TOWER, _UserTowerModule(user_tower, vocabulary_file, length, fingerprint)),
-        (ITEM_TOWER, _ItemTowerModule(item_tower, vocabulary_file, fingerprint)),
+        (ITEM_TOWER, _ItemTowerModule(item_tower, vocabulary_file, fingerprint, categories)),
     ):
         tf.saved_model.save(module, str(folder / name), signatures=module.signatures())
     vocabulary_file.unlink()
     examples = vocabulary.item_ids[:length]
     warmup.write_requests(folder / USER_TOWER, warmup.user_tower_requests(examples, length))
-    warmup.write_requests(folder / ITEM_TOWER, warmup.item_tower_requests(examples))
+    warmup.write_requests(folder / ITEM_TOWER, warmup.item_tower_requests(examples, categories))
     values = {
         "fingerprint": fingerprint,
         "dim": int(user_vectors.shape[2]),
@@ -202,12 +207,42 @@ class _UserTowerModule(_TowerModule):
 
 
 class _ItemTowerModule(_TowerModule):
-    """Raw item ids -> item vectors."""
+    """Raw item ids, or categories of new items -> item vectors."""
+
+    def __init__(
+        self,
+        tower: tf.keras.Model,
+        vocabulary_file: Path,
+        fingerprint: str,
+        category_names: tuple[str, ...],
+    ):
+        super().__init__(tower, vocabulary_file, fingerprint)
+        self._tower_of_categories = None
+        if category_names:
+            self._tower_of_categories = tower.call_categories
+            numbers = tf.range(1, len(category_names) + 1)
+            # Constants of the graph: unlike a line of a file, a name may hold anything.
+            self.category_table = tf.lookup.StaticHashTable(
+                tf.lookup.KeyValueTensorInitializer(tf.constant(category_names), numbers),
+                default_value=0,
+            )
 
     def signatures(self) -> dict[str, Callable]:
-        return {
+        functions = {
             DEFAULT_SIGNATURE: tf.function(self._embed, [_spec(ITEM_IDS, 1)]),
             EXAMPLE_SIGNATURE: tf.function(self._embed_examples, [_spec(EXAMPLES, 1)]),
+        }
+        if self._tower_of_categories is not None:
+            functions[NEW_ITEMS_SIGNATURE] = tf.function(self._embed_new, [_spec(CATEGORIES, 2)])
+        return functions
+
+    def _embed_new(self, categories: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`[batch, any width]` category names, "" where none; unknown ones are passed over."""
+        numbers = self.category_table.lookup(categories)
+        return {
+            "item_vectors": tf.cast(self._tower_of_categories(numbers), tf.float32),
+            "num_known": tf.math.count_nonzero(numbers, axis=1, dtype=tf.int32),
+            "fingerprint": self._fingerprints(categories),
         }
 
     def _embed(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:

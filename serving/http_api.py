@@ -15,7 +15,16 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from recall.errors import InputError
-from serving import grpc_api, json_tensors, metrics, recall_json, recall_types, signatures
+from serving import (
+    grpc_api,
+    item_changes,
+    items_json,
+    json_tensors,
+    metrics,
+    recall_json,
+    recall_types,
+    signatures,
+)
 from serving.backend import Backend
 from serving.call import Call
 from serving.json_document import parse_json
@@ -112,6 +121,9 @@ class HttpApi:
         self.backend = backend
         self._routes: dict[str, _Route] = {
             "/recall": _Route("POST", self._recall),
+            "/items": _Route("GET", self._items),
+            "/items:upsert": _Route("POST", self._upsert_items, needs_admin=True),
+            "/items:delete": _Route("POST", self._delete_items, needs_admin=True),
             "/healthz": _Route("GET", self._healthz),
             "/readyz": _Route("GET", self._readyz),
         }
@@ -206,9 +218,32 @@ class HttpApi:
             self.backend.answering(request.call, name, name, ENTRYPOINT),
             self.backend.model_server.use(name) as servable,
         ):
-            answer = recall_json.answer(servable.service, parse_json(request.body))
+            answer = recall_json.answer(
+                servable.service, parse_json(request.body), timeout_s=request.call.time_left_s()
+            )
         self.backend.metrics.count_answers(answer)
         return HttpResponse(200, _encode(answer))
+
+    def _items(self, request: HttpRequest) -> HttpResponse:
+        """GET /items: live changes and how the loaded versions hold them."""
+        with self.backend.model_server.use(item_changes.MODEL_NAME) as servable:
+            return HttpResponse(200, _encode(servable.live_items.status()))
+
+    def _upsert_items(self, request: HttpRequest) -> HttpResponse:
+        """POST /items:upsert."""
+        return self._change_items(request, "upsert", items_json.upsert)
+
+    def _delete_items(self, request: HttpRequest) -> HttpResponse:
+        """POST /items:delete."""
+        return self._change_items(request, "delete", items_json.delete)
+
+    def _change_items(self, request: HttpRequest, verb: str, change: Callable) -> HttpResponse:
+        name = item_changes.MODEL_NAME
+        with (
+            self.backend.answering(request.call, name, verb, ENTRYPOINT),
+            self.backend.model_server.use(name) as servable,
+        ):
+            return HttpResponse(200, _encode(change(servable.live_items, parse_json(request.body))))
 
     def _healthz(self, request: HttpRequest) -> HttpResponse:
         """GET /healthz: the process lives and its door answers."""

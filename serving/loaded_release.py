@@ -1,27 +1,44 @@
-"""One version of the release in memory: towers, index and recall service.
+"""One version of the release in memory: towers, recall service and live items.
 
 They are loaded and dropped together, so that an answer never mixes versions.
 """
 
+import contextlib
 import gc
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from recall.errors import InputError
+from serving import manifest as manifests
 from serving.batching_options import BatchingOptions
-from serving.bundle import open_bundle
+from serving.bundle import open_bundle, read_fallback
+from serving.items_servable import ItemsServable
+from serving.live_catalogue import LiveCatalogue
+from serving.live_items import LiveItems
 from serving.metrics import Metrics
+from serving.new_items import ItemTower, RemoteItemTower, item_embedder, item_vectors
+from serving.recall_limits import RecallLimits
 from serving.recall_servable import RecallServable
 from serving.recall_service import RecallService
-from serving.recall_types import MODEL_NAME, RecallLimits
+from serving.recall_types import RecallRequest
 from serving.release import ITEM_TOWER, USER_TOWER, Release
 from serving.saved_model import SavedModelServable
 from serving.servable import Servable
+from serving.sharded_items import ShardedItems
+from serving.sharded_service import ShardedRecallService
 from serving.status import ServingError
 from serving.user_vectors import PredictUserVectors, TfServingUserVectors, UserVectorSource
 
 
 class LoadLaterError(InputError):
     """A version that may load later although none of its files changes."""
+
+
+class _Towers(NamedTuple):
+    """Where vectors come from, in this process or elsewhere."""
+
+    user_vectors: UserVectorSource
+    item_tower: ItemTower
 
 
 class LoadedRelease:
@@ -34,6 +51,7 @@ class LoadedRelease:
     def __init__(
         self,
         release: Release,
+        items: LiveItems | ShardedItems,
         *,
         tf_serving_address: str | None = None,
         batching: BatchingOptions | None = None,
@@ -44,54 +62,95 @@ class LoadedRelease:
 
         Args:
             release: What to load.
+            items: Changes of the items; those of shards mean that the shards
+                are searched, and the index of the release is not opened.
             tf_serving_address: `host:port` of a TF Serving that serves the
-                user tower; no tower is loaded into this process then.
+                towers; none is loaded into this process then.
             batching: How requests for the user tower share batches.
             limits: Largest sizes of a recall request.
             metrics: Told of runs and batches.
 
         Raises:
             InputError: A part is damaged, or the parts do not belong together.
-            LoadLaterError: TF Serving does not answer, or from another release.
+            LoadLaterError: TF Serving or the shards do not answer, or from
+                another release.
         """
-        self._close: Callable[[], None] = lambda: None
         self.servables: Mapping[str, Servable] = {}
-        if tf_serving_address is None:
-            user_tower = SavedModelServable(
-                USER_TOWER,
-                release.version,
-                release.user_tower_dir,
-                batching=batching,
-                metrics=metrics,
-            )
-            item_tower = SavedModelServable(
-                ITEM_TOWER, release.version, release.item_tower_dir, metrics=metrics
-            )
-            source = PredictUserVectors(user_tower.predict_default, release.version)
-            self.servables = {USER_TOWER: user_tower, ITEM_TOWER: item_tower}
-        else:
-            source = TfServingUserVectors(tf_serving_address, USER_TOWER)
-            self._close = source.close
+        self._release = release
+        self._closing = contextlib.ExitStack()
         try:
-            service = self._build_service(release, source, limits)
+            if tf_serving_address is None:
+                towers = self._load_towers(batching, metrics)
+            else:
+                towers = self._reach_towers(tf_serving_address)
+            service = self._build_service(towers, items, limits)
         except (ServingError, InputError) as error:
             self.close()
-            if tf_serving_address is None:
+            if tf_serving_address is None or isinstance(error, LoadLaterError):
                 raise
             raise LoadLaterError(
                 f"No user vectors from --tf_serving_address={tf_serving_address}: {error} "
                 "Start TF Serving there first, with the user tower of this release."
             ) from error
-        self.servables = {**self.servables, MODEL_NAME: RecallServable(service, release.version)}
-
-    def _build_service(
-        self, release: Release, source: UserVectorSource, limits: RecallLimits | None
-    ) -> RecallService:
-        bundle = open_bundle(release.index_dir, verify=False)  # Just verified.
-        return RecallService(source, bundle, index_version=release.version, limits=limits)
+        models = (RecallServable(service, release.version), ItemsServable(items, release.version))
+        self.servables = {**self.servables, **{model.name: model for model in models}}
 
     def close(self) -> None:
         """Drops everything; a SavedModel is full of cycles that hold its memory."""
-        self._close()
+        self._closing.close()
         self.servables = {}
         gc.collect()
+
+    def _load_towers(self, batching: BatchingOptions | None, metrics: Metrics | None) -> _Towers:
+        """Both towers in this process, each a model of its own too."""
+        release = self._release
+        user_tower = SavedModelServable(
+            USER_TOWER, release.version, release.user_tower_dir, batching=batching, metrics=metrics
+        )
+        item_tower = SavedModelServable(
+            ITEM_TOWER, release.version, release.item_tower_dir, metrics=metrics
+        )
+        self.servables = {USER_TOWER: user_tower, ITEM_TOWER: item_tower}
+        return _Towers(PredictUserVectors(user_tower.predict_default, release.version), item_tower)
+
+    def _reach_towers(self, address: str) -> _Towers:
+        """Both towers behind the address of a TF Serving."""
+        user_vectors = TfServingUserVectors(address, USER_TOWER)
+        self._closing.callback(user_vectors.close)
+        item_tower = RemoteItemTower(address, self._release.item_tower_dir)
+        self._closing.callback(item_tower.close)
+        return _Towers(user_vectors, item_tower)
+
+    def _build_service(
+        self, towers: _Towers, items: LiveItems | ShardedItems, limits: RecallLimits | None
+    ) -> RecallService | ShardedRecallService:
+        if isinstance(items, ShardedItems):
+            return self._build_front(towers, items, limits)
+        bundle = open_bundle(self._release.index_dir, verify=False)  # Just verified.
+        embed = item_embedder(towers.item_tower)
+        catalogue = LiveCatalogue(bundle, version=self._release.version, embed=embed)
+        self._closing.callback(items.detach, catalogue)
+        items.attach(catalogue)
+        return RecallService(towers.user_vectors, catalogue, limits=limits)
+
+    def _build_front(
+        self, towers: _Towers, items: ShardedItems, limits: RecallLimits | None
+    ) -> ShardedRecallService:
+        """The service in front of the shards, once one of them answers."""
+        index_dir = self._release.index_dir
+        popular = read_fallback(index_dir, manifests.read(index_dir))
+        service = ShardedRecallService(
+            towers.user_vectors,
+            item_vectors(towers.item_tower),
+            items.clients,
+            popular,
+            version=self._release.version,
+            limits=limits,
+        )
+        try:
+            service.recall([RecallRequest(history=tuple(popular[:1]))])
+        except ServingError as error:
+            raise LoadLaterError(
+                f"No shard answers: {error} Start their servers first, with this release."
+            ) from error
+        return service

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
+
 from recall.errors import InputError
 from serving import storage
 
@@ -73,13 +75,14 @@ def verify(directory: str | os.PathLike, manifest: Mapping[str, Any]) -> None:
     Raises:
         InputError: A file is missing, unreadable, changed or truncated.
     """
-    for name, expected in manifest["files"].items():
-        path = member(directory, name)
-        try:
-            actual = storage.sha256_of_file(path)
-        except OSError as error:
-            raise InputError(f"Cannot read {path}: {error.strerror}.") from error
-        if actual != expected:
+    expected = manifest["files"]
+    paths = [member(directory, name) for name in expected]
+    try:
+        actual = storage.sha256_of_files(paths)
+    except OSError as error:
+        raise InputError(f"Cannot read {error.filename}: {error.strerror}.") from error
+    for path, checksum, found in zip(paths, expected.values(), actual, strict=True):
+        if found != checksum:
             raise InputError(
                 f"{path} is damaged: its SHA-256 is not the one in {MANIFEST_NAME}. "
                 f"Remove {directory} and make or copy it again."
@@ -107,6 +110,20 @@ def require_file(directory: str | os.PathLike, manifest: Mapping[str, Any], name
     if name not in manifest["files"]:
         raise InputError(f"The manifest of {directory} does not name {name}. Make it again.")
     return member(directory, name)
+
+
+def load_array(directory: str | os.PathLike, manifest: Mapping[str, Any], name: str) -> np.ndarray:
+    """An array of a sealed folder as a read-only memory map.
+
+    Raises:
+        InputError: It is missing, not covered by the manifest, or no array of
+            plain numbers or bytes.
+    """
+    path = require_file(directory, manifest, name)
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot read {path}: {error}.") from error
 
 
 def _checksum(manifest: Mapping[str, Any]) -> str:

@@ -126,9 +126,15 @@ class Metrics:
             self._queue_us.labels(model_name).observe(waited_s * 1e6)
 
     def count_answers(self, outputs: Mapping[str, Any]) -> None:
-        """Counts the users a recall answer is for; other models' outputs say nothing."""
-        if "is_fallback" in outputs:
-            is_fallback = np.atleast_1d(outputs["is_fallback"])
+        """Counts the users a recall answer is for; other models' outputs say nothing.
+
+        Args:
+            outputs: Of Predict, or the document of one or several answers.
+        """
+        for response in outputs.get("responses", (outputs,)):
+            if "is_fallback" not in response:
+                continue
+            is_fallback = np.atleast_1d(response["is_fallback"])
             self._answers.labels("fallback").inc(int(is_fallback.sum()))
             self._answers.labels("personal").inc(int((~is_fallback).sum()))
 

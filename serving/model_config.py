@@ -15,12 +15,12 @@ from tensorflow_serving.config import file_system_storage_path_source_pb2 as sou
 from tensorflow_serving.config import model_server_config_pb2
 
 from recall.errors import InputError
-from serving import text_config
-from serving.recall_types import MODEL_NAME
+from serving import item_changes, recall_types, text_config
 from serving.release import ITEM_TOWER, USER_TOWER
 from serving.version_policy import ALL_VERSIONS, LATEST, VersionPolicy, specific_versions
 
-RELEASE_MODELS = (USER_TOWER, ITEM_TOWER, MODEL_NAME)
+TOWERS = (USER_TOWER, ITEM_TOWER)
+RELEASE_MODELS = (*TOWERS, recall_types.MODEL_NAME, item_changes.MODEL_NAME)
 """Models that come from `--release` and change versions together."""
 
 _PLATFORM = "tensorflow"

@@ -50,7 +50,7 @@ class SavedModelServable:
         self.version = version
         self._dir = Path(saved_model_dir)
         try:
-            self.signature_defs = _read_signature_defs(self._dir)
+            self.signature_defs = read_signature_defs(self._dir)
             self._model = tf.saved_model.load(os.fspath(self._dir))
         except (OSError, ValueError, KeyError, DecodeError, tf.errors.OpError) as error:
             raise InputError(
@@ -153,7 +153,7 @@ def _first_line(error: Exception) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
-def _read_signature_defs(saved_model_dir: Path) -> dict[str, meta_graph_pb2.SignatureDef]:
+def read_signature_defs(saved_model_dir: Path) -> dict[str, meta_graph_pb2.SignatureDef]:
     """The signatures as written in `saved_model.pb`, for GetModelMetadata."""
     content = (saved_model_dir / "saved_model.pb").read_bytes()
     for meta_graph in saved_model_pb2.SavedModel.FromString(content).meta_graphs:

@@ -13,7 +13,14 @@ import numpy as np
 
 from recall.config import IndexConfig
 from recall.errors import InputError
-from serving.item_index import ExactIndex, SearchResult, check_item_vectors, check_queries
+from serving.item_index import (
+    DEFAULT_KNOBS,
+    ExactIndex,
+    SearchKnobs,
+    SearchResult,
+    check_item_vectors,
+    check_queries,
+)
 
 _ASSETS_FILE = "scann_assets.pbtxt"
 """ScaNN's table of contents of a serialised searcher."""
@@ -27,7 +34,7 @@ _TRAINING_SAMPLE = 100_000
 _ANISOTROPIC_THRESHOLD = 0.2
 """Guo et al. 2020 (the ScaNN paper) and ScaNN's examples for unit vectors."""
 
-_MIN_ITEMS = 16
+MIN_ITEMS = 16
 """The hash has 16 centres per block and needs as many vectors to learn from."""
 
 _BUILD_NEIGHBORS = 100
@@ -85,9 +92,9 @@ class ScannIndex:
                 ScaNN is missing.
         """
         vectors = check_item_vectors(item_vectors)
-        if len(vectors) < _MIN_ITEMS:
+        if len(vectors) < MIN_ITEMS:
             raise InputError(
-                f"A ScaNN index needs at least {_MIN_ITEMS} items, the catalogue has "
+                f"A ScaNN index needs at least {MIN_ITEMS} items, the catalogue has "
                 f"{len(vectors)}. Set index.kind=auto."
             )
         builder = _scann().builder(vectors, _BUILD_NEIGHBORS, "dot_product")
@@ -157,7 +164,9 @@ class ScannIndex:
             )
         return cls(searcher, shape, ScannParameters(**parameters))
 
-    def search(self, query_vectors: np.ndarray, k: int) -> SearchResult:
+    def search(
+        self, query_vectors: np.ndarray, k: int, knobs: SearchKnobs = DEFAULT_KNOBS
+    ) -> SearchResult:
         """Finds items with large inner products for every query.
 
         ScaNN reports a missing neighbour as row 0 with score NaN, and row 0 is
@@ -166,6 +175,7 @@ class ScannIndex:
         Args:
             query_vectors: `[num_queries, dim]` float32; may have no rows.
             k: Items wanted per query, 1 <= k <= `num_items`.
+            knobs: How far to look; numbers beyond the index mean all of it.
 
         Returns:
             `SearchResult` of `num_queries` rows, best score first. A row is
@@ -180,18 +190,33 @@ class ScannIndex:
         rows, scores = self._searcher.search_batched(
             queries,
             final_num_neighbors=k,
-            # Twice `k`: a score by hash alone orders the last few only roughly.
-            pre_reorder_num_neighbors=min(max(self.parameters.reorder, 2 * k), self.num_items),
-            leaves_to_search=self.parameters.leaves_to_search,
+            pre_reorder_num_neighbors=self._num_reordered(k, knobs),
+            leaves_to_search=self._num_leaves(knobs),
         )
+        rows = rows.astype(np.int64)
+        if np.isfinite(scores[:, -1]).all() and (scores[:, :-1] > scores[:, 1:]).all():
+            # The usual case: nothing missing, no ties.
+            return SearchResult(list(rows), list(scores))
         order = np.lexsort((rows, -scores), axis=-1)  # Ties to the lower row; NaN last.
-        rows = np.take_along_axis(rows, order, axis=1).astype(np.int64)
+        rows = np.take_along_axis(rows, order, axis=1)
         scores = np.take_along_axis(scores, order, axis=1)
         lengths = np.isfinite(scores).sum(axis=1)
         return SearchResult(
             [row[:length] for row, length in zip(rows, lengths, strict=True)],
             [row[:length] for row, length in zip(scores, lengths, strict=True)],
         )
+
+    def _num_reordered(self, k: int, knobs: SearchKnobs) -> int:
+        """Candidates to score exactly: what the caller says, at least `k`."""
+        if knobs.reorder is not None:
+            return min(max(knobs.reorder * knobs.effort, k), self.num_items)
+        # Twice `k`: a score by hash alone orders the last few only roughly.
+        return min(max(self.parameters.reorder * knobs.effort, 2 * k), self.num_items)
+
+    def _num_leaves(self, knobs: SearchKnobs) -> int:
+        """Leaves to look into: what the caller says, else the number that was measured."""
+        num_leaves, leaves_to_search, _, _ = self.parameters
+        return min((knobs.leaves_to_search or leaves_to_search) * knobs.effort, num_leaves)
 
 
 def build_index(

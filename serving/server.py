@@ -24,14 +24,16 @@ from serving.grpc_api import build_grpc_server
 from serving.grpc_extras import Health, add_reflection
 from serving.http_api import HttpApi
 from serving.http_server import HttpServer
+from serving.live_items import LiveItems
 from serving.loaded_release import LoadedRelease
-from serving.model_config import RELEASE_MODELS
+from serving.model_config import RELEASE_MODELS, TOWERS
 from serving.model_manager import ModelManager
 from serving.model_server import ModelServer
 from serving.model_sources import ReleaseSource
-from serving.recall_types import MODEL_NAME
 from serving.release import Release
 from serving.server_options import ServerOptions
+from serving.shard_clients import ShardClients
+from serving.sharded_items import ShardedItems
 
 SHUTDOWN_S = 10.0
 """Time running requests have to finish; Docker kills after 10 s."""
@@ -66,7 +68,9 @@ class RecallServer:
         self._options = dataclasses.replace(options or ServerOptions(), **changes)
         releases.latest_release(release_dir)
         self.model_server = ModelServer()
-        self._backend = self._build_backend(Path(release_dir))
+        self._release_dir = Path(release_dir)
+        self._items: LiveItems | ShardedItems | None = None
+        self._backend = self._build_backend()
         if self._options.tls is not None:
             self._options.tls.check()
         self._open_ports()
@@ -94,6 +98,7 @@ class RecallServer:
         try:
             self._grpc_server.start()
             self._http_server.start()
+            self._items = self._open_items()
             self._manager.start()
             self._health.set_serving(True)
         except BaseException:
@@ -112,6 +117,8 @@ class RecallServer:
         self._http_server.stop()
         grpc_stopped.wait()
         self._manager.stop(timeout_s=SHUTDOWN_S)
+        if self._items is not None:
+            self._items.close()
 
     def __enter__(self) -> "RecallServer":
         self.start()
@@ -120,7 +127,7 @@ class RecallServer:
     def __exit__(self, *exception: object) -> None:
         self.stop()
 
-    def _build_backend(self, release_dir: Path) -> Backend:
+    def _build_backend(self) -> Backend:
         """Puts together what is behind the doors."""
         options = self._options
         admission = Admission(options.max_in_flight)
@@ -129,11 +136,14 @@ class RecallServer:
         backend.metrics.watch(
             "recall_requests_in_flight", "Requests in work now.", lambda: admission.in_flight
         )
-        names = RELEASE_MODELS if options.tf_serving_address is None else (MODEL_NAME,)
+        names = RELEASE_MODELS
+        if options.tf_serving_address is not None:
+            names = tuple(name for name in names if name not in TOWERS)
 
         def load_release(release: Release) -> LoadedRelease:
             return LoadedRelease(
                 release,
+                self._items,
                 tf_serving_address=options.tf_serving_address,
                 batching=options.batching,
                 limits=options.limits,
@@ -142,7 +152,7 @@ class RecallServer:
 
         self._manager = ModelManager(
             self.model_server,
-            ReleaseSource(release_dir, names, load_release),
+            ReleaseSource(self._release_dir, names, load_release),
             backend.metrics,
             options.config,
             newest_labels=options.version_labels,
@@ -150,6 +160,13 @@ class RecallServer:
         )
         backend.reload = self._manager.reload
         return backend
+
+    def _open_items(self) -> LiveItems | ShardedItems:
+        """One for all versions, so that a swap keeps every change."""
+        options = self._options
+        if not options.shards:
+            return LiveItems(self._release_dir)
+        return ShardedItems(ShardClients(options.shards, admin_token=options.admin_token))
 
     def _open_ports(self) -> None:
         """Binds both ports and puts the doors behind them."""

@@ -7,7 +7,7 @@ from serving.batching_options import DEFAULT_BATCHING, BatchingOptions
 from serving.metrics import DEFAULT_MONITORING, MonitoringOptions
 from serving.model_config import NO_MODELS, ServerConfig
 from serving.model_manager import POLL_S
-from serving.recall_types import RecallLimits
+from serving.recall_limits import RecallLimits
 from serving.tls import TlsFiles
 
 DEFAULT_HOST = "127.0.0.1"
@@ -24,8 +24,10 @@ class ServerOptions:
         host: Address to listen on; 0.0.0.0 lets other machines in.
         grpc_port: 0 takes a free one.
         http_port: 0 takes a free one.
-        tf_serving_address: `host:port` of a TF Serving that serves the user
-            tower; no tower is loaded into this process then.
+        tf_serving_address: `host:port` of a TF Serving that serves the
+            towers; no tower is loaded into this process then.
+        shards: `host:port` of the servers of all shards of the catalogue, in
+            their order; the index of the release is not opened then.
         version_labels: Labels by which requests may name the newest version.
         limits: Largest sizes of a recall request.
         config: Policies, labels and the models beside the release.
@@ -45,6 +47,7 @@ class ServerOptions:
     grpc_port: int = 8500
     http_port: int = 8501
     tf_serving_address: str | None = None
+    shards: tuple[str, ...] = ()
     version_labels: tuple[str, ...] = ()
     limits: RecallLimits | None = None
     config: ServerConfig = NO_MODELS

@@ -16,6 +16,9 @@ DEFAULT_SIGNATURE = "serving_default"
 EXAMPLE_SIGNATURE = "serving_tf_example"
 """Takes serialised `tf.Example`s."""
 
+NEW_ITEMS_SIGNATURE = "embed_new_items"
+"""Of the item tower of a model with categories: takes these instead of ids."""
+
 
 def find_signature(
     signature_defs: Mapping[str, meta_graph_pb2.SignatureDef], signature_name: str
@@ -40,6 +43,22 @@ def check_inputs(
         ServingError: INVALID_ARGUMENT, the names, a type or a shape differ
             from the signature's.
     """
+    check_sent(signature, inputs)
+    defaults = {
+        name: tensors.to_numpy(proto, name)
+        for name, proto in signature.defaults.items()
+        if name not in inputs
+    }
+    return {**inputs, **defaults}
+
+
+def check_sent(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, np.ndarray]) -> None:
+    """Compares the inputs of a request with a signature.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, the names, a type or a shape differ
+            from the signature's.
+    """
     known, sent = set(signature.inputs), set(inputs)
     required = known - set(signature.defaults)
     if sent - known or required - sent:
@@ -49,14 +68,9 @@ def check_inputs(
             f"Sent extra: {_names(sent - known)}. "
             f"Missing but required: {_names(required - sent)}."
         )
-    complete = {}
     for position, name in enumerate(sorted(known)):
         if name in inputs:
             _check_input(position, name, signature.inputs[name], inputs[name])
-            complete[name] = inputs[name]
-        else:
-            complete[name] = tensors.to_numpy(signature.defaults[name], name)
-    return complete
 
 
 def select_outputs(

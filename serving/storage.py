@@ -7,12 +7,17 @@ import hashlib
 import json
 import os
 import uuid
+from collections.abc import Sequence
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 from recall.errors import InputError
 
 _CHUNK_BYTES = 1 << 20
+
+_MAX_HASHING_THREADS = 8
+"""Enough to keep a fast disk busy; hashing frees the GIL."""
 
 
 def fsync_path(path: Path) -> None:
@@ -61,8 +66,20 @@ def sha256_of_file(path: str | os.PathLike) -> str:
     return digest.hexdigest()
 
 
+def sha256_of_files(paths: Sequence[Path]) -> list[str]:
+    """`sha256_of_file` of every path, several at a time.
+
+    Raises:
+        OSError: The first one, in the order of `paths`, that cannot be read.
+    """
+    threads = min(os.cpu_count() or 1, _MAX_HASHING_THREADS)
+    with futures.ThreadPoolExecutor(threads, thread_name_prefix="sha256") as pool:
+        return list(pool.map(sha256_of_file, paths))
+
+
 def sha256_of_tree(directory: str | os.PathLike) -> dict[str, str]:
     """SHA-256 of every file below `directory` by its relative POSIX path, sorted."""
     root = Path(directory)
     files = sorted(path for path in root.rglob("*") if path.is_file())
-    return {path.relative_to(root).as_posix(): sha256_of_file(path) for path in files}
+    names = [path.relative_to(root).as_posix() for path in files]
+    return dict(zip(names, sha256_of_files(files), strict=True))

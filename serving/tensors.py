@@ -62,6 +62,11 @@ def dtype_of(array: np.ndarray) -> int:
     return dtypes.as_dtype(array.dtype).as_datatype_enum
 
 
+def numpy_dtype(dtype: int) -> np.dtype:
+    """The type of the arrays that hold a data type number; strings are `object`."""
+    return np.dtype(dtypes.as_dtype(dtype).as_numpy_dtype)
+
+
 def to_numpy(
     proto: tensor_pb2.TensorProto, name: str = "tensor", *, max_elements: int = MAX_ELEMENTS
 ) -> np.ndarray:
@@ -118,7 +123,7 @@ def _from_content(proto: tensor_pb2.TensorProto, size: int, name: str) -> np.nda
     content = proto.tensor_content
     if proto.dtype == types_pb2.DT_STRING:
         return _strings_of(_unpack_strings(content, size, name))
-    dtype = np.dtype(dtypes.as_dtype(proto.dtype).as_numpy_dtype)
+    dtype = numpy_dtype(proto.dtype)
     if len(content) != size * dtype.itemsize:
         raise _parsing_error(
             name,
@@ -185,7 +190,7 @@ def _strings_of(values: Iterable[bytes]) -> np.ndarray:
 
 def _numbers_of(values: Iterable, dtype: int, name: str) -> np.ndarray:
     """Numbers of a repeated field in their own type, none of them cut."""
-    wanted = np.dtype(dtypes.as_dtype(dtype).as_numpy_dtype)
+    wanted = numpy_dtype(dtype)
     if dtype in _BIT_PATTERNS:
         return _checked_cast(values, np.dtype(np.uint16), dtype, name).view(wanted)
     if wanted.kind in "iu" and wanted.itemsize < 4:
@@ -216,7 +221,9 @@ def to_proto(array: np.ndarray, *, packed: bool = False) -> tensor_pb2.TensorPro
     proto = tensor_pb2.TensorProto(dtype=dtype_of(array))
     for size in array.shape:
         proto.tensor_shape.dim.add(size=size)
-    if proto.dtype == types_pb2.DT_STRING:
+    if array.dtype.kind == "S":
+        proto.string_val.extend(array.ravel().tolist())
+    elif proto.dtype == types_pb2.DT_STRING:
         proto.string_val.extend(
             value.encode() if isinstance(value, str) else bytes(value)
             for value in array.ravel().tolist()

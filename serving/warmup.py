@@ -13,7 +13,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 from recall.features import HISTORY_ITEM_IDS
 from recall.vocabulary import PADDING_TOKEN
 from serving.release import ITEM_TOWER, USER_TOWER
-from serving.signatures import DEFAULT_SIGNATURE, EXAMPLE_SIGNATURE
+from serving.signatures import DEFAULT_SIGNATURE, EXAMPLE_SIGNATURE, NEW_ITEMS_SIGNATURE
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
@@ -44,13 +44,23 @@ def user_tower_requests(item_ids: Sequence[str], max_history_length: int) -> Ite
         yield _request(USER_TOWER, EXAMPLE_SIGNATURE, "examples", examples)
 
 
-def item_tower_requests(item_ids: Sequence[str]) -> Iterator[Record]:
-    """Requests for both signatures of the item tower; at least one known raw id."""
+def item_tower_requests(
+    item_ids: Sequence[str], categories: Sequence[str] = ()
+) -> Iterator[Record]:
+    """Requests for every signature of the item tower.
+
+    Args:
+        item_ids: At least one known raw id.
+        categories: Known category names; none for a tower without them.
+    """
     for size in BATCH_SIZES:
         batch = [item_ids[i % len(item_ids)] for i in range(size)]
         yield _request(ITEM_TOWER, DEFAULT_SIGNATURE, "item_ids", batch)
         examples = [_example("item_id", [item_id]) for item_id in batch]
         yield _request(ITEM_TOWER, EXAMPLE_SIGNATURE, "examples", examples)
+        if categories:
+            names = [[categories[i % len(categories)]] for i in range(size)]
+            yield _request(ITEM_TOWER, NEW_ITEMS_SIGNATURE, "categories", names)
 
 
 def write_requests(saved_model_dir: Path, requests: Iterator[Record]) -> None:

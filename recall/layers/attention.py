@@ -4,9 +4,11 @@ import math
 
 import tensorflow as tf
 
+from recall.layers.dense import SlotDense
+from recall.layers.dropout import Dropout
 from recall.layers.normalization import LayerNorm
 
-_MASKED_SCORE = -1e9
+MASKED_SCORE = -1e9
 """Added to scores of future slots; exp of it is 0 in float32."""
 
 
@@ -24,7 +26,7 @@ def causal_softmax(scores: tf.Tensor) -> tf.Tensor:
     length = tf.shape(scores)[-1]
     slots = tf.range(length)
     is_future = slots[tf.newaxis, :] > slots[:, tf.newaxis]
-    return tf.nn.softmax(scores + _MASKED_SCORE * tf.cast(is_future, scores.dtype))
+    return tf.nn.softmax(scores + MASKED_SCORE * tf.cast(is_future, scores.dtype))
 
 
 class CausalSelfAttention(tf.keras.layers.Layer):
@@ -35,9 +37,9 @@ class CausalSelfAttention(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         self._dim = dim
         self._num_heads = num_heads
-        self._project_inputs = tf.keras.layers.Dense(3 * dim, name="query_key_value")
-        self._project_output = tf.keras.layers.Dense(dim, name="output")
-        self._dropout = tf.keras.layers.Dropout(dropout_rate)
+        self._project_inputs = SlotDense(3 * dim, name="query_key_value")
+        self._project_output = SlotDense(dim, name="output")
+        self._dropout = Dropout(dropout_rate)
 
     def call(self, states: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Attends within each sequence.
@@ -79,9 +81,9 @@ class SelfAttentionBlock(tf.keras.layers.Layer):
         self._attention = CausalSelfAttention(dim, num_heads, dropout_rate, name="attention")
         self._attention_norm = LayerNorm(name="attention_norm")
         self._feed_forward_norm = LayerNorm(name="feed_forward_norm")
-        self._expand = tf.keras.layers.Dense(feed_forward_dim, activation="relu", name="expand")
-        self._contract = tf.keras.layers.Dense(dim, name="contract")
-        self._dropout = tf.keras.layers.Dropout(dropout_rate)
+        self._expand = SlotDense(feed_forward_dim, activation="relu", name="expand")
+        self._contract = SlotDense(dim, name="contract")
+        self._dropout = Dropout(dropout_rate)
 
     def call(self, states: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Transforms `[batch, length, dim]` states to states of the same shape."""

@@ -1,8 +1,7 @@
-"""Interest extractors: states of a history -> interest vectors of every prefix.
+"""Interest extractors: states of a history -> interest vectors of its prefixes.
 
-All share one interface, `(states, training) -> InterestOutput`, and read slot
-i only for prefixes that reach it. They neither mask nor normalise to unit
-length; the towers do.
+All share the interface of `InterestExtractor`, and read slot i only for prefixes
+that reach it. They do not normalise to unit length; the towers do.
 """
 
 import math
@@ -11,24 +10,89 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from recall.config import ModelConfig
-from recall.layers.attention import causal_softmax
+from recall.layers.attention import MASKED_SCORE, causal_softmax
+from recall.layers.dense import SlotDense
 from recall.layers.normalization import LayerNorm
 
 
 class InterestOutput(NamedTuple):
-    """Interests of every prefix.
+    """Interests of prefixes.
 
     Attributes:
-        vectors: `[batch, length, num_interests, dim]` float.
-        weights: `[batch, length, num_interests]` float, >= 0, sum 1: how much
-            of the history belongs to each interest.
+        vectors: `[..., num_interests, dim]` float. The leading axes are
+            `[batch, length]` for every prefix, `[num_kept]` for the prefixes
+            under a mask and `[batch]` for one prefix per history.
+        weights: `[..., num_interests]` float, >= 0, sum 1: how much of the
+            prefix belongs to each interest.
     """
 
     vectors: tf.Tensor
     weights: tf.Tensor
 
 
-class LastState(tf.keras.layers.Layer):
+def prefix_softmax(scores: tf.Tensor, slots: tf.Tensor) -> tf.Tensor:
+    """Softmax over the slots up to one slot per history.
+
+    Args:
+        scores: `[batch, ..., length]` float.
+        slots: `[batch]` int, the last slot that takes part.
+
+    Returns:
+        `[batch, ..., length]` float, zero right of `slots`.
+    """
+    is_later = tf.range(tf.shape(scores)[-1]) > tf.cast(slots[:, tf.newaxis], tf.int32)
+    is_later = tf.cast(is_later, scores.dtype)
+    for _ in range(scores.shape.rank - 2):
+        is_later = is_later[:, tf.newaxis]
+    return tf.nn.softmax(scores + MASKED_SCORE * is_later)
+
+
+class InterestExtractor(tf.keras.layers.Layer):
+    """The interface of all extractors.
+
+    Attributes:
+        num_interests: Interest vectors per prefix.
+    """
+
+    num_interests: int
+
+    def call(
+        self,
+        states: tf.Tensor,
+        slot_mask: tf.Tensor | None = None,
+        slots: tf.Tensor | None = None,
+        is_future: bool = False,
+    ) -> InterestOutput:
+        """Extracts the interests of every prefix, or of one prefix per history.
+
+        Args:
+            states: `[batch, length, dim]` float.
+            slot_mask: `[batch, length]` bool, the prefixes (by their last slot)
+                that are wanted, in the order of the rows; None means all.
+            slots: `[batch]` int, the last slot of the one prefix of each
+                history that is wanted: a fraction of the cost of all prefixes.
+            is_future: Whether the sequences are reversed futures.
+
+        Returns:
+            `InterestOutput`, `[batch, length, ...]`, with a mask
+            `[num_kept, ...]` and with slots `[batch, ...]`.
+        """
+        if slots is not None:
+            return self._extract_at(states, slots, is_future)
+        return self._extract_all(states, slot_mask, is_future)
+
+    def _extract_all(
+        self, states: tf.Tensor, slot_mask: tf.Tensor | None, is_future: bool
+    ) -> InterestOutput:
+        """Every prefix, or those under the mask."""
+        raise NotImplementedError
+
+    def _extract_at(self, states: tf.Tensor, slots: tf.Tensor, is_future: bool) -> InterestOutput:
+        """One prefix per history."""
+        raise NotImplementedError
+
+
+class LastState(InterestExtractor):
     """The state of the last slot is the only interest (SASRec).
 
     Reference:
@@ -37,13 +101,21 @@ class LastState(tf.keras.layers.Layer):
 
     num_interests = 1
 
-    def call(self, states: tf.Tensor, training: bool = False) -> InterestOutput:
-        """Returns the states as `[batch, length, 1, dim]` interests."""
-        del training  # The extractor has no dropout.
-        return InterestOutput(states[:, :, tf.newaxis, :], tf.ones_like(states[:, :, :1]))
+    def _extract_all(
+        self, states: tf.Tensor, slot_mask: tf.Tensor | None, is_future: bool
+    ) -> InterestOutput:
+        del is_future
+        return self._output(states if slot_mask is None else tf.boolean_mask(states, slot_mask))
+
+    def _extract_at(self, states: tf.Tensor, slots: tf.Tensor, is_future: bool) -> InterestOutput:
+        del is_future
+        return self._output(tf.gather(states, slots, batch_dims=1))
+
+    def _output(self, states: tf.Tensor) -> InterestOutput:
+        return InterestOutput(states[..., tf.newaxis, :], tf.ones_like(states[..., :1]))
 
 
-class SelfAttentiveInterests(tf.keras.layers.Layer):
+class SelfAttentiveInterests(InterestExtractor):
     """K attention distributions over the history (ComiRec-SA).
 
     A_k = softmax over slots of w_k . tanh(W z_i); interest k is the mean of the
@@ -61,25 +133,36 @@ class SelfAttentiveInterests(tf.keras.layers.Layer):
         """Creates the extractor of `config.num_interests` interests."""
         super().__init__(**kwargs)
         self.num_interests = config.num_interests
-        self._hidden = tf.keras.layers.Dense(
+        self._hidden = SlotDense(
             self._HIDDEN_FACTOR * config.dim, activation="tanh", use_bias=False, name="hidden"
         )
-        self._score = tf.keras.layers.Dense(config.num_interests, use_bias=False, name="score")
+        self._score = SlotDense(config.num_interests, use_bias=False, name="score")
 
-    def call(self, states: tf.Tensor, training: bool = False) -> InterestOutput:
-        """Pools `[batch, length, dim]` states into interests of every prefix."""
-        del training  # The extractor has no dropout.
-        scores = tf.transpose(self._score(self._hidden(states)), [0, 2, 1])
-        length = tf.shape(states)[1]
+    def _extract_all(
+        self, states: tf.Tensor, slot_mask: tf.Tensor | None, is_future: bool
+    ) -> InterestOutput:
+        del is_future
+        scores, length = self._scores(states), tf.shape(states)[1]
         attention = causal_softmax(
             tf.repeat(scores[:, :, tf.newaxis, :], length, axis=2)
         )  # [batch, num_interests, length, length]
         vectors = tf.einsum("bkti,bid->btkd", attention, states)
-        weights = tf.ones_like(vectors[..., 0]) / self.num_interests
-        return InterestOutput(vectors, weights)
+        return self._output(vectors if slot_mask is None else tf.boolean_mask(vectors, slot_mask))
+
+    def _extract_at(self, states: tf.Tensor, slots: tf.Tensor, is_future: bool) -> InterestOutput:
+        del is_future
+        attention = prefix_softmax(self._scores(states), slots)
+        return self._output(tf.matmul(attention, states))
+
+    def _scores(self, states: tf.Tensor) -> tf.Tensor:
+        """`[batch, num_interests, length]`."""
+        return tf.transpose(self._score(self._hidden(states)), [0, 2, 1])
+
+    def _output(self, vectors: tf.Tensor) -> InterestOutput:
+        return InterestOutput(vectors, tf.ones_like(vectors[..., 0]) / self.num_interests)
 
 
-class DisentangledInterests(tf.keras.layers.Layer):
+class DisentangledInterests(InterestExtractor):
     """Clusters the history around prototypes and pools each cluster (DSSRec).
 
     With z_i the state of slot i and c_k a learnt prototype:
@@ -108,7 +191,7 @@ class DisentangledInterests(tf.keras.layers.Layer):
         # LN2 has no offset: it adds the same to the scores of all prototypes, and
         # the softmax over prototypes does not see it.
         self._norms = [LayerNorm(center=i != 2, name=f"norm_{i}") for i in range(1, 6)]
-        self._key = tf.keras.layers.Dense(config.dim, activation="relu", name="key")
+        self._key = SlotDense(config.dim, activation="relu", name="key")
 
     def build(self, input_shape):
         """Creates prototypes, position table and the two sets of biases."""
@@ -127,33 +210,35 @@ class DisentangledInterests(tf.keras.layers.Layer):
         normal = tf.keras.initializers.RandomNormal(stddev=1 / math.sqrt(self._dim))
         return self.add_weight(name, [self.num_interests, self._dim], initializer=normal)
 
-    def call(
-        self, states: tf.Tensor, training: bool = False, is_future: bool = False
+    def _extract_all(
+        self, states: tf.Tensor, slot_mask: tf.Tensor | None, is_future: bool
     ) -> InterestOutput:
-        """Extracts the interests of every prefix.
-
-        Args:
-            states: `[batch, length, dim]` float.
-            training: Unused; the extractor has no dropout.
-            is_future: Whether the sequence is a reversed future, which has its
-                own biases beta.
-
-        Returns:
-            `InterestOutput` of `num_interests` interests.
-        """
-        del training
-        clusters = self._cluster(states)
-        attention = self._weigh(states)
+        clusters, placed = self._cluster(states), self._place(states)
+        scores = tf.matmul(self._queries(placed), self._keys(placed), transpose_b=True)
+        attention = causal_softmax(scores / math.sqrt(self._dim))
         shape = tf.shape(states)
         shares = clusters[:, :, :, tf.newaxis] * states[:, :, tf.newaxis, :]
         shares = tf.reshape(shares, [shape[0], shape[1], self.num_interests * self._dim])
-        pooled = tf.reshape(
-            tf.matmul(attention, shares), [shape[0], shape[1], self.num_interests, self._dim]
-        )
-        pooled += self._future_bias if is_future else self._past_bias
-        if self._residual:
-            pooled += states[:, :, tf.newaxis, :]
-        return InterestOutput(self._norms[4](pooled), tf.matmul(attention, clusters))
+        pooled = tf.matmul(attention, shares)
+        weights = tf.matmul(attention, clusters)
+        if slot_mask is not None:  # Before the aggregation, which is the dearest part.
+            pooled, weights, states = (
+                tf.boolean_mask(t, slot_mask) for t in (pooled, weights, states)
+            )
+        leading = tf.shape(states)[:-1]
+        pooled = tf.reshape(pooled, tf.concat([leading, [self.num_interests, self._dim]], axis=0))
+        return InterestOutput(self._aggregate(pooled, states, is_future), weights)
+
+    def _extract_at(self, states: tf.Tensor, slots: tf.Tensor, is_future: bool) -> InterestOutput:
+        clusters, placed = self._cluster(states), self._place(states)
+        query = self._queries(tf.gather(placed, slots, batch_dims=1))[:, tf.newaxis, :]
+        scores = tf.matmul(query, self._keys(placed), transpose_b=True)
+        attention = prefix_softmax(scores / math.sqrt(self._dim), slots)
+        # [batch, length, num_interests]: p(k|i) p(i|t)
+        shares = clusters * tf.transpose(attention, [0, 2, 1])
+        pooled = tf.matmul(shares, states, transpose_a=True)
+        last = tf.gather(states, slots, batch_dims=1)
+        return InterestOutput(self._aggregate(pooled, last, is_future), tf.reduce_sum(shares, 1))
 
     def _cluster(self, states: tf.Tensor) -> tf.Tensor:
         """p(k|i), `[batch, length, num_interests]`."""
@@ -162,13 +247,23 @@ class DisentangledInterests(tf.keras.layers.Layer):
         scores = tf.matmul(self._norms[0](states), prototypes, transpose_b=True)
         return tf.nn.softmax(scores / math.sqrt(self._dim))
 
-    def _weigh(self, states: tf.Tensor) -> tf.Tensor:
-        """p(i|t), `[batch, length, length]`, rows t sum to 1 over i <= t."""
-        placed = states + self._positions[: tf.shape(states)[1]]
+    def _place(self, states: tf.Tensor) -> tf.Tensor:
+        """alpha_i + z_i, `[batch, length, dim]`."""
+        return states + self._positions[: tf.shape(states)[1]]
+
+    def _keys(self, placed: tf.Tensor) -> tf.Tensor:
         base = self._norms[2](placed)
-        keys = base + self._key(base)
-        queries = self._norms[3](placed + self._query_bias)
-        return causal_softmax(tf.matmul(queries, keys, transpose_b=True) / math.sqrt(self._dim))
+        return base + self._key(base)
+
+    def _queries(self, placed: tf.Tensor) -> tf.Tensor:
+        return self._norms[3](placed + self._query_bias)
+
+    def _aggregate(self, pooled: tf.Tensor, last: tf.Tensor, is_future: bool) -> tf.Tensor:
+        """phi from pooled states `[..., num_interests, dim]` and last ones `[..., dim]`."""
+        pooled += self._future_bias if is_future else self._past_bias
+        if self._residual:
+            pooled += last[..., tf.newaxis, :]
+        return self._norms[4](pooled)
 
 
 def build_extractor(config: ModelConfig) -> tf.keras.layers.Layer:

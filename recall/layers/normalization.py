@@ -1,9 +1,12 @@
-"""Layer normalisation that is cheap on CPUs."""
+"""Layer normalisation and unit length, cheap on CPUs."""
 
 import tensorflow as tf
 
 _EPSILON = 1e-6
 """Added to variances, as in the public SASRec implementations."""
+
+_SMALLEST_SQUARED_LENGTH = 1e-12
+"""As in `tf.math.l2_normalize`: below it a vector is taken for zero."""
 
 
 @tf.custom_gradient
@@ -18,6 +21,30 @@ def _standardize(inputs: tf.Tensor):
         mean = tf.reduce_mean(upstream, axis=-1, keepdims=True)
         projection = tf.reduce_mean(upstream * outputs, axis=-1, keepdims=True)
         return (upstream - mean - outputs * projection) * inverse_deviation
+
+    return outputs, gradient
+
+
+@tf.custom_gradient
+def normalize_length(vectors: tf.Tensor):
+    """Scales the last axis to unit length; zero vectors stay zero.
+
+    The gradient g of the unit vector y is (g - (g . y) y) / length: four passes
+    over memory, where TensorFlow's of `l2_normalize` takes about ten.
+
+    Args:
+        vectors: `[..., dim]` float.
+
+    Returns:
+        `[..., dim]` float.
+    """
+    squared = tf.reduce_sum(tf.square(vectors), axis=-1, keepdims=True)
+    inverse_length = tf.math.rsqrt(tf.maximum(squared, _SMALLEST_SQUARED_LENGTH))
+    outputs = vectors * inverse_length
+
+    def gradient(upstream: tf.Tensor) -> tf.Tensor:
+        projection = tf.reduce_sum(upstream * outputs, axis=-1, keepdims=True)
+        return (upstream - outputs * projection) * inverse_length
 
     return outputs, gradient
 

@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from recall.config import ModelConfig
 from recall.layers.attention import SelfAttentionBlock
+from recall.layers.dropout import Dropout
 from recall.layers.normalization import LayerNorm
 
 
@@ -18,7 +19,7 @@ class SequenceEncoder(tf.keras.layers.Layer):
         """Creates the encoder of `config.num_blocks` blocks."""
         super().__init__(**kwargs)
         self._config = config
-        self._dropout = tf.keras.layers.Dropout(config.dropout_rate)
+        self._dropout = Dropout(config.dropout_rate)
         self._blocks = [
             SelfAttentionBlock(
                 config.dim,

@@ -14,6 +14,7 @@ def sampled_softmax_loss(
     *,
     temperature: float,
     interest_reduction: str = "max",
+    gradient_dtype: tf.DType = tf.float32,
 ) -> tf.Tensor:
     """Cross-entropy of each positive item against shared negatives.
 
@@ -32,6 +33,9 @@ def sampled_softmax_loss(
             accidental hit). None keeps all.
         temperature: Divides the scores, > 0.
         interest_reduction: `max`, `sum` or `argmax`.
+        gradient_dtype: Of the products of the gradient, except under `sum`:
+            `tf.bfloat16` halves their cost on CPUs that have it; their rounding
+            errors are below 1 % of the largest entry and unbiased.
 
     Returns:
         `[batch]` float, one unreduced loss per user, >= 0.
@@ -58,7 +62,7 @@ def sampled_softmax_loss(
         negatives = _logsumexp_of_all(user_vectors, negative_vectors, negative_mask)
         positives = tf.reduce_logsumexp(positive_scores / temperature, axis=1)
         return tf.math.softplus(negatives - positives) + (positives - positive_logits)
-    negatives = _logsumexp_of_best(user_vectors, negative_vectors, negative_mask)
+    negatives = _logsumexp_of_best(user_vectors, negative_vectors, negative_mask, gradient_dtype)
     return tf.math.softplus(negatives - positive_logits)
 
 
@@ -70,10 +74,12 @@ def _logsumexp_of_all(
     return tf.reduce_logsumexp(tf.where(negative_mask, logits, MASKED_LOGIT), axis=[0, 2])
 
 
-@tf.custom_gradient
 def _logsumexp_of_best(
-    user_vectors: tf.Tensor, negative_vectors: tf.Tensor, negative_mask: tf.Tensor
-):
+    user_vectors: tf.Tensor,
+    negative_vectors: tf.Tensor,
+    negative_mask: tf.Tensor,
+    gradient_dtype: tf.DType,
+) -> tf.Tensor:
     """`[batch]` log-sum-exp over negatives of their largest logit of any interest.
 
     The `[num_interests, batch, num_negatives]` logits are the largest tensor of
@@ -85,37 +91,51 @@ def _logsumexp_of_best(
             the temperature.
         negative_vectors: `[num_negatives, dim]` float.
         negative_mask: `[batch, num_negatives]` bool, False drops a pair.
+        gradient_dtype: Of the gradient's products. The logits themselves stay
+            as they are: in bfloat16 many interests would tie.
     """
-    shape = tf.shape(user_vectors)
-    flat_users = tf.reshape(user_vectors, [-1, shape[2]])
-    num_interests = user_vectors.shape[0]
-    logits = tf.unstack(
-        tf.reshape(
-            tf.matmul(flat_users, negative_vectors, transpose_b=True),
-            [num_interests, shape[1], -1],
-        ),
-        num=num_interests,
-    )
-    best = logits[0]
-    for other in logits[1:]:
-        best = tf.maximum(best, other)
-    best = tf.where(negative_mask, best, MASKED_LOGIT)
-    output = tf.reduce_logsumexp(best, axis=1)
 
-    def gradient(upstream: tf.Tensor):
-        shares = tf.exp(best - output[:, tf.newaxis]) * upstream[:, tf.newaxis]
-        # A masked pair equals no logit and so gets no gradient. In an exact tie
-        # every interest gets the gradient, as if it were the only one.
-        parts = [tf.where(part == best, shares, 0.0) for part in logits]
-        users = tf.stack([tf.matmul(part, negative_vectors) for part in parts])
-        negatives = tf.add_n(
-            [
+    @tf.custom_gradient
+    def compute(user_vectors: tf.Tensor, negative_vectors: tf.Tensor):
+        logits = _logits_of_interests(user_vectors, negative_vectors)
+        best = logits[0]
+        for other in logits[1:]:
+            best = tf.maximum(best, other)
+        best = tf.where(negative_mask, best, MASKED_LOGIT)
+        largest = tf.reduce_max(best, axis=1, keepdims=True)
+        exponentials = tf.exp(best - largest)
+        totals = tf.reduce_sum(exponentials, axis=1, keepdims=True)
+
+        def gradient(upstream: tf.Tensor):
+            # d/d logit = upstream * exponential / total; the factors of a row are
+            # applied to the small operands of the products.
+            row_factors = upstream[:, tf.newaxis] / totals
+            shares = tf.cast(exponentials, gradient_dtype)
+            zero = tf.zeros([], gradient_dtype)
+            # A masked pair equals no logit and so gets no gradient. In an exact tie
+            # every interest gets the gradient, as if it were the only one.
+            parts = [tf.where(part == best, shares, zero) for part in logits]
+            items = tf.cast(negative_vectors, gradient_dtype)
+            users = tf.cast(user_vectors * row_factors, gradient_dtype)
+            user_parts = [tf.matmul(part, items) for part in parts]
+            item_parts = [
                 tf.matmul(part, vectors, transpose_a=True)
-                for part, vectors in zip(
-                    parts, tf.unstack(user_vectors, num=num_interests), strict=True
-                )
+                for part, vectors in zip(parts, tf.unstack(users, num=len(parts)), strict=True)
             ]
-        )
-        return users, negatives, None
+            dtype = user_vectors.dtype
+            return (
+                tf.cast(tf.stack(user_parts), dtype) * row_factors,
+                tf.add_n([tf.cast(part, dtype) for part in item_parts]),
+            )
 
-    return output, gradient
+        return (largest + tf.math.log(totals))[:, 0], gradient
+
+    return compute(user_vectors, negative_vectors)
+
+
+def _logits_of_interests(user_vectors: tf.Tensor, negative_vectors: tf.Tensor) -> list[tf.Tensor]:
+    """One `[batch, num_negatives]` tensor per interest, from a single product."""
+    shape, num_interests = tf.shape(user_vectors), user_vectors.shape[0]
+    flat_users = tf.reshape(user_vectors, [-1, shape[2]])
+    flat_logits = tf.matmul(flat_users, negative_vectors, transpose_b=True)
+    return tf.unstack(tf.reshape(flat_logits, [num_interests, shape[1], -1]), num=num_interests)

@@ -38,9 +38,9 @@ class DSSRec(tfrs.Model):
         """Creates the towers for the items of `vocabulary`."""
         super().__init__(**kwargs)
         self._loss_config = config.loss
+        self._gradient_dtype = tf.as_dtype(config.train.gradient_dtype)
         self._seed = config.train.seed
         self._num_items = vocabulary.num_items
-        self._has_future = config.model.extractor == "dssrec"
         self.item_tower = ItemTower(config.model, vocabulary, name="item_tower")
         self.user_tower = UserTower(config.model, self.item_tower, name="user_tower")
 
@@ -61,31 +61,34 @@ class DSSRec(tfrs.Model):
         Returns:
             `LossTerms`, each a mean over what it is taken over.
         """
-        prefixes = self.user_tower.encode_prefixes(batch.history_ids, training=training)
-        seq2item = self._seq2item(prefixes.user_vectors, batch.positive_ids, seed)
+        target_mask = batch.positive_ids != PADDING_ID
+        # Only real slots: padding would cost as much as a target.
+        prefix_vectors = self.user_tower.encode_prefixes(
+            batch.history_ids, target_mask, training=training
+        ).user_vectors
+        positive_ids = tf.boolean_mask(batch.positive_ids, target_mask)
+        seq2item = self._seq2item(prefix_vectors, positive_ids, seed)
         if self._loss_config.seq2seq_weight == 0:
             return LossTerms(seq2item, tf.zeros([]))
-        seq2seq = self._seq2seq(prefixes.user_vectors, batch.positive_ids, seed + 1, training)
+        lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
+        seq2seq = self._seq2seq(prefix_vectors, batch.positive_ids, lengths, seed + 1, training)
         return LossTerms(seq2item, seq2seq)
 
     def _seq2item(
         self, prefix_vectors: tf.Tensor, positive_ids: tf.Tensor, seed: tf.Tensor
     ) -> tf.Tensor:
-        """Mean sampled softmax over the real target slots."""
-        # Only real slots: padding would cost as much as a target.
-        target_mask = positive_ids != PADDING_ID
-        user_vectors = tf.boolean_mask(prefix_vectors, target_mask)
-        positive_ids = tf.boolean_mask(positive_ids, target_mask)
+        """Mean sampled softmax over the target slots, `[num_slots, ...]`."""
         negative_ids = sample_uniform_negatives(
             self._num_items, self._loss_config.num_negatives, seed
         )
         losses = sampled_softmax_loss(
-            user_vectors,
+            prefix_vectors,
             self.item_tower(positive_ids),
             self.item_tower(negative_ids),
             ~find_accidental_hits(positive_ids, negative_ids),
             temperature=self._loss_config.temperature,
             interest_reduction=self._loss_config.interest_reduction,
+            gradient_dtype=self._gradient_dtype,
         )
         return tf.reduce_mean(losses)
 
@@ -93,23 +96,35 @@ class DSSRec(tfrs.Model):
         self,
         prefix_vectors: tf.Tensor,
         later_ids: tf.Tensor,
+        lengths: tf.Tensor,
         seed: tf.Tensor,
         training: bool,
     ) -> tf.Tensor:
-        """Mean loss of the confident pairs at one random slot per sequence."""
-        lengths = tf.reduce_sum(tf.cast(later_ids != PADDING_ID, tf.int32), axis=1)
+        """Mean loss of the confident pairs at one random slot per sequence.
+
+        Args:
+            prefix_vectors: `[num_slots, num_interests, dim]` of all real slots.
+            later_ids: `[batch, length]` int, the next item of every slot.
+            lengths: `[batch]` int, real slots per sequence.
+            seed: `[2]` int.
+            training: Whether dropout is active.
+        """
         is_valid = lengths > 0
         # The past ends at slot `anchor`; its future is items anchor+1..length,
         # the newest `length - anchor` items: a prefix of the reversed sequence.
         uniform = tf.random.stateless_uniform(tf.shape(lengths), seed)
         anchor = tf.cast(uniform * tf.cast(lengths, tf.float32), tf.int32)
-        reversed_ids = tf.reverse_sequence(later_ids, lengths, seq_axis=1)
-        arguments = {"is_future": True} if self._has_future else {}
-        future = self.user_tower.encode_prefixes(reversed_ids, training=training, **arguments)
-        future_slot = tf.maximum(lengths - anchor - 1, 0)
+        past_slot = tf.cumsum(lengths, exclusive=True) + anchor
+        past_slot = tf.minimum(past_slot, tf.shape(prefix_vectors)[0] - 1)
+        future_vectors = self.user_tower.encode_at(
+            tf.reverse_sequence(later_ids, lengths, seq_axis=1),
+            tf.maximum(lengths - anchor - 1, 0),
+            training=training,
+            is_future=True,
+        ).user_vectors
         losses = seq2seq_loss(
-            tf.gather(prefix_vectors, anchor, batch_dims=1),
-            tf.gather(future.user_vectors, future_slot, batch_dims=1),
+            tf.gather(prefix_vectors, past_slot),
+            future_vectors,
             is_valid,
             temperature=self._loss_config.temperature,
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import cli, command_table, commands, flags
+from pipelines import cli, commands, flags, synthesize_flags
 from pipelines.command_table import COMMANDS
 from pipelines.synthetic_config import SyntheticConfig
 from recall.errors import InputError
@@ -114,11 +114,11 @@ def test_every_command_has_a_handler():
 
 def test_a_command_defines_its_own_flags_only():
     values = flags.define(COMMANDS["push"])
-    assert set(values) == {"run", "serving", "verbosity", "help"}
+    assert set(values) == {"run", "serving", "index", "verbosity", "help"}
 
 
 def test_flags_of_synthesize_are_the_settings_of_the_generator():
-    specs = command_table.planted_world()
+    specs = synthesize_flags.planted_world()
     defaults = [field.default for field in dataclasses.fields(SyntheticConfig)]
     assert [spec.default for spec in specs.values()] == defaults
     text = ",".join(f"{name}={spec.default}" for name, spec in specs.items())

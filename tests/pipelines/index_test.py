@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zlib
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from recall.vocabulary import ItemVocabulary
 from serving import bundle, export
 from serving.item_index import ExactIndex
 from serving.scann_index import ScannIndex, ScannParameters, build_index
+from serving.shards import Shard
 
 NUM_ITEMS, DIM, LENGTH = 300, 8, 3
 VOCABULARY = ItemVocabulary(
@@ -227,3 +229,40 @@ class TestBadInput:
         content[100] ^= 1
         path.write_bytes(content)
         self.refuse(damaged, examples_dir, tmp_path, r"variables\.data.* is damaged")
+
+
+class TestShards:
+    def build(self, export_dir, examples_dir, folder, shard):
+        config = RecallConfig().override(["index.kind=exact"])
+        return index.run_index(export_dir, examples_dir, folder, config, Shard.parse(shard))
+
+    def test_shards_hold_every_item_once(self, export_dir, examples_dir, tmp_path):
+        held = []
+        for number in range(3):
+            folder = tmp_path / f"index-{number}"
+            report = self.build(export_dir, examples_dir, folder, f"{number}/3")
+            assert report["shard"] == {"number": number, "count": 3}
+            opened = bundle.open_bundle(folder)
+            rows = [int(item_id[1:]) for item_id in opened.items.item_ids]
+            assert rows == sorted(rows)
+            np.testing.assert_allclose(opened.item_vectors, make_table()[2:][rows], atol=1e-6)
+            # The fallback list is that of the whole catalogue.
+            assert opened.fallback[:3] == ("i0", "i1", "i2")
+            held += rows
+        assert sorted(held) == list(range(NUM_ITEMS))
+
+    def test_another_shard_is_another_artifact(self, export_dir, examples_dir, tmp_path):
+        self.build(export_dir, examples_dir, tmp_path / "index", "0/2")
+        config = RecallConfig().override(["index.kind=exact"])
+        records = [
+            index.index_record(config, export_dir, examples_dir, shard)
+            for shard in (Shard(0, 2), Shard(1, 2), None)
+        ]
+        current = [artifacts.is_current(tmp_path / "index", record) for record in records]
+        assert current == [True, False, False]
+
+    def test_more_shards_than_items(self, export_dir, examples_dir, tmp_path):
+        taken = {zlib.crc32(item_id.encode()) % 100_000 for item_id in VOCABULARY.item_ids}
+        empty = min(set(range(1000)) - taken)
+        with pytest.raises(InputError, match=r"gets none of the \d+ items\. Use fewer shards"):
+            self.build(export_dir, examples_dir, tmp_path / "index", f"{empty}/100000")

@@ -99,6 +99,25 @@ def test_counts(examples_dir):
     assert data.num_sequences == 10
 
 
+def test_batches_of_long_sequences_hold_fewer_of_them(examples_dir):
+    """13 slots: three sequences of bucket 4 a step, one of bucket 8."""
+    batches = read_batches(examples_dir, "train.batch_slots=13", "train.max_epochs=1")
+
+    sizes = {True: [], False: []}
+    for batch in batches:
+        sizes[batch.shape[1] <= 5].append(len(batch))
+    assert sorted(sizes[True]) == [1, 3, 3]
+    assert sizes[False] == [1, 1, 1]
+    data = read_training_data(examples_dir, build_config("train.batch_slots=13"))
+    assert data.steps_per_epoch == 6
+
+
+def test_a_sequence_longer_than_a_batch_may_be_is_a_batch_of_its_own(examples_dir):
+    batches = read_batches(examples_dir, "train.batch_slots=1", "train.max_epochs=1")
+
+    assert [len(batch) for batch in batches] == [1] * 10
+
+
 def test_one_bucket_in_one_batch_is_an_exact_padded_matrix(tmp_path):
     name = "examples-00004-00000-of-00001.tfrecord.gz"
     write_examples(tmp_path, {name: [[5, 6], [7, 8, 9]]})

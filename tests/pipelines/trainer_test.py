@@ -14,6 +14,7 @@ from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.models.dssrec import DSSRec
 from recall.ragged import Ragged
+from recall.vocabulary import ItemVocabulary
 
 NUM_ITEMS = 20
 NUM_EPOCHS = 3
@@ -260,6 +261,16 @@ def test_stops_when_nothing_gets_better_and_keeps_the_best_epoch(
     for weight, best in zip(trained.model.get_weights(), weights[1], strict=True):
         np.testing.assert_array_equal(weight, best)
     assert any((w != last).any() for w, last in zip(weights[1], weights[3], strict=True))
+
+
+@pytest.mark.parametrize("at_once", [7, NUM_ITEMS - 1, NUM_ITEMS])
+def test_item_vectors_do_not_depend_on_how_many_are_computed_at_once(at_once, monkeypatch):
+    model = DSSRec(CONFIG, ItemVocabulary([f"i{number}" for number in range(NUM_ITEMS)]))
+    monkeypatch.setattr(training_callbacks, "_ITEMS_AT_ONCE", at_once)
+    vectors = training_callbacks.compute_item_vectors(model, NUM_ITEMS)
+    together = model.item_tower(np.arange(2, NUM_ITEMS + 2))
+    np.testing.assert_allclose(vectors, together, rtol=1e-6)
+    assert vectors.dtype == np.float32
 
 
 def test_interest_usage_is_the_share_of_clicks_won():

@@ -51,6 +51,22 @@ def build_towers(name):
     return user_tower, item_tower
 
 
+def test_an_item_of_categories_alone():
+    _, item_tower = build_towers("categories")
+    rows = item_tower.category_embeddings.numpy()  # 0 none, 1 blue, 2 green, 3 red.
+    found = item_tower.call_categories(tf.constant([[3, 1], [2, 0], [0, 0]])).numpy()
+    mean = (rows[3] + rows[1]) / 2
+    np.testing.assert_allclose(found[0], mean / np.linalg.norm(mean), atol=1e-6)
+    np.testing.assert_allclose(found[1], rows[2] / np.linalg.norm(rows[2]), atol=1e-6)
+    np.testing.assert_array_equal(found[2], np.zeros(8))
+
+
+def test_a_tower_without_categories_says_so():
+    _, item_tower = build_towers("dssrec")
+    with pytest.raises(ValueError, match=r"Set model\.use_categories"):
+        item_tower.call_categories(tf.constant([[1]]))
+
+
 def test_category_table_by_hand():
     # Sorted, numbered from 1: blue 1, green 2, red 3. Padding and the unknown
     # item have none.
@@ -124,7 +140,7 @@ def test_the_last_real_slot_is_the_user_however_much_padding_follows(name):
         UserTowerOutput._fields, prefixes, wide, narrow, strict=True
     ):
         expected = all_slots.numpy()[range(4), LENGTHS - 1]
-        np.testing.assert_array_equal(padded, expected, part)
+        np.testing.assert_allclose(padded, expected, rtol=1e-4, atol=1e-5, err_msg=part)
         np.testing.assert_allclose(less_padded, expected[1:], rtol=1e-4, atol=1e-5)
 
 

@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from recall.config import IndexConfig
@@ -145,6 +146,14 @@ def test_manifest_of_another_shape(folder):
 def test_unknown_kind(folder):
     reseal(folder, kind="hnsw")
     with pytest.raises(InputError, match="unknown kind 'hnsw'"):
+        bundle.open_bundle(folder)
+
+
+def test_items_with_other_columns(folder):
+    table = pq.read_table(folder / "items.parquet")
+    pq.write_table(table.drop_columns(["categories"]), folder / "items.parquet")
+    reseal(folder)
+    with pytest.raises(InputError, match=r"items\.parquet has not the columns of a vocabulary"):
         bundle.open_bundle(folder)
 
 

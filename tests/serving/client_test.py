@@ -1,6 +1,7 @@
 """The client against a running server, and against addresses where none answers."""
 
 import contextlib
+import dataclasses
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ import pytest
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from recall.errors import InputError
-from serving import client
+from serving import client, manifest
 from serving.recall_types import RecallRequest
 
 ONE = RecallRequest(("i3",))
@@ -51,7 +52,7 @@ def test_query(address, catalogue):
     best = (catalogue.user_vectors(["i3", "i7"]) @ catalogue.item_vectors.T).max(axis=0)
     rows = [catalogue.row_of(item) for item, _ in expected]
     np.testing.assert_allclose([item.score for item in response.items], best[rows], rtol=1e-5)
-    assert response[1:] == (False, 2, 1, 3, 3)
+    assert tuple(response.facts().values()) == (False, 2, 1, 3, 3, False, 1.0)
 
 
 def test_seen_items_and_fallback(address):
@@ -63,6 +64,51 @@ def test_seen_items_and_fallback(address):
         ("i0", 0.0, -1),
         ("i1", 0.0, -1),
     ]
+
+
+def _vectors(rows):
+    return np.random.default_rng(rows).normal(size=(rows, 4)).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"similar_to": ("i3", "zebra", "i9"), "k": 5},
+        {"user_vectors": _vectors(3), "k": 5},
+        {"history": ("i3", "i9"), "categories": ("by1", "by2"), "k": 4},
+        {"history": ("i3", "i9"), "exclude_categories": ("by1", "by2"), "k": 4},
+        {"history": ("i3", "i9"), "allow": ("i1", "i3", "i5"), "deny": ("i5",)},
+        {"history": ("i3", "i9"), "max_per_category": 2, "k": 30},
+        {"history": ("i3", "i9"), "interest_weights": (0.25, 3.0), "k": 6},
+        {"history": ("i3", "i9"), "interest_weights": (1.0, 2.0), "merge": "quota", "k": 6},
+        {"history": ("i3", "i9"), "merge": "diversity", "diversity_weight": 9.0, "k": 12},
+        {"history": ("i3",), "leaves_to_search": 3, "reorder": 40, "exact": True, "k": 3},
+        {"similar_to": ("zebra",), "categories": ("by3",), "k": 3},
+    ],
+    ids=lambda fields: "-".join(fields),
+)
+def test_every_field_goes_through_both_doors(address, recall_server, fields):
+    """The answer is that of the service itself, which other tests compare with brute force."""
+    request = RecallRequest(**fields)
+    service = recall_server.model_server.find("recall").service
+    (expected,) = service.recall([request])
+    response = client.query(address, request)
+    assert [(i.item_id, i.interest) for i in response.items] == [
+        (i.item_id, i.interest) for i in expected.items
+    ]
+    np.testing.assert_allclose(response.scores, expected.scores, rtol=1e-5)
+    assert response.facts() == expected.facts()
+    if "history" in fields and "exact" not in fields:  # The field was not just left out.
+        plain = service.recall([RecallRequest(history=("i3", "i9"), k=request.k)])[0]
+        assert [i.item_id for i in plain.items] != [i.item_id for i in expected.items]
+
+
+def test_fingerprint_of_ready_vectors(address, release_dir):
+    right = manifest.read(release_dir / "index" / "3")["fingerprint"]
+    request = RecallRequest(user_vectors=_vectors(2), fingerprint=right, k=2)
+    assert len(client.query(address, request).items) == 2
+    with pytest.raises(InputError, match=f"embedding space other, version 3 .* {right}"):
+        client.query(address, dataclasses.replace(request, fingerprint="other"))
 
 
 def test_refused_request(address):

@@ -24,7 +24,7 @@ MAX_HISTORY_LENGTH = 5
 
 
 class TinyCatalogue:
-    """Items "i0" ... "i39", "i0" the most popular, with unit vectors."""
+    """Items "i0" ... "i39", "i0" the most popular, with unit vectors; i6 is in "by2"."""
 
     def __init__(self, seed: int = 1):
         table = np.random.default_rng(seed).normal(size=(NUM_ITEMS, DIM))
@@ -32,7 +32,11 @@ class TinyCatalogue:
             np.float32
         )
         self.item_ids = tuple(f"i{row}" for row in range(NUM_ITEMS))
-        self.vocabulary = ItemVocabulary(self.item_ids, counts=range(NUM_ITEMS, 0, -1))
+        self.vocabulary = ItemVocabulary(
+            self.item_ids,
+            counts=range(NUM_ITEMS, 0, -1),
+            categories=[(f"by{row % 4}",) for row in range(NUM_ITEMS)],
+        )
 
     def row_of(self, item_id: str) -> int:
         return int(item_id[1:])

@@ -1,32 +1,72 @@
+"""Filters on a small catalogue, and lists that a batch shares."""
+
 import numpy as np
-import pytest
 
-from recall.vocabulary import ItemVocabulary
-from serving import filters
+from serving.filters import FilterBuilder
+from serving.recall_types import RecallRequest
+from tests.serving.recall_reference import Shop
 
-
-def test_rows_of_known_ids_sorted_and_distinct():
-    items = ItemVocabulary(["c", "a", "b"])
-    assert filters.rows_of(items, ["b", "c", "b", "zebra", ""]).tolist() == [0, 2]
-    assert filters.rows_of(items, []).tolist() == []
+SHOP = Shop(60)
+VIEW = SHOP.catalogue()
 
 
-@pytest.mark.parametrize(
-    ("k", "num_removed", "num_items", "fetched", "available"),
-    [
-        (10, 0, 100, 10, 10),
-        (10, 5, 100, 15, 10),
-        (10, 95, 100, 100, 5),
-        (200, 0, 100, 100, 100),
-        (10, 100, 100, 100, 0),
-    ],
-)
-def test_sizes(k, num_removed, num_items, fetched, available):
-    assert filters.num_to_fetch(k, num_removed, num_items) == fetched
-    assert filters.num_available(k, num_removed, num_items) == available
+def _build(**fields):
+    return FilterBuilder(VIEW).build(RecallRequest(**fields))
 
 
-def test_keep_mask():
-    mask = filters.keep_mask(np.array([4, 1, 7]), np.array([1, 2]))
-    assert mask.tolist() == [True, False, True]
-    assert filters.keep_mask(np.array([4]), np.array([], dtype=np.int64)).tolist() == [True]
+def _rows(*names):
+    return [row for row in range(60) if set(names) & set(SHOP.categories[row])]
+
+
+def test_ids_that_are_removed():
+    built = _build(
+        history=("n5", "unheard", "n5"), exclude=("n9", ""), deny=("n1", "n9"), similar_to=("n30",)
+    )
+    assert built.allowed is None
+    assert built.removed.tolist() == [1, 5, 9, 30]
+    assert (built.num_listed, built.num_allowed(VIEW)) == (4, 56)
+    assert built.keep(np.array([30, 2, 1])).tolist() == [False, True, False]
+    assert built.allowed_rows(VIEW).tolist() == sorted(set(range(60)) - {1, 5, 9, 30})
+
+
+def test_seen_items_may_come_back():
+    assert _build(history=("n5",), include_seen=True).removed.tolist() == []
+
+
+def test_allowed_ids_without_the_removed_ones():
+    built = _build(allow=("n7", "n3", "unheard", "n9"), deny=("n3",))
+    assert built.allowed.tolist() == [7, 9]
+    assert (built.num_allowed(VIEW), built.allowed_rows(VIEW).tolist()) == (2, [7, 9])
+    assert built.keep(np.array([3, 9])).tolist() == [False, True]
+
+
+def test_only_unknown_ids_allow_nothing():
+    assert _build(allow=("unheard",)).num_allowed(VIEW) == 0
+    assert _build(categories=("unheard",)).num_allowed(VIEW) == 0
+
+
+def test_categories():
+    assert _build(categories=("half", "twin")).allowed.tolist() == _rows("half", "twin")
+    assert _build(exclude_categories=("half",)).removed.tolist() == _rows("half")
+    both = _build(categories=("most",), exclude_categories=("half",), history=("n0",))
+    expected = [row for row in _rows("most") if row not in _rows("half") and row != 0]
+    assert both.allowed.tolist() == expected
+    one = _build(categories=("half",), allow=("n0", "n1", "n2", "n3", "n4", "n5"))
+    assert one.allowed.tolist() == [row for row in _rows("half") if row < 6]
+
+
+def test_a_list_that_requests_share_is_looked_up_once():
+    asked = []
+
+    class Counting:
+        num_items = 60
+
+        def rows_of(self, item_ids):
+            asked.append(item_ids)
+            return VIEW.rows_of(item_ids)
+
+    builder = FilterBuilder(Counting())
+    shared = ("n1", "n2")
+    built = [builder.build(RecallRequest(deny=shared, exclude=(f"n{i}",))) for i in range(5)]
+    assert [b.removed.tolist() for b in built] == [[0, 1, 2], [1, 2], [1, 2], [1, 2, 3], [1, 2, 4]]
+    assert asked.count([b"n1", b"n2"]) == 1

@@ -265,6 +265,74 @@ def test_recall_input_errors(prediction):
     assert "Missing but required: {history_item_ids}." in details
 
 
+def test_ready_vectors_one_row_of_filters_for_all(prediction, catalogue):
+    vectors = np.random.default_rng(2).normal(size=(2, 3, 4)).astype(np.float32)
+    inputs = {
+        "user_vectors": vectors,
+        "k": np.array([3, 4], np.int32),
+        "categories": pad_strings([["by1", "by3"]]),
+        "interest_weights": np.array([[1, 1, 0], [0, 1, 1]], np.float32),
+    }
+    request = _request("recall", inputs)
+    request.model_spec.signature_name = "user_vectors"
+    response = prediction.Predict(request, timeout=30)
+    scores = vectors @ catalogue.item_vectors.T
+    scores[0, 2] = scores[1, 0] = -np.inf
+    scores[:, :, ::2] = -np.inf  # Items of "by0" and "by2".
+    for row, k in enumerate((3, 4)):
+        order = np.argsort(-scores[row].max(axis=0))[:k]
+        expected = [(f"i{item}", int(scores[row, :, item].argmax())) for item in order]
+        assert _recalled(response, row) == expected
+    assert response.model_spec.signature_name == "user_vectors"
+    assert to_numpy(response.outputs["coverage"]).tolist() == [1.0, 1.0]
+    assert to_numpy(response.outputs["degraded"]).tolist() == [False, False]
+
+
+def test_similar_items_per_row_choices(prediction, catalogue):
+    inputs = {
+        "similar_to_item_ids": pad_strings([["i3"], ["i5", "i6"]]),
+        "k": np.array(6, np.int32),
+        "merge": np.array(["max_score", "quota"], object),
+        "max_per_category": np.array([1, 0], np.int32),
+    }
+    request = _request("recall", inputs)
+    request.model_spec.signature_name = "similar_items"
+    response = prediction.Predict(request, timeout=30)
+    assert sorted(int(item[1:]) % 4 for item, _ in _recalled(response, 0)) == [0, 1, 2, 3]
+    assert [interest for _, interest in _recalled(response, 1)].count(0) == 3
+    first = np.argsort(-(catalogue.item_vectors @ catalogue.item_vectors[3]))[1]
+    assert _recalled(response, 0)[0] == (f"i{first}", 0)
+
+
+def test_errors_of_the_other_signatures(prediction):
+    vectors = {"user_vectors": np.ones((1, 2, 4), np.float32)}
+    for signature, inputs, text in (
+        ("user_vectors", {}, "Missing but required: {user_vectors}."),
+        ("similar_items", {}, "Missing but required: {similar_to_item_ids}."),
+        ("user_vectors", {"user_vectors": np.ones((1, 2, 3), np.float32)}, "must have 4 columns"),
+        ("user_vectors", {"user_vectors": np.ones((1, 4), np.float32)}, "asks for [-1, -1, -1]"),
+        ("user_vectors", {"user_vectors": np.ones((1, 65, 4), np.float32)}, "must be at most 64"),
+        ("user_vectors", {"user_vectors": np.ones((1, 0, 4), np.float32)}, "[num_interests, dim]"),
+        ("user_vectors", {**vectors, "include_seen": np.array(True)}, "Sent extra: {include_seen}"),
+        ("user_vectors", {**vectors, "merge": np.array("best", object)}, "`merge` must be one of"),
+        ("user_vectors", {**vectors, "merge": np.array(b"\xff", object)}, "not valid UTF-8"),
+        (
+            "user_vectors",
+            {**vectors, "max_per_category": np.array(-1, np.int32)},
+            "`max_per_category` must be in [1, 1000], received -1",
+        ),
+        (
+            "similar_items",
+            {"similar_to_item_ids": pad_strings([["i1"] * 65])},
+            "length of `similar_to` must be at most 64, received 65",
+        ),
+    ):
+        request = _request("recall", inputs)
+        request.model_spec.signature_name = signature
+        code, details = _error(prediction.Predict, request)
+        assert (code, text in details) == (INVALID, True), details
+
+
 # Metadata and status
 
 
@@ -278,7 +346,26 @@ def _metadata(prediction, name, fields=("signature_def",), **spec):
     [
         ("user_tower", ["history_item_ids"]),
         ("item_tower", ["item_ids"]),
-        ("recall", ["exclude_item_ids", "history_item_ids", "include_seen", "k"]),
+        (
+            "recall",
+            [
+                "allow_item_ids",
+                "categories",
+                "deny_item_ids",
+                "diversity_weight",
+                "exact",
+                "exclude_categories",
+                "exclude_item_ids",
+                "history_item_ids",
+                "include_seen",
+                "interest_weights",
+                "k",
+                "leaves_to_search",
+                "max_per_category",
+                "merge",
+                "reorder",
+            ],
+        ),
     ],
 )
 def test_metadata(prediction, name, inputs):

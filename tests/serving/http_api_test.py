@@ -206,6 +206,8 @@ def test_recall(connection, catalogue):
         "num_unknown": 1,
         "model_version": 3,
         "index_version": 3,
+        "degraded": False,
+        "coverage": 1.0,
     }
 
 
@@ -233,7 +235,7 @@ def test_recall_of_several_users(connection, catalogue):
     ("body", "text"),
     [
         ({}, "The key `history` is missing"),
-        ({"history": "i3"}, "`history` must be a list of item ids"),
+        ({"history": "i3"}, "`history` must be a list of strings"),
         ({"history": ["a", 7]}, '`history[1]` must be a string such as "12", received 7'),
         ({"history": [], "exclude": [None]}, "`exclude[0]` must be a string"),
         ({"history": [], "k": "5"}, "`k` must be an integer"),
@@ -243,15 +245,47 @@ def test_recall_of_several_users(connection, catalogue):
         ({"history": [], "include_seen": 1}, "`include_seen` must be true or false"),
         ({"history": [], "size": 1}, "Unknown key `size`"),
         ({"requests": {}}, "`requests` must be a list"),
-        ({"requests": [], "k": 3}, "`requests` must be a list and the only key"),
+        (
+            {"requests": [], "k": 3},
+            "`requests` must be a list and, beside `timeout_ms`, the only key",
+        ),
         ({"requests": [{"history": []}, 3]}, "requests[1]: A request must be an object"),
         ({"requests": [{"history": []}] * 513}, "must be at most 512, received 513"),
+        ({"history": [], "user_vectors": 3}, "`user_vectors` must be a list of vectors"),
+        ({"user_vectors": []}, "`user_vectors` must be a list of vectors"),
+        ({"user_vectors": [[]]}, "must be float32 [num_interests, dim], received float32 [1, 0]"),
+        ({"user_vectors": [[1, 2, 3, 4], [1]]}, "The vectors of `user_vectors` differ in length"),
+        ({"user_vectors": [[1, 2, 3, "4"]]}, "`user_vectors[0][3]` must be a number"),
+        ({"user_vectors": [[1, 2, 3, float("nan")]]}, "a value that is not in [-1e+06, 1e+06]"),
+        ({"user_vectors": [[1, 2, 3, 1e300]]}, "a value that is not in [-1e+06, 1e+06]"),
+        ({"user_vectors": [[1, 2, 3, 10**400]]}, "`user_vectors[0][3]` is too large"),
+        ({"user_vectors": [[1, 2]]}, "must have 4 columns, received 2"),
+        ({"history": ["i1"], "similar_to": ["i1"]}, "Give `history` or `similar_to`, not both"),
+        ({"history": [], "allow": []}, "`allow` is empty and allows nothing"),
+        ({"history": [], "categories": []}, "`categories` is empty and allows nothing"),
+        ({"history": [], "max_per_category": 1.5}, "`max_per_category` must be an integer"),
+        ({"history": [], "max_per_category": 0}, "`max_per_category` must be in [1, 1000]"),
+        ({"history": [], "interest_weights": 1}, "`interest_weights` must be a list of numbers"),
+        ({"history": [], "interest_weights": [True]}, "`interest_weights[0]` must be a number"),
+        ({"history": ["i1"], "interest_weights": [1]}, "each of 2 interests, received 1"),
+        ({"history": [], "merge": 1}, "`merge` must be a string"),
+        ({"history": [], "merge": "best"}, "`merge` must be one of max_score"),
+        ({"history": [], "exact": "yes"}, "`exact` must be true or false"),
+        ({"history": [], "timeout_ms": 0}, "`timeout_ms` must be larger than 0, received 0"),
+        ({"history": [], "timeout_ms": "1"}, "`timeout_ms` must be a number"),
         ([], "Is not object"),
     ],
 )
 def test_recall_errors(connection, body, text):
     status, message = _error(connection, "POST", "/recall", body)
     assert (status, text in message) == (400, True), message
+
+
+def test_time_that_is_too_short(connection):
+    body = {"requests": [{"history": ["i3"]}], "timeout_ms": 1e-6}
+    status, message = _error(connection, "POST", "/recall", body)
+    assert (status, message) == (504, "Deadline Exceeded")
+    assert _ask(connection, "POST", "/recall", {**body, "timeout_ms": 30_000})[0] == 200
 
 
 def test_wrong_method(connection):

@@ -6,7 +6,7 @@ import pytest
 from recall.config import IndexConfig
 from recall.errors import InputError
 from serving import item_index
-from serving.item_index import ExactIndex, recall_against_exact
+from serving.item_index import ExactIndex, SearchKnobs, recall_against_exact
 from serving.scann_index import ScannIndex, ScannParameters, build_index, chooses_scann
 
 NUM_ITEMS, DIM = 400, 8
@@ -142,7 +142,7 @@ def test_scann_rows_are_short_never_padded():
     vectors = unit_vectors((NUM_ITEMS, DIM), seed=0)
     index = ScannIndex.build(vectors, ScannParameters(8, 1, NUM_ITEMS, spherical=True))
     queries = unit_vectors((20, DIM), seed=5)
-    result = index.search(queries, NUM_ITEMS)
+    result = index.search(queries, NUM_ITEMS, SearchKnobs(leaves_to_search=1))
     assert min(len(rows) for rows in result.rows) < NUM_ITEMS
     for query, rows, scores in zip(queries, result.rows, result.scores, strict=True):
         assert len(np.unique(rows)) == len(rows) == len(scores)
@@ -240,3 +240,30 @@ class TestLoadScann:
         (folder / "scann_assets.pbtxt").unlink()
         with pytest.raises(InputError, match=r"scann_assets.pbtxt is missing"):
             self.load(folder)
+
+
+@pytest.mark.parametrize("num_items", [1, 63, 64, 500, 5000])
+@pytest.mark.parametrize("num_values", [1, 3, 1000])
+def test_top_rows_equal_a_stable_sort(num_items, num_values):
+    scores = np.random.default_rng(num_items).integers(0, num_values, (4, num_items)).astype("f4")
+    order = np.argsort(-scores, axis=1, kind="stable")
+    for k in {1, min(7, num_items), num_items // 2 or 1, num_items}:
+        found = item_index.top_rows(scores, k)
+        assert [row.tolist() for row in found] == order[:, :k].tolist()
+
+
+def test_knobs_of_a_scann_index():
+    """All leaves and all items reordered is exact search, however it is asked for."""
+    vectors = unit_vectors((NUM_ITEMS, DIM), seed=0)
+    index = ScannIndex.build(vectors, ScannParameters(8, 1, 40, spherical=True))
+    queries = unit_vectors((20, DIM), seed=5)
+    exact = ExactIndex(vectors).search(queries, 10)
+
+    def recall(knobs):
+        rows = index.search(queries, 10, knobs).rows
+        return np.mean([np.isin(a, b).mean() for a, b in zip(exact.rows, rows, strict=True)])
+
+    assert recall(SearchKnobs()) == recall(SearchKnobs(1, 40)) < 0.9
+    assert recall(SearchKnobs(leaves_to_search=8)) > recall(SearchKnobs(leaves_to_search=2))
+    assert recall(SearchKnobs(8, NUM_ITEMS)) == recall(SearchKnobs(10**6, 10**6)) == 1.0
+    assert recall(SearchKnobs(effort=10)) == recall(SearchKnobs(4, 200, effort=2)) == 1.0

@@ -5,9 +5,12 @@ import pytest
 
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
+from serving import recall_service
 from serving.bundle import IndexBundle
-from serving.item_index import ExactIndex, SearchResult
-from serving.recall_service import RecallLimits, RecallRequest, RecallService
+from serving.bundle_catalogue import BundleCatalogue
+from serving.item_index import DEFAULT_KNOBS, ExactIndex, SearchResult
+from serving.recall_service import RecallService
+from serving.recall_types import RecallRequest
 from serving.status import Code, ServingError
 from serving.user_vectors import UserVectors
 
@@ -40,18 +43,39 @@ class LastTwoItems:
         )
 
 
+class Clock:
+    """Time as the service sees it, where it stands in for the module `time`."""
+
+    now_s = 0.0
+
+    def monotonic(self):
+        return self.now_s
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    monkeypatch.setattr(recall_service, "time", Clock())
+    return recall_service.time
+
+
 class HalfBlindIndex:
-    """An approximate index that never finds rows from 2 on."""
+    """An approximate index that never finds rows from `num_seen` on, and takes 0.2 s."""
 
     kind = "scann"
     num_items, dim = _VECTORS.shape
 
-    def __init__(self):
-        self.calls = []
+    def __init__(self, num_seen=2, clock=None):
+        self.num_seen, self.clock = num_seen, clock or Clock()
+        self.calls, self.knobs = [], []
 
-    def search(self, query_vectors, k):
+    def search(self, query_vectors, k, knobs=DEFAULT_KNOBS):
         self.calls.append((len(query_vectors), k))
-        found = ExactIndex(_VECTORS[:2]).search(query_vectors, min(k, 2))
+        self.knobs.append(knobs)
+        self.clock.now_s += 0.2
+        if not self.num_seen:
+            nothing = [np.empty(0, np.int64)] * len(query_vectors)
+            return SearchResult(nothing, [rows.astype(np.float32) for rows in nothing])
+        found = ExactIndex(_VECTORS[: self.num_seen]).search(query_vectors, min(k, self.num_seen))
         return SearchResult(found.rows, found.scores)
 
 
@@ -61,17 +85,14 @@ def _bundle(index=None, fallback=_IDS, vectors=_VECTORS, ids=_IDS):
         manifest={"fingerprint": "f"},
         item_ids=np.array([i.encode() for i in ids]),
         item_vectors=vectors,
-        items=vocabulary,
+        table=vocabulary.to_table(),
         fallback=tuple(fallback),
         index=index or ExactIndex(vectors),
     )
 
 
 def _service(source=None, **arguments):
-    limits = arguments.pop("limits", None)
-    return RecallService(
-        source or LastTwoItems(), _bundle(**arguments), index_version=8, limits=limits
-    )
+    return RecallService(source or LastTwoItems(), BundleCatalogue(_bundle(**arguments), version=8))
 
 
 def _ids(response):
@@ -137,8 +158,9 @@ def test_batch_takes_one_tower_call_and_one_search():
     requests = [RecallRequest(("d",), k=1), RecallRequest(()), RecallRequest(("e",), k=2)]
     batch = service.recall(requests)
     assert source.calls == [(3, None)]
-    assert index.calls == [(4, 3)]  # 2 users x 2 interests; k = 2 and one seen item
-    assert batch == [service.recall([request])[0] for request in requests]
+    assert index.calls == [(4, 5)]  # 2 users x 2 interests, all items there are
+    alone = [service.recall([request])[0] for request in requests]
+    assert [(r.items, r.facts()) for r in batch] == [(r.items, r.facts()) for r in alone]
 
 
 def test_empty_batch():
@@ -177,39 +199,6 @@ def test_random_requests_equal_brute_force():
         assert _ids(response) == expected[: request.k]
 
 
-_LIMITS = RecallLimits(
-    max_k=3, max_history_length=2, max_exclude=2, max_batch_size=2, max_item_id_length=4
-)
-
-
-@pytest.mark.parametrize(
-    "requests",
-    [
-        [RecallRequest(("a", "b"), k=3, exclude=("c", "d"))] * 2,
-        [RecallRequest(("a" * 4,), k=1)],
-    ],
-)
-def test_at_the_limit(requests):
-    assert len(_service(limits=_LIMITS).recall(requests)) == len(requests)
-
-
-@pytest.mark.parametrize(
-    ("requests", "text"),
-    [
-        ([RecallRequest(k=4)], r"`k` must be in \[1, 3\], received 4"),
-        ([RecallRequest(k=0)], r"`k` must be in \[1, 3\], received 0"),
-        ([RecallRequest(k=-1)], "received -1"),
-        ([RecallRequest(("a",) * 3, 1)], "`history` must be at most 2, received 3"),
-        ([RecallRequest(exclude=("a",) * 3, k=1)], "`exclude` must be at most 2, received 3"),
-        ([RecallRequest(k=1)] * 3, "requests in a batch must be at most 2, received 3"),
-        ([RecallRequest(("a" * 5,), 1)], "item id must be at most 4, received 5"),
-    ],
-)
-def test_beyond_a_limit(requests, text):
-    with pytest.raises(InputError, match=text):
-        _service(limits=_LIMITS).recall(requests)
-
-
 def test_tower_of_another_export_is_refused():
     with pytest.raises(InputError, match="fingerprint g"):
         _service(LastTwoItems(fingerprint="g"))
@@ -219,7 +208,8 @@ def test_tower_that_changes_its_space_later_is_noticed():
     source = LastTwoItems()
     service = _service(source)
     source.fingerprint = "g"
-    with pytest.raises(ServingError, match="embedding space g") as caught:
+    text = "Version 5 of the user tower answers from embedding space g, version 8 .* holds f"
+    with pytest.raises(ServingError, match=text) as caught:
         service.recall([RecallRequest(("a",))])
     assert caught.value.code == Code.UNAVAILABLE
 
@@ -243,3 +233,143 @@ def test_time_left_is_passed_on_and_watched():
     with pytest.raises(ServingError) as caught:
         service.recall([RecallRequest(("a",))], timeout_s=-1.0)
     assert caught.value.code == Code.DEADLINE_EXCEEDED
+
+
+def test_short_first_search_at_the_deadline_is_degraded(clock):
+    service = _service(index=HalfBlindIndex(clock=clock))
+    (late,) = service.recall([RecallRequest(("d",), k=4)], timeout_s=0.1)
+    assert _ids(late) == ["b", "a"]
+    assert (late.degraded, late.coverage) == (True, 0.5)
+    (full,) = service.recall([RecallRequest(("d",), k=2)], timeout_s=0.1)
+    assert _ids(full) == ["b", "a"]
+    assert (full.degraded, full.coverage) == (False, 1.0)
+
+
+def test_users_whose_turn_did_not_come_before_the_deadline(clock):
+    # Other knobs are another search; the new visitor needs none.
+    service = _service(index=HalfBlindIndex(clock=clock))
+    requests = [
+        RecallRequest(("d",), k=2),
+        RecallRequest(("d",), k=2, leaves_to_search=1),
+        RecallRequest((), k=2),
+    ]
+    first, second, visitor = service.recall(requests, timeout_s=0.1)
+    assert (_ids(first), first.degraded, first.coverage) == (["b", "a"], False, 1.0)
+    assert (_ids(second), second.degraded, second.coverage) == ([], True, 0.0)
+    assert (_ids(visitor), visitor.degraded) == (["a", "b"], False)
+
+
+def test_no_exact_search_after_the_deadline(clock):
+    service = _service(index=HalfBlindIndex(clock=clock))
+    requests = [RecallRequest(("d",), k=2), RecallRequest(("d",), k=2, exact=True)]
+    indexed, exact = service.recall(requests, timeout_s=0.1)
+    assert (_ids(indexed), indexed.degraded) == (["b", "a"], False)
+    assert (_ids(exact), exact.degraded, exact.coverage) == ([], True, 0.0)
+    assert _ids(service.recall(requests)[1]) == ["c", "b"]
+
+
+def test_nothing_found_before_the_deadline_is_an_error(clock):
+    service = _service(index=HalfBlindIndex(num_seen=0, clock=clock))
+    with pytest.raises(ServingError) as caught:
+        service.recall([RecallRequest(("d",), k=2)], timeout_s=0.1)
+    assert caught.value.code == Code.DEADLINE_EXCEEDED
+
+
+def test_knobs_reach_the_index_and_grow_with_the_second_search():
+    index = HalfBlindIndex()
+    service = _service(index=index)
+    service.recall([RecallRequest(("d",), k=3, leaves_to_search=3, reorder=50)])
+    assert index.knobs == [(3, 50, 1), (3, 50, 4)]
+    index.knobs.clear()
+    service.recall([RecallRequest(("d",), k=3, exact=True)])
+    assert index.knobs == []
+
+
+def test_ready_vectors_need_no_tower():
+    source = LastTwoItems()
+    service = _service(source)
+    source.calls.clear()
+    vectors = np.array([[0.0, 2.0], [1.0, 0.0]], np.float32)
+    (response,) = service.recall([RecallRequest(user_vectors=vectors, k=2, fingerprint="f")])
+    # Interest 0: d 2, c 1.6, b 1.2; interest 1: a 1.
+    assert [(i.item_id, round(i.score, 4), i.interest) for i in response.items] == [
+        ("d", 2.0, 0),
+        ("c", 1.6, 0),
+    ]
+    assert source.calls == []
+    assert (response.num_known, response.model_version, response.is_fallback) == (0, 0, False)
+
+
+def test_ready_vectors_of_another_space():
+    vectors = np.ones((1, 2), np.float32)
+    with pytest.raises(ServingError, match="space g, version 8 of the index holds f") as caught:
+        _service().recall([RecallRequest(user_vectors=vectors, fingerprint="g")])
+    assert caught.value.code == Code.FAILED_PRECONDITION
+    with pytest.raises(InputError, match="must have 2 columns, received 3"):
+        _service().recall([RecallRequest(user_vectors=np.ones((1, 3), np.float32))])
+
+
+def test_items_like_these():
+    request = RecallRequest(similar_to=("zebra", "a", "d"), k=9)
+    (response,) = _service().recall([request])
+    # a: b .8, c .6, e -1; d: c .8, b .6, e 0. Interests are places in `similar_to`.
+    assert [(i.item_id, round(i.score, 4), i.interest) for i in response.items] == [
+        ("b", 0.8, 1),
+        ("c", 0.8, 2),
+        ("e", 0.0, 2),
+    ]
+    assert (response.num_known, response.num_unknown) == (2, 1)
+
+
+def test_items_like_unknown_ones_are_popular_ones():
+    (response,) = _service().recall([RecallRequest(similar_to=("zebra",), k=2)])
+    assert (_ids(response), response.is_fallback) == (["a", "b"], True)
+    assert (response.num_known, response.num_unknown) == (0, 1)
+
+
+def test_weights_scale_scores_and_drop_interests():
+    # History d, a: interest 0 is a, interest 1 is d.
+    request = RecallRequest(("d", "a"), k=3, interest_weights=(0.0, 0.5))
+    (response,) = _service().recall([request])
+    assert [(i.item_id, round(i.score, 4), i.interest) for i in response.items] == [
+        ("c", 0.4, 1),
+        ("b", 0.3, 1),
+        ("e", 0.0, 1),
+    ]
+
+
+@pytest.mark.parametrize("weights", [(1.0,), (1.0, 1.0, 1.0)])
+def test_one_weight_per_interest(weights):
+    with pytest.raises(InputError, match="each of 2 interests, received"):
+        _service().recall([RecallRequest(("a",), interest_weights=weights)])
+
+
+def test_kinds_of_requests_in_one_batch():
+    source = LastTwoItems()
+    service = _service(source)
+    source.calls.clear()
+    requests = [
+        RecallRequest(similar_to=("a",), k=1),
+        RecallRequest(("a",), k=1),
+        RecallRequest(user_vectors=_VECTORS[3:4], k=1),
+        RecallRequest((), k=1),
+    ]
+    assert [_ids(r) for r in service.recall(requests)] == [["b"], ["b"], ["d"], ["a"]]
+    assert source.calls == [(2, None)]
+
+
+def test_one_view_serves_a_whole_call():
+    catalogue = BundleCatalogue(_bundle(), version=8)
+
+    class Counting:
+        num_views = 0
+
+        def view(self):
+            self.num_views += 1
+            return catalogue
+
+    counting = Counting()
+    service = RecallService(LastTwoItems(), counting)
+    counting.num_views = 0
+    service.recall([RecallRequest(("a",), k=2), RecallRequest((), k=2)])
+    assert counting.num_views == 1

@@ -38,6 +38,7 @@ def test_all_models_are_available(recall_server):
         "user_tower": {3: State.AVAILABLE},
         "item_tower": {3: State.AVAILABLE},
         "recall": {3: State.AVAILABLE},
+        "items": {3: State.AVAILABLE},
     }
     assert recall_server.model_server.is_ready()
 
@@ -101,7 +102,7 @@ def test_unreachable_tf_serving(release_dir):
 
 def test_user_vectors_from_another_server(release_dir, recall_server, catalogue):
     with _free_server(release_dir, tf_serving_address=recall_server.grpc_address) as server:
-        assert set(server.model_server.states()) == {"recall"}
+        assert set(server.model_server.states()) == {"recall", "items"}
         servable = server.model_server.find("recall")
         outputs = servable.predict("", {"history_item_ids": np.array([[b"i3"]], dtype=object)})
     expected = catalogue.expected(["i3"], 20, removed=("i3",))

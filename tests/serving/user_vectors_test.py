@@ -2,16 +2,19 @@
 
 import socket
 import threading
+import time
 from concurrent import futures
 
 import grpc
 import numpy as np
 import pytest
+import trustme
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from recall.errors import InputError
-from serving import manifest
+from serving import manifest, user_vectors
 from serving.status import Code, ServingError
+from serving.tensors import to_proto
 from serving.user_vectors import SavedModelUserVectors, TfServingUserVectors, parse_outputs
 
 
@@ -81,35 +84,140 @@ def test_unknown_model(recall_server):
     assert caught.value.code == Code.NOT_FOUND
 
 
-class _SlowServer(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Answers when it is told to; remembers how long the client would wait."""
+class _Tower(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """A real gRPC server of one vector that first answers as it is told."""
 
-    def __init__(self):
-        self.time_left_s = None
+    def __init__(self, *, errors=(), delay_s=0.0, credentials=None, port=0):
+        self.errors = list(errors)
+        self.delay_s = delay_s
+        self.times_left_s, self.peers = [], set()
         self.released = threading.Event()
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(2), options=[("grpc.so_reuseport", 0)]
+        )
+        prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(self, self._server)
+        address = f"127.0.0.1:{port}"
+        if credentials is None:
+            self.port = self._server.add_insecure_port(address)
+        else:
+            self.port = self._server.add_secure_port(address, credentials)
+        self.address = f"127.0.0.1:{self.port}"
 
     def Predict(self, request, context):
-        self.time_left_s = context.time_remaining()
-        self.released.wait(10)
-        return predict_pb2.PredictResponse()
+        self.times_left_s.append(context.time_remaining())
+        self.peers.add(context.peer())
+        self.released.wait(self.delay_s)
+        if self.errors:
+            context.abort(self.errors.pop(0), "not now")
+        response = predict_pb2.PredictResponse()
+        response.model_spec.version.value = 7
+        for name, array in _outputs().items():
+            response.outputs[name].CopyFrom(to_proto(array))
+        return response
+
+    def __enter__(self):
+        self._server.start()
+        return self
+
+    def __exit__(self, *_):
+        self.released.set()
+        self._server.stop(0).wait()
 
 
-def test_deadline_is_passed_on():
-    slow = _SlowServer()
-    server = grpc.server(futures.ThreadPoolExecutor(1))
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(slow, server)
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    source = TfServingUserVectors(f"127.0.0.1:{port}")
-    try:
-        with pytest.raises(ServingError) as caught:
-            source.compute([("a",)], timeout_s=0.3)
-        assert caught.value.code == Code.DEADLINE_EXCEEDED
-        assert 0 < slow.time_left_s <= 0.3
-    finally:
-        slow.released.set()
+@pytest.fixture
+def connect():
+    """Makes sources that are closed at the end."""
+    sources = []
+
+    def make(address, **arguments):
+        sources.append(TfServingUserVectors(address, **arguments))
+        return sources[-1]
+
+    yield make
+    for source in sources:
         source.close()
-        server.stop(0).wait()
+
+
+def test_deadline_is_passed_on(connect):
+    with _Tower(delay_s=10) as tower:
+        with pytest.raises(ServingError) as caught:
+            connect(tower.address).compute([("a",)], timeout_s=0.3)
+        assert caught.value.code == Code.DEADLINE_EXCEEDED
+        (time_left_s,) = tower.times_left_s
+        assert 0 < time_left_s < 0.4
+
+
+def test_without_a_deadline_there_is_one_all_the_same(connect):
+    with _Tower() as tower:
+        connect(tower.address).compute([("a",)])
+        assert 4 < tower.times_left_s[0] < 5.1
+
+
+def test_unavailable_is_tried_again_in_the_time_left(connect, monkeypatch):
+    # Long pauses: gRPC rounds the deadlines it sends.
+    monkeypatch.setattr(user_vectors, "_PAUSES_S", (0.4, 0.4))
+    with _Tower(errors=[grpc.StatusCode.UNAVAILABLE] * 2) as tower:
+        vectors = connect(tower.address).compute([("a",)], timeout_s=5.0)
+        assert (vectors.fingerprint, vectors.model_version) == ("f", 7)
+        first, second, third = tower.times_left_s
+        assert 5.1 > first > second > third > 0
+        assert third < 5.0 - 2 * 0.2 + 0.1
+        assert len(tower.peers) == 1  # All on one connection.
+
+
+def test_tries_are_bounded(connect):
+    with _Tower(errors=[grpc.StatusCode.UNAVAILABLE] * 9) as tower:
+        with pytest.raises(ServingError, match="not now") as caught:
+            connect(tower.address).compute([("a",)], timeout_s=30.0)
+        assert caught.value.code == Code.UNAVAILABLE
+        assert len(tower.times_left_s) == 4
+
+
+def test_no_pause_longer_than_the_time_left(connect):
+    with _Tower(errors=[grpc.StatusCode.UNAVAILABLE] * 9) as tower:
+        source = connect(tower.address)
+        start_s = time.monotonic()
+        with pytest.raises(ServingError) as caught:
+            source.compute([("a",)], timeout_s=0.02)
+        assert time.monotonic() - start_s < 0.3
+        assert caught.value.code in (Code.UNAVAILABLE, Code.DEADLINE_EXCEEDED)
+        assert len(tower.times_left_s) <= 1
+
+
+@pytest.mark.parametrize("code", ["INVALID_ARGUMENT", "RESOURCE_EXHAUSTED", "INTERNAL"])
+def test_other_errors_are_not_tried_again(connect, code):
+    with _Tower(errors=[grpc.StatusCode[code]]) as tower:
+        with pytest.raises(ServingError, match="not now") as caught:
+            connect(tower.address).compute([("a",)], timeout_s=5.0)
+        assert caught.value.code == Code[code]
+        assert len(tower.times_left_s) == 1
+
+
+def test_server_that_restarts_is_found_again(connect):
+    with _Tower() as tower:
+        source = connect(tower.address)
+        source.compute([("a",)])
+    with pytest.raises(ServingError) as caught:
+        source.compute([("a",)], timeout_s=0.5)
+    assert caught.value.code == Code.UNAVAILABLE
+    with _Tower(port=tower.port):
+        assert source.compute([("a",)], timeout_s=10.0).model_version == 7
+
+
+def test_tls(connect):
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    server = grpc.ssl_server_credentials(
+        [(certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes())]
+    )
+    with _Tower(credentials=server) as tower:
+        trusted = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
+        assert connect(tower.address, credentials=trusted).compute([("a",)]).model_version == 7
+        stranger = grpc.ssl_channel_credentials(trustme.CA().cert_pem.bytes())
+        with pytest.raises(ServingError) as caught:
+            connect(tower.address, credentials=stranger).compute([("a",)], timeout_s=1.0)
+        assert caught.value.code == Code.UNAVAILABLE
+        assert len(tower.times_left_s) == 1
 
 
 def _outputs(**changes):

@@ -1,6 +1,7 @@
 """Interest extractors: one contract for all, and each against numpy."""
 
 import dataclasses
+import functools
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def build(form):
     for weight in layer.weights:
         weight.assign(weight + rng.normal(scale=0.3, size=weight.shape))
     arguments = {"is_future": True} if form == "dssrec_future" else {}
-    return (lambda states: layer(states, **arguments)), layer
+    return functools.partial(layer, **arguments), layer
 
 
 def weights_of(layer):
@@ -67,6 +68,24 @@ def test_slot_t_equals_extracting_from_the_prefix_alone(form):
         alone = extract(states[:, : t + 1])
         np.testing.assert_allclose(vectors[:, t], alone.vectors[:, -1], rtol=1e-4, atol=1e-5)
         np.testing.assert_allclose(weights[:, t], alone.weights[:, -1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_one_slot_per_history_equals_that_slot_of_all(form):
+    extract, _ = build(form)
+    states, slots = random_states(4, LENGTH, DIM), np.array([0, 5, 2, 3])
+    expected = extract(states)
+    for whole, one in zip(expected, extract(states, slots=slots), strict=True):
+        np.testing.assert_allclose(one, whole.numpy()[range(4), slots], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_mask_keeps_its_slots_in_their_order(form):
+    extract, _ = build(form)
+    states = random_states(4, LENGTH, DIM)
+    mask = np.random.default_rng(4).random([4, LENGTH]) < 0.5
+    for whole, kept in zip(extract(states), extract(states, slot_mask=mask), strict=True):
+        np.testing.assert_allclose(kept, whole.numpy()[mask], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -1,10 +1,10 @@
-"""Layer normalisation, whose gradient is written by hand."""
+"""Layer normalisation and unit length, whose gradients are written by hand."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from recall.layers.normalization import LayerNorm
+from recall.layers.normalization import LayerNorm, normalize_length
 
 
 def random_array(*shape, seed=0):
@@ -75,4 +75,30 @@ def test_equal_values_give_the_offset_and_a_finite_gradient(value):
         outputs = layer(inputs)
 
     np.testing.assert_allclose(outputs, [layer.weights[1]] * 2, rtol=1e-5)
+    assert np.isfinite(tape.gradient(outputs, inputs)).all()
+
+
+def test_a_vector_of_length_five_by_hand():
+    np.testing.assert_allclose(normalize_length(tf.constant([[3.0, 4.0]])), [[0.6, 0.8]], rtol=1e-6)
+
+
+def test_the_gradient_of_unit_length_equals_that_of_the_formula():
+    inputs, upstream = tf.constant(random_array(3, 5, 8)), random_array(3, 5, 8, seed=9)
+    gradients = []
+    for compute in (normalize_length, lambda x: x / tf.norm(x, axis=-1, keepdims=True)):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            loss = tf.reduce_sum(compute(inputs) * upstream)
+        gradients.append(tape.gradient(loss, inputs))
+
+    np.testing.assert_allclose(*gradients, rtol=1e-4, atol=1e-5)
+
+
+def test_a_zero_vector_stays_zero_with_a_finite_gradient():
+    inputs = tf.zeros([2, 4])
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = normalize_length(inputs)
+
+    np.testing.assert_array_equal(outputs, np.zeros([2, 4]))
     assert np.isfinite(tape.gradient(outputs, inputs)).all()

@@ -188,3 +188,30 @@ def test_gradients_equal_finite_differences(reduction):
             values[number][index] -= 2e-5
             expected[index] = (above - compute(*values)) / 2e-5
         np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("reduction", ["max", "argmax"])
+def test_a_gradient_in_bfloat16_is_close_and_the_loss_is_the_same(reduction):
+    *arrays, mask = random_inputs()
+    losses, gradients = [], []
+    for dtype in (tf.float32, tf.bfloat16):
+        variables = [tf.constant(array) for array in arrays]
+        with tf.GradientTape() as tape:
+            tape.watch(variables)
+            losses.append(
+                sampled_softmax_loss(
+                    *variables,
+                    mask,
+                    temperature=0.5,
+                    interest_reduction=reduction,
+                    gradient_dtype=dtype,
+                )
+            )
+        gradients.append(tape.gradient(losses[-1], variables))
+
+    np.testing.assert_array_equal(*losses)
+    for exact, rounded in zip(*gradients, strict=True):
+        assert rounded.dtype == tf.float32
+        # Numbers in bfloat16 have 8 significant bits.
+        np.testing.assert_allclose(rounded, exact, atol=0.02 * np.abs(exact).max())
+    assert any((a.numpy() != b.numpy()).any() for a, b in zip(*gradients, strict=True))

@@ -1,0 +1,102 @@
+"""The items command: changes of the catalogue of a running server, in batches.
+
+Imports no TensorFlow by itself; the gRPC door needs it.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines import items as items_files
+from recall.errors import InputError
+from serving import client
+from serving.item_changes import MAX_CHANGES, MODEL_NAME
+
+
+def change_items(
+    server: str,
+    upsert_path: str | None,
+    delete_ids: Sequence[str],
+    *,
+    token_file: str | None = None,
+    timeout_s: float = client.TIMEOUT_S,
+) -> str:
+    """Sends an items file, then deletions; a batch is in effect when its answer is here.
+
+    Args:
+        server: `host:port` of its gRPC door, or `http://host:port`.
+        upsert_path: Items file, None for none.
+        delete_ids: Raw ids.
+        token_file: File with the admin token, None for none.
+        timeout_s: Longest wait for one batch.
+
+    Returns:
+        One line for people.
+
+    Raises:
+        InputError: A file cannot be read, or the server does not answer or
+            refuses a batch; the text says how many were done before.
+    """
+    token = None if token_file is None else _read_token(token_file)
+    items = [] if upsert_path is None else items_files.read_items(upsert_path).to_pylist()
+    calls = [("upsert", batch) for batch in _batches(items)]
+    calls += [("delete", batch) for batch in _batches(list(dict.fromkeys(delete_ids)))]
+    done = {"upsert": 0, "delete": 0}
+    num_items = 0
+    for kind, batch in calls:
+        try:
+            num_items = _send(server, kind, batch, token, timeout_s)
+        except InputError as error:
+            raise InputError(f"{error} {_count(done)} before that.") from error
+        done[kind] += len(batch)
+    return f"{_count(done)}; the server now has {num_items} items."
+
+
+def _send(server: str, kind: str, batch: list[Any], token: str | None, timeout_s: float) -> int:
+    """One call through the door of the address; returns the number of items after it."""
+    if server.startswith(("http://", "https://")):
+        document = {"ids": batch} if kind == "delete" else {"items": [_item(i) for i in batch]}
+        answer = client.post_json(
+            server, f"/items:{kind}", document, timeout_s=timeout_s, token=token
+        )
+    else:
+        answer = client.predict(
+            server, MODEL_NAME, kind, _inputs(kind, batch), timeout_s=timeout_s, token=token
+        )
+    return int(answer["num_items"])
+
+
+def _item(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of an items file as the JSON door wants it."""
+    return {"id": row["item_id"], "categories": row["categories"], "title": row["title"]}
+
+
+def _inputs(kind: str, batch: list[Any]) -> dict[str, np.ndarray]:
+    """A batch as tensors."""
+    from serving.tensors import pad_strings
+
+    if kind == "delete":
+        return {"item_ids": pad_strings([batch])[0]}
+    return {
+        "item_ids": pad_strings([[row["item_id"] for row in batch]])[0],
+        "categories": pad_strings([row["categories"] for row in batch]),
+        "titles": pad_strings([[row["title"] for row in batch]])[0],
+    }
+
+
+def _batches(values: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(values), MAX_CHANGES):
+        yield values[start : start + MAX_CHANGES]
+
+
+def _count(done: dict[str, int]) -> str:
+    return f"{done['upsert']} items upserted, {done['delete']} deleted"
+
+
+def _read_token(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read --admin_token_file={path}: {error}.") from error

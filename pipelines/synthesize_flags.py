@@ -1,0 +1,50 @@
+"""The command `recall synthesize`: what it is for and its flags.
+
+Imports none of the jobs and no TensorFlow.
+"""
+
+import dataclasses
+
+from pipelines.flags import Command, FlagSpec
+from pipelines.synthetic_config import SyntheticConfig
+
+
+def planted_world() -> dict[str, FlagSpec]:
+    """One flag per setting of the generator, under the names of `synthetic:key=value`."""
+    helps = {
+        "users": "Number of users.",
+        "items": "Number of items.",
+        "interests": "Latent interests of the world; also the items' categories.",
+        "interests_per_user": "Interests of one user.",
+        "events_per_user": "Mean number of clicks of a user.",
+        "min_events_per_user": "Fewest clicks of a user.",
+        "run_length": "Mean clicks before a user turns to another interest.",
+        "noise": "Share of clicks drawn from the whole catalogue.",
+        "unrelated_future": "Share of runs whose interest the user's past does not tell.",
+        "popularity_skew": "How unequal the items of an interest are; 0 makes them equal.",
+        "seed": "Of everything; the same flags write the same files.",
+    }
+    specs = {}
+    for field, (name, text) in zip(dataclasses.fields(SyntheticConfig), helps.items(), strict=True):
+        kind = "integer" if field.type is int else "float"
+        specs[name] = FlagSpec(text, "N", field.default, kind)
+    return specs
+
+
+COMMAND = Command(
+    "Writes a synthetic log with planted interests.",
+    "Users mix a few interests, items belong to interests, and part of the clicks is noise. "
+    "Writes an events and an items file, streamed, of any size.",
+    (
+        "synthesize --output=data/planted --users=2000 --items=500",
+        "run --events=data/planted/events.csv.gz --items=data/planted/items.csv.gz "
+        "--output=runs/planted",
+    ),
+    {
+        "output": FlagSpec("Folder for the two files.", "DIR"),
+        "format": FlagSpec("csv.gz, csv or parquet.", "NAME", "csv.gz"),
+        **planted_world(),
+        "overwrite": FlagSpec("Replaces files of the same name.", "", False, "boolean"),
+    },
+    ("output",),
+)

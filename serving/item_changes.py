@@ -1,0 +1,181 @@
+"""What callers may say about items, and the checks before it is believed.
+
+Imports no TensorFlow.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from recall.errors import InputError
+from serving.item_store import ItemChange
+from serving.live_catalogue import LiveCatalogue, PlacedChanges
+from serving.shards import home_of
+
+MODEL_NAME = "items"
+"""Name under which live items are a model of the Predict API."""
+
+MAX_CHANGES = 1000
+"""Items of one call: with 64 numbers each, 256 kB and some 10 ms of work."""
+
+MAX_ID_LENGTH = 1024
+"""Bytes; as in a recall request."""
+
+MAX_CATEGORIES = 100
+"""Categories of one item; the largest public catalogues have some ten."""
+
+MAX_TEXT_LENGTH = 4096
+"""Characters of a title or a category name."""
+
+_MAX_LENGTH = 1e6
+"""Of a vector; scores of longer ones lose their precision in float32."""
+
+
+class ItemUpsert(NamedTuple):
+    """An item to have from now on.
+
+    Attributes:
+        item_id: Raw id.
+        categories: Category names; None keeps those the release knows.
+        title: None keeps the one the release knows.
+        vector: `[dim]` numbers in the embedding space of the newest loaded
+            version; scaled to unit length where the model compares by cosine.
+            None takes the trained vector, or that of the categories.
+    """
+
+    item_id: str
+    categories: tuple[str, ...] | None = None
+    title: str | None = None
+    vector: Sequence[float] | np.ndarray | None = None
+
+
+def check_ids(item_ids: Sequence[str]) -> None:
+    """Refuses ids that cannot be those of items.
+
+    Raises:
+        InputError: There are none or too many, or one is not valid.
+    """
+    if not 1 <= len(item_ids) <= MAX_CHANGES:
+        raise InputError(f"One call changes 1 to {MAX_CHANGES} items, received {len(item_ids)}.")
+    for item_id in item_ids:
+        try:
+            length = len(item_id.encode())
+        except UnicodeEncodeError as error:
+            raise InputError(f"The item id {item_id!r} is not valid Unicode.") from error
+        if not 1 <= length <= MAX_ID_LENGTH:
+            raise InputError(f"An item id has 1 to {MAX_ID_LENGTH} bytes, received {length}.")
+        if item_id.endswith("\0"):
+            raise InputError(f"The item id {item_id!r} ends in a NUL character. Rename the item.")
+
+
+def check_upserts(items: Sequence[ItemUpsert]) -> None:
+    """Refuses items that are not valid whatever the model is.
+
+    Raises:
+        InputError: An id, a category or a title is too long or empty.
+    """
+    check_ids([item.item_id for item in items])
+    for item in items:
+        categories = item.categories or ()
+        if len(categories) > MAX_CATEGORIES:
+            raise InputError(
+                f"Item {item.item_id!r} has {len(categories)} categories; "
+                f"at most {MAX_CATEGORIES} are taken."
+            )
+        for text in (*categories, item.title or ""):
+            if any("\ud800" <= character <= "\udfff" for character in text):
+                raise InputError(f"A text of item {item.item_id!r} is not valid Unicode.")
+            if len(text) > MAX_TEXT_LENGTH:
+                raise InputError(
+                    f"A text of item {item.item_id!r} has {len(text)} characters; "
+                    f"at most {MAX_TEXT_LENGTH} are taken."
+                )
+        if "" in categories:
+            raise InputError(f"Item {item.item_id!r} has an empty category. Leave it out.")
+
+
+def from_upsert(item: ItemUpsert, newest: LiveCatalogue) -> ItemChange:
+    """A checked upsert as it is stored; its vector belongs to the newest version.
+
+    Raises:
+        InputError: The vector does not fit the model.
+    """
+    categories = item.categories
+    if categories is not None:
+        categories = tuple(dict.fromkeys(categories))
+    if item.vector is None:
+        return ItemChange(item.item_id, categories=categories, title=item.title)
+    return ItemChange(
+        item.item_id,
+        categories=categories,
+        title=item.title,
+        vector=_check_vector(item, newest),
+        fingerprint=newest.fingerprint,
+    )
+
+
+def check_home(item_ids: Iterable[str], catalogue: LiveCatalogue) -> None:
+    """Refuses changes of items that live in another shard.
+
+    Raises:
+        InputError: One does.
+    """
+    shard = catalogue.shard
+    for item_id in item_ids if shard is not None else ():
+        if not shard.holds(item_id.encode()):
+            home = home_of(item_id.encode(), shard.count)
+            raise InputError(
+                f"Item {item_id!r} belongs to shard {home}/{shard.count}, this server holds "
+                f"{shard.number}/{shard.count}. Send it to the service in front of the shards."
+            )
+
+
+def check_placed(
+    changes: Sequence[ItemChange], placed: PlacedChanges, catalogue: LiveCatalogue
+) -> None:
+    """Refuses upserts that a loaded version could not serve.
+
+    Vectors given for another version are let through: during a swap the new
+    version serves the item, and the old one is about to go.
+
+    Raises:
+        InputError: An item has neither a vector, nor a trained one, nor a
+            category that the item tower knows.
+    """
+    waiting = set(placed.waiting)
+    for change in changes:
+        if change.item_id.encode() not in waiting or change.vector is not None:
+            continue
+        if not catalogue.has_embedder:
+            raise InputError(
+                f"No vector for the new item {change.item_id!r}: the model has no categories. "
+                "Give a vector, or train with model.use_categories."
+            )
+        raise InputError(
+            f"No vector for the new item {change.item_id!r}: none of its "
+            f"{len(change.categories or ())} categories is known to the model. Give a known "
+            "category, or a vector."
+        )
+
+
+def _check_vector(item: ItemUpsert, newest: LiveCatalogue) -> np.ndarray:
+    """The vector as the index holds them."""
+    try:
+        with np.errstate(over="ignore"):
+            vector = np.asarray(item.vector, dtype=np.float32)
+    except OverflowError as error:  # An integer of hundreds of digits.
+        raise InputError(f"The vector of item {item.item_id!r} is not finite.") from error
+    if vector.shape != (newest.dim,):
+        raise InputError(
+            f"The vector of item {item.item_id!r} has the shape {list(vector.shape)}, "
+            f"the model's have [{newest.dim}]."
+        )
+    length = float(np.linalg.norm(vector.astype(np.float64)))
+    if not length <= _MAX_LENGTH:  # NaN is not.
+        raise InputError(f"The vector of item {item.item_id!r} is not finite, or too long.")
+    if newest.similarity != "cosine":
+        return vector
+    if length == 0:
+        raise InputError(f"The vector of item {item.item_id!r} is zero and has no direction.")
+    return (vector / length).astype(np.float32)

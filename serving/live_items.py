@@ -1,0 +1,234 @@
+"""Deletes and upserts while serving: durable first, then visible, then acknowledged.
+
+Imports no TensorFlow. One object per process stands between the callers, the
+store on disk and the catalogues of the loaded versions. Every version gets
+every change, so a swap to a new release keeps them all.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from serving import item_changes
+from serving.item_changes import ItemUpsert
+from serving.item_store import ItemChange, ItemStore
+from serving.live_catalogue import LiveCatalogue
+from serving.rebuild import build_bundle
+from serving.status import Code, ServingError
+
+_LOGGER = logging.getLogger(__name__)
+
+POLL_S = 0.05
+"""How often changes of other processes on the same folder are looked for: 5
+microseconds of work."""
+
+RETRY_S = 60.0
+"""Pause after a failure of a thread; what failed once rarely works a moment later."""
+
+_CLOSE_S = 5.0
+"""Longest wait for a rebuild when the server stops; nothing is lost with it."""
+
+_REPLAY = 10_000
+"""Changes placed at a time when a version is loaded."""
+
+
+class Acknowledgement(NamedTuple):
+    """Said after a change is on the disk and in every view taken from now on.
+
+    Attributes:
+        sequence: Number of the change, higher than all before.
+        num_items: Items of the newest version now.
+    """
+
+    sequence: int
+    num_items: int
+
+
+class LiveItems:
+    """Makes and remembers changes; safe to use from several threads."""
+
+    def __init__(self, serving_dir: str | os.PathLike):
+        """Opens the store of a folder of releases.
+
+        Raises:
+            InputError: There is a store that cannot be read.
+        """
+        self._store = ItemStore(serving_dir)
+        self._lock = threading.Lock()  # Of every change; readers do not take it.
+        self._sequence = 0  # Everything up to it is in every catalogue.
+        self._catalogues: list[LiveCatalogue] = []
+        self._stop = threading.Event()
+        self._changed = threading.Event()
+        self._rebuilding: LiveCatalogue | None = None
+        self._threads = [
+            threading.Thread(target=target, name=name, daemon=True)
+            for name, target in (("live-watch", self._watch), ("live-rebuild", self._rebuild))
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def attach(self, catalogue: LiveCatalogue) -> None:
+        """Makes all changes so far in a new version's catalogue, and all later ones.
+
+        Raises:
+            ServingError: The store cannot be read.
+        """
+        changes, sequence = self._store.read_since(0)  # Long; writers need not wait.
+        _replay(catalogue, changes)
+        with self._lock:
+            self._catch_up()
+            _replay(catalogue, self._store.read_since(sequence)[0])
+            self._catalogues.append(catalogue)
+        if catalogue.num_waiting:
+            _LOGGER.warning(
+                "Version %d serves without %d upserted items: it has no vector for them.",
+                catalogue.version,
+                catalogue.num_waiting,
+            )
+        self._changed.set()
+
+    def detach(self, catalogue: LiveCatalogue) -> None:
+        """Forgets the catalogue of a version that is unloaded."""
+        with self._lock:
+            self._catalogues = [c for c in self._catalogues if c is not catalogue]
+
+    def upsert(self, items: Sequence[ItemUpsert]) -> Acknowledgement:
+        """Adds items, or replaces what is known of them.
+
+        Args:
+            items: See `ItemUpsert`; a later one of the same id wins.
+
+        Raises:
+            InputError: An item is not valid, or no vector can be had for it.
+            ServingError: No version is loaded, or the change cannot be written.
+        """
+        item_changes.check_upserts(items)
+        with self._lock:
+            newest = self._newest()
+            changes = [item_changes.from_upsert(i, newest) for i in _distinct(items)]
+            return self._write(changes)
+
+    def delete(self, item_ids: Sequence[str]) -> Acknowledgement:
+        """Takes items out of every answer, also those a later release brings.
+
+        Args:
+            item_ids: Raw ids; unknown ones are remembered all the same.
+
+        Raises:
+            InputError: An id is not valid.
+            ServingError: No version is loaded, or the change cannot be written.
+        """
+        item_changes.check_ids(item_ids)
+        with self._lock:
+            self._newest()
+            return self._write([ItemChange(i, is_deleted=True) for i in dict.fromkeys(item_ids)])
+
+    def status(self) -> dict[str, Any]:
+        """What changed so far, and how every loaded version holds it; plain values."""
+        num_upserted, num_deleted = self._store.count()
+        rebuilding = self._rebuilding
+        return {
+            "sequence": self._sequence,
+            "num_upserted": num_upserted,
+            "num_deleted": num_deleted,
+            "versions": [
+                {**catalogue.status(), "is_rebuilding": catalogue is rebuilding}
+                for catalogue in self._catalogues
+            ],
+        }
+
+    def close(self) -> None:
+        """Stops the threads and closes the store."""
+        self._stop.set()
+        self._changed.set()
+        for thread in self._threads:
+            thread.join(_CLOSE_S)
+        self._store.close()
+
+    def _newest(self) -> LiveCatalogue:
+        if not self._catalogues:
+            raise ServingError(Code.UNAVAILABLE, "No version is loaded yet; try again later.")
+        return max(self._catalogues, key=lambda catalogue: catalogue.version)
+
+    def _write(self, changes: Sequence[ItemChange]) -> Acknowledgement:
+        """Places, stores, then shows changes; call it under the lock."""
+        item_changes.check_home((change.item_id for change in changes), self._newest())
+        placed = [(catalogue, catalogue.place(changes)) for catalogue in self._catalogues]
+        for catalogue, of_catalogue in placed:
+            item_changes.check_placed(changes, of_catalogue, catalogue)
+        sequence = self._store.append(changes)
+        if sequence == self._sequence + 1:
+            for catalogue, of_catalogue in placed:
+                catalogue.apply(of_catalogue)
+            self._sequence = sequence
+        else:  # Another process wrote in between.
+            self._catch_up()
+        self._changed.set()
+        return Acknowledgement(sequence, self._newest().view().num_items)
+
+    def _catch_up(self) -> None:
+        """Makes the changes of other processes; call it under the lock."""
+        changes, sequence = self._store.read_since(self._sequence)
+        for catalogue in self._catalogues:
+            _replay(catalogue, changes)
+        self._sequence = sequence
+
+    def _watch(self) -> None:
+        """Body of the thread that looks for changes of other processes."""
+        while not self._stop.wait(POLL_S):
+            try:
+                if self._store.changed_elsewhere():
+                    with self._lock:
+                        self._catch_up()
+                    self._changed.set()
+            except Exception:
+                _LOGGER.exception("Changes of other processes cannot be read")
+                self._stop.wait(RETRY_S)
+
+    def _rebuild(self) -> None:
+        """Body of the thread that builds new bases."""
+        while True:
+            self._changed.wait()
+            self._changed.clear()
+            if self._stop.is_set():
+                return
+            self._rebuild_all()
+
+    def _rebuild_all(self) -> None:
+        """Not part of the loop, whose variable would keep an unloaded version in memory."""
+        for catalogue in list(self._catalogues):
+            if catalogue.needs_rebuild() and not self._rebuild_one(catalogue):
+                self._stop.wait(RETRY_S)
+                self._changed.set()
+
+    def _rebuild_one(self, catalogue: LiveCatalogue) -> bool:
+        """Whether a new base was built; a failure leaves everything as it was."""
+        started_s = time.monotonic()
+        self._rebuilding = catalogue
+        try:
+            catalogue.rebuild(build_bundle)
+        except Exception:
+            _LOGGER.exception("Rebuilding the index of version %d failed", catalogue.version)
+            return False
+        finally:
+            self._rebuilding = None
+        _LOGGER.info(
+            "Rebuilt the index of version %d in %.1f s: %d items",
+            catalogue.version,
+            time.monotonic() - started_s,
+            catalogue.view().num_items,
+        )
+        return True
+
+
+def _replay(catalogue: LiveCatalogue, changes: Sequence[ItemChange]) -> None:
+    for start in range(0, len(changes), _REPLAY):
+        catalogue.apply(catalogue.place(changes[start : start + _REPLAY]))
+
+
+def _distinct(items: Sequence[ItemUpsert]) -> list[ItemUpsert]:
+    """The last one of every id."""
+    return list({item.item_id: item for item in items}.values())

@@ -1,0 +1,134 @@
+"""The benchmarks on tiny cases: they run, and what they measure is what they say."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from pipelines import input_pipeline as recall_input_pipeline
+from recall.config import RecallConfig
+from tests.benchmarks import evaluation, input_pipeline, logs, measure, training
+
+SMALL = [
+    "model.dim=8",
+    "model.num_blocks=1",
+    "model.feed_forward_dim=8",
+    "loss.num_negatives=8",
+    "train.batch_size=16",
+]
+CASE = {
+    "num_items": 500,
+    "num_interests": 2,
+    "seq2seq": "on",
+    "batches": "bucketed",
+    "steps": 3,
+    "examples": None,
+    "settings": SMALL,
+}
+
+
+def test_the_written_examples_have_the_lengths_of_the_log(tmp_path):
+    assert sum(logs.BEAUTY_LENGTHS) == 22_512
+    logs.write_training_split(tmp_path, logs.draw_sequences(2_000, 500))
+    config = RecallConfig().override(["train.max_epochs=1", "train.batch_size=500"])
+    data = recall_input_pipeline.read_training_data(tmp_path, config)
+    ids = [batch.item_ids.numpy() for batch in data.dataset]
+    num_slots = np.concatenate([(part > 0).sum(axis=1) - 1 for part in ids])
+    assert len(num_slots) == 2_000
+    # Mean 131,413 / 22,512 = 5.84 with a standard deviation of about 7.
+    assert num_slots.mean() == pytest.approx(5.84, abs=0.6)
+    assert {part.shape[1] - 1 for part in ids} >= {4, 8, 16, 32}
+    assert max(part.max() for part in ids) <= 501
+    # An item of rank r has a probability of about 1/r: half of the clicks, sqrt(500) items.
+    items = np.concatenate([part[part > 0] for part in ids])
+    assert np.mean(items < 2 + 22) == pytest.approx(0.5, abs=0.05)
+
+
+def test_padding_moves_sequences_and_changes_none():
+    config = training.case_config(CASE)
+    bucketed, padded = (
+        [
+            batch.item_ids.numpy()
+            for batch in training.read_batches(CASE | {"batches": kind}, config)
+        ]
+        for kind in ("bucketed", "padded")
+    )
+    assert len({ids.shape[1] for ids in bucketed}) > 1
+    assert {ids.shape[1] for ids in padded} == {51}
+
+    def sequences(batches):
+        return sorted(ids[ids > 0].tolist() for batch in batches for ids in batch)
+
+    assert sequences(padded) == sequences(bucketed)
+
+
+def test_training_counts_real_slots(tmp_path):
+    logs.write_training_split(tmp_path, logs.draw_sequences(48, 500))
+    case = CASE | {"examples": str(tmp_path), "num_items": 20, "steps": 100}
+    config = training.case_config(case)
+    batches = training.read_batches(case, config)
+    slots = sum(int((batch.positive_ids.numpy() > 0).sum()) for batch in batches)
+    assert max(int(batch.item_ids.numpy().max()) for batch in batches) <= 21, "ids wrap around"
+    facts = training.measure_case(case)
+    assert facts["target_slots_per_step"] == pytest.approx(slots / len(batches))
+    assert facts["target_slots_per_second"] == pytest.approx(
+        1e3 * facts["target_slots_per_step"] / facts["ms_per_step"]
+    )
+
+
+def test_the_case_decides_the_configuration():
+    config = training.case_config(CASE | {"seq2seq": "off", "num_interests": 3})
+    assert config.loss.seq2seq_weight == 0
+    assert config.model.num_interests == 3
+    assert config.model.dim == 8
+    assert training.case_config(CASE).loss == RecallConfig().override(SMALL).loss
+
+
+def test_a_step_is_compared_with_that_of_the_first_case():
+    def build(cpu_ms, slots, **varied):
+        costs = {"cpu_ms_per_step": cpu_ms, "target_slots_per_cpu_second": slots}
+        return CASE | varied | costs
+
+    cases = [build(50.0, 9_000.0), build(60.0, 3_000.0, batches="padded", num_items=7)]
+    assert training.compare(cases) == {
+        "num_items=7, batches=padded": {"cpu_time_of_a_step": 1.2, "cpu_time_of_a_slot": 3.0}
+    }
+
+
+def test_reading_is_measured_in_sequences(tmp_path):
+    logs.write_training_split(tmp_path, logs.draw_sequences(300, 500))
+    case = {"examples": str(tmp_path), "batch_size": 32, "epochs": 1}
+    facts = input_pipeline.measure_case(case)
+    assert facts["sequences_per_second"] > 0
+    assert 3 < facts["target_slots_per_second"] / facts["sequences_per_second"] < 9
+    assert 0 < facts["padding_share"] < 0.6
+
+
+def test_users_that_are_not_measured_are_extrapolated():
+    case = {"num_users": 300, "num_items": 200, "num_interests": 2, "measured_users": 30}
+    facts = evaluation.measure_case(case)
+    assert facts["share_measured"] == pytest.approx(0.1)
+    assert facts["scores_per_cpu_second"] * facts["cpu_seconds"] == pytest.approx(300 * 200)
+
+
+def test_a_benchmark_prints_one_json_text():
+    command = [sys.executable, "-m", "tests.benchmarks.input_pipeline"]
+    arguments = ["--sequences=200", "--batch_sizes=50", "--epochs=1"]
+    result = subprocess.run(
+        [*command, *arguments], cwd=measure.ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["machine"]["cores"] >= 1
+    assert [case["batch_size"] for case in report["cases"]] == [50]
+    assert report["cases"][0]["sequences_per_second"] > 0
+
+
+def test_a_case_that_fails_says_why():
+    with pytest.raises(RuntimeError, match="no such folder"):
+        measure.run_case(
+            "tests.benchmarks.input_pipeline",
+            {"examples": "no such folder", "batch_size": 1, "epochs": 1},
+        )

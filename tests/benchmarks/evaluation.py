@@ -1,0 +1,96 @@
+"""Speed of ranking the catalogue: `python -m tests.benchmarks.evaluation` prints JSON.
+
+Runs what `recall evaluate` runs for a model: user tower, item vectors, exact
+ranking without the seen items, metrics. The weights are random, which costs as
+much as trained ones. A case with more users than `--measured_users` is
+measured on that many, and the time of all of them is extrapolated.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+
+from pipelines import list_evaluation, trainer, training_callbacks
+from pipelines.held_out import HeldOut
+from recall.config import RecallConfig
+from recall.ragged import Ragged
+from tests.benchmarks import logs, measure
+
+_MODULE = "tests.benchmarks.evaluation"
+
+_SIZES = flags.DEFINE_list(
+    "sizes", ["6040x3416", "100000x1000000"], "Users x items; the first is MovieLens-1M."
+)
+_INTERESTS = flags.DEFINE_integer("interests_per_user", 4, "Interests per user.", 1)
+_MEASURED_USERS = flags.DEFINE_integer(
+    "measured_users", 6_144, "Users measured at most; batches have 512.", 1
+)
+
+
+def draw_held_out(num_users: int, num_items: int) -> HeldOut:
+    """Users with a history as long as in Amazon Beauty and one positive each."""
+    generator = np.random.default_rng(0)
+    lengths = logs.draw_num_slots(num_users, generator)
+    ids = logs.draw_item_ids(int(lengths.sum()), num_items, generator)
+    return HeldOut(
+        np.array([f"u{user}".encode() for user in range(num_users)], object),
+        Ragged(ids, np.concatenate([[0], np.cumsum(lengths)])),
+        Ragged(logs.draw_item_ids(num_users, num_items, generator), np.arange(num_users + 1)),
+    )
+
+
+def measure_case(case: dict[str, Any]) -> dict[str, float]:
+    """Evaluates a model and says what a user cost."""
+    config = RecallConfig().override([f"model.num_interests={case['num_interests']}"])
+    num_measured = min(case["num_users"], case["measured_users"])
+    held_out = draw_held_out(num_measured, case["num_items"])
+    model = trainer.build_model(config, logs.Catalogue(case["num_items"]))
+    compute_user_vectors = training_callbacks.build_user_vector_function(model)
+    compute_user_vectors(held_out.histories.last_padded(config.model.max_history_length)[:1])
+    memory_built = measure.peak_memory_gb()
+
+    def evaluate() -> None:
+        list_evaluation.evaluate_user_vectors(
+            compute_user_vectors,
+            training_callbacks.compute_item_vectors(model, case["num_items"]),
+            held_out,
+            max_history_length=config.model.max_history_length,
+            ks=config.evaluation.all_ks,
+            exclude_seen=config.evaluation.exclude_seen,
+        )
+
+    cost = measure.cheapest(evaluate, 1)
+    share = num_measured / case["num_users"]
+    scores = num_measured * case["num_items"]
+    return {
+        "share_measured": share,
+        "seconds": cost.seconds / share,
+        "cpu_seconds": cost.cpu_seconds / share,
+        "scores_per_cpu_second": scores / cost.cpu_seconds,
+        "peak_memory_gb": measure.peak_memory_gb(),
+        "peak_memory_gb_of_the_model": memory_built,
+    }
+
+
+def main(_: Sequence[str]) -> None:
+    """Measures the case that is named, or every size in a process of its own."""
+    if measure.answer_case(measure_case):
+        return
+    cases = []
+    for size in _SIZES.value:
+        measure.show_progress(size)
+        num_users, num_items = map(int, size.split("x"))
+        case = {
+            "num_users": num_users,
+            "num_items": num_items,
+            "num_interests": _INTERESTS.value,
+            "measured_users": _MEASURED_USERS.value,
+        }
+        cases.append(case | measure.run_case(_MODULE, case))
+    measure.print_report(cases)
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,71 @@
+"""Dropout: rates, expectation, and what it may not depend on."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from recall.layers.dropout import Dropout
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    tf.keras.utils.set_random_seed(1)
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.3, 0.5])
+def test_the_share_of_zeros_and_the_mean(rate):
+    outputs = Dropout(rate)(tf.ones([1000, 100]), training=True).numpy()
+
+    # 100,000 elements: four standard errors of a share are below .0064; the
+    # rate itself is rounded by at most 1/512.
+    assert abs((outputs == 0).mean() - rate) < 0.0064 + 1 / 512
+    assert abs(outputs.mean() - 1) < 0.0064 / (1 - rate)
+    # What is kept is scaled by the rounded rate, the same everywhere.
+    kept = outputs[outputs != 0]
+    np.testing.assert_allclose(kept, 256 / (256 - round(rate * 256)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(5,), (3, 7), (2, 3, 5, 7), (0, 4)])
+def test_any_shape_also_of_an_odd_number_of_elements(shape):
+    inputs = np.random.default_rng(2).normal(size=shape).astype(np.float32)
+    outputs = Dropout(0.5)(inputs, training=True).numpy()
+
+    assert outputs.shape == shape
+    np.testing.assert_allclose(outputs[outputs != 0], 2 * inputs[outputs != 0], rtol=1e-6)
+
+
+def test_elements_are_dropped_independently():
+    dropped = Dropout(0.5)(tf.ones([4000, 16]), training=True).numpy() == 0
+    correlations = np.corrcoef(dropped.T) - np.eye(16)
+
+    assert np.abs(correlations).max() < 5 / np.sqrt(4000)
+
+
+def test_every_call_draws_anew_and_the_seed_decides():
+    layer, inputs = Dropout(0.5), tf.ones([100])
+
+    def draw():
+        tf.random.set_seed(3)
+        compute = tf.function(lambda: layer(inputs, training=True))
+        return compute().numpy(), compute().numpy()
+
+    (first, second), (again, _) = draw(), draw()
+
+    assert (first != second).any()
+    np.testing.assert_array_equal(first, again)
+
+
+def test_the_gradient_passes_where_the_element_was_kept():
+    inputs = tf.ones([200])
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = Dropout(0.5)(inputs, training=True)
+
+    np.testing.assert_array_equal(tape.gradient(outputs, inputs), outputs)
+
+
+@pytest.mark.parametrize(("rate", "training"), [(0.5, False), (0.0, True), (0.001, True)])
+def test_nothing_is_dropped_outside_training_or_below_half_a_level(rate, training):
+    inputs = tf.random.normal([3, 50])
+
+    np.testing.assert_array_equal(Dropout(rate)(inputs, training=training), inputs)

@@ -1,0 +1,73 @@
+"""A release of real towers that know categories, whole or as shards; the weights are random."""
+
+import shutil
+
+import numpy as np
+import tensorflow as tf
+
+from recall.config import RecallConfig
+from recall.towers import ItemTower, UserTower
+from recall.vocabulary import ItemVocabulary
+from serving import export, manifest
+from serving.bundle import popular_items, write_bundle
+from serving.item_index import ExactIndex
+
+COLOURS = ("blue", "green", "red")
+NUM_ITEMS = 60
+VOCABULARY = ItemVocabulary(
+    [f"i{row}" for row in range(NUM_ITEMS)],
+    range(NUM_ITEMS, 0, -1),
+    [(COLOURS[row % 3],) for row in range(NUM_ITEMS)],
+)
+CONFIG = RecallConfig.from_dict(
+    {
+        "model": {
+            "dim": 8,
+            "max_history_length": 5,
+            "num_blocks": 1,
+            "num_heads": 1,
+            "feed_forward_dim": 8,
+            "num_interests": 2,
+            "use_categories": True,
+        }
+    }
+)
+
+
+def write_release(serving_dir, version, shard=None):
+    """Writes a release; another version has other weights, another shard has not.
+
+    Returns the direction of every category.
+    """
+    tf.keras.utils.set_random_seed(version)
+    item_tower = ItemTower(CONFIG.model, VOCABULARY)
+    user_tower = UserTower(CONFIG.model, item_tower)
+    export_dir = serving_dir / "export"
+    export_dir.mkdir(parents=True)
+    sealed = export.export_towers(user_tower, item_tower, VOCABULARY, CONFIG, export_dir)
+    for part in ("user_tower", "item_tower"):
+        (serving_dir / part).mkdir(exist_ok=True)
+        (export_dir / part).rename(serving_dir / part / str(version))
+        manifest.seal(serving_dir / part / str(version), {"fingerprint": sealed["fingerprint"]})
+    rows = [
+        row
+        for row, item_id in enumerate(VOCABULARY.item_ids)
+        if shard is None or shard.holds(item_id.encode())
+    ]
+    vectors = item_tower(tf.constant(rows) + 2).numpy()
+    index_dir = serving_dir / "index" / str(version)
+    index_dir.mkdir(parents=True)
+    values = {"fingerprint": sealed["fingerprint"], "similarity": "cosine", "recall@100": 1.0}
+    if shard is not None:
+        values["shard"] = shard._asdict()
+    write_bundle(
+        index_dir,
+        VOCABULARY.take(rows),
+        vectors,
+        ExactIndex(vectors),
+        values,
+        fallback=popular_items(VOCABULARY),
+    )
+    shutil.rmtree(export_dir)
+    rows = item_tower.category_embeddings.numpy()[1:]
+    return {colour: row / np.linalg.norm(row) for colour, row in zip(COLOURS, rows, strict=True)}

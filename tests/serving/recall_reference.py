@@ -1,0 +1,177 @@
+"""What an answer must be, worked out from the scores of all items, one by one.
+
+Slow and plain on purpose: the service is compared with it. Vectors hold small
+integers, so that scores are exact and many are equal.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from recall.vocabulary import ItemVocabulary
+from serving.bundle import IndexBundle
+from serving.bundle_catalogue import BundleCatalogue
+from serving.item_index import ExactIndex
+from serving.recall_types import DIVERSITY_POOL, RecallRequest
+from serving.user_vectors import UserVectors
+
+CATEGORIES = ("rare", "some", "half", "most", "twin", "lone")
+_SHARES = (0.01, 0.1, 0.5, 0.9, 0.1, 0.002)
+
+
+@dataclasses.dataclass
+class Shop:
+    """Items "n0", "n1", ... with integer vectors and categories, most popular first."""
+
+    num_items: int
+    dim: int = 4
+    seed: int = 0
+
+    def __post_init__(self):
+        random = np.random.default_rng(self.seed)
+        self.vectors = random.integers(-3, 4, (self.num_items, self.dim)).astype(np.float32)
+        self.item_ids = tuple(f"n{row}" for row in range(self.num_items))
+        drawn = random.random((self.num_items, len(CATEGORIES))) < _SHARES
+        self.categories = [
+            tuple(name for name, has in zip(CATEGORIES, row, strict=True) if has) for row in drawn
+        ]
+
+    def catalogue(self, index=None, num_popular=10) -> BundleCatalogue:
+        counts = range(self.num_items, 0, -1)
+        vocabulary = ItemVocabulary(self.item_ids, counts, self.categories)
+        return BundleCatalogue(
+            IndexBundle(
+                manifest={"fingerprint": "f"},
+                item_ids=np.array([item_id.encode() for item_id in self.item_ids]),
+                item_vectors=self.vectors,
+                table=vocabulary.to_table(),
+                fallback=self.item_ids[num_popular - 1 :: -1],
+                index=index or ExactIndex(self.vectors),
+            ),
+            version=8,
+        )
+
+    def row_of(self, item_id: str) -> int:
+        return int(item_id[1:]) if item_id in self.item_ids else -1
+
+    # A user tower: interest 0 is the last known item, 1 the one before, 2 their sum.
+
+    def interests(self, history) -> np.ndarray:
+        rows = [self.row_of(i) for i in history if i in self.item_ids] or [0]
+        last, before = self.vectors[rows[-1]], self.vectors[rows[max(-2, -len(rows))]]
+        return np.stack([last, before, last + before])
+
+    def compute(self, histories, *, timeout_s=None) -> UserVectors:
+        known = np.array([sum(i in self.item_ids for i in h) for h in histories])
+        return UserVectors(
+            user_vectors=np.stack([self.interests(h) for h in histories]),
+            interest_weights=np.tile(np.array([0.5, 0.25, 0.25], np.float32), (len(histories), 1)),
+            num_known=known,
+            num_unknown=np.array([len(h) for h in histories]) - known,
+            fingerprint="f",
+            model_version=5,
+        )
+
+    # The expected answer.
+
+    def is_allowed(self, row: int, request: RecallRequest) -> bool:
+        item_id, categories = self.item_ids[row], set(self.categories[row])
+        removed = {*request.exclude, *request.deny, *request.similar_to}
+        if not request.include_seen:
+            removed |= set(request.history)
+        return (
+            item_id not in removed
+            and (not request.allow or item_id in request.allow)
+            and (not request.categories or bool(categories & set(request.categories)))
+            and not categories & set(request.exclude_categories)
+        )
+
+    def expected(self, request: RecallRequest) -> list[tuple[str, float, int]]:
+        """(item id, score, interest) of every item of the answer."""
+        rows = [row for row in range(self.num_items) if self.is_allowed(row, request)]
+        queries, numbers, shares = self._queries(request)
+        if not len(queries):
+            return self._popular(request, rows)
+        scores = queries @ self.vectors.T
+        entries = sorted(
+            (-scores[i, row], row, number) for i, number in enumerate(numbers) for row in rows
+        )
+        if request.merge == "quota":
+            taken = self._draft(entries, request, dict(zip(numbers, shares, strict=True)))
+        elif request.merge == "diversity":
+            pool = self._draft(entries, dataclasses.replace(request, k=DIVERSITY_POOL * request.k))
+            taken = self._diversify(pool, request)
+        else:
+            taken = self._draft(entries, request)
+        return [(self.item_ids[row], -negative, number) for negative, row, number in taken]
+
+    def _queries(self, request):
+        """Vectors, numbers and shares of the interests that are used."""
+        own = np.ones(64, np.float32)
+        if request.user_vectors is not None:
+            vectors, known = request.user_vectors, [True] * len(request.user_vectors)
+        elif request.similar_to:
+            rows = [self.row_of(i) for i in request.similar_to]
+            vectors, known = self.vectors[rows], [row >= 0 for row in rows]
+        else:
+            vectors, own = self.interests(request.history), np.array([0.5, 0.25, 0.25])
+            known = [any(i in self.item_ids for i in request.history)] * 3
+        weights = np.array(request.interest_weights, np.float32)
+        shares = weights if len(weights) else own[: len(vectors)]
+        used = [i for i in range(len(vectors)) if known[i] and shares[i] > 0]
+        scale = weights if len(weights) and request.merge != "quota" else np.ones(len(vectors))
+        return (vectors * scale[:, None].astype(np.float32))[used], used, shares[used]
+
+    def _draft(self, entries, request, shares=None):
+        """Entries in order, each item once, no more than interests and categories may have."""
+        places = None if shares is None else largest_remainder(request.k, shares)
+        counts, taken, rows = dict.fromkeys(CATEGORIES, 0), [], set()
+        limit = request.max_per_category or len(entries)
+        for entry in entries:
+            _, row, number = entry
+            full = any(counts[name] >= limit for name in self.categories[row])
+            if len(taken) == request.k or row in rows or full:
+                continue
+            if places is not None:
+                if not places[number]:
+                    continue
+                places[number] -= 1
+            taken.append(entry)
+            rows.add(row)
+            for name in self.categories[row]:
+                counts[name] += 1
+        return taken
+
+    def _diversify(self, pool, request):
+        """The item of largest score + weight * (picked items without a common category)."""
+        pool, picked = list(pool), []
+        while pool and len(picked) < request.k:
+            values = [
+                -negative
+                + request.diversity_weight
+                * sum(
+                    not set(self.categories[row]) & set(self.categories[other])
+                    for _, other, _ in picked
+                )
+                for negative, row, _ in pool
+            ]
+            picked.append(pool.pop(max(range(len(pool)), key=lambda i: (values[i], -i))))
+        return picked
+
+    def _popular(self, request, rows):
+        """The fallback list, which is n9 to n0, then the others."""
+        order = sorted(rows, key=lambda row: (row >= 10, -row if row < 10 else row))
+        entries = [(0.0, row, -1) for row in order]
+        return [(self.item_ids[row], 0.0, -1) for _, row, _ in self._draft(entries, request)]
+
+
+def largest_remainder(k, shares):
+    """Places of every number of `shares`, by subtraction of whole places."""
+    exact = {
+        number: float(k) * float(s) / float(sum(shares.values())) for number, s in shares.items()
+    }
+    places = {number: int(value) for number, value in exact.items()}
+    order = sorted(exact, key=lambda number: (places[number] - exact[number], number))
+    for number in order[: k - sum(places.values())]:
+        places[number] += 1
+    return places

@@ -1,0 +1,229 @@
+"""A front over three shard servers answers like one server over all items."""
+
+import dataclasses
+import shutil
+import time
+
+import numpy as np
+import pytest
+
+from recall.errors import InputError
+from serving import client
+from serving.recall_types import RecallRequest
+from serving.server import RecallServer
+from serving.shards import Shard, home_of
+from tests.serving.category_release import NUM_ITEMS, write_release
+
+COUNT = 3
+
+
+def start(folder, **arguments):
+    server = RecallServer(folder, grpc_port=0, http_port=0, **arguments)
+    server.start()
+    return server
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """The release whole, and one folder per shard."""
+    folder = tmp_path_factory.mktemp("releases")
+    write_release(folder / "whole", 1)
+    for number in range(COUNT):
+        write_release(folder / str(number), 1, Shard(number, COUNT))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(folders):
+    server = start(folders / "whole")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def shard_servers(folders):
+    servers = [start(folders / str(number)) for number in range(COUNT)]
+    yield servers
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def front(folders, shard_servers):
+    server = start(folders / "0", shards=[s.grpc_address for s in shard_servers])
+    yield server
+    server.stop()
+
+
+def ask(server, request, **arguments):
+    return client.query(server.grpc_address, request, **arguments)
+
+
+VECTORS = np.random.default_rng(1).standard_normal((2, 8)).astype(np.float32)
+REQUESTS = {
+    "history": RecallRequest(("i0", "i7", "unheard of", "i13"), 10),
+    "all items": RecallRequest(("i3",), 500),
+    "seen": RecallRequest(("i3", "i4"), 500, include_seen=True),
+    "excluded": RecallRequest(("i3",), 12, exclude=("i1", "i2"), deny=("i5",)),
+    "allowed": RecallRequest(("i3",), 12, allow=tuple(f"i{n}" for n in range(0, 60, 4))),
+    "categories": RecallRequest(("i3",), 9, categories=("red", "blue")),
+    "without categories": RecallRequest(("i3",), 500, exclude_categories=("red",)),
+    "vectors": RecallRequest(user_vectors=VECTORS, k=7),
+    "weights": RecallRequest(user_vectors=VECTORS, k=30, interest_weights=(0.2, 3.0)),
+    "one interest": RecallRequest(("i9", "i8"), 20, interest_weights=(0.0, 1.0)),
+    "similar": RecallRequest(similar_to=("i5", "nowhere", "i6"), k=11),
+    "similar, weighted": RecallRequest(similar_to=("i5", "i6"), k=11, interest_weights=(1.0, 0.5)),
+    "new visitor": RecallRequest(k=15),
+    "new visitor who excludes": RecallRequest(("unheard of",), 15, exclude=("i0", "i4")),
+    "new visitor of a category": RecallRequest(k=15, categories=("green",)),
+    "similar to nothing": RecallRequest(similar_to=("nowhere",), k=5),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_equal_to_one_server(whole, front, name):
+    request = dataclasses.replace(REQUESTS[name], exact=True)
+    expected, found = ask(whole, request), ask(front, request)
+    assert found.item_ids.tolist() == expected.item_ids.tolist()
+    # The last bit of an inner product may depend on the shape of the table.
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-6)
+    np.testing.assert_array_equal(found.interests, expected.interests)
+    assert found.facts() == expected.facts()
+
+
+@pytest.mark.parametrize(
+    "fields", [{"merge": "quota"}, {"merge": "diversity"}, {"max_per_category": 2}]
+)
+def test_what_needs_all_items_in_one_place_is_refused(front, fields):
+    with pytest.raises(InputError, match="UNIMPLEMENTED"):
+        ask(front, RecallRequest(("i3",), **fields))
+
+
+def test_a_wrong_request_is_refused_not_degraded(front):
+    with pytest.raises(InputError, match="`interest_weights` must be one number for each of 2"):
+        ask(front, RecallRequest(("i3",), interest_weights=(1.0,)))
+    with pytest.raises(InputError, match=r"`k` must be in \[1, 1000\]"):
+        ask(front, RecallRequest(("i3",), k=1001))
+
+
+def test_changes_go_to_the_shard_of_the_item(folders, tmp_path):
+    servers = []
+    try:
+        for number in range(COUNT):
+            shutil.copytree(folders / str(number), tmp_path / str(number))
+            servers.append(start(tmp_path / str(number)))
+        front = start(tmp_path / "0", shards=[s.grpc_address for s in servers])
+        servers.append(front)
+        ids = [f"n{number}" for number in range(12)]
+        inputs = {
+            "item_ids": np.array([i.encode() for i in ids], object),
+            "categories": np.array([[b"red"]] * 12, object),
+        }
+        client.predict(front.grpc_address, "items", "upsert", inputs)
+        deleted = {"item_ids": np.array([b"i0", b"i1", b"n3"], object)}
+        client.predict(front.grpc_address, "items", "delete", deleted)
+        answer = ask(front, RecallRequest(("i5",), 500, include_seen=True))
+        found = {i.decode() for i in answer.item_ids.tolist()}
+        expected = {f"i{n}" for n in range(2, NUM_ITEMS)} | set(ids) - {"n3"}
+        assert found == expected
+        assert len(answer.item_ids) == len(expected)
+        homes = {item_id: home_of(item_id.encode(), COUNT) for item_id in ids}
+        assert set(homes.values()) == {0, 1, 2}
+        for number in range(COUNT):
+            own = ask(servers[number], RecallRequest(("i5",), 500))
+            names = {i.decode() for i in own.item_ids.tolist()}
+            assert {i for i in names if i[0] == "n"} == {
+                i for i in ids if homes[i] == number and i != "n3"
+            }
+        wrong = (homes["n0"] + 1) % COUNT
+        one = {"item_ids": np.array([b"n0"], object)}
+        with pytest.raises(InputError, match=r"Item 'n0' belongs to shard \d/3, this server holds"):
+            client.predict(servers[wrong].grpc_address, "items", "delete", one)
+    finally:
+        for server in reversed(servers):
+            server.stop()
+
+
+class TestLostShards:
+    @pytest.fixture
+    def front_of(self, folders):
+        """A front over addresses of which some lead nowhere."""
+        started = []
+
+        def front_of(addresses):
+            started.append(start(folders / "0", shards=addresses))
+            return started[-1]
+
+        yield front_of
+        for server in started:
+            server.stop()
+
+    def test_the_others_answer(self, front_of, shard_servers, whole):
+        addresses = [s.grpc_address for s in shard_servers]
+        front = front_of([addresses[0], "127.0.0.1:9", addresses[2]])
+        request = RecallRequest(("i3",), 500, exact=True)
+        answer, expected = ask(front, request), ask(whole, request)
+        assert answer.degraded
+        assert answer.coverage == pytest.approx(2 / 3)
+        kept = [i for i in expected.item_ids.tolist() if home_of(i, COUNT) != 1]
+        assert answer.item_ids.tolist() == kept
+        assert not answer.is_fallback
+
+    def test_a_slow_one_is_not_waited_for(self, front_of, shard_servers, monkeypatch):
+        servable = shard_servers[1].model_server.find("recall")
+        recall = servable.service.recall
+
+        def slow(*arguments, **options):
+            time.sleep(1.5)
+            return recall(*arguments, **options)
+
+        monkeypatch.setattr(servable.service, "recall", slow)
+        front = front_of([s.grpc_address for s in shard_servers])
+        started_s = time.monotonic()
+        answer = ask(front, RecallRequest(("i3",), 10), timeout_s=0.8)
+        assert time.monotonic() - started_s < 0.8
+        assert answer.coverage == pytest.approx(2 / 3)
+
+    def test_without_any_there_is_no_front(self, front_of):
+        with pytest.raises(InputError, match=r"No shard answers: Shard 0/2 at 127\.0\.0\.1:9"):
+            front_of(["127.0.0.1:9", "127.0.0.1:10"])
+
+    def test_when_all_are_lost_there_is_no_answer(self, front_of, folders):
+        lost = start(folders / "0")
+        front = front_of([lost.grpc_address])
+        lost.stop()
+        with pytest.raises(InputError, match="UNAVAILABLE"):
+            ask(front, RecallRequest(("i3",)))
+
+    def test_a_shard_that_comes_back_is_used_again(self, front_of, shard_servers, folders):
+        lost = start(folders / "1")
+        addresses = [s.grpc_address for s in shard_servers]
+        front = front_of([addresses[0], lost.grpc_address, addresses[2]])
+        port = lost.grpc_port
+        assert not ask(front, RecallRequest(("i3",))).degraded
+        lost.stop()
+        assert ask(front, RecallRequest(("i3",))).degraded
+        back = RecallServer(folders / "1", grpc_port=port, http_port=0)
+        with back:
+            give_up_s = time.monotonic() + 20
+            while ask(front, RecallRequest(("i3",))).degraded and time.monotonic() < give_up_s:
+                time.sleep(0.05)
+            assert not ask(front, RecallRequest(("i3",))).degraded
+
+
+def test_addresses_must_be_distinct(folders):
+    server = RecallServer(folders / "0", grpc_port=0, http_port=0, shards=("a:1", "a:1"))
+    with pytest.raises(InputError, match="Name each shard's server once"):
+        server.start()
+
+
+def test_shards_share_no_item_and_lose_none():
+    shards = [Shard.parse(f"{number}/{COUNT}") for number in range(COUNT)]
+    for number in range(500):
+        assert [shard.holds(f"item {number}".encode()) for shard in shards].count(True) == 1
+
+
+@pytest.mark.parametrize("text", ["", "3/3", "1", "-1/3", "a/b", "0/0"])
+def test_what_is_no_shard(text):
+    with pytest.raises(InputError, match="A shard is number/count"):
+        Shard.parse(text)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from serving import storage
-from tests.reliability.server_process import ServerProcess
+from tests.serving.server_process import ServerProcess
 from tests.serving.conftest import (  # noqa: F401  fixtures
     ReleaseFolder,
     catalogue,

@@ -15,7 +15,7 @@ from serving import release
 from tests.pipelines.push_test import make_run
 from tests.reliability import publisher
 from tests.reliability.conftest import scaled
-from tests.reliability.server_process import ROOT
+from tests.serving.server_process import ROOT
 
 pytestmark = pytest.mark.reliability
 

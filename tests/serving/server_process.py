@@ -81,9 +81,7 @@ class ServerProcess:
         if not line.startswith("serving "):
             self.kill()
             raise RuntimeError(f"the server did not start: {log.read_text()[-2000:]}")
-        self.grpc_address, self.http_address = (
-            word.split("=")[1] for word in line.split()[1:3]
-        )
+        self.grpc_address, self.http_address = (word.split("=")[1] for word in line.split()[1:3])
 
     def terminate(self) -> None:
         """Asks it to stop, as a container's runtime does."""

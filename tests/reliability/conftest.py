@@ -11,66 +11,36 @@ from pathlib import Path
 import pytest
 
 from serving import storage
-from tests.serving.server_process import ServerProcess
+from tests.reliability.tally import SCALE, Tally
 from tests.serving.conftest import (  # noqa: F401  fixtures
-    ReleaseFolder,
     catalogue,
     release_dir,
     release_folder,
     staged_releases,
 )
+from tests.serving.server_process import ServerProcess
 
 _ROWS = pytest.StashKey[list[dict]]()
-
-_SCALE = float(os.environ.get("RELIABILITY_SCALE", "1"))
-
-
-def scaled(full: int, at_least: int = 1) -> int:
-    """A count of the suite: `full`, or less where a smaller scale is asked for."""
-    return max(at_least, round(full * _SCALE))
+_FAILED = pytest.StashKey[bool]()
 
 
-class Tally:
-    """What one test counts: how many times something held, of how many.
-
-    Attributes:
-        number: Row of the table.
-        title: What must hold.
-        held: Times it did.
-        wanted: Times it must.
-        facts: Numbers worth printing, as text.
-    """
-
-    def __init__(self):
-        self.number = 0
-        self.title = ""
-        self.held = 0
-        self.wanted = 0
-        self.facts: list[str] = []
-
-    def start(self, number: int, title: str, wanted: int) -> None:
-        """Names the row before the first count."""
-        self.number, self.title, self.wanted = number, title, wanted
-
-    def count(self, held: bool, what: object = "") -> None:
-        """Counts one time; the first failures are kept for the report."""
-        self.held += bool(held)
-        if not held and len(self.facts) < 5:
-            self.facts.append(f"failed: {what}")
-
-    def note(self, fact: str) -> None:
-        """Adds a number to the row."""
-        self.facts.append(fact)
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Remembers a failure, for a test may fail with a full count."""
+    report = yield
+    item.stash[_FAILED] = item.stash.get(_FAILED, False) or report.failed
+    return report
 
 
 @pytest.fixture
 def tally(request):
     """The row of a test; the test fails when a count is not full."""
-    row, start_s = Tally(), time.monotonic()
+    row, start_s = Tally(request.node.name), time.monotonic()
     yield row
-    rows = request.config.stash.setdefault(_ROWS, [])
     seconds = round(time.monotonic() - start_s, 1)
-    rows.append({**vars(row), "seconds": seconds})
+    passed = row.held == row.wanted and not request.node.stash[_FAILED]
+    rows = request.config.stash.setdefault(_ROWS, [])
+    rows.append({**vars(row), "passed": passed, "seconds": seconds})
     assert row.wanted, "the test counts nothing"
     assert row.held == row.wanted, row.facts
 
@@ -82,15 +52,15 @@ def pytest_terminal_summary(terminalreporter, config):
         return
     terminalreporter.section("reliability")
     for row in rows:
-        verdict = "ok  " if row["held"] == row["wanted"] else "FAIL"
+        verdict = "ok  " if row["passed"] else "FAIL"
         count = f"{row['held']:,} of {row['wanted']:,}"
         line = f"{row['number']:>2} {verdict} {count:>20}  {row['title']}"
         facts = f" ({'; '.join(row['facts'])})" if row["facts"] else ""
         terminalreporter.write_line(f"{line}{facts}, {row['seconds']:.0f} s")
-    passed = sum(row["held"] == row["wanted"] for row in rows)
-    terminalreporter.write_line(f"{passed} of {len(rows)} rows, scale {_SCALE:g}")
+    passed = sum(row["passed"] for row in rows)
+    terminalreporter.write_line(f"{passed} of {len(rows)} rows, scale {SCALE:g}")
     if path := os.environ.get("RELIABILITY_JSON"):
-        storage.write_json(Path(path), {"scale": _SCALE, "rows": rows})
+        storage.write_json(Path(path), {"scale": SCALE, "rows": rows})
 
 
 @pytest.fixture

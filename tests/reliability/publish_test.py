@@ -14,7 +14,7 @@ from recall.errors import InputError
 from serving import release
 from tests.pipelines.push_test import make_run
 from tests.reliability import publisher
-from tests.reliability.conftest import scaled
+from tests.reliability.tally import scaled
 from tests.serving.server_process import ROOT
 
 pytestmark = pytest.mark.reliability

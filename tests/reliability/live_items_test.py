@@ -118,7 +118,9 @@ def _read(client, truth, number, stop, recent, queries, results) -> None:
 
 
 SMALL_REBUILDS = """
+import logging
 from serving import live_catalogue
+logging.basicConfig(level=logging.INFO)
 live_catalogue.MIN_REBUILD_CHANGES, live_catalogue.REBUILD_SHARE = 300, 0.0
 """
 

@@ -4,14 +4,13 @@ Imports no TensorFlow by itself; the gRPC door needs it.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipelines import items as items_files
 from recall.errors import InputError
-from serving import client
+from serving import admin, client
 from serving.item_changes import MAX_CHANGES, MODEL_NAME
 
 
@@ -39,7 +38,7 @@ def change_items(
         InputError: A file cannot be read, or the server does not answer or
             refuses a batch; the text says how many were done before.
     """
-    token = None if token_file is None else _read_token(token_file)
+    token = None if token_file is None else admin.read_token(token_file)
     items = [] if upsert_path is None else items_files.read_items(upsert_path).to_pylist()
     calls = [("upsert", batch) for batch in _batches(items)]
     calls += [("delete", batch) for batch in _batches(list(dict.fromkeys(delete_ids)))]
@@ -93,10 +92,3 @@ def _batches(values: list[Any]) -> Iterator[list[Any]]:
 
 def _count(done: dict[str, int]) -> str:
     return f"{done['upsert']} items upserted, {done['delete']} deleted"
-
-
-def _read_token(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read --admin_token_file={path}: {error}.") from error

@@ -183,8 +183,8 @@ COMMANDS: dict[str, Command] = {
     "serve": Command(
         "Answers recall requests from a published release, over gRPC and HTTP.",
         "One process: TensorFlow Serving's gRPC and REST protocols for the models `recall`, "
-        "`user_tower` and `item_tower`, POST /recall in plain JSON, /healthz and /readyz. Stop it "
-        "with Ctrl-C.",
+        "`items`, `user_tower` and `item_tower`, POST /recall and /items in plain JSON, /healthz "
+        "and /readyz. Stop it with Ctrl-C.",
         (
             "serve --release=runs/mine/serving --grpc_port=8500 --http_port=8501",
             "serve --release=runs/mine/serving --tf_serving_address=127.0.0.1:9000",
@@ -201,8 +201,8 @@ COMMANDS: dict[str, Command] = {
                 "HTTP port; 0 picks a free one.", "PORT", 8501, "integer", 0, 65535
             ),
             "tf_serving_address": FlagSpec(
-                "Takes user vectors from a TensorFlow Serving at this address instead of loading "
-                "the user tower in this process.",
+                "Takes vectors from a TensorFlow Serving at this address instead of loading the "
+                "towers in this process.",
                 "HOST:PORT",
             ),
             "shards": FlagSpec(

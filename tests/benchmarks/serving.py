@@ -30,11 +30,11 @@ from tests.serving.server_process import Client, ServerProcess, build_message
 
 _MODULE = "tests.benchmarks.serving"
 
-_SIZES = flags.DEFINE_list("sizes", ["10000", "100000", "1000000"], "Items of the catalogues.")
+_SIZES = flags.DEFINE_list("num_items", ["10000", "100000", "1000000"], "Items of the catalogues.")
 _CONCURRENCY = flags.DEFINE_list("concurrency", ["1", "8", "64"], "Requests in flight.")
 _SECONDS = flags.DEFINE_float("seconds", 10.0, "Time of each measurement.", 0.5)
 _CHANGES = flags.DEFINE_integer("changes", 300, "Upserts, and deletions, that are timed.", 2)
-_SETTINGS = flags.DEFINE_multi_string("set", [], "Settings of the model and the index.")
+_SETTINGS = flags.DEFINE_multi_string("setting", [], "Settings of the model and the index.")
 
 K = 200
 """Items of an answer: what a ranking stage takes."""

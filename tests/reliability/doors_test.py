@@ -1,5 +1,6 @@
 """Limits, locks, draining, counters and logs of a server process."""
 
+import http.client
 import json
 import random
 import re
@@ -15,11 +16,15 @@ import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_management_pb2
 
+from recall.config import RecallConfig
 from serving import recall_signatures, tensors
+from serving.http_api import MAX_BODY_BYTES
 from serving.recall_limits import RecallLimits
 from serving.recall_types import RecallRequest
+from serving.servable import State
 from serving.server import RecallServer
 from serving.tls import TlsFiles
+from tests.benchmarks.serving_release import write_release
 from tests.reliability.tally import scaled
 from tests.serving.conftest import DIM
 from tests.serving.server_process import Client, build_message
@@ -81,13 +86,30 @@ def test_limits(release_folder, start_server, tally):
             tally.wanted += 2
             tally.count(_code_of(client, good) == grpc.StatusCode.OK, good.inputs.keys())
             tally.count(_code_of(client, bad) == refused, bad.inputs.keys())
-    bodies = {400: b'{"history": ' + b"[" * 64 + b"]" * 64 + b"}", 413: b" " * ((16 << 20) + 1)}
-    for status, body in bodies.items():
-        tally.wanted += 1
-        found = server.post("/recall", body)[0]
-        tally.count(found == status, f"{found} instead of {status}")
+        bodies = {
+            "as deep as allowed": (b'{"x": ' + b"[" * 63 + b"]" * 63 + b"}", "x"),
+            "one level deeper": (b'{"x": ' + b"[" * 64 + b"]" * 64 + b"}", "nested deeper"),
+        }
+        for name, (body, text) in bodies.items():
+            tally.wanted += 1
+            tally.count(text in server.post("/recall", body)[1]["error"], name)
+        tally.wanted += 2
+        tally.count(server.post("/recall", b" " * MAX_BODY_BYTES)[0] == 400, "the largest body")
+        tally.count(_announce_body(server, MAX_BODY_BYTES + 1) == 413, "a byte more")
     assert tally.wanted > 30
     assert server.is_running
+
+
+def _announce_body(server, size: int) -> int:
+    """Status of a request whose body is refused for its size, before it is sent."""
+    connection = http.client.HTTPConnection(server.http_address, timeout=30)
+    try:
+        connection.putrequest("POST", "/recall")
+        connection.putheader("Content-Length", str(size))
+        connection.endheaders()
+        return connection.getresponse().status
+    finally:
+        connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -294,10 +316,6 @@ sys.addaudithook(hear)
 
 def test_nothing_is_unpickled(tmp_path, start_server, tally):
     """A server with a ScaNN index loads, answers and swaps; Python tells of every pickle."""
-    from recall.config import RecallConfig
-    from serving.servable import State
-    from tests.benchmarks.serving_release import write_release
-
     config = RecallConfig().override(["model.dim=32", "model.num_blocks=1", "index.kind=scann"])
     write_release(tmp_path / "serving", 1, 2000, config)
     server = start_server(tmp_path / "serving", setup=WATCH_PICKLE, options={"poll_s": 0.1})

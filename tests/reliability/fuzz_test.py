@@ -21,9 +21,9 @@ from tests.serving.server_process import build_message
 
 pytestmark = pytest.mark.reliability
 
-STRUCTURED_REST = 30_000
-STRUCTURED_GRPC = 30_000
-MUTATED = 15_000
+STRUCTURED_REST = 15_000
+STRUCTURED_GRPC = 15_000
+MUTATED = 30_000
 """Of each door: valid requests with bytes changed, cut out or repeated."""
 SOCKET = 5_000
 """Mutated requests of each door that go over a real connection to another process."""
@@ -260,10 +260,34 @@ def _mutated_bodies(count: int, seed: int) -> Iterator[tuple[str, bytes]]:
         yield path, _mutate(body, choose)
 
 
+def _mutate_tensor(request: predict_pb2.PredictRequest, choose: random.Random) -> None:
+    """Changes one thing about an input; the whole remains a message."""
+    tensor = request.inputs[choose.choice(list(request.inputs))]
+    kind = choose.randrange(6)
+    if kind == 0:
+        tensor.dtype = choose.randrange(31)
+    elif kind == 1:
+        tensor.tensor_content = _mutate(tensor.tensor_content, choose)
+    elif kind == 2:
+        tensor.string_val.extend([_mutate(value, choose) for value in tensor.string_val])
+    elif kind == 3:
+        tensor.tensor_shape.dim.add(size=choose.choice([-1, 0, 1, 1 << 40, (1 << 63) - 1]))
+    elif kind == 4:
+        del tensor.tensor_shape.dim[:]
+    else:
+        request.inputs[choose.choice(GRPC_KEYS)].CopyFrom(tensor)
+
+
 def _mutated_messages(count: int, seed: int) -> Iterator[bytes]:
-    choose, valid = random.Random(seed), [m.SerializeToString() for m in _valid_messages()]
-    for _ in range(count):
-        yield _mutate(choose.choice(valid), choose)
+    """One in ten has bytes changed, which nearly always leaves no message."""
+    choose, valid = random.Random(seed), _valid_messages()
+    for number in range(count):
+        request = predict_pb2.PredictRequest()
+        request.CopyFrom(choose.choice(valid))
+        for _ in range(choose.randint(1, 3)):
+            _mutate_tensor(request, choose)
+        content = request.SerializeToString()
+        yield content if number % 10 else _mutate(content, choose)
 
 
 def test_mutated_bodies(server, tally):
@@ -277,7 +301,7 @@ def test_mutated_bodies(server, tally):
 
 def test_mutated_messages(server, tally):
     count, unreadable = scaled(MUTATED), 0
-    tally.start(14, "Predict messages with bytes changed", count)
+    tally.start(14, "Predict messages with tensors or bytes changed", count)
     service = PredictionService(server._backend)
     for content in _mutated_messages(count, 2):
         try:

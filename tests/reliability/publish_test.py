@@ -11,7 +11,7 @@ import pytest
 
 from pipelines import push
 from recall.errors import InputError
-from serving import release
+from serving import manifest, release
 from tests.pipelines.push_test import make_run
 from tests.reliability import publisher
 from tests.reliability.tally import scaled
@@ -77,8 +77,6 @@ def _fill_a_real_limit(run_dir: Path, serving: Path, tally) -> None:
     big = run_dir / "index" / "item_vectors.npy"
     big.write_bytes(os.urandom(1 << 20))
     (run_dir / "index" / "manifest.json").unlink()
-    from serving import manifest
-
     manifest.seal(run_dir / "index", {"fingerprint": "f00d", "kind": "scann"})
     before = publisher.describe(serving)
     for step in range(10):

@@ -6,6 +6,7 @@ those of a bundle (`--bundle=DIR`), whose stored users are the queries, or
 clustered ones. One thread; CPU time counts.
 """
 
+import importlib
 import importlib.util
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -36,7 +37,8 @@ _NUM_RUNS = 2
 _EFFORTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
 """Leaves, lists or candidates: how far a search looks, in steps of about a half."""
 
-_PACKAGES = {"faiss": "faiss", "hnswlib": "hnswlib"}
+_OPTIONAL = ("faiss", "hnswlib")
+"""Kinds named as the packages they need, which are no packages of the project."""
 
 
 class Candidate(NamedTuple):
@@ -83,8 +85,7 @@ def build_exact(vectors: np.ndarray) -> Iterator[Candidate]:
 
 def build_faiss(vectors: np.ndarray) -> Iterator[Candidate]:
     """Inverted lists over the vectors as they are, `IVF,Flat`."""
-    import faiss
-
+    faiss = importlib.import_module("faiss")
     faiss.omp_set_num_threads(1)
     num_lists = max(1, round(len(vectors) ** 0.5))
     quantizer = faiss.IndexFlatIP(vectors.shape[1])
@@ -103,8 +104,7 @@ def build_faiss(vectors: np.ndarray) -> Iterator[Candidate]:
 
 def build_hnswlib(vectors: np.ndarray) -> Iterator[Candidate]:
     """A graph with the settings its authors' examples use."""
-    import hnswlib
-
+    hnswlib = importlib.import_module("hnswlib")
     index = hnswlib.Index(space="ip", dim=vectors.shape[1])
     index.init_index(max_elements=len(vectors), ef_construction=200, M=16)
     index.set_num_threads(1)
@@ -189,7 +189,7 @@ def installed_kinds(kinds: Sequence[str]) -> list[str]:
     return [
         kind
         for kind in kinds
-        if kind not in _PACKAGES or importlib.util.find_spec(_PACKAGES[kind]) is not None
+        if kind not in _OPTIONAL or importlib.util.find_spec(kind) is not None
     ]
 
 

@@ -44,7 +44,7 @@ def _heavy_message() -> predict_pb2.PredictRequest:
 def test_goodput_under_overload(serving_dir, start_server, tally):
     """Peak by a closed loop, then five times as much whatever the answers are."""
     seconds = scaled(20, at_least=5)
-    server = start_server(serving_dir, options={"max_in_flight": 8})
+    server = start_server(serving_dir, options={"max_in_flight": 4})
     messages = [_heavy_message().SerializeToString()]
     Generator(server.grpc_address, messages, seconds=2, concurrency=4).result()
     peak = Generator(server.grpc_address, messages, seconds=seconds, concurrency=4).result()

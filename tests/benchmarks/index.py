@@ -34,7 +34,7 @@ _TARGET = flags.DEFINE_float("target", 0.98, "Recall at which kinds are compared
 
 K = 100
 _NUM_RUNS = 2
-_EFFORTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64)
+_EFFORTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 200)
 """Leaves, lists or candidates: how far a search looks, in steps of about a half."""
 
 _OPTIONAL = ("faiss", "hnswlib")

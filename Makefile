@@ -9,10 +9,10 @@ DEMO_OUTPUT ?= runs/demo
 DEMO_EVENTS ?= synthetic:users=4000,items=1000,run_length=1.2
 DEMO_FLAGS ?= --set=train.max_epochs=10
 
-.PHONY: help install demo test test-slow lint format pins clean distclean
+.PHONY: help install demo test test-slow reliability lint format pins clean distclean
 
 help: ## Lists the targets.
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Builds .venv with the pinned packages and the `recall` command.
 
@@ -31,10 +31,13 @@ demo: install ## The main job on a built-in log, then a look at what it learned 
 	$(BIN)/recall demo --run=$(DEMO_OUTPUT)
 
 test: install ## The fast tests.
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not reliability"
 
 test-slow: install ## The heavy tests.
 	$(BIN)/python -m pytest -q -m slow
+
+reliability: install ## Counts what holds under faults and load; half an hour on two idle cores.
+	$(BIN)/python -m pytest -q tests/reliability
 
 lint: install ## Format check and lint.
 	$(BIN)/ruff format --check .

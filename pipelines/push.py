@@ -85,7 +85,13 @@ def push_release(
         for part in release.PARTS:
             folders.clear_leftovers(Path(serving_dir) / part)
         version = _next_version(Path(serving_dir), time.time)
-        _publish(parts, Path(serving_dir), version)
+        try:
+            _publish(parts, Path(serving_dir), version)
+        except OSError as error:  # For example a full disk.
+            raise InputError(
+                f"Cannot publish version {version} to {serving_dir}: {error.strerror}. "
+                "Nothing was published; make room there, or choose another folder."
+            ) from error
     return version
 
 

@@ -38,6 +38,10 @@ EXAMPLES = "examples"
 _FINGERPRINT_LENGTH = 16
 """64 bits in hexadecimal: enough to tell exports apart, short enough to read."""
 
+_SAVE_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+"""Loading a SavedModel that holds gradients registers them for the life of the process:
+20 MB of a server's memory with every swap (measured). Serving needs none."""
+
 _LINE_BREAKS = "\n\r"
 """Characters TensorFlow's line reader splits at, or drops."""
 
@@ -82,7 +86,9 @@ def export_towers(
         (USER_TOWER, _UserTowerModule(user_tower, vocabulary_file, length, fingerprint)),
         (ITEM_TOWER, _ItemTowerModule(item_tower, vocabulary_file, fingerprint, categories)),
     ):
-        tf.saved_model.save(module, str(folder / name), signatures=module.signatures())
+        tf.saved_model.save(
+            module, str(folder / name), signatures=module.signatures(), options=_SAVE_OPTIONS
+        )
     vocabulary_file.unlink()
     examples = vocabulary.item_ids[:length]
     warmup.write_requests(folder / USER_TOWER, warmup.user_tower_requests(examples, length))

@@ -89,9 +89,10 @@ class VersionLoader:
         With no version left to serve, those that are served stay: a folder
         that is empty by mistake must not end the service.
         """
-        while missing := self._wanted() - set(self._loaded):
+        # What is wanted is not asked again after all of it is loaded: a folder that is
+        # removed in between would change the answer and end a version without a successor.
+        while missing := (wanted := self._wanted()) - set(self._loaded):
             self._load(max(missing))
-        wanted = self._wanted()
         for version in self.versions if wanted else ():
             if version not in wanted:
                 self._unload(version)

@@ -58,6 +58,12 @@ def peak_memory_gb() -> float:
     return peak * (1 if platform.system() == "Darwin" else 1024) / _GIGABYTE
 
 
+def resident_mb() -> float:
+    """Memory this process holds now, in MiB; Linux only."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 def describe_machine() -> dict[str, Any]:
     """What a reader needs to compare numbers: processor, cores, load, version."""
     import tensorflow as tf  # Slow, and the parent of the cases needs it for this only.
@@ -94,7 +100,7 @@ def run_case(module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     return json.loads(result.stdout.splitlines()[-1])
 
 
-def answer_case(measure_case: Callable[[dict[str, Any]], dict[str, float]]) -> bool:
+def answer_case(measure_case: Callable[[dict[str, Any]], dict[str, Any]]) -> bool:
     """Prints what the case of `--case` costs; False where none is named."""
     if _CASE.value is None:
         return False
@@ -113,6 +119,6 @@ def show_progress(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _rounded(value: float) -> float:
-    """Three significant digits: more of them are noise."""
-    return float(f"{value:.3g}")
+def _rounded(value: Any) -> Any:
+    """A number to three significant digits: more of them are noise."""
+    return float(f"{value:.3g}") if isinstance(value, float) else value

@@ -208,3 +208,20 @@ def test_close_ends_everything(loader, server, source):
     loader.close(timeout_s=1.0)
     assert source.closed == [3]
     assert _states(server) == {3: State.END}
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_ends_nothing(loader, server, source):
+    """A failed version is removed between the listing of versions and a look at it."""
+    loader.refresh()
+    source.present.add(4)
+    source.broken[4] = InputError("damaged")
+    loader.refresh()
+    looks = []
+
+    def stamp(version):
+        looks.append(version)
+        return 0 if len(looks) == 1 else None  # Gone after the first look.
+
+    source.stamp = stamp
+    loader.refresh()
+    assert _states(server) == {3: State.AVAILABLE, 4: State.END}

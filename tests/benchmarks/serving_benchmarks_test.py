@@ -1,0 +1,76 @@
+"""The serving benchmarks on tiny cases: they run, and what they measure is what they say."""
+
+import numpy as np
+import pytest
+
+from serving.item_index import ExactIndex
+from tests.benchmarks import index, serving, serving_release
+from tests.benchmarks.load import Load, combine
+
+SMALL = ["model.dim=16", "model.num_blocks=1", "model.feed_forward_dim=16"]
+CASE = {"bundle": None, "items": 3000, "dim": 16, "queries": 64, "user_vectors": 4, "target": 0.9}
+
+
+def test_item_vectors_are_clustered_unit_vectors():
+    vectors = serving_release.draw_unit_vectors(5000, 16, seed=1)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    scores = vectors[:100] @ vectors.T
+    np.fill_diagonal(scores, -1)
+    # The nearest of 5,000 independent directions is nearer than .9 only by a cluster.
+    assert np.median(scores.max(axis=1)) > 0.7
+    assert abs(np.median(scores)) < 0.1
+
+
+def test_recall_and_its_cost_by_kind():
+    exact = index.measure_case({**CASE, "kind": "exact"})
+    assert [setting["recall"] for setting in exact["settings"]] == [1.0]
+    scann = index.measure_case({**CASE, "kind": "scann"})
+    recalls = [setting["recall"] for setting in scann["settings"]]
+    leaves = [setting["leaves_to_search"] for setting in scann["settings"]]
+    assert recalls[-1] >= 0.9 > max([0.0, *recalls[:-1]])
+    assert leaves == sorted(set(leaves))
+    speeds = index.compare([CASE | {"kind": "exact"} | exact])
+    assert speeds == {"exact": round(1e3 / exact["settings"][0]["cpu_ms_per_user"])}
+
+
+def test_recall_is_counted_against_exact_search():
+    vectors = serving_release.draw_unit_vectors(500, 8, seed=1)
+    queries = serving_release.draw_unit_vectors(8, 8, seed=2)
+    wanted = index.exact_rows(vectors, queries)
+    best = np.argsort(-(queries @ vectors.T), axis=1)[:, : index.K]
+    assert [set(row) for row in wanted] == [set(row) for row in best]
+    half = index.Candidate({}, lambda q: ExactIndex(vectors).search(q, index.K // 2).rows)
+    assert index.measure_search(half, queries, wanted, 4)["recall"] == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("kind", ["faiss", "hnswlib"])
+def test_other_libraries_where_they_are_installed(kind):
+    pytest.importorskip(kind, reason=f"{kind} is not installed")
+    facts = index.measure_case({**CASE, "kind": kind})
+    assert facts["settings"][-1]["recall"] >= 0.9
+
+
+def test_requests_are_measured():
+    case = {"num_items": 300, "concurrency": [2], "seconds": 0.5, "changes": 5, "settings": SMALL}
+    facts = serving.measure_case(case)
+    for kind in ("user_vectors", "search", "request"):
+        assert facts[f"{kind}_at_2_answers_per_second"] > 0
+        assert 0 < facts[f"{kind}_at_2_p50_ms"] <= facts[f"{kind}_at_2_p99_ms"]
+        assert facts[f"{kind}_at_2_server_cpu_ms"] > 0
+    assert 0 < facts["upsert_p50_ms"] <= facts["upsert_p99_ms"]
+    assert 0 < facts["delete_p50_ms"] <= facts["delete_p99_ms"]
+    assert facts["service_code_cpu_ms"] == pytest.approx(
+        facts["service_cpu_ms"] - facts["tower_cpu_ms"] - facts["search_cpu_ms"]
+    )
+    assert facts["seconds_to_ready"] > 0
+
+
+def test_loads_of_several_generators_are_one():
+    loads = [
+        Load(2.0, np.array([1.0, 3.0]), np.array([]), {"OK": 2}),
+        Load(1.5, np.array([2.0]), np.array([9.0]), {"OK": 1, "RESOURCE_EXHAUSTED": 1}),
+    ]
+    load = combine(loads)
+    assert load.answers_per_second == 1.5
+    assert load.percentiles()["p50_ms"] == 2.0
+    assert load.codes == {"OK": 3, "RESOURCE_EXHAUSTED": 1}

@@ -96,6 +96,7 @@ def train_and_evaluate(
 def _prepare_folder(model_dir: Path, record: dict[str, Any], *, overwrite: bool) -> None:
     """Keeps a folder that can be resumed, empties one that cannot."""
     started = model_dir / _STARTED_NAME
+    storage.clear_partial_writes(started)
     if started.exists():
         previous = storage.read_json(started)
         if previous == record:

@@ -3,6 +3,7 @@
 Imports no TensorFlow. Whole folders are the matter of `serving.folders`.
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -41,6 +42,13 @@ def write_json(path: str | os.PathLike, values: Any) -> None:
         partial.unlink(missing_ok=True)
         raise
     fsync_path(path.parent)
+
+
+def clear_partial_writes(path: str | os.PathLike) -> None:
+    """Removes what killed calls of `write_json` for this path left behind."""
+    path = Path(path)
+    for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        partial.unlink(missing_ok=True)
 
 
 def read_json(path: str | os.PathLike) -> Any:

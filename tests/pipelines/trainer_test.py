@@ -241,6 +241,16 @@ def test_a_job_killed_after_its_last_epoch_only_has_to_be_sealed(finished, examp
     ).read_text()
 
 
+def test_a_job_killed_while_it_wrote_its_first_file_starts_again(examples_dir, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / ".started.json.0123abcd.partial").write_text('{"job')
+    config = QUICK.override(["train.max_epochs=1"])
+
+    train_and_evaluate(config, examples_dir, tmp_path / "model")
+
+    assert not list((tmp_path / "model").glob("*.partial"))
+
+
 @eagerly
 def test_stops_when_nothing_gets_better_and_keeps_the_best_epoch(
     examples_dir, tmp_path, monkeypatch

@@ -110,11 +110,12 @@ def _logsumexp_of_best(
             # d/d logit = upstream * exponential / total; the factors of a row are
             # applied to the small operands of the products.
             row_factors = upstream[:, tf.newaxis] / totals
-            shares = tf.cast(exponentials, gradient_dtype)
-            zero = tf.zeros([], gradient_dtype)
             # A masked pair equals no logit and so gets no gradient. In an exact tie
             # every interest gets the gradient, as if it were the only one.
-            parts = [tf.where(part == best, shares, zero) for part in logits]
+            parts = [
+                tf.cast(tf.where(part == best, exponentials, 0.0), gradient_dtype)
+                for part in logits
+            ]
             items = tf.cast(negative_vectors, gradient_dtype)
             users = tf.cast(user_vectors * row_factors, gradient_dtype)
             user_parts = [tf.matmul(part, items) for part in parts]

@@ -41,7 +41,7 @@ class WeightAverage(tf.Module):
 
     def update(self, epoch: int) -> None:
         """Moves the averages towards the weights after epoch `epoch`, counted from 0."""
-        share = 1 / (1 + self._window * epoch) if epoch else 1.0
+        share = 1 / (1 + self._window * epoch)
         for average, weight in zip(self.averages, self._weights, strict=True):
             for rows in _row_blocks(weight):
                 old = average[rows]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from absl import logging
 
-from pipelines import artifacts, input_pipeline, training_callbacks
+from pipelines import artifacts, input_pipeline, threads, training_callbacks
 from pipelines.held_out import read_held_out
 from pipelines.weight_averaging import WeightAverage
 from recall.config import RecallConfig
@@ -128,6 +128,7 @@ def _fit(
     config: RecallConfig, vocabulary: ItemVocabulary, examples_dir: Path, model_dir: Path
 ) -> None:
     """Runs the epochs that are left."""
+    threads.share_cores_between_operations()
     tf.keras.utils.set_random_seed(config.train.seed)
     steps_per_epoch = input_pipeline.count_steps_per_epoch(examples_dir, config)
     model = build_model(config, vocabulary, steps_per_epoch * config.train.max_epochs)

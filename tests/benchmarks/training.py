@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from pipelines import input_pipeline, trainer
+from pipelines import input_pipeline, threads, trainer
 from recall.config import RecallConfig
 from recall.features import SequenceBatch
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID
@@ -105,6 +105,7 @@ def _pad(batches: list[np.ndarray], folder: str, config: RecallConfig) -> list[n
 
 def measure_case(case: dict[str, Any]) -> dict[str, float]:
     """Builds the model, trains it on the batches and says what a step cost."""
+    threads.share_cores_between_operations()
     config = case_config(case)
     batches = read_batches(case, config)
     memory_before = measure.peak_memory_gb()

@@ -97,7 +97,11 @@ def _logsumexp_of_best(
 
     @tf.custom_gradient
     def compute(user_vectors: tf.Tensor, negative_vectors: tf.Tensor):
-        logits = _logits_of_interests(user_vectors, negative_vectors)
+        # One product per interest: they run beside each other.
+        logits = [
+            tf.matmul(vectors, negative_vectors, transpose_b=True)
+            for vectors in tf.unstack(user_vectors)
+        ]
         best = logits[0]
         for other in logits[1:]:
             best = tf.maximum(best, other)
@@ -132,11 +136,3 @@ def _logsumexp_of_best(
         return (largest + tf.math.log(totals))[:, 0], gradient
 
     return compute(user_vectors, negative_vectors)
-
-
-def _logits_of_interests(user_vectors: tf.Tensor, negative_vectors: tf.Tensor) -> list[tf.Tensor]:
-    """One `[batch, num_negatives]` tensor per interest, from a single product."""
-    shape, num_interests = tf.shape(user_vectors), user_vectors.shape[0]
-    flat_users = tf.reshape(user_vectors, [-1, shape[2]])
-    flat_logits = tf.matmul(flat_users, negative_vectors, transpose_b=True)
-    return tf.unstack(tf.reshape(flat_logits, [num_interests, shape[1], -1]), num=num_interests)

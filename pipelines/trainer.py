@@ -164,15 +164,15 @@ def _fit(
         training_callbacks.StopOnNan(),
         training_callbacks.MeanLosses(),
         training_callbacks.Validation(
-            read_held_out(examples_dir, "valid"), config, vocabulary.num_items, average
+            read_held_out(examples_dir, "valid"),
+            config,
+            vocabulary.num_items,
+            average,
+            progress,
+            _best_manager(model, model_dir),
         ),
         training_callbacks.SaveProgress(
-            progress,
-            manager,
-            _best_manager(model, model_dir),
-            average,
-            config,
-            model_dir / "training_log.jsonl",
+            progress, manager, config, model_dir / "training_log.jsonl"
         ),
         tf.keras.callbacks.TensorBoard(str(model_dir / "logs"), write_graph=False),
     ]

@@ -141,13 +141,24 @@ class MeanLosses(tf.keras.callbacks.Callback):
 
 
 class Validation(tf.keras.callbacks.Callback):
-    """Adds metrics and interest usage of the averaged weights to the logs of an epoch."""
+    """Evaluates the averaged weights after each epoch, and keeps those of the best one.
+
+    Adds metrics and the usage of interests to the logs of the epoch.
+    """
 
     def __init__(
-        self, held_out: HeldOut, config: RecallConfig, num_items: int, average: WeightAverage
+        self,
+        held_out: HeldOut,
+        config: RecallConfig,
+        num_items: int,
+        average: WeightAverage,
+        progress: Progress,
+        best_manager: tf.train.CheckpointManager,
     ):
         super().__init__()
         self._average = average
+        self._progress = progress
+        self._best_manager = best_manager
         self._held_out = sample_users(held_out, config.train.validation_users, config.train.seed)
         self._config = config
         self._num_items = num_items
@@ -159,10 +170,15 @@ class Validation(tf.keras.callbacks.Callback):
         self._compute_user_vectors = build_user_vector_function(self.model)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Updates the average and evaluates it over the full catalogue."""
+        """Updates the average, evaluates it over the full catalogue, saves the best."""
         self._average.update(epoch)
         with self._average.applied():
             logs.update(self._measure())
+            value = float(logs[f"val_{STOPPING_METRIC}"])
+            if value > float(self._progress.best_value):
+                self._progress.best_value.assign(value)
+                self._progress.best_epoch.assign(epoch + 1)
+                self._best_manager.save(checkpoint_number=epoch + 1)
 
     def _measure(self) -> dict[str, float]:
         """Validation metrics, and the share of the clicks that each interest wins."""
@@ -187,26 +203,23 @@ class Validation(tf.keras.callbacks.Callback):
 
 
 class SaveProgress(tf.keras.callbacks.Callback):
-    """Keeps the best weights, saves the state of the job, stops it in time.
+    """Saves the state of the job after each epoch, and stops it in time.
 
-    The best weights are written before the state that names them: whatever
-    moment the job is killed at, a resumed one redoes at most one epoch.
+    Comes after `Validation`: the best weights are written before the state that
+    names them, so whatever moment the job is killed at, a resumed one redoes at
+    most one epoch.
     """
 
     def __init__(
         self,
         progress: Progress,
         manager: tf.train.CheckpointManager,
-        best_manager: tf.train.CheckpointManager,
-        average: WeightAverage,
         config: RecallConfig,
         log_path: Path,
     ):
         super().__init__()
-        self._average = average
         self._progress = progress
         self._manager = manager
-        self._best_manager = best_manager
         self._config = config
         self._log_path = log_path
         self._started = time.monotonic()
@@ -216,14 +229,8 @@ class SaveProgress(tf.keras.callbacks.Callback):
         self._started = time.monotonic()
 
     def on_epoch_end(self, epoch, logs=None):
-        """Saves; `logs` must hold the validation metrics."""
-        value = float(logs[f"val_{STOPPING_METRIC}"])
+        """Writes the line of the log and the state; then the job may end."""
         self._progress.epochs_done.assign(epoch + 1)
-        if value > float(self._progress.best_value):
-            self._progress.best_value.assign(value)
-            self._progress.best_epoch.assign(epoch + 1)
-            with self._average.applied():
-                self._best_manager.save(checkpoint_number=epoch + 1)
         self._append_to_log(epoch, logs)
         self._manager.save(checkpoint_number=epoch + 1)
         if self._progress.is_finished(self._config):

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines import input_pipeline as recall_input_pipeline
 from recall.config import RecallConfig
-from tests.benchmarks import evaluation, input_pipeline, logs, measure, training
+from tests.benchmarks import evaluation, input_pipeline, logs, measure, quality, training
 
 SMALL = [
     "model.dim=8",
@@ -132,3 +132,47 @@ def test_a_case_that_fails_says_why():
             "tests.benchmarks.input_pipeline",
             {"examples": "no such folder", "batch_size": 1, "epochs": 1},
         )
+
+
+def test_the_summary_of_seeds_by_hand():
+    summary = quality.summarise([{"ndcg": 0.1, "epochs": 3}, {"ndcg": 0.3, "epochs": 5}])
+    assert summary["ndcg"] == {"mean": 0.2, "standard_deviation": pytest.approx(0.14142)}
+    assert summary["epochs"]["mean"] == 4
+    assert quality.summarise([{"ndcg": 0.25}]) == {"ndcg": {"mean": 0.25}}
+
+
+def test_seeds_of_another_recipe_are_not_mixed_in(tmp_path):
+    quality.check_recipe(tmp_path, {"settings": []})
+    quality.check_recipe(tmp_path, {"settings": []})
+    with pytest.raises(ValueError, match="another recipe"):
+        quality.check_recipe(tmp_path, {"settings": ["model.dim=8"]})
+
+
+@pytest.mark.slow
+def test_quality_of_two_seeds_of_a_planted_log(tmp_path):
+    recall = [sys.executable, "-m", "pipelines.cli"]
+    log, examples = tmp_path / "log", tmp_path / "examples"
+    synthesize = ["synthesize", f"--output={log}", "--users=300", "--items=60"]
+    subprocess.run([*recall, *synthesize], cwd=measure.ROOT, check=True)
+    ingest = ["ingest", f"--events={log}/events.csv.gz", f"--output={examples}"]
+    subprocess.run([*recall, *ingest], cwd=measure.ROOT, check=True)
+    command = [sys.executable, "-m", "tests.benchmarks.quality", f"--examples={examples}"]
+    settings = [f"--set={setting}" for setting in [*SMALL, "train.max_epochs=2"]]
+    output = [f"--output={tmp_path / 'seeds'}", "--seeds=1,2", "--parallel=2"]
+    for _ in range(2):  # The second time nothing is trained.
+        result = subprocess.run(
+            [*command, *settings, *output],
+            cwd=measure.ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        report = json.loads(result.stdout)
+        first, second = report["cases"]
+        assert (first["epochs"], second["epochs"]) == (2, 2)
+        assert first["validation_ndcg@10"] != second["validation_ndcg@10"]
+        mean = (first["test_ndcg@10"] + second["test_ndcg@10"]) / 2
+        assert report["summary"]["test_ndcg@10"]["mean"] == pytest.approx(mean, abs=1e-5)
+        assert sum(first[f"interest_{k}"] for k in range(4)) == pytest.approx(1, abs=1e-4)
+        assert first["training_cpu_seconds"] > 1
+    assert "seed 1" not in result.stderr

@@ -39,7 +39,6 @@ _BATCHES = flags.DEFINE_list(
 )
 _ALL = flags.DEFINE_bool("all_combinations", False, "Measures every combination.")
 _STEPS = flags.DEFINE_integer("steps", 40, "Different batches, each taken several times.", 1)
-_SET = flags.DEFINE_multi_string("set", [], "A setting, for example train.batch_size=512.")
 
 
 def build_cases() -> Iterator[dict[str, Any]]:
@@ -57,7 +56,7 @@ def build_cases() -> Iterator[dict[str, Any]]:
             yield dict(zip(_VARIED, combination, strict=True)) | {
                 "steps": _STEPS.value,
                 "examples": logs.EXAMPLES.value,
-                "settings": _SET.value,
+                "settings": measure.SETTINGS.value,
             }
 
 

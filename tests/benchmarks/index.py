@@ -2,8 +2,11 @@
 
 ScaNN as it is served, exact search, and, where they are installed, `faiss-cpu`
 (inverted lists) and `hnswlib`, each at several settings over the same vectors:
-those of a bundle (`--bundle=DIR`), whose stored users are the queries, or
-clustered ones. One thread; CPU time counts.
+those of a bundle (`--bundle=DIR`), whose stored users are the queries, as many
+made of these (`--items=N`), or clustered ones. One thread; CPU time counts.
+
+Clusters are easy: the items a query wants lie in one of them. Trained vectors are
+spread out, and an index has to look much further for the same recall.
 """
 
 import importlib
@@ -25,7 +28,9 @@ from tests.benchmarks.serving_release import draw_unit_vectors
 _MODULE = "tests.benchmarks.index"
 
 _BUNDLE = flags.DEFINE_string("bundle", None, "Index bundle of `recall index` or a release.")
-_ITEMS = flags.DEFINE_integer("items", 1_000_000, "Clustered items, without a bundle.", 100)
+_ITEMS = flags.DEFINE_integer(
+    "items", None, "How many items; by default those of the bundle, or 1,000,000.", 100
+)
 _DIM = flags.DEFINE_integer("dim", 64, "Size of their vectors.", 2)
 _QUERIES = flags.DEFINE_integer("queries", 1024, "Queries of a measurement.", 4)
 _USER_VECTORS = flags.DEFINE_integer("user_vectors", 4, "Queries of one user, one call.", 1)
@@ -34,8 +39,11 @@ _TARGET = flags.DEFINE_float("target", 0.98, "Recall at which kinds are compared
 
 K = 100
 _NUM_RUNS = 2
+_NUM_CLUSTERED = 1_000_000
 _EFFORTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 200)
 """Leaves, lists or candidates: how far a search looks, in steps of about a half."""
+
+_NEIGHBOUR, _NUM_SAMPLED = 10, 500
 
 _OPTIONAL = ("faiss", "hnswlib")
 """Kinds named as the packages they need, which are no packages of the project."""
@@ -58,9 +66,33 @@ def read_vectors(case: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     if case["bundle"] is not None:
         bundle = open_bundle(case["bundle"])
         repeats = -(-case["queries"] // len(bundle.check_queries))
-        return bundle.item_vectors, np.tile(bundle.check_queries, (repeats, 1))[: case["queries"]]
-    items = draw_unit_vectors(case["items"], case["dim"], seed=1)
+        queries = np.tile(bundle.check_queries, (repeats, 1))[: case["queries"]]
+        return grow(bundle.item_vectors, case["items"] or len(bundle.item_vectors)), queries
+    items = draw_unit_vectors(case["items"] or _NUM_CLUSTERED, case["dim"], seed=1)
     return items, draw_unit_vectors(case["queries"], case["dim"], seed=2)
+
+
+def grow(vectors: np.ndarray, num_items: int) -> np.ndarray:
+    """`num_items` unit vectors where those of `vectors` are.
+
+    Beyond the given ones they are copies, each moved as far as a vector's tenth
+    nearest neighbour is from it (the median of some).
+
+    Args:
+        vectors: `[n, dim]` float32 unit vectors.
+        num_items: Rows wanted; up to n, the first of `vectors` are taken.
+    """
+    if num_items <= len(vectors):
+        return vectors[:num_items]
+    generator = np.random.default_rng(0)
+    sample = vectors[generator.permutation(len(vectors))[:_NUM_SAMPLED]]
+    cosines = np.partition(sample @ vectors.T, -_NEIGHBOUR - 1, axis=1)[:, -_NEIGHBOUR - 1]
+    distance = np.tan(np.arccos(np.median(cosines)))
+    dim = vectors.shape[1]
+    added = generator.standard_normal((num_items - len(vectors), dim), dtype=np.float32)
+    added *= distance / np.sqrt(dim)
+    added += vectors[generator.integers(len(vectors), size=len(added))]
+    return np.concatenate([vectors, added / np.linalg.norm(added, axis=1, keepdims=True)])
 
 
 def build_scann(vectors: np.ndarray) -> Iterator[Candidate]:

@@ -21,6 +21,18 @@ def test_item_vectors_are_clustered_unit_vectors():
     assert abs(np.median(scores)) < 0.1
 
 
+def test_more_items_lie_as_far_from_the_given_ones_as_these_from_their_tenth_neighbours():
+    given = serving_release.draw_unit_vectors(400, 16, seed=1)
+    grown = index.grow(given, 2000)
+    assert grown.shape == (2000, 16)
+    np.testing.assert_array_equal(grown[:400], given)
+    np.testing.assert_allclose(np.linalg.norm(grown, axis=1), 1, atol=1e-5)
+    tenth = np.median(np.sort(given @ given.T, axis=1)[:, -11])  # The last is the item itself.
+    nearest = np.median((grown[400:] @ given.T).max(axis=1))
+    assert nearest == pytest.approx(tenth, abs=0.1)
+    np.testing.assert_array_equal(index.grow(given, 50), given[:50])
+
+
 def test_recall_and_its_cost_by_kind():
     exact = index.measure_case({**CASE, "kind": "exact"})
     assert [setting["recall"] for setting in exact["settings"]] == [1.0]

@@ -201,6 +201,8 @@ def serve(
     Raises:
         InputError: The release cannot be served, or a port cannot be had.
     """
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
+        os.environ.setdefault(name, "1")
     stop_requested = threading.Event()
     previous = {
         number: signal.signal(number, lambda *_: stop_requested.set())

@@ -5,7 +5,7 @@ import pytest
 
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
-from serving import recall_service
+from serving import recall_service, user_search
 from serving.bundle import IndexBundle
 from serving.bundle_catalogue import BundleCatalogue
 from serving.item_index import DEFAULT_KNOBS, ExactIndex, SearchResult
@@ -54,8 +54,10 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    monkeypatch.setattr(recall_service, "time", Clock())
-    return recall_service.time
+    clock = Clock()
+    for module in (recall_service, user_search):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
 
 
 class HalfBlindIndex:
@@ -229,7 +231,7 @@ def test_time_left_is_passed_on_and_watched():
     source = LastTwoItems()
     service = _service(source)
     service.recall([RecallRequest(("a",))], timeout_s=60.0)
-    assert source.calls[-1] == (1, 60.0)
+    assert source.calls[-1] == (1, pytest.approx(60.0, abs=1.0))
     with pytest.raises(ServingError) as caught:
         service.recall([RecallRequest(("a",))], timeout_s=-1.0)
     assert caught.value.code == Code.DEADLINE_EXCEEDED

@@ -68,8 +68,8 @@ class LoadedRelease:
                 are searched, and the index of the release is not opened.
             tf_serving_address: `host:port` of a TF Serving that serves the
                 towers; none is loaded into this process then.
-            batching: How requests share batches, those for the user tower and
-                those for items; None runs each alone.
+            batching: How requests for the user tower share batches; None runs
+                those, and those for items, each alone.
             limits: Largest sizes of a recall request.
             metrics: Told of runs and batches.
 
@@ -144,9 +144,7 @@ class LoadedRelease:
         reporting = {}
         if metrics is not None:
             reporting["report"] = functools.partial(metrics.count_batch, MODEL_NAME)
-        return BatchedRecallService(
-            towers.user_vectors, catalogue, limits=limits, batching=batching, **reporting
-        )
+        return BatchedRecallService(towers.user_vectors, catalogue, limits=limits, **reporting)
 
     def _build_front(
         self, towers: _Towers, items: ShardedItems, limits: RecallLimits | None

@@ -211,7 +211,7 @@ def serve(
     Raises:
         InputError: The release cannot be served, or a port cannot be had.
     """
-    _prepare_process()
+    prepare_process()
     stop_requested = threading.Event()
     previous = {
         number: signal.signal(number, lambda *_: stop_requested.set())
@@ -227,7 +227,7 @@ def serve(
             signal.signal(number, handler)
 
 
-def _prepare_process() -> None:
+def prepare_process() -> None:
     """Settings of a process that does nothing but serve, made before TensorFlow starts."""
     for name in _TENSORFLOW_THREADS:
         os.environ.setdefault(name, "1")

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from serving.batch_arrays import length_class
 from serving.batch_queue import BatchQueue, BatchReport
 from serving.batching_options import BatchingOptions
 from serving.catalogue import Catalogue
@@ -31,6 +32,9 @@ RECALL_BATCHING = BatchingOptions(
 
 _MAX_VECTORS = 8
 """Vectors of a request that may share a batch: as many interests as models have."""
+
+_MAX_NAMED = 1024
+"""Items such a request may name, in all its lists: half a CPU-ms of lookups."""
 
 
 class _Job(NamedTuple):
@@ -65,6 +69,11 @@ class BatchedRecallService(RecallService):
         super().__init__(user_vectors_source, catalogue, limits=limits)
         self._queue = BatchQueue(self._answer, batching, report)
 
+    @property
+    def num_waiting(self) -> int:
+        """Requests that wait for a batch now."""
+        return self._queue.queued_rows
+
     def recall(
         self, requests: Sequence[RecallRequest], *, timeout_s: float | None = None
     ) -> list[RecallResponse]:
@@ -78,7 +87,8 @@ class BatchedRecallService(RecallService):
             return super().recall(requests, timeout_s=timeout_s)
         check_requests(requests, self.limits)
         deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
-        response = self._queue.run(_Job(requests[0], deadline_s), 1)
+        job = _Job(requests[0], deadline_s)
+        response = self._queue.run(job, 1, length_class(len(job.request.history)))
         if response.coverage == 0:
             raise deadline_exceeded()
         return [response]
@@ -91,6 +101,9 @@ class BatchedRecallService(RecallService):
         """
         if request.user_vectors is not None and not self._fits(request):
             return False
+        lists = (request.history, request.exclude, request.deny)
+        if sum(map(len, lists)) > _MAX_NAMED or len(request.similar_to) > _MAX_VECTORS:
+            return False
         return not (
             request.exact
             or request.allow
@@ -101,7 +114,6 @@ class BatchedRecallService(RecallService):
             or request.leaves_to_search is not None
             or request.reorder is not None
             or request.merge != MERGE_MAX_SCORE
-            or len(request.similar_to) > _MAX_VECTORS
         )
 
     def _fits(self, request: RecallRequest) -> bool:

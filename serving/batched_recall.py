@@ -5,6 +5,7 @@ requests hands Python's lock on far less often than thirty threads that do so
 for one each, and tower and index cost less per user in batches.
 """
 
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -13,11 +14,9 @@ from typing import NamedTuple
 from serving.batch_arrays import length_class
 from serving.batch_queue import BatchQueue, BatchReport
 from serving.batching_options import BatchingOptions
-from serving.catalogue import Catalogue
 from serving.recall_limits import RecallLimits, check_requests
 from serving.recall_service import RecallService, deadline_exceeded
 from serving.recall_types import MERGE_MAX_SCORE, RecallRequest, RecallResponse
-from serving.user_vectors import UserVectorSource
 
 RECALL_BATCHING = BatchingOptions(
     # Requests: with 32 nothing is cheaper, and answers come in longer waves.
@@ -44,30 +43,38 @@ class _Job(NamedTuple):
     deadline_s: float
 
 
-class BatchedRecallService(RecallService):
-    """A `RecallService` that answers lone requests together while it is busy."""
+class BatchedRecallService:
+    """In front of a `RecallService`: answers lone requests together while it is busy.
+
+    Safe to call from several threads.
+    """
 
     def __init__(
         self,
-        user_vectors_source: UserVectorSource,
-        catalogue: Catalogue,
-        *,
-        limits: RecallLimits | None = None,
+        service: RecallService,
         batching: BatchingOptions = RECALL_BATCHING,
         report: Callable[[BatchReport], None] = lambda _: None,
     ):
         """Puts a queue in front of a service.
 
         Args:
-            user_vectors_source: See `RecallService`.
-            catalogue: See `RecallService`.
-            limits: See `RecallService`.
+            service: Answers.
             batching: Sizes and times, in requests; the fields about the shape of a
                 model's inputs do not matter here.
             report: Told of every batch that ran.
         """
-        super().__init__(user_vectors_source, catalogue, limits=limits)
-        self._queue = BatchQueue(self._answer, batching, report)
+        self._service = service
+        self._queue = BatchQueue(functools.partial(_answer, service), batching, report)
+
+    @property
+    def limits(self) -> RecallLimits:
+        """Largest sizes of a request."""
+        return self._service.limits
+
+    @property
+    def popular_item_ids(self) -> tuple[str, ...]:
+        """See `RecallService`."""
+        return self._service.popular_item_ids
 
     @property
     def num_waiting(self) -> int:
@@ -84,7 +91,7 @@ class BatchedRecallService(RecallService):
                 CANCELLED, the client of the current call went away meanwhile.
         """
         if len(requests) != 1 or not self._is_cheap(requests[0]):
-            return super().recall(requests, timeout_s=timeout_s)
+            return self._service.recall(requests, timeout_s=timeout_s)
         check_requests(requests, self.limits)
         deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
         job = _Job(requests[0], deadline_s)
@@ -118,7 +125,7 @@ class BatchedRecallService(RecallService):
 
     def _fits(self, request: RecallRequest) -> bool:
         """Whether ready vectors are few and of this model."""
-        vectors, view = request.user_vectors, self._catalogue.view()
+        vectors, view = request.user_vectors, self._service.view()
         return (
             vectors.ndim == 2
             and len(vectors) <= _MAX_VECTORS
@@ -126,6 +133,8 @@ class BatchedRecallService(RecallService):
             and request.fingerprint in ("", view.fingerprint)
         )
 
-    def _answer(self, jobs: Sequence[_Job]) -> list[RecallResponse]:
-        requests, deadlines_s = zip(*jobs, strict=True)
-        return self.recall_together(requests, deadlines_s)
+
+def _answer(service: RecallService, jobs: Sequence[_Job]) -> list[RecallResponse]:
+    """No method: a queue and a service that hold each other would outlive their version."""
+    requests, deadlines_s = zip(*jobs, strict=True)
+    return service.recall_together(requests, deadlines_s)

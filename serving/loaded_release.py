@@ -69,7 +69,9 @@ class LoadedRelease:
             tf_serving_address: `host:port` of a TF Serving that serves the
                 towers; none is loaded into this process then.
             batching: How requests for the user tower share batches; None runs
-                those, and those for items, each alone.
+                those, and those for items, each alone. Requests for items only
+                share batches beside a tower of this process: their runners
+                must not wait for a network.
             limits: Largest sizes of a recall request.
             metrics: Told of runs and batches.
 
@@ -131,7 +133,7 @@ class LoadedRelease:
         limits: RecallLimits | None,
         batching: BatchingOptions | None,
         metrics: Metrics | None,
-    ) -> RecallService | ShardedRecallService:
+    ) -> RecallService | BatchedRecallService | ShardedRecallService:
         if isinstance(items, ShardedItems):
             return self._build_front(towers, items, limits)
         bundle = open_bundle(self._release.index_dir, verify=False)  # Just verified.
@@ -139,12 +141,13 @@ class LoadedRelease:
         catalogue = LiveCatalogue(bundle, version=self._release.version, embed=embed)
         self._closing.callback(items.detach, catalogue)
         items.attach(catalogue)
-        if batching is None:
-            return RecallService(towers.user_vectors, catalogue, limits=limits)
-        reporting = {}
-        if metrics is not None:
-            reporting["report"] = functools.partial(metrics.count_batch, MODEL_NAME)
-        return BatchedRecallService(towers.user_vectors, catalogue, limits=limits, **reporting)
+        service = RecallService(towers.user_vectors, catalogue, limits=limits)
+        if batching is None or USER_TOWER not in self.servables:
+            return service
+        if metrics is None:
+            return BatchedRecallService(service)
+        report = functools.partial(metrics.count_batch, MODEL_NAME)
+        return BatchedRecallService(service, report=report)
 
     def _build_front(
         self, towers: _Towers, items: ShardedItems, limits: RecallLimits | None

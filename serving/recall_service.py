@@ -55,6 +55,10 @@ class RecallService:
         self.limits = limits or RecallLimits()
         check_compatible(catalogue.view(), self._source.compute([()]).fingerprint)
 
+    def view(self) -> CatalogueView:
+        """The items as they are now."""
+        return self._catalogue.view()
+
     @property
     def popular_item_ids(self) -> tuple[str, ...]:
         """Raw ids of a few popular items, best first."""

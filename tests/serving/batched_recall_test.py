@@ -1,7 +1,9 @@
 """Requests that share a batch are answered as if each were alone."""
 
+import gc
 import threading
 import time
+import weakref
 from concurrent import futures
 
 import hypothesis.strategies as st
@@ -48,9 +50,8 @@ class Busy:
     def __init__(self, tower, batching=ONE_RUNNER):
         self.tower = tower
         self.reports = []
-        self.service = BatchedRecallService(
-            tower, SHOP.catalogue(), batching=batching, report=self.reports.append
-        )
+        service = RecallService(tower, SHOP.catalogue())
+        self.service = BatchedRecallService(service, batching, self.reports.append)
         tower.batches.clear()
         self.pool = futures.ThreadPoolExecutor(24)
         self.first = self.submit(RecallRequest(("gate", "n1"), k=3))
@@ -197,9 +198,21 @@ def test_a_cancelled_request_leaves_the_queue(busy):
     assert busy.service.num_waiting == 0
 
 
+def test_a_service_is_gone_with_its_last_user():
+    service = BatchedRecallService(RecallService(SHOP, SHOP.catalogue()))
+    alive = weakref.ref(service)
+    service.recall([RecallRequest(("n1",), k=3)])
+    gc.disable()
+    try:
+        del service
+        assert alive() is None
+    finally:
+        gc.enable()
+
+
 def test_requests_of_many_callers_are_those_of_brute_force():
-    service = BatchedRecallService(SHOP, SHOP.catalogue(), batching=RECALL_BATCHING)
     plain = RecallService(SHOP, SHOP.catalogue())
+    service = BatchedRecallService(plain, RECALL_BATCHING)
 
     @settings(max_examples=15, deadline=None)
     @given(st.lists(requests(600), min_size=20, max_size=40))

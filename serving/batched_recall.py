@@ -1,7 +1,7 @@
 """Requests of several callers answered in one call of the recall service.
 
-Imports no TensorFlow. One thread that runs tower, search and merge for thirty
-requests hands Python's lock on far less often than thirty threads that do so
+Imports no TensorFlow. One thread that runs tower, search and merge for sixteen
+requests hands Python's lock on far less often than sixteen threads that do so
 for one each, and tower and index cost less per user in batches.
 """
 
@@ -33,7 +33,7 @@ _MAX_VECTORS = 8
 """Vectors of a request that may share a batch: as many interests as models have."""
 
 _MAX_NAMED = 1024
-"""Items such a request may name, in all its lists: half a CPU-ms of lookups."""
+"""Items such a request may name, in all its lists: .8 CPU-ms of lookups among 10^6 (measured)."""
 
 
 class _Job(NamedTuple):

@@ -43,7 +43,16 @@ def key_of(inputs: Arrays, *, padded: bool) -> tuple:
 
 def _length_classes(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Sizes rounded up to `_ONE_CLASS` and its multiples by powers of two."""
-    return tuple(max(_ONE_CLASS, 1 << (size - 1).bit_length()) if size else 0 for size in shape)
+    return tuple(length_class(size) if size else 0 for size in shape)
+
+
+def length_class(length: int) -> int:
+    """Histories of one class may be padded to one length.
+
+    >>> [length_class(length) for length in (1, 64, 65, 200)]
+    [64, 64, 128, 256]
+    """
+    return max(_ONE_CLASS, 1 << max(length - 1, 0).bit_length())
 
 
 def merge(requests: Sequence[Arrays]) -> dict[str, np.ndarray]:

@@ -1,11 +1,11 @@
-"""The searches of a batch of users: together where they can be, no longer than allowed.
+"""The searches of a batch of users: together where they can be, none longer than allowed.
 
 Imports no TensorFlow. Cheap searches first: the index; the index asked for
 more; then the scores of all rows for those whose answer is still short.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -22,18 +22,14 @@ time is looked at again."""
 
 
 def search_batch(
-    view: CatalogueView,
-    searches: Sequence[UserSearch],
-    exact: Sequence[bool],
-    is_late: Callable[[], bool],
+    view: CatalogueView, searches: Sequence[UserSearch], exact: Sequence[bool]
 ) -> None:
-    """Runs searches until all are complete, or it is late.
+    """Runs every search until it is complete, or late.
 
     Args:
         view: The items.
-        searches: Filled in place. After it got late some may be incomplete.
+        searches: Filled in place; those that got late may be incomplete.
         exact: Per search, whether the index may not be used.
-        is_late: Asked before every step.
     """
     for factor in _WIDENINGS:
         indexed = [
@@ -42,8 +38,9 @@ def search_batch(
             if not (search.is_complete or only_exact or search.is_tight)
         ]
         for asked, knobs, group in _groups(indexed, factor):
-            if is_late():
-                return
+            group = [search for search in group if not search.is_late]
+            if not group:
+                continue
             queries = np.concatenate([search.vectors for search in group])
             found = view.search(queries, asked, knobs)
             start = 0
@@ -52,10 +49,8 @@ def search_batch(
                 search.take(found.rows[lists], found.scores[lists], asked)
                 start = lists.stop
     for search in searches:
-        if not search.is_complete:
-            if is_late():
-                return
-            search.search_exactly(is_late)
+        if not (search.is_complete or search.is_late):
+            search.search_exactly()
 
 
 def _groups(

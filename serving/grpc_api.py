@@ -139,7 +139,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             response.model_spec, servable, signature_name or signatures.DEFAULT_SIGNATURE
         )
         for name, array in outputs.items():
-            response.outputs[name].CopyFrom(tensors.to_proto(array))
+            tensors.fill_proto(response.outputs[name], array)
         return response
 
     @_translate_errors

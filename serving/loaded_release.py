@@ -4,12 +4,14 @@ They are loaded and dropped together, so that an answer never mixes versions.
 """
 
 import contextlib
+import functools
 import gc
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from recall.errors import InputError
 from serving import manifest as manifests
+from serving.batched_recall import BatchedRecallService
 from serving.batching_options import BatchingOptions
 from serving.bundle import open_bundle, read_fallback
 from serving.items_servable import ItemsServable
@@ -20,7 +22,7 @@ from serving.new_items import ItemTower, RemoteItemTower, item_embedder, item_ve
 from serving.recall_limits import RecallLimits
 from serving.recall_servable import RecallServable
 from serving.recall_service import RecallService
-from serving.recall_types import RecallRequest
+from serving.recall_types import MODEL_NAME, RecallRequest
 from serving.release import ITEM_TOWER, USER_TOWER, Release
 from serving.saved_model import SavedModelServable
 from serving.servable import Servable
@@ -66,7 +68,10 @@ class LoadedRelease:
                 are searched, and the index of the release is not opened.
             tf_serving_address: `host:port` of a TF Serving that serves the
                 towers; none is loaded into this process then.
-            batching: How requests for the user tower share batches.
+            batching: How requests for the user tower share batches; None runs
+                those, and those for items, each alone. Requests for items only
+                share batches beside a tower of this process: their runners
+                must not wait for a network.
             limits: Largest sizes of a recall request.
             metrics: Told of runs and batches.
 
@@ -83,7 +88,7 @@ class LoadedRelease:
                 towers = self._load_towers(batching, metrics)
             else:
                 towers = self._reach_towers(tf_serving_address)
-            service = self._build_service(towers, items, limits)
+            service = self._build_service(towers, items, limits, batching, metrics)
         except (ServingError, InputError) as error:
             self.close()
             if tf_serving_address is None or isinstance(error, LoadLaterError):
@@ -122,8 +127,13 @@ class LoadedRelease:
         return _Towers(user_vectors, item_tower)
 
     def _build_service(
-        self, towers: _Towers, items: LiveItems | ShardedItems, limits: RecallLimits | None
-    ) -> RecallService | ShardedRecallService:
+        self,
+        towers: _Towers,
+        items: LiveItems | ShardedItems,
+        limits: RecallLimits | None,
+        batching: BatchingOptions | None,
+        metrics: Metrics | None,
+    ) -> RecallService | BatchedRecallService | ShardedRecallService:
         if isinstance(items, ShardedItems):
             return self._build_front(towers, items, limits)
         bundle = open_bundle(self._release.index_dir, verify=False)  # Just verified.
@@ -131,7 +141,13 @@ class LoadedRelease:
         catalogue = LiveCatalogue(bundle, version=self._release.version, embed=embed)
         self._closing.callback(items.detach, catalogue)
         items.attach(catalogue)
-        return RecallService(towers.user_vectors, catalogue, limits=limits)
+        service = RecallService(towers.user_vectors, catalogue, limits=limits)
+        if batching is None or USER_TOWER not in self.servables:
+            return service
+        if metrics is None:
+            return BatchedRecallService(service)
+        report = functools.partial(metrics.count_batch, MODEL_NAME)
+        return BatchedRecallService(service, report=report)
 
     def _build_front(
         self, towers: _Towers, items: ShardedItems, limits: RecallLimits | None

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from recall.errors import InputError
 from serving import text_config
-from serving.batching import BatchReport
+from serving.batch_queue import BatchReport
 from serving.status import Code
 
 DEFAULT_PATH = "/monitoring/prometheus/metrics"

@@ -4,6 +4,7 @@ A plain callable: no TensorFlow, no files, no sockets. Where user vectors come
 from and where items are searched is handed in.
 """
 
+import math
 import time
 from collections.abc import Sequence
 
@@ -54,6 +55,10 @@ class RecallService:
         self.limits = limits or RecallLimits()
         check_compatible(catalogue.view(), self._source.compute([()]).fingerprint)
 
+    def view(self) -> CatalogueView:
+        """The items as they are now."""
+        return self._catalogue.view()
+
     @property
     def popular_item_ids(self) -> tuple[str, ...]:
         """Raw ids of a few popular items, best first."""
@@ -81,14 +86,23 @@ class RecallService:
                 does not answer, or it answers from another embedding space
                 than the index's.
         """
-        deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
-
-        def is_late() -> bool:
-            return deadline_s is not None and time.monotonic() > deadline_s
-
         check_requests(requests, self.limits)
         if not requests:
             return []
+        deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        return self.recall_together(requests, [deadline_s] * len(requests))
+
+    def recall_together(
+        self, requests: Sequence[RecallRequest], deadlines_s: Sequence[float]
+    ) -> list[RecallResponse]:
+        """As `recall`, for requests that do not wait equally long.
+
+        Args:
+            requests: At least one, checked.
+            deadlines_s: When each one ends, on the monotonic clock.
+        """
+        last_s = max(deadlines_s)
+        timeout_s = None if last_s == math.inf else last_s - time.monotonic()
         view = self._catalogue.view()
         interests = compute_interests(view, self._source, requests, timeout_s)
         check_size(
@@ -96,16 +110,16 @@ class RecallService:
             sum(len(found.vectors) for found in interests),
             self.limits.max_queries,
         )
-        if is_late():
-            raise _deadline_exceeded()
+        if time.monotonic() > last_s:
+            raise deadline_exceeded()
         builder = FilterBuilder(view)
         filters = [builder.build(request) for request in requests]
         searches = {
-            i: UserSearch(view, requests[i], interests[i], filters[i])
+            i: UserSearch(view, requests[i], interests[i], filters[i], deadlines_s[i])
             for i in range(len(requests))
             if len(interests[i].vectors)
         }
-        search_batch(view, list(searches.values()), [requests[i].exact for i in searches], is_late)
+        search_batch(view, list(searches.values()), [requests[i].exact for i in searches])
         responses = [
             _search_response(view, request, found, searches[i])
             if i in searches
@@ -113,7 +127,7 @@ class RecallService:
             for i, (request, found) in enumerate(zip(requests, interests, strict=True))
         ]
         if all(response.coverage == 0 for response in responses):
-            raise _deadline_exceeded()
+            raise deadline_exceeded()
         return responses
 
 
@@ -162,5 +176,6 @@ def _response(
     )
 
 
-def _deadline_exceeded() -> ServingError:
+def deadline_exceeded() -> ServingError:
+    """The error of a request whose time is over."""
     return ServingError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")

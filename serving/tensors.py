@@ -5,6 +5,7 @@ forces the two to agree. Everything is checked here before memory of the
 stated size is taken. String tensors are `object` arrays of `bytes`.
 """
 
+import functools
 import math
 from collections.abc import Iterable
 
@@ -57,11 +58,16 @@ def dtype_name(dtype: int) -> str:
 
 def dtype_of(array: np.ndarray) -> int:
     """The data type number of an array; `object` and text arrays are strings."""
-    if array.dtype.kind in "OSU":
-        return types_pb2.DT_STRING
-    return dtypes.as_dtype(array.dtype).as_datatype_enum
+    return types_pb2.DT_STRING if array.dtype.kind in "OSU" else _number_of(array.dtype)
 
 
+# A request asks a dozen times; TensorFlow's own way is a chain of lookups.
+@functools.cache
+def _number_of(dtype: np.dtype) -> int:
+    return dtypes.as_dtype(dtype).as_datatype_enum
+
+
+@functools.cache
 def numpy_dtype(dtype: int) -> np.dtype:
     """The type of the arrays that hold a data type number; strings are `object`."""
     return np.dtype(dtypes.as_dtype(dtype).as_numpy_dtype)
@@ -217,10 +223,17 @@ def to_proto(array: np.ndarray, *, packed: bool = False) -> tensor_pb2.TensorPro
         packed: Whether numbers go into `tensor_content`, which is faster
             (measured: 3 us against 15 us for a small tensor).
     """
-    array = np.asarray(array)
-    proto = tensor_pb2.TensorProto(dtype=dtype_of(array))
+    proto = tensor_pb2.TensorProto()
+    fill_proto(proto, np.asarray(array), packed=packed)
+    return proto
+
+
+def fill_proto(proto: tensor_pb2.TensorProto, array: np.ndarray, *, packed: bool = False) -> None:
+    """As `to_proto`, into an empty message, for example one inside of another."""
+    proto.dtype = dtype_of(array)
+    add_dim = proto.tensor_shape.dim.add
     for size in array.shape:
-        proto.tensor_shape.dim.add(size=size)
+        add_dim(size=size)
     if array.dtype.kind == "S":
         proto.string_val.extend(array.ravel().tolist())
     elif proto.dtype == types_pb2.DT_STRING:
@@ -234,7 +247,6 @@ def to_proto(array: np.ndarray, *, packed: bool = False) -> tensor_pb2.TensorPro
         proto.half_val.extend(np.ascontiguousarray(array).view(np.uint16).ravel().tolist())
     else:
         getattr(proto, _VALUE_FIELDS[proto.dtype]).extend(array.ravel().tolist())
-    return proto
 
 
 def pad_strings(rows: Iterable[Iterable[str]]) -> np.ndarray:

@@ -3,7 +3,9 @@
 Imports no TensorFlow. `batch_search` decides which step is taken when.
 """
 
-from collections.abc import Callable, Sequence
+import math
+import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -59,6 +61,7 @@ class UserSearch:
         request: RecallRequest,
         interests: UserInterests,
         item_filter: ItemFilter,
+        deadline_s: float = math.inf,
     ):
         """Prepares a search; nothing is searched yet.
 
@@ -67,8 +70,10 @@ class UserSearch:
             request: Checked.
             interests: At least one vector.
             item_filter: What the answer may hold.
+            deadline_s: When nobody waits any longer, on the monotonic clock.
         """
         self._view = view
+        self._deadline_s = deadline_s
         self._filter = item_filter
         self.vectors = interests.vectors
         self.knobs = SearchKnobs(request.leaves_to_search, request.reorder)
@@ -82,6 +87,11 @@ class UserSearch:
         self.num_allowed = item_filter.num_allowed(view)
         self.items: MergedItems = NOTHING
         self.is_complete = self.num_allowed == 0
+
+    @property
+    def is_late(self) -> bool:
+        """Whether there is no time for another step."""
+        return time.monotonic() > self._deadline_s
 
     @property
     def is_tight(self) -> bool:
@@ -134,12 +144,12 @@ class UserSearch:
                 self.is_complete = True
                 return
 
-    def search_exactly(self, is_late: Callable[[], bool]) -> None:
+    def search_exactly(self) -> None:
         """Makes the answer from the scores of all allowed rows."""
         if self._limits_nothing:
             self._search_best()
         else:
-            self._search_draft(is_late)
+            self._search_draft()
 
     @property
     def _limits_nothing(self) -> bool:
@@ -160,7 +170,7 @@ class UserSearch:
         self.items = best_items(rank_lists(*found), self._k, self._filter.keep)
         self.is_complete = True
 
-    def _search_draft(self, is_late: Callable[[], bool]) -> None:
+    def _search_draft(self) -> None:
         """Searches again without what was taken or blocked until the answer is full.
 
         Every search but the last blocks at least one item, usually whole
@@ -177,7 +187,7 @@ class UserSearch:
             if draft.is_full or asked >= len(rows):
                 self.is_complete = True
                 return
-            if is_late():
+            if self.is_late:
                 return
             rows = without(rows, draft.blocked_rows())
 

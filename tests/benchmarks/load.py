@@ -22,6 +22,9 @@ from tests.benchmarks.measure import ROOT
 
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
 _TIMEOUT_S = 30.0
+_WARM = "warm"
+"""The line between a warm-up and what counts."""
+
 _OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
 
 
@@ -61,7 +64,8 @@ class Generator:
             address: `host:port` of the gRPC door.
             messages: Serialised Predict requests, sent in turn.
             **plan: `seconds`, and `concurrency` (closed loop) or `rate` (requests
-                a second whatever the answers, open loop).
+                a second whatever the answers, open loop); maybe `warm_up`, seconds
+                of the same before, which do not count.
         """
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.load"],
@@ -74,17 +78,21 @@ class Generator:
         self._process.stdin.write(json.dumps({"address": address, "messages": encoded, **plan}))
         self._process.stdin.close()
 
+    def wait_until_warm(self) -> None:
+        """Waits for the end of the warm-up; what comes now counts."""
+        self._process.stdout.readline()
+
     def result(self) -> Load:
         """Waits until it has ended.
 
         Raises:
             RuntimeError: It failed.
         """
-        text = self._process.stdout.read()
+        lines = self._process.stdout.read().splitlines()
         self._process.stdout.close()
         if self._process.wait():
             raise RuntimeError("a generator of load failed; see its stderr")
-        facts = json.loads(text)
+        facts = json.loads(lines[-1])
         columns = (np.array(facts[name]) for name in ("answered_ms", "refused_ms"))
         return Load(facts["seconds"], *columns, facts["codes"])
 
@@ -161,17 +169,25 @@ def main() -> None:
     """Reads the plan from stdin, prints what was seen as JSON."""
     plan = json.load(sys.stdin)
     messages = [base64.b64decode(text) for text in plan["messages"]]
-    recorder = _Recorder()
     with grpc.insecure_channel(plan["address"], options=_OPTIONS) as channel:
         grpc.channel_ready_future(channel).result(_TIMEOUT_S)
         call = channel.unary_unary(_PREDICT)
-        started_s = time.perf_counter()
-        if "rate" in plan:
-            _ask_open(call, messages, plan["seconds"], plan["rate"], recorder)
-        else:
-            _ask_closed(call, messages, plan["seconds"], int(plan["concurrency"]), recorder)
-        # Answers to the last calls belong to the time in which those were sent.
-        print(json.dumps(recorder.facts(min(time.perf_counter() - started_s, plan["seconds"]))))
+        if plan.get("warm_up"):
+            _ask(call, messages, plan | {"seconds": plan["warm_up"]})
+        print(_WARM, flush=True)
+        print(json.dumps(_ask(call, messages, plan)))
+
+
+def _ask(call, messages, plan: dict[str, Any]) -> dict[str, Any]:
+    """Does what a plan says, and tells what was seen."""
+    recorder, seconds = _Recorder(), plan["seconds"]
+    started_s = time.perf_counter()
+    if "rate" in plan:
+        _ask_open(call, messages, seconds, plan["rate"], recorder)
+    else:
+        _ask_closed(call, messages, seconds, int(plan["concurrency"]), recorder)
+    # Answers to the last calls belong to the time in which those were sent.
+    return recorder.facts(min(time.perf_counter() - started_s, seconds))
 
 
 if __name__ == "__main__":

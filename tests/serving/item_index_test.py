@@ -149,6 +149,22 @@ def test_scann_rows_are_short_never_padded():
         np.testing.assert_allclose(vectors[rows] @ query, scores, atol=1e-6)
 
 
+def test_scann_ties_are_put_in_order_query_by_query():
+    # Every item of the second cluster lies there twice, none of the first.
+    vectors = unit_vectors((64, DIM), seed=0)
+    vectors[40:] = np.repeat(vectors[40:52], 2, axis=0)[::-1]
+    index = ScannIndex.build(vectors, ScannParameters(1, 1, 64, spherical=True))
+    queries = np.concatenate([vectors[:4], vectors[40:44]])
+    exact = ExactIndex(vectors).search(queries, 12)
+    result = index.search(queries, 12)
+    for query, wanted in zip(result.rows, exact.rows, strict=True):
+        np.testing.assert_array_equal(query, wanted)
+    tied = [np.any(np.diff(scores) == 0) for scores in result.scores]
+    assert any(tied)
+    alone = [index.search(query[None], 12).rows[0] for query in queries]
+    np.testing.assert_array_equal(result.rows, alone)
+
+
 def test_scann_recall_at_default_settings():
     items, queries = clustered_vectors(25_000, 200)
     index = build_index(items, IndexConfig(), "cosine")

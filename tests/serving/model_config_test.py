@@ -25,7 +25,7 @@ def test_shipped_files_are_valid():
     config = read_config(SHIPPED / "models.config")
     assert config == (ModelEntry(Path("/models/user_tower"), LATEST, {}), {})
     options = batching_options.read_options(SHIPPED / "batching.config")
-    assert options == BatchingOptions(allowed_batch_sizes=(1, 8, 32))
+    assert options == BatchingOptions(allowed_batch_sizes=(1, 8, 16, 32))
     assert metrics.read_options(SHIPPED / "monitoring.config") == metrics.MonitoringOptions()
 
 

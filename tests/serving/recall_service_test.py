@@ -5,7 +5,7 @@ import pytest
 
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
-from serving import recall_service
+from serving import recall_service, user_search
 from serving.bundle import IndexBundle
 from serving.bundle_catalogue import BundleCatalogue
 from serving.item_index import DEFAULT_KNOBS, ExactIndex, SearchResult
@@ -54,8 +54,10 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch):
-    monkeypatch.setattr(recall_service, "time", Clock())
-    return recall_service.time
+    clock = Clock()
+    for module in (recall_service, user_search):
+        monkeypatch.setattr(module, "time", clock)
+    return clock
 
 
 class HalfBlindIndex:
@@ -229,7 +231,7 @@ def test_time_left_is_passed_on_and_watched():
     source = LastTwoItems()
     service = _service(source)
     service.recall([RecallRequest(("a",))], timeout_s=60.0)
-    assert source.calls[-1] == (1, 60.0)
+    assert source.calls[-1] == (1, pytest.approx(60.0, abs=1.0))
     with pytest.raises(ServingError) as caught:
         service.recall([RecallRequest(("a",))], timeout_s=-1.0)
     assert caught.value.code == Code.DEADLINE_EXCEEDED
@@ -266,6 +268,22 @@ def test_no_exact_search_after_the_deadline(clock):
     assert (_ids(indexed), indexed.degraded) == (["b", "a"], False)
     assert (_ids(exact), exact.degraded, exact.coverage) == ([], True, 0.0)
     assert _ids(service.recall(requests)[1]) == ["c", "b"]
+
+
+def test_every_request_of_a_batch_has_its_own_deadline(clock):
+    # The first search takes 0.2 s and finds two items; b, a are not certain to be best.
+    service = _service(index=HalfBlindIndex(clock=clock))
+    hurried, patient = service.recall_together([RecallRequest(("d",), k=4)] * 2, [0.1, 60.0])
+    assert (_ids(hurried), hurried.degraded, hurried.coverage) == (["b", "a"], True, 0.5)
+    assert (_ids(patient), patient.degraded, patient.coverage) == (["c", "b", "a", "e"], False, 1.0)
+
+
+def test_a_search_whose_turn_comes_too_late_holds_nobody_up(clock):
+    index = HalfBlindIndex(clock=clock)
+    requests = [RecallRequest(("d",), k=2, reorder=n) for n in (1, 2, 3)]
+    responses = _service(index=index).recall_together(requests, [60.0, 0.1, 60.0])
+    assert [response.coverage for response in responses] == [1.0, 0.0, 1.0]
+    assert len(index.calls) == 2
 
 
 def test_nothing_found_before_the_deadline_is_an_error(clock):

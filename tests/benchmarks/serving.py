@@ -35,7 +35,6 @@ _SIZES = flags.DEFINE_list("num_items", ["10000", "100000", "1000000"], "Items o
 _CONCURRENCY = flags.DEFINE_list("concurrency", ["1", "8", "64"], "Requests in flight.")
 _SECONDS = flags.DEFINE_float("seconds", 10.0, "Time of each measurement.", 0.5)
 _CHANGES = flags.DEFINE_integer("changes", 300, "Upserts, and deletions, that are timed.", 2)
-_SETTINGS = flags.DEFINE_multi_string("setting", [], "Settings of the model and the index.")
 
 K = 200
 """Items of an answer: what a ranking stage takes."""
@@ -204,7 +203,7 @@ def main(_: Sequence[str]) -> None:
             "seconds": _SECONDS.value,
             "changes": _CHANGES.value,
             "in_process_calls": _IN_PROCESS_CALLS,
-            "settings": _SETTINGS.value,
+            "settings": measure.SETTINGS.value,
         }
         cases.append(case | measure.run_case(_MODULE, case))
     measure.print_report(cases)

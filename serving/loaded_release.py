@@ -12,6 +12,7 @@ from recall.errors import InputError
 from serving import manifest as manifests
 from serving.batching_options import BatchingOptions
 from serving.bundle import open_bundle, read_fallback
+from serving.client_tls import NO_TLS, ClientTls
 from serving.items_servable import ItemsServable
 from serving.live_catalogue import LiveCatalogue
 from serving.live_items import LiveItems
@@ -54,6 +55,7 @@ class LoadedRelease:
         items: LiveItems | ShardedItems,
         *,
         tf_serving_address: str | None = None,
+        tf_serving_tls: ClientTls = NO_TLS,
         batching: BatchingOptions | None = None,
         limits: RecallLimits | None = None,
         metrics: Metrics | None = None,
@@ -66,6 +68,7 @@ class LoadedRelease:
                 are searched, and the index of the release is not opened.
             tf_serving_address: `host:port` of a TF Serving that serves the
                 towers; none is loaded into this process then.
+            tf_serving_tls: Certificates of the connection to it.
             batching: How requests for the user tower share batches.
             limits: Largest sizes of a recall request.
             metrics: Told of runs and batches.
@@ -82,7 +85,7 @@ class LoadedRelease:
             if tf_serving_address is None:
                 towers = self._load_towers(batching, metrics)
             else:
-                towers = self._reach_towers(tf_serving_address)
+                towers = self._reach_towers(tf_serving_address, tf_serving_tls)
             service = self._build_service(towers, items, limits)
         except (ServingError, InputError) as error:
             self.close()
@@ -113,11 +116,11 @@ class LoadedRelease:
         self.servables = {USER_TOWER: user_tower, ITEM_TOWER: item_tower}
         return _Towers(PredictUserVectors(user_tower.predict_default, release.version), item_tower)
 
-    def _reach_towers(self, address: str) -> _Towers:
+    def _reach_towers(self, address: str, tls: ClientTls) -> _Towers:
         """Both towers behind the address of a TF Serving."""
-        user_vectors = TfServingUserVectors(address, USER_TOWER)
+        user_vectors = TfServingUserVectors(address, USER_TOWER, tls=tls)
         self._closing.callback(user_vectors.close)
-        item_tower = RemoteItemTower(address, self._release.item_tower_dir)
+        item_tower = RemoteItemTower(address, self._release.item_tower_dir, tls=tls)
         self._closing.callback(item_tower.close)
         return _Towers(user_vectors, item_tower)
 

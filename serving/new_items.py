@@ -9,6 +9,7 @@ import numpy as np
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving import tensors
+from serving.client_tls import NO_TLS, ClientTls
 from serving.live_catalogue import EmbeddedItems, ItemEmbedder
 from serving.release import ITEM_TOWER
 from serving.saved_model import read_signature_defs
@@ -37,17 +38,22 @@ class ItemTower(Protocol):
 class RemoteItemTower:
     """The item tower behind the address of a TF Serving; keeps one connection."""
 
-    def __init__(self, address: str, item_tower_dir: Path):
+    def __init__(self, address: str, item_tower_dir: Path, *, tls: ClientTls = NO_TLS):
         """Prepares the connection; nothing is sent yet.
 
         Args:
             address: `host:port` of its gRPC door.
             item_tower_dir: The same tower in the release; read for its
                 signatures alone.
+            tls: Certificates.
+
+        Raises:
+            InputError: A certificate cannot be used.
         """
         self.signature_defs = read_signature_defs(item_tower_dir)
         self._address = address
-        self._channel = grpc.insecure_channel(address)
+        self._tls = tls
+        self._channel = tls.open_channel(address)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def predict(
@@ -66,9 +72,10 @@ class RemoteItemTower:
         try:
             response = self._stub.Predict(request, timeout=_REMOTE_TIMEOUT_S)
         except grpc.RpcError as error:
+            reason = self._tls.find_cause(error.details()) or error.details()
             raise ServingError(
                 Code(error.code().value[0]),
-                f"Item tower `{ITEM_TOWER}` at {self._address}: {error.details()}",
+                f"Item tower `{ITEM_TOWER}` at {self._address}: {reason}",
             ) from error
         return {name: tensors.to_numpy(proto, name) for name, proto in response.outputs.items()}
 

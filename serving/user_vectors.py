@@ -9,15 +9,13 @@ import os
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from serving.client_tls import NO_TLS, ClientTls
 from serving.release import USER_TOWER
 from serving.status import Code, ServingError
-
-if TYPE_CHECKING:
-    import grpc
 
 HISTORY_INPUT = "history_item_ids"
 OUTPUT_NAMES = ("user_vectors", "interest_weights", "num_known", "num_unknown", "fingerprint")
@@ -121,26 +119,24 @@ class TfServingUserVectors:
         address: str,
         model_name: str = USER_TOWER,
         *,
-        credentials: "grpc.ChannelCredentials | None" = None,
+        tls: ClientTls = NO_TLS,
     ):
         """Prepares the connection; nothing is sent yet.
 
         Args:
             address: `host:port` of its gRPC door.
             model_name: Name it serves the user tower under.
-            credentials: For TLS, `grpc.ssl_channel_credentials(...)`; None
-                does not encrypt.
+            tls: Certificates.
+
+        Raises:
+            InputError: A certificate cannot be used.
         """
-        import grpc
         from tensorflow_serving.apis import prediction_service_pb2_grpc
 
         self._address = address
         self._model_name = model_name
-        self._channel = (
-            grpc.insecure_channel(address, _CHANNEL_OPTIONS)
-            if credentials is None
-            else grpc.secure_channel(address, credentials, _CHANNEL_OPTIONS)
-        )
+        self._tls = tls
+        self._channel = tls.open_channel(address, _CHANNEL_OPTIONS)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
 
     def compute(
@@ -180,9 +176,9 @@ class TfServingUserVectors:
                 pause_s = next(pauses_s, math.inf) * random.uniform(0.5, 1.5)
                 code = Code(error.code().value[0])
                 if code != Code.UNAVAILABLE or time.monotonic() + pause_s >= deadline_s:
+                    reason = self._tls.find_cause(error.details()) or error.details()
                     raise ServingError(
-                        code,
-                        f"User tower `{self._model_name}` at {self._address}: {error.details()}",
+                        code, f"User tower `{self._model_name}` at {self._address}: {reason}"
                     ) from error
             time.sleep(pause_s)
 

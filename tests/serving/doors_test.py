@@ -12,7 +12,6 @@ from concurrent import futures
 
 import grpc
 import pytest
-import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from hypothesis import HealthCheck, given, settings
@@ -319,20 +318,6 @@ def test_metrics_elsewhere_or_nowhere(release_dir):
 
 
 # TLS
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """PEM files of an authority, a server and a client."""
-    folder = tmp_path_factory.mktemp("certificates")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    for name in ("server", "client"):
-        issued = authority.issue_cert("127.0.0.1", "localhost")
-        issued.private_key_pem.write_to_path(folder / f"{name}.key")
-        issued.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
-    trustme.CA().cert_pem.write_to_path(folder / "other_ca.pem")
-    return folder
 
 
 def _grpc_credentials(folder, client=None):

@@ -22,6 +22,10 @@ TIMEOUT_S = 10.0
 """Longest wait where the caller names none: a first request may meet a cold model."""
 
 
+_UNREACHED = ("failed to connect", "DNS resolution", "Socket closed", "reset by peer", "recvmsg")
+"""In the texts of gRPC itself; another text of UNAVAILABLE is that of a server."""
+
+
 def query(
     server: str,
     request: RecallRequest,
@@ -179,14 +183,15 @@ def _grpc_reason(server: str, error: Any, timeout_s: float, tls: ClientTls) -> s
     name = error.code().name
     if name == "DEADLINE_EXCEEDED":
         return _too_late(server, timeout_s)
-    cause = tls.find_cause(error.details()) if name == "UNAVAILABLE" else None
-    if cause is not None:
+    details = error.details()
+    is_unreached = name == "UNAVAILABLE" and any(text in details for text in _UNREACHED)
+    if is_unreached and (cause := tls.find_cause(details)) is not None:
         return _no_connection(server, cause)
     # Codes of an address where nobody, or something else than this server, listens.
-    is_another = name == "UNIMPLEMENTED" and "Method not found" in error.details()
-    if is_another or name in ("UNAVAILABLE", "UNKNOWN"):
+    is_another = name == "UNIMPLEMENTED" and "Method not found" in details
+    if is_another or is_unreached or name == "UNKNOWN":
         return _nobody(server, name, "gRPC")
-    return f"{server} refused the request: {error.details()}"
+    return f"{server} refused the request: {details}"
 
 
 def _nobody(server: str, reason: str, door: str) -> str:

@@ -117,10 +117,13 @@ class LoadedRelease:
         return _Towers(PredictUserVectors(user_tower.predict_default, release.version), item_tower)
 
     def _reach_towers(self, address: str, tls: ClientTls) -> _Towers:
-        """Both towers behind the address of a TF Serving."""
-        user_vectors = TfServingUserVectors(address, USER_TOWER, tls=tls)
+        """Both towers behind the address of a TF Serving, in the version of the release."""
+        release = self._release
+        user_vectors = TfServingUserVectors(address, USER_TOWER, version=release.version, tls=tls)
         self._closing.callback(user_vectors.close)
-        item_tower = RemoteItemTower(address, self._release.item_tower_dir, tls=tls)
+        item_tower = RemoteItemTower(
+            address, release.item_tower_dir, version=release.version, tls=tls
+        )
         self._closing.callback(item_tower.close)
         return _Towers(user_vectors, item_tower)
 
@@ -144,7 +147,7 @@ class LoadedRelease:
         popular = read_fallback(index_dir, manifests.read(index_dir))
         service = ShardedRecallService(
             towers.user_vectors,
-            item_vectors(towers.item_tower),
+            item_vectors(towers.item_tower, self._release.fingerprint),
             items.clients,
             popular,
             version=self._release.version,

@@ -11,7 +11,7 @@ import pytest
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from recall.errors import InputError
-from serving import manifest, user_vectors
+from serving import manifest, remote_model
 from serving.client_tls import ClientTls
 from serving.status import Code, ServingError
 from serving.tensors import to_proto
@@ -156,7 +156,7 @@ def test_without_a_deadline_there_is_one_all_the_same(connect):
 
 def test_unavailable_is_tried_again_in_the_time_left(connect, monkeypatch):
     # Long pauses: gRPC rounds the deadlines it sends.
-    monkeypatch.setattr(user_vectors, "_PAUSES_S", (0.4, 0.4))
+    monkeypatch.setattr(remote_model, "_PAUSES_S", (0.4, 0.4))
     with _Tower(errors=[grpc.StatusCode.UNAVAILABLE] * 2) as tower:
         vectors = connect(tower.address).compute([("a",)], timeout_s=5.0)
         assert (vectors.fingerprint, vectors.model_version) == ("f", 7)

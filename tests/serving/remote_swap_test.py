@@ -174,6 +174,6 @@ def test_vectors_of_similar_items_are_of_the_release(recall_server, release_dir,
         assert is_known.tolist() == [True, False]
         with pytest.raises(ServingError, match=f"space {fingerprint}, the release holds other"):
             item_vectors(towers[0], "other")(["i3"])
-        with pytest.raises(ServingError, match="`item_tower` at .* has no version 2") as caught:
+        with pytest.raises(ServingError, match=r"`item_tower` at .* has no version 2") as caught:
             item_vectors(towers[1], fingerprint)(["i3"])
         assert caught.value.code == Code.UNAVAILABLE

@@ -146,10 +146,8 @@ def test_output_filter(prediction):
 def test_models_and_versions_that_are_not_there(prediction):
     predict = prediction.Predict
     assert error_of(predict, predict_pb2.PredictRequest())[0] == INVALID
-    assert error_of(predict, build_request(name="")) == (
-        INVALID,
-        "ModelSpec has no name specified.",
-    )
+    unnamed = error_of(predict, build_request(name=""))
+    assert unnamed == (INVALID, "ModelSpec has no name specified.")
     for spec in ({"name": "nobody"}, {"version": NO_VERSION}):
         code, details = error_of(predict, build_request(**spec))
         assert code == grpc.StatusCode.NOT_FOUND
@@ -168,10 +166,8 @@ def test_inputs_that_do_not_fit(prediction):
         code, details = error_of(prediction.Predict, build_request(inputs=inputs))
         assert code == INVALID
         assert "input size does not match signature" in details
-    assert (
-        error_of(prediction.Predict, build_request(inputs={"history_item_ids": np.ones((1, 1))}))[0]
-        == INVALID
-    )
+    numbers = build_request(inputs={"history_item_ids": np.ones((1, 1))})
+    assert error_of(prediction.Predict, numbers)[0] == INVALID
 
 
 def test_tensors_that_lie(prediction):

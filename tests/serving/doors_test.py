@@ -23,8 +23,9 @@ from recall.errors import InputError
 from serving.call import Call
 from serving.metrics import MonitoringOptions
 from serving.server import RecallServer
-from serving.tensors import pad_strings, to_proto
+from serving.tensors import pad_strings
 from serving.tls import TlsFiles
+from tests.serving.grpc_requests import build_request
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -35,10 +36,7 @@ def _server(release_dir, **options):
 
 
 def _request(name="user_tower", history=("i3",)):
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = name
-    request.inputs["history_item_ids"].CopyFrom(to_proto(pad_strings([history])))
-    return request
+    return build_request(name, {"history_item_ids": pad_strings([history])})
 
 
 def _predict(channel, request, **arguments):

@@ -11,6 +11,7 @@ import numpy as np
 from pipelines import items as items_files
 from recall.errors import InputError
 from serving import admin, client
+from serving.client_tls import NO_TLS, ClientTls
 from serving.item_changes import MAX_CHANGES, MODEL_NAME
 
 
@@ -20,15 +21,18 @@ def change_items(
     delete_ids: Sequence[str],
     *,
     token_file: str | None = None,
+    tls: ClientTls = NO_TLS,
     timeout_s: float = client.TIMEOUT_S,
 ) -> str:
     """Sends an items file, then deletions; a batch is in effect when its answer is here.
 
     Args:
-        server: `host:port` of its gRPC door, or `http://host:port`.
+        server: `host:port` of its gRPC door, or `http://host:port`, or
+            `https://host:port`.
         upsert_path: Items file, None for none.
         delete_ids: Raw ids.
         token_file: File with the admin token, None for none.
+        tls: Certificates.
         timeout_s: Longest wait for one batch.
 
     Returns:
@@ -46,24 +50,20 @@ def change_items(
     num_items = 0
     for kind, batch in calls:
         try:
-            num_items = _send(server, kind, batch, token, timeout_s)
+            num_items = _send(server, kind, batch, token=token, tls=tls, timeout_s=timeout_s)
         except InputError as error:
             raise InputError(f"{error} {_count(done)} before that.") from error
         done[kind] += len(batch)
     return f"{_count(done)}; the server now has {num_items} items."
 
 
-def _send(server: str, kind: str, batch: list[Any], token: str | None, timeout_s: float) -> int:
+def _send(server: str, kind: str, batch: list[Any], **how: Any) -> int:
     """One call through the door of the address; returns the number of items after it."""
     if server.startswith(("http://", "https://")):
         document = {"ids": batch} if kind == "delete" else {"items": [_item(i) for i in batch]}
-        answer = client.post_json(
-            server, f"/items:{kind}", document, timeout_s=timeout_s, token=token
-        )
+        answer = client.post_json(server, f"/items:{kind}", document, **how)
     else:
-        answer = client.predict(
-            server, MODEL_NAME, kind, _inputs(kind, batch), timeout_s=timeout_s, token=token
-        )
+        answer = client.predict(server, MODEL_NAME, kind, _inputs(kind, batch), **how)
     return int(answer["num_items"])
 
 

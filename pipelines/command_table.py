@@ -3,7 +3,7 @@
 Imports none of the jobs and no TensorFlow.
 """
 
-from pipelines import items_flags, serve_flags, synthesize_flags
+from pipelines import items_flags, serve_flags, synthesize_flags, tls_flags
 from pipelines.flags import Command, FlagSpec
 
 _EVENTS = {
@@ -234,7 +234,8 @@ COMMANDS: dict[str, Command] = {
         ),
         {
             "server": FlagSpec(
-                "Address of the server's gRPC port, or http://HOST:PORT of its HTTP port.",
+                "Address of the server's gRPC port, or http://HOST:PORT of its HTTP port "
+                "(https:// with TLS).",
                 "HOST:PORT",
                 "127.0.0.1:8500",
             ),
@@ -289,6 +290,7 @@ COMMANDS: dict[str, Command] = {
                 "Scores every item instead of asking the index.", "", False, "boolean"
             ),
             "timeout_s": FlagSpec("Seconds to wait for an answer.", "N", 10.0, "float", 0.001),
+            **tls_flags.client_flags("", "the server"),
         },
     ),
     "items": items_flags.COMMAND,

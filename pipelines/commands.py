@@ -211,26 +211,28 @@ def _serve(values: flags.FlagValues, _: Sequence[str]) -> None:
 
 
 def _query(values: flags.FlagValues, _: Sequence[str]) -> None:
-    from pipelines import query
+    from pipelines import query, tls_flags
     from serving import client
 
     request = query.build_request(
         {name: values[name].value for name in query.REQUEST_FLAGS if values[name].value is not None}
     )
-    answer = client.query(values.server, request, timeout_s=values.timeout_s)
+    tls = tls_flags.read_client_tls(values, "", "server")
+    answer = client.query(values.server, request, timeout_s=values.timeout_s, tls=tls)
     sys.stdout.write(query.format_answer(answer))
 
 
 def _items(values: flags.FlagValues, _: Sequence[str]) -> None:
     if not values.upsert and not values["delete"].value:
         raise UsageError("recall items: give --upsert=FILE or --delete=IDS.")
-    from pipelines import change_items
+    from pipelines import change_items, tls_flags
 
     sent = change_items.change_items(
         values.server,
         values.upsert,
         values["delete"].value,
         token_file=values.admin_token_file,
+        tls=tls_flags.read_client_tls(values, "", "server"),
         timeout_s=values.timeout_s,
     )
     print(sent)

@@ -3,6 +3,7 @@
 Imports none of the jobs and no TensorFlow.
 """
 
+from pipelines import tls_flags
 from pipelines.flags import Command, FlagSpec
 
 COMMAND = Command(
@@ -16,7 +17,8 @@ COMMAND = Command(
     ),
     {
         "server": FlagSpec(
-            "Address of the server's gRPC port, or http://HOST:PORT of its HTTP port.",
+            "Address of the server's gRPC port, or http://HOST:PORT of its HTTP port "
+            "(https:// with TLS).",
             "HOST:PORT",
             "127.0.0.1:8500",
         ),
@@ -31,5 +33,6 @@ COMMAND = Command(
             "File with the admin token, where the server asks for one.", "FILE"
         ),
         "timeout_s": FlagSpec("Seconds to wait for an answer.", "N", 10.0, "float", 0.001),
+        **tls_flags.client_flags("", "the server"),
     },
 )

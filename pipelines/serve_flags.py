@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
+from pipelines import tls_flags
 from pipelines.flags import FlagSpec
 from recall.errors import InputError
 
@@ -42,6 +43,8 @@ FLAGS = {
     "tls_client_ca": FlagSpec(
         "Authorities (PEM): both ports then refuse clients without a certificate of them.", "FILE"
     ),
+    **tls_flags.client_flags("tf_serving_", "the server of --tf_serving_address"),
+    **tls_flags.client_flags("shards_", "the servers of --shards"),
     "admin_token_file": FlagSpec(
         "File with the token of admin calls (changes of items, a reload of the configuration). "
         "Without it they are open to this machine and closed when --host lets other machines in.",
@@ -85,7 +88,9 @@ def read_options(values: flags.FlagValues) -> "ServerOptions":
         grpc_port=values.grpc_port,
         http_port=values.http_port,
         tf_serving_address=values.tf_serving_address,
+        tf_serving_tls=tls_flags.read_client_tls(values, "tf_serving_", "tf_serving_address"),
         shards=tuple(values.shards),
+        shards_tls=tls_flags.read_client_tls(values, "shards_", "shards"),
         version_labels=tuple(values.version_labels),
         poll_s=values.file_system_poll_wait_seconds,
         tls=_tls_files(values),

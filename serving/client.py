@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from recall.errors import InputError
+from serving.client_tls import NO_TLS, ClientTls
 from serving.recall_json import request_to_json
 from serving.recall_types import MODEL_NAME, RESPONSE_FACTS, RecallRequest, RecallResponse
 
@@ -21,24 +22,38 @@ TIMEOUT_S = 10.0
 """Longest wait where the caller names none: a first request may meet a cold model."""
 
 
-def query(server: str, request: RecallRequest, *, timeout_s: float = TIMEOUT_S) -> RecallResponse:
+_UNREACHED = ("failed to connect", "DNS resolution", "Socket closed", "reset by peer", "recvmsg")
+"""In the texts of gRPC itself; another text of UNAVAILABLE is that of a server."""
+
+
+def query(
+    server: str,
+    request: RecallRequest,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    tls: ClientTls = NO_TLS,
+) -> RecallResponse:
     """Asks a running server for one user's items.
 
     Args:
-        server: `host:port` of its gRPC door, or `http://host:port`.
+        server: `host:port` of its gRPC door, or `http://host:port`, or
+            `https://host:port`.
         request: Who is asked about, `k` and the filters.
         timeout_s: Longest wait.
+        tls: Certificates.
 
     Raises:
         InputError: No server answers there in time, or it refuses the request.
     """
     ask = _ask_http if server.startswith(("http://", "https://")) else _ask_grpc
-    return ask(server, request, timeout_s)
+    return ask(server, request, timeout_s, tls)
 
 
-def _ask_http(server: str, request: RecallRequest, timeout_s: float) -> RecallResponse:
+def _ask_http(
+    server: str, request: RecallRequest, timeout_s: float, tls: ClientTls
+) -> RecallResponse:
     """POST /recall."""
-    answer = post_json(server, "/recall", request_to_json(request), timeout_s=timeout_s)
+    answer = post_json(server, "/recall", request_to_json(request), timeout_s=timeout_s, tls=tls)
     try:
         return _parse_json(answer)
     except (KeyError, TypeError) as error:
@@ -52,26 +67,31 @@ def post_json(
     *,
     timeout_s: float = TIMEOUT_S,
     token: str | None = None,
+    tls: ClientTls = NO_TLS,
 ) -> Any:
     """Sends a document to a path of a server's HTTP door; returns the answer's document.
 
     Args:
-        server: `http://host:port`.
+        server: `http://host:port` or `https://host:port`.
         path: For example `/recall`.
         document: Plain values.
         timeout_s: Longest wait.
         token: The admin token, for calls that need it.
+        tls: Certificates.
 
     Raises:
         InputError: No server answers there in time, or it refuses the request.
     """
+    if tls.server_ca is not None and not server.startswith("https://"):
+        raise InputError(f"--tls_server_ca encrypts nothing at {server}. Ask https:// there.")
+    context = tls.ssl_context()
     headers = {"Content-Type": "application/json"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     body = json.dumps(document).encode()
     message = urllib.request.Request(server.rstrip("/") + path, body, headers)
     try:
-        with urllib.request.urlopen(message, timeout=timeout_s) as answer:
+        with urllib.request.urlopen(message, timeout=timeout_s, context=context) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         raise InputError(f"{server} refused the request: {_http_reason(error)}") from error
@@ -79,6 +99,8 @@ def post_json(
         reason = getattr(error, "reason", None) or error
         if isinstance(reason, TimeoutError):
             raise InputError(_too_late(server, timeout_s)) from error
+        if (cause := tls.find_cause(str(error))) is not None:
+            raise InputError(_no_connection(server, cause)) from error
         if isinstance(reason, OSError):
             raise InputError(_nobody(server, reason.strerror or str(reason), "HTTP")) from error
         raise InputError(_nobody(server, "what answers is no recall server", "HTTP")) from error
@@ -102,12 +124,15 @@ def _parse_json(answer: Mapping[str, Any]) -> RecallResponse:
     )
 
 
-def _ask_grpc(server: str, request: RecallRequest, timeout_s: float) -> RecallResponse:
+def _ask_grpc(
+    server: str, request: RecallRequest, timeout_s: float, tls: ClientTls
+) -> RecallResponse:
     """Predict of the model `recall`."""
     from serving import recall_signatures
 
     signature_name, inputs = recall_signatures.build_inputs(request)
-    return parse_outputs(predict(server, MODEL_NAME, signature_name, inputs, timeout_s=timeout_s))
+    outputs = predict(server, MODEL_NAME, signature_name, inputs, timeout_s=timeout_s, tls=tls)
+    return parse_outputs(outputs)
 
 
 def predict(
@@ -118,6 +143,7 @@ def predict(
     *,
     timeout_s: float = TIMEOUT_S,
     token: str | None = None,
+    tls: ClientTls = NO_TLS,
 ) -> dict[str, np.ndarray]:
     """Runs a signature of a model behind a server's gRPC door; returns its outputs by name.
 
@@ -128,6 +154,7 @@ def predict(
         inputs: By name.
         timeout_s: Longest wait.
         token: The admin token, for calls that need it.
+        tls: Certificates.
 
     Raises:
         InputError: No server answers there in time, or it refuses the request.
@@ -142,25 +169,29 @@ def predict(
     for name, value in inputs.items():
         message.inputs[name].CopyFrom(tensors.to_proto(value))
     metadata = [] if token is None else [("authorization", f"Bearer {token}")]
-    with grpc.insecure_channel(server) as channel:
+    with tls.open_channel(server) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         try:
             answer = stub.Predict(message, timeout=timeout_s, metadata=metadata)
         except grpc.RpcError as error:
-            raise InputError(_grpc_reason(server, error, timeout_s)) from error
+            raise InputError(_grpc_reason(server, error, timeout_s, tls)) from error
     return {name: tensors.to_numpy(proto, name) for name, proto in answer.outputs.items()}
 
 
-def _grpc_reason(server: str, error: Any, timeout_s: float) -> str:
+def _grpc_reason(server: str, error: Any, timeout_s: float, tls: ClientTls) -> str:
     """One line about a failed call, a `grpc.RpcError`."""
     name = error.code().name
     if name == "DEADLINE_EXCEEDED":
         return _too_late(server, timeout_s)
+    details = error.details()
+    is_unreached = name == "UNAVAILABLE" and any(text in details for text in _UNREACHED)
+    if is_unreached and (cause := tls.find_cause(details)) is not None:
+        return _no_connection(server, cause)
     # Codes of an address where nobody, or something else than this server, listens.
-    is_another = name == "UNIMPLEMENTED" and "Method not found" in error.details()
-    if is_another or name in ("UNAVAILABLE", "UNKNOWN"):
+    is_another = name == "UNIMPLEMENTED" and "Method not found" in details
+    if is_another or is_unreached or name == "UNKNOWN":
         return _nobody(server, name, "gRPC")
-    return f"{server} refused the request: {error.details()}"
+    return f"{server} refused the request: {details}"
 
 
 def _nobody(server: str, reason: str, door: str) -> str:
@@ -168,6 +199,10 @@ def _nobody(server: str, reason: str, door: str) -> str:
         f"No recall server answers at {server} ({reason}). Start one with "
         f"`recall serve --release=...`, and give its {door} port."
     )
+
+
+def _no_connection(server: str, cause: str) -> str:
+    return f"No recall server answers at {server}: {cause}"
 
 
 def _too_late(server: str, timeout_s: float) -> str:

@@ -5,15 +5,21 @@ Imports no TensorFlow. `POST /items:upsert` takes `{"items": [{"id": "12",
 takes `{"ids": ["12"]}`, and `GET /items` tells the status.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from serving import json_fields
 from serving.item_changes import ItemUpsert
 from serving.json_document import show
 from serving.live_items import LiveItems
 from serving.status import invalid_argument
 
-_FIELDS = ("id", "categories", "title", "vector")
+_OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
+    "categories": json_fields.read_texts,
+    "title": json_fields.read_text,
+    "vector": json_fields.read_numbers,
+}
+"""How the fields of an item beside its id are read; null is as good as none."""
 
 
 def upsert(live_items: LiveItems, document: Mapping[str, Any]) -> dict[str, int]:
@@ -29,8 +35,8 @@ def upsert(live_items: LiveItems, document: Mapping[str, Any]) -> dict[str, int]
 
 def delete(live_items: LiveItems, document: Mapping[str, Any]) -> dict[str, int]:
     """Answers `POST /items:delete`; raises as `upsert`."""
-    ids = _list(document, "ids")
-    return live_items.delete([_text(f"ids[{p}]", value) for p, value in enumerate(ids)])._asdict()
+    ids = json_fields.read_texts("ids", _list(document, "ids"))
+    return live_items.delete(ids)._asdict()
 
 
 def _list(document: Mapping[str, Any], key: str) -> list[Any]:
@@ -44,41 +50,9 @@ def _list(document: Mapping[str, Any], key: str) -> list[Any]:
 
 def _parse_item(position: int, item: Any) -> ItemUpsert:
     where = f"items[{position}]"
-    if not isinstance(item, Mapping):
-        raise invalid_argument(f"`{where}` must be an object, received {show(item)}.")
-    unknown = sorted(set(item) - set(_FIELDS))
-    if unknown:
-        raise invalid_argument(
-            f"Unknown key `{unknown[0]}` in `{where}`. An item has the keys {', '.join(_FIELDS)}."
-        )
-    categories, title, vector = (item.get(name) for name in _FIELDS[1:])
-    if categories is not None:
-        names = _items_of(f"{where}.categories", categories)
-        categories = tuple(_text(f"{where}.categories", name) for name in names)
+    json_fields.check_object(f"`{where}`", item, ("id", *_OPTIONAL))
+    given = {name: item[name] for name in _OPTIONAL if item.get(name) is not None}
     return ItemUpsert(
-        _text(f"{where}.id", item.get("id")),
-        categories,
-        None if title is None else _text(f"{where}.title", title),
-        None if vector is None else _numbers(f"{where}.vector", vector),
+        json_fields.read_id(f"{where}.id", item.get("id")),
+        **{name: _OPTIONAL[name](f"{where}.{name}", value) for name, value in given.items()},
     )
-
-
-def _items_of(name: str, values: Any) -> list[Any]:
-    if not isinstance(values, list):
-        raise invalid_argument(f"`{name}` must be a list, received {show(values)}.")
-    return values
-
-
-def _text(name: str, value: Any) -> str:
-    """A text. Numbers are refused: "007" and 7 are different ids."""
-    if not isinstance(value, str):
-        raise invalid_argument(f'`{name}` must be a string such as "12", received {show(value)}.')
-    return value
-
-
-def _numbers(name: str, values: Any) -> list[float]:
-    numbers = _items_of(name, values)
-    for value in numbers:
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            raise invalid_argument(f"`{name}` must be numbers, received {show(value)}.")
-    return numbers

@@ -14,6 +14,7 @@ from serving import manifest as manifests
 from serving.batched_recall import BatchedRecallService
 from serving.batching_options import BatchingOptions
 from serving.bundle import open_bundle, read_fallback
+from serving.client_tls import NO_TLS, ClientTls
 from serving.items_servable import ItemsServable
 from serving.live_catalogue import LiveCatalogue
 from serving.live_items import LiveItems
@@ -56,6 +57,7 @@ class LoadedRelease:
         items: LiveItems | ShardedItems,
         *,
         tf_serving_address: str | None = None,
+        tf_serving_tls: ClientTls = NO_TLS,
         batching: BatchingOptions | None = None,
         limits: RecallLimits | None = None,
         metrics: Metrics | None = None,
@@ -68,6 +70,7 @@ class LoadedRelease:
                 are searched, and the index of the release is not opened.
             tf_serving_address: `host:port` of a TF Serving that serves the
                 towers; none is loaded into this process then.
+            tf_serving_tls: Certificates of the connection to it.
             batching: How requests for the user tower share batches; None runs
                 those, and those for items, each alone. Requests for items only
                 share batches beside a tower of this process: their runners
@@ -87,7 +90,7 @@ class LoadedRelease:
             if tf_serving_address is None:
                 towers = self._load_towers(batching, metrics)
             else:
-                towers = self._reach_towers(tf_serving_address)
+                towers = self._reach_towers(tf_serving_address, tf_serving_tls)
             service = self._build_service(towers, items, limits, batching, metrics)
         except (ServingError, InputError) as error:
             self.close()
@@ -118,11 +121,14 @@ class LoadedRelease:
         self.servables = {USER_TOWER: user_tower, ITEM_TOWER: item_tower}
         return _Towers(PredictUserVectors(user_tower.predict_default, release.version), item_tower)
 
-    def _reach_towers(self, address: str) -> _Towers:
-        """Both towers behind the address of a TF Serving."""
-        user_vectors = TfServingUserVectors(address, USER_TOWER)
+    def _reach_towers(self, address: str, tls: ClientTls) -> _Towers:
+        """Both towers behind the address of a TF Serving, in the version of the release."""
+        release = self._release
+        user_vectors = TfServingUserVectors(address, USER_TOWER, version=release.version, tls=tls)
         self._closing.callback(user_vectors.close)
-        item_tower = RemoteItemTower(address, self._release.item_tower_dir)
+        item_tower = RemoteItemTower(
+            address, release.item_tower_dir, version=release.version, tls=tls
+        )
         self._closing.callback(item_tower.close)
         return _Towers(user_vectors, item_tower)
 
@@ -157,7 +163,7 @@ class LoadedRelease:
         popular = read_fallback(index_dir, manifests.read(index_dir))
         service = ShardedRecallService(
             towers.user_vectors,
-            item_vectors(towers.item_tower),
+            item_vectors(towers.item_tower, self._release.fingerprint),
             items.clients,
             popular,
             version=self._release.version,

@@ -4,23 +4,19 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-import grpc
 import numpy as np
-from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving import tensors
+from serving.client_tls import NO_TLS, ClientTls
 from serving.live_catalogue import EmbeddedItems, ItemEmbedder
 from serving.release import ITEM_TOWER
+from serving.remote_model import RemoteModel
 from serving.saved_model import read_signature_defs
 from serving.signatures import NEW_ITEMS_SIGNATURE
 from serving.status import Code, ServingError
 
 _BATCH = 1024
 """Items per call: 256 kB of vectors at 64 dimensions."""
-
-
-_REMOTE_TIMEOUT_S = 5.0
-"""Longest wait for an item tower elsewhere."""
 
 
 class ItemTower(Protocol):
@@ -37,44 +33,38 @@ class ItemTower(Protocol):
 class RemoteItemTower:
     """The item tower behind the address of a TF Serving; keeps one connection."""
 
-    def __init__(self, address: str, item_tower_dir: Path):
+    def __init__(
+        self,
+        address: str,
+        item_tower_dir: Path,
+        *,
+        version: int | None = None,
+        tls: ClientTls = NO_TLS,
+    ):
         """Prepares the connection; nothing is sent yet.
 
         Args:
             address: `host:port` of its gRPC door.
             item_tower_dir: The same tower in the release; read for its
                 signatures alone.
+            version: The only version that may answer; None lets the newest.
+            tls: Certificates.
+
+        Raises:
+            InputError: A certificate cannot be used.
         """
         self.signature_defs = read_signature_defs(item_tower_dir)
-        self._address = address
-        self._channel = grpc.insecure_channel(address)
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._model = RemoteModel(address, ITEM_TOWER, version=version, tls=tls)
 
     def predict(
         self, signature_name: str, inputs: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
-        """See `ItemTower`.
-
-        Raises:
-            ServingError: The remote error, with its code.
-        """
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name = ITEM_TOWER
-        request.model_spec.signature_name = signature_name
-        for name, value in inputs.items():
-            request.inputs[name].CopyFrom(tensors.to_proto(value))
-        try:
-            response = self._stub.Predict(request, timeout=_REMOTE_TIMEOUT_S)
-        except grpc.RpcError as error:
-            raise ServingError(
-                Code(error.code().value[0]),
-                f"Item tower `{ITEM_TOWER}` at {self._address}: {error.details()}",
-            ) from error
-        return {name: tensors.to_numpy(proto, name) for name, proto in response.outputs.items()}
+        """See `ItemTower`; tries again and raises as `RemoteModel.predict`."""
+        return self._model.predict(inputs, signature_name=signature_name)[0]
 
     def close(self) -> None:
         """Closes the connection."""
-        self._channel.close()
+        self._model.close()
 
 
 def item_embedder(item_tower: ItemTower) -> ItemEmbedder | None:
@@ -99,11 +89,26 @@ def item_embedder(item_tower: ItemTower) -> ItemEmbedder | None:
     return embed
 
 
-def item_vectors(item_tower: ItemTower) -> Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]:
-    """Raw ids -> `[n, dim]` vectors, `[n]` bool whether known; by an item tower."""
+def item_vectors(
+    item_tower: ItemTower, fingerprint: str
+) -> Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]:
+    """Raw ids -> `[n, dim]` vectors, `[n]` bool whether known; by an item tower.
+
+    Args:
+        item_tower: Where vectors come from.
+        fingerprint: The embedding space they must lie in; else the function
+            raises a `ServingError`, UNAVAILABLE.
+    """
 
     def embed(item_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         outputs = item_tower.predict("", {"item_ids": tensors.pad_strings([item_ids])[0]})
+        answered = outputs["fingerprint"][0].decode()
+        if answered != fingerprint:
+            raise ServingError(
+                Code.UNAVAILABLE,
+                f"The item tower answers from embedding space {answered}, the release holds "
+                f"{fingerprint}. Serve both from one release.",
+            )
         return outputs["item_vectors"], outputs["is_known"]
 
     return embed

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from serving import json_fields
 from serving.json_document import show
 from serving.recall_service import RecallService
 from serving.recall_types import RecallRequest, RecallResponse
@@ -38,7 +39,7 @@ def answer(
     """
     document = dict(document)
     if _TIMEOUT_KEY in document:
-        asked_s = _positive(_TIMEOUT_KEY, document.pop(_TIMEOUT_KEY)) / 1000
+        asked_s = json_fields.read_positive(_TIMEOUT_KEY, document.pop(_TIMEOUT_KEY)) / 1000
         timeout_s = asked_s if timeout_s is None else min(asked_s, timeout_s)
     if _BATCH_KEY not in document:
         return to_json(service.recall([parse_request(document)], timeout_s=timeout_s)[0])
@@ -64,13 +65,7 @@ def parse_request(document: Any) -> RecallRequest:
         ServingError: INVALID_ARGUMENT, it is no object, a key is unknown or
             missing, or a value has a wrong type.
     """
-    if not isinstance(document, Mapping):
-        raise invalid_argument(f"A request must be an object, received {show(document)}.")
-    unknown = sorted(set(document) - set(_PARSERS))
-    if unknown:
-        raise invalid_argument(
-            f"Unknown key `{unknown[0]}`. A request has the keys {', '.join(_PARSERS)}."
-        )
+    json_fields.check_object("A request", document, _PARSERS)
     if not any(name in document for name in _SUBJECTS):
         raise invalid_argument(
             "The key `history` is missing; [] is a new visitor. "
@@ -96,97 +91,24 @@ def request_to_json(request: RecallRequest) -> dict[str, Any]:
     return document if document.keys() & set(_SUBJECTS) else {"history": [], **document}
 
 
-def _texts(name: str, values: Any) -> tuple[str, ...]:
-    """A list of texts. Numbers are refused: "007" and 7 are different ids."""
-    if not isinstance(values, list):
-        raise invalid_argument(f"`{name}` must be a list of strings, received {show(values)}.")
-    for position, value in enumerate(values):
-        if not isinstance(value, str):
-            raise invalid_argument(
-                f'`{name}[{position}]` must be a string such as "12", received {show(value)}.'
-            )
-    return tuple(values)
-
-
-def _restriction(name: str, values: Any) -> tuple[str, ...]:
-    """A list that leaves everything else out; an empty one can only be a mistake."""
-    texts = _texts(name, values)
-    if not texts:
-        raise invalid_argument(f"`{name}` is empty and allows nothing. Leave the key out.")
-    return texts
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise invalid_argument(f"`{name}` must be a string, received {show(value)}.")
-    return value
-
-
-def _integer(name: str, value: Any) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise invalid_argument(f"`{name}` must be an integer, received {show(value)}.")
-    return value
-
-
-def _boolean(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise invalid_argument(f"`{name}` must be true or false, received {show(value)}.")
-    return value
-
-
-def _number(name: str, value: Any) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise invalid_argument(f"`{name}` must be a number, received {show(value)}.")
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise invalid_argument(f"`{name}` is too large: {show(value)}.") from error
-
-
-def _positive(name: str, value: Any) -> float:
-    number = _number(name, value)
-    if not number > 0:
-        raise invalid_argument(f"`{name}` must be larger than 0, received {show(value)}.")
-    return number
-
-
-def _numbers(name: str, values: Any) -> tuple[float, ...]:
-    if not isinstance(values, list):
-        raise invalid_argument(f"`{name}` must be a list of numbers, received {show(values)}.")
-    return tuple(_number(f"{name}[{i}]", value) for i, value in enumerate(values))
-
-
-def _vectors(name: str, values: Any) -> np.ndarray:
-    """A list of lists of numbers, all of one length."""
-    if not isinstance(values, list) or not values:
-        raise invalid_argument(
-            f"`{name}` must be a list of vectors, one per interest, received {show(values)}."
-        )
-    rows = [_numbers(f"{name}[{i}]", row) for i, row in enumerate(values)]
-    if len({len(row) for row in rows}) > 1:
-        raise invalid_argument(f"The vectors of `{name}` differ in length.")
-    with np.errstate(over="ignore"):  # Infinity is refused by the service, with a reason.
-        return np.array(rows, dtype=np.float32)
-
-
 _PARSERS: dict[str, Callable[[str, Any], Any]] = {
-    "history": _texts,
-    "k": _integer,
-    "exclude": _texts,
-    "include_seen": _boolean,
-    "user_vectors": _vectors,
-    "fingerprint": _text,
-    "similar_to": _texts,
-    "allow": _restriction,
-    "deny": _texts,
-    "categories": _restriction,
-    "exclude_categories": _texts,
-    "max_per_category": _integer,
-    "interest_weights": _numbers,
-    "merge": _text,
-    "diversity_weight": _number,
-    "leaves_to_search": _integer,
-    "reorder": _integer,
-    "exact": _boolean,
+    "history": json_fields.read_texts,
+    "k": json_fields.read_integer,
+    "exclude": json_fields.read_texts,
+    "include_seen": json_fields.read_boolean,
+    "user_vectors": json_fields.read_vectors,
+    "fingerprint": json_fields.read_text,
+    "similar_to": json_fields.read_texts,
+    "allow": json_fields.read_restriction,
+    "deny": json_fields.read_texts,
+    "categories": json_fields.read_restriction,
+    "exclude_categories": json_fields.read_texts,
+    "max_per_category": json_fields.read_integer,
+    "interest_weights": json_fields.read_numbers,
+    "merge": json_fields.read_text,
+    "diversity_weight": json_fields.read_number,
+    "leaves_to_search": json_fields.read_integer,
+    "reorder": json_fields.read_integer,
+    "exact": json_fields.read_boolean,
 }
 """How each field of a request is read, in the order of the fields."""

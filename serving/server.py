@@ -83,6 +83,8 @@ class RecallServer:
         self._backend = self._build_backend()
         if self._options.tls is not None:
             self._options.tls.check()
+        for tls in (self._options.tf_serving_tls, self._options.shards_tls):
+            tls.ssl_context()  # Refuses files that do not work, before anything is loaded.
         self._open_ports()
         host = self._options.host
         self._reachable_host = "127.0.0.1" if host == "0.0.0.0" else host
@@ -155,6 +157,7 @@ class RecallServer:
                 release,
                 self._items,
                 tf_serving_address=options.tf_serving_address,
+                tf_serving_tls=options.tf_serving_tls,
                 batching=options.batching,
                 limits=options.limits,
                 metrics=backend.metrics,
@@ -176,7 +179,10 @@ class RecallServer:
         options = self._options
         if not options.shards:
             return LiveItems(self._release_dir)
-        return ShardedItems(ShardClients(options.shards, admin_token=options.admin_token))
+        clients = ShardClients(
+            options.shards, admin_token=options.admin_token, tls=options.shards_tls
+        )
+        return ShardedItems(clients)
 
     def _open_ports(self) -> None:
         """Binds both ports and puts the doors behind them."""

@@ -4,6 +4,7 @@ import dataclasses
 
 from serving.admission import MAX_IN_FLIGHT
 from serving.batching_options import DEFAULT_BATCHING, BatchingOptions
+from serving.client_tls import ClientTls
 from serving.metrics import DEFAULT_MONITORING, MonitoringOptions
 from serving.model_config import NO_MODELS, ServerConfig
 from serving.model_manager import POLL_S
@@ -12,6 +13,10 @@ from serving.tls import TlsFiles
 
 DEFAULT_HOST = "127.0.0.1"
 """This machine alone: the doors ask for no password. A container passes 0.0.0.0."""
+
+_PLAIN_TF_SERVING = ClientTls(flag_prefix="tf_serving_")
+_PLAIN_SHARDS = ClientTls(flag_prefix="shards_")
+"""No encryption; an error names the flags that would encrypt."""
 
 _LOOPBACK = ("127.", "localhost")
 
@@ -26,8 +31,10 @@ class ServerOptions:
         http_port: 0 takes a free one.
         tf_serving_address: `host:port` of a TF Serving that serves the
             towers; no tower is loaded into this process then.
+        tf_serving_tls: Certificates of the connection to it.
         shards: `host:port` of the servers of all shards of the catalogue, in
             their order; the index of the release is not opened then.
+        shards_tls: Certificates of the connections to them.
         version_labels: Labels by which requests may name the newest version.
         limits: Largest sizes of a recall request.
         config: Policies, labels and the models beside the release.
@@ -47,7 +54,9 @@ class ServerOptions:
     grpc_port: int = 8500
     http_port: int = 8501
     tf_serving_address: str | None = None
+    tf_serving_tls: ClientTls = _PLAIN_TF_SERVING
     shards: tuple[str, ...] = ()
+    shards_tls: ClientTls = _PLAIN_SHARDS
     version_labels: tuple[str, ...] = ()
     limits: RecallLimits | None = None
     config: ServerConfig = NO_MODELS

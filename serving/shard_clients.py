@@ -13,6 +13,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from recall.errors import InputError
 from serving import tensors
+from serving.client_tls import NO_TLS, ClientTls
 from serving.status import Code, ServingError
 
 _REFUSALS = {Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED, Code.PERMISSION_DENIED}
@@ -46,23 +47,32 @@ class ShardCall(NamedTuple):
 class ShardClients:
     """Connections to the servers of all shards; safe to use from several threads."""
 
-    def __init__(self, addresses: Sequence[str], *, admin_token: str | None = None):
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        *,
+        admin_token: str | None = None,
+        tls: ClientTls = NO_TLS,
+    ):
         """Prepares the connections; nothing is sent yet.
 
         Args:
             addresses: `host:port` of the gRPC doors, in the order of the shards.
             admin_token: Sent with every change; the shards' is the same.
+            tls: Certificates, for all shards the same.
 
         Raises:
-            InputError: There is none, or one is named twice.
+            InputError: There is none, one is named twice, or a certificate
+                cannot be used.
         """
         if not addresses or len(set(addresses)) < len(addresses):
             raise InputError(
                 f"Name each shard's server once, as host:port; received {list(addresses)}."
             )
         self.addresses = tuple(addresses)
+        self._tls = tls
         self._as_admin = [] if admin_token is None else [("authorization", f"Bearer {admin_token}")]
-        self._channels = [grpc.insecure_channel(a, _CHANNEL_OPTIONS) for a in addresses]
+        self._channels = [tls.open_channel(a, _CHANNEL_OPTIONS) for a in addresses]
         self._stubs = [
             prediction_service_pb2_grpc.PredictionServiceStub(channel) for channel in self._channels
         ]
@@ -136,7 +146,8 @@ class ShardClients:
         except grpc.RpcError as error:
             code = Code(error.code().value[0])
             where = f"Shard {shard}/{len(self._stubs)} at {self.addresses[shard]}"
-            lost = ServingError(code, f"{where}: {error.details()}")
+            reason = self._tls.find_cause(error.details()) or error.details()
+            lost = ServingError(code, f"{where}: {reason}")
             if code in _REFUSALS:
                 raise lost from error
             return lost

@@ -1,4 +1,4 @@
-"""Certificates of both doors.
+"""Certificates of both doors; those of calls to other servers are in `client_tls`.
 
 Imports no TensorFlow. With a certificate authority for clients, both doors
 refuse clients without a certificate of it (mutual TLS): one open door would
@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import grpc
 
 from recall.errors import InputError
+from serving.client_tls import no_password
 
 
 class TlsFiles(NamedTuple):
@@ -37,7 +38,7 @@ class TlsFiles(NamedTuple):
         """
         try:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(self.certificate, self.key, password=_no_password)
+            context.load_cert_chain(self.certificate, self.key, password=no_password)
             if self.client_ca is not None:
                 context.load_verify_locations(self.client_ca)
         except (OSError, ssl.SSLError, ValueError) as error:
@@ -68,7 +69,3 @@ class TlsFiles(NamedTuple):
             options["ssl_ca_certs"] = os.fspath(self.client_ca)
             options["ssl_cert_reqs"] = ssl.CERT_REQUIRED
         return options
-
-
-def _no_password() -> str:
-    raise ValueError("the key has a password")

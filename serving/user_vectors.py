@@ -4,40 +4,18 @@ Both sources keep one contract (`UserVectorSource`). TensorFlow and gRPC are
 imported when a source is made, so that the recall service needs neither.
 """
 
-import math
 import os
-import random
-import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from serving.client_tls import NO_TLS, ClientTls
 from serving.release import USER_TOWER
 from serving.status import Code, ServingError
 
-if TYPE_CHECKING:
-    import grpc
-
 HISTORY_INPUT = "history_item_ids"
 OUTPUT_NAMES = ("user_vectors", "interest_weights", "num_known", "num_unknown", "fingerprint")
-
-REMOTE_TIMEOUT_S = 5.0
-"""Deadline of a request to TF Serving when the caller has none."""
-
-_PAUSES_S = (0.05, 0.1, 0.2)
-"""Mean pauses before the tries after the first: together they span the restart of a
-proxy; a server that is longer away is not one to wait for."""
-
-_CHANNEL_OPTIONS = (
-    # gRPC itself would wait 1 s, then up to 2 minutes, before it connects again.
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-    # The tries are counted here.
-    ("grpc.enable_retries", 0),
-    ("grpc.max_receive_message_length", 64 << 20),
-)
 
 
 class UserVectors(NamedTuple):
@@ -121,74 +99,37 @@ class TfServingUserVectors:
         address: str,
         model_name: str = USER_TOWER,
         *,
-        credentials: "grpc.ChannelCredentials | None" = None,
+        version: int | None = None,
+        tls: ClientTls = NO_TLS,
     ):
         """Prepares the connection; nothing is sent yet.
 
         Args:
             address: `host:port` of its gRPC door.
             model_name: Name it serves the user tower under.
-            credentials: For TLS, `grpc.ssl_channel_credentials(...)`; None
-                does not encrypt.
-        """
-        import grpc
-        from tensorflow_serving.apis import prediction_service_pb2_grpc
+            version: The only version that may answer; None lets the newest.
+            tls: Certificates.
 
-        self._address = address
-        self._model_name = model_name
-        self._channel = (
-            grpc.insecure_channel(address, _CHANNEL_OPTIONS)
-            if credentials is None
-            else grpc.secure_channel(address, credentials, _CHANNEL_OPTIONS)
-        )
-        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        Raises:
+            InputError: A certificate cannot be used.
+        """
+        from serving.remote_model import RemoteModel
+
+        self._model = RemoteModel(address, model_name, version=version, tls=tls)
 
     def compute(
         self, histories: Sequence[Sequence[str]], *, timeout_s: float | None = None
     ) -> UserVectors:
-        """See `UserVectorSource`; the time left is passed on as the deadline.
+        """See `UserVectorSource`; tries again and raises as `RemoteModel.predict`."""
+        from serving.tensors import pad_strings
 
-        A server that is not available is asked again, after a pause that
-        doubles, as long as there is time for the pause. No other error is
-        worth a second try: the server has said what is wrong.
-
-        Raises:
-            ServingError: The last remote error, with its code.
-        """
-        from tensorflow_serving.apis import predict_pb2
-
-        from serving.tensors import pad_strings, to_numpy, to_proto
-
-        request = predict_pb2.PredictRequest()
-        request.model_spec.name = self._model_name
-        request.inputs[HISTORY_INPUT].CopyFrom(to_proto(pad_strings(histories)))
-        response = self._call(request, REMOTE_TIMEOUT_S if timeout_s is None else timeout_s)
-        outputs = {name: to_numpy(proto, name) for name, proto in response.outputs.items()}
-        return parse_outputs(outputs, len(histories), response.model_spec.version.value)
-
-    def _call(self, request: Any, timeout_s: float) -> Any:
-        """Predict, with tries again."""
-        import grpc
-
-        deadline_s = time.monotonic() + timeout_s
-        pauses_s = iter(_PAUSES_S)
-        while True:
-            try:
-                return self._stub.Predict(request, timeout=deadline_s - time.monotonic())
-            except grpc.RpcError as error:
-                # A random part, so that the callers of a server that restarts come spread out.
-                pause_s = next(pauses_s, math.inf) * random.uniform(0.5, 1.5)
-                code = Code(error.code().value[0])
-                if code != Code.UNAVAILABLE or time.monotonic() + pause_s >= deadline_s:
-                    raise ServingError(
-                        code,
-                        f"User tower `{self._model_name}` at {self._address}: {error.details()}",
-                    ) from error
-            time.sleep(pause_s)
+        inputs = {HISTORY_INPUT: pad_strings(histories)}
+        outputs, version = self._model.predict(inputs, timeout_s=timeout_s)
+        return parse_outputs(outputs, len(histories), version)
 
     def close(self) -> None:
         """Closes the connection."""
-        self._channel.close()
+        self._model.close()
 
 
 def parse_outputs(

@@ -31,7 +31,8 @@ from serving.bundle import write_bundle
 from serving.export import export_towers
 from serving.item_index import ExactIndex
 from serving.server import RecallServer
-from serving.tensors import pad_strings, to_numpy, to_proto
+from serving.tensors import pad_strings, to_numpy
+from tests.serving.grpc_requests import build_request, error_of, set_spec
 
 OUTPUTS = {"user_vectors", "interest_weights", "num_known", "num_unknown", "fingerprint"}
 NO_VERSION = 1 << 40
@@ -112,41 +113,18 @@ def rest(addresses):
     connection.close()
 
 
-def _spec(message, name="user_tower", version=None, label=None, signature=""):
-    message.model_spec.name = name
-    message.model_spec.signature_name = signature
-    if version is not None:
-        message.model_spec.version.value = version
-    if label is not None:
-        message.model_spec.version_label = label
-    return message
-
-
-def _request(inputs=None, output_filter=(), **spec):
-    request = _spec(predict_pb2.PredictRequest(output_filter=output_filter), **spec)
-    inputs = {"history_item_ids": pad_strings([["i3"], ["i4", "i5"]])} if inputs is None else inputs
-    for key, value in inputs.items():
-        request.inputs[key].CopyFrom(to_proto(value))
-    return request
-
-
-def _error(method, request):
-    with pytest.raises(grpc.RpcError) as caught:
-        method(request, timeout=30)
-    return caught.value.code(), caught.value.details()
-
-
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_predict_answers_every_output_and_says_which_version(prediction):
-    response = prediction.Predict(_request(), timeout=30)
+    histories = {"history_item_ids": pad_strings([["i3"], ["i4", "i5"]])}
+    response = prediction.Predict(build_request(inputs=histories), timeout=30)
     assert set(response.outputs) == OUTPUTS
     assert response.model_spec.name == "user_tower"
     assert response.model_spec.signature_name == "serving_default"
     version = response.model_spec.version.value
     assert version > 0
-    by_version = prediction.Predict(_request(version=version), timeout=30)
+    by_version = prediction.Predict(build_request(inputs=histories, version=version), timeout=30)
     np.testing.assert_allclose(
         to_numpy(by_version.outputs["user_vectors"]),
         to_numpy(response.outputs["user_vectors"]),
@@ -155,28 +133,29 @@ def test_predict_answers_every_output_and_says_which_version(prediction):
 
 
 def test_output_filter(prediction):
-    response = prediction.Predict(_request(output_filter=["num_known"]), timeout=30)
+    response = prediction.Predict(build_request(output_filter=["num_known"]), timeout=30)
     assert set(response.outputs) == {"num_known"}
-    code, details = _error(prediction.Predict, _request(output_filter=["nope"]))
+    code, details = error_of(prediction.Predict, build_request(output_filter=["nope"]))
     assert code == INVALID
     assert "output tensor alias not found in signature: nope" in details
-    code, details = _error(prediction.Predict, _request(output_filter=["num_known"] * 2))
+    code, details = error_of(prediction.Predict, build_request(output_filter=["num_known"] * 2))
     assert code == INVALID
     assert "duplicate output tensor alias: num_known" in details
 
 
 def test_models_and_versions_that_are_not_there(prediction):
     predict = prediction.Predict
-    assert _error(predict, predict_pb2.PredictRequest())[0] == INVALID
-    assert _error(predict, _request(name="")) == (INVALID, "ModelSpec has no name specified.")
+    assert error_of(predict, predict_pb2.PredictRequest())[0] == INVALID
+    unnamed = error_of(predict, build_request(name=""))
+    assert unnamed == (INVALID, "ModelSpec has no name specified.")
     for spec in ({"name": "nobody"}, {"version": NO_VERSION}):
-        code, details = _error(predict, _request(**spec))
+        code, details = error_of(predict, build_request(**spec))
         assert code == grpc.StatusCode.NOT_FOUND
         assert "Servable not found for request" in details
-    code, details = _error(predict, _request(label="nobody"))
+    code, details = error_of(predict, build_request(label="nobody"))
     assert code == INVALID
     assert "Unrecognized servable version label: nobody" in details
-    code, details = _error(predict, _request(signature="nope"))
+    code, details = error_of(predict, build_request(signature="nope"))
     assert code in (grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.NOT_FOUND)
     assert "nope" in details
 
@@ -184,23 +163,24 @@ def test_models_and_versions_that_are_not_there(prediction):
 def test_inputs_that_do_not_fit(prediction):
     histories = pad_strings([["i3"]])
     for inputs in ({}, {"x": histories}, {"history_item_ids": histories, "x": histories}):
-        code, details = _error(prediction.Predict, _request(inputs))
+        code, details = error_of(prediction.Predict, build_request(inputs=inputs))
         assert code == INVALID
         assert "input size does not match signature" in details
-    assert _error(prediction.Predict, _request({"history_item_ids": np.ones((1, 1))}))[0] == INVALID
+    numbers = build_request(inputs={"history_item_ids": np.ones((1, 1))})
+    assert error_of(prediction.Predict, numbers)[0] == INVALID
 
 
 def test_tensors_that_lie(prediction):
-    request = _request()
+    request = build_request()
     request.inputs["history_item_ids"].tensor_shape.dim[0].size = 1 << 40
-    assert _error(prediction.Predict, request)[0] == INVALID
-    request = _request()
+    assert error_of(prediction.Predict, request)[0] == INVALID
+    request = build_request()
     request.inputs["history_item_ids"].tensor_shape.dim[0].size = -5
-    assert _error(prediction.Predict, request)[0] == INVALID
+    assert error_of(prediction.Predict, request)[0] == INVALID
 
 
 def test_metadata(prediction):
-    request = _spec(
+    request = set_spec(
         get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     )
     response = prediction.GetModelMetadata(request, timeout=30)
@@ -210,20 +190,20 @@ def test_metadata(prediction):
     assert signature.inputs["history_item_ids"].dtype == types_pb2.DT_STRING
     assert set(signature.outputs) == OUTPUTS
     request.metadata_field[0] = "weights"
-    code, details = _error(prediction.GetModelMetadata, request)
+    code, details = error_of(prediction.GetModelMetadata, request)
     assert code == INVALID
     assert "weights is not supported" in details
 
 
 def test_status(models):
     request = get_model_status_pb2.GetModelStatusRequest
-    response = models.GetModelStatus(_spec(request()), timeout=30)
+    response = models.GetModelStatus(set_spec(request()), timeout=30)
     states = {s.version: (s.state, s.status.error_code) for s in response.model_version_status}
     assert (30, 0) in states.values()
-    assert _error(models.GetModelStatus, _spec(request(), "nobody"))[0] == (
+    assert error_of(models.GetModelStatus, set_spec(request(), "nobody"))[0] == (
         grpc.StatusCode.NOT_FOUND
     )
-    assert _error(models.GetModelStatus, _spec(request(), version=NO_VERSION))[0] == (
+    assert error_of(models.GetModelStatus, set_spec(request(), version=NO_VERSION))[0] == (
         grpc.StatusCode.NOT_FOUND
     )
 

@@ -6,6 +6,7 @@ import serving
 from pipelines import cli, serve_flags
 from recall.errors import InputError
 from serving.batching_options import BatchingOptions
+from serving.client_tls import ClientTls
 from serving.model_config import ModelEntry
 from serving.server_options import ServerOptions
 from serving.tls import TlsFiles
@@ -38,6 +39,12 @@ def test_every_flag_reaches_the_server(tmp_path):
         "--tls_certificate=c",
         "--tls_key=k",
         "--tls_client_ca=a",
+        "--tf_serving_address=t:1",
+        "--tf_serving_tls_server_ca=ta",
+        "--tf_serving_tls_certificate=tc",
+        "--tf_serving_tls_key=tk",
+        "--shards=s:1,s:2",
+        "--shards_tls_server_ca=sa",
         f"--admin_token_file={token}",
         "--max_in_flight=5",
         "--drain_s=2",
@@ -51,6 +58,10 @@ def test_every_flag_reaches_the_server(tmp_path):
         batching=BatchingOptions(allowed_batch_sizes=(1, 8, 32)),
         poll_s=3.0,
         tls=TlsFiles("c", "k", "a"),
+        tf_serving_address="t:1",
+        tf_serving_tls=ClientTls("ta", "tc", "tk", "tf_serving_"),
+        shards=("s:1", "s:2"),
+        shards_tls=ClientTls("sa", flag_prefix="shards_"),
         admin_token="0123456789abcdef",
         max_in_flight=5,
         drain_s=2.0,
@@ -63,3 +74,26 @@ def test_every_flag_reaches_the_server(tmp_path):
 def test_half_of_tls(flag):
     with pytest.raises(InputError, match="needs both --tls_certificate=FILE and --tls_key=FILE"):
         _options(flag)
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        (["--shards_tls_server_ca=a"], "--shards_tls_server_ca needs --shards"),
+        (
+            ["--tf_serving_tls_server_ca=a"],
+            "--tf_serving_tls_server_ca needs --tf_serving_address",
+        ),
+        (
+            ["--shards=s:1", "--shards_tls_certificate=c", "--shards_tls_key=k"],
+            "A client certificate needs --shards_tls_server_ca=FILE",
+        ),
+        (
+            ["--shards=s:1", "--shards_tls_server_ca=a", "--shards_tls_key=k"],
+            "needs .*--shards_tls_certificate=FILE and --shards_tls_key=FILE",
+        ),
+    ],
+)
+def test_half_of_the_tls_of_calls(flags, reason):
+    with pytest.raises(InputError, match=reason):
+        _options(*flags)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import trustme
 
 from recall.config import RecallConfig
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
@@ -179,3 +180,21 @@ def recall_server(release_dir):
 
     with RecallServer(release_dir, grpc_port=0, http_port=0, version_labels=("stable",)) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory):
+    """PEM files of an authority, a server, a server elsewhere and a client."""
+    folder = tmp_path_factory.mktemp("certificates")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    for name, address in (
+        ("server", "127.0.0.1"),
+        ("client", "client.example"),
+        ("elsewhere", "elsewhere.example"),
+    ):
+        issued = authority.issue_cert(address)
+        issued.private_key_pem.write_to_path(folder / f"{name}.key")
+        issued.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
+    trustme.CA().cert_pem.write_to_path(folder / "other_ca.pem")
+    return folder

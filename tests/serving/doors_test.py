@@ -12,7 +12,6 @@ from concurrent import futures
 
 import grpc
 import pytest
-import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from hypothesis import HealthCheck, given, settings
@@ -24,8 +23,9 @@ from recall.errors import InputError
 from serving.call import Call
 from serving.metrics import MonitoringOptions
 from serving.server import RecallServer
-from serving.tensors import pad_strings, to_proto
+from serving.tensors import pad_strings
 from serving.tls import TlsFiles
+from tests.serving.grpc_requests import build_request
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -36,10 +36,7 @@ def _server(release_dir, **options):
 
 
 def _request(name="user_tower", history=("i3",)):
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = name
-    request.inputs["history_item_ids"].CopyFrom(to_proto(pad_strings([history])))
-    return request
+    return build_request(name, {"history_item_ids": pad_strings([history])})
 
 
 def _predict(channel, request, **arguments):
@@ -319,20 +316,6 @@ def test_metrics_elsewhere_or_nowhere(release_dir):
 
 
 # TLS
-
-
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory):
-    """PEM files of an authority, a server and a client."""
-    folder = tmp_path_factory.mktemp("certificates")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(folder / "ca.pem")
-    for name in ("server", "client"):
-        issued = authority.issue_cert("127.0.0.1", "localhost")
-        issued.private_key_pem.write_to_path(folder / f"{name}.key")
-        issued.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
-    trustme.CA().cert_pem.write_to_path(folder / "other_ca.pem")
-    return folder
 
 
 def _grpc_credentials(folder, client=None):

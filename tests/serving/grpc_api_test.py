@@ -15,7 +15,8 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.tensors import pad_strings, to_numpy, to_proto
+from serving.tensors import pad_strings, to_numpy
+from tests.serving.grpc_requests import build_request, error_of, set_spec
 
 
 @pytest.fixture(scope="module")
@@ -34,30 +35,6 @@ def models(channel):
     return model_service_pb2_grpc.ModelServiceStub(channel)
 
 
-def _spec(message, name, version=None, label=None, signature=""):
-    message.model_spec.name = name
-    message.model_spec.signature_name = signature
-    if version is not None:
-        message.model_spec.version.value = version
-    if label is not None:
-        message.model_spec.version_label = label
-    return message
-
-
-def _request(name="user_tower", inputs=None, output_filter=(), **spec):
-    request = _spec(predict_pb2.PredictRequest(output_filter=output_filter), name, **spec)
-    inputs = {"history_item_ids": pad_strings([["i3"]])} if inputs is None else inputs
-    for key, value in inputs.items():
-        request.inputs[key].CopyFrom(to_proto(value))
-    return request
-
-
-def _error(method, request, **arguments):
-    with pytest.raises(grpc.RpcError) as caught:
-        method(request, timeout=30, **arguments)
-    return caught.value.code(), caught.value.details()
-
-
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
@@ -65,7 +42,7 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_user_tower(prediction, catalogue):
-    response = prediction.Predict(_request(), timeout=30)
+    response = prediction.Predict(build_request(), timeout=30)
     vectors = to_numpy(response.outputs["user_vectors"])
     np.testing.assert_allclose(vectors[0], catalogue.user_vectors(["i3"]), rtol=1e-6)
     assert sorted(response.outputs) == [
@@ -85,7 +62,7 @@ def test_user_tower(prediction, catalogue):
 
 
 def test_item_tower(prediction, catalogue):
-    request = _request("item_tower", {"item_ids": np.array(["i3", "zebra"])})
+    request = build_request("item_tower", {"item_ids": np.array(["i3", "zebra"])})
     response = prediction.Predict(request, timeout=30)
     vectors = to_numpy(response.outputs["item_vectors"])
     np.testing.assert_array_equal(vectors[0], catalogue.item_vectors[3])
@@ -97,7 +74,7 @@ def test_other_signature_and_output_filter(prediction, catalogue):
 
     ids = tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"i3", b"i7"]))
     example = tf.train.Example(features=tf.train.Features(feature={"history_item_ids": ids}))
-    request = _request(
+    request = build_request(
         inputs={"examples": np.array([example.SerializeToString()], object)},
         signature="serving_tf_example",
         output_filter=["user_vectors"],
@@ -114,28 +91,28 @@ def test_other_signature_and_output_filter(prediction, catalogue):
 
 @pytest.mark.parametrize("spec", [{"version": 3}, {"label": "stable"}])
 def test_version_and_label_give_the_effective_version(prediction, spec):
-    response = prediction.Predict(_request(**spec), timeout=30)
+    response = prediction.Predict(build_request(**spec), timeout=30)
     assert response.model_spec.version.value == 3
     assert response.model_spec.WhichOneof("version_choice") == "version"
 
 
 def test_model_spec_errors(prediction):
     predict = prediction.Predict
-    assert _error(predict, predict_pb2.PredictRequest()) == (INVALID, "Missing ModelSpec")
-    assert _error(predict, _request("")) == (INVALID, "ModelSpec has no name specified.")
-    assert _error(predict, _request("nobody")) == (
+    assert error_of(predict, predict_pb2.PredictRequest()) == (INVALID, "Missing ModelSpec")
+    assert error_of(predict, build_request("")) == (INVALID, "ModelSpec has no name specified.")
+    assert error_of(predict, build_request("nobody")) == (
         grpc.StatusCode.NOT_FOUND,
         "Servable not found for request: Latest(nobody)",
     )
-    assert _error(predict, _request(version=4)) == (
+    assert error_of(predict, build_request(version=4)) == (
         grpc.StatusCode.NOT_FOUND,
         "Servable not found for request: Specific(user_tower, 4)",
     )
-    assert _error(predict, _request(label="canary")) == (
+    assert error_of(predict, build_request(label="canary")) == (
         INVALID,
         "Unrecognized servable version label: canary",
     )
-    assert _error(predict, _request(signature="nope")) == (
+    assert error_of(predict, build_request(signature="nope")) == (
         grpc.StatusCode.FAILED_PRECONDITION,
         'Serving signature key "nope" not found.',
     )
@@ -143,38 +120,38 @@ def test_model_spec_errors(prediction):
 
 def test_input_errors(prediction):
     predict = prediction.Predict
-    assert _error(predict, _request(inputs={})) == (
+    assert error_of(predict, build_request(inputs={})) == (
         INVALID,
         "input size does not match signature: 0!=1 len({}) != len({history_item_ids}). "
         "Sent extra: {}. Missing but required: {history_item_ids}.",
     )
-    assert _error(predict, _request(inputs={"history": np.array([["a"]])})) == (
+    assert error_of(predict, build_request(inputs={"history": np.array([["a"]])})) == (
         INVALID,
         "input size does not match signature: 1!=1 len({history}) != len({history_item_ids}). "
         "Sent extra: {history}. Missing but required: {history_item_ids}.",
     )
-    code, details = _error(predict, _request(inputs={"history_item_ids": np.array([[1]])}))
+    code, details = error_of(predict, build_request(inputs={"history_item_ids": np.array([[1]])}))
     assert code == INVALID
     assert "Expects arg[0] to be string but int64 is provided" in details
-    code, details = _error(predict, _request(inputs={"history_item_ids": np.array(["a"])}))
+    code, details = error_of(predict, build_request(inputs={"history_item_ids": np.array(["a"])}))
     assert code == INVALID
-    code, details = _error(predict, _request(output_filter=["nope"]))
+    code, details = error_of(predict, build_request(output_filter=["nope"]))
     assert code == INVALID
     assert details.startswith("output tensor alias not found in signature: nope")
-    assert _error(predict, _request(output_filter=["num_known", "num_known"])) == (
+    assert error_of(predict, build_request(output_filter=["num_known", "num_known"])) == (
         INVALID,
         "duplicate output tensor alias: num_known",
     )
 
 
 def test_tensors_that_lie(prediction):
-    request = _request()
+    request = build_request()
     request.inputs["history_item_ids"].tensor_shape.dim[0].size = 1 << 40
-    code, details = _error(prediction.Predict, request)
+    code, details = error_of(prediction.Predict, request)
     assert code == INVALID
     assert details.startswith("tensor parsing error: history_item_ids")
     request.inputs["history_item_ids"].dtype = types_pb2.DT_RESOURCE
-    assert _error(prediction.Predict, request)[0] == INVALID
+    assert error_of(prediction.Predict, request)[0] == INVALID
 
 
 def test_methods_that_are_not_offered(prediction):
@@ -183,7 +160,7 @@ def test_methods_that_are_not_offered(prediction):
         (prediction.Regress, regression_pb2.RegressionRequest()),
         (prediction.MultiInference, inference_pb2.MultiInferenceRequest()),
     ):
-        assert _error(method, request)[0] == grpc.StatusCode.UNIMPLEMENTED
+        assert error_of(method, request)[0] == grpc.StatusCode.UNIMPLEMENTED
 
 
 # The model `recall`
@@ -197,7 +174,7 @@ def _recalled(response, row=0):
 
 def test_recall_with_defaults(prediction, catalogue):
     history = ["i3", "i7"]
-    request = _request("recall", {"history_item_ids": pad_strings([history])})
+    request = build_request("recall", {"history_item_ids": pad_strings([history])})
     response = prediction.Predict(request, timeout=30)
     expected = catalogue.expected(history, 20, removed=history)
     assert _recalled(response) == expected
@@ -212,7 +189,7 @@ def test_recall_with_defaults(prediction, catalogue):
 
 def test_recall_batch_with_every_input(prediction, catalogue):
     histories = [["i3", "i7", "zebra"], ["i1"], []]
-    request = _request(
+    request = build_request(
         "recall",
         {
             "history_item_ids": pad_strings(histories),
@@ -236,13 +213,13 @@ def test_recall_batch_with_every_input(prediction, catalogue):
 @pytest.mark.parametrize("k", [np.array(7, np.int32), np.array([7], np.int32)])
 def test_k_as_scalar_or_list(prediction, k):
     inputs = {"history_item_ids": pad_strings([["i3"], ["i4"]]), "k": k}
-    response = prediction.Predict(_request("recall", inputs), timeout=30)
+    response = prediction.Predict(build_request("recall", inputs), timeout=30)
     assert to_numpy(response.outputs["item_ids"]).shape == (2, 7)
 
 
 def test_recall_of_an_empty_batch(prediction):
     inputs = {"history_item_ids": np.empty((0, 0), object)}
-    response = prediction.Predict(_request("recall", inputs), timeout=30)
+    response = prediction.Predict(build_request("recall", inputs), timeout=30)
     assert to_numpy(response.outputs["item_ids"]).shape == (0, 0)
 
 
@@ -258,10 +235,10 @@ def test_recall_input_errors(prediction):
         ({"history_item_ids": pad_strings([["i3"]] * 513)}, "must be at most 512, received 513"),
         ({"history_item_ids": pad_strings([["i3"] * 10_001])}, "at most 10000, received 10001"),
     ):
-        code, details = _error(prediction.Predict, _request("recall", {**history, **inputs}))
+        code, details = error_of(prediction.Predict, build_request("recall", {**history, **inputs}))
         assert code == INVALID
         assert text in details
-    code, details = _error(prediction.Predict, _request("recall", {}))
+    code, details = error_of(prediction.Predict, build_request("recall", {}))
     assert "Missing but required: {history_item_ids}." in details
 
 
@@ -273,7 +250,7 @@ def test_ready_vectors_one_row_of_filters_for_all(prediction, catalogue):
         "categories": pad_strings([["by1", "by3"]]),
         "interest_weights": np.array([[1, 1, 0], [0, 1, 1]], np.float32),
     }
-    request = _request("recall", inputs)
+    request = build_request("recall", inputs)
     request.model_spec.signature_name = "user_vectors"
     response = prediction.Predict(request, timeout=30)
     scores = vectors @ catalogue.item_vectors.T
@@ -295,7 +272,7 @@ def test_similar_items_per_row_choices(prediction, catalogue):
         "merge": np.array(["max_score", "quota"], object),
         "max_per_category": np.array([1, 0], np.int32),
     }
-    request = _request("recall", inputs)
+    request = build_request("recall", inputs)
     request.model_spec.signature_name = "similar_items"
     response = prediction.Predict(request, timeout=30)
     assert sorted(int(item[1:]) % 4 for item, _ in _recalled(response, 0)) == [0, 1, 2, 3]
@@ -327,9 +304,9 @@ def test_errors_of_the_other_signatures(prediction):
             "length of `similar_to` must be at most 64, received 65",
         ),
     ):
-        request = _request("recall", inputs)
+        request = build_request("recall", inputs)
         request.model_spec.signature_name = signature
-        code, details = _error(prediction.Predict, request)
+        code, details = error_of(prediction.Predict, request)
         assert (code, text in details) == (INVALID, True), details
 
 
@@ -338,7 +315,7 @@ def test_errors_of_the_other_signatures(prediction):
 
 def _metadata(prediction, name, fields=("signature_def",), **spec):
     request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=fields)
-    return prediction.GetModelMetadata(_spec(request, name, **spec), timeout=30)
+    return prediction.GetModelMetadata(set_spec(request, name, **spec), timeout=30)
 
 
 @pytest.mark.parametrize(
@@ -378,19 +355,19 @@ def test_metadata(prediction, name, inputs):
 
 def test_metadata_errors(prediction):
     def error(request):
-        return _error(prediction.GetModelMetadata, request)
+        return error_of(prediction.GetModelMetadata, request)
 
     request = get_model_metadata_pb2.GetModelMetadataRequest
     assert error(request()) == (INVALID, "Missing ModelSpec")
-    assert error(_spec(request(), "recall")) == (
+    assert error(set_spec(request(), "recall")) == (
         INVALID,
         "GetModelMetadataRequest must specify at least one metadata_field",
     )
-    assert error(_spec(request(metadata_field=["weights"]), "recall")) == (
+    assert error(set_spec(request(metadata_field=["weights"]), "recall")) == (
         INVALID,
         "Metadata field weights is not supported",
     )
-    assert error(_spec(request(metadata_field=["signature_def"]), "nobody"))[0] == (
+    assert error(set_spec(request(metadata_field=["signature_def"]), "nobody"))[0] == (
         grpc.StatusCode.NOT_FOUND
     )
 
@@ -398,15 +375,15 @@ def test_metadata_errors(prediction):
 def test_status(models):
     request = get_model_status_pb2.GetModelStatusRequest
     for spec in ({}, {"version": 3}, {"label": "stable"}):
-        response = models.GetModelStatus(_spec(request(), "user_tower", **spec), timeout=30)
+        response = models.GetModelStatus(set_spec(request(), "user_tower", **spec), timeout=30)
         (status,) = response.model_version_status
         assert (status.version, status.state, status.status.error_code) == (3, 30, 0)
-    assert _error(models.GetModelStatus, request()) == (INVALID, "Missing ModelSpec")
-    assert _error(models.GetModelStatus, _spec(request(), "nobody")) == (
+    assert error_of(models.GetModelStatus, request()) == (INVALID, "Missing ModelSpec")
+    assert error_of(models.GetModelStatus, set_spec(request(), "nobody")) == (
         grpc.StatusCode.NOT_FOUND,
         "Could not find any versions of model nobody",
     )
-    assert _error(models.GetModelStatus, _spec(request(), "recall", version=9)) == (
+    assert error_of(models.GetModelStatus, set_spec(request(), "recall", version=9)) == (
         grpc.StatusCode.NOT_FOUND,
         "Could not find version 9 of model recall",
     )

@@ -24,6 +24,7 @@ from tensorflow_serving.apis import (
 
 from serving import client, recall_signatures, tensors
 from serving.recall_types import RecallRequest, RecallResponse
+from tests.serving.grpc_requests import build_request
 
 ROOT = Path(__file__).parents[2]
 
@@ -184,8 +185,4 @@ def build_message(
     name: str, signature: str, inputs: Mapping[str, np.ndarray]
 ) -> predict_pb2.PredictRequest:
     """A Predict request."""
-    message = predict_pb2.PredictRequest()
-    message.model_spec.name, message.model_spec.signature_name = name, signature
-    for key, value in inputs.items():
-        message.inputs[key].CopyFrom(tensors.to_proto(value))
-    return message
+    return build_request(name, inputs, signature=signature)

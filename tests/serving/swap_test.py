@@ -10,7 +10,6 @@ import pytest
 from tensorflow_serving.apis import (
     model_management_pb2,
     model_service_pb2_grpc,
-    predict_pb2,
     prediction_service_pb2_grpc,
 )
 
@@ -21,8 +20,9 @@ from serving.recall_types import RecallRequest
 from serving.release import USER_TOWER
 from serving.server import RecallServer
 from serving.status import Code
-from serving.tensors import pad_strings, to_numpy, to_proto
+from serving.tensors import pad_strings, to_numpy
 from serving.warmup import WARMUP_FILE
+from tests.serving.grpc_requests import build_request
 
 POLL_S = 0.05
 
@@ -55,13 +55,7 @@ def _states(server, name="recall"):
 
 
 def _predict(server, name, **spec):
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = name
-    if "version" in spec:
-        request.model_spec.version.value = spec["version"]
-    if "label" in spec:
-        request.model_spec.version_label = spec["label"]
-    request.inputs["history_item_ids"].CopyFrom(to_proto(pad_strings([["i3", "i7"]])))
+    request = build_request(name, {"history_item_ids": pad_strings([["i3", "i7"]])}, **spec)
     with grpc.insecure_channel(server.grpc_address) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         return stub.Predict(request, timeout=30)

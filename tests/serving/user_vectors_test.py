@@ -8,13 +8,14 @@ from concurrent import futures
 import grpc
 import numpy as np
 import pytest
-import trustme
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from recall.errors import InputError
-from serving import manifest, user_vectors
+from serving import manifest, remote_model
+from serving.client_tls import ClientTls
 from serving.status import Code, ServingError
 from serving.tensors import to_proto
+from serving.tls import TlsFiles
 from serving.user_vectors import SavedModelUserVectors, TfServingUserVectors, parse_outputs
 
 
@@ -155,7 +156,7 @@ def test_without_a_deadline_there_is_one_all_the_same(connect):
 
 def test_unavailable_is_tried_again_in_the_time_left(connect, monkeypatch):
     # Long pauses: gRPC rounds the deadlines it sends.
-    monkeypatch.setattr(user_vectors, "_PAUSES_S", (0.4, 0.4))
+    monkeypatch.setattr(remote_model, "_PAUSES_S", (0.4, 0.4))
     with _Tower(errors=[grpc.StatusCode.UNAVAILABLE] * 2) as tower:
         vectors = connect(tower.address).compute([("a",)], timeout_s=5.0)
         assert (vectors.fingerprint, vectors.model_version) == ("f", 7)
@@ -204,18 +205,14 @@ def test_server_that_restarts_is_found_again(connect):
         assert source.compute([("a",)], timeout_s=10.0).model_version == 7
 
 
-def test_tls(connect):
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
-    server = grpc.ssl_server_credentials(
-        [(certificate.private_key_pem.bytes(), certificate.cert_chain_pems[0].bytes())]
-    )
-    with _Tower(credentials=server) as tower:
-        trusted = grpc.ssl_channel_credentials(authority.cert_pem.bytes())
-        assert connect(tower.address, credentials=trusted).compute([("a",)]).model_version == 7
-        stranger = grpc.ssl_channel_credentials(trustme.CA().cert_pem.bytes())
-        with pytest.raises(ServingError) as caught:
-            connect(tower.address, credentials=stranger).compute([("a",)], timeout_s=1.0)
+def test_tls(connect, certificates):
+    server = TlsFiles(certificates / "server.pem", certificates / "server.key")
+    with _Tower(credentials=server.grpc_credentials()) as tower:
+        trusted = ClientTls(certificates / "ca.pem")
+        assert connect(tower.address, tls=trusted).compute([("a",)]).model_version == 7
+        stranger = ClientTls(certificates / "other_ca.pem", flag_prefix="tf_serving_")
+        with pytest.raises(ServingError, match="--tf_serving_tls_server_ca") as caught:
+            connect(tower.address, tls=stranger).compute([("a",)], timeout_s=1.0)
         assert caught.value.code == Code.UNAVAILABLE
         assert len(tower.times_left_s) == 1
 

@@ -23,7 +23,7 @@ def client_flags(prefix: str, server: str) -> dict[str, FlagSpec]:
             "FILE",
         ),
         f"{prefix}tls_certificate": FlagSpec(
-            f"Client certificate chain (PEM), where {server} asks for one.", "FILE"
+            f"Client certificate chain (PEM), if one is asked for by {server}.", "FILE"
         ),
         f"{prefix}tls_key": FlagSpec("Private key of the client certificate (PEM).", "FILE"),
     }

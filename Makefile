@@ -36,7 +36,7 @@ test: install ## The fast tests.
 test-slow: install ## The heavy tests.
 	$(BIN)/python -m pytest -q -m slow
 
-reliability: install ## Counts what holds under faults and load; half an hour on two idle cores.
+reliability: install ## Counts what holds under faults and load; 11 minutes on two idle cores.
 	$(BIN)/python -m pytest -q tests/reliability
 
 lint: install ## Format check and lint.

@@ -55,7 +55,7 @@ def test_every_flag_reaches_the_server(tmp_path):
         http_port=2,
         version_labels=("a", "b"),
         config=options.config,
-        batching=BatchingOptions(allowed_batch_sizes=(1, 8, 32)),
+        batching=BatchingOptions(allowed_batch_sizes=(1, 8, 16, 32)),
         poll_s=3.0,
         tls=TlsFiles("c", "k", "a"),
         tf_serving_address="t:1",

@@ -30,17 +30,21 @@ def check_object(name: str, value: Any, keys: Iterable[str]) -> None:
         )
 
 
+def _expect(holds: bool, name: str, what: str, value: Any) -> None:
+    """Refuses a value that is not what its field must be."""
+    if not holds:
+        raise invalid_argument(f"`{name}` must be {what}, received {show(value)}.")
+
+
 def read_id(name: str, value: Any) -> str:
     """A raw id or another text among many. Numbers are refused: "007" and 7 are different ids."""
-    if not isinstance(value, str):
-        raise invalid_argument(f'`{name}` must be a string such as "12", received {show(value)}.')
+    _expect(isinstance(value, str), name, 'a string such as "12"', value)
     return value
 
 
 def read_texts(name: str, values: Any) -> tuple[str, ...]:
     """A list of texts, each as `read_id`."""
-    if not isinstance(values, list):
-        raise invalid_argument(f"`{name}` must be a list of strings, received {show(values)}.")
+    _expect(isinstance(values, list), name, "a list of strings", values)
     return tuple(read_id(f"{name}[{position}]", value) for position, value in enumerate(values))
 
 
@@ -54,29 +58,27 @@ def read_restriction(name: str, values: Any) -> tuple[str, ...]:
 
 def read_text(name: str, value: Any) -> str:
     """A text."""
-    if not isinstance(value, str):
-        raise invalid_argument(f"`{name}` must be a string, received {show(value)}.")
+    _expect(isinstance(value, str), name, "a string", value)
     return value
 
 
 def read_integer(name: str, value: Any) -> int:
     """A whole number; true is none."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise invalid_argument(f"`{name}` must be an integer, received {show(value)}.")
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    _expect(is_integer, name, "an integer", value)
     return value
 
 
 def read_boolean(name: str, value: Any) -> bool:
     """True or false; 1 is neither."""
-    if not isinstance(value, bool):
-        raise invalid_argument(f"`{name}` must be true or false, received {show(value)}.")
+    _expect(isinstance(value, bool), name, "true or false", value)
     return value
 
 
 def read_number(name: str, value: Any) -> float:
     """A number, also one that JSON writes without a point."""
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        raise invalid_argument(f"`{name}` must be a number, received {show(value)}.")
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    _expect(is_number, name, "a number", value)
     try:
         return float(value)
     except OverflowError as error:
@@ -86,24 +88,20 @@ def read_number(name: str, value: Any) -> float:
 def read_positive(name: str, value: Any) -> float:
     """A number larger than 0."""
     number = read_number(name, value)
-    if not number > 0:
-        raise invalid_argument(f"`{name}` must be larger than 0, received {show(value)}.")
+    _expect(number > 0, name, "larger than 0", value)
     return number
 
 
 def read_numbers(name: str, values: Any) -> tuple[float, ...]:
     """A list of numbers."""
-    if not isinstance(values, list):
-        raise invalid_argument(f"`{name}` must be a list of numbers, received {show(values)}.")
+    _expect(isinstance(values, list), name, "a list of numbers", values)
     return tuple(read_number(f"{name}[{i}]", value) for i, value in enumerate(values))
 
 
 def read_vectors(name: str, values: Any) -> np.ndarray:
     """A list of lists of numbers, all of one length."""
-    if not isinstance(values, list) or not values:
-        raise invalid_argument(
-            f"`{name}` must be a list of vectors, one per interest, received {show(values)}."
-        )
+    is_filled = isinstance(values, list) and bool(values)
+    _expect(is_filled, name, "a list of vectors, one per interest", values)
     rows = [read_numbers(f"{name}[{i}]", row) for i, row in enumerate(values)]
     if len({len(row) for row in rows}) > 1:
         raise invalid_argument(f"The vectors of `{name}` differ in length.")

@@ -24,7 +24,7 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder of the models and reports.
 _SEEDS = flags.DEFINE_list("seeds", ["1", "2", "3"], "Seeds, one model each.")
 _PARALLEL = flags.DEFINE_integer("parallel", 1, "Jobs at a time.", 1)
 
-METRICS = ("recall@10", "ndcg@10", "hit_rate@50", "category_diversity@10")
+METRICS = ("recall@10", "ndcg@10", "recall@50", "hit_rate@50", "category_diversity@10")
 """Of the test users; metrics that a log cannot have are left out."""
 
 _COST_NAME = "cost.json"
@@ -87,6 +87,7 @@ def read_seed(folder: Path) -> dict[str, float]:
         "best_epoch": best["epoch"],
         "training_seconds": round(cost["seconds"], 1),
         "training_cpu_seconds": round(cost["cpu_seconds"], 1),
+        "validation_recall@10": best["val_recall@10"],
         "validation_ndcg@10": best["val_ndcg@10"],
         **{
             f"test_{name}": round(report["test"][name], 5)

@@ -25,6 +25,7 @@ from serving.recall_servable import RecallServable
 from serving.recall_service import RecallService
 from serving.recall_types import MODEL_NAME, RecallRequest
 from serving.release import ITEM_TOWER, USER_TOWER, Release
+from serving.remote_model import RemoteModel
 from serving.saved_model import SavedModelServable
 from serving.servable import Servable
 from serving.sharded_items import ShardedItems
@@ -126,11 +127,9 @@ class LoadedRelease:
         release = self._release
         user_vectors = TfServingUserVectors(address, USER_TOWER, version=release.version, tls=tls)
         self._closing.callback(user_vectors.close)
-        item_tower = RemoteItemTower(
-            address, release.item_tower_dir, version=release.version, tls=tls
-        )
-        self._closing.callback(item_tower.close)
-        return _Towers(user_vectors, item_tower)
+        item_model = RemoteModel(address, ITEM_TOWER, version=release.version, tls=tls)
+        self._closing.callback(item_model.close)
+        return _Towers(user_vectors, RemoteItemTower(item_model, release.item_tower_dir))
 
     def _build_service(
         self,

@@ -7,9 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from serving import tensors
-from serving.client_tls import NO_TLS, ClientTls
 from serving.live_catalogue import EmbeddedItems, ItemEmbedder
-from serving.release import ITEM_TOWER
 from serving.remote_model import RemoteModel
 from serving.saved_model import read_signature_defs
 from serving.signatures import NEW_ITEMS_SIGNATURE
@@ -31,40 +29,24 @@ class ItemTower(Protocol):
 
 
 class RemoteItemTower:
-    """The item tower behind the address of a TF Serving; keeps one connection."""
+    """The item tower behind the address of a TF Serving."""
 
-    def __init__(
-        self,
-        address: str,
-        item_tower_dir: Path,
-        *,
-        version: int | None = None,
-        tls: ClientTls = NO_TLS,
-    ):
-        """Prepares the connection; nothing is sent yet.
+    def __init__(self, model: RemoteModel, item_tower_dir: Path):
+        """Sends nothing yet.
 
         Args:
-            address: `host:port` of its gRPC door.
+            model: The connection, which whoever opened it closes.
             item_tower_dir: The same tower in the release; read for its
                 signatures alone.
-            version: The only version that may answer; None lets the newest.
-            tls: Certificates.
-
-        Raises:
-            InputError: A certificate cannot be used.
         """
         self.signature_defs = read_signature_defs(item_tower_dir)
-        self._model = RemoteModel(address, ITEM_TOWER, version=version, tls=tls)
+        self._model = model
 
     def predict(
         self, signature_name: str, inputs: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         """See `ItemTower`; tries again and raises as `RemoteModel.predict`."""
         return self._model.predict(inputs, signature_name=signature_name)[0]
-
-    def close(self) -> None:
-        """Closes the connection."""
-        self._model.close()
 
 
 def item_embedder(item_tower: ItemTower) -> ItemEmbedder | None:

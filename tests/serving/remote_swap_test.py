@@ -13,6 +13,7 @@ from serving.model_config import ModelEntry, ServerConfig
 from serving.model_server import State
 from serving.new_items import RemoteItemTower, item_vectors
 from serving.recall_types import RecallRequest
+from serving.remote_model import RemoteModel
 from serving.server import RecallServer
 from serving.status import Code, ServingError
 from serving.version_policy import VersionPolicy
@@ -166,9 +167,11 @@ def test_vectors_of_similar_items_are_of_the_release(recall_server, release_dir,
     tower_dir = release_dir / "item_tower" / "3"
     fingerprint = manifest.read(tower_dir)["fingerprint"]
     with contextlib.ExitStack() as stack:
-        towers = [RemoteItemTower(recall_server.grpc_address, tower_dir, version=v) for v in (3, 2)]
-        for tower in towers:
-            stack.callback(tower.close)
+        address = recall_server.grpc_address
+        models = [RemoteModel(address, "item_tower", version=v) for v in (3, 2)]
+        towers = [RemoteItemTower(model, tower_dir) for model in models]
+        for model in models:
+            stack.callback(model.close)
         vectors, is_known = item_vectors(towers[0], fingerprint)(["i3", "nowhere"])
         np.testing.assert_allclose(vectors[0], catalogue.item_vectors[3], rtol=1e-6)
         assert is_known.tolist() == [True, False]

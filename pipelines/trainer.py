@@ -10,6 +10,7 @@ from absl import logging
 
 from pipelines import artifacts, input_pipeline, threads, training_callbacks
 from pipelines.held_out import read_held_out
+from pipelines.job_state import JobState
 from pipelines.weight_averaging import WeightAverage
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -134,13 +135,20 @@ def _fit(
     model = build_model(config, vocabulary, steps_per_epoch * config.train.max_epochs)
     progress = training_callbacks.Progress()
     average = WeightAverage(model.trainable_variables, config.train.averaging_window)
-    checkpoint = tf.train.Checkpoint(
-        model=model, optimizer=model.optimizer, progress=progress, average=average
+    state = JobState(
+        {
+            "weight": model.variables,
+            "optimizer": model.optimizer.variables,
+            "average": average.averages,
+            "progress": progress.variables,
+        }
     )
-    manager = tf.train.CheckpointManager(checkpoint, str(model_dir / "checkpoints"), max_to_keep=1)
+    manager = tf.train.CheckpointManager(
+        state.checkpoint, str(model_dir / "checkpoints"), max_to_keep=1
+    )
     if manager.latest_checkpoint:
         try:
-            checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+            state.restore(manager.latest_checkpoint)
         except _DAMAGED_CHECKPOINT as error:
             raise InputError(
                 f"{manager.directory} is damaged, the training cannot go on. Remove the folder "

@@ -162,11 +162,12 @@ def _fit(
     tf.random.set_seed(config.train.seed + first_epoch)
     data = input_pipeline.read_training_data(examples_dir, config, first_epoch=first_epoch)
     logging.info(
-        "%d sequences, %d steps per epoch, %d items, %d weights.",
+        "%d sequences, %d steps per epoch, %d items, %d weights, dropout %.2f.",
         data.num_sequences,
         data.steps_per_epoch,
         vocabulary.num_items,
         model.count_params(),
+        model.user_tower.dropout_rate,
     )
     callbacks = [
         training_callbacks.StopOnNan(),

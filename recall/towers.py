@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from recall.config import ModelConfig
+from recall.layers.dropout import choose_dropout_rate
 from recall.layers.interests import InterestOutput, build_extractor
 from recall.layers.normalization import normalize_length
 from recall.layers.sequence_encoder import SequenceEncoder
@@ -50,12 +51,17 @@ class ItemTower(tf.keras.Model):
     """Item id embedding plus, optionally, the mean of its category embeddings.
 
     Row 0 of the table is padding and row 1 is shared by all unknown ids.
+
+    Attributes:
+        embeddings: `[num_items + 2, dim]`, the table.
+        item_counts: `[num_items]` training clicks.
     """
 
     def __init__(self, config: ModelConfig, vocabulary: ItemVocabulary, **kwargs):
         """Creates the tower for the items of `vocabulary`."""
         super().__init__(**kwargs)
         self._cosine = config.similarity == "cosine"
+        self.item_counts = vocabulary.counts
         self.embeddings = self._add_table("embeddings", vocabulary.table_size, config.dim)
         self._category_table = None
         if config.use_categories:
@@ -129,6 +135,10 @@ class UserTower(tf.keras.Model):
     """Click history -> K interest vectors.
 
     The input embeddings are the item tower's own table.
+
+    Attributes:
+        num_interests: K.
+        dropout_rate: That of the config, or the one chosen for the log.
     """
 
     def __init__(self, config: ModelConfig, item_tower: ItemTower, **kwargs):
@@ -138,7 +148,10 @@ class UserTower(tf.keras.Model):
         self._cosine = config.similarity == "cosine"
         # As in SASRec: embeddings as long as the states they are added to.
         self._input_scale = math.sqrt(config.dim)
-        self._encoder = SequenceEncoder(config, name="encoder")
+        self.dropout_rate = config.dropout_rate
+        if self.dropout_rate is None:
+            self.dropout_rate = choose_dropout_rate(item_tower.item_counts)
+        self._encoder = SequenceEncoder(config, self.dropout_rate, name="encoder")
         self._extractor = build_extractor(config)
         self.num_interests = self._extractor.num_interests
 

@@ -15,17 +15,17 @@ class SequenceEncoder(tf.keras.layers.Layer):
     state of a real slot does not depend on the padding behind it.
     """
 
-    def __init__(self, config: ModelConfig, **kwargs):
+    def __init__(self, config: ModelConfig, dropout_rate: float, **kwargs):
         """Creates the encoder of `config.num_blocks` blocks."""
         super().__init__(**kwargs)
         self._config = config
-        self._dropout = Dropout(config.dropout_rate)
+        self._dropout = Dropout(dropout_rate)
         self._blocks = [
             SelfAttentionBlock(
                 config.dim,
                 config.num_heads,
                 config.feed_forward_dim,
-                config.dropout_rate,
+                dropout_rate,
                 name=f"block_{i}",
             )
             for i in range(config.num_blocks)

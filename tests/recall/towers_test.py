@@ -196,3 +196,12 @@ def test_dropout_is_active_in_training_alone():
 
     np.testing.assert_array_equal(tower(HISTORIES).user_vectors, quiet)
     assert np.abs(tower(HISTORIES, training=True).user_vectors - quiet).max() > 1e-3
+
+
+def test_dropout_is_that_of_the_config_or_the_one_for_the_log():
+    config = dataclasses.replace(DSSREC, dropout_rate=None)
+    many = ItemVocabulary(["a", "b"], counts=[900, 100])
+    assert UserTower(DSSREC, ItemTower(DSSREC, many)).dropout_rate == 0.3
+    assert UserTower(config, ItemTower(config, many)).dropout_rate == pytest.approx(0.2)
+    few = ItemVocabulary(["a", "b"], counts=[1, 3])
+    assert UserTower(config, ItemTower(config, few)).dropout_rate == pytest.approx(0.4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recall.layers.dropout import Dropout
+from recall.layers.dropout import Dropout, choose_dropout_rate
 
 
 @pytest.fixture(autouse=True)
@@ -69,3 +69,12 @@ def test_nothing_is_dropped_outside_training_or_below_half_a_level(rate, trainin
     inputs = tf.random.normal([3, 50])
 
     np.testing.assert_array_equal(Dropout(rate)(inputs, training=training), inputs)
+
+
+@pytest.mark.parametrize(
+    "clicks_per_item, rate",
+    [(0, 0.4), (16, 0.4), (30, 0.4), (30 * 10**0.5, 0.3), (300, 0.2), (10_000, 0.2)],
+)
+def test_the_more_clicks_an_item_has_the_lower_the_chosen_rate(clicks_per_item, rate):
+    counts = np.array([0.5, 1.5]) * clicks_per_item  # The mean counts, not the spread.
+    assert choose_dropout_rate(counts) == pytest.approx(rate)

@@ -8,7 +8,7 @@ from recall.config import ModelConfig
 from recall.layers.sequence_encoder import SequenceEncoder
 
 CONFIG = ModelConfig(
-    dim=8, num_heads=2, num_blocks=2, feed_forward_dim=12, max_history_length=6, dropout_rate=0.3
+    dim=8, num_heads=2, num_blocks=2, feed_forward_dim=12, max_history_length=6
 )
 
 
@@ -23,7 +23,7 @@ def random_vectors(*shape, seed=0):
 
 def build_encoder():
     """An encoder whose position table is large enough to be seen."""
-    encoder = SequenceEncoder(CONFIG)
+    encoder = SequenceEncoder(CONFIG, 0.3)
     encoder(np.zeros([1, 1, 8], np.float32))
     (positions,) = (w for w in encoder.weights if "positions" in w.name)
     positions.assign(random_vectors(*positions.shape, seed=3))
@@ -81,7 +81,7 @@ def test_sequences_of_a_batch_do_not_mix():
 
 
 def test_gradients_reach_every_weight():
-    encoder = SequenceEncoder(CONFIG)
+    encoder = SequenceEncoder(CONFIG, 0.3)
     with tf.GradientTape() as tape:
         states = encoder(random_vectors(4, 6, 8))
         loss = tf.reduce_sum(states * random_vectors(4, 6, 8, seed=5))

@@ -72,7 +72,7 @@ def test_nothing_is_dropped_outside_training_or_below_half_a_level(rate, trainin
 
 
 @pytest.mark.parametrize(
-    "clicks_per_item, rate",
+    ("clicks_per_item", "rate"),
     [(0, 0.4), (16, 0.4), (30, 0.4), (30 * 10**0.5, 0.3), (300, 0.2), (10_000, 0.2)],
 )
 def test_the_more_clicks_an_item_has_the_lower_the_chosen_rate(clicks_per_item, rate):

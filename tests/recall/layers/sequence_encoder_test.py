@@ -7,9 +7,7 @@ import tensorflow as tf
 from recall.config import ModelConfig
 from recall.layers.sequence_encoder import SequenceEncoder
 
-CONFIG = ModelConfig(
-    dim=8, num_heads=2, num_blocks=2, feed_forward_dim=12, max_history_length=6
-)
+CONFIG = ModelConfig(dim=8, num_heads=2, num_blocks=2, feed_forward_dim=12, max_history_length=6)
 
 
 @pytest.fixture(autouse=True)

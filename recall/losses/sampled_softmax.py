@@ -11,6 +11,7 @@ def sampled_softmax_loss(
     positive_vectors: tf.Tensor,
     negative_vectors: tf.Tensor,
     negative_mask: tf.Tensor | None = None,
+    interest_mask: tf.Tensor | None = None,
     *,
     temperature: float,
     interest_reduction: str = "max",
@@ -31,6 +32,8 @@ def sampled_softmax_loss(
         negative_vectors: `[num_negatives, dim]` float, shared by all users.
         negative_mask: `[batch, num_negatives]` bool, False drops a pair (an
             accidental hit). None keeps all.
+        interest_mask: `[batch, num_interests]` bool, False leaves an interest
+            out of its user's loss; every user keeps at least one. None keeps all.
         temperature: Divides the scores, > 0.
         interest_reduction: `max`, `sum` or `argmax`.
         gradient_dtype: Of the products of the gradient, except under `sum`:
@@ -49,28 +52,43 @@ def sampled_softmax_loss(
     >>> sampled_softmax_loss(x, y, n, temperature=1.0).numpy().round(4)
     array([0.3133], dtype=float32)
     """
-    positive_scores = tf.reduce_sum(user_vectors * positive_vectors[:, tf.newaxis, :], axis=2)
-    positive_logits = tf.reduce_max(positive_scores, axis=1) / temperature
+    all_positive_logits = (
+        tf.reduce_sum(user_vectors * positive_vectors[:, tf.newaxis, :], axis=2) / temperature
+    )
+    if interest_mask is not None:
+        all_positive_logits = tf.where(interest_mask, all_positive_logits, MASKED_LOGIT)
+    positive_logits = tf.reduce_max(all_positive_logits, axis=1)
     if interest_reduction == "argmax":
-        nearest = tf.argmax(positive_scores, axis=1)
+        nearest = tf.argmax(all_positive_logits, axis=1)
         user_vectors = tf.gather(user_vectors, nearest, batch_dims=1)[:, tf.newaxis, :]
+        interest_mask = None
     if negative_mask is None:
         negative_mask = tf.ones([tf.shape(user_vectors)[0], tf.shape(negative_vectors)[0]], bool)
     # Interests first: the reduction over them then runs over contiguous memory.
     user_vectors = tf.transpose(user_vectors, [1, 0, 2]) / temperature
+    offsets = None
+    if interest_mask is not None:
+        offsets = tf.where(tf.transpose(interest_mask)[:, :, tf.newaxis], 0.0, MASKED_LOGIT)
     if interest_reduction == "sum":
-        negatives = _logsumexp_of_all(user_vectors, negative_vectors, negative_mask)
-        positives = tf.reduce_logsumexp(positive_scores / temperature, axis=1)
+        negatives = _logsumexp_of_all(user_vectors, negative_vectors, negative_mask, offsets)
+        positives = tf.reduce_logsumexp(all_positive_logits, axis=1)
         return tf.math.softplus(negatives - positives) + (positives - positive_logits)
-    negatives = _logsumexp_of_best(user_vectors, negative_vectors, negative_mask, gradient_dtype)
+    negatives = _logsumexp_of_best(
+        user_vectors, negative_vectors, negative_mask, offsets, gradient_dtype
+    )
     return tf.math.softplus(negatives - positive_logits)
 
 
 def _logsumexp_of_all(
-    user_vectors: tf.Tensor, negative_vectors: tf.Tensor, negative_mask: tf.Tensor
+    user_vectors: tf.Tensor,
+    negative_vectors: tf.Tensor,
+    negative_mask: tf.Tensor,
+    offsets: tf.Tensor | None,
 ) -> tf.Tensor:
     """`[batch]` log of the summed exponentials over all interests and negatives."""
     logits = tf.einsum("kbd,nd->kbn", user_vectors, negative_vectors)
+    if offsets is not None:
+        logits += offsets
     return tf.reduce_logsumexp(tf.where(negative_mask, logits, MASKED_LOGIT), axis=[0, 2])
 
 
@@ -78,6 +96,7 @@ def _logsumexp_of_best(
     user_vectors: tf.Tensor,
     negative_vectors: tf.Tensor,
     negative_mask: tf.Tensor,
+    offsets: tf.Tensor | None,
     gradient_dtype: tf.DType,
 ) -> tf.Tensor:
     """`[batch]` log-sum-exp over negatives of their largest logit of any interest.
@@ -91,6 +110,8 @@ def _logsumexp_of_best(
             the temperature.
         negative_vectors: `[num_negatives, dim]` float.
         negative_mask: `[batch, num_negatives]` bool, False drops a pair.
+        offsets: `[num_interests, batch, 1]` float added to the logits, without a
+            gradient; None adds nothing.
         gradient_dtype: Of the gradient's products. The logits themselves stay
             as they are: in bfloat16 many interests would tie.
     """
@@ -102,6 +123,8 @@ def _logsumexp_of_best(
             tf.matmul(vectors, negative_vectors, transpose_b=True)
             for vectors in tf.unstack(user_vectors)
         ]
+        if offsets is not None:
+            logits = [part + offsets[k] for k, part in enumerate(logits)]
         best = logits[0]
         for other in logits[1:]:
             best = tf.maximum(best, other)

@@ -7,6 +7,7 @@ import tensorflow_recommenders as tfrs
 
 from recall.config import RecallConfig
 from recall.features import SequenceBatch
+from recall.losses.interest_share import draw_interest_mask
 from recall.losses.negatives import find_accidental_hits, sample_uniform_negatives
 from recall.losses.sampled_softmax import sampled_softmax_loss
 from recall.losses.seq2seq import reduce_confident, select_confident_pairs, seq2seq_loss
@@ -67,7 +68,7 @@ class DSSRec(tfrs.Model):
             batch.history_ids, target_mask, training=training
         ).user_vectors
         positive_ids = tf.boolean_mask(batch.positive_ids, target_mask)
-        seq2item = self._seq2item(prefix_vectors, positive_ids, seed)
+        seq2item = self._seq2item(prefix_vectors, positive_ids, seed, training)
         if self._loss_config.seq2seq_weight == 0:
             return LossTerms(seq2item, tf.zeros([]))
         lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
@@ -75,17 +76,24 @@ class DSSRec(tfrs.Model):
         return LossTerms(seq2item, seq2seq)
 
     def _seq2item(
-        self, prefix_vectors: tf.Tensor, positive_ids: tf.Tensor, seed: tf.Tensor
+        self, prefix_vectors: tf.Tensor, positive_ids: tf.Tensor, seed: tf.Tensor, training: bool
     ) -> tf.Tensor:
         """Mean sampled softmax over the target slots, `[num_slots, ...]`."""
         negative_ids = sample_uniform_negatives(
             self._num_items, self._loss_config.num_negatives, seed
         )
+        positive_vectors = self.item_tower(positive_ids)
+        interest_mask = None
+        if training and self._loss_config.max_interest_share < 1:
+            interest_mask = draw_interest_mask(
+                prefix_vectors, positive_vectors, self._loss_config.max_interest_share, seed + 2
+            )
         losses = sampled_softmax_loss(
             prefix_vectors,
-            self.item_tower(positive_ids),
+            positive_vectors,
             self.item_tower(negative_ids),
             ~find_accidental_hits(positive_ids, negative_ids),
+            interest_mask,
             temperature=self._loss_config.temperature,
             interest_reduction=self._loss_config.interest_reduction,
             gradient_dtype=self._gradient_dtype,

@@ -215,3 +215,30 @@ def test_a_gradient_in_bfloat16_is_close_and_the_loss_is_the_same(reduction):
         # Numbers in bfloat16 have 8 significant bits.
         np.testing.assert_allclose(rounded, exact, atol=0.02 * np.abs(exact).max())
     assert any((a.numpy() != b.numpy()).any() for a, b in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_a_hidden_interest_is_one_that_is_not_there(reduction):
+    users, positives, negatives, mask = random_inputs(seed=4)
+    interests = np.array([[1, 0, 1], [0, 0, 1], [1, 1, 1], [1, 1, 0], [0, 1, 0]], bool)
+    variables = tf.Variable(users)
+
+    with tf.GradientTape() as tape:
+        losses = sampled_softmax_loss(
+            variables,
+            tf.constant(positives),
+            tf.constant(negatives),
+            tf.constant(mask),
+            tf.constant(interests),
+            temperature=0.5,
+            interest_reduction=reduction,
+        )
+
+    expected = [
+        loss_of_one(users[i][interests[i]], positives[i], negatives[mask[i]], 0.5, reduction)
+        for i in range(BATCH)
+    ]
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
+    gradient = tf.convert_to_tensor(tape.gradient(losses, variables)).numpy()
+    assert np.isfinite(gradient).all()
+    np.testing.assert_array_equal(gradient[~interests], 0)

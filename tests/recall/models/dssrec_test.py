@@ -167,7 +167,7 @@ def test_weight_zero_switches_seq2seq_off(monkeypatch):
 
 
 def test_a_step_minimises_the_weighted_sum_of_both_losses():
-    model = build_model("model.dropout_rate=0")
+    model = build_model("model.dropout_rate=0", "loss.max_interest_share=1")
     # One step along the gradient with a rate small enough to be linear:
     # the loss falls by rate * |gradient|^2.
     model.compile(optimizer=tf.keras.optimizers.SGD(1e-4))
@@ -186,6 +186,15 @@ def test_a_step_minimises_the_weighted_sum_of_both_losses():
     np.testing.assert_allclose(before - total(), fall, rtol=0.1)
     np.testing.assert_allclose(logs["loss"], before, rtol=1e-4)
     np.testing.assert_allclose(logs["loss"], logs["seq2item"] + 0.5 * logs["seq2seq"], rtol=1e-5)
+
+
+def test_interests_are_hidden_in_training_alone():
+    batch = to_batch(SEQUENCES)
+    for share in (1.0, 0.05):
+        model = build_model("model.dropout_rate=0", f"loss.max_interest_share={share}")
+        terms = [model.compute_losses(batch, SEED, training=training) for training in (False, True)]
+        changed = [float(abs(a - b)) > 1e-4 for a, b in zip(*terms, strict=True)]
+        assert changed == [share < 1, False]
 
 
 def test_equal_seeds_give_equal_steps():

@@ -16,10 +16,17 @@ from recall.vocabulary import PADDING_ID, ItemVocabulary
 
 
 class LossTerms(NamedTuple):
-    """The two losses of a step, scalars, before weighting."""
+    """The two losses of a step, before weighting.
+
+    Attributes:
+        seq2item: Scalar.
+        seq2seq: Scalar.
+        user_vectors: `[num_slots, num_interests, dim]`, what both were computed from.
+    """
 
     seq2item: tf.Tensor
     seq2seq: tf.Tensor
+    user_vectors: tf.Tensor
 
 
 class DSSRec(tfrs.Model):
@@ -60,7 +67,7 @@ class DSSRec(tfrs.Model):
             training: Whether dropout is active.
 
         Returns:
-            `LossTerms`, each a mean over what it is taken over.
+            `LossTerms`, each loss a mean over what it is taken over.
         """
         target_mask = batch.positive_ids != PADDING_ID
         # Only real slots: padding would cost as much as a target.
@@ -70,10 +77,10 @@ class DSSRec(tfrs.Model):
         positive_ids = tf.boolean_mask(batch.positive_ids, target_mask)
         seq2item = self._seq2item(prefix_vectors, positive_ids, seed, training)
         if self._loss_config.seq2seq_weight == 0:
-            return LossTerms(seq2item, tf.zeros([]))
+            return LossTerms(seq2item, tf.zeros([]), prefix_vectors)
         lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
         seq2seq = self._seq2seq(prefix_vectors, batch.positive_ids, lengths, seed + 1, training)
-        return LossTerms(seq2item, seq2seq)
+        return LossTerms(seq2item, seq2seq, prefix_vectors)
 
     def _seq2item(
         self, prefix_vectors: tf.Tensor, positive_ids: tf.Tensor, seed: tf.Tensor, training: bool
@@ -142,12 +149,28 @@ class DSSRec(tfrs.Model):
         return reduce_confident(losses, is_confident)
 
     def train_step(self, batch: SequenceBatch) -> dict[str, tf.Tensor]:
-        """One step on seq2item + seq2seq_weight * seq2seq; returns the losses."""
+        """One step on seq2item + seq2seq_weight * seq2seq.
+
+        Returns:
+            `loss`, `seq2item` and `seq2seq`; with several interests also
+            `gradient_<k>`, the share of interest k in the norms of the loss's
+            gradients with respect to each.
+        """
         seed = tf.stack([tf.cast(self._seed, tf.int64), 2 * self.optimizer.iterations])
         with tf.GradientTape() as tape:
             terms = self.compute_losses(batch, seed, training=True)
             total = terms.seq2item + self._loss_config.seq2seq_weight * terms.seq2seq
         variables = self.trainable_variables
-        gradients = tape.gradient(total, variables)
+        *gradients, vector_gradient = tape.gradient(total, [*variables, terms.user_vectors])
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        return {"loss": total, **terms._asdict()}
+        losses = {"loss": total, "seq2item": terms.seq2item, "seq2seq": terms.seq2seq}
+        return losses | self._gradient_shares(vector_gradient)
+
+    def _gradient_shares(self, vector_gradient: tf.Tensor) -> dict[str, tf.Tensor]:
+        """How much each interest learns; one that gets nearly nothing is starving."""
+        num_interests = self.user_tower.num_interests
+        if num_interests == 1:
+            return {}
+        norms = tf.sqrt(tf.reduce_sum(tf.square(vector_gradient), axis=[0, 2]))
+        shares = tf.math.divide_no_nan(norms, tf.reduce_sum(norms))
+        return {f"gradient_{k}": share for k, share in enumerate(tf.unstack(shares))}

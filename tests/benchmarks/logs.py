@@ -37,6 +37,11 @@ class Catalogue(NamedTuple):
         """Rows of an embedding table that covers every dense id."""
         return self.num_items + FIRST_ITEM_ID
 
+    @property
+    def counts(self) -> np.ndarray:
+        """`[num_items]` clicks, none: dropout is that of a log with few of them."""
+        return np.zeros(self.num_items, np.int64)
+
 
 def draw_num_slots(num_sequences: int, generator: np.random.Generator) -> np.ndarray:
     """`[num_sequences]` target slots per sequence, as in Amazon Beauty."""

@@ -143,7 +143,7 @@ def test_losses_are_a_function_of_the_seed():
     first, again = model.compute_losses(batch, SEED), model.compute_losses(batch, SEED)
     others = [model.compute_losses(batch, SEED + 2 * i).seq2item.numpy() for i in range(1, 4)]
 
-    np.testing.assert_array_equal(first, again)
+    assert (first.seq2item, first.seq2seq) == (again.seq2item, again.seq2seq)
     assert len({float(first.seq2item), *map(float, others)}) == 4
 
 
@@ -193,8 +193,27 @@ def test_interests_are_hidden_in_training_alone():
     for share in (1.0, 0.05):
         model = build_model("model.dropout_rate=0", f"loss.max_interest_share={share}")
         terms = [model.compute_losses(batch, SEED, training=training) for training in (False, True)]
-        changed = [float(abs(a - b)) > 1e-4 for a, b in zip(*terms, strict=True)]
+        changed = [float(abs(a - b)) > 1e-4 for a, b in zip(*(t[:2] for t in terms), strict=True)]
         assert changed == [share < 1, False]
+
+
+def test_a_step_reports_how_much_each_interest_learns():
+    model = build_model("model.dropout_rate=0", "loss.max_interest_share=1")
+    batch = to_batch(SEQUENCES)
+    with tf.GradientTape() as tape:
+        terms = model.compute_losses(batch, tf.stack([tf.constant(1, tf.int64), 0]))
+        total = terms.seq2item + 0.5 * terms.seq2seq
+    norms = np.linalg.norm(tape.gradient(total, terms.user_vectors), axis=(0, 2))
+
+    logs = model.train_step(batch)
+
+    shares = [float(logs[f"gradient_{k}"]) for k in range(len(norms))]
+    np.testing.assert_allclose(shares, norms / norms.sum(), rtol=1e-4)
+
+
+def test_one_interest_needs_no_report():
+    logs = build_model("model.extractor=last_state").train_step(to_batch(SEQUENCES))
+    assert set(logs) == {"loss", "seq2item", "seq2seq"}
 
 
 def test_equal_seeds_give_equal_steps():

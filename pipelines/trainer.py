@@ -146,18 +146,13 @@ def _fit(
     manager = tf.train.CheckpointManager(
         state.checkpoint, str(model_dir / "checkpoints"), max_to_keep=1
     )
-    if manager.latest_checkpoint:
-        try:
-            state.restore(manager.latest_checkpoint)
-        except _DAMAGED_CHECKPOINT as error:
-            raise InputError(
-                f"{manager.directory} is damaged, the training cannot go on. Remove the folder "
-                f"{model_dir} to start anew."
-            ) from error
-        logging.info("Resuming after epoch %d.", int(progress.epochs_done))
-    if progress.is_finished(config):
+    _restore_latest(state, manager, model_dir)
+    held_out = read_held_out(examples_dir, "valid")
+    limits = training_callbacks.choose_limits(config.train, held_out.num_users)
+    if progress.is_finished(limits):
         return
     first_epoch = int(progress.epochs_done)
+    logging.info("%d of at most %d epochs are done.", first_epoch, limits.max_epochs)
     # Dropout of a resumed job must not repeat that of the first epochs.
     tf.random.set_seed(config.train.seed + first_epoch)
     data = input_pipeline.read_training_data(examples_dir, config, first_epoch=first_epoch)
@@ -173,7 +168,7 @@ def _fit(
         training_callbacks.StopOnNan(),
         training_callbacks.MeanLosses(),
         training_callbacks.Validation(
-            read_held_out(examples_dir, "valid"),
+            held_out,
             config,
             vocabulary.num_items,
             average,
@@ -181,7 +176,7 @@ def _fit(
             _best_manager(model, model_dir),
         ),
         training_callbacks.SaveProgress(
-            progress, manager, config, model_dir / "training_log.jsonl"
+            progress, manager, limits, model_dir / "training_log.jsonl"
         ),
         tf.keras.callbacks.TensorBoard(str(model_dir / "logs"), write_graph=False),
     ]
@@ -193,6 +188,23 @@ def _fit(
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,
     )
+
+
+def _restore_latest(state: JobState, manager: tf.train.CheckpointManager, model_dir: Path) -> None:
+    """Goes on from the newest checkpoint, if there is one.
+
+    Raises:
+        InputError: It is damaged.
+    """
+    if manager.latest_checkpoint is None:
+        return
+    try:
+        state.restore(manager.latest_checkpoint)
+    except _DAMAGED_CHECKPOINT as error:
+        raise InputError(
+            f"{manager.directory} is damaged, the training cannot go on. Remove the folder "
+            f"{model_dir} to start anew."
+        ) from error
 
 
 def build_model(config: RecallConfig, vocabulary: ItemVocabulary, num_steps: int = 1) -> DSSRec:

@@ -5,6 +5,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +13,7 @@ import tensorflow as tf
 from pipelines.held_out import HeldOut
 from pipelines.list_evaluation import evaluate_user_vectors
 from pipelines.weight_averaging import WeightAverage
-from recall.config import RecallConfig
+from recall.config import RecallConfig, TrainConfig
 from recall.errors import InputError
 from recall.models.dssrec import DSSRec
 from recall.ragged import Ragged
@@ -27,6 +28,9 @@ need 5 GB beside the answer (measured)."""
 
 _USAGE_USERS = 1024
 """Users the usage of interests is measured on: its standard error is below .016."""
+
+_PATIENCE, _PATIENCE_USERS = 5, 10_000
+"""Epochs without a better metric before a job stops, and the validation users they suit."""
 
 
 def build_user_vector_function(model: DSSRec):
@@ -84,6 +88,32 @@ def measure_interest_usage(
     return wins / max(1, is_known.sum())
 
 
+class Limits(NamedTuple):
+    """When a job ends.
+
+    Attributes:
+        max_epochs: Epochs at most.
+        patience: Epochs without a better validation metric.
+    """
+
+    max_epochs: int
+    patience: int
+
+
+def choose_limits(config: TrainConfig, num_users: int) -> Limits:
+    """The limits of a job; fewer validation users mean a noisier metric and more patience.
+
+    Args:
+        config: The settings; `early_stopping_patience` counts as it is, if it is set.
+        num_users: Users of the validation split.
+    """
+    patience = config.early_stopping_patience
+    if patience is None:
+        num_users = max(1, min(num_users, config.validation_users))
+        patience = math.ceil(_PATIENCE * max(1.0, math.sqrt(_PATIENCE_USERS / num_users)))
+    return Limits(config.max_epochs, patience)
+
+
 class Progress(tf.Module):
     """How far a job has come; saved with every checkpoint.
 
@@ -99,13 +129,10 @@ class Progress(tf.Module):
         self.best_epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.best_value = tf.Variable(-1.0, dtype=tf.float64, trainable=False)
 
-    def is_finished(self, config: RecallConfig) -> bool:
+    def is_finished(self, limits: Limits) -> bool:
         """Whether the job has run its epochs or has stopped getting better."""
         epochs_done, best_epoch = int(self.epochs_done), int(self.best_epoch)
-        return (
-            epochs_done >= config.train.max_epochs
-            or epochs_done - best_epoch >= config.train.early_stopping_patience
-        )
+        return epochs_done >= limits.max_epochs or epochs_done - best_epoch >= limits.patience
 
 
 class StopOnNan(tf.keras.callbacks.Callback):
@@ -214,13 +241,13 @@ class SaveProgress(tf.keras.callbacks.Callback):
         self,
         progress: Progress,
         manager: tf.train.CheckpointManager,
-        config: RecallConfig,
+        limits: Limits,
         log_path: Path,
     ):
         super().__init__()
         self._progress = progress
         self._manager = manager
-        self._config = config
+        self._limits = limits
         self._log_path = log_path
         self._started = time.monotonic()
 
@@ -233,7 +260,7 @@ class SaveProgress(tf.keras.callbacks.Callback):
         self._progress.epochs_done.assign(epoch + 1)
         self._append_to_log(epoch, logs)
         self._manager.save(checkpoint_number=epoch + 1)
-        if self._progress.is_finished(self._config):
+        if self._progress.is_finished(self._limits):
             self.model.stop_training = True
 
     def _append_to_log(self, epoch: int, logs: dict[str, float]) -> None:

@@ -446,3 +446,21 @@ def test_a_damaged_model_is_refused_in_one_line(finished, tmp_path, damage):
     with pytest.raises(InputError) as error:
         load_model(model_dir)
     assert str(model_dir) in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_users", "patience"),
+    [
+        ([], 10_000, 5),
+        ([], 50_000, 5),  # 10,000 of them are drawn.
+        ([], 2_500, 10),
+        ([], 400, 25),
+        ([], 0, 500),
+        (["train.validation_users=100"], 50_000, 50),
+        (["train.early_stopping_patience=3"], 100, 3),
+    ],
+)
+def test_fewer_validation_users_need_more_patience(settings, num_users, patience):
+    config = CONFIG.override(["train.early_stopping_patience=null", *settings])
+    limits = training_callbacks.choose_limits(config.train, num_users)
+    assert limits == (CONFIG.train.max_epochs, patience)

@@ -91,7 +91,9 @@ class DSSRec(tfrs.Model):
         )
         positive_vectors = self.item_tower(positive_ids)
         interest_mask = None
-        if training and self._loss_config.max_interest_share < 1:
+        # Not for one interest: a mask that hides nothing costs a pass over all logits.
+        is_limited = self._loss_config.max_interest_share < 1
+        if training and is_limited and self.user_tower.num_interests > 1:
             interest_mask = draw_interest_mask(
                 prefix_vectors, positive_vectors, self._loss_config.max_interest_share, seed + 2
             )

@@ -54,7 +54,8 @@ class _Bucket(NamedTuple):
 
     def batch_size(self, config: TrainConfig) -> int:
         """Sequences per step."""
-        return max(1, min(config.batch_size, config.batch_slots // self.length))
+        fitting = max(config.batch_slots // self.length, config.min_batch_size)
+        return min(fitting, config.batch_size)
 
     def num_batches(self, config: TrainConfig) -> int:
         """Batches per epoch, the last one perhaps smaller."""
@@ -68,13 +69,14 @@ def read_training_data(
 
     Batches are made of sequences of one length bucket, because a batch is as
     wide as its longest sequence and lengths are skewed. Batches of long
-    sequences have fewer of them, so that all steps are of like size. The last
-    batch of a bucket may be smaller; nothing is dropped.
+    sequences have fewer of them, so that steps are of like size, but not fewer
+    than `train.min_batch_size`. The last batch of a bucket may be smaller;
+    nothing is dropped.
 
     Args:
         examples_dir: The folder that `recall ingest` wrote.
-        config: `train.batch_size`, `train.batch_slots`, `train.seed` and
-            `model.max_history_length` are used.
+        config: `train.batch_size`, `train.batch_slots`, `train.min_batch_size`,
+            `train.seed` and `model.max_history_length` are used.
         first_epoch: Epoch the stream starts at, counted from 0.
 
     Raises:

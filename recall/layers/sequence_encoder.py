@@ -25,6 +25,7 @@ class SequenceEncoder(tf.keras.layers.Layer):
                 config.dim,
                 config.num_heads,
                 config.feed_forward_dim,
+                config.max_history_length,
                 dropout_rate,
                 name=f"block_{i}",
             )

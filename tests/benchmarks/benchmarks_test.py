@@ -111,6 +111,7 @@ def test_users_that_are_not_measured_are_extrapolated():
     facts = evaluation.measure_case(case)
     assert facts["share_measured"] == pytest.approx(0.1)
     assert facts["scores_per_cpu_second"] * facts["cpu_seconds"] == pytest.approx(300 * 200)
+    assert 0 < facts["seconds_of_products"] < facts["seconds"]
 
 
 def test_a_benchmark_prints_one_json_text():

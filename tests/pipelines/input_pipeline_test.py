@@ -60,6 +60,7 @@ def build_config(*assignments):
             f"train.batch_size={BATCH_SIZE}",
             "train.max_epochs=3",
             "train.seed=1",
+            "train.min_batch_size=1",
             "model.max_history_length=8",
             *assignments,
         ]
@@ -110,6 +111,24 @@ def test_batches_of_long_sequences_hold_fewer_of_them(examples_dir):
     assert sizes[False] == [1, 1, 1]
     data = read_training_data(examples_dir, build_config("train.batch_slots=13"))
     assert data.steps_per_epoch == 6
+
+
+@pytest.mark.parametrize(
+    ("min_batch_size", "short", "long"),
+    [
+        (2, [1, 3, 3], [1, 2]),  # Three sequences of bucket 4 fill the slots anyway.
+        (4, [3, 4], [3]),  # `batch_size` is 4.
+        (9, [3, 4], [3]),
+    ],
+)
+def test_a_step_of_long_sequences_has_a_least_number_of_them(
+    examples_dir, min_batch_size, short, long
+):
+    settings = ["train.batch_slots=13", f"train.min_batch_size={min_batch_size}"]
+    batches = read_batches(examples_dir, *settings, "train.max_epochs=1")
+
+    assert sorted(len(batch) for batch in batches if batch.shape[1] <= 5) == short
+    assert sorted(len(batch) for batch in batches if batch.shape[1] > 5) == long
 
 
 def test_a_sequence_longer_than_a_batch_may_be_is_a_batch_of_its_own(examples_dir):

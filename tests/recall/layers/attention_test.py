@@ -6,11 +6,11 @@ import tensorflow as tf
 
 from recall.layers.attention import CausalSelfAttention, SelfAttentionBlock, causal_softmax
 
-DIM, NUM_HEADS, LENGTH = 8, 2, 5
+DIM, NUM_HEADS, LENGTH, MAX_LENGTH = 8, 2, 5, 11
 
 LAYERS = {
-    "attention": lambda rate=0.0: CausalSelfAttention(DIM, NUM_HEADS, rate),
-    "block": lambda rate=0.0: SelfAttentionBlock(DIM, NUM_HEADS, 12, rate),
+    "attention": lambda rate=0.0: CausalSelfAttention(DIM, NUM_HEADS, MAX_LENGTH, rate),
+    "block": lambda rate=0.0: SelfAttentionBlock(DIM, NUM_HEADS, 12, MAX_LENGTH, rate),
 }
 
 
@@ -48,6 +48,8 @@ def attend(states, weights, prefix=""):
         columns = slice(head * head_dim, (head + 1) * head_dim)
         for t in range(len(states)):
             scores = key[: t + 1, columns] @ query[t, columns] / np.sqrt(head_dim)
+            for slot in range(t + 1):
+                scores[slot] += 10 * weights[f"{prefix}distance_bias"][head, t - slot]
             attended[t, columns] = softmax(scores) @ value[: t + 1, columns]
     return attended @ weights[f"{prefix}output/kernel"] + weights[f"{prefix}output/bias"]
 
@@ -111,6 +113,26 @@ def test_block_equals_loops_in_numpy():
         expected.append(attended + contracted)
 
     np.testing.assert_allclose(layer(states), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_bias_by_distance_alone_is_a_weighted_mean():
+    """e^0 : e^ln2 : e^ln4 for distances 0, 1 and 2, every query and key zero."""
+    layer = CausalSelfAttention(DIM, 1, MAX_LENGTH, 0.0)
+    states = random_states(1, 3, DIM)
+    layer(states)
+    for weight in layer.weights:
+        weight.assign(tf.zeros_like(weight))
+    weights = {weight.name.split("/", 1)[1]: weight for weight in layer.weights}
+    weights["query_key_value/kernel:0"][:, 2 * DIM :].assign(np.eye(DIM, dtype=np.float32))
+    weights["output/kernel:0"].assign(np.eye(DIM))
+    weights["distance_bias:0"][0, :3].assign(np.log([1, 2, 4]).astype(np.float32) / 10)
+
+    first, second, third = layer(states)[0].numpy()
+
+    one, two, three = states[0]
+    np.testing.assert_allclose(first, one, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(second, (2 * one + two) / 3, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(third, (4 * one + 2 * two + three) / 7, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", LAYERS)

@@ -25,6 +25,11 @@ STATISTICS_NAME = "statistics.json"
 REPORT_NAME = "report.json"
 VOCABULARY_NAME = "vocabulary.parquet"
 CONFIG_NAME = "config.json"
+
+EXAMPLES, BRIDGES = "examples", "bridges"
+"""How the names of example files begin: those that hold every event once, and those
+of `windows.cut_bridges`, which are for training alone."""
+
 _RECORDED_PACKAGES = ("tensorflow", "tf_keras", "tensorflow-recommenders", "scann", "apache-beam")
 
 

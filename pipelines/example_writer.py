@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 
-from pipelines import sequences, windows
+from pipelines import artifacts, sequences, windows
 from pipelines.sequences import Part
 from recall import features
 from recall.vocabulary import FIRST_ITEM_ID
@@ -27,13 +27,13 @@ def split_dir(examples_dir: str | Path, split: str) -> Path:
     return Path(examples_dir) / f"Split-{split}"
 
 
-def file_name(bucket: int, shard: int, num_shards: int) -> str:
+def file_name(bucket: int, shard: int, num_shards: int, kind: str = artifacts.EXAMPLES) -> str:
     """Name of an example file.
 
     >>> file_name(8, 1, 4)
     'examples-00008-00001-of-00004.tfrecord.gz'
     """
-    return f"examples-{bucket:05d}-{shard:05d}-of-{num_shards:05d}.tfrecord.gz"
+    return f"{kind}-{bucket:05d}-{shard:05d}-of-{num_shards:05d}.tfrecord.gz"
 
 
 class ShardWriter:
@@ -72,26 +72,32 @@ class ShardWriter:
     def _write_windows(
         self, dense: np.ndarray, parts: np.ndarray, offsets: np.ndarray
     ) -> dict[str, Any]:
-        """Writes the training windows, one file per length bucket."""
+        """Writes the training windows and bridges, one file each per length bucket."""
         learnt = dense[parts == Part.TRAIN]
-        cut = windows.cut_windows(
-            sequences.training_offsets(offsets, parts), self._max_history_length
-        )
-        num_slots = cut.stops - cut.starts - 1
+        training_offsets = sequences.training_offsets(offsets, parts)
         boundaries = windows.bucket_boundaries(self._max_history_length)
-        buckets = windows.bucket_of(num_slots, boundaries)
-        files = {}
-        for bucket in np.unique(buckets).tolist():
-            here = np.flatnonzero(buckets == bucket)
-            ranges = zip(cut.starts[here].tolist(), cut.stops[here].tolist(), strict=True)
-            examples = (train_example(learnt[start:stop]) for start, stop in ranges)
-            name, count = self._write_file(Part.TRAIN.label, bucket, examples)
-            files[name] = count
-        return {"files": files, "targets": int(num_slots.sum())}
+        files, num_targets = {}, 0
+        for kind, cut in (
+            (artifacts.EXAMPLES, windows.cut_windows),
+            (artifacts.BRIDGES, windows.cut_bridges),
+        ):
+            starts, stops = cut(training_offsets, self._max_history_length)
+            num_slots = stops - starts - 1
+            num_targets += int(num_slots.sum())
+            buckets = windows.bucket_of(num_slots, boundaries)
+            for bucket in np.unique(buckets).tolist():
+                here = np.flatnonzero(buckets == bucket)
+                ranges = zip(starts[here].tolist(), stops[here].tolist(), strict=True)
+                examples = (train_example(learnt[start:stop]) for start, stop in ranges)
+                name, count = self._write_file(Part.TRAIN.label, bucket, examples, kind)
+                files[name] = count
+        return {"files": files, "targets": num_targets}
 
-    def _write_file(self, split: str, bucket: int, examples: Iterable[bytes]) -> tuple[str, int]:
+    def _write_file(
+        self, split: str, bucket: int, examples: Iterable[bytes], kind: str = artifacts.EXAMPLES
+    ) -> tuple[str, int]:
         """Writes one file, if there is an example, and counts its examples."""
-        name, count = file_name(bucket, self._shard, self._num_shards), 0
+        name, count = file_name(bucket, self._shard, self._num_shards, kind), 0
         path = split_dir(self._examples_dir, split) / name
         partial = path.with_name(f".{name}.{uuid.uuid4().hex[:8]}.partial")
         options = tf.io.TFRecordOptions("GZIP", compression_level=_COMPRESSION_LEVEL)

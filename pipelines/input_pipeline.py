@@ -16,7 +16,9 @@ from recall.errors import InputError
 from recall.features import SequenceBatch, parse_sequences
 from serving import storage
 
-_FILE_NAME = re.compile(r"examples-(\d+)-\d+-of-\d+\.tfrecord\.gz")
+_FILE_NAME = re.compile(
+    rf"(?:{artifacts.EXAMPLES}|{artifacts.BRIDGES})-(\d+)-\d+-of-\d+\.tfrecord\.gz"
+)
 
 _SHUFFLE_BUFFER = 50_000
 """Serialised sequences shuffled at once, about 5 to 25 MB per length bucket."""

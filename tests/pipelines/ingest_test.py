@@ -14,6 +14,8 @@ import tensorflow as tf
 
 from pipelines import artifacts, beam_runtime, ingest, schema, sources
 from pipelines.events import EVENT_SCHEMA, EVENT_SCHEMA_WITH_SPLIT, EventSource
+from pipelines.held_out import read_training_windows
+from pipelines.input_pipeline import read_training_data
 from recall import features
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -124,8 +126,8 @@ class TestProtocols:
         vocabulary = artifacts.read_vocabulary(examples)
         assert vocabulary.item_ids == tuple("abcdghef")  # dense 2..9
         assert vocabulary.counts.tolist() == [2, 2, 1, 1, 1, 1, 0, 0]
-        # u1: b c d, and a b before it; u2: g b a, and h g before it.
-        assert _windows(examples) == [(2, 3), (3, 4, 5), (6, 3, 2), (7, 6)]
+        # u1: b c d, a b before it, and a b c across the cut; u2: g b a, h g and h g b.
+        assert _windows(examples) == [(2, 3), (2, 3, 4), (3, 4, 5), (6, 3, 2), (7, 6), (7, 6, 3)]
         assert _tasks(examples, "valid") == [("u1", [2, 3, 4, 5], [8, 9])]
         assert _tasks(examples, "test") == [("u1", [2, 3, 4, 5, 8, 9], [6, 7])]
 
@@ -213,9 +215,15 @@ def _expected_content(rows, max_history_length):
             learnt = items[:-2]
             valid.append((user, items[:-2], [items[-2]]))
             test.append((user, items[:-1], [items[-1]]))
-        while len(learnt) >= 2:
-            train.append(learnt[-max_history_length - 1 :])
-            learnt = learnt[: max(len(learnt) - max_history_length, 0)]
+        stop = len(learnt)
+        while stop >= 2:
+            start = max(stop - max_history_length - 1, 0)
+            train.append(learnt[start:stop])
+            if start > 0:  # An earlier window ends here, and a bridge lies across.
+                before = max_history_length // 2
+                first = max(start - before, 0)
+                train.append(learnt[first : start - before + max_history_length + 1])
+            stop = start + 1
     return sorted(train), valid, test
 
 
@@ -255,6 +263,26 @@ class TestRandomLog:
                 name: len(_decode(examples, split, file_pattern=name)) for name in files
             }
             assert statistics["splits"][split]["examples"] == sum(files.values())
+
+    def test_bridges_are_in_files_of_their_own(self, tmp_path):
+        """Seven events to learn from, four inputs: windows a-c and c-g, the bridge a-e."""
+        rows = [("u1", item, at) for at, item in enumerate("abcdefghi")]
+        config = _config("model.max_history_length=4", "ingest.num_shards=1")
+        ingest.run_ingest(MemorySource(rows), None, tmp_path / "examples", config)
+        files = _read_json(tmp_path / "examples" / "statistics.json")["splits"]["train"]["files"]
+        assert files == {
+            "bridges-00004-00000-of-00001.tfrecord.gz": 1,
+            "examples-00004-00000-of-00001.tfrecord.gz": 2,
+        }
+        raw = {
+            pattern: sorted(map(len, _windows(tmp_path / "examples", file_pattern=pattern)))
+            for pattern in ("bridges-*", "examples-*")
+        }
+        assert raw == {"bridges-*": [5], "examples-*": [3, 5]}
+        # The baselines count every pair of neighbours once, the training takes all windows.
+        (windows,) = read_training_windows(tmp_path / "examples")
+        assert np.diff(windows.offsets).tolist() == [3, 5]
+        assert read_training_data(tmp_path / "examples", config).num_sequences == 3
 
     def test_no_held_out_event_in_a_training_window(self, tmp_path):
         # Every event has an item of its own, so that an id tells the event.

@@ -11,7 +11,6 @@ from recall.layers.normalization import LayerNorm
 MASKED_SCORE = -1e9
 """Added to scores of future slots; exp of it is 0 in float32."""
 
-
 _BIAS_SCALE = 10.0
 """Of the weights of the distance bias: Adam moves a weight by about the learning rate a
 step, and a bias has to get far beyond 1 within an epoch."""
@@ -39,9 +38,9 @@ def causal_softmax(scores: tf.Tensor, bias: tf.Tensor | float = 0.0) -> tf.Tenso
 class CausalSelfAttention(tf.keras.layers.Layer):
     """Multi-head attention of every slot over itself and the slots before it.
 
-    A learned bias per head and distance tells how much a click counts by its age
-    alone, whatever the slots; on long histories this learns faster and further than
-    the position table of the encoder by itself (measured, table of trials in BUILD.md).
+    A learned bias per head and distance tells how much a click counts by its age alone.
+    On long histories this learns faster than the position table of the encoder by itself
+    (measured, table of trials in BUILD.md).
 
     Reference:
         Raffel et al., "Exploring the Limits of Transfer Learning with a Unified

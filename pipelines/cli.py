@@ -199,8 +199,14 @@ def _catch_signals() -> None:
 
 
 def _interrupted(job: str) -> int:
-    code = _EXIT_SIGNAL + _stop_signals[0] if _stop_signals else EXIT_INTERRUPTED
-    return _fail(job, "interrupted.", code)
+    if not _stop_signals:
+        return _fail(job, "interrupted.", EXIT_INTERRUPTED)
+    code = _fail(job, "interrupted.", _EXIT_SIGNAL + _stop_signals[0])
+    # The cleaning-up code ran on the way here. What is left are TensorFlow's destructors,
+    # which can wait forever for a training step that was broken off (seen once).
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ REPORT_NAME = "report.json"
 VOCABULARY_NAME = "vocabulary.parquet"
 CONFIG_NAME = "config.json"
 
-EXAMPLES, BRIDGES = "examples", "bridges"
-"""How the names of example files begin: those that hold every event once, and those
-of `windows.cut_bridges`, which are for training alone."""
+EXAMPLES, TAILS = "examples", "tails"
+"""How the names of example files begin: those that hold every event once, and the
+latest windows of users with several, once more (`recall.features.Shift.TAIL`)."""
 
 _RECORDED_PACKAGES = ("tensorflow", "tf_keras", "tensorflow-recommenders", "scann", "apache-beam")
 

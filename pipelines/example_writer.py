@@ -1,7 +1,7 @@
 """Split sequences -> TFRecord files of `tf.train.Example`."""
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import tensorflow as tf
 from pipelines import artifacts, sequences, windows
 from pipelines.sequences import Part
 from recall import features
+from recall.features import Shift
 from recall.vocabulary import FIRST_ITEM_ID
 
 _COMPRESSION_LEVEL = 1
@@ -72,26 +73,39 @@ class ShardWriter:
     def _write_windows(
         self, dense: np.ndarray, parts: np.ndarray, offsets: np.ndarray
     ) -> dict[str, Any]:
-        """Writes the training windows and bridges, one file each per length bucket."""
+        """Writes the training windows, and apart from them the tails, by length bucket."""
         learnt = dense[parts == Part.TRAIN]
-        training_offsets = sequences.training_offsets(offsets, parts)
+        cut = windows.cut_windows(
+            sequences.training_offsets(offsets, parts), self._max_history_length
+        )
+        has_earlier, has_later = windows.link_windows(cut)
+        num_slots = cut.stops - cut.starts - 1
         boundaries = windows.bucket_boundaries(self._max_history_length)
-        files, num_targets = {}, 0
-        for kind, cut in (
-            (artifacts.EXAMPLES, windows.cut_windows),
-            (artifacts.BRIDGES, windows.cut_bridges),
-        ):
-            starts, stops = cut(training_offsets, self._max_history_length)
-            num_slots = stops - starts - 1
-            num_targets += int(num_slots.sum())
-            buckets = windows.bucket_of(num_slots, boundaries)
-            for bucket in np.unique(buckets).tolist():
-                here = np.flatnonzero(buckets == bucket)
-                ranges = zip(starts[here].tolist(), stops[here].tolist(), strict=True)
-                examples = (train_example(learnt[start:stop]) for start, stop in ranges)
-                name, count = self._write_file(Part.TRAIN.label, bucket, examples, kind)
-                files[name] = count
-        return {"files": files, "targets": num_targets}
+        buckets = windows.bucket_of(num_slots, boundaries)
+
+        def examples(rows: np.ndarray) -> Iterator[bytes]:
+            for row in rows.tolist():
+                start, stop = cut.starts[row], cut.stops[row]
+                earlier = learnt[cut.starts[row - 1] : start] if has_earlier[row] else ()
+                shift = Shift.WINDOW if has_earlier[row] or has_later[row] else Shift.NONE
+                yield train_example(learnt[start:stop], earlier, shift)
+
+        def tails(rows: np.ndarray) -> Iterator[bytes]:
+            for row in rows.tolist():
+                yield train_example(learnt[cut.starts[row] : cut.stops[row]], (), Shift.TAIL)
+
+        files = {}
+        for bucket in np.unique(buckets).tolist():
+            here = buckets == bucket
+            is_tail = here & has_earlier & ~has_later
+            for kind, written in (
+                (artifacts.EXAMPLES, examples(np.flatnonzero(here))),
+                (artifacts.TAILS, tails(np.flatnonzero(is_tail))),
+            ):
+                name, count = self._write_file(Part.TRAIN.label, bucket, written, kind)
+                if count:
+                    files[name] = count
+        return {"files": files, "targets": int(num_slots.sum())}
 
     def _write_file(
         self, split: str, bucket: int, examples: Iterable[bytes], kind: str = artifacts.EXAMPLES
@@ -112,9 +126,22 @@ class ShardWriter:
         return name, count
 
 
-def train_example(item_ids: np.ndarray) -> bytes:
-    """A serialised training window of dense ids, `[length]`, oldest first."""
-    return _serialize({features.ITEM_IDS: item_ids})
+def train_example(
+    item_ids: np.ndarray, earlier_ids: Sequence[int] = (), shift: Shift = Shift.NONE
+) -> bytes:
+    """A serialised training window.
+
+    Args:
+        item_ids: `[length]` dense ids, oldest first.
+        earlier_ids: Those before them, up to the start of the window before.
+        shift: How training moves the window.
+    """
+    lists = {features.ITEM_IDS: item_ids}
+    if len(earlier_ids):
+        lists[features.EARLIER_IDS] = earlier_ids
+    if shift is not Shift.NONE:
+        lists[features.SHIFT] = np.array([shift])
+    return _serialize(lists)
 
 
 def held_out_example(user_id: bytes, history: np.ndarray, positives: np.ndarray) -> bytes:

@@ -89,7 +89,7 @@ def read_held_out(examples_dir: str | Path, split: str) -> HeldOut:
 
 
 def read_training_windows(examples_dir: str | Path) -> Iterator[Ragged]:
-    """The training windows, dense ids, one file at a time; every event once, no bridges.
+    """The training windows, dense ids, one file at a time; every event once, no tails.
 
     Raises:
         InputError: A file is missing, damaged or incomplete.
@@ -102,7 +102,7 @@ def read_training_windows(examples_dir: str | Path) -> Iterator[Ragged]:
 def _read_split(
     examples_dir: Path, split: str, features: dict
 ) -> Iterator[tuple[Path, list[dict]]]:
-    """Every file of a split with its parsed batches; bridges are left out."""
+    """Every file of a split with its parsed batches; tails are left out."""
     split_dir = examples_dir / f"Split-{split}"
     expected = _expected_counts(examples_dir, split)
     found = split_dir.glob(f"{artifacts.EXAMPLES}-*.tfrecord.gz")

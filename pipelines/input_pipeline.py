@@ -17,7 +17,7 @@ from recall.features import SequenceBatch, parse_sequences
 from serving import storage
 
 _FILE_NAME = re.compile(
-    rf"(?:{artifacts.EXAMPLES}|{artifacts.BRIDGES})-(\d+)-\d+-of-\d+\.tfrecord\.gz"
+    rf"(?:{artifacts.EXAMPLES}|{artifacts.TAILS})-(\d+)-\d+-of-\d+\.tfrecord\.gz"
 )
 
 _SHUFFLE_BUFFER = 50_000
@@ -105,12 +105,14 @@ def read_training_data(
             streams, tf.data.Dataset.from_tensor_slices(order), stop_on_empty_dataset=False
         )
 
-    def parse(serialized: tf.Tensor) -> SequenceBatch:
-        return parse_sequences(serialized, config.model.max_history_length)
+    def parse(step: tf.Tensor, serialized: tf.Tensor) -> SequenceBatch:
+        seed = tf.stack([tf.cast(config.train.seed, tf.int64), step])
+        return parse_sequences(serialized, config.model.max_history_length, seed)
 
     dataset = (
         tf.data.Dataset.range(first_epoch, config.train.max_epochs)
         .flat_map(read_epoch)
+        .enumerate(first_epoch * sum(batches))
         .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )

@@ -42,28 +42,19 @@ def cut_windows(offsets: np.ndarray, max_history_length: int) -> Windows:
     return Windows(starts, stops)
 
 
-def cut_bridges(offsets: np.ndarray, max_history_length: int) -> Windows:
-    """Windows across the cuts between the windows of `cut_windows`.
+def link_windows(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
+    """Which windows have a neighbour of the same user.
 
-    A model in service has always seen `max_history_length` events of such a user, but
-    an event that follows a cut has few events before it in its window. A bridge reaches
-    half a window to either side of the cut, so that these events are predicted once
-    more, with a longer past (measured, table of trials in BUILD.md).
+    Returns:
+        `[num_windows]` bool each: whether there is one before, whether one after.
 
-    Args:
-        offsets: As in `cut_windows`.
-        max_history_length: As in `cut_windows`.
-
-    >>> cut_bridges(np.array([0, 10]), 4)
-    Windows(starts=array([0, 3]), stops=array([4, 8]))
+    >>> link_windows(cut_windows(np.array([0, 6, 8]), 3))
+    (array([False,  True, False]), array([ True, False, False]))
     """
-    windows = cut_windows(offsets, max_history_length)
     # Neighbours of one user share an event, the last of the earlier one.
     is_cut = windows.starts[1:] == windows.stops[:-1] - 1
-    firsts, cuts = windows.starts[:-1][is_cut], windows.starts[1:][is_cut]
-    before = max_history_length // 2
-    starts = np.maximum(firsts, cuts - before)
-    return Windows(starts, cuts + max_history_length - before + 1)
+    outside = np.zeros(min(len(windows.starts), 1), bool)
+    return np.concatenate([outside, is_cut]), np.concatenate([is_cut, outside])
 
 
 def bucket_boundaries(max_history_length: int) -> tuple[int, ...]:

@@ -19,6 +19,7 @@ from pipelines.input_pipeline import read_training_data
 from recall import features
 from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.vocabulary import FIRST_ITEM_ID
 from serving import storage
 
 _ONE_BY_ONE = [("u1", item, at) for at, item in enumerate("abcde", start=1)]
@@ -53,8 +54,8 @@ def _config(*assignments):
     return RecallConfig().override(["ingest.num_shards=2", *assignments])
 
 
-def _decode(examples_dir, split, *, file_pattern="*.tfrecord.gz"):
-    """Examples of a split as dictionaries of lists, in no special order."""
+def _decode(examples_dir, split, *, file_pattern="examples-*.tfrecord.gz"):
+    """Examples of a split as dictionaries of lists, in no special order; no tails."""
     paths = sorted(str(path) for path in (examples_dir / f"Split-{split}").glob(file_pattern))
     examples = []
     for record in tf.data.TFRecordDataset(paths, "GZIP").as_numpy_iterator():
@@ -126,8 +127,8 @@ class TestProtocols:
         vocabulary = artifacts.read_vocabulary(examples)
         assert vocabulary.item_ids == tuple("abcdghef")  # dense 2..9
         assert vocabulary.counts.tolist() == [2, 2, 1, 1, 1, 1, 0, 0]
-        # u1: b c d, a b before it, and a b c across the cut; u2: g b a, h g and h g b.
-        assert _windows(examples) == [(2, 3), (2, 3, 4), (3, 4, 5), (6, 3, 2), (7, 6), (7, 6, 3)]
+        # u1: b c d, and a b before it; u2: g b a, and h g before it.
+        assert _windows(examples) == [(2, 3), (3, 4, 5), (6, 3, 2), (7, 6)]
         assert _tasks(examples, "valid") == [("u1", [2, 3, 4, 5], [8, 9])]
         assert _tasks(examples, "test") == [("u1", [2, 3, 4, 5, 8, 9], [6, 7])]
 
@@ -215,15 +216,9 @@ def _expected_content(rows, max_history_length):
             learnt = items[:-2]
             valid.append((user, items[:-2], [items[-2]]))
             test.append((user, items[:-1], [items[-1]]))
-        stop = len(learnt)
-        while stop >= 2:
-            start = max(stop - max_history_length - 1, 0)
-            train.append(learnt[start:stop])
-            if start > 0:  # An earlier window ends here, and a bridge lies across.
-                before = max_history_length // 2
-                first = max(start - before, 0)
-                train.append(learnt[first : start - before + max_history_length + 1])
-            stop = start + 1
+        while len(learnt) >= 2:
+            train.append(learnt[-max_history_length - 1 :])
+            learnt = learnt[: max(len(learnt) - max_history_length, 0)]
     return sorted(train), valid, test
 
 
@@ -264,26 +259,41 @@ class TestRandomLog:
             }
             assert statistics["splits"][split]["examples"] == sum(files.values())
 
-    def test_bridges_are_in_files_of_their_own(self, tmp_path):
-        """Four inputs; u1 has windows a-c and c-g and the bridge a-e, u2 the window a-b."""
-        rows = [("u1", item, at) for at, item in enumerate("abcdefghi")]
-        rows += [("u2", item, at) for at, item in enumerate("ab")]
+    def test_windows_of_long_histories_say_how_they_move(self, tmp_path):
+        """Four inputs: u1, who has ten events to learn from, has the windows ab, b-f and f-j."""
+        rows = [("u1", item, at) for at, item in enumerate("abcdefghijkl")]
+        rows += [("u2", item, at) for at, item in enumerate("xy")]
         config = _config("model.max_history_length=4", "ingest.num_shards=1")
         ingest.run_ingest(MemorySource(rows), None, tmp_path / "examples", config)
-        files = _read_json(tmp_path / "examples" / "statistics.json")["splits"]["train"]["files"]
+        examples = tmp_path / "examples"
+        ids = artifacts.read_vocabulary(examples).item_ids
+
+        def content(pattern):
+            return sorted(
+                tuple(
+                    "".join(ids[i - FIRST_ITEM_ID] for i in example.get(name, []))
+                    for name in ("earlier_ids", "item_ids")
+                )
+                + tuple(example.get("shift", [0]))
+                for example in _decode(examples, "train", file_pattern=pattern)
+            )
+
+        assert content("examples-*") == [
+            ("", "ab", 1),
+            ("", "xy", 0),
+            ("a", "bcdef", 1),
+            ("bcde", "fghij", 1),
+        ]
+        assert content("tails-*") == [("", "fghij", 2)]
+        files = _read_json(examples / "statistics.json")["splits"]["train"]["files"]
         assert files == {
-            "bridges-00004-00000-of-00001.tfrecord.gz": 1,
-            "examples-00004-00000-of-00001.tfrecord.gz": 3,
+            "examples-00004-00000-of-00001.tfrecord.gz": 4,
+            "tails-00004-00000-of-00001.tfrecord.gz": 1,
         }
-        raw = {
-            pattern: sorted(map(len, _windows(tmp_path / "examples", file_pattern=pattern)))
-            for pattern in ("bridges-*", "examples-*")
-        }
-        assert raw == {"bridges-*": [5], "examples-*": [2, 3, 5]}
-        # The baselines count every pair of neighbours once, the training takes all windows.
-        (windows,) = read_training_windows(tmp_path / "examples")
-        assert sorted(np.diff(windows.offsets).tolist()) == [2, 3, 5]
-        assert read_training_data(tmp_path / "examples", config).num_sequences == 4
+        # The baselines count every pair of neighbours once; training moves all windows.
+        (windows,) = read_training_windows(examples)
+        assert sorted(np.diff(windows.offsets).tolist()) == [2, 2, 5, 5]
+        assert read_training_data(examples, config).num_sequences == 5
 
     def test_no_held_out_event_in_a_training_window(self, tmp_path):
         # Every event has an item of its own, so that an id tells the event.
@@ -331,6 +341,8 @@ class TestFolder:
         by_name = {feature.name: feature for feature in written.feature}
         assert set(by_name) == {
             features.ITEM_IDS,
+            features.EARLIER_IDS,
+            features.SHIFT,
             features.USER_ID,
             features.HISTORY,
             features.POSITIVES,
@@ -339,6 +351,9 @@ class TestFolder:
         assert (item_ids.value_count.min, item_ids.value_count.max) == (2, 51)
         assert (item_ids.int_domain.min, item_ids.int_domain.max) == (2, 6)  # 5 items
         assert list(item_ids.in_environment) == ["train"]
+        moved = {features.Shift.WINDOW, features.Shift.TAIL}  # `NONE` is not written.
+        domain = by_name["shift"].int_domain
+        assert set(range(domain.min, domain.max + 1)) == moved
         assert by_name["positives"].value_count.max == 1
         assert list(by_name["user_id"].in_environment) == ["valid", "test"]
 

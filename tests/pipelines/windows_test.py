@@ -34,35 +34,17 @@ def test_every_event_but_the_first_is_a_target_once(lengths, max_history_length)
     assert targets == expected
 
 
-def test_bridges_reach_half_a_window_to_either_side_of_a_cut():
-    # Users of 10, 1, 3 and 11 events; at most 4 inputs. The windows of the first are
-    # 0-1, 1-5 and 5-9, those of the last 14-16, 16-20 and 20-24.
-    bridges = windows.cut_bridges(np.array([0, 10, 11, 14, 25]), 4)
-    assert list(zip(bridges.starts.tolist(), bridges.stops.tolist(), strict=True)) == [
-        (0, 4),
-        (3, 8),
-        (14, 19),
-        (18, 23),
-    ]
+def test_windows_of_one_user_are_linked():
+    # Users of 10, 1, 3, 0 and 6 events; at most 4 inputs: three windows, none, one, none, two.
+    cut = windows.cut_windows(np.array([0, 10, 11, 14, 14, 20]), 4)
+    has_earlier, has_later = windows.link_windows(cut)
+    assert has_earlier.tolist() == [False, True, True, False, False, True]
+    assert has_later.tolist() == [True, True, False, False, True, False]
 
 
-@hypothesis.given(st.lists(st.integers(0, 60), max_size=8), st.integers(1, 12))
-def test_with_bridges_every_event_is_predicted_from_half_a_window(lengths, max_history_length):
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    bridges = windows.cut_bridges(offsets, max_history_length)
-    longest = {}
-    for cut in (windows.cut_windows(offsets, max_history_length), bridges):
-        for start, stop in zip(cut.starts.tolist(), cut.stops.tolist(), strict=True):
-            assert stop - start <= max_history_length + 1
-            for position in range(start + 1, stop):
-                longest[position] = max(longest.get(position, 0), position - start)
-    for first, last in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
-        for position in range(first + 1, last):
-            half = (max_history_length + 1) // 2
-            assert longest[position] >= min(position - first, half)
-    assert len(bridges.starts) == sum(
-        max(-(-(length - 1) // max_history_length) - 1, 0) for length in lengths
-    )
+def test_no_windows_have_no_links():
+    has_earlier, has_later = windows.link_windows(windows.cut_windows(np.array([0, 1]), 4))
+    assert (has_earlier.tolist(), has_later.tolist()) == ([], [])
 
 
 @pytest.mark.parametrize(

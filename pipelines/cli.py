@@ -203,7 +203,7 @@ def _interrupted(job: str) -> int:
         return _fail(job, "interrupted.", EXIT_INTERRUPTED)
     code = _fail(job, "interrupted.", _EXIT_SIGNAL + _stop_signals[0])
     # The cleaning-up code ran on the way here. What is left are TensorFlow's destructors,
-    # which can wait forever for a training step that was broken off (seen once).
+    # which can wait forever for a training step that was broken off (seen with one thread).
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -314,6 +314,34 @@ sys.exit(cli.main())
     assert os.listdir(tmp_path) == []
 
 
+def test_nothing_that_is_left_behind_keeps_an_interrupted_job_alive():
+    """As TensorFlow's destructors do when a training step was broken off."""
+    program = """
+import sys, time
+from pipelines import cli, commands
+
+class Stuck:
+    def __del__(self):
+        time.sleep(60)
+
+def handler(values, beam_words):
+    stuck = Stuck()
+    print("started", flush=True)
+    time.sleep(60)
+
+commands.HANDLERS["query"] = handler
+sys.argv = ["recall", "query"]
+sys.exit(cli.main())
+"""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, text=True, **pipes)
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert errors == "recall query: error: interrupted.\n"
+
+
 def test_a_reader_that_goes_away_is_no_traceback():
     command = f"{sys.executable} -m pipelines.cli run --help | head -n 1"
     result = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)

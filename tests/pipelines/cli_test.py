@@ -282,6 +282,17 @@ def test_verbosity_1_shows_the_traceback_of_an_input_error(monkeypatch, capsys):
     assert text.splitlines()[-1] == "recall query: error: bad"
 
 
+def assert_interrupted(program, signum):
+    """A program that printed `started` ends by the signal, with one line and its exit code."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, text=True, **pipes)
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 128 + signum
+    assert errors == "recall query: error: interrupted.\n"
+
+
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])
 def test_signals_run_the_cleaning_up_and_are_no_traceback(tmp_path, signum):
     program = f"""
@@ -304,13 +315,7 @@ commands.HANDLERS["query"] = handler
 sys.argv = ["recall", "query"]
 sys.exit(cli.main())
 """
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, text=True, **pipes)
-    assert process.stdout.readline() == "started\n"
-    process.send_signal(signum)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 128 + signum
-    assert errors == "recall query: error: interrupted.\n"
+    assert_interrupted(program, signum)
     assert os.listdir(tmp_path) == []
 
 
@@ -333,13 +338,7 @@ commands.HANDLERS["query"] = handler
 sys.argv = ["recall", "query"]
 sys.exit(cli.main())
 """
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, text=True, **pipes)
-    assert process.stdout.readline() == "started\n"
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=20)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert errors == "recall query: error: interrupted.\n"
+    assert_interrupted(program, signal.SIGTERM)
 
 
 def test_a_reader_that_goes_away_is_no_traceback():

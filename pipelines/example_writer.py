@@ -90,21 +90,20 @@ class ShardWriter:
                 shift = Shift.WINDOW if has_earlier[row] or has_later[row] else Shift.NONE
                 yield train_example(learnt[start:stop], earlier, shift)
 
-        def tails(rows: np.ndarray) -> Iterator[bytes]:
-            for row in rows.tolist():
-                yield train_example(learnt[cut.starts[row] : cut.stops[row]], (), Shift.TAIL)
-
         files = {}
         for bucket in np.unique(buckets).tolist():
-            here = buckets == bucket
-            is_tail = here & has_earlier & ~has_later
-            for kind, written in (
-                (artifacts.EXAMPLES, examples(np.flatnonzero(here))),
-                (artifacts.TAILS, tails(np.flatnonzero(is_tail))),
-            ):
-                name, count = self._write_file(Part.TRAIN.label, bucket, written, kind)
-                if count:
-                    files[name] = count
+            written = examples(np.flatnonzero(buckets == bucket))
+            name, count = self._write_file(Part.TRAIN.label, bucket, written)
+            files[name] = count
+        # Only a user's first window is shorter than the longest bucket.
+        latest = np.flatnonzero(has_earlier & ~has_later).tolist()
+        tails = (
+            train_example(learnt[cut.starts[row] : cut.stops[row]], shift=Shift.TAIL)
+            for row in latest
+        )
+        name, count = self._write_file(Part.TRAIN.label, boundaries[-1], tails, artifacts.TAILS)
+        if count:
+            files[name] = count
         return {"files": files, "targets": int(num_slots.sum())}
 
     def _write_file(

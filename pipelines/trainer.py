@@ -66,10 +66,11 @@ def train_and_evaluate(
         The model with the weights of its best epoch.
 
     Raises:
-        InputError: Examples are missing or damaged, `model_dir` belongs to
-            other examples, or the loss became NaN.
+        InputError: Examples are missing, damaged or of another history length,
+            `model_dir` belongs to other examples, or the loss became NaN.
     """
     model_dir = Path(model_dir)
+    _check_history_length(config, examples_dir)
     record = train_record(config, examples_dir)
     if artifacts.is_current(model_dir, record):
         logging.info("%s is up to date.", model_dir)
@@ -92,6 +93,17 @@ def train_and_evaluate(
         raise InputError(f"{damaged} is damaged. Run `recall ingest` again.") from error
     artifacts.write_record(model_dir, record)
     return load_model(model_dir)
+
+
+def _check_history_length(config: RecallConfig, examples_dir: str | Path) -> None:
+    """Windows longer than the model reads would lose clicks, shorter ones their past."""
+    ingested = artifacts.require(examples_dir, "ingest")["settings"]["model"]["max_history_length"]
+    if ingested != config.model.max_history_length:
+        raise InputError(
+            f"{examples_dir} was made with model.max_history_length={ingested}, the model is to "
+            f"read {config.model.max_history_length}. Pass "
+            f"--set=model.max_history_length={ingested}, or run `recall ingest` again."
+        )
 
 
 def _prepare_folder(model_dir: Path, record: dict[str, Any], *, overwrite: bool) -> None:

@@ -10,7 +10,7 @@ from pipelines import artifacts, example_writer
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 
 
-def write_examples(examples_dir, sequences, num_items, identity="test"):
+def write_examples(examples_dir, sequences, num_items, max_history_length, identity="test"):
     """Writes leave-one-out splits of one training window per user.
 
     Args:
@@ -18,6 +18,7 @@ def write_examples(examples_dir, sequences, num_items, identity="test"):
         sequences: One list of item numbers from 0 per user, at least four
             items, at most `max_history_length` + 3.
         num_items: Items of the catalogue.
+        max_history_length: The setting that the examples are said to be made with.
         identity: Stands for the log the examples were made of.
     """
     splits = {"train": {}, "valid": {}, "test": {}}
@@ -44,7 +45,8 @@ def write_examples(examples_dir, sequences, num_items, identity="test"):
     (examples_dir / "statistics.json").write_text(json.dumps(statistics))
     vocabulary = ItemVocabulary([f"i{number}" for number in range(num_items)])
     artifacts.write_vocabulary(examples_dir, vocabulary)
-    record = artifacts.build_record("ingest", {}, {"events": identity})
+    settings = {"model": {"max_history_length": max_history_length}}
+    record = artifacts.build_record("ingest", settings, {"events": identity})
     artifacts.write_record(examples_dir, record)
 
 

@@ -37,8 +37,9 @@ def train(tmp_path, examples_writer):
     """(sequences, num_items, settings) -> (the best model, the log of the epochs)."""
 
     def run(sequences, num_items, *assignments):
-        examples_writer(tmp_path / "examples", sequences, num_items)
         config = CONFIG.override(assignments)
+        length = config.model.max_history_length
+        examples_writer(tmp_path / "examples", sequences, num_items, length)
         trained = train_and_evaluate(config, tmp_path / "examples", tmp_path / "model")
         log = (tmp_path / "model" / "training_log.jsonl").read_text().splitlines()
         return trained.model, [json.loads(line) for line in log]

@@ -28,7 +28,7 @@ SETTINGS = {
 def examples_dir(tmp_path_factory, examples_writer):
     folder = tmp_path_factory.mktemp("tfx") / "examples"
     starts = np.arange(40) % 20
-    examples_writer(folder, [((s + np.arange(6)) % 20).tolist() for s in starts], 20)
+    examples_writer(folder, [((s + np.arange(6)) % 20).tolist() for s in starts], 20, 7)
     return folder
 
 

@@ -30,7 +30,7 @@ def examples_dir(tmp_path_factory, examples_writer):
     lengths = [4, 5, 5, 5, 5, 5, 6, 6, 7, 7, 7, 8, 8, 9, 10, 11, 11]
     folder = tmp_path_factory.mktemp("run") / "examples"
     sequences = [generator.integers(0, NUM_ITEMS, length).tolist() for length in lengths]
-    examples_writer(folder, sequences, NUM_ITEMS)
+    examples_writer(folder, sequences, NUM_ITEMS, CONFIG.model.max_history_length)
     return folder
 
 

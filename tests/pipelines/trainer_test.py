@@ -18,6 +18,7 @@ from recall.vocabulary import ItemVocabulary
 
 NUM_ITEMS = 20
 NUM_EPOCHS = 3
+HISTORY_LENGTH = 7
 
 CONFIG = RecallConfig().override(
     [
@@ -26,7 +27,7 @@ CONFIG = RecallConfig().override(
         "model.num_blocks=1",
         "model.num_heads=1",
         "model.feed_forward_dim=8",
-        "model.max_history_length=7",
+        f"model.max_history_length={HISTORY_LENGTH}",
         "model.dropout_rate=0",  # A resumed job draws other dropout masks.
         "loss.num_negatives=16",
         "train.batch_size=32",
@@ -51,7 +52,7 @@ def chains(num_users, seed=0):
 @pytest.fixture(scope="module")
 def examples_dir(tmp_path_factory, examples_writer):
     folder = tmp_path_factory.mktemp("run") / "examples"
-    examples_writer(folder, chains(60), NUM_ITEMS)
+    examples_writer(folder, chains(60), NUM_ITEMS, HISTORY_LENGTH)
     return folder
 
 
@@ -343,7 +344,9 @@ def test_a_model_of_other_examples_is_not_overwritten(
 ):
     model_dir, other_dir = tmp_path / "model", tmp_path / "examples"
     shutil.copytree(finished, model_dir)
-    examples_writer(other_dir, chains(20, seed=5), NUM_ITEMS, identity="another log")
+    examples_writer(
+        other_dir, chains(20, seed=5), NUM_ITEMS, HISTORY_LENGTH, identity="another log"
+    )
 
     with pytest.raises(InputError, match="other examples"):
         train_and_evaluate(CONFIG, other_dir, model_dir)
@@ -409,6 +412,16 @@ def test_a_damaged_state_is_not_resumed_from(finished, examples_dir, tmp_path):
 def test_examples_that_were_never_finished_are_refused(tmp_path):
     with pytest.raises(InputError, match="recall ingest"):
         train_and_evaluate(CONFIG, tmp_path / "examples", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("length", [6, 8])
+def test_a_model_that_reads_another_length_than_the_examples_have_is_refused(
+    examples_dir, tmp_path, length
+):
+    config = CONFIG.override([f"model.max_history_length={length}"])
+    with pytest.raises(InputError, match=r"length=7.*read \d.*--set=model.max_history_length=7"):
+        train_and_evaluate(config, examples_dir, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 

@@ -25,11 +25,6 @@ STATISTICS_NAME = "statistics.json"
 REPORT_NAME = "report.json"
 VOCABULARY_NAME = "vocabulary.parquet"
 CONFIG_NAME = "config.json"
-
-EXAMPLES, TAILS = "examples", "tails"
-"""How the names of example files begin: those that hold every event once, and the
-latest windows of users with several, once more (`recall.features.Shift.TAIL`)."""
-
 _RECORDED_PACKAGES = ("tensorflow", "tf_keras", "tensorflow-recommenders", "scann", "apache-beam")
 
 

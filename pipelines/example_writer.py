@@ -1,7 +1,7 @@
 """Split sequences -> TFRecord files of `tf.train.Example`."""
 
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
 
-from pipelines import artifacts, sequences, windows
+from pipelines import sequences, windows
 from pipelines.sequences import Part
 from recall import features
-from recall.features import Shift
 from recall.vocabulary import FIRST_ITEM_ID
 
 _COMPRESSION_LEVEL = 1
@@ -28,13 +27,13 @@ def split_dir(examples_dir: str | Path, split: str) -> Path:
     return Path(examples_dir) / f"Split-{split}"
 
 
-def file_name(bucket: int, shard: int, num_shards: int, kind: str = artifacts.EXAMPLES) -> str:
+def file_name(bucket: int, shard: int, num_shards: int) -> str:
     """Name of an example file.
 
     >>> file_name(8, 1, 4)
     'examples-00008-00001-of-00004.tfrecord.gz'
     """
-    return f"{kind}-{bucket:05d}-{shard:05d}-of-{num_shards:05d}.tfrecord.gz"
+    return f"examples-{bucket:05d}-{shard:05d}-of-{num_shards:05d}.tfrecord.gz"
 
 
 class ShardWriter:
@@ -73,44 +72,26 @@ class ShardWriter:
     def _write_windows(
         self, dense: np.ndarray, parts: np.ndarray, offsets: np.ndarray
     ) -> dict[str, Any]:
-        """Writes the training windows, and apart from them the tails, by length bucket."""
+        """Writes the training windows, one file per length bucket."""
         learnt = dense[parts == Part.TRAIN]
         cut = windows.cut_windows(
             sequences.training_offsets(offsets, parts), self._max_history_length
         )
-        has_earlier, has_later = windows.link_windows(cut)
         num_slots = cut.stops - cut.starts - 1
         boundaries = windows.bucket_boundaries(self._max_history_length)
         buckets = windows.bucket_of(num_slots, boundaries)
-
-        def examples(rows: np.ndarray) -> Iterator[bytes]:
-            for row in rows.tolist():
-                start, stop = cut.starts[row], cut.stops[row]
-                earlier = learnt[cut.starts[row - 1] : start] if has_earlier[row] else ()
-                shift = Shift.WINDOW if has_earlier[row] or has_later[row] else Shift.NONE
-                yield train_example(learnt[start:stop], earlier, shift)
-
         files = {}
         for bucket in np.unique(buckets).tolist():
-            written = examples(np.flatnonzero(buckets == bucket))
-            name, count = self._write_file(Part.TRAIN.label, bucket, written)
-            files[name] = count
-        # Only a user's first window is shorter than the longest bucket.
-        latest = np.flatnonzero(has_earlier & ~has_later).tolist()
-        tails = (
-            train_example(learnt[cut.starts[row] : cut.stops[row]], shift=Shift.TAIL)
-            for row in latest
-        )
-        name, count = self._write_file(Part.TRAIN.label, boundaries[-1], tails, artifacts.TAILS)
-        if count:
+            here = np.flatnonzero(buckets == bucket)
+            ranges = zip(cut.starts[here].tolist(), cut.stops[here].tolist(), strict=True)
+            examples = (train_example(learnt[start:stop]) for start, stop in ranges)
+            name, count = self._write_file(Part.TRAIN.label, bucket, examples)
             files[name] = count
         return {"files": files, "targets": int(num_slots.sum())}
 
-    def _write_file(
-        self, split: str, bucket: int, examples: Iterable[bytes], kind: str = artifacts.EXAMPLES
-    ) -> tuple[str, int]:
+    def _write_file(self, split: str, bucket: int, examples: Iterable[bytes]) -> tuple[str, int]:
         """Writes one file, if there is an example, and counts its examples."""
-        name, count = file_name(bucket, self._shard, self._num_shards, kind), 0
+        name, count = file_name(bucket, self._shard, self._num_shards), 0
         path = split_dir(self._examples_dir, split) / name
         partial = path.with_name(f".{name}.{uuid.uuid4().hex[:8]}.partial")
         options = tf.io.TFRecordOptions("GZIP", compression_level=_COMPRESSION_LEVEL)
@@ -125,22 +106,9 @@ class ShardWriter:
         return name, count
 
 
-def train_example(
-    item_ids: np.ndarray, earlier_ids: Sequence[int] = (), shift: Shift = Shift.NONE
-) -> bytes:
-    """A serialised training window.
-
-    Args:
-        item_ids: `[length]` dense ids, oldest first.
-        earlier_ids: Those before them, up to the start of the window before.
-        shift: How training moves the window.
-    """
-    lists = {features.ITEM_IDS: item_ids}
-    if len(earlier_ids):
-        lists[features.EARLIER_IDS] = earlier_ids
-    if shift is not Shift.NONE:
-        lists[features.SHIFT] = np.array([shift])
-    return _serialize(lists)
+def train_example(item_ids: np.ndarray) -> bytes:
+    """A serialised training window of dense ids, `[length]`, oldest first."""
+    return _serialize({features.ITEM_IDS: item_ids})
 
 
 def held_out_example(user_id: bytes, history: np.ndarray, positives: np.ndarray) -> bytes:

@@ -89,7 +89,7 @@ def read_held_out(examples_dir: str | Path, split: str) -> HeldOut:
 
 
 def read_training_windows(examples_dir: str | Path) -> Iterator[Ragged]:
-    """The training windows, dense ids, one file at a time; every event once, no tails.
+    """The training windows, dense ids, one file at a time.
 
     Raises:
         InputError: A file is missing, damaged or incomplete.
@@ -102,11 +102,10 @@ def read_training_windows(examples_dir: str | Path) -> Iterator[Ragged]:
 def _read_split(
     examples_dir: Path, split: str, features: dict
 ) -> Iterator[tuple[Path, list[dict]]]:
-    """Every file of a split with its parsed batches; tails are left out."""
+    """Every file of a split with its parsed batches."""
     split_dir = examples_dir / f"Split-{split}"
     expected = _expected_counts(examples_dir, split)
-    found = split_dir.glob(f"{artifacts.EXAMPLES}-*.tfrecord.gz")
-    paths = {path.name: path for path in sorted(found)}
+    paths = {path.name: path for path in sorted(split_dir.glob("*.tfrecord.gz"))}
     for name in sorted(set(expected) - set(paths)):
         raise InputError(f"{split_dir / name} is missing. {_remedy(split_dir / name)}")
     for name, path in paths.items():
@@ -118,8 +117,7 @@ def _expected_counts(examples_dir: Path, split: str) -> dict[str, int]:
     path = examples_dir / artifacts.STATISTICS_NAME
     if not path.exists():
         return {}
-    counts = storage.read_json(path).get("splits", {}).get(split, {}).get("files", {})
-    return {name: n for name, n in counts.items() if name.startswith(artifacts.EXAMPLES)}
+    return storage.read_json(path).get("splits", {}).get(split, {}).get("files", {})
 
 
 def _read_file(path: Path, features: dict, expected: int | None) -> list[dict]:

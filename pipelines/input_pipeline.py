@@ -16,9 +16,7 @@ from recall.errors import InputError
 from recall.features import SequenceBatch, parse_sequences
 from serving import storage
 
-_FILE_NAME = re.compile(
-    rf"(?:{artifacts.EXAMPLES}|{artifacts.TAILS})-(\d+)-\d+-of-\d+\.tfrecord\.gz"
-)
+_FILE_NAME = re.compile(r"examples-(\d+)-\d+-of-\d+\.tfrecord\.gz")
 
 _SHUFFLE_BUFFER = 50_000
 """Serialised sequences shuffled at once, about 5 to 25 MB per length bucket."""
@@ -105,14 +103,12 @@ def read_training_data(
             streams, tf.data.Dataset.from_tensor_slices(order), stop_on_empty_dataset=False
         )
 
-    def parse(step: tf.Tensor, serialized: tf.Tensor) -> SequenceBatch:
-        seed = tf.stack([tf.cast(config.train.seed, tf.int64), step])
-        return parse_sequences(serialized, config.model.max_history_length, seed)
+    def parse(serialized: tf.Tensor) -> SequenceBatch:
+        return parse_sequences(serialized, config.model.max_history_length)
 
     dataset = (
         tf.data.Dataset.range(first_epoch, config.train.max_epochs)
         .flat_map(read_epoch)
-        .enumerate(first_epoch * sum(batches))
         .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )

@@ -31,12 +31,6 @@ def build_schema(num_items: int, max_history_length: int, num_targets: int | Non
     schema = schema_pb2.Schema(default_environment=[*_TRAIN, *_HELD_OUT])
     last_id = num_items + FIRST_ITEM_ID - 1
     _add_ids(schema, "item_ids", _TRAIN, last_id, fewest=2, most=max_history_length + 1)
-    _add_ids(
-        schema, "earlier_ids", _TRAIN, last_id, fewest=1, most=max_history_length, always=False
-    )
-    shift = schema.feature.add(name="shift", type=schema_pb2.INT, in_environment=list(_TRAIN))
-    shift.value_count.min = shift.value_count.max = 1
-    shift.int_domain.min, shift.int_domain.max = 1, 2
     user_id = schema.feature.add(
         name="user_id", type=schema_pb2.BYTES, in_environment=list(_HELD_OUT)
     )
@@ -47,20 +41,10 @@ def build_schema(num_items: int, max_history_length: int, num_targets: int | Non
     return schema
 
 
-def _add_ids(
-    schema,
-    name,
-    environments,
-    last_id,
-    *,
-    fewest: int,
-    most: int | None = None,
-    always: bool = True,
-) -> None:
+def _add_ids(schema, name, environments, last_id, *, fewest: int, most: int | None = None) -> None:
     """Adds a list of dense ids."""
     feature = schema.feature.add(name=name, type=schema_pb2.INT, in_environment=list(environments))
-    if always:
-        feature.presence.min_fraction = 1.0
+    feature.presence.min_fraction = 1.0
     feature.value_count.min = fewest
     if most is not None:
         feature.value_count.max = most

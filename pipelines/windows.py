@@ -8,9 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-_SMALLEST_BUCKET = 4
-"""Input slots of the shortest bucket: below it a batch costs as good as nothing."""
-
 
 class Windows(NamedTuple):
     """Half-open ranges `starts[i]:stops[i]` of a flat array of events."""
@@ -42,33 +39,17 @@ def cut_windows(offsets: np.ndarray, max_history_length: int) -> Windows:
     return Windows(starts, stops)
 
 
-def link_windows(windows: Windows) -> tuple[np.ndarray, np.ndarray]:
-    """Which windows have a neighbour of the same user.
-
-    Returns:
-        `[num_windows]` bool each: whether there is one before, whether one after.
-
-    >>> link_windows(cut_windows(np.array([0, 6, 8]), 3))
-    (array([False,  True, False]), array([ True, False, False]))
-    """
-    # Neighbours of one user share an event, the last of the earlier one.
-    is_cut = windows.starts[1:] == windows.stops[:-1] - 1
-    outside = np.zeros(min(len(windows.starts), 1), bool)
-    return np.concatenate([outside, is_cut]), np.concatenate([is_cut, outside])
-
-
 def bucket_boundaries(max_history_length: int) -> tuple[int, ...]:
     """Upper bounds of the length buckets, in input slots.
 
+    Two to an octave: slots of padding cost as much as others.
+
     >>> bucket_boundaries(50)
-    (4, 8, 16, 32, 50)
+    (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 50)
     """
-    boundaries = []
-    bound = _SMALLEST_BUCKET
-    while bound < max_history_length:
-        boundaries.append(bound)
-        bound *= 2
-    return (*boundaries, max_history_length)
+    powers = 2 ** np.arange(max_history_length.bit_length())
+    bounds = np.unique([powers, powers * 3 // 2])
+    return (*bounds[bounds < max_history_length].tolist(), max_history_length)
 
 
 def bucket_of(num_slots: np.ndarray, boundaries: tuple[int, ...]) -> np.ndarray:

@@ -14,12 +14,9 @@ import tensorflow as tf
 
 from pipelines import artifacts, beam_runtime, ingest, schema, sources
 from pipelines.events import EVENT_SCHEMA, EVENT_SCHEMA_WITH_SPLIT, EventSource
-from pipelines.held_out import read_training_windows
-from pipelines.input_pipeline import read_training_data
 from recall import features
 from recall.config import RecallConfig
 from recall.errors import InputError
-from recall.vocabulary import FIRST_ITEM_ID
 from serving import storage
 
 _ONE_BY_ONE = [("u1", item, at) for at, item in enumerate("abcde", start=1)]
@@ -54,8 +51,8 @@ def _config(*assignments):
     return RecallConfig().override(["ingest.num_shards=2", *assignments])
 
 
-def _decode(examples_dir, split, *, file_pattern="examples-*.tfrecord.gz"):
-    """Examples of a split as dictionaries of lists, in no special order; no tails."""
+def _decode(examples_dir, split, *, file_pattern="*.tfrecord.gz"):
+    """Examples of a split as dictionaries of lists, in no special order."""
     paths = sorted(str(path) for path in (examples_dir / f"Split-{split}").glob(file_pattern))
     examples = []
     for record in tf.data.TFRecordDataset(paths, "GZIP").as_numpy_iterator():
@@ -244,8 +241,8 @@ class TestRandomLog:
         ingest.run_ingest(MemorySource(rows), None, tmp_path / "examples", config)
         examples = tmp_path / "examples"
         statistics = _read_json(examples / "statistics.json")
-        assert statistics["bucket_boundaries"] == [4, 8, 10]
-        shortest = {4: 1, 8: 5, 10: 9}
+        assert statistics["bucket_boundaries"] == [1, 2, 3, 4, 6, 8, 10]
+        shortest = {1: 1, 2: 2, 3: 3, 4: 4, 6: 5, 8: 7, 10: 9}
         for bucket, fewest in shortest.items():
             found = _windows(examples, file_pattern=f"examples-{bucket:05d}-*")
             assert found
@@ -258,42 +255,6 @@ class TestRandomLog:
                 name: len(_decode(examples, split, file_pattern=name)) for name in files
             }
             assert statistics["splits"][split]["examples"] == sum(files.values())
-
-    def test_windows_of_long_histories_say_how_they_move(self, tmp_path):
-        """Four inputs: u1, who has ten events to learn from, has the windows ab, b-f and f-j."""
-        rows = [("u1", item, at) for at, item in enumerate("abcdefghijkl")]
-        rows += [("u2", item, at) for at, item in enumerate("xy")]
-        config = _config("model.max_history_length=4", "ingest.num_shards=1")
-        ingest.run_ingest(MemorySource(rows), None, tmp_path / "examples", config)
-        examples = tmp_path / "examples"
-        ids = artifacts.read_vocabulary(examples).item_ids
-
-        def content(pattern):
-            return sorted(
-                tuple(
-                    "".join(ids[i - FIRST_ITEM_ID] for i in example.get(name, []))
-                    for name in ("earlier_ids", "item_ids")
-                )
-                + tuple(example.get("shift", [0]))
-                for example in _decode(examples, "train", file_pattern=pattern)
-            )
-
-        assert content("examples-*") == [
-            ("", "ab", 1),
-            ("", "xy", 0),
-            ("a", "bcdef", 1),
-            ("bcde", "fghij", 1),
-        ]
-        assert content("tails-*") == [("", "fghij", 2)]
-        files = _read_json(examples / "statistics.json")["splits"]["train"]["files"]
-        assert files == {
-            "examples-00004-00000-of-00001.tfrecord.gz": 4,
-            "tails-00004-00000-of-00001.tfrecord.gz": 1,
-        }
-        # The baselines count every pair of neighbours once; training moves all windows.
-        (windows,) = read_training_windows(examples)
-        assert sorted(np.diff(windows.offsets).tolist()) == [2, 2, 5, 5]
-        assert read_training_data(examples, config).num_sequences == 5
 
     def test_no_held_out_event_in_a_training_window(self, tmp_path):
         # Every event has an item of its own, so that an id tells the event.
@@ -341,8 +302,6 @@ class TestFolder:
         by_name = {feature.name: feature for feature in written.feature}
         assert set(by_name) == {
             features.ITEM_IDS,
-            features.EARLIER_IDS,
-            features.SHIFT,
             features.USER_ID,
             features.HISTORY,
             features.POSITIVES,
@@ -351,9 +310,6 @@ class TestFolder:
         assert (item_ids.value_count.min, item_ids.value_count.max) == (2, 51)
         assert (item_ids.int_domain.min, item_ids.int_domain.max) == (2, 6)  # 5 items
         assert list(item_ids.in_environment) == ["train"]
-        moved = {features.Shift.WINDOW, features.Shift.TAIL}  # `NONE` is not written.
-        domain = by_name["shift"].int_domain
-        assert set(range(domain.min, domain.max + 1)) == moved
         assert by_name["positives"].value_count.max == 1
         assert list(by_name["user_id"].in_environment) == ["valid", "test"]
 

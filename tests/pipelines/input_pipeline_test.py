@@ -8,11 +8,9 @@ import pytest
 import tensorflow as tf
 
 from pipelines import input_pipeline
-from pipelines.example_writer import train_example
 from pipelines.input_pipeline import find_damaged_file, read_training_data
 from recall.config import RecallConfig
 from recall.errors import InputError
-from recall.features import Shift
 
 EXAMPLES = {
     # Bucket 4: up to 4 inputs, so 2 to 5 items. Two shards.
@@ -210,30 +208,6 @@ def test_resuming_at_an_epoch_continues_the_uninterrupted_stream(examples_dir, f
 
     assert len(resumed) == (3 - first_epoch) * STEPS
     for batch, expected in zip(resumed, whole[first_epoch * STEPS :], strict=True):
-        np.testing.assert_array_equal(batch, expected)
-
-
-def test_windows_move_anew_in_every_epoch_and_alike_when_resumed(tmp_path):
-    """Two users of 9 + 8 events; a window that moves loses newer ones and gains older ones."""
-    name = "examples-00008-00000-of-00001.tfrecord.gz"
-    write_examples(tmp_path, {name: []}, **{name: 2})
-    with tf.io.TFRecordWriter(str(tmp_path / "Split-train" / name), "GZIP") as writer:
-        for first in (10, 50):
-            events = np.arange(first, first + 17)
-            writer.write(train_example(events[8:], events[:8], Shift.WINDOW))
-
-    epochs = read_batches(tmp_path, "train.max_epochs=40")
-
-    assert len(epochs) == 40
-    shifts = []
-    for batch in epochs:
-        assert batch.shape == (2, 9)
-        assert (np.diff(batch, axis=1) == 1).all()
-        shifts.append(tuple(sorted((10 + 8 if row[0] < 40 else 50 + 8) - row[0] for row in batch)))
-    assert {shift for pair in shifts for shift in pair} == set(range(8))
-    for batch, expected in zip(
-        read_batches(tmp_path, "train.max_epochs=40", first_epoch=30), epochs[30:], strict=True
-    ):
         np.testing.assert_array_equal(batch, expected)
 
 

@@ -34,28 +34,16 @@ def test_every_event_but_the_first_is_a_target_once(lengths, max_history_length)
     assert targets == expected
 
 
-def test_windows_of_one_user_are_linked():
-    # Users of 10, 1, 3, 0 and 6 events; at most 4 inputs: three windows, none, one, none, two.
-    cut = windows.cut_windows(np.array([0, 10, 11, 14, 14, 20]), 4)
-    has_earlier, has_later = windows.link_windows(cut)
-    assert has_earlier.tolist() == [False, True, True, False, False, True]
-    assert has_later.tolist() == [True, True, False, False, True, False]
-
-
-def test_no_windows_have_no_links():
-    has_earlier, has_later = windows.link_windows(windows.cut_windows(np.array([0, 1]), 4))
-    assert (has_earlier.tolist(), has_later.tolist()) == ([], [])
-
-
 @pytest.mark.parametrize(
     ("max_history_length", "expected"),
     [
         (1, (1,)),
-        (4, (4,)),
-        (5, (4, 5)),
-        (50, (4, 8, 16, 32, 50)),
-        (64, (4, 8, 16, 32, 64)),
-        (200, (4, 8, 16, 32, 64, 128, 200)),
+        (2, (1, 2)),
+        (4, (1, 2, 3, 4)),
+        (5, (1, 2, 3, 4, 5)),
+        (50, (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 50)),
+        (64, (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)),
+        (200, (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 200)),
     ],
 )
 def test_bucket_boundaries(max_history_length, expected):

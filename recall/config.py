@@ -207,14 +207,14 @@ class TrainConfig:
 
     batch_size: int = 256
     """Sequences per step, at most."""
-    batch_slots: int = 512
+    batch_slots: int = 384
     """Slots per step, padding included, at most: batches of long sequences have fewer
-    of them, so that every click counts alike whatever the length of its sequence. 1024
-    took twice the epochs for the same quality (measured)."""
+    of them, so that every click counts alike whatever the length of its sequence. 256
+    and 512 took longer to the same quality (measured)."""
     min_batch_size: int = 5
     """Sequences per step, at least, even where they have more than `batch_slots` slots:
-    steps of two or three users learn less (measured with histories of 200). `batch_size`
-    wins where it is smaller."""
+    one or two users are a poor sample of the clicks. `batch_size` wins where it is
+    smaller."""
     max_epochs: int = 40
     """Upper bound, and the length of the learning-rate schedule."""
     early_stopping_patience: int | None = None

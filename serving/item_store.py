@@ -11,6 +11,7 @@ import json
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +30,9 @@ FORMAT = 1
 
 _BUSY_S = 5.0
 """Longest wait for another process that writes; a write takes milliseconds."""
+
+_SWITCH_PAUSE_S = 0.005
+"""Pause before a new file is asked for its write-ahead log again."""
 
 _SCHEMA = f"""
 BEGIN IMMEDIATE;
@@ -195,7 +199,7 @@ class ItemStore:
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Makes writes durable and the table exist."""
-    connection.execute("PRAGMA journal_mode = WAL")
+    _switch_to_wal(connection)
     # FULL: a commit returns when the log is on the disk; NORMAL would lose
     # acknowledged changes in a power cut.
     connection.execute("PRAGMA synchronous = FULL")
@@ -207,6 +211,20 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} has format {found}; this version reads format {FORMAT}. Use the version of "
             "the software that wrote it."
         )
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """SQLite waits for no lock here, but refuses at once: two first writers of a new file meet."""
+    deadline_s = time.monotonic() + _BUSY_S
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not is_busy or time.monotonic() >= deadline_s:
+                raise
+        time.sleep(_SWITCH_PAUSE_S)
 
 
 @contextlib.contextmanager

@@ -247,7 +247,7 @@ def test_an_output_folder_with_other_content_is_left_alone(examples, tmp_path, c
     write(output_dir / "chapter1.tex", "years of work")
     inputs = {
         "ingest": ["--events=synthetic:users=5"],
-        "train": [f"--examples={examples}"],
+        "train": [f"--examples={examples}", "--set=model.max_history_length=8"],
         "evaluate": [f"--examples={examples}", f"--model={examples}"],
         "export": [f"--model={examples}"],
         "index": [f"--examples={examples}", f"--export={examples}"],

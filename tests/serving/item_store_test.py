@@ -126,6 +126,27 @@ def test_threads_and_connections_write_in_one_order(tmp_path):
         store.close()
 
 
+def test_first_writers_of_a_new_file_wait_for_each_other(tmp_path):
+    results = []
+
+    def write(store, barrier):
+        barrier.wait()
+        results.append(store.append([upsert("a")]))
+
+    for round_number in range(40):  # Without waiting some of these are refused.
+        folder = tmp_path / str(round_number)
+        folder.mkdir()
+        stores, barrier = [ItemStore(folder) for _ in range(6)], threading.Barrier(6)
+        threads = [threading.Thread(target=write, args=(store, barrier)) for store in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for store in stores:
+            store.close()
+    assert sorted(results) == sorted([*range(1, 7)] * 40)
+
+
 def test_a_failed_write_changes_nothing(store, tmp_path):
     store.append([upsert("a")])
     store._connection.execute("PRAGMA max_page_count = 1")  # The disk is full.

@@ -28,7 +28,8 @@ SETTINGS = {
 def examples_dir(tmp_path_factory, examples_writer):
     folder = tmp_path_factory.mktemp("tfx") / "examples"
     starts = np.arange(40) % 20
-    examples_writer(folder, [((s + np.arange(6)) % 20).tolist() for s in starts], 20, 7)
+    sequences = [((s + np.arange(6)) % 20).tolist() for s in starts]
+    examples_writer(folder, sequences, 20, SETTINGS["model"]["max_history_length"])
     return folder
 
 

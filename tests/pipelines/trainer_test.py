@@ -18,7 +18,6 @@ from recall.vocabulary import ItemVocabulary
 
 NUM_ITEMS = 20
 NUM_EPOCHS = 3
-HISTORY_LENGTH = 7
 
 CONFIG = RecallConfig().override(
     [
@@ -27,7 +26,7 @@ CONFIG = RecallConfig().override(
         "model.num_blocks=1",
         "model.num_heads=1",
         "model.feed_forward_dim=8",
-        f"model.max_history_length={HISTORY_LENGTH}",
+        "model.max_history_length=7",
         "model.dropout_rate=0",  # A resumed job draws other dropout masks.
         "loss.num_negatives=16",
         "train.batch_size=32",
@@ -52,7 +51,7 @@ def chains(num_users, seed=0):
 @pytest.fixture(scope="module")
 def examples_dir(tmp_path_factory, examples_writer):
     folder = tmp_path_factory.mktemp("run") / "examples"
-    examples_writer(folder, chains(60), NUM_ITEMS, HISTORY_LENGTH)
+    examples_writer(folder, chains(60), NUM_ITEMS, CONFIG.model.max_history_length)
     return folder
 
 
@@ -344,9 +343,8 @@ def test_a_model_of_other_examples_is_not_overwritten(
 ):
     model_dir, other_dir = tmp_path / "model", tmp_path / "examples"
     shutil.copytree(finished, model_dir)
-    examples_writer(
-        other_dir, chains(20, seed=5), NUM_ITEMS, HISTORY_LENGTH, identity="another log"
-    )
+    length = CONFIG.model.max_history_length
+    examples_writer(other_dir, chains(20, seed=5), NUM_ITEMS, length, identity="another log")
 
     with pytest.raises(InputError, match="other examples"):
         train_and_evaluate(CONFIG, other_dir, model_dir)

@@ -14,7 +14,7 @@ def share_cores_between_operations() -> None:
     A step has independent parts: the two encodings of the seq2seq loss, and the
     products of every interest in the seq2item loss. To run them beside each other
     costs less than to divide each among all cores and wait for the slowest part: on
-    two cores a step takes .77 of the time with seq2seq, .79 without (BUILD.md).
+    two cores a step takes .77 of the time with seq2seq, .79 without (TRIALS.md).
 
     Does nothing where TensorFlow has started already, as its threads are fixed
     then, and where the caller chose: `TF_NUM_INTRAOP_THREADS`, or `tf.config`.

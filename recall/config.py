@@ -2,7 +2,7 @@
 
 Imports no TensorFlow. An unknown key, a value of the wrong type and a value
 out of range each raise `InputError` naming the key. Each default carries its
-reason; "measured" points to the table of trials in BUILD.md.
+reason; "measured" points to TRIALS.md, for `IndexConfig` to BUILD.md.
 """
 
 import dataclasses

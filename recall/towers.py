@@ -22,7 +22,7 @@ from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, ItemVocabulary
 _EMBEDDING_STDDEV = 0.02
 """Of fresh embeddings. A step of Adam has a fixed length, so the shorter a vector
 the faster it turns; under cosine similarity unit-length ones (stddev 1/sqrt(dim))
-needed about three times the epochs (table of trials in TRIALS.md)."""
+needed about three times the epochs (TRIALS.md)."""
 
 
 class UserTowerOutput(NamedTuple):

@@ -40,7 +40,7 @@ class CausalSelfAttention(tf.keras.layers.Layer):
 
     A learned bias per head and distance tells how much a click counts by its age alone.
     On long histories this learns faster than the position table of the encoder by itself
-    (measured, table of trials in TRIALS.md).
+    (measured, TRIALS.md).
 
     Reference:
         Raffel et al., "Exploring the Limits of Transfer Learning with a Unified

@@ -8,7 +8,7 @@ import tensorflow as tf
 _MOST, _MOST_CLICKS = 0.4, 30
 _LEAST, _LEAST_CLICKS = 0.2, 300
 """Rates at the ends of the scale and where, in clicks per item, it ends: measured on
-logs of 16 (Beauty) and 290 clicks per item (MovieLens 1M), table of trials in TRIALS.md."""
+logs of 16 (Beauty) and 290 clicks per item (MovieLens 1M), TRIALS.md."""
 
 _LEVELS = 256
 """Values of a random byte; the rate is rounded to a multiple of 1/256."""

@@ -10,7 +10,7 @@ def draw_interest_mask(
 
     Only the best interest of a click learns from it and is the best more often for
     it, so that on some logs one interest wins nearly all clicks and the others
-    starve (measured, table of trials in TRIALS.md). An interest that wins the share s
+    starve (measured, TRIALS.md). An interest that wins the share s
     of the batch is hidden from each of these clicks with the probability
     1 - max_share / s; the others then have to serve them.
 

@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ from recall.vocabulary import ItemVocabulary
 from serving import storage
 
 RECORD_NAME = "artifact.json"
+STARTED_NAME = "started.json"
+"""The record of a training that has begun; its folder grows while it runs."""
 STATISTICS_NAME = "statistics.json"
 REPORT_NAME = "report.json"
 VOCABULARY_NAME = "vocabulary.parquet"
@@ -82,6 +85,39 @@ def read_record(artifact_dir: str | Path) -> dict[str, Any] | None:
 def is_current(artifact_dir: str | Path, record: Mapping[str, Any]) -> bool:
     """Whether `artifact_dir` is finished and was made by just this record."""
     return read_record(artifact_dir) == json.loads(json.dumps(record))
+
+
+def check_output(output_dir: str | Path, job: str, *, overwrite: bool = False) -> None:
+    """Refuses a folder whose content `job` must not replace.
+
+    Args:
+        output_dir: Where the job is going to write; may be missing.
+        job: Name of the job.
+        overwrite: Whether another job's artifact may be replaced. What no job
+            has made is never replaced.
+
+    Raises:
+        InputError: The path is a file, or the folder holds something else.
+    """
+    path = Path(output_dir)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path} is a file. Name a folder.")
+    record = read_record(path)
+    if record is None and (path / STARTED_NAME).exists():
+        record = storage.read_json(path / STARTED_NAME)
+    if record is None:
+        # A job that was killed as it began has left nothing but a partial record.
+        found = sorted(p.name for p in path.glob("*") if not fnmatch(p.name, ".*.partial"))
+        if found:
+            raise InputError(
+                f"{path} is not empty ({found[0]}) and was not made by `recall {job}`. "
+                "Choose another folder, or empty it first."
+            )
+    elif record.get("job") != job and not overwrite:
+        raise InputError(
+            f"{path} was made by `recall {record.get('job')}`, not by `recall {job}`. "
+            "Choose another folder, or pass --overwrite to replace it."
+        )
 
 
 def require(artifact_dir: str | Path, job: str) -> dict[str, Any]:

@@ -170,11 +170,23 @@ def _guarded(name: str, action: Callable[[], int]) -> int:
     except Exception as error:
         if _stop_signals:  # Beam and TensorFlow wrap an interrupt in errors of their own
             return _interrupted(job)
-        path = getattr(error, "filename", None)
-        if getattr(error, "errno", None) not in _USER_ERRNOS or path is None:
+        reason = _system_reason(error)
+        if reason is None:
             raise
         logging.debug("Traceback of the error:", exc_info=True)
-        return _fail(job, f"{path}: {error.strerror}.", EXIT_BAD_INPUT)
+        return _fail(job, reason, EXIT_BAD_INPUT)
+
+
+def _system_reason(error: BaseException) -> str | None:
+    """What the system refused, where the user can mend it; None for a defect."""
+    path = getattr(error, "filename", None)
+    if getattr(error, "errno", None) in _USER_ERRNOS and path is not None:
+        return f"{path}: {error.strerror}."
+    # A full disk shows in a write, which knows no path; libraries put it in errors of their own.
+    for number in (errno.ENOSPC, errno.EDQUOT):
+        if os.strerror(number) in str(error):
+            return f"{os.strerror(number)}. Make room, then give the same command again."
+    return None
 
 
 def _fail(job: str, message: str, code: int) -> int:

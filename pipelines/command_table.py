@@ -38,7 +38,7 @@ _COLUMNS = {
 _CONFIG = {
     "config": FlagSpec("JSON file with settings; keys that are absent keep their default.", "FILE"),
     "set": FlagSpec(
-        "One setting, for example train.batch_size=512; wins over --config. Repeatable.",
+        "One setting, for example train.batch_slots=512; wins over --config. Repeatable.",
         "KEY=VALUE",
         (),
         "repeated",
@@ -47,6 +47,14 @@ _CONFIG = {
 _OVERWRITE = {
     "overwrite": FlagSpec(
         "Replaces an artifact of other inputs or of another job in --output.", "", False, "boolean"
+    )
+}
+_REPLACE = {
+    "overwrite": FlagSpec(
+        "Replaces another job's artifact in --output; one of this job is always replaced.",
+        "",
+        False,
+        "boolean",
     )
 }
 
@@ -68,7 +76,7 @@ COMMANDS: dict[str, Command] = {
         (
             "run --events=events.csv.gz --items=items.csv.gz --output=runs/mine",
             "run --events=events.csv.gz --output=runs/mine --config=my.json "
-            "--set=train.batch_size=512",
+            "--set=train.batch_slots=512",
             "run --events=synthetic:users=2000,items=500 --output=runs/try",
         ),
         {
@@ -130,7 +138,7 @@ COMMANDS: dict[str, Command] = {
             "model": _MODEL_DIR,
             "output": _folder("Folder for the report."),
             **_CONFIG,
-            **_OVERWRITE,
+            **_REPLACE,
         },
         ("examples", "model", "output"),
     ),
@@ -139,7 +147,11 @@ COMMANDS: dict[str, Command] = {
         "Writes user_tower and item_tower: raw string ids in, vectors out, with signatures and "
         "warm-up requests.",
         ("export --model=runs/mine/model --output=runs/mine/export",),
-        {"model": _MODEL_DIR, "output": _folder("Folder for the SavedModels."), **_OVERWRITE},
+        {
+            "model": _MODEL_DIR,
+            "output": _folder("Folder for the SavedModels."),
+            **_REPLACE,
+        },
         ("model", "output"),
     ),
     "index": Command(
@@ -161,7 +173,7 @@ COMMANDS: dict[str, Command] = {
                 "I/N",
             ),
             **_CONFIG,
-            **_OVERWRITE,
+            **_REPLACE,
         },
         ("export", "examples", "output"),
     ),

@@ -58,26 +58,9 @@ def _require_folder(flag: str, path: str) -> str:
 
 
 def _output(values: flags.FlagValues, job: str) -> str:
-    """The output folder, unless it holds something else than this job's artifact.
-
-    Raises:
-        InputError: It does; --overwrite allows another job's artifact alone.
-    """
-    path = Path(values.output)
-    if path.exists() and not path.is_dir():
-        raise InputError(f"--output={path} is a file. Name a folder.")
-    record = artifacts.read_record(path)
-    if record is None and path.exists() and any(path.iterdir()):
-        raise InputError(
-            f"--output={path} is not empty and was not made by `recall {job}`. "
-            "Choose another folder, or empty it first."
-        )
-    if record is not None and record.get("job") != job and not values.overwrite:
-        raise InputError(
-            f"--output={path} was made by `recall {record.get('job')}`. "
-            "Choose another folder, or pass --overwrite to replace it."
-        )
-    return str(path)
+    """The output folder, unless it holds something else than this job's artifact."""
+    artifacts.check_output(values.output, job, overwrite=values.overwrite)
+    return values.output
 
 
 def _open_log(values: flags.FlagValues):

@@ -117,6 +117,11 @@ def _is_gzip(path: Path) -> bool:
     return path.name.endswith(".gz")
 
 
+def _starts_like_gzip(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
+
+
 def _delimiter(path: Path) -> str:
     return "\t" if path.name.removesuffix(".gz").endswith(".tsv") else ","
 
@@ -138,7 +143,7 @@ def _explain(path: Path, error: Exception) -> str:
     if "zlib" in text or "invalid stored block" in text:
         return f"{path} holds damaged gzip data. Copy or make it again."
     if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in text:
-        if not _is_gzip(path) and path.read_bytes()[:2] == _GZIP_MAGIC:
+        if not _is_gzip(path) and _starts_like_gzip(path):
             return f"{path} is gzip data. Name it {path.name}.gz."
         return f"{path} is not UTF-8 text. Convert it to UTF-8."
     if isinstance(error, OSError) and error.strerror:

@@ -36,6 +36,10 @@ SPLITS = ("train", "valid", "test", "context")
 """Values of the split column; context = history only, never a target."""
 
 
+_UNUSABLE_ITEM_ID = r"[\n\r]|\x00$"
+"""The exported towers list item ids by line, the index in arrays that drop NUL at the end."""
+
+
 class EventColumns(NamedTuple):
     """Names of a log's columns; an empty `split` ignores a split column."""
 
@@ -99,8 +103,8 @@ class EventSource(abc.ABC):
 
         Args:
             max_bad_rows: Bad rows that are skipped and counted in `bad_rows`:
-                an empty id, a timestamp that is not a finite number, an unknown
-                split, a wrong number of fields.
+                an empty id, an item id that cannot be exported, a timestamp that
+                is not a finite number, an unknown split, a wrong number of fields.
 
         Yields:
             Record batches of `schema`, none empty, `row` strictly ascending.
@@ -137,6 +141,9 @@ def check_rows(raw: RawBatch, columns: EventColumns, bad_rows: BadRows) -> pa.Re
     for field in ("user_id", "item_id"):
         values[field] = to_text(raw.columns[field], raw.file, getattr(columns, field))
         problems.append((f"an empty {field[:4]} id", field, ~has_text(values[field])))
+    unusable = pc.match_substring_regex(values["item_id"], _UNUSABLE_ITEM_ID)
+    reason = "an item id with a line break, or with NUL at its end"
+    problems.append((reason, "item_id", to_mask(unusable)))
     values["timestamp"] = to_seconds(raw.columns["timestamp"], raw.file, columns.timestamp)
     is_time = to_mask(pc.is_finite(values["timestamp"]))
     problems.append(("a timestamp must be a number of seconds", "timestamp", ~is_time))

@@ -131,7 +131,7 @@ def _flag_lines(specs: Mapping[str, FlagSpec], required: tuple[str, ...]) -> lis
         text = spec.help
         if name in required:
             text += " Required."
-        elif spec.default not in (None, (), False):
+        elif spec.default is not None and spec.default is not False and spec.default != ():
             text += f" Default: {spec.default}."
         lines.append(f"  --{name}={spec.value}" if spec.value else f"  --{name}")
         lines += textwrap.wrap(text, 88, initial_indent=" " * 6, subsequent_indent=" " * 6)

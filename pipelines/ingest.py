@@ -104,22 +104,12 @@ def run_ingest(
 
 def _check_output_dir(output_dir: Path, record: dict[str, Any], overwrite: bool) -> None:
     """Refuses to replace another dataset, and always what no job of ours made."""
-    if not output_dir.exists():
-        return
-    if not output_dir.is_dir():
-        raise InputError(f"{output_dir} is a file. Choose a folder for the examples.")
+    artifacts.check_output(output_dir, JOB, overwrite=overwrite)
     old = artifacts.read_record(output_dir)
-    if old is None and any(output_dir.iterdir()):
+    if old is not None and old.get("inputs") != record["inputs"] and not overwrite:
         raise InputError(
-            f"{output_dir} is not empty and was not made by `recall ingest`. "
-            "Choose another folder, or empty it first."
-        )
-    if overwrite or old is None:
-        return
-    if (old.get("job"), old.get("inputs")) != (JOB, record["inputs"]):
-        raise InputError(
-            f"{output_dir} belongs to another dataset or job. "
-            "Choose another folder, or overwrite it with --overwrite."
+            f"{output_dir} belongs to another dataset. "
+            "Choose another folder, or pass --overwrite to replace it."
         )
 
 

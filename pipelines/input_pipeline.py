@@ -13,7 +13,7 @@ import tensorflow as tf
 from pipelines import artifacts
 from recall.config import RecallConfig, TrainConfig
 from recall.errors import InputError
-from recall.features import SequenceBatch, parse_sequences
+from recall.features import parse_sequences
 from serving import storage
 
 _FILE_NAME = re.compile(r"examples-(\d+)-\d+-of-\d+\.tfrecord\.gz")
@@ -75,8 +75,8 @@ def read_training_data(
 
     Args:
         examples_dir: The folder that `recall ingest` wrote.
-        config: `train.batch_size`, `train.batch_slots`, `train.min_batch_size`,
-            `train.seed` and `model.max_history_length` are used.
+        config: `train.batch_size`, `train.batch_slots`, `train.min_batch_size` and
+            `train.seed` are used.
         first_epoch: Epoch the stream starts at, counted from 0.
 
     Raises:
@@ -103,13 +103,10 @@ def read_training_data(
             streams, tf.data.Dataset.from_tensor_slices(order), stop_on_empty_dataset=False
         )
 
-    def parse(serialized: tf.Tensor) -> SequenceBatch:
-        return parse_sequences(serialized, config.model.max_history_length)
-
     dataset = (
         tf.data.Dataset.range(first_epoch, config.train.max_epochs)
         .flat_map(read_epoch)
-        .map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+        .map(parse_sequences, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )
     return TrainingData(dataset, sum(batches), sum(b.num_sequences for b in buckets))
@@ -167,7 +164,7 @@ def find_damaged_file(examples_dir: str | Path, split: str = "train") -> str | N
         path = str(Path(examples_dir) / f"Split-{split}" / name)
         records = tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_CHECKED_AT_ONCE)
         try:
-            found = sum(len(parse_sequences(batch, 1).item_ids) for batch in records)
+            found = sum(len(parse_sequences(batch).item_ids) for batch in records)
         except tf.errors.OpError:
             return path
         if found != count:

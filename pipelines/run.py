@@ -78,7 +78,6 @@ def run(
     """
     paths = RunPaths.under(output_dir)
     ingest_record = ingest.ingest_record(source, items_path, config)
-    _check_folder(Path(output_dir), paths, ingest_record, source.spec, overwrite)
     jobs = [
         _Job(
             "ingest",
@@ -119,6 +118,9 @@ def run(
             lambda: index.run_index(paths.export, paths.examples, paths.index, config),
         ),
     ]
+    _check_folder(Path(output_dir), paths, ingest_record, source.spec, overwrite)
+    for job in jobs:
+        artifacts.check_output(job.directory, job.name, overwrite=overwrite)
     with _locked(Path(output_dir)):
         if overwrite and _is_of_another_log(paths, ingest_record):
             _remove_artifacts(paths)

@@ -4,7 +4,7 @@ Imports no `tfx`: the component calls `run_fn` with an object that has the
 attributes of its `FnArgs`. In a pipeline:
 
     Trainer(run_fn="pipelines.tfx_trainer.run_fn", examples=..., custom_config=
-            {"config": {"train": {"batch_size": 512}}, "set": ["model.dim=64"]})
+            {"config": {"train": {"batch_slots": 512}}, "set": ["model.dim=64"]})
 """
 
 import dataclasses

@@ -19,9 +19,6 @@ from recall.optimizers import RowwiseAdam
 from recall.vocabulary import ItemVocabulary
 from serving import storage
 
-_STARTED_NAME = "started.json"
-"""The record of a job that has begun; `artifact.json` is that of a finished one."""
-
 # TensorFlow reports a file that is too short as an IndexError.
 _DAMAGED_CHECKPOINT = (tf.errors.OpError, AssertionError, IndexError, ValueError)
 
@@ -90,7 +87,8 @@ def train_and_evaluate(
         damaged = input_pipeline.find_damaged_file(examples_dir)
         if damaged is None:
             raise
-        raise InputError(f"{damaged} is damaged. Run `recall ingest` again.") from error
+        remedy = artifacts.how_to_renew(examples_dir, "ingest")
+        raise InputError(f"{damaged} is damaged. {remedy}") from error
     artifacts.write_record(model_dir, record)
     return load_model(model_dir)
 
@@ -108,7 +106,8 @@ def _check_history_length(config: RecallConfig, examples_dir: str | Path) -> Non
 
 def _prepare_folder(model_dir: Path, record: dict[str, Any], *, overwrite: bool) -> None:
     """Keeps a folder that can be resumed, empties one that cannot."""
-    started = model_dir / _STARTED_NAME
+    artifacts.check_output(model_dir, "train", overwrite=overwrite)
+    started = model_dir / artifacts.STARTED_NAME
     storage.clear_partial_writes(started)
     if started.exists():
         previous = storage.read_json(started)
@@ -120,20 +119,24 @@ def _prepare_folder(model_dir: Path, record: dict[str, Any], *, overwrite: bool)
                 f"{model_dir} holds a model of other examples. Choose another folder or "
                 "pass --overwrite."
             )
-        logging.info("The settings changed: training %s anew.", model_dir)
-        _remove_content(model_dir)
-    elif model_dir.exists() and any(model_dir.iterdir()):
-        raise InputError(f"{model_dir} is not empty and holds no model. Choose another folder.")
+        logging.info("The settings or examples changed: training %s anew.", model_dir)
+    _remove_content(model_dir)
     model_dir.mkdir(parents=True, exist_ok=True)
     storage.write_json(started, record)
 
 
 def _remove_content(model_dir: Path) -> None:
-    """Empties the folder; what says that it is a model's goes last."""
-    for path in model_dir.iterdir():
+    """Empties the folder, so that what is left of it when this is broken off does no harm.
+
+    What says that it is finished goes first, then what a job would go on from;
+    what says that it is a model's stays.
+    """
+    (model_dir / artifacts.RECORD_NAME).unlink(missing_ok=True)
+    shutil.rmtree(model_dir / "checkpoints", ignore_errors=True)
+    for path in model_dir.glob("*"):
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name != _STARTED_NAME:
+        elif path.name != artifacts.STARTED_NAME:
             path.unlink()
 
 
@@ -258,12 +261,14 @@ def load_model(model_dir: str | Path) -> TrainedModel:
     model(tf.zeros([1, 1], tf.int64))
     manager = _best_manager(model, Path(model_dir))
     if manager.latest_checkpoint is None:
-        raise InputError(f"{model_dir}/best holds no checkpoint. Run `recall train` again.")
+        remedy = artifacts.how_to_renew(model_dir, "train")
+        raise InputError(f"{model_dir}/best holds no checkpoint. {remedy}")
     try:
         status = manager.checkpoint.restore(manager.latest_checkpoint).expect_partial()
         status.assert_existing_objects_matched()
     except _DAMAGED_CHECKPOINT as error:
-        raise InputError(f"{model_dir}/best is damaged. Run `recall train` again.") from error
+        remedy = artifacts.how_to_renew(model_dir, "train")
+        raise InputError(f"{model_dir}/best is damaged. {remedy}") from error
     return TrainedModel(model, config, vocabulary)
 
 

@@ -2,7 +2,7 @@
 
 Imports no TensorFlow. An unknown key, a value of the wrong type and a value
 out of range each raise `InputError` naming the key. Each default carries its
-reason; "measured" points to TRIALS.md, for `IndexConfig` to BUILD.md.
+reason; "measured" points to TRIALS.md.
 """
 
 import dataclasses
@@ -125,17 +125,15 @@ class IndexConfig:
     kind: str = "auto"
     """`auto` (ScaNN from `min_scann_items` on), `scann` or `exact`."""
     min_scann_items: int = 20_000
-    """Below this exact search is used, which is always right: 4 interests cost
-    1.3 CPU-ms exactly and 0.3 by ScaNN at 20,000 x 64, 0.6 and 0.3 at 10,000;
-    the user tower takes about 2 (measured)."""
+    """Below this exact search is used, which is always right and cheap enough."""
     leaves_to_search_fraction: float = 0.05
     """Share of the tree's leaves a query looks into, at least."""
     target_recall: float = 0.98
     """Leaves, then `reorder`, are doubled until recall@100 against exact search is
-    this high: the next doubling costs a query up to half as much again and gains
-    .01 (measured)."""
+    this high; every further doubling gains less than the one before."""
     reorder: int = 600
-    """Candidates whose score is recomputed exactly, at least (.983 at 1M x 64, measured)."""
+    """Candidates whose score is recomputed exactly, at least; more than the 200 to 500
+    items a request usually wants."""
     min_index_recall: float = 0.95
     """An index whose recall@100 against exact search is lower is refused."""
 
@@ -206,7 +204,8 @@ class TrainConfig:
     """The training job."""
 
     batch_size: int = 256
-    """Sequences per step, at most."""
+    """Sequences per step, at most; with the default `batch_slots` it only limits batches of
+    sequences of one click."""
     batch_slots: int = 384
     """Slots per step, padding included, at most: batches of long sequences have fewer
     of them, so that every click counts alike whatever the length of its sequence. 256
@@ -230,7 +229,8 @@ class TrainConfig:
     """Share of the epochs, the latest ones, whose weights are averaged; the average
     is what is validated and kept (measured)."""
     gradient_dtype: str = "float32"
-    """Of the products in the seq2item loss's gradient: `float32` or `bfloat16`."""
+    """Of the products in the seq2item loss's gradient: `float32` or `bfloat16`, which
+    `loss.interest_reduction=sum` has no use for."""
     validation_users: int = 10_000
     """Users of the validation split the NDCG@10 of an epoch is computed on, drawn once."""
     seed: int = 1
@@ -254,6 +254,7 @@ class TrainConfig:
             self.early_stopping_patience,
             ">= 1, or null",
         )
+        require(0 <= self.seed < 2**32, "train.seed", self.seed, "in [0, 2^32)")
         require(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "> 0")
         require(self.averaging_window >= 0, "train.averaging_window", self.averaging_window, ">= 0")
         require_choice("train.learning_rate_schedule", self.learning_rate_schedule, self.SCHEDULES)
@@ -318,7 +319,7 @@ class RecallConfig:
             if not (equals and dot):
                 raise InputError(
                     f"`--set={assignment}` is not of the form section.key=value, "
-                    "for example train.batch_size=512."
+                    "for example train.batch_slots=512."
                 )
             if section not in values:
                 raise InputError(unknown_key(section, values))

@@ -44,19 +44,17 @@ class SequenceBatch(NamedTuple):
         return self.item_ids[:, 1:]
 
 
-def parse_sequences(serialized: tf.Tensor, max_history_length: int) -> SequenceBatch:
+def parse_sequences(serialized: tf.Tensor) -> SequenceBatch:
     """Parses a batch of training examples at once.
 
     Parsing whole batches is 7 to 14 times faster than one example at a time.
 
     Args:
         serialized: `[batch]` string, serialised `tf.train.Example`s.
-        max_history_length: Inputs kept per sequence, the newest ones.
 
     Returns:
         `SequenceBatch` as long as the longest sequence of the batch.
     """
     feature = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
     ragged = tf.io.parse_example(serialized, {ITEM_IDS: feature})[ITEM_IDS]
-    item_ids = ragged[:, -(max_history_length + 1) :]
-    return SequenceBatch(item_ids.to_tensor(default_value=PADDING_ID))
+    return SequenceBatch(ragged.to_tensor(default_value=PADDING_ID))

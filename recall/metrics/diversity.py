@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-_BATCH_SIZE = 512
-"""Users whose pairs are compared at once: 512 x 50 x 50 words are 10 MB."""
+_PAIRS_AT_ONCE = 512 * 50 * 50
+"""Pairs of slots that are compared at once, words of 8 bytes: 10 MB."""
 
 _WORD_BITS = 64
 
@@ -128,8 +128,9 @@ def compute_category_diversity(
         return {}
     sums, users = dict.fromkeys(ks, 0.0), dict.fromkeys(ks, 0)
     has_category = packed_categories.any(axis=1)
-    for start in range(0, len(retrieved_rows), _BATCH_SIZE):
-        rows = retrieved_rows[start : start + _BATCH_SIZE, : max(ks)]
+    batch_size = max(1, _PAIRS_AT_ONCE // max(ks) ** 2)
+    for start in range(0, len(retrieved_rows), batch_size):
+        rows = retrieved_rows[start : start + batch_size, : max(ks)]
         judged = (rows >= 0) & has_category[rows]
         judged = judged[:, :, None] & judged[:, None, :]
         judged &= np.tri(rows.shape[1], k=-1, dtype=bool)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 _GIGABYTE = 1e9
 
 _CASE = flags.DEFINE_string("case", None, "One case as JSON; it is measured in this process.")
-SETTINGS = flags.DEFINE_multi_string("set", [], "A setting, for example train.batch_size=512.")
+SETTINGS = flags.DEFINE_multi_string("set", [], "A setting, for example train.batch_slots=512.")
 
 
 class Cost(NamedTuple):

@@ -40,6 +40,37 @@ def test_current_until_something_changes(tmp_path):
         assert not artifacts.is_current(tmp_path, other)
 
 
+def test_an_output_folder_is_free_or_of_the_same_job(tmp_path):
+    artifacts.check_output(tmp_path / "new", "export")
+    artifacts.check_output(tmp_path, "export")
+    artifacts.write_record(tmp_path, artifacts.build_record("export", {}, {}))
+    artifacts.check_output(tmp_path, "export")
+    with pytest.raises(InputError, match=r"made by `recall export`, not by .* --overwrite"):
+        artifacts.check_output(tmp_path, "index")
+    artifacts.check_output(tmp_path, "index", overwrite=True)
+
+
+def test_a_training_that_has_begun_is_its_own(tmp_path):
+    (tmp_path / "started.json").write_text('{"job": "train"}')
+    (tmp_path / "checkpoints").mkdir()
+    artifacts.check_output(tmp_path, "train")
+    with pytest.raises(InputError, match="made by `recall train`"):
+        artifacts.check_output(tmp_path, "export")
+
+
+@pytest.mark.parametrize("name", ["customers.csv", ".git"])
+def test_what_no_job_made_is_never_replaced(tmp_path, name):
+    (tmp_path / name).write_text("")
+    for overwrite in (False, True):
+        with pytest.raises(InputError, match=rf"not empty \({name}\)"):
+            artifacts.check_output(tmp_path, "export", overwrite=overwrite)
+
+
+def test_a_record_that_was_never_finished_is_no_content(tmp_path):
+    (tmp_path / ".started.json.0123abcd.partial").write_text('{"job')
+    artifacts.check_output(tmp_path, "train")
+
+
 def test_requiring_a_job(tmp_path):
     with pytest.raises(InputError, match=r"holds no finished artifact\. Run `recall train` first"):
         artifacts.require(tmp_path, "train")

@@ -9,7 +9,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 
 from pipelines import cli, commands, flags, synthesize_flags
 from pipelines.command_table import COMMANDS
@@ -89,6 +92,13 @@ def test_help_of_a_command_shows_its_flags_and_no_others(name, capsys):
     assert shown == [f"--{flag}" for flag in (*COMMANDS[name].flags, *flags.COMMON)]
     assert f"usage: recall {name}" in text
     assert max(len(line) for line in text.splitlines()) <= 120
+
+
+def test_help_shows_defaults_that_are_zero_too(capsys):
+    run_cli("ingest", "--help")
+    text = " ".join(capsys.readouterr().out.split())
+    assert "to skip and count before giving up. Default: 0. --user_column=NAME" in text
+    assert "Default: False" not in text
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -255,7 +265,6 @@ def with_handler(monkeypatch, error: BaseException) -> None:
         (InputError("a.csv, row 3: bad.\nMend it."), 1, "a.csv, row 3: bad. Mend it."),
         (FileNotFoundError(errno.ENOENT, "No such file", "a.csv"), 1, "a.csv: No such file."),
         (PermissionError(errno.EACCES, "Permission denied", "b"), 1, "b: Permission denied."),
-        (OSError(errno.ENOSPC, "No space left on device", "c"), 1, "c: No space left on device."),
         (KeyboardInterrupt(), 130, "interrupted."),
     ],
 )
@@ -263,6 +272,30 @@ def test_errors_a_user_can_mend_are_one_line(error, code, line, monkeypatch, cap
     with_handler(monkeypatch, error)
     assert run_cli("query") == code
     assert one_line(capsys) == f"recall query: error: {line}"
+
+
+def write_a_file(path):
+    with open(path, "w") as file:
+        file.write("x")
+
+
+def write_a_table(path):
+    pq.write_table(pa.table({"a": [1]}), path)
+
+
+def write_tensors(path):
+    with tf.io.TFRecordWriter(path) as writer:
+        writer.write(b"x")
+
+
+@pytest.mark.parametrize("write", [write_a_file, write_a_table, write_tensors])
+def test_a_full_disk_is_one_line(write, tmp_path, monkeypatch, capsys):
+    # A link, as the writer of tables removes what it could not write.
+    (tmp_path / "file").symlink_to("/dev/full")
+    path = str(tmp_path / "file")
+    monkeypatch.setitem(commands.HANDLERS, "query", lambda values, beam_words: write(path))
+    assert run_cli("query") == 1
+    assert one_line(capsys).startswith("recall query: error: No space left on device. Make room")
 
 
 @pytest.mark.parametrize(

@@ -172,13 +172,6 @@ def test_no_batch_is_larger_than_asked_and_only_a_buckets_last_is_smaller(exampl
         assert sizes == {4: 1, 3: 2}
 
 
-def test_sequences_are_cut_to_the_newest_items(examples_dir):
-    sequences = flatten(read_batches(examples_dir, "model.max_history_length=5"))
-
-    assert max(len(sequence) for sequence in sequences) == 6
-    assert [53, 54, 55, 56, 57, 58] in sequences
-
-
 def test_epochs_differ_in_order_and_in_the_company_of_a_sequence(tmp_path):
     name = "examples-00004-00000-of-00001.tfrecord.gz"
     write_examples(tmp_path, {name: [[i, i + 1] for i in range(2, 34)]})

@@ -95,6 +95,7 @@ def test_overwrite_removes_the_artifacts_but_not_the_releases(tmp_path):
     for path in (paths.model, paths.serving / "index" / "7"):
         path.mkdir(parents=True)
         (path / "file").write_text("old")
+    (paths.model / "started.json").write_text('{"job": "train"}')
 
     run._remove_artifacts(paths)
 
@@ -108,6 +109,16 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"holds other files \(thesis\.tex\)"):
         start_run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize("name", ["examples", "model", "evaluation", "export", "index"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_a_folder_with_the_name_of_an_artifact_that_is_none_is_refused(tmp_path, name, overwrite):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "events.csv").write_text("the log")
+    with pytest.raises(InputError, match=rf"/{name} is not empty \(events\.csv\)"):
+        start_run(tmp_path, overwrite=overwrite)
+    assert [path.name for path in tmp_path.rglob("*")] == [name, "events.csv"]
 
 
 def test_a_file_as_output_is_refused(tmp_path):

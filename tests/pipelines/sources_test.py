@@ -199,6 +199,19 @@ def test_bad_rows_are_counted_once_each_by_reason(tmp_path):
     assert "data row 2" in message
 
 
+def test_item_ids_that_cannot_be_exported_are_bad_rows(tmp_path):
+    rows = 'u,a,1\nu,"b\nc",2\nu,"d\re",3\nu,f\0,4\nu,g\0h,5\n"u\nv",i,6\n'
+    path = write(tmp_path / "log.csv", HEADER + rows)
+    message = error_of(read, path)
+    assert "Data row 2" in message
+    assert "a line break" in message
+
+    source = open_events(path)
+    (batch,) = source.read_batches(max_bad_rows=3)
+    assert batch["item_id"].to_pylist() == ["a", "g\0h", "i"]
+    assert batch["user_id"].to_pylist() == ["u", "u", "u\nv"]
+
+
 def test_rows_keep_their_numbers_across_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_files, "_BLOCK_BYTES", 256)
     rng = np.random.default_rng(0)

@@ -368,6 +368,40 @@ def test_a_folder_of_something_else_is_not_touched(examples_dir, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
+def test_a_folder_of_another_job_is_replaced_on_demand_only(examples_dir, tmp_path, monkeypatch):
+    artifacts.write_record(tmp_path, artifacts.build_record("export", {}, {}))
+    (tmp_path / "user_tower").mkdir()
+    with pytest.raises(InputError, match="made by `recall export`"):
+        train_and_evaluate(CONFIG, examples_dir, tmp_path)
+    assert (tmp_path / "user_tower").exists()
+
+    monkeypatch.setattr(trainer, "_fit", lambda *args: None)
+    with pytest.raises(InputError, match="best"):  # Nothing was trained here.
+        train_and_evaluate(CONFIG, examples_dir, tmp_path, overwrite=True)
+    assert not (tmp_path / "user_tower").exists()
+
+
+def test_a_broken_off_start_anew_leaves_no_model_that_counts_as_finished(
+    finished, examples_dir, tmp_path, monkeypatch
+):
+    model_dir = tmp_path / "model"
+    shutil.copytree(finished, model_dir)
+    removed = []
+
+    def remove_one(path, **kwargs):
+        if removed:
+            raise KeyboardInterrupt
+        removed.append(path.name)
+
+    monkeypatch.setattr(trainer.shutil, "rmtree", remove_one)
+    with pytest.raises(KeyboardInterrupt):
+        train_and_evaluate(QUICK, examples_dir, model_dir)
+
+    # Neither finished, nor a state that the old settings would go on from.
+    assert artifacts.read_record(model_dir) is None
+    assert removed == ["checkpoints"]
+
+
 @eagerly
 def test_a_damaged_example_file_is_named(examples_dir, tmp_path):
     damaged_dir = tmp_path / "examples"
@@ -377,7 +411,7 @@ def test_a_damaged_example_file_is_named(examples_dir, tmp_path):
 
     with pytest.raises(InputError, match=path.name) as error:
         train_and_evaluate(QUICK, damaged_dir, tmp_path / "model")
-    assert "damaged" in str(error.value)
+    assert f"damaged. Remove {damaged_dir} and run `recall ingest` again" in str(error.value)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "model" / "artifact.json").exists()
 
@@ -457,6 +491,9 @@ def test_a_damaged_model_is_refused_in_one_line(finished, tmp_path, damage):
     with pytest.raises(InputError) as error:
         load_model(model_dir)
     assert str(model_dir) in str(error.value)
+    if damage in (damage_weights, remove_weights):
+        # As a finished model it is up to date: to train again alone mends nothing.
+        assert f"Remove {model_dir} and run `recall train` again" in str(error.value)
 
 
 @pytest.mark.parametrize(

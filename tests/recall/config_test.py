@@ -72,6 +72,8 @@ def test_every_setting_says_what_it_is_for():
         ({"train": {"batch_size": None}}, "train.batch_size"),
         ({"train": {"batch_size": 0}}, "train.batch_size"),
         ({"train": {"learning_rate": 0}}, "train.learning_rate"),
+        ({"train": {"seed": -1}}, "train.seed"),
+        ({"train": {"seed": 2**32}}, "train.seed"),
         ({"train": []}, "train"),
         ({"model": {"similarity": "euclid"}}, "model.similarity"),
         ({"model": {"dim": 10, "num_heads": 3}}, "model.num_heads"),

@@ -1,7 +1,6 @@
 """Parsing of training examples: exact padded matrices."""
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
 from recall.features import SequenceBatch, parse_sequences
@@ -17,7 +16,7 @@ def serialize(item_ids, **others):
 
 
 def test_a_batch_is_as_wide_as_its_longest_sequence():
-    batch = parse_sequences(tf.constant([serialize([5, 6]), serialize([7, 8, 9, 2])]), 50)
+    batch = parse_sequences(tf.constant([serialize([5, 6]), serialize([7, 8, 9, 2])]))
 
     np.testing.assert_array_equal(batch.item_ids, [[5, 6, 0, 0], [7, 8, 9, 2]])
     assert batch.item_ids.dtype == tf.int64
@@ -30,23 +29,7 @@ def test_inputs_and_targets_are_one_slot_apart():
     np.testing.assert_array_equal(batch.positive_ids, [[6, 0, 0], [8, 9, 2]])
 
 
-@pytest.mark.parametrize(
-    ("max_history_length", "expected"),
-    [
-        (1, [[5, 6], [9, 2]]),
-        (2, [[5, 6, 0], [8, 9, 2]]),
-        (3, [[5, 6, 0, 0], [7, 8, 9, 2]]),
-    ],
-)
-def test_the_newest_items_are_kept(max_history_length, expected):
-    serialized = tf.constant([serialize([5, 6]), serialize([7, 8, 9, 2])])
-
-    np.testing.assert_array_equal(
-        parse_sequences(serialized, max_history_length).item_ids, expected
-    )
-
-
 def test_other_features_are_ignored():
-    batch = parse_sequences(tf.constant([serialize([5, 6], context=[1, 2, 3])]), 50)
+    batch = parse_sequences(tf.constant([serialize([5, 6], context=[1, 2, 3])]))
 
     np.testing.assert_array_equal(batch.item_ids, [[5, 6]])

@@ -1,6 +1,7 @@
 """Diversity metrics, worked out by hand and against plain Python."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -77,6 +78,18 @@ def test_category_diversity_with_more_categories_than_bits_in_a_word():
             expected.append(np.mean(pairs))
     value = compute(rows, [1] * 80, categories, ks=(9,))["category_diversity@9"]
     assert value == pytest.approx(np.mean(expected))
+
+
+def test_category_diversity_of_long_lists_needs_little_memory():
+    rows = np.tile(np.arange(1000), (64, 1))
+    categories = [("even",) if row % 2 == 0 else ("odd",) for row in range(1000)]
+    tracemalloc.start()
+    value = compute(rows, [1] * 1000, categories, ks=(1000,))["category_diversity@1000"]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    # Of the 999 other items of a list 500 are of the other kind. At once it would be 600 MB.
+    assert value == pytest.approx(500 / 999)
+    assert peak < 50e6
 
 
 @pytest.mark.parametrize("k", [0, 3])

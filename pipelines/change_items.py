@@ -12,7 +12,7 @@ from pipelines import items as items_files
 from recall.errors import InputError
 from serving import admin, client
 from serving.client_tls import NO_TLS, ClientTls
-from serving.item_changes import MAX_CHANGES, MODEL_NAME
+from serving.item_changes import MAX_CHANGES, MODEL_NAME, UNKNOWN_COUNT
 
 
 def change_items(
@@ -47,29 +47,36 @@ def change_items(
     calls = [("upsert", batch) for batch in _batches(items)]
     calls += [("delete", batch) for batch in _batches(list(dict.fromkeys(delete_ids)))]
     done = {"upsert": 0, "delete": 0}
-    num_items = 0
+    num_items = UNKNOWN_COUNT
     for kind, batch in calls:
         try:
             num_items = _send(server, kind, batch, token=token, tls=tls, timeout_s=timeout_s)
         except InputError as error:
             raise InputError(f"{error} {_count(done)} before that.") from error
         done[kind] += len(batch)
+    if num_items == UNKNOWN_COUNT:
+        return f"{_count(done)}."
     return f"{_count(done)}; the server now has {num_items} items."
 
 
 def _send(server: str, kind: str, batch: list[Any], **how: Any) -> int:
     """One call through the door of the address; returns the number of items after it."""
-    if server.startswith(("http://", "https://")):
+    is_http = server.startswith(("http://", "https://"))
+    if is_http:
         document = {"ids": batch} if kind == "delete" else {"items": [_item(i) for i in batch]}
         answer = client.post_json(server, f"/items:{kind}", document, **how)
     else:
         answer = client.predict(server, MODEL_NAME, kind, _inputs(kind, batch), **how)
-    return int(answer["num_items"])
+    try:
+        return int(answer["num_items"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise client.another_server(server, "HTTP" if is_http else "gRPC") from error
 
 
 def _item(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of an items file as the JSON door wants it."""
-    return {"id": row["item_id"], "categories": row["categories"], "title": row["title"]}
+    """A row of an items file as the JSON door wants it; empty cells are left out."""
+    given = {name: row[name] for name in ("categories", "title") if row[name]}
+    return {"id": row["item_id"], **given}
 
 
 def _inputs(kind: str, batch: list[Any]) -> dict[str, np.ndarray]:

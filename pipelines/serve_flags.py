@@ -23,7 +23,9 @@ FLAGS = {
     ),
     "batching_parameters_file": FlagSpec(
         "How requests for the user tower share batches, in TensorFlow Serving's format "
-        "(BatchingParameters as text). Without it batches are made by the defaults.",
+        "(BatchingParameters as text). Without it batches are made by the defaults, which hold "
+        "too for what a file leaves out, except pad_variable_length_inputs, which is then "
+        "false: only histories of equal length share a batch.",
         "FILE",
     ),
     "monitoring_config_file": FlagSpec(

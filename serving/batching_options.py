@@ -25,7 +25,8 @@ class BatchingOptions(NamedTuple):
         allowed_batch_sizes: Batches are filled up to the next of these with
             copies; () leaves them as they are.
         pad_variable_length_inputs: Whether histories of different lengths are
-            padded to share a batch; else only equal lengths do.
+            padded to share a batch; else only equal lengths do. A file has to
+            ask for it.
     """
 
     max_batch_size: int = 32
@@ -53,7 +54,11 @@ DEFAULT_BATCHING = BatchingOptions()
 
 
 def read_options(path: str | os.PathLike) -> BatchingOptions:
-    """Reads a `BatchingParameters` file; what it leaves out keeps its default.
+    """Reads a `BatchingParameters` file.
+
+    What it leaves out keeps its default, except `pad_variable_length_inputs`,
+    which is then false: the message has no way to tell left out from false,
+    and TF Serving reads the same file so.
 
     Raises:
         InputError: The file cannot be read, or a value makes no sense.

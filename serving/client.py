@@ -57,7 +57,7 @@ def _ask_http(
     try:
         return _parse_json(answer)
     except (KeyError, TypeError) as error:
-        raise InputError(_nobody(server, "what answers is no recall server", "HTTP")) from error
+        raise another_server(server, "HTTP") from error
 
 
 def post_json(
@@ -103,7 +103,7 @@ def post_json(
             raise InputError(_no_connection(server, cause)) from error
         if isinstance(reason, OSError):
             raise InputError(_nobody(server, reason.strerror or str(reason), "HTTP")) from error
-        raise InputError(_nobody(server, "what answers is no recall server", "HTTP")) from error
+        raise another_server(server, "HTTP") from error
 
 
 def _http_reason(error: urllib.error.HTTPError) -> str:
@@ -192,6 +192,11 @@ def _grpc_reason(server: str, error: Any, timeout_s: float, tls: ClientTls) -> s
     if is_another or is_unreached or name == "UNKNOWN":
         return _nobody(server, name, "gRPC")
     return f"{server} refused the request: {details}"
+
+
+def another_server(server: str, door: str) -> InputError:
+    """The error of an address whose answer no recall server would give."""
+    return InputError(_nobody(server, "what answers is no recall server", door))
 
 
 def _nobody(server: str, reason: str, door: str) -> str:

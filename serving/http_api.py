@@ -188,7 +188,8 @@ class HttpApi:
             )
         with self.backend.model_server.use(name, version, label) as servable:
             signature = servable.signature_defs.get(signature_name or signatures.DEFAULT_SIGNATURE)
-            if signature is None or not signature.inputs:
+            # One without inputs is answered too; TF Serving refuses it.
+            if signature is None:
                 raise invalid_argument(
                     f'Serving signature name: "{signature_name}" not found in signature def'
                 )
@@ -243,7 +244,9 @@ class HttpApi:
             self.backend.answering(request.call, name, verb, ENTRYPOINT),
             self.backend.model_server.use(name) as servable,
         ):
-            return HttpResponse(200, _encode(change(servable.live_items, parse_json(request.body))))
+            document = parse_json(request.body)
+            answer = change(servable.live_items, document, version=servable.version)
+            return HttpResponse(200, _encode(answer))
 
     def _healthz(self, request: HttpRequest) -> HttpResponse:
         """GET /healthz: the process lives and its door answers."""

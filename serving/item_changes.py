@@ -28,6 +28,9 @@ MAX_CATEGORIES = 100
 MAX_TEXT_LENGTH = 4096
 """Characters of a title or a category name."""
 
+UNKNOWN_COUNT = -1
+"""In the place of a number of items that nobody has counted."""
+
 _MAX_LENGTH = 1e6
 """Of a vector; scores of longer ones lose their precision in float32."""
 
@@ -37,16 +40,18 @@ class ItemUpsert(NamedTuple):
 
     Attributes:
         item_id: Raw id.
-        categories: Category names; None keeps those the release knows.
-        title: None keeps the one the release knows.
-        vector: `[dim]` numbers in the embedding space of the newest loaded
-            version; scaled to unit length where the model compares by cosine.
+        categories: Category names; () keeps those the release knows. There is
+            no way to take them away: tensors padded with "" could not say so,
+            and every door means the same.
+        title: "" keeps the one the release knows.
+        vector: `[dim]` numbers in the embedding space of the version that is
+            asked; scaled to unit length where the model compares by cosine.
             None takes the trained vector, or that of the categories.
     """
 
     item_id: str
-    categories: tuple[str, ...] | None = None
-    title: str | None = None
+    categories: tuple[str, ...] = ()
+    title: str = ""
     vector: Sequence[float] | np.ndarray | None = None
 
 
@@ -73,17 +78,17 @@ def check_upserts(items: Sequence[ItemUpsert]) -> None:
     """Refuses items that are not valid whatever the model is.
 
     Raises:
-        InputError: An id, a category or a title is too long or empty.
+        InputError: An id, a category or a title is too long, or an id or a
+            category is empty, or a vector holds no number.
     """
     check_ids([item.item_id for item in items])
     for item in items:
-        categories = item.categories or ()
-        if len(categories) > MAX_CATEGORIES:
+        if len(item.categories) > MAX_CATEGORIES:
             raise InputError(
-                f"Item {item.item_id!r} has {len(categories)} categories; "
+                f"Item {item.item_id!r} has {len(item.categories)} categories; "
                 f"at most {MAX_CATEGORIES} are taken."
             )
-        for text in (*categories, item.title or ""):
+        for text in (*item.categories, item.title):
             if any("\ud800" <= character <= "\udfff" for character in text):
                 raise InputError(f"A text of item {item.item_id!r} is not valid Unicode.")
             if len(text) > MAX_TEXT_LENGTH:
@@ -91,28 +96,27 @@ def check_upserts(items: Sequence[ItemUpsert]) -> None:
                     f"A text of item {item.item_id!r} has {len(text)} characters; "
                     f"at most {MAX_TEXT_LENGTH} are taken."
                 )
-        if "" in categories:
+        if "" in item.categories:
             raise InputError(f"Item {item.item_id!r} has an empty category. Leave it out.")
+        # NaN alone is unequal to itself; a row of NaN says nothing in a Predict request.
+        if item.vector is not None and all(number != number for number in item.vector):
+            raise InputError(f"The vector of item {item.item_id!r} has no number. Leave it out.")
 
 
-def from_upsert(item: ItemUpsert, newest: LiveCatalogue) -> ItemChange:
-    """A checked upsert as it is stored; its vector belongs to the newest version.
+def from_upsert(item: ItemUpsert, asked: LiveCatalogue) -> ItemChange:
+    """A checked upsert as it is stored; its vector belongs to the version that is asked.
 
     Raises:
         InputError: The vector does not fit the model.
     """
-    categories = item.categories
-    if categories is not None:
-        categories = tuple(dict.fromkeys(categories))
-    if item.vector is None:
-        return ItemChange(item.item_id, categories=categories, title=item.title)
-    return ItemChange(
+    change = ItemChange(
         item.item_id,
-        categories=categories,
-        title=item.title,
-        vector=_check_vector(item, newest),
-        fingerprint=newest.fingerprint,
+        categories=tuple(dict.fromkeys(item.categories)) or None,
+        title=item.title or None,
     )
+    if item.vector is None:
+        return change
+    return change._replace(vector=_check_vector(item, asked), fingerprint=asked.fingerprint)
 
 
 def check_home(item_ids: Iterable[str], catalogue: LiveCatalogue) -> None:
@@ -136,8 +140,8 @@ def check_placed(
 ) -> None:
     """Refuses upserts that a loaded version could not serve.
 
-    Vectors given for another version are let through: during a swap the new
-    version serves the item, and the old one is about to go.
+    Vectors given for another version are let through: the version that was
+    asked serves the item, and this one when somebody gives another vector.
 
     Raises:
         InputError: An item has neither a vector, nor a trained one, nor a
@@ -159,22 +163,22 @@ def check_placed(
         )
 
 
-def _check_vector(item: ItemUpsert, newest: LiveCatalogue) -> np.ndarray:
+def _check_vector(item: ItemUpsert, asked: LiveCatalogue) -> np.ndarray:
     """The vector as the index holds them."""
     try:
         with np.errstate(over="ignore"):
             vector = np.asarray(item.vector, dtype=np.float32)
     except OverflowError as error:  # An integer of hundreds of digits.
         raise InputError(f"The vector of item {item.item_id!r} is not finite.") from error
-    if vector.shape != (newest.dim,):
+    if vector.shape != (asked.dim,):
         raise InputError(
             f"The vector of item {item.item_id!r} has the shape {list(vector.shape)}, "
-            f"the model's have [{newest.dim}]."
+            f"the model's have [{asked.dim}]."
         )
     length = float(np.linalg.norm(vector.astype(np.float64)))
     if not length <= _MAX_LENGTH:  # NaN is not.
         raise InputError(f"The vector of item {item.item_id!r} is not finite, or too long.")
-    if newest.similarity != "cosine":
+    if asked.similarity != "cosine":
         return vector
     if length == 0:
         raise InputError(f"The vector of item {item.item_id!r} is zero and has no direction.")

@@ -22,21 +22,26 @@ _OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
 """How the fields of an item beside its id are read; null is as good as none."""
 
 
-def upsert(live_items: LiveItems, document: Mapping[str, Any]) -> dict[str, int]:
+def upsert(live_items: LiveItems, document: Mapping[str, Any], *, version: int) -> dict[str, int]:
     """Answers `POST /items:upsert`.
+
+    Args:
+        live_items: What is changed.
+        document: The decoded request.
+        version: The version that answers.
 
     Raises:
         InputError: An item is not valid, or no vector can be had for it.
         ServingError: The document is malformed, or the change cannot be written.
     """
     items = [_parse_item(position, item) for position, item in enumerate(_list(document, "items"))]
-    return live_items.upsert(items)._asdict()
+    return live_items.upsert(items, version=version)._asdict()
 
 
-def delete(live_items: LiveItems, document: Mapping[str, Any]) -> dict[str, int]:
-    """Answers `POST /items:delete`; raises as `upsert`."""
+def delete(live_items: LiveItems, document: Mapping[str, Any], *, version: int) -> dict[str, int]:
+    """Answers `POST /items:delete`; the arguments and errors are those of `upsert`."""
     ids = json_fields.read_texts("ids", _list(document, "ids"))
-    return live_items.delete(ids)._asdict()
+    return live_items.delete(ids, version=version)._asdict()
 
 
 def _list(document: Mapping[str, Any], key: str) -> list[Any]:

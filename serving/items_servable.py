@@ -86,9 +86,11 @@ class ItemsServable:
         complete = signatures.check_inputs(signature, inputs)
         selected = signatures.select_outputs(signature, output_filter)
         if signature_name == UPSERT:
-            answer = self.live_items.upsert(_parse_upserts(complete))._asdict()
+            items = _parse_upserts(complete)
+            answer = self.live_items.upsert(items, version=self.version)._asdict()
         elif signature_name == DELETE:
-            answer = self.live_items.delete(_texts("item_ids", complete["item_ids"]))._asdict()
+            item_ids = _texts("item_ids", complete["item_ids"])
+            answer = self.live_items.delete(item_ids, version=self.version)._asdict()
         else:
             answer = self.live_items.status()
         return {name: np.asarray(answer[name], np.int64) for name in selected}
@@ -127,14 +129,13 @@ def _parse_upserts(inputs: Mapping[str, np.ndarray]) -> list[ItemUpsert]:
                 f"{name} has {len(inputs[name])} rows, item_ids {len(item_ids)}. "
                 "Send one row for each item, or none."
             )
-    nothing = [None] * len(item_ids)
-    categories = [
-        tuple(name for name in _texts("categories", row) if name) or None
-        for row in inputs["categories"]
-    ]
-    titles = [title or None for title in _texts("titles", inputs["titles"])]
-    vectors = [None if np.isnan(row).all() else row for row in inputs["vectors"]]
-    columns = (categories or nothing, titles or nothing, vectors or nothing)
+    size = len(item_ids)
+    columns = (
+        [tuple(filter(None, _texts("categories", row))) for row in inputs["categories"]]
+        or [()] * size,
+        _texts("titles", inputs["titles"]) or [""] * size,
+        [None if np.isnan(row).all() else row for row in inputs["vectors"]] or [None] * size,
+    )
     return [ItemUpsert(*item) for item in zip(item_ids, *columns, strict=True)]
 
 

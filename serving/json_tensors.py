@@ -30,7 +30,9 @@ def parse_inputs(
 
     Args:
         document: The decoded request.
-        signature: Names and types of the inputs, and defaults.
+        signature: Names and types of the inputs, and defaults; the outputs
+            must have rows for an answer in row form. TF Serving notices after
+            the run, when a signature that changes something has changed it.
 
     Returns:
         Inputs by name, and whether they came in row form.
@@ -44,10 +46,26 @@ def parse_inputs(
             "'inputs' or 'instances' keys to exist "
         )
     if "instances" in document:
+        _check_rows(signature)
         return _parse_instances(document, signature), True
     if "inputs" in document:
         return _parse_columns(document["inputs"], signature), False
     raise invalid_argument("Missing 'inputs' or 'instances' key")
+
+
+def _check_rows(signature: meta_graph_pb2.SignatureDef) -> None:
+    """Refuses row form where an output is said to be one value."""
+    for name, info in sorted(signature.outputs.items()):
+        shape = info.tensor_shape
+        if info.HasField("tensor_shape") and not shape.unknown_rank and not shape.dim:
+            raise _without_rows(name)
+
+
+def _without_rows(name: str) -> ServingError:
+    return invalid_argument(
+        f"Tensor name: {name} has no shape information and no rows. Send 'inputs' instead of "
+        "'instances'."
+    )
 
 
 def _parse_instances(
@@ -227,7 +245,7 @@ def build_answer(outputs: Mapping[str, np.ndarray], row_form: bool) -> dict[str,
     sizes = set()
     for name, array in outputs.items():
         if not array.ndim:
-            raise invalid_argument(f"Tensor name: {name} has no shape information ")
+            raise _without_rows(name)
         sizes.add(len(array))
         if len(sizes) > 1:
             raise invalid_argument(

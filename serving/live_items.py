@@ -25,8 +25,12 @@ POLL_S = 0.05
 """How often changes of other processes on the same folder are looked for: 5
 microseconds of work."""
 
-RETRY_S = 60.0
-"""Pause after a failure of a thread; what failed once rarely works a moment later."""
+CATCH_UP_RETRY_S = 5.0
+"""Pause after changes of other processes could not be made: an item tower that is
+restarted elsewhere is back in seconds."""
+
+REBUILD_RETRY_S = 60.0
+"""Pause after a failed rebuild; what failed once rarely works a moment later."""
 
 _CLOSE_S = 5.0
 """Longest wait for a rebuild when the server stops; nothing is lost with it."""
@@ -40,7 +44,8 @@ class Acknowledgement(NamedTuple):
 
     Attributes:
         sequence: Number of the change, higher than all before.
-        num_items: Items of the newest version now.
+        num_items: Items of the version that was asked, now; in front of
+            shards that had not all something to change, `UNKNOWN_COUNT`.
     """
 
     sequence: int
@@ -95,36 +100,42 @@ class LiveItems:
         with self._lock:
             self._catalogues = [c for c in self._catalogues if c is not catalogue]
 
-    def upsert(self, items: Sequence[ItemUpsert]) -> Acknowledgement:
+    def upsert(self, items: Sequence[ItemUpsert], *, version: int | None = None) -> Acknowledgement:
         """Adds items, or replaces what is known of them.
 
         Args:
             items: See `ItemUpsert`; a later one of the same id wins.
+            version: The version that is asked, in whose embedding space given
+                vectors lie; None for the newest loaded one. That may be one
+                which never serves: a door names the version that answers.
 
         Raises:
             InputError: An item is not valid, or no vector can be had for it.
-            ServingError: No version is loaded, or the change cannot be written.
+            ServingError: The version is not loaded, or the change cannot be
+                written.
         """
         item_changes.check_upserts(items)
         with self._lock:
-            newest = self._newest()
-            changes = [item_changes.from_upsert(i, newest) for i in _distinct(items)]
-            return self._write(changes)
+            asked = self._find(version)
+            changes = [item_changes.from_upsert(i, asked) for i in _distinct(items)]
+            return self._write(changes, asked)
 
-    def delete(self, item_ids: Sequence[str]) -> Acknowledgement:
+    def delete(self, item_ids: Sequence[str], *, version: int | None = None) -> Acknowledgement:
         """Takes items out of every answer, also those a later release brings.
 
         Args:
             item_ids: Raw ids; unknown ones are remembered all the same.
+            version: As for `upsert`; its items are counted.
 
         Raises:
             InputError: An id is not valid.
-            ServingError: No version is loaded, or the change cannot be written.
+            ServingError: The version is not loaded, or the change cannot be
+                written.
         """
         item_changes.check_ids(item_ids)
         with self._lock:
-            self._newest()
-            return self._write([ItemChange(i, is_deleted=True) for i in dict.fromkeys(item_ids)])
+            changes = [ItemChange(i, is_deleted=True) for i in dict.fromkeys(item_ids)]
+            return self._write(changes, self._find(version))
 
     def status(self) -> dict[str, Any]:
         """What changed so far, and how every loaded version holds it; plain values."""
@@ -148,14 +159,17 @@ class LiveItems:
             thread.join(_CLOSE_S)
         self._store.close()
 
-    def _newest(self) -> LiveCatalogue:
-        if not self._catalogues:
-            raise ServingError(Code.UNAVAILABLE, "No version is loaded yet; try again later.")
-        return max(self._catalogues, key=lambda catalogue: catalogue.version)
+    def _find(self, version: int | None) -> LiveCatalogue:
+        """The catalogue of a version, or else of the newest; call it under the lock."""
+        found = [c for c in self._catalogues if version in (None, c.version)]
+        if not found:
+            what = "No version is" if version is None else f"Version {version} is not"
+            raise ServingError(Code.UNAVAILABLE, f"{what} loaded; try again later.")
+        return max(found, key=lambda catalogue: catalogue.version)
 
-    def _write(self, changes: Sequence[ItemChange]) -> Acknowledgement:
+    def _write(self, changes: Sequence[ItemChange], asked: LiveCatalogue) -> Acknowledgement:
         """Places, stores, then shows changes; call it under the lock."""
-        item_changes.check_home((change.item_id for change in changes), self._newest())
+        item_changes.check_home((change.item_id for change in changes), asked)
         placed = [(catalogue, catalogue.place(changes)) for catalogue in self._catalogues]
         for catalogue, of_catalogue in placed:
             item_changes.check_placed(changes, of_catalogue, catalogue)
@@ -167,26 +181,36 @@ class LiveItems:
         else:  # Another process wrote in between.
             self._catch_up()
         self._changed.set()
-        return Acknowledgement(sequence, self._newest().view().num_items)
+        return Acknowledgement(sequence, asked.view().num_items)
 
     def _catch_up(self) -> None:
-        """Makes the changes of other processes; call it under the lock."""
+        """Makes the changes of other processes; call it under the lock.
+
+        Deletions come first: they need no item tower, and hold also while none
+        answers. What a failure leaves undone is done, with the rest, the next time.
+        """
         changes, sequence = self._store.read_since(self._sequence)
-        for catalogue in self._catalogues:
-            _replay(catalogue, changes)
+        deletions = [change for change in changes if change.is_deleted]
+        upserts = [change for change in changes if not change.is_deleted]
+        for part in (deletions, upserts):
+            for catalogue in self._catalogues:
+                _replay(catalogue, part)
         self._sequence = sequence
 
     def _watch(self) -> None:
         """Body of the thread that looks for changes of other processes."""
+        is_behind = False  # The store tells of a change once; it may take several tries to make it.
         while not self._stop.wait(POLL_S):
             try:
-                if self._store.changed_elsewhere():
+                is_behind = self._store.changed_elsewhere() or is_behind
+                if is_behind:
                     with self._lock:
                         self._catch_up()
+                    is_behind = False
                     self._changed.set()
             except Exception:
-                _LOGGER.exception("Changes of other processes cannot be read")
-                self._stop.wait(RETRY_S)
+                _LOGGER.exception("Changes of other processes cannot be made; trying again")
+                self._stop.wait(CATCH_UP_RETRY_S)
 
     def _rebuild(self) -> None:
         """Body of the thread that builds new bases."""
@@ -201,7 +225,7 @@ class LiveItems:
         """Not part of the loop, whose variable would keep an unloaded version in memory."""
         for catalogue in list(self._catalogues):
             if catalogue.needs_rebuild() and not self._rebuild_one(catalogue):
-                self._stop.wait(RETRY_S)
+                self._stop.wait(REBUILD_RETRY_S)
                 self._changed.set()
 
     def _rebuild_one(self, catalogue: LiveCatalogue) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 
 from recall.errors import InputError
 from serving import item_changes, tensors
-from serving.item_changes import MODEL_NAME, ItemUpsert
+from serving.item_changes import MODEL_NAME, UNKNOWN_COUNT, ItemUpsert
 from serving.live_items import Acknowledgement
 from serving.shard_clients import ShardCall, ShardClients
 from serving.shards import home_of
@@ -28,11 +28,16 @@ class ShardedItems:
         """Takes the shards; they need not be up yet."""
         self.clients = clients
 
-    def upsert(self, items: Sequence[ItemUpsert]) -> Acknowledgement:
+    def upsert(self, items: Sequence[ItemUpsert], *, version: int | None = None) -> Acknowledgement:
         """See `LiveItems.upsert`; where a shard fails, send all of it again.
 
+        Args:
+            items: See `ItemUpsert`.
+            version: Not passed on: every shard answers with the version it serves.
+
         Returns:
-            Sums over the shards that had something to change.
+            Sums over the shards that had something to change; no number of
+            items when that is not all of them.
 
         Raises:
             InputError: An item is not valid.
@@ -42,8 +47,8 @@ class ShardedItems:
         item_changes.check_upserts(items)
         return self._change("upsert", {home: _inputs(part) for home, part in self._split(items)})
 
-    def delete(self, item_ids: Sequence[str]) -> Acknowledgement:
-        """See `LiveItems.delete`; raises as `upsert`."""
+    def delete(self, item_ids: Sequence[str], *, version: int | None = None) -> Acknowledgement:
+        """See `LiveItems.delete`; for the rest as `upsert`."""
         item_changes.check_ids(item_ids)
         ids = [ItemUpsert(item_id) for item_id in item_ids]
         parts = {home: {"item_ids": _ids(part)} for home, part in self._split(ids)}
@@ -74,9 +79,11 @@ class ShardedItems:
     def _change(self, kind: str, inputs: dict[int, dict[str, np.ndarray]]) -> Acknowledgement:
         calls = {home: ShardCall(MODEL_NAME, kind, of_home) for home, of_home in inputs.items()}
         answers = self.clients.change_each(calls, CHANGE_TIMEOUT_S).values()
-        return Acknowledgement(
+        sums = Acknowledgement(
             *(int(sum(answer[name] for answer in answers)) for name in Acknowledgement._fields)
         )
+        is_whole = len(answers) == len(self.clients.addresses)
+        return sums if is_whole else sums._replace(num_items=UNKNOWN_COUNT)
 
 
 def _ids(items: Sequence[ItemUpsert]) -> np.ndarray:
@@ -87,8 +94,8 @@ def _inputs(items: Sequence[ItemUpsert]) -> dict[str, np.ndarray]:
     """Items as tensors; what is not given is "", or a row of NaN."""
     inputs = {
         "item_ids": _ids(items),
-        "categories": tensors.pad_strings([item.categories or () for item in items]),
-        "titles": tensors.pad_strings([[item.title or "" for item in items]])[0],
+        "categories": tensors.pad_strings([item.categories for item in items]),
+        "titles": tensors.pad_strings([[item.title for item in items]])[0],
     }
     given = [item.vector for item in items if item.vector is not None]
     if given:

@@ -1,5 +1,8 @@
 """The items command against real doors."""
 
+import http.server
+import threading
+
 import numpy as np
 import pytest
 
@@ -32,7 +35,7 @@ def catalogue():
         manifest={"fingerprint": "f", "similarity": "inner_product"},
         item_ids=np.array([b"a", b"b"]),
         item_vectors=vectors,
-        table=ItemVocabulary(["a", "b"]).to_table(),
+        table=ItemVocabulary(["a", "b"], categories=[("blue",), ()]).to_table(),
         fallback=("a",),
         index=ExactIndex(vectors),
     )
@@ -84,6 +87,15 @@ def test_upsert_then_delete(server, catalogue, tmp_path):
     assert view.delta.categories(row - 2) == ("red", "blue")
 
 
+def test_an_empty_cell_keeps_what_the_release_knows(server, catalogue, tmp_path):
+    path = tmp_path / "back.csv"
+    path.write_text("item_id,category\na,\n")
+    change_items.change_items(server, None, ["a"])
+    change_items.change_items(server, str(path), [])
+    view = catalogue.view()
+    assert view.item_ids(view.rows_in(view.category_codes(["blue"]))).tolist() == [b"a"]
+
+
 def test_many_items_go_in_batches(server, catalogue, tmp_path, monkeypatch):
     monkeypatch.setattr(change_items, "MAX_CHANGES", 3)
     monkeypatch.setattr(item_changes, "MAX_CHANGES", 3)
@@ -103,6 +115,31 @@ def test_a_refused_batch_says_what_was_done(server, catalogue, tmp_path, monkeyp
 def test_nobody_there():
     with pytest.raises(InputError, match="No recall server answers"):
         change_items.change_items("http://127.0.0.1:9", None, ["a"])
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b'{"num_items": null}', b'{"num_items": "many"}'])
+def test_another_server_is_no_recall_server(body):
+    class Another(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Another) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        with pytest.raises(InputError) as caught:
+            change_items.change_items(address, None, ["a"])
+        thread.join()
+    assert str(caught.value) == (
+        f"No recall server answers at {address} (what answers is no recall server). Start one "
+        "with `recall serve --release=...`, and give its HTTP port. 0 items upserted, 0 deleted "
+        "before that."
+    )
 
 
 def test_a_token_file_that_is_missing(tmp_path):

@@ -24,6 +24,17 @@ def test_defaults():
     assert _options() == ServerOptions(drain_s=1.0)
 
 
+def test_the_help_names_the_one_default_a_file_changes(tmp_path):
+    (tmp_path / "empty").write_text("")
+    read = _options(f"--batching_parameters_file={tmp_path / 'empty'}").batching
+    changed = {
+        name for name, value in read._asdict().items() if value != getattr(BatchingOptions(), name)
+    }
+    assert changed == {"pad_variable_length_inputs"}
+    help_text = serve_flags.FLAGS["batching_parameters_file"].help
+    assert "except pad_variable_length_inputs, which is then false" in help_text
+
+
 def test_every_flag_reaches_the_server(tmp_path):
     token = tmp_path / "token"
     token.write_text("0123456789abcdef\n")

@@ -50,6 +50,7 @@ def test_row_form():
 def test_column_form():
     assert _parse({"inputs": [[1, 2]]}, _ONE) == ({"x": [[1, 2]]}, False)
     assert _parse({"inputs": 7}, _ONE) == ({"x": 7}, False)
+    assert _parse({"inputs": {}}, _signature()) == ({}, False)
     columns = {"inputs": {"x": [1, 2], "y": ["a", "ä"]}}
     assert _parse(columns, _TWO) == ({"x": [1, 2], "y": [b"a", "ä".encode()]}, False)
 
@@ -151,6 +152,18 @@ def test_answers():
     assert build_answer({"x_bytes": np.array([b"a"], object)}, row_form=True) == {
         "predictions": [{"b64": "YQ=="}]
     }
+
+
+def test_row_form_is_refused_before_a_run_that_gives_no_rows():
+    signature = _signature(x=types_pb2.DT_FLOAT)
+    signature.outputs["of unknown shape"].dtype = types_pb2.DT_INT64
+    signature.outputs["of unknown rank"].tensor_shape.unknown_rank = True
+    signature.outputs["rows"].tensor_shape.dim.add(size=-1)
+    assert _parse({"instances": [1]}, signature) == ({"x": [1]}, True)
+    signature.outputs["one value"].tensor_shape.SetInParent()
+    text = "Tensor name: one value has no shape information"
+    assert text in _error(_parse, {"instances": [1]}, signature)
+    assert _parse({"inputs": [1]}, signature) == ({"x": [1]}, False)
 
 
 def test_row_form_needs_one_batch_size():

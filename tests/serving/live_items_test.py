@@ -71,6 +71,13 @@ def ids_of(catalogue):
     return sorted(i.decode() for i in view.item_ids(view.rows()).tolist())
 
 
+def wait_for(condition):
+    give_up_s = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < give_up_s
+        time.sleep(0.01)
+
+
 def vector_of(catalogue, item_id):
     view = catalogue.view()
     (row,) = view.rows_of([item_id.encode()])
@@ -176,6 +183,19 @@ class TestSwap:
         np.testing.assert_array_equal(vector_of(new, "only a vector"), [0, 1, 0])
         assert [v["num_waiting"] for v in live.status()["versions"]] == [1, 0]
 
+    def test_a_given_vector_belongs_to_the_version_that_is_asked(self, make_live):
+        old, new = make_catalogue(1), make_catalogue(2, ("b", "c", "d", "e"))
+        live = make_live(old, new)
+        assert live.upsert([ItemUpsert("n", vector=[1, 0, 0])], version=1) == (1, 4)
+        np.testing.assert_array_equal(vector_of(old, "n"), [1, 0, 0])
+        assert vector_of(new, "n") is None
+        assert live.delete(["b"], version=1) == (2, 3)
+        live.detach(new)  # It could not be served after all.
+        assert [v["num_waiting"] for v in live.status()["versions"]] == [0]
+        with pytest.raises(ServingError, match="Version 2 is not loaded") as caught:
+            live.upsert([ItemUpsert("n", vector=[1, 0, 0])], version=2)
+        assert caught.value.code == Code.UNAVAILABLE
+
     def test_changes_while_a_version_is_loading_are_not_missed(self, make_live, monkeypatch):
         live, new = make_live(make_catalogue(1)), make_catalogue(2)
         live.delete(["a"])
@@ -196,10 +216,29 @@ def test_another_process_on_the_folder_sees_the_change_soon(make_live):
     mine, theirs = make_catalogue(), make_catalogue()
     writer, _ = make_live(mine), make_live(theirs)
     writer.delete(["a"])
-    give_up_s = time.monotonic() + 10
-    while ids_of(theirs) != ["b", "c"] and time.monotonic() < give_up_s:
-        time.sleep(0.01)
+    wait_for(lambda: ids_of(theirs) == ["b", "c"])
+
+
+def test_changes_of_another_process_are_made_again_after_a_failure(make_live, monkeypatch):
+    """One catch-up meets an upsert that cannot be placed yet, and a deletion."""
+    monkeypatch.setattr(live_items, "CATCH_UP_RETRY_S", 0.01)
+    mine, theirs = make_catalogue(), make_catalogue()
+    writer, reader = make_live(mine), make_live(theirs)
+    embed, has_failed = theirs._embed, threading.Event()
+
+    def fail(categories):
+        has_failed.set()
+        raise ServingError(Code.UNAVAILABLE, "The item tower restarts.")
+
+    monkeypatch.setattr(theirs, "_embed", fail)
+    with reader._lock:
+        writer.upsert([ItemUpsert("n", ("red",))])
+        writer.delete(["a"])
+    assert has_failed.wait(10)
     assert ids_of(theirs) == ["b", "c"]
+    monkeypatch.setattr(theirs, "_embed", embed)
+    wait_for(lambda: ids_of(theirs) == ["b", "c", "n"])
+    assert reader.status()["sequence"] == 2
 
 
 def test_two_writers_end_with_the_same_items(make_live):
@@ -292,6 +331,8 @@ class TestRefused:
         refuse("is not finite", "upsert", vector([1, 2, 1e300]))
         refuse("is not finite", "upsert", vector([1, 2, 10**400]))
         refuse("is zero", "upsert", vector([0, 0, 0]))
+        refuse("has no number", "upsert", vector([]))
+        refuse("has no number", "upsert", vector([float("nan")] * 3))
 
     def test_new_items_nobody_can_place(self, refuse):
         refuse("none of its 1 categories is known", "upsert", [ItemUpsert("n", ("mauve",))])

@@ -123,6 +123,45 @@ def test_over_grpc(server):
     assert answer["scores"][0, 0] == pytest.approx(1)
 
 
+def test_over_the_rest_api_of_tf_serving(server):
+    def ask(signature, **body):
+        document = {"signature_name": signature, **body}
+        return post(server, "/v1/models/items:predict", document)["outputs"]
+
+    item = {"item_ids": ["new"], "categories": [["red"]]}
+    assert ask("upsert", inputs=item) == {"sequence": 1, "num_items": 61}
+    assert ask("delete", inputs=["i0", "i1"]) == {"sequence": 2, "num_items": 59}
+    expected = {"sequence": 2, "num_upserted": 1, "num_deleted": 2}
+    assert ask("status", inputs={}) == expected
+
+
+@pytest.mark.parametrize(
+    ("signature", "instances", "output"),
+    [
+        ("upsert", [{"item_ids": "new", "categories": ["red"]}], "num_items"),
+        ("delete", ["i5"], "num_items"),
+        ("status", [{}], "num_deleted"),
+    ],
+)
+def test_row_form_is_refused_before_anything_changes(idle_server, signature, instances, output):
+    """The answers are single values, of which no rows can be made."""
+    document = {"signature_name": signature, "instances": instances}
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        post(idle_server, "/v1/models/items:predict", document)
+    assert caught.value.code == 400
+    error = json.load(caught.value)["error"]
+    assert error.startswith(f"Tensor name: {output} has no shape information")
+    assert get(idle_server, "/items")["sequence"] == 0
+
+
+def test_a_signature_that_cannot_be_run_is_refused(idle_server):
+    document = {"signature_name": "__saved_model_init_op", "inputs": {}}
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        post(idle_server, "/v1/models/item_tower:predict", document)
+    assert caught.value.code == 400
+    assert "not found" in json.load(caught.value)["error"]
+
+
 def test_a_new_item_scores_by_its_categories(server, release_and_colours):
     red = release_and_colours[1]["red"].reshape(1, 1, 8)
     post(server, "/items:upsert", {"items": [{"id": "new", "categories": ["red"]}]})

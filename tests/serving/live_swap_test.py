@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -14,8 +15,9 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from pipelines.change_items import change_items
 from recall.errors import InputError
-from serving import client
+from serving import client, live_items
 from serving.model_server import State
+from serving.recall_servable import RecallServable
 from serving.recall_types import RecallRequest
 from serving.release import PARTS
 from serving.server import RecallServer
@@ -134,6 +136,61 @@ def test_a_version_that_fails_leaves_the_live_items_as_they_were(releases, servi
         assert "i4" not in recalled(server)[1]
 
 
+def test_given_vectors_are_those_of_the_version_that_serves(releases, serving_dir, monkeypatch):
+    """Version 2 holds the items already, but warms up, and then fails."""
+    warms_up, may_fail = threading.Event(), threading.Event()
+    warm_up = RecallServable.warm_up
+
+    def fail_late(servable):
+        if servable.version == 2:
+            warms_up.set()
+            assert may_fail.wait(60)
+            raise InputError("It cannot be served.")
+        warm_up(servable)
+
+    def waiting(server):
+        versions = http(server, "/items")[1]["versions"]
+        return {version["version"]: version["num_waiting"] for version in versions}
+
+    monkeypatch.setattr(RecallServable, "warm_up", fail_late)
+    vectors = np.eye(8, dtype=np.float32)
+    with start(serving_dir, poll_s=POLL_S) as server:
+        publish(releases[2], serving_dir, 2)
+        assert warms_up.wait(60)
+        items = {"items": [{"id": "by http", "vector": vectors[0].tolist()}]}
+        acknowledged = {"sequence": 1, "num_items": NUM_ITEMS + 1}
+        assert http(server, "/items:upsert", items) == (200, acknowledged)
+        inputs = {"item_ids": pad_strings([["by grpc"]])[0], "vectors": vectors[1:2]}
+        client.predict(server.grpc_address, "items", "upsert", inputs)
+        version, found = recalled(server)
+        assert version == 1
+        assert {"by http", "by grpc"} <= found
+        assert waiting(server) == {1: 0, 2: 2}
+        may_fail.set()
+        wait_for(lambda: waiting(server) == {1: 0})
+        assert {"by http", "by grpc"} <= recalled(server)[1]
+
+
+def test_changes_of_another_server_wait_for_the_item_tower(releases, serving_dir, monkeypatch):
+    """Two servers share a folder; the towers of one are elsewhere, and restart."""
+    monkeypatch.setattr(live_items, "CATCH_UP_RETRY_S", 0.1)
+
+    def num_items(server):
+        return http(server, "/items")[1]["versions"][0]["num_items"]
+
+    towers = start(releases[1])
+    towers.start()
+    address = towers.grpc_address
+    with start(serving_dir) as writer, start(serving_dir, tf_serving_address=address) as reader:
+        towers.stop()
+        http(writer, "/items:upsert", {"items": [{"id": "new", "categories": ["red"]}]})
+        http(writer, "/items:delete", {"ids": ["i4", "i9"]})
+        wait_for(lambda: num_items(reader) == NUM_ITEMS - 2)
+        with RecallServer(releases[1], grpc_port=towers.grpc_port, http_port=0):
+            wait_for(lambda: num_items(reader) == NUM_ITEMS - 2 + 1)
+            assert recalled(reader) == recalled(writer)
+
+
 def test_changes_need_the_token_at_both_doors(serving_dir, tmp_path):
     delete = ("/items:delete", {"ids": ["i1"]})
     upsert = ("/items:upsert", {"items": [{"id": "i1"}]})
@@ -202,6 +259,37 @@ class TestFront:
             kept = {f"i{n}" for n in range(10, NUM_ITEMS)}
             assert recalled(front, ("i11",))[1] == kept
             assert http(front, "/items")[1]["num_deleted"] == 10
+
+    def test_items_are_counted_when_every_shard_is_asked(self, shards, tmp_path):
+        token_file = tmp_path / "token"
+        token_file.write_text(TOKEN)
+        with self.front(shards, tmp_path, admin_token=TOKEN) as front:
+            for item_id in ("i0", "i1"):  # Each lives in one shard.
+                for address in (front.grpc_address, f"http://{front.http_address}"):
+                    text = change_items(address, None, [item_id], token_file=str(token_file))
+                    assert text == "0 items upserted, 1 deleted."
+            ids = [f"i{number}" for number in range(2, 10)]
+            text = change_items(front.grpc_address, None, ids, token_file=str(token_file))
+            expected = f"8 deleted; the server now has {NUM_ITEMS - 10} items."
+            assert text == f"0 items upserted, {expected}"
+
+    def test_an_empty_field_means_the_same_as_without_a_front(self, shards, tmp_path, serving_dir):
+        green = {"history": ["i0"], "categories": ["green"], "k": 100}
+        with (
+            start(serving_dir, admin_token=TOKEN) as one,
+            self.front(shards, tmp_path, admin_token=TOKEN) as front,
+        ):
+            for server in (one, front):
+                kept = {"items": [{"id": "i1", "categories": [], "title": ""}]}
+                assert http(server, "/items:upsert", kept, TOKEN)[0] == 200
+                found = {item["item_id"] for item in http(server, "/recall", green)[1]["items"]}
+                # As released: of three colours, the second.
+                assert found == {f"i{number}" for number in range(1, NUM_ITEMS, 3)}
+                for vector in ([], [float("nan")] * 8):
+                    refused = {"items": [{"id": "i1", "vector": vector}]}
+                    status, document = http(server, "/items:upsert", refused, TOKEN)
+                    assert status == 400
+                    assert "has no number. Leave it out" in document["error"]
 
     def test_without_the_token_the_shards_refuse(self, shards, tmp_path):
         with self.front(shards, tmp_path) as front:

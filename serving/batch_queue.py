@@ -9,6 +9,7 @@ one of 1 ms: 2.7 ms instead of 1.3 ms).
 
 import collections
 import enum
+import math
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
@@ -48,16 +49,33 @@ class _Stage(enum.Enum):
 class _Ticket(Generic[Job, Result]):
     """One job in the queue; its stage changes under the queue's lock."""
 
-    def __init__(self, job: Job, num_rows: int, key: Hashable, call: calls.Call):
+    def __init__(
+        self, job: Job, num_rows: int, key: Hashable, call: calls.Call, timeout_s: float | None
+    ):
         self.job = job
         self.num_rows = num_rows
         self.key = key
         self.call = call
         self.arrived_s = time.monotonic()
+        self._start_by_s = math.inf if timeout_s is None else self.arrived_s + timeout_s
         self.stage = _Stage.QUEUED
         self.changed = threading.Event()
         self.result: Result | None = None
         self.error: BaseException | None = None
+
+    def time_left_s(self) -> float | None:
+        """Seconds until the job gives up; once it is in a batch, only its call ends it."""
+        left_s = self.call.time_left_s()
+        if self.stage is _Stage.TAKEN or self._start_by_s == math.inf:
+            return left_s
+        own_s = max(self._start_by_s - time.monotonic(), 0.0)
+        return own_s if left_s is None else min(own_s, left_s)
+
+    def check(self) -> None:
+        """Raises as `Call.check`, also when the job's own time is over."""
+        self.call.check()
+        if self.time_left_s() == 0.0:
+            raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
 
 
 class BatchQueue(Generic[Job, Result]):
@@ -92,21 +110,25 @@ class BatchQueue(Generic[Job, Result]):
         """Rows that wait now."""
         return self._queued_rows
 
-    def run(self, job: Job, num_rows: int, key: Hashable = None) -> Result:
+    def run(
+        self, job: Job, num_rows: int, key: Hashable = None, *, timeout_s: float | None = None
+    ) -> Result:
         """The result of a job of the current call.
 
         Args:
             job: Given to the function, in the company of others.
             num_rows: Its size. More rows than a batch may have run alone.
             key: Only jobs with equal keys share a batch.
+            timeout_s: Longest wait for its turn, where the current call has
+                more time; None adds no bound.
 
         Raises:
             ServingError: RESOURCE_EXHAUSTED, the queue is full;
                 DEADLINE_EXCEEDED or CANCELLED, before its turn came.
             Exception: What the function raised for this job.
         """
-        ticket = _Ticket(job, num_rows, key, calls.current())
-        ticket.call.check()
+        ticket = _Ticket(job, num_rows, key, calls.current(), timeout_s)
+        ticket.check()
         if self._starts_at_once(ticket):
             self._run_batch([ticket])
         else:
@@ -143,13 +165,13 @@ class BatchQueue(Generic[Job, Result]):
                 queue then; what a running batch finds out for it is dropped.
         """
         while ticket.stage is not _Stage.DONE:
-            ticket.changed.wait(ticket.call.time_left_s())
+            ticket.changed.wait(ticket.time_left_s())
             with self._lock:
                 ticket.changed.clear()
                 if ticket.stage is _Stage.DONE:
                     return
                 try:
-                    ticket.call.check()
+                    ticket.check()
                 except ServingError:
                     self._give_up(ticket)
                     raise
@@ -183,7 +205,7 @@ class BatchQueue(Generic[Job, Result]):
                 if num_rows + ticket.num_rows > options.max_batch_size:
                     break
                 joins = ticket.stage is _Stage.QUEUED and ticket.key == runner.key
-                if joins and ticket.call.time_left_s() != 0.0:
+                if joins and ticket.time_left_s() != 0.0:
                     self._remove(ticket)
                     ticket.stage = _Stage.TAKEN
                     batch.append(ticket)

@@ -15,7 +15,7 @@ from serving.batch_arrays import length_class
 from serving.batch_queue import BatchQueue, BatchReport
 from serving.batching_options import BatchingOptions
 from serving.recall_limits import RecallLimits, check_requests
-from serving.recall_service import RecallService, deadline_exceeded
+from serving.recall_service import ItemVectors, RecallService, deadline_exceeded
 from serving.recall_types import MERGE_MAX_SCORE, RecallRequest, RecallResponse
 
 RECALL_BATCHING = BatchingOptions(
@@ -81,6 +81,10 @@ class BatchedRecallService:
         """Requests that wait for a batch now."""
         return self._queue.queued_rows
 
+    def item_vectors(self, item_ids: Sequence[str]) -> ItemVectors:
+        """See `RecallService.item_vectors`."""
+        return self._service.item_vectors(item_ids)
+
     def recall(
         self, requests: Sequence[RecallRequest], *, timeout_s: float | None = None
     ) -> list[RecallResponse]:
@@ -95,7 +99,8 @@ class BatchedRecallService:
         check_requests(requests, self.limits)
         deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
         job = _Job(requests[0], deadline_s)
-        response = self._queue.run(job, 1, length_class(len(job.request.history)))
+        key = length_class(len(job.request.history))
+        response = self._queue.run(job, 1, key, timeout_s=timeout_s)
         if response.coverage == 0:
             raise deadline_exceeded()
         return [response]

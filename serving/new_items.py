@@ -1,6 +1,6 @@
 """Vectors of items by the exported item tower: of known ones, and of those nobody clicked yet."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,9 +23,13 @@ class ItemTower(Protocol):
     signature_defs: Mapping[str, Any]
 
     def predict(
-        self, signature_name: str, inputs: Mapping[str, np.ndarray]
+        self,
+        signature_name: str,
+        inputs: Mapping[str, np.ndarray],
+        *,
+        timeout_s: float | None = None,
     ) -> Mapping[str, np.ndarray]:
-        """Runs a signature; all outputs by name."""
+        """Runs a signature in the time left; all outputs by name."""
 
 
 class RemoteItemTower:
@@ -43,10 +47,15 @@ class RemoteItemTower:
         self._model = model
 
     def predict(
-        self, signature_name: str, inputs: Mapping[str, np.ndarray]
+        self,
+        signature_name: str,
+        inputs: Mapping[str, np.ndarray],
+        *,
+        timeout_s: float | None = None,
     ) -> dict[str, np.ndarray]:
         """See `ItemTower`; tries again and raises as `RemoteModel.predict`."""
-        return self._model.predict(inputs, signature_name=signature_name)[0]
+        outputs, _ = self._model.predict(inputs, signature_name=signature_name, timeout_s=timeout_s)
+        return outputs
 
 
 def item_embedder(item_tower: ItemTower) -> ItemEmbedder | None:
@@ -71,10 +80,17 @@ def item_embedder(item_tower: ItemTower) -> ItemEmbedder | None:
     return embed
 
 
-def item_vectors(
-    item_tower: ItemTower, fingerprint: str
-) -> Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]:
-    """Raw ids -> `[n, dim]` vectors, `[n]` bool whether known; by an item tower.
+class TowerVectors(Protocol):
+    """Vectors of items by an item tower."""
+
+    def __call__(
+        self, item_ids: Sequence[str], timeout_s: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Raw ids, in the time left -> `[n, dim]` vectors, `[n]` bool whether each is known."""
+
+
+def item_vectors(item_tower: ItemTower, fingerprint: str) -> TowerVectors:
+    """A function that has the vectors of items from an item tower.
 
     Args:
         item_tower: Where vectors come from.
@@ -82,8 +98,11 @@ def item_vectors(
             raises a `ServingError`, UNAVAILABLE.
     """
 
-    def embed(item_ids: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        outputs = item_tower.predict("", {"item_ids": tensors.pad_strings([item_ids])[0]})
+    def embed(
+        item_ids: Sequence[str], timeout_s: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        inputs = {"item_ids": tensors.pad_strings([item_ids])[0]}
+        outputs = item_tower.predict("", inputs, timeout_s=timeout_s)
         answered = outputs["fingerprint"][0].decode()
         if answered != fingerprint:
             raise ServingError(

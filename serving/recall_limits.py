@@ -24,7 +24,8 @@ class RecallLimits:
     max_exclude: int = 10_000
     """Every excluded item is one more to fetch from every interest."""
     max_deny: int = 10_000
-    """As `max_exclude`."""
+    """As `max_exclude`. A request that names no items it is about may deny another
+    `max_history_length`: so a front denies, at its shards, what a user has seen."""
     max_allow: int = 10_000
     """Ten times the largest `k`; a rank among more is a matter of categories."""
     max_similar_to: int = 64
@@ -75,10 +76,10 @@ def check_requests(requests: Sequence[RecallRequest], limits: RecallLimits) -> N
     check_size("number of requests in a batch", len(requests), limits.max_batch_size)
     for request in requests:
         _check_range("k", request.k, limits.max_k)
-        for name, limit in _SIZES.items():
+        for name in _SIZES:
             values = getattr(request, name)
             if values:
-                check_size(f"length of `{name}`", len(values), getattr(limits, limit))
+                check_size(f"length of `{name}`", len(values), _max_length(name, request, limits))
         for name in _TEXTS:
             longest = max(map(len, getattr(request, name)), default=0)
             what = "a category" if "categories" in name else "an item id"
@@ -94,6 +95,17 @@ def check_requests(requests: Sequence[RecallRequest], limits: RecallLimits) -> N
         _check_merge(request, limits)
 
 
+def check_item_ids(item_ids: Sequence[str], limits: RecallLimits) -> None:
+    """Compares items whose vectors are wanted with what is accepted of `similar_to`.
+
+    Raises:
+        InputError: There are too many, or one is too long.
+    """
+    check_size("number of item ids", len(item_ids), limits.max_similar_to)
+    longest = max(map(len, item_ids), default=0)
+    check_size("length of an item id", longest, limits.max_text_length)
+
+
 def check_size(what: str, size: int, limit: int) -> None:
     """Refuses a size beyond its limit.
 
@@ -102,6 +114,14 @@ def check_size(what: str, size: int, limit: int) -> None:
     """
     if size > limit:
         raise InputError(f"The {what} must be at most {limit}, received {size}.")
+
+
+def _max_length(name: str, request: RecallRequest, limits: RecallLimits) -> int:
+    """The limit of a list."""
+    limit = getattr(limits, _SIZES[name])
+    if name == "deny" and not request.history and not request.similar_to:
+        limit += limits.max_history_length
+    return limit
 
 
 def _check_range(name: str, value: int, limit: int) -> None:

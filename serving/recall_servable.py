@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from serving import recall_signatures, signatures
-from serving.recall_service import RecallService
+from serving.recall_service import ItemVectors, RecallService
 from serving.recall_types import (
     FALLBACK_INTEREST,
     MODEL_NAME,
@@ -40,10 +40,10 @@ class RecallServable:
         *,
         timeout_s: float | None = None,
     ) -> dict[str, np.ndarray]:
-        """Answers a batch.
+        """Answers a batch, or gives vectors of items.
 
         Args:
-            signature_name: "" or a key of `recall_signatures.INPUTS`.
+            signature_name: "", a key of `recall_signatures.INPUTS`, or `item_vectors`.
             inputs: Those of the signature; optional ones may be left out.
                 Rows of texts are padded with "", and one row, or one value,
                 serves for the whole batch. 0 as `max_per_category`,
@@ -63,12 +63,22 @@ class RecallServable:
         signature = signatures.find_signature(self.signature_defs, signature_name)
         signatures.check_sent(signature, inputs)
         selected = signatures.select_outputs(signature, output_filter)
+        if signature_name == recall_signatures.ITEM_VECTORS_SIGNATURE:
+            item_ids = recall_signatures.parse_item_ids(inputs)
+            outputs = _vector_outputs(self.service.item_vectors(item_ids))
+        else:
+            outputs = self._answer(signature_name, inputs, timeout_s)
+        return {name: outputs[name] for name in selected}
+
+    def _answer(
+        self, signature_name: str, inputs: Mapping[str, np.ndarray], timeout_s: float | None
+    ) -> dict[str, np.ndarray]:
+        """All outputs for the requests of checked inputs."""
         requests = recall_signatures.parse_requests(
             signature_name, inputs, self.service.limits.max_batch_size
         )
         responses = self.service.recall(requests, timeout_s=timeout_s)
-        outputs = _build_outputs(responses, max((r.k for r in requests), default=0))
-        return {name: outputs[name] for name in selected}
+        return _build_outputs(responses, max((r.k for r in requests), default=0))
 
     def warm_up(self) -> None:
         """Answers small batches, with known items and without."""
@@ -76,6 +86,16 @@ class RecallServable:
         for batch_size in _WARM_UP_BATCH_SIZES:
             self.service.recall([RecallRequest(history=popular)] * batch_size)
         self.service.recall([RecallRequest(), RecallRequest(similar_to=popular[:1])])
+
+
+def _vector_outputs(found: ItemVectors) -> dict[str, np.ndarray]:
+    """All outputs of `item_vectors`."""
+    fingerprints = np.full(len(found.vectors), found.fingerprint.encode(), dtype=object)
+    return {
+        "item_vectors": found.vectors,
+        "is_known": found.is_known,
+        "fingerprint": fingerprints,
+    }
 
 
 def _build_outputs(responses: Sequence[RecallResponse], k: int) -> dict[str, np.ndarray]:

@@ -7,14 +7,17 @@ from and where items are searched is handed in.
 import math
 import time
 from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
 
 from serving.batch_search import search_batch
 from serving.bundle import check_compatible
-from serving.catalogue import Catalogue, CatalogueView
+from serving.catalogue import NO_ROW, Catalogue, CatalogueView
 from serving.filters import FilterBuilder, ItemFilter
 from serving.merge import MergedItems, diversify
 from serving.popular_items import popular_items
-from serving.recall_limits import RecallLimits, check_requests, check_size
+from serving.recall_limits import RecallLimits, check_item_ids, check_requests, check_size
 from serving.recall_types import (
     MERGE_DIVERSITY,
     RecallRequest,
@@ -27,6 +30,20 @@ from serving.user_vectors import UserVectorSource
 
 _POPULAR_ITEMS = 20
 """Known items for warm-up requests; a usual length of a history."""
+
+
+class ItemVectors(NamedTuple):
+    """What some items are searched with when similar ones are wanted.
+
+    Attributes:
+        vectors: `[n, dim]` float32; zeros where there is no such item.
+        is_known: `[n]` bool, whether there is.
+        fingerprint: The embedding space.
+    """
+
+    vectors: np.ndarray
+    is_known: np.ndarray
+    fingerprint: str
 
 
 class RecallService:
@@ -92,6 +109,18 @@ class RecallService:
         deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
         return self.recall_together(requests, [deadline_s] * len(requests))
 
+    def item_vectors(self, item_ids: Sequence[str]) -> ItemVectors:
+        """The vectors of items as they are now.
+
+        Args:
+            item_ids: Raw ids, at most `limits.max_similar_to`.
+
+        Raises:
+            InputError: There are more, or one is too long.
+        """
+        check_item_ids(item_ids, self.limits)
+        return look_up(self._catalogue.view(), item_ids)
+
     def recall_together(
         self, requests: Sequence[RecallRequest], deadlines_s: Sequence[float]
     ) -> list[RecallResponse]:
@@ -129,6 +158,15 @@ class RecallService:
         if all(response.coverage == 0 for response in responses):
             raise deadline_exceeded()
         return responses
+
+
+def look_up(view: CatalogueView, item_ids: Sequence[str]) -> ItemVectors:
+    """The vectors a view has of some raw ids."""
+    rows = view.rows_of([item_id.encode() for item_id in item_ids])
+    is_known = rows != NO_ROW
+    vectors = np.zeros((len(rows), view.dim), np.float32)
+    vectors[is_known] = view.vectors(rows[is_known])
+    return ItemVectors(vectors, is_known, view.fingerprint)
 
 
 def _search_response(

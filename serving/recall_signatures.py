@@ -1,7 +1,8 @@
 """The Predict signatures of the recall service: which inputs there are and what they mean.
 
 Every field of a `RecallRequest` is an input of one name and one type; here is
-the table, and the way from rows of tensors to requests.
+the table, and the way from rows of tensors to requests. One signature more
+gives vectors of items.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,13 +14,17 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving import signatures, tensors
 from serving.recall_types import RecallRequest
-from serving.status import invalid_argument
+from serving.status import ServingError, invalid_argument
 
 USER_VECTORS_SIGNATURE = "user_vectors"
 """Ready vectors instead of a history, for callers with a user tower of their own."""
 
 SIMILAR_ITEMS_SIGNATURE = "similar_items"
 """Items like given ones."""
+
+ITEM_VECTORS_SIGNATURE = "item_vectors"
+"""No request: what a front over shards searches with for items like given ones. The names
+are those of the item tower, which knows nothing of live items."""
 
 _MATRIX, _ANY_RANK = (-1, -1), None
 
@@ -108,12 +113,20 @@ OUTPUTS = {
     "degraded": (types_pb2.DT_BOOL, (-1,)),
     "coverage": (types_pb2.DT_FLOAT, (-1,)),
 }
-"""Outputs of every signature."""
+"""Outputs of every signature that takes requests."""
+
+_ITEM_VECTORS_INPUT = "item_ids"
+_ITEM_VECTORS_OUTPUTS = {
+    "item_vectors": (types_pb2.DT_FLOAT, (-1, -1)),
+    "is_known": (types_pb2.DT_BOOL, (-1,)),
+    "fingerprint": (types_pb2.DT_STRING, (-1,)),
+}
 
 
 def signature_defs() -> dict[str, meta_graph_pb2.SignatureDef]:
     """The signatures as clients may ask for them, with defaults of optional inputs."""
-    return {name: _signature_def(name) for name in INPUTS}
+    of_requests = {name: _signature_def(name) for name in INPUTS}
+    return {**of_requests, ITEM_VECTORS_SIGNATURE: _item_vectors_def()}
 
 
 def subject_input(signature_name: str) -> str:
@@ -184,6 +197,22 @@ def parse_requests(
     ]
 
 
+def parse_item_ids(inputs: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Inputs of `item_vectors` -> raw ids.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, one is not UTF-8.
+    """
+    try:
+        return tuple(value.decode() for value in inputs[_ITEM_VECTORS_INPUT].tolist())
+    except UnicodeDecodeError as error:
+        raise _not_utf8(_ITEM_VECTORS_INPUT) from error
+
+
+def _not_utf8(name: str) -> ServingError:
+    return invalid_argument(f"{name} holds a text that is not valid UTF-8.")
+
+
 def _values(
     name: str, spec: InputSpec, array: np.ndarray, batch_size: int, subject: str
 ) -> list[Any]:
@@ -201,7 +230,7 @@ def _values(
     try:
         values = [spec.parse(row) for row in rows]
     except UnicodeDecodeError as error:
-        raise invalid_argument(f"{name} holds a text that is not valid UTF-8.") from error
+        raise _not_utf8(name) from error
     return values if len(values) == batch_size else values * batch_size
 
 
@@ -211,9 +240,23 @@ def _signature_def(signature_name: str) -> meta_graph_pb2.SignatureDef:
         signature.inputs[name].CopyFrom(_tensor_info(name, spec.dtype, spec.shape))
         if name != _REQUIRED[signature_name]:
             signature.defaults[name].CopyFrom(tensors.to_proto(_default(spec)))
-    for name, (dtype, shape) in OUTPUTS.items():
-        signature.outputs[name].CopyFrom(_tensor_info(name, dtype, shape))
+    _add_outputs(signature, OUTPUTS)
     return signature
+
+
+def _item_vectors_def() -> meta_graph_pb2.SignatureDef:
+    signature = meta_graph_pb2.SignatureDef(method_name="tensorflow/serving/predict")
+    info = _tensor_info(_ITEM_VECTORS_INPUT, types_pb2.DT_STRING, (-1,))
+    signature.inputs[_ITEM_VECTORS_INPUT].CopyFrom(info)
+    _add_outputs(signature, _ITEM_VECTORS_OUTPUTS)
+    return signature
+
+
+def _add_outputs(
+    signature: meta_graph_pb2.SignatureDef, outputs: Mapping[str, tuple[int, tuple[int, ...]]]
+) -> None:
+    for name, (dtype, shape) in outputs.items():
+        signature.outputs[name].CopyFrom(_tensor_info(name, dtype, shape))
 
 
 def _default(spec: InputSpec) -> np.ndarray:

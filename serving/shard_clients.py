@@ -1,23 +1,28 @@
-"""Calls to all shards of a catalogue at once.
+"""Connections to all shards of a catalogue, and calls to many of them at once.
 
 Knows the Predict protocol and nothing of recall. A shard that does not answer
 is no error here: the caller gets what the others said.
 """
 
+import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import grpc
 import numpy as np
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from recall.errors import InputError
 from serving import tensors
+from serving.call import NO_CALL, current
+from serving.call_window import CallWindow
 from serving.client_tls import NO_TLS, ClientTls
-from serving.status import Code, ServingError
+from serving.shard_calls import Outputs, ShardCalls, ShardConnection
+from serving.status import ServingError
 
-_REFUSALS = {Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED, Code.PERMISSION_DENIED}
-"""Codes that say that the request is wrong: every shard would say so."""
+MAX_IN_FLIGHT = 32
+"""Calls to one shard at a time, of all callers together. As many as its two batches of 16
+requests take; half of what it admits by default, so that two fronts do not overload it."""
 
 _MAX_MESSAGE_BYTES = 64 << 20
 """As large as the servers send."""
@@ -26,8 +31,6 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE_BYTES),
     ("grpc.max_reconnect_backoff_ms", 1000),  # A shard that comes back is soon used again.
 )
-
-Outputs = dict[str, np.ndarray]
 
 
 class ShardCall(NamedTuple):
@@ -70,29 +73,56 @@ class ShardClients:
                 f"Name each shard's server once, as host:port; received {list(addresses)}."
             )
         self.addresses = tuple(addresses)
-        self._tls = tls
         self._as_admin = [] if admin_token is None else [("authorization", f"Bearer {admin_token}")]
         self._channels = [tls.open_channel(a, _CHANNEL_OPTIONS) for a in addresses]
-        self._stubs = [
-            prediction_service_pb2_grpc.PredictionServiceStub(channel) for channel in self._channels
+        self._shards = [
+            ShardConnection(
+                f"Shard {number}/{len(addresses)} at {address}",
+                prediction_service_pb2_grpc.PredictionServiceStub(channel),
+                CallWindow(MAX_IN_FLIGHT),
+                tls,
+            )
+            for number, (address, channel) in enumerate(zip(addresses, self._channels, strict=True))
         ]
 
     def ask_all(
-        self, calls: Sequence[ShardCall], timeout_s: float
+        self,
+        calls: Sequence[ShardCall],
+        timeout_s: float,
+        *,
+        call_timeout_s: float = math.inf,
     ) -> list[list[Outputs | ServingError]]:
         """Sends every call to every shard and waits for all.
+
+        Args:
+            calls: Any number; a shard gets `MAX_IN_FLIGHT` at a time.
+            timeout_s: Longest wait for everything.
+            call_timeout_s: Longest wait for the answer to one call. A shard from
+                which nothing came for as long gets no more of these calls.
 
         Returns:
             For every call one entry per shard: its outputs, or why there are none.
 
         Raises:
-            ServingError: A shard says that a call is wrong.
+            ServingError: A shard says that a call is wrong, or the client of
+                the current call went away.
         """
+        width = len(self._shards)
         requests = [_build(call) for call in calls]
-        everywhere = [(shard, request) for request in requests for shard in range(len(self._stubs))]
-        answers = self._ask(everywhere, timeout_s)
-        width = len(self._stubs)
+        everywhere = [(shard, request) for request in requests for shard in range(width)]
+        answers = self._ask(everywhere, timeout_s, call_timeout_s)
         return [answers[start : start + width] for start in range(0, len(answers), width)]
+
+    def ask_some(
+        self,
+        calls: Sequence[tuple[int, ShardCall]],
+        timeout_s: float,
+        *,
+        call_timeout_s: float = math.inf,
+    ) -> list[Outputs | ServingError]:
+        """As `ask_all`, each call to the shard of a number; one entry per call."""
+        requests = [(shard, _build(call)) for shard, call in calls]
+        return self._ask(requests, timeout_s, call_timeout_s)
 
     def change_each(self, calls: Mapping[int, ShardCall], timeout_s: float) -> dict[int, Outputs]:
         """Sends one change, an admin call, to each of some shards.
@@ -107,9 +137,15 @@ class ShardClients:
         Raises:
             ServingError: A shard does not answer, or refuses.
         """
-        answers = self._ask(
-            [(s, _build(call)) for s, call in calls.items()], timeout_s, self._as_admin
+        changes = ShardCalls(
+            self._shards,
+            [(shard, _build(call)) for shard, call in calls.items()],
+            deadline_s=time.monotonic() + timeout_s,
+            call_timeout_s=timeout_s,
+            metadata=self._as_admin,
         )
+        # A change that was begun is not ended by a client that leaves.
+        answers = changes.run(NO_CALL)
         for answer in answers:
             if isinstance(answer, ServingError):
                 raise answer
@@ -124,34 +160,14 @@ class ShardClients:
         self,
         requests: Sequence[tuple[int, predict_pb2.PredictRequest]],
         timeout_s: float,
-        metadata: Sequence[tuple[str, str]] = (),
+        call_timeout_s: float,
     ) -> list[Outputs | ServingError]:
-        """All requests at once; results in their order."""
-        futures = [
-            self._stubs[shard].Predict.future(request, timeout=timeout_s, metadata=metadata)
-            for shard, request in requests
-        ]
-        try:
-            return [
-                self._result(shard, future)
-                for (shard, _), future in zip(requests, futures, strict=True)
-            ]
-        finally:
-            for future in futures:  # Where one was refused, the others need not go on.
-                future.cancel()
-
-    def _result(self, shard: int, future: grpc.Future) -> Outputs | ServingError:
-        try:
-            response = future.result()
-        except grpc.RpcError as error:
-            code = Code(error.code().value[0])
-            where = f"Shard {shard}/{len(self._stubs)} at {self.addresses[shard]}"
-            reason = self._tls.find_cause(error.details()) or error.details()
-            lost = ServingError(code, f"{where}: {reason}")
-            if code in _REFUSALS:
-                raise lost from error
-            return lost
-        return {name: tensors.to_numpy(proto, name) for name, proto in response.outputs.items()}
+        """The answers to requests of the current call, in their order."""
+        deadline_s = time.monotonic() + timeout_s
+        asked = ShardCalls(
+            self._shards, requests, deadline_s=deadline_s, call_timeout_s=call_timeout_s
+        )
+        return asked.run(current())
 
 
 def _build(call: ShardCall) -> predict_pb2.PredictRequest:

@@ -6,43 +6,35 @@ is lost or too slow makes the answer degraded, not an error.
 """
 
 import dataclasses
+import math
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import numpy as np
 
-from recall.errors import InputError
 from serving import recall_signatures
-from serving.recall_limits import RecallLimits, check_requests
+from serving.new_items import TowerVectors
+from serving.recall_limits import RecallLimits, check_item_ids, check_requests
+from serving.recall_service import ItemVectors, look_up
 from serving.recall_types import (
     MERGE_MAX_SCORE,
     MODEL_NAME,
     RecallRequest,
     RecallResponse,
 )
-from serving.shard_clients import Outputs, ShardCall, ShardClients
+from serving.shard_calls import Outputs
+from serving.shard_clients import ShardCall, ShardClients
+from serving.sharded_vectors import ShardedVectors, Space, time_left_s
 from serving.status import Code, ServingError
 from serving.user_interests import UserInterests, compute_interests
 from serving.user_vectors import UserVectorSource
 
 SHARD_TIMEOUT_S = 1.0
-"""Longest wait for a shard where the caller has more time: a hundred times what
-a healthy one needs."""
+"""Longest wait for a shard's answer to one request where the caller has more time: a
+hundred times what a healthy one needs. A batch has as many requests as it has."""
 
 _MERGE_SHARE = 0.9
 """Share of the time left that the shards may use; the rest is for the answer."""
-
-ItemVectors = Callable[[Sequence[str]], tuple[np.ndarray, np.ndarray]]
-"""Raw ids -> `[n, dim]` vectors, `[n]` bool whether the item tower knows each."""
-
-
-class _Space(NamedTuple):
-    """What is known here of the catalogue; stands for a view of it."""
-
-    fingerprint: str
-    dim: int
-    version: int
 
 
 class ShardedRecallService:
@@ -51,7 +43,7 @@ class ShardedRecallService:
     def __init__(
         self,
         user_vectors_source: UserVectorSource,
-        item_vectors: ItemVectors,
+        tower_vectors: TowerVectors,
         clients: ShardClients,
         popular_item_ids: Sequence[str],
         *,
@@ -62,7 +54,7 @@ class ShardedRecallService:
 
         Args:
             user_vectors_source: The user tower; asked once here.
-            item_vectors: The item tower of the same release.
+            tower_vectors: The item tower of the same release.
             clients: The shards.
             popular_item_ids: The fallback list of the whole catalogue.
             version: Of the release.
@@ -72,13 +64,19 @@ class ShardedRecallService:
             ServingError: The tower does not answer.
         """
         probe = user_vectors_source.compute([()])
-        self._space = _Space(probe.fingerprint, probe.user_vectors.shape[2], version)
+        self._space = Space(probe.fingerprint, probe.user_vectors.shape[2], version)
         self._source = user_vectors_source
-        self._item_vectors = item_vectors
         self._clients = clients
         self.popular_item_ids = tuple(popular_item_ids)
         self._place_of = {i.encode(): place for place, i in enumerate(popular_item_ids)}
         self.limits = limits or RecallLimits()
+        self._vectors = ShardedVectors(
+            clients,
+            tower_vectors,
+            self._space.fingerprint,
+            ids_per_call=self.limits.max_similar_to,
+            call_timeout_s=SHARD_TIMEOUT_S,
+        )
 
     def recall(
         self, requests: Sequence[RecallRequest], *, timeout_s: float | None = None
@@ -88,53 +86,44 @@ class ShardedRecallService:
         Returns:
             One response per request, in their order. `coverage` is the share
             of the shards' answers that arrived whole, `degraded` whether it is
-            below 1.
+            below 1. A request of a batch that no shard answered in time has no
+            items.
 
         Raises:
             InputError: A request exceeds a limit or does not fit the model.
             ServingError: No shard answers, or a request asks for something
                 that needs the whole catalogue in one place.
         """
-        deadline_s = time.monotonic() + (SHARD_TIMEOUT_S if timeout_s is None else timeout_s)
+        deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
         check_requests(requests, self.limits)
         if not requests:
             return []
         for request in requests:
             _check_offered(request)
-        with_vectors = [self._with_vectors(request) for request in requests]
-        interests = compute_interests(self._space, self._source, with_vectors, timeout_s)
+        wanted = (item_id for request in requests for item_id in request.similar_to)
+        space = self._space.with_items(self._vectors.find(wanted, deadline_s))
+        interests = compute_interests(space, self._source, requests, time_left_s(deadline_s))
         calls = [
-            _build_call(self._space.fingerprint, request, found)
-            for request, found in zip(with_vectors, interests, strict=True)
+            _build_call(space.fingerprint, request, found)
+            for request, found in zip(requests, interests, strict=True)
         ]
-        left_s = _MERGE_SHARE * (deadline_s - time.monotonic())
-        if left_s <= 0:
-            raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
-        answers = self._clients.ask_all(calls, min(left_s, SHARD_TIMEOUT_S))
+        left_s = time_left_s(deadline_s)
+        answers = self._clients.ask_all(
+            calls,
+            math.inf if left_s is None else _MERGE_SHARE * left_s,
+            call_timeout_s=SHARD_TIMEOUT_S,
+        )
+        if all(isinstance(answer, ServingError) for of_shards in answers for answer in of_shards):
+            raise answers[0][0]
         return [
             self._merge(request, found, of_shards)
             for request, found, of_shards in zip(requests, interests, answers, strict=True)
         ]
 
-    def _with_vectors(self, request: RecallRequest) -> RecallRequest:
-        """The request with the vectors of the items it wants similar ones of."""
-        if not request.similar_to:
-            return request
-        vectors, is_known = self._item_vectors(request.similar_to)
-        weights = request.interest_weights or (1.0,) * len(is_known)
-        if len(weights) != len(is_known):
-            raise InputError(
-                f"`interest_weights` must be one number for each of {len(is_known)} interests, "
-                f"received {len(weights)}."
-            )
-        return dataclasses.replace(
-            request,
-            similar_to=(),
-            user_vectors=vectors,
-            # An unknown item has no vector of its own and is not searched with.
-            interest_weights=tuple(np.where(is_known, weights, 0.0).tolist()),
-            deny=request.deny + request.similar_to,
-        )
+    def item_vectors(self, item_ids: Sequence[str]) -> ItemVectors:
+        """See `RecallService.item_vectors`; from the shards."""
+        check_item_ids(item_ids, self.limits)
+        return look_up(self._space.with_items(self._vectors.find(item_ids, math.inf)), item_ids)
 
     def _merge(
         self,
@@ -145,7 +134,7 @@ class ShardedRecallService:
         """The best of all shards' answers."""
         arrived = [answer for answer in answers if not isinstance(answer, ServingError)]
         if not arrived:
-            raise answers[0]
+            return self._nothing_found(interests)
         found = [answer["item_ids"][0].astype(np.bool_) for answer in arrived]  # "" is padding.
         item_ids, scores, numbers = (
             np.concatenate([a[name][0][mask] for a, mask in zip(arrived, found, strict=True)])
@@ -157,20 +146,32 @@ class ShardedRecallService:
         if not is_fallback:
             numbers = interests.numbers[numbers]
         coverage = float(sum(answer["coverage"][0] for answer in arrived) / len(answers))
-        known = (interests.num_known, interests.num_unknown)
-        if request.similar_to:
-            num_known = int(self._item_vectors(request.similar_to)[1].sum())
-            known = (num_known, len(request.similar_to) - num_known)
         return RecallResponse(
             item_ids[best].astype(np.bytes_),
             scores[best],
             numbers[best],
             is_fallback,
-            *known,
+            interests.num_known,
+            interests.num_unknown,
             interests.model_version,
             min(int(answer["index_version"][0]) for answer in arrived),
             degraded=coverage < 1,
             coverage=coverage,
+        )
+
+    def _nothing_found(self, interests: UserInterests) -> RecallResponse:
+        """The answer where no shard answered but others of the batch were."""
+        return RecallResponse(
+            np.empty(0, np.bytes_),
+            np.empty(0, np.float32),
+            np.empty(0, np.int32),
+            not len(interests.vectors),
+            interests.num_known,
+            interests.num_unknown,
+            interests.model_version,
+            self._space.version,
+            degraded=True,
+            coverage=0.0,
         )
 
     def _popularity(self, item_ids: Sequence[bytes]) -> np.ndarray:
@@ -196,9 +197,10 @@ def _build_call(fingerprint: str, request: RecallRequest, interests: UserInteres
         request,
         history=(),
         include_seen=False,
+        similar_to=(),
         interest_weights=(),  # The vectors are multiplied already.
         user_vectors=interests.vectors if len(interests.vectors) else None,
         fingerprint=fingerprint if len(interests.vectors) else "",
-        deny=tuple(dict.fromkeys((*request.deny, *seen))),
+        deny=tuple(dict.fromkeys((*request.deny, *seen, *request.similar_to))),
     )
     return ShardCall(MODEL_NAME, *recall_signatures.build_inputs(of_shard))

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from recall.errors import InputError
+from serving import recall_json
 from serving.batched_recall import RECALL_BATCHING, BatchedRecallService
 from serving.batching_options import BatchingOptions
 from serving.call import Call, answering, current
@@ -50,8 +51,8 @@ class Busy:
     def __init__(self, tower, batching=ONE_RUNNER):
         self.tower = tower
         self.reports = []
-        service = RecallService(tower, SHOP.catalogue())
-        self.service = BatchedRecallService(service, batching, self.reports.append)
+        self.inner = RecallService(tower, SHOP.catalogue())
+        self.service = BatchedRecallService(self.inner, batching, self.reports.append)
         tower.batches.clear()
         self.pool = futures.ThreadPoolExecutor(24)
         self.first = self.submit(RecallRequest(("gate", "n1"), k=3))
@@ -149,16 +150,65 @@ def test_bad_requests_are_refused_without_waiting(busy, fields, error):
 
 
 def test_a_request_whose_time_is_over_spoils_no_other_one(busy):
-    late = busy.submit_waiting(RecallRequest(("n2",), k=4), timeout_s=0.0)
+    late = busy.submit_waiting(RecallRequest(("n2",), k=4), timeout_s=1.0)
     patient = RecallRequest(("n3",), k=4)
     waiting = busy.submit_waiting(patient, timeout_s=60.0)
+    compute = busy.tower.compute
+
+    def takes_long(histories, **arguments):
+        time.sleep(1.1)
+        return compute(histories, **arguments)
+
+    busy.tower.compute = takes_long
     busy.release()
     with pytest.raises(ServingError) as error:
         late.result(TIMEOUT_S)
     assert error.value.code == Code.DEADLINE_EXCEEDED
     response = waiting.result(TIMEOUT_S)
     assert (found(response), response.degraded) == (SHOP.expected(patient), False)
-    assert busy.tower.batches[:2] == [1, 2]
+    assert busy.tower.batches == [1, 2]
+
+
+def test_a_request_waits_no_longer_than_its_own_time(busy):
+    """The door gives every call 30 s; the request of this one says 50 ms."""
+    document = {"history": ["n2"], "k": 4, "timeout_ms": 50}
+    started_s = time.monotonic()
+    with answering(Call(30.0)), pytest.raises(ServingError) as error:
+        recall_json.answer(busy.service, document, timeout_s=30.0)
+    assert error.value.code == Code.DEADLINE_EXCEEDED
+    assert 0.05 <= time.monotonic() - started_s < 1.0
+    assert not busy.first.done()
+    assert busy.service.num_waiting == 0
+    busy.release()
+    assert busy.tower.batches == [1]
+
+
+def test_a_request_that_waits_for_its_own_time_follows_its_client(busy):
+    call = Call(30.0)
+    gone = busy.submit_waiting(RecallRequest(("n2",), k=4), call=call, timeout_s=20.0)
+    call.cancel()
+    with pytest.raises(ServingError) as error:
+        gone.result(TIMEOUT_S)
+    assert error.value.code == Code.CANCELLED
+    assert busy.service.num_waiting == 0
+
+
+def test_what_a_batch_found_in_time_is_not_thrown_away(busy):
+    """The time of one request ends after its search and before the others' one."""
+    request = RecallRequest(("n2",), k=4)
+    runner = busy.submit_waiting(RecallRequest(("n3",), k=4))
+    waiting = busy.submit_waiting(request, timeout_s=1.0)
+    recall_together = busy.inner.recall_together
+
+    def ends_late(*arguments):
+        responses = recall_together(*arguments)
+        time.sleep(1.1)
+        return responses
+
+    busy.inner.recall_together = ends_late
+    busy.release()
+    assert found(waiting.result(TIMEOUT_S)) == SHOP.expected(request)
+    runner.result(TIMEOUT_S)
 
 
 def test_a_client_that_leaves_does_not_end_the_batch_it_runs(busy):

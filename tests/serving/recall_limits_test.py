@@ -49,7 +49,21 @@ AT_AND_BEYOND = [
     (lambda n: {"k": n}, 9, "`k` must be in [1, 9], received 10."),
     (lambda n: {"history": _ids(n)}, 2, "length of `history` must be at most 2, received 3."),
     (lambda n: {"exclude": _ids(n)}, 3, "length of `exclude` must be at most 3, received 4."),
-    (lambda n: {"deny": _ids(n)}, 4, "length of `deny` must be at most 4, received 5."),
+    (
+        lambda n: {"history": ("n1",), "deny": _ids(n)},
+        4,
+        "length of `deny` must be at most 4, received 5.",
+    ),
+    (
+        lambda n: {"similar_to": ("n1",), "deny": _ids(n)},
+        4,
+        "length of `deny` must be at most 4, received 5.",
+    ),
+    (
+        lambda n: {"user_vectors": _vectors(1), "deny": _ids(n)},
+        4 + 2,
+        "length of `deny` must be at most 6, received 7.",
+    ),
     (lambda n: {"allow": _ids(n)}, 5, "length of `allow` must be at most 5, received 6."),
     (lambda n: {"similar_to": _ids(n)}, 6, "length of `similar_to` must be at most 6, received 7."),
     (lambda n: {"categories": _ids(n)}, 7, "length of `categories` must be at most 7, received 8."),
@@ -108,6 +122,14 @@ def test_interests_in_a_batch(service):
     assert len(service.recall([*users, RecallRequest(similar_to=_ids(3), k=1)])) == 3
     with pytest.raises(InputError, match="interests in a batch must be at most 9, received 10"):
         service.recall([*users, RecallRequest(similar_to=_ids(4), k=1)])
+
+
+def test_items_whose_vectors_are_wanted(service):
+    assert service.item_vectors(_ids(6)).is_known.all()
+    with pytest.raises(InputError, match="number of item ids must be at most 6, received 7"):
+        service.item_vectors(_ids(7))
+    with pytest.raises(InputError, match="length of an item id must be at most 4, received 5"):
+        service.item_vectors(["n" * 5])
 
 
 @pytest.mark.parametrize(

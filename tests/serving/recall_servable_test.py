@@ -105,3 +105,15 @@ def test_one_row_for_a_batch_is_one_row_for_each():
         np.testing.assert_array_equal(array, second[name])
     assert not np.isin([b"n10", b"n37"], first["item_ids"]).any()
     assert np.isin([b"n10", b"n37"], SERVABLE.predict("", none)["item_ids"]).any()
+
+
+def test_vectors_of_items():
+    item_ids = np.array([b"n2", b"unheard", b"", b"n2"], object)
+    outputs = SERVABLE.predict("item_vectors", {"item_ids": item_ids})
+    np.testing.assert_array_equal(outputs["is_known"], [True, False, False, True])
+    nothing = np.zeros(4, np.float32)
+    expected = [SHOP.vectors[2], nothing, nothing, SHOP.vectors[2]]
+    np.testing.assert_array_equal(outputs["item_vectors"], expected)
+    assert outputs["fingerprint"].tolist() == [b"f"] * 4
+    with pytest.raises(ServingError, match="item_ids holds a text that is not valid UTF-8"):
+        SERVABLE.predict("item_vectors", {"item_ids": np.array([b"\xff"], object)})

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shutil
+import socket
 import time
 
 import numpy as np
@@ -9,9 +10,14 @@ import pytest
 
 from recall.errors import InputError
 from serving import client
+from serving.new_items import RemoteItemTower, item_vectors
 from serving.recall_types import RecallRequest
+from serving.remote_model import RemoteModel
 from serving.server import RecallServer
+from serving.shard_clients import ShardClients
+from serving.sharded_vectors import ShardedVectors
 from serving.shards import Shard, home_of
+from serving.status import ServingError
 from tests.serving.category_release import NUM_ITEMS, write_release
 
 COUNT = 3
@@ -144,6 +150,177 @@ def test_changes_go_to_the_shard_of_the_item(folders, tmp_path):
             server.stop()
 
 
+UNIT = np.eye(8, dtype=np.float32)
+NEW_VECTORS = {"new": UNIT[0], "near": 0.8 * UNIT[0] + 0.6 * UNIT[1], "far": UNIT[1]}
+"""Upserted items; the scores of the others with "new" are their first numbers: .8 and 0."""
+
+
+@pytest.fixture(scope="module")
+def changed_front(folders, tmp_path_factory):
+    """A front over shards in which i5 was deleted and three items are new."""
+    folder = tmp_path_factory.mktemp("changed")
+    servers = []
+    for number in range(COUNT):
+        shutil.copytree(folders / str(number), folder / str(number))
+        servers.append(start(folder / str(number)))
+    front = start(folder / "0", shards=[s.grpc_address for s in servers])
+    upserts = {
+        "item_ids": np.array([name.encode() for name in NEW_VECTORS], object),
+        "vectors": np.array(list(NEW_VECTORS.values())),
+    }
+    client.predict(front.grpc_address, "items", "upsert", upserts)
+    client.predict(front.grpc_address, "items", "delete", {"item_ids": np.array([b"i5"], object)})
+    yield front
+    for server in (front, *servers):
+        server.stop()
+
+
+def test_items_like_a_new_one(changed_front):
+    answer = ask(changed_front, RecallRequest(similar_to=("new",), allow=tuple(NEW_VECTORS)))
+    assert answer.item_ids.tolist() == [b"near", b"far"]
+    np.testing.assert_allclose(answer.scores, [0.8, 0.0], atol=1e-6)
+    assert (answer.num_known, answer.num_unknown) == (1, 0)
+    assert not answer.is_fallback
+
+
+def test_items_like_a_deleted_one(changed_front):
+    answer = ask(changed_front, RecallRequest(similar_to=("i5",), k=3))
+    assert (answer.num_known, answer.num_unknown) == (0, 1)
+    assert answer.is_fallback
+
+
+def test_weights_go_with_their_items(changed_front):
+    """The score of "near" is .8 with "new", and .6 with "far" times 2."""
+    request = RecallRequest(
+        similar_to=("new", "i5", "far"), allow=("near",), interest_weights=(1.0, 1.0, 2.0)
+    )
+    answer = ask(changed_front, request)
+    np.testing.assert_allclose(answer.scores, [1.2], atol=1e-6)
+    assert answer.interests.tolist() == [2]
+    assert (answer.num_known, answer.num_unknown) == (2, 1)
+
+
+def test_the_front_gives_the_vectors_of_the_shards(changed_front):
+    ids = {"item_ids": np.array([b"far", b"i5", b"new"], object)}
+    outputs = client.predict(changed_front.grpc_address, "recall", "item_vectors", ids)
+    assert outputs["is_known"].tolist() == [True, False, True]
+    np.testing.assert_allclose(outputs["item_vectors"], [UNIT[1], 0 * UNIT[0], UNIT[0]])
+
+
+def test_the_tower_is_asked_once_for_what_no_shard_says(shard_servers):
+    addresses = [s.grpc_address for s in shard_servers]
+    item_ids = [f"i{number}" for number in range(NUM_ITEMS)]
+    one = {"item_ids": np.array([b"i0"], object)}
+    answer = client.predict(addresses[0], "recall", "item_vectors", one)
+    fingerprint, asked = answer["fingerprint"][0].decode(), []
+
+    def tower(ids, timeout_s):
+        asked.append((ids, timeout_s))
+        return np.tile(UNIT[2], (len(ids), 1)), np.array([item_id != "i1" for item_id in ids])
+
+    def find(addresses, fingerprint):
+        asked.clear()
+        clients = ShardClients(addresses)
+        vectors = ShardedVectors(clients, tower, fingerprint, ids_per_call=4, call_timeout_s=5.0)
+        found = vectors.find([*item_ids, "i0", "nowhere"], time.monotonic() + 20.0)
+        clients.close()
+        return found
+
+    assert find(addresses, fingerprint).keys() == set(item_ids)
+    assert asked == []
+    lost = [i for i in item_ids if home_of(i.encode(), COUNT) == 1]
+    found = find([addresses[0], "127.0.0.1:9", addresses[2]], fingerprint)
+    assert found.keys() >= set(lost) - {"i1"}
+    ((ids, timeout_s),) = asked
+    assert [i for i in ids if i != "nowhere"] == lost
+    assert 0 < timeout_s <= 20.0
+    # Shards of another release: their vectors lie elsewhere.
+    assert find(addresses, "other").keys() == {*item_ids, "nowhere"} - {"i1"}
+    assert len(asked) == 1
+
+
+def test_a_remote_tower_has_the_time_that_is_left(folders):
+    """Whoever listens here says nothing; without a time the wait is 5 s."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        model = RemoteModel(f"127.0.0.1:{silent.getsockname()[1]}", "item_tower")
+        tower = RemoteItemTower(model, folders / "whole" / "item_tower" / "1")
+        started_s = time.monotonic()
+        with pytest.raises(ServingError):
+            item_vectors(tower, "any")(["i3"], 0.3)
+        assert time.monotonic() - started_s < 3.0
+        model.close()
+
+
+def slow_down(monkeypatch, server, seconds):
+    """Makes every answer of a shard take longer; threads wait beside each other."""
+    servable = server.model_server.find("recall")
+    recall = servable.service.recall
+
+    def slow(*arguments, **options):
+        time.sleep(seconds)
+        return recall(*arguments, **options)
+
+    monkeypatch.setattr(servable.service, "recall", slow)
+
+
+class TestBatches:
+    def test_the_largest_one(self, front, shard_servers, monkeypatch):
+        """512 requests, eight times what a shard admits; 16 waves of .25 s last 4 s."""
+        for server in shard_servers:
+            slow_down(monkeypatch, server, 0.25)
+        histories = np.array([[f"i{row % NUM_ITEMS}".encode()] for row in range(512)], object)
+        started_s = time.monotonic()
+        outputs = client.predict(
+            front.grpc_address, "recall", "", {"history_item_ids": histories}, timeout_s=60.0
+        )
+        assert time.monotonic() - started_s > 4.0
+        assert outputs["coverage"].tolist() == [1.0] * 512
+        assert not (outputs["item_ids"] == histories).any()
+        assert (outputs["item_ids"] != b"").all()
+        np.testing.assert_array_equal(outputs["item_ids"][:452], outputs["item_ids"][60:])
+
+    def test_what_was_found_in_time_is_not_thrown_away(self, front, shard_servers, monkeypatch):
+        """A wave of 32 takes .3 s, so that 4 s do not suffice for 16 waves."""
+        for server in shard_servers:
+            slow_down(monkeypatch, server, 0.3)
+        histories = np.array([[b"i3"]] * 512, object)
+        outputs = client.predict(
+            front.grpc_address, "recall", "", {"history_item_ids": histories}, timeout_s=4.0
+        )
+        coverage, found = outputs["coverage"], outputs["item_ids"] != b""
+        assert coverage[0] == 1.0
+        assert coverage[-1] == 0.0
+        np.testing.assert_array_equal(found.any(axis=1), coverage > 0)
+        np.testing.assert_array_equal(outputs["degraded"], coverage < 1)
+        assert outputs["num_known"].tolist() == [1] * 512
+
+
+def many(prefix, count):
+    return tuple(f"{prefix}{number}" for number in range(count))
+
+
+LARGE = {
+    "history": RecallRequest((*many("h", 9_999), "i3"), deny=many("d", 10_000)),
+    "history and all lists": RecallRequest(
+        (*many("h", 9_999), "i3"),
+        deny=many("d", 10_000),
+        exclude=many("e", 10_000),
+        allow=(*many("a", 9_998), "i3", "i4"),
+    ),
+    "nobody known": RecallRequest(many("h", 10_000), deny=many("d", 10_000)),
+    "similar": RecallRequest(similar_to=("i3", *many("s", 63)), deny=many("d", 10_000)),
+    "vectors": RecallRequest(user_vectors=VECTORS, deny=many("d", 20_000)),
+}
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_sizes_one_server_accepts(whole, front, name):
+    expected, found = (ask(server, LARGE[name], timeout_s=60.0) for server in (whole, front))
+    assert len(found.item_ids)
+    assert found.item_ids.tolist() == expected.item_ids.tolist()
+    assert found.facts() == expected.facts()
+
+
 class TestLostShards:
     @pytest.fixture
     def front_of(self, folders):
@@ -169,15 +346,19 @@ class TestLostShards:
         assert answer.item_ids.tolist() == kept
         assert not answer.is_fallback
 
+    def test_the_item_tower_stands_in_for_it(self, front_of, shard_servers):
+        """Whatever is similar to i3 is searched for in the shards that are left."""
+        home = home_of(b"i3", COUNT)
+        addresses = [s.grpc_address for s in shard_servers]
+        addresses[home] = "127.0.0.1:9"
+        answer = ask(front_of(addresses), RecallRequest(similar_to=("i3", "nowhere"), k=100))
+        assert (answer.num_known, answer.num_unknown) == (1, 1)
+        assert {home_of(item_id, COUNT) for item_id in answer.item_ids.tolist()} == {
+            number for number in range(COUNT) if number != home
+        }
+
     def test_a_slow_one_is_not_waited_for(self, front_of, shard_servers, monkeypatch):
-        servable = shard_servers[1].model_server.find("recall")
-        recall = servable.service.recall
-
-        def slow(*arguments, **options):
-            time.sleep(1.5)
-            return recall(*arguments, **options)
-
-        monkeypatch.setattr(servable.service, "recall", slow)
+        slow_down(monkeypatch, shard_servers[1], 1.5)
         front = front_of([s.grpc_address for s in shard_servers])
         started_s = time.monotonic()
         answer = ask(front, RecallRequest(("i3",), 10), timeout_s=0.8)

@@ -50,6 +50,7 @@ class LoadedRelease:
 
     Attributes:
         servables: By name of the model.
+        asks_others: Whether the towers or the shards are in other processes.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class LoadedRelease:
                 another release.
         """
         self.servables: Mapping[str, Servable] = {}
+        self.asks_others = tf_serving_address is not None or isinstance(items, ShardedItems)
         self._release = release
         self._closing = contextlib.ExitStack()
         try:

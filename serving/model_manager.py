@@ -6,21 +6,40 @@ it, so that there is never more than one change at a time.
 
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
 
 from recall.errors import InputError
 from serving.metrics import Metrics
 from serving.model_config import ModelEntry, ServerConfig
-from serving.model_server import ModelServer
+from serving.model_server import ModelServer, unavailable_label
 from serving.model_sources import ModelSource, SavedModelSource
 from serving.status import Code, ServingError
 from serving.version_loader import VersionLoader
-from serving.version_policy import LATEST, VersionPolicy
+from serving.version_policy import LATEST
 
 _LOGGER = logging.getLogger(__name__)
 
 POLL_S = 1.0
 """TF Serving's default `file_system_poll_wait_seconds`."""
+
+_RELEASE_DEFAULTS = ModelEntry(Path(), LATEST, {})
+"""Of a release that is not listed. Its folder is that of `--release` in any case."""
+
+
+class _Change(NamedTuple):
+    """What a reload does to the release or a model.
+
+    Attributes:
+        loader: Of its versions.
+        entry: Its policy and labels from now on.
+        versions: What the policy chose; all are loaded.
+    """
+
+    loader: VersionLoader
+    entry: ModelEntry
+    versions: set[int]
 
 
 class ModelManager:
@@ -52,11 +71,19 @@ class ModelManager:
         self._poll_s = poll_s
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        entry = _release_entry(config)
         self._release = VersionLoader(
-            model_server, release_source, metrics, newest_labels=newest_labels
+            model_server,
+            release_source,
+            metrics,
+            policy=entry.policy,
+            labels=entry.labels,
+            newest_labels=newest_labels,
         )
-        self._release.policy = _policy_of(config)
-        self._models = {name: self._new_loader(name, e) for name, e in config.models.items()}
+        self._models = {
+            name: self._new_loader(name, entry, model_server)
+            for name, entry in config.models.items()
+        }
         self._thread = threading.Thread(target=self._poll, name="versions", daemon=True)
 
     def start(self) -> None:
@@ -70,7 +97,6 @@ class ModelManager:
                 loader.refresh()
                 if not loader.versions:
                     raise loader.newest_error() or _nothing_to_serve(loader)
-            self._set_labels(self._config, strict=False)
         if self._poll_s > 0:
             self._thread.start()
 
@@ -79,21 +105,31 @@ class ModelManager:
 
         Returns when its models are available. Models that it does not list go,
         except those of the release, which fall back to the latest version.
+        Everything is loaded first and goes last: nothing that is served before
+        and after is missing in between, under its number or a label.
 
         Raises:
             ServingError: FAILED_PRECONDITION, a policy chooses no version that
                 can be served, or a label names one that is not; what was served
-                under the old policy is still served.
+                under the old policies and labels is still served.
         """
         with self._lock:
-            self._change_policy(self._release, _policy_of(config))
-            for name in set(self._models) - set(config.models):
-                self._models.pop(name).close()
-                self._model_server.forget(name)
-            for name, entry in config.models.items():
-                self._reload_model(name, entry)
-            self._set_labels(config, strict=True)
-            self._config = config
+            new = {
+                name: self._new_loader(name, entry, self._model_server.beside())
+                for name, entry in config.models.items()
+                if self._is_new(name, entry)
+            }
+            changes = self._prepare(config, new)
+            # Nothing below can be refused any more.
+            for change in changes:
+                change.loader.serve(change.entry.policy, change.entry.labels, change.versions)
+            gone = self._replace_models(config, new)
+            for change in changes:
+                change.loader.unload_all_but(change.versions)
+            for name, loader in gone.items():
+                loader.close()
+                if name not in self._models:
+                    self._model_server.forget(name)
         _LOGGER.info("The configuration of the models was replaced.")
 
     def stop(self, *, timeout_s: float) -> None:
@@ -108,57 +144,80 @@ class ModelManager:
     def _loaders(self) -> list[VersionLoader]:
         return [self._release, *self._models.values()]
 
-    def _new_loader(self, name: str, entry: ModelEntry) -> VersionLoader:
+    def _new_loader(self, name: str, entry: ModelEntry, model_server: ModelServer) -> VersionLoader:
         source = SavedModelSource(name, entry.base_path, self._metrics)
-        return VersionLoader(self._model_server, source, self._metrics, policy=entry.policy)
+        return VersionLoader(
+            model_server, source, self._metrics, policy=entry.policy, labels=entry.labels
+        )
 
-    def _reload_model(self, name: str, entry: ModelEntry) -> None:
-        """Adds a model, or gives it another policy or folder."""
-        if name in self._models:
-            loader = self._models[name]
-            loader.source = SavedModelSource(name, entry.base_path, self._metrics)
-            self._change_policy(loader, entry.policy)
-            return
-        loader = self._new_loader(name, entry)
-        loader.refresh()
-        if not loader.versions:
-            self._model_server.forget(name)
-            raise _not_served(loader)
-        self._models[name] = loader
+    def _is_new(self, name: str, entry: ModelEntry) -> bool:
+        """Whether a model is not served yet, or from another folder."""
+        present = self._config.models.get(name)
+        return present is None or present.base_path != entry.base_path
 
-    def _change_policy(self, loader: VersionLoader, policy: VersionPolicy) -> None:
-        """Serves under another policy, or again under the old one."""
-        previous, loader.policy = loader.policy, policy
-        loader.refresh()
-        if not loader.serves_its_policy():
-            error = _not_served(loader)
-            loader.policy = previous
-            loader.refresh()
-            raise error
+    def _prepare(self, config: ServerConfig, new: Mapping[str, VersionLoader]) -> list[_Change]:
+        """Loads what a configuration asks for, beside what is served; or none of it.
 
-    def _set_labels(self, config: ServerConfig, *, strict: bool) -> None:
-        """Gives every model the labels of a configuration, or changes none."""
-        labels = [(self._release, config.release.labels if config.release else {})]
-        labels += [(self._models[name], entry.labels) for name, entry in config.models.items()]
-        if strict:
-            for loader, wanted in labels:
-                loader.check_labels(wanted)
-        for loader, wanted in labels:
-            loader.set_labels(wanted)
+        Args:
+            config: What will be served.
+            new: Loaders of its new models, which serve in no request's reach.
+
+        Raises:
+            ServingError: See `reload`.
+        """
+        loaders = {**self._models, **new}
+        entries = [(self._release, _release_entry(config))]
+        entries += [(loaders[name], entry) for name, entry in config.models.items()]
+        try:
+            return [_Change(loader, entry, _load(loader, entry)) for loader, entry in entries]
+        except Exception:
+            for loader in new.values():
+                loader.close()
+            self._refresh_all()  # Unloads what the present policies do not ask for.
+            raise
+
+    def _replace_models(
+        self, config: ServerConfig, new: Mapping[str, VersionLoader]
+    ) -> dict[str, VersionLoader]:
+        """Puts new models in their places; returns the loaders of those that have to go."""
+        for name, loader in new.items():
+            beside, loader.model_server = loader.model_server, self._model_server
+            self._model_server.exchange(name, beside)
+            if name in self._models:
+                self._models[name].model_server = beside
+        previous, loaders = self._models, {**self._models, **new}
+        self._models = {name: loaders[name] for name in config.models}
+        self._config = config
+        return {n: loader for n, loader in previous.items() if loader is not self._models.get(n)}
+
+    def _refresh_all(self) -> None:
+        """Looks for changes; a folder that cannot be read does not hold up the others."""
+        for loader in self._loaders():
+            try:
+                loader.refresh()
+            except Exception:
+                _LOGGER.exception("Cannot look for versions of %s", loader.source.names)
 
     def _poll(self) -> None:
         """Looks for changes until the manager stops."""
         while not self._stopped.wait(self._poll_s):
             with self._lock:
-                for loader in self._loaders():
-                    try:
-                        loader.refresh()
-                    except Exception:
-                        _LOGGER.exception("Cannot look for versions of %s", loader.source.names)
+                self._refresh_all()
 
 
-def _policy_of(config: ServerConfig) -> VersionPolicy:
-    return config.release.policy if config.release else LATEST
+def _release_entry(config: ServerConfig) -> ModelEntry:
+    return config.release or _RELEASE_DEFAULTS
+
+
+def _load(loader: VersionLoader, entry: ModelEntry) -> set[int]:
+    """Loads what an entry asks for; returns the versions, which all its labels must be of."""
+    versions = loader.load_beside(entry.policy)
+    if not versions:
+        raise _not_served(loader)
+    for version in entry.labels.values():
+        if version not in versions:
+            raise unavailable_label(loader.source.names[0], version)
+    return versions
 
 
 def _nothing_to_serve(loader: VersionLoader) -> InputError:

@@ -40,6 +40,26 @@ class ModelServer:
         self._was_ready = False
         self._draining = False
 
+    def beside(self) -> "ModelServer":
+        """An empty server out of reach of requests, to load models in for `exchange`."""
+        server = ModelServer()
+        # Whoever uses a version when it moves tells the condition it knows that it is done.
+        server._lock, server._unused = self._lock, self._unused
+        return server
+
+    def exchange(self, name: str, other: "ModelServer") -> None:
+        """Gives and takes a model, all its versions and labels, in one step.
+
+        Requests see one or the other; a version that is in use is not waited for.
+
+        Args:
+            name: Of the model; a server that does not know it gives nothing.
+            other: From `beside`.
+        """
+        with self._lock:
+            for mine, theirs in ((self._versions, other._versions), (self._labels, other._labels)):
+                mine[name], theirs[name] = theirs.get(name, {}), mine.get(name, {})
+
     def announce(self, name: str, version: int) -> None:
         """Makes a version known (START) before it is loaded.
 

@@ -1,6 +1,7 @@
 """Where versions of models are found on disk: the release, or one SavedModel."""
 
 import gc
+import os
 from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -14,9 +15,15 @@ from serving.servable import Servable
 
 
 class LoadedModels(Protocol):
-    """Servables of one version that are dropped together."""
+    """Servables of one version that are dropped together.
+
+    Attributes:
+        servables: By name of the model.
+        asks_others: Whether other processes have a part in the answers.
+    """
 
     servables: Mapping[str, Servable]
+    asks_others: bool
 
     def close(self) -> None:
         """Frees what they hold."""
@@ -35,7 +42,7 @@ class ModelSource(Protocol):
         """Versions that are completely there."""
 
     def stamp(self, version: int) -> Hashable:
-        """Changes when the folders of a version are replaced."""
+        """Changes when a file of a version is replaced, changed, added or removed."""
 
     def load(self, version: int) -> LoadedModels:
         """Reads a version into memory.
@@ -71,7 +78,7 @@ class ReleaseSource:
 
     def stamp(self, version: int) -> Hashable:
         """See `ModelSource`."""
-        return tuple(_stamp(self._dir / part / str(version)) for part in releases.PARTS)
+        return tuple(_stamp_tree(self._dir / part / str(version)) for part in releases.PARTS)
 
     def load(self, version: int) -> LoadedRelease:
         """See `ModelSource`; every file is compared with its checksum first."""
@@ -98,8 +105,7 @@ class SavedModelSource:
 
     def stamp(self, version: int) -> Hashable:
         """See `ModelSource`."""
-        folder = self._base_path / str(version)
-        return _stamp(folder), _stamp(folder / "saved_model.pb")
+        return _stamp_tree(self._base_path / str(version))
 
     def load(self, version: int) -> "LoadedSavedModel":
         """See `ModelSource`."""
@@ -112,6 +118,8 @@ class SavedModelSource:
 class LoadedSavedModel:
     """One SavedModel in memory."""
 
+    asks_others = False
+
     def __init__(self, servable: SavedModelServable):
         self.servables: Mapping[str, Servable] = {servable.name: servable}
 
@@ -121,13 +129,21 @@ class LoadedSavedModel:
         gc.collect()
 
 
-def _stamp(path: Path) -> Hashable:
-    """Identity and time of change of a file or folder, None where there is none.
+def _stamp_tree(folder: Path) -> Hashable:
+    """The stamps of a folder and of everything below it, by path."""
+    paths = [os.fspath(folder)]
+    for parent, folders, files in os.walk(folder):
+        paths += [os.path.join(parent, name) for name in (*folders, *files)]
+    return frozenset((path, _stamp(path)) for path in paths)
+
+
+def _stamp(path: str) -> Hashable:
+    """Identity, size and time of change of a file or folder, None where there is none.
 
     Not the time of modification: copies keep that of their original.
     """
     try:
-        status = path.stat()
+        status = os.stat(path)
     except OSError:
         return None
-    return status.st_ino, status.st_ctime_ns
+    return status.st_ino, status.st_size, status.st_ctime_ns

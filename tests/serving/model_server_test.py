@@ -1,3 +1,5 @@
+import threading
+import time
 from typing import ClassVar
 
 import pytest
@@ -174,6 +176,37 @@ def test_a_model_added_later_does_not_make_the_server_unready(server):
     assert server.is_ready()
     server.forget("late")
     assert "late" not in server.states()
+
+
+def test_a_model_is_exchanged_with_its_labels_in_one_step(server):
+    old = _load(server)
+    server.set_labels("m", {"stable": 3, "old": 3})
+    beside = server.beside()
+    beside.announce("m", 3)
+    new = _load(beside)
+    beside.set_labels("m", {"stable": 3})
+    assert server.find("m") is old
+    server.exchange("m", beside)
+    assert server.find("m", label="stable") is new
+    assert beside.find("m", label="old") is old
+    assert _error(server.find, "m", label="old")[0] == Code.INVALID_ARGUMENT
+
+
+def test_an_exchanged_version_goes_when_its_last_request_ends(server):
+    _load(server)
+    beside = server.beside()
+    server.exchange("m", beside)
+    assert _error(server.find, "m")[0] == Code.NOT_FOUND
+    server.exchange("m", beside)
+    with server.use("m"):
+        server.exchange("m", beside)
+        unload = threading.Thread(target=beside.unload, args=(["m"], 3))
+        unload.start()
+        while beside.states()["m"] != {3: State.UNLOADING}:
+            time.sleep(0.001)
+    unload.join(10.0)  # Without a word from the request's server it would wait for ever.
+    assert not unload.is_alive()
+    assert beside.states()["m"] == {3: State.END}
 
 
 def test_the_list_of_ended_versions_is_bounded(server):

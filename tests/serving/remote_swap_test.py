@@ -12,6 +12,7 @@ from serving import client, manifest
 from serving.model_config import ModelEntry, ServerConfig
 from serving.model_server import State
 from serving.new_items import RemoteItemTower, item_vectors
+from serving.recall_servable import RecallServable
 from serving.recall_types import RecallRequest
 from serving.remote_model import RemoteModel
 from serving.server import RecallServer
@@ -160,6 +161,37 @@ def test_a_version_that_is_gone_there_is_unavailable_until_the_swap(
     release_folder.publish(5, 1)
     wait_for(lambda: state(front, 5) == State.AVAILABLE)
     assert check(front, release_folder) == 5
+
+
+@pytest.mark.parametrize("option", ["tf_serving_address", "shards"])
+def test_a_version_whose_warm_up_meets_no_other_process_is_tried_again(
+    release_folder, remote_folder, monkeypatch, option
+):
+    """The other process ends when version 4 is loaded and not yet warm, and comes back."""
+    other = RecallServer(remote_folder.path, grpc_port=0, http_port=0, poll_s=0.05)
+    warm_up = RecallServable.warm_up
+
+    def warm_up_alone(servable):
+        other.stop()
+        monkeypatch.setattr(RecallServable, "warm_up", warm_up)
+        warm_up(servable)
+
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(other)
+        address = other.grpc_address if option == "tf_serving_address" else (other.grpc_address,)
+        options = {"grpc_port": 0, "http_port": 0, "poll_s": 0.05, option: address}
+        front = stack.enter_context(RecallServer(release_folder.path, **options))
+        remote_folder.publish(4, 1)
+        wait_for(lambda: state(other, 4) == State.AVAILABLE)
+        monkeypatch.setattr(RecallServable, "warm_up", warm_up_alone)
+        release_folder.publish(4, 1)
+        wait_for(lambda: state(front, 4) == State.END)
+        assert front.model_server.status("recall", 4)[0].code == Code.UNAVAILABLE
+        stack.enter_context(
+            RecallServer(remote_folder.path, grpc_port=other.grpc_port, http_port=0)
+        )
+        wait_for(lambda: state(front, 4) == State.AVAILABLE)
+        assert check(front, release_folder) == 4
 
 
 def test_vectors_of_similar_items_are_of_the_release(recall_server, release_dir, catalogue):

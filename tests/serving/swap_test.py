@@ -143,6 +143,22 @@ def test_a_damaged_version_is_refused_until_it_is_replaced(release_folder, serve
     _wait_for(lambda: _states(server)[4] == State.AVAILABLE)
 
 
+@pytest.mark.parametrize(
+    "name", ["user_tower/{}/variables/variables.index", "index/{}/item_vectors.npy"]
+)
+def test_a_damaged_file_that_is_mended_in_its_place_is_enough(release_folder, serve, name):
+    server = serve()
+    release_folder.stage(4, 1)
+    staged = release_folder.path / name.format(".4.staged")
+    content = staged.read_bytes()
+    staged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    release_folder.publish(4)
+    _wait_for(lambda: _states(server).get(4) == State.END)
+    (release_folder.path / name.format(4)).write_bytes(content)
+    _wait_for(lambda: _states(server)[4] == State.AVAILABLE)
+    assert _predict(server, "recall").model_spec.version.value == 4
+
+
 def test_parts_of_different_exports_are_refused(release_folder, serve):
     server = serve()
     release_folder.stage(4, 1)
@@ -169,6 +185,15 @@ def test_the_old_version_stays_while_a_request_uses_it(release_folder, serve):
         time.sleep(3 * POLL_S)
         assert _states(server)[3] == State.UNLOADING
     _wait_for(lambda: _states(server)[3] == State.END)
+
+
+def test_a_label_follows_before_the_old_version_goes(release_folder, serve):
+    server = serve(version_labels=("newest",))
+    with server.model_server.use("recall"):
+        release_folder.publish(4, 1)
+        _wait_for(lambda: _states(server)[3] == State.UNLOADING)
+        for name in ("recall", "user_tower"):
+            assert _predict(server, name, label="newest").model_spec.version.value == 4
 
 
 def test_start_with_a_broken_newest_version(release_folder, serve):
@@ -234,6 +259,21 @@ def test_rollback_by_label(release_folder, serve):
         grpc.StatusCode.INVALID_ARGUMENT,
         "Unrecognized servable version label: old",
     )
+
+
+def test_a_label_moves_before_the_version_it_named_goes(release_folder, serve):
+    server = serve()
+    release_folder.publish(4, 1)
+    _reload(server, f"{TWO_VERSIONS} {_label('stable', 4)}")
+    only_3 = f"{ONE_VERSION} model_version_policy {{ specific {{ versions: 3 }} }}"
+    with server.model_server.use("recall", version=4):
+        reload = threading.Thread(target=_reload, args=(server, f"{only_3} {_label('stable', 3)}"))
+        reload.start()
+        _wait_for(lambda: _states(server)[4] == State.UNLOADING)
+        for name in ("recall", "user_tower"):
+            assert _predict(server, name, label="stable").model_spec.version.value == 3
+    reload.join()
+    assert _states(server) == {3: State.AVAILABLE, 4: State.END}
 
 
 def test_a_label_of_a_version_that_is_not_served_changes_nothing(release_folder, serve):

@@ -24,8 +24,9 @@ class Model:
 
 
 class Loaded:
-    def __init__(self, servables, closed):
+    def __init__(self, servables, closed, asks_others):
         self.servables = servables
+        self.asks_others = asks_others
         self._closed = closed
 
     def close(self):
@@ -36,6 +37,7 @@ class Source:
     """Versions in memory; `broken` maps a version to what its warm-up raises."""
 
     names = ("a", "b")
+    asks_others = False
 
     def __init__(self, *versions):
         self.present = set(versions)
@@ -52,7 +54,7 @@ class Source:
         self.loads.append(version)
         error = self.broken.get(version)
         models = {name: Model(name, version, error if name == "b" else None) for name in self.names}
-        return Loaded(models, self.closed)
+        return Loaded(models, self.closed, self.asks_others)
 
 
 @pytest.fixture
@@ -68,6 +70,17 @@ def server():
 @pytest.fixture
 def loader(server, source):
     return VersionLoader(server, source, Metrics(), newest_labels=("newest",))
+
+
+@pytest.fixture
+def now(monkeypatch):
+    """The loader's clock, in a list of one."""
+    now = [100.0]
+    # The module's own name alone: a clock moved for all would stop the event loops of the
+    # servers that other tests share.
+    clock = types.SimpleNamespace(monotonic=lambda: now[0])
+    monkeypatch.setattr("serving.version_loader.time", clock)
+    return now
 
 
 def _states(server):
@@ -112,15 +125,43 @@ def test_policies(server, policy, served):
     loader = VersionLoader(server, Source(3, 4, 12), Metrics(), policy=policy)
     loader.refresh()
     assert loader.versions == served
-    assert loader.serves_its_policy()
 
 
 def test_rollback_to_a_specific_version(loader, server, source):
     source.present.add(4)
     loader.refresh()
-    loader.policy = specific_versions([3])
-    loader.refresh()
+    assert loader.load_beside(specific_versions([3])) == {3}
+    assert _states(server) == {4: State.AVAILABLE, 3: State.AVAILABLE}
+    loader.serve(specific_versions([3]), {}, {3})
+    assert server.find("a", label="newest").version == 3
+    loader.unload_all_but({3})
     assert _states(server) == {4: State.END, 3: State.AVAILABLE}
+    loader.refresh()
+    assert source.loads == [4, 3]
+
+
+def test_what_was_loaded_for_a_policy_that_is_not_taken_goes(loader, server, source):
+    source.present.add(4)
+    loader.refresh()
+    loader.load_beside(ALL_VERSIONS)
+    loader.refresh()
+    assert _states(server) == {4: State.AVAILABLE, 3: State.END}
+
+
+def test_labels_name_the_new_version_before_the_old_one_goes(loader, server, source):
+    loader.refresh()
+    source.present.add(4)
+    found = []
+    unload = server.unload
+
+    def unload_and_look(names, version, **options):
+        found.extend(server.find(name, label="newest").version for name in names)
+        unload(names, version, **options)
+
+    server.unload = unload_and_look
+    loader.refresh()
+    assert found == [4, 4]
+    assert source.closed == [3]
 
 
 def test_a_version_that_fails_ends_and_the_old_one_goes_on(loader, server, source):
@@ -147,14 +188,7 @@ def test_a_failed_version_is_tried_again_only_when_its_files_change(loader, serv
     assert loader.versions == [4]
 
 
-def test_a_version_that_waits_for_another_process_is_tried_again(
-    loader, source, server, monkeypatch
-):
-    now = [100.0]
-    # The module's own name alone: a clock moved for all would stop the event loops of the
-    # servers that other tests share.
-    clock = types.SimpleNamespace(monotonic=lambda: now[0])
-    monkeypatch.setattr("serving.version_loader.time", clock)
+def test_a_version_that_waits_for_another_process_is_tried_again(loader, source, now):
     loader.refresh()
     source.present.add(4)
     source.broken[4] = LoadLaterError("not yet")
@@ -168,6 +202,48 @@ def test_a_version_that_waits_for_another_process_is_tried_again(
     now[0] = 200.0
     loader.refresh()
     assert loader.versions == [4]
+
+
+@pytest.mark.parametrize(
+    ("code", "asks_others", "is_tried_again"),
+    [
+        (Code.UNAVAILABLE, True, True),
+        (Code.RESOURCE_EXHAUSTED, True, True),
+        (Code.DEADLINE_EXCEEDED, True, True),
+        (Code.FAILED_PRECONDITION, True, False),
+        (Code.UNAVAILABLE, False, False),
+    ],
+)
+def test_a_warm_up_that_met_no_other_process_is_tried_again(
+    loader, source, now, code, asks_others, is_tried_again
+):
+    source.asks_others = asks_others
+    source.broken[3] = ServingError(code, "not now")
+    loader.refresh()
+    source.broken.clear()
+    now[0] += 0.9
+    loader.refresh()
+    assert source.loads == [3]
+    now[0] += 0.2
+    loader.refresh()
+    assert loader.versions == ([3] if is_tried_again else [])
+
+
+def test_a_version_that_changes_all_the_time_does_not_hold_up_the_others(loader, source):
+    source.present.add(4)
+    source.broken[4] = InputError("half of it is copied")
+    looks = []
+
+    def stamp(version):
+        looks.append(version)
+        assert len(looks) < 20
+        return len(looks)
+
+    source.stamp = stamp
+    loader.refresh()
+    assert source.loads == [4, 3]
+    loader.refresh()
+    assert source.loads == [4, 3, 4]
 
 
 def test_at_the_start_an_older_version_stands_in_for_a_broken_one(loader, source):
@@ -187,14 +263,9 @@ def test_an_empty_folder_does_not_end_the_service(loader, server, source):
 
 def test_labels_of_versions_that_go_are_gone(loader, server, source):
     source.present.add(4)
-    loader.policy = ALL_VERSIONS
-    loader.refresh()
-    loader.set_labels({"stable": 3})
+    loader.serve(ALL_VERSIONS, {"stable": 3}, loader.load_beside(ALL_VERSIONS))
     assert server.find("b", label="stable").version == 3
-    with pytest.raises(ServingError, match="version 9 of model a, which is not currently"):
-        loader.check_labels({"stable": 9})
-    loader.policy = LATEST
-    loader.refresh()
+    loader.serve(LATEST, {"stable": 3}, loader.load_beside(LATEST))
     with pytest.raises(ServingError, match="Unrecognized servable version label: stable"):
         server.find("b", label="stable")
 

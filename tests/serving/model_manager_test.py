@@ -1,0 +1,201 @@
+"""Reloads of real SavedModels: the whole configuration changes, or nothing does."""
+
+import shutil
+import threading
+import time
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from serving.metrics import Metrics
+from serving.model_config import NO_MODELS, ModelEntry, ServerConfig
+from serving.model_manager import ModelManager
+from serving.model_server import ModelServer
+from serving.model_sources import SavedModelSource
+from serving.servable import State
+from serving.status import Code, ServingError
+from serving.version_policy import ALL_VERSIONS, LATEST, VersionPolicy, specific_versions
+
+POLL_S = 0.02
+
+
+class Constant(tf.Module):
+    """Answers one number, whatever it is asked."""
+
+    def __init__(self, number):
+        super().__init__()
+        self.number = tf.Variable(number)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+    def answer(self, x):
+        return {"number": 0.0 * x + self.number}
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """SavedModels by the number that they answer; do not change them."""
+    folder = tmp_path_factory.mktemp("exported")
+    for number in (1, 2, 3):
+        model = Constant(float(number))
+        signatures = {"serving_default": model.answer}
+        tf.saved_model.save(model, str(folder / str(number)), signatures=signatures)
+    return folder
+
+
+@pytest.fixture
+def publish(tmp_path, exported):
+    """Puts a version that answers a number into a folder; returns the folder."""
+
+    def publish(name, version, number):
+        hidden = tmp_path / "hidden"
+        shutil.copytree(exported / str(number), hidden)
+        (tmp_path / name).mkdir(exist_ok=True)
+        hidden.rename(tmp_path / name / str(version))
+        return tmp_path / name
+
+    return publish
+
+
+@pytest.fixture
+def server():
+    return ModelServer()
+
+
+@pytest.fixture
+def manager(server, publish):
+    """Serves a model `release` whose versions 1 and 2 answer 1 and 2."""
+    publish("release", 1, 1)
+    source = SavedModelSource("release", publish("release", 2, 2), Metrics())
+    manager = ModelManager(server, source, Metrics(), NO_MODELS, poll_s=POLL_S)
+    manager.start()
+    yield manager
+    manager.stop(timeout_s=1.0)
+
+
+def _config(policy: VersionPolicy = LATEST, labels=(), **models) -> ServerConfig:
+    """Of the release, and of models by name: a folder, or folder, policy and labels."""
+    release = ModelEntry(None, policy, dict(labels))
+    entries = {
+        name: ModelEntry(*entry) if isinstance(entry, tuple) else ModelEntry(entry, LATEST, {})
+        for name, entry in models.items()
+    }
+    return ServerConfig(release, entries)
+
+
+def _answer(server, name, **spec):
+    with server.use(name, **spec) as servable:
+        return servable.predict("", {"x": np.zeros(1, np.float32)})["number"].item()
+
+
+def _wait_for(condition, timeout_s=30.0):
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+
+
+def _refusal(manager, config):
+    with pytest.raises(ServingError) as caught:
+        manager.reload(config)
+    assert caught.value.code == Code.FAILED_PRECONDITION
+    return caught.value.message
+
+
+def test_another_folder_with_the_same_version_is_served(manager, server, publish):
+    first, second = publish("first", 1, 1), publish("second", 1, 2)
+    manager.reload(_config(m=(first, LATEST, {"stable": 1})))
+    assert _answer(server, "m") == 1.0
+    manager.reload(_config(m=(second, LATEST, {"stable": 1})))
+    assert _answer(server, "m") == _answer(server, "m", label="stable") == 2.0
+    publish("second", 2, 3)
+    _wait_for(lambda: _answer(server, "m") == 3.0)
+
+
+def test_versions_of_the_old_folder_are_gone(manager, server, publish):
+    manager.reload(_config(m=publish("first", 7, 1)))
+    manager.reload(_config(m=publish("second", 1, 2)))
+    assert server.states()["m"] == {1: State.AVAILABLE}
+    manager.reload(_config())
+    assert not server.knows("m")
+
+
+def test_the_new_folder_answers_while_requests_still_use_the_old_one(manager, server, publish):
+    first, second = publish("first", 1, 1), publish("second", 1, 2)
+    manager.reload(_config(m=first))
+    config = _config(m=(second, LATEST, {"stable": 1}))
+    reload = threading.Thread(target=manager.reload, args=(config,))
+    answers = set()
+    with server.use("m") as used:
+        reload.start()
+        _wait_for(lambda: answers.add(_answer(server, "m")) or 2.0 in answers)
+        assert _answer(server, "m", label="stable") == 2.0
+        assert used.predict("", {"x": np.zeros(1, np.float32)})["number"].item() == 1.0
+        assert reload.is_alive()  # It waits for the request.
+    reload.join(10.0)
+    assert not reload.is_alive()
+    assert answers <= {1.0, 2.0}
+
+
+@pytest.mark.parametrize("fault", ["empty", "damaged", "label"])
+def test_another_folder_that_cannot_be_served_leaves_the_old_one(manager, server, publish, fault):
+    first, second = publish("first", 1, 1), publish("second", 1, 2)
+    manager.reload(_config(m=(first, LATEST, {"stable": 1})))
+    served = server.find("m")
+    if fault == "empty":
+        shutil.rmtree(second / "1")
+    if fault == "damaged":
+        (second / "1" / "saved_model.pb").write_bytes(b"no model")
+    labels = {"stable": 2 if fault == "label" else 1}
+    message = _refusal(manager, _config(m=(second, LATEST, labels)))
+    expected = {
+        "empty": "There is no version of m to serve",
+        "damaged": "1 holds no SavedModel",
+        "label": "version 2 of model m, which is not currently available",
+    }
+    assert expected[fault] in message
+    assert server.find("m") is server.find("m", label="stable") is served
+    assert server.states()["m"] == {1: State.AVAILABLE}
+    publish("first", 2, 3)
+    _wait_for(lambda: _answer(server, "m") == 3.0)
+
+
+def test_a_refused_reload_changes_nothing(manager, server, publish, tmp_path):
+    other = publish("other", 1, 3)
+    manager.reload(_config(ALL_VERSIONS, {"stable": 2}, other=other))
+    served = [server.find("release", 1), server.find("release", 2), server.find("other", 1)]
+    only_1 = specific_versions([1])
+    refused = [
+        _config(only_1, {"stable": 2}),
+        _config(only_1, {"stable": 1}, missing=tmp_path / "missing"),
+        _config(only_1, {"stable": 1}, late=(other, LATEST, {"stable": 2})),
+        _config(specific_versions([9]), {}, late=other),
+    ]
+    for config in refused:
+        _refusal(manager, config)
+        found = [server.find("release", 1), server.find("release", 2), server.find("other", 1)]
+        assert found == served
+        assert server.find("release", label="stable") is served[1]
+        assert set(server.states()) == {"release", "other"}
+    publish("release", 3, 3)
+    _wait_for(lambda: server.states()["release"].get(3) == State.AVAILABLE)  # Still all.
+
+
+def test_what_was_loaded_for_a_refused_reload_goes(manager, server, tmp_path):
+    assert server.states()["release"] == {2: State.AVAILABLE}
+    _refusal(manager, _config(ALL_VERSIONS, missing=tmp_path / "missing"))
+    assert server.states()["release"] == {1: State.END, 2: State.AVAILABLE}
+
+
+def test_a_label_of_a_model_moves_before_the_version_it_named_goes(manager, server, publish):
+    publish("m", 1, 1)
+    folder = publish("m", 2, 2)
+    manager.reload(_config(m=(folder, ALL_VERSIONS, {"stable": 2})))
+    config = _config(m=(folder, specific_versions([1]), {"stable": 1}))
+    reload = threading.Thread(target=manager.reload, args=(config,))
+    with server.use("m", version=2):
+        reload.start()
+        _wait_for(lambda: server.states()["m"][2] == State.UNLOADING)
+        assert _answer(server, "m", label="stable") == 1.0
+    reload.join(10.0)
+    assert server.states()["m"] == {1: State.AVAILABLE, 2: State.END}

@@ -21,6 +21,7 @@ from serving.recall_types import RecallRequest
 from serving.status import Code, ServingError
 from tests.serving.recall_properties_test import found, requests
 from tests.serving.recall_reference import Shop
+from tests.waiting import wait_for
 
 SHOP = Shop(600)
 ONE_RUNNER = BatchingOptions(num_batch_threads=1, max_batch_size=16)
@@ -69,10 +70,7 @@ class Busy:
         """As `submit`; returns when the request waits."""
         waiting = self.service.num_waiting + 1
         future = self.submit(request, **arguments)
-        deadline_s = time.monotonic() + TIMEOUT_S
-        while self.service.num_waiting != waiting:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.001)
+        wait_for(lambda: self.service.num_waiting == waiting)
         return future
 
     def release(self):

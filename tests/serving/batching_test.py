@@ -12,6 +12,7 @@ from serving.batching import Batcher
 from serving.batching_options import BatchingOptions
 from serving.call import Call, answering
 from serving.status import Code, ServingError
+from tests.waiting import wait_for
 
 
 class Model:
@@ -38,13 +39,6 @@ def _ids(*rows):
     return {"ids": np.array(padded, dtype=object)}
 
 
-def _wait_for_rows(batcher, rows):
-    deadline = time.monotonic() + 10
-    while batcher.queued_rows != rows:
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 class Busy:
     """A batcher whose model is busy with one row until `release`."""
 
@@ -66,7 +60,7 @@ class Busy:
                 return self.batcher.run(inputs)["length"].tolist()
 
         future = self.pool.submit(run)
-        _wait_for_rows(self.batcher, rows)
+        wait_for(lambda: self.batcher.queued_rows == rows)
         return future
 
     def release(self):

@@ -26,6 +26,7 @@ from serving.server import RecallServer
 from serving.tensors import pad_strings
 from serving.tls import TlsFiles
 from tests.serving.grpc_requests import build_request
+from tests.waiting import wait_for
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -60,13 +61,6 @@ def _http_error(server, path, body=None):
             return response.status, json.loads(response.read())["error"]
     finally:
         connection.close()
-
-
-def _wait_for(condition, timeout_s=20.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class Held:
@@ -117,7 +111,7 @@ def held(release_dir):
 def test_a_full_server_refuses_at_once_and_goes_on(held):
     one = held(max_in_flight=3)
     admitted = [one.send() for _ in range(3)]
-    _wait_for(lambda: one.in_flight() == 3)
+    wait_for(lambda: one.in_flight() == 3)
     elapsed = []
     for _ in range(20):
         start = time.perf_counter()
@@ -151,9 +145,9 @@ def test_a_cancelled_call_leaves_the_queue(held):
     stub = prediction_service_pb2_grpc.PredictionServiceStub(one.channel)
     second = stub.Predict.future(_request(), timeout=30)
     batcher = one.server.model_server.find("user_tower").batcher
-    _wait_for(lambda: batcher.queued_rows == 1)
+    wait_for(lambda: batcher.queued_rows == 1)
     second.cancel()
-    _wait_for(lambda: batcher.queued_rows == 0 and one.in_flight() == 1)
+    wait_for(lambda: batcher.queued_rows == 0 and one.in_flight() == 1)
     one.gate.set()
     first.result(10)
 
@@ -167,7 +161,7 @@ def test_a_deadline_ends_the_wait_for_a_batch(held):
             _request(), timeout=0.1
         )
     assert error.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
-    _wait_for(lambda: one.in_flight() == 1)
+    wait_for(lambda: one.in_flight() == 1)
     one.gate.set()
     first.result(10)
 
@@ -180,9 +174,9 @@ def test_a_client_that_hangs_up_over_http_leaves_the_queue(held):
     connection = http.client.HTTPConnection(host, int(port), timeout=10)
     connection.request("POST", "/recall", b'{"history": ["i3"]}')
     batcher = one.server.model_server.find("user_tower").batcher
-    _wait_for(lambda: batcher.queued_rows == 1)
+    wait_for(lambda: batcher.queued_rows == 1)
     connection.close()
-    _wait_for(lambda: batcher.queued_rows == 0 and one.in_flight() == 1)
+    wait_for(lambda: batcher.queued_rows == 0 and one.in_flight() == 1)
     one.gate.set()
     first.result(10)
 
@@ -205,9 +199,9 @@ def test_draining_says_not_serving_before_it_refuses(held):
     assert health.Check(check, timeout=10).status == SERVING
     stopper = threading.Thread(target=one.server.stop)
     stopper.start()
-    _wait_for(lambda: health.Check(check, timeout=10).status == NOT_SERVING)
+    wait_for(lambda: health.Check(check, timeout=10).status == NOT_SERVING)
     late = one.send()  # Still taken, for load balancers take notice with delay.
-    _wait_for(lambda: one.in_flight() == 2)
+    wait_for(lambda: one.in_flight() == 2)
     time.sleep(0.6)
     one.gate.set()
     assert running.result(10).outputs["num_known"].int_val == [1]

@@ -1,7 +1,6 @@
 """Acknowledged changes: durable, visible, kept across versions and processes."""
 
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from serving.item_store import ItemChange
 from serving.live_catalogue import EmbeddedItems, LiveCatalogue
 from serving.live_items import LiveItems
 from serving.status import Code, ServingError
+from tests.waiting import wait_for
 
 DIM = 3
 COLOURS = {"red": [1, 0, 0], "green": [0, 1, 0], "blue": [0, 0, 1]}
@@ -69,13 +69,6 @@ def make_live(tmp_path):
 def ids_of(catalogue):
     view = catalogue.view()
     return sorted(i.decode() for i in view.item_ids(view.rows()).tolist())
-
-
-def wait_for(condition):
-    give_up_s = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < give_up_s
-        time.sleep(0.01)
 
 
 def vector_of(catalogue, item_id):
@@ -268,9 +261,7 @@ class TestRebuild:
         live = make_live(catalogue)
         for number in range(50):
             live.upsert([ItemUpsert(f"n{number}", ("red",))])
-        give_up_s = time.monotonic() + 20
-        while catalogue.status()["num_base"] < 20 and time.monotonic() < give_up_s:
-            time.sleep(0.01)
+        wait_for(lambda: catalogue.status()["num_base"] >= 20)
         status = catalogue.status()
         assert status["num_base"] >= 20
         assert status["num_delta"] < 31

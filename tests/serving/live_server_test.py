@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -20,6 +19,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from serving import tensors
 from serving.server import RecallServer
 from tests.serving.category_release import NUM_ITEMS, write_release
+from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -332,8 +332,7 @@ def test_a_killed_server_loses_nothing_it_acknowledged(serving_dir):
         writers = [threading.Thread(target=write, args=(n,)) for n in range(4)]
         for writer in writers:
             writer.start()
-        while len(present) < 40 * (round_number + 1):
-            time.sleep(0.01)
+        wait_for(lambda wanted=40 * (round_number + 1): len(present) >= wanted)
         os.kill(process.pid, signal.SIGKILL)
         for writer in writers:
             writer.join()

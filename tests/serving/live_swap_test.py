@@ -25,6 +25,7 @@ from serving.shards import Shard
 from serving.tensors import pad_strings, to_proto
 from serving.warmup import WARMUP_FILE
 from tests.serving.category_release import NUM_ITEMS, write_release
+from tests.waiting import wait_for
 
 TOKEN = "a token of the tests"
 POLL_S = 0.05
@@ -60,13 +61,6 @@ def publish(release_dir, serving_dir, version, change=lambda staging: None):
     change(staging)
     for part in PARTS:
         (staging / part / str(version)).rename(serving_dir / part / str(version))
-
-
-def wait_for(condition, timeout_s=30.0):
-    give_up_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < give_up_s
-        time.sleep(0.01)
 
 
 def start(folder, **options):

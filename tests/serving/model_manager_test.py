@@ -2,7 +2,6 @@
 
 import shutil
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from serving.model_sources import SavedModelSource
 from serving.servable import State
 from serving.status import Code, ServingError
 from serving.version_policy import ALL_VERSIONS, LATEST, VersionPolicy, specific_versions
+from tests.waiting import wait_for
 
 POLL_S = 0.02
 
@@ -88,13 +88,6 @@ def _answer(server, name, **spec):
         return servable.predict("", {"x": np.zeros(1, np.float32)})["number"].item()
 
 
-def _wait_for(condition, timeout_s=30.0):
-    deadline_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.005)
-
-
 def _refusal(manager, config):
     with pytest.raises(ServingError) as caught:
         manager.reload(config)
@@ -109,7 +102,7 @@ def test_another_folder_with_the_same_version_is_served(manager, server, publish
     manager.reload(_config(m=(second, LATEST, {"stable": 1})))
     assert _answer(server, "m") == _answer(server, "m", label="stable") == 2.0
     publish("second", 2, 3)
-    _wait_for(lambda: _answer(server, "m") == 3.0)
+    wait_for(lambda: _answer(server, "m") == 3.0)
 
 
 def test_versions_of_the_old_folder_are_gone(manager, server, publish):
@@ -128,7 +121,7 @@ def test_the_new_folder_answers_while_requests_still_use_the_old_one(manager, se
     answers = set()
     with server.use("m") as used:
         reload.start()
-        _wait_for(lambda: answers.add(_answer(server, "m")) or 2.0 in answers)
+        wait_for(lambda: answers.add(_answer(server, "m")) or 2.0 in answers)
         assert _answer(server, "m", label="stable") == 2.0
         assert used.predict("", {"x": np.zeros(1, np.float32)})["number"].item() == 1.0
         assert reload.is_alive()  # It waits for the request.
@@ -157,7 +150,7 @@ def test_another_folder_that_cannot_be_served_leaves_the_old_one(manager, server
     assert server.find("m") is server.find("m", label="stable") is served
     assert server.states()["m"] == {1: State.AVAILABLE}
     publish("first", 2, 3)
-    _wait_for(lambda: _answer(server, "m") == 3.0)
+    wait_for(lambda: _answer(server, "m") == 3.0)
 
 
 def test_a_refused_reload_changes_nothing(manager, server, publish, tmp_path):
@@ -178,7 +171,7 @@ def test_a_refused_reload_changes_nothing(manager, server, publish, tmp_path):
         assert server.find("release", label="stable") is served[1]
         assert set(server.states()) == {"release", "other"}
     publish("release", 3, 3)
-    _wait_for(lambda: server.states()["release"].get(3) == State.AVAILABLE)  # Still all.
+    wait_for(lambda: server.states()["release"].get(3) == State.AVAILABLE)  # Still all.
 
 
 def test_what_was_loaded_for_a_refused_reload_goes(manager, server, tmp_path):
@@ -195,7 +188,7 @@ def test_a_label_of_a_model_moves_before_the_version_it_named_goes(manager, serv
     reload = threading.Thread(target=manager.reload, args=(config,))
     with server.use("m", version=2):
         reload.start()
-        _wait_for(lambda: server.states()["m"][2] == State.UNLOADING)
+        wait_for(lambda: server.states()["m"][2] == State.UNLOADING)
         assert _answer(server, "m", label="stable") == 1.0
     reload.join(10.0)
     assert server.states()["m"] == {1: State.AVAILABLE, 2: State.END}

@@ -1,11 +1,11 @@
 import threading
-import time
 from typing import ClassVar
 
 import pytest
 
 from serving.model_server import ModelServer, State
 from serving.status import Code, ServingError
+from tests.waiting import wait_for
 
 
 class FakeModel:
@@ -202,8 +202,7 @@ def test_an_exchanged_version_goes_when_its_last_request_ends(server):
         server.exchange("m", beside)
         unload = threading.Thread(target=beside.unload, args=(["m"], 3))
         unload.start()
-        while beside.states()["m"] != {3: State.UNLOADING}:
-            time.sleep(0.001)
+        wait_for(lambda: beside.states()["m"] == {3: State.UNLOADING})
     unload.join(10.0)  # Without a word from the request's server it would wait for ever.
     assert not unload.is_alive()
     assert beside.states()["m"] == {3: State.END}

@@ -2,7 +2,6 @@
 
 import contextlib
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from serving.status import Code, ServingError
 from serving.version_policy import VersionPolicy
 from tests.serving.conftest import ReleaseFolder
 from tests.serving.server_process import ServerProcess
+from tests.waiting import wait_for
 
 AVAILABLE = 30
 """`ModelVersionStatus.AVAILABLE`."""
@@ -100,13 +100,6 @@ def check(server, folder):
     expected = catalogue.expected(["i3", "i7"], 10, removed=("i3", "i7"))
     assert [(item.item_id, item.interest) for item in answer.items] == expected
     return answer.index_version
-
-
-def wait_for(condition, timeout_s=60.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def state(server, version):

@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from concurrent import futures
@@ -20,17 +19,11 @@ from serving import client
 from serving.model_server import State
 from serving.recall_types import RecallRequest
 from serving.server import RecallServer
+from tests.waiting import wait_for
 
 
 def _free_server(release_dir, **arguments):
     return RecallServer(release_dir, grpc_port=0, http_port=0, **arguments)
-
-
-def _wait_until(condition, timeout_s=10.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_all_models_are_available(recall_server):
@@ -143,7 +136,7 @@ def test_requests_under_way_are_answered_while_the_server_stops(release_dir):
         assert entered.acquire(timeout=10)
         assert entered.acquire(timeout=10)
         stopper.start()
-        _wait_until(lambda: not server.model_server.is_ready())
+        wait_for(lambda: not server.model_server.is_ready())
         with pytest.raises(urllib.error.HTTPError, match="503"):
             urllib.request.urlopen(f"http://{server.http_address}/readyz", timeout=10)
         released.set()

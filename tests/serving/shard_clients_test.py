@@ -13,6 +13,7 @@ from serving import tensors
 from serving.call import Call, answering
 from serving.shard_clients import MAX_IN_FLIGHT, ShardCall, ShardClients
 from serving.status import Code, ServingError
+from tests.waiting import wait_for
 
 TIMEOUT_S = 20.0
 
@@ -52,10 +53,7 @@ class FakeShard(prediction_service_pb2_grpc.PredictionServiceServicer):
 
     def wait_for(self, count):
         """Returns when so many calls came."""
-        give_up_s = time.monotonic() + TIMEOUT_S
-        while len(self.asked) < count:
-            assert time.monotonic() < give_up_s
-            time.sleep(0.001)
+        wait_for(lambda: len(self.asked) >= count)
 
     def stop(self):
         self.gate.set()
@@ -117,8 +115,8 @@ def test_a_lone_call_does_not_wait_for_a_whole_batch(shards, clients, pool):
     shards[0].gate.set()
     assert values(lone.result(TIMEOUT_S)) == [[1000, 1000]]
     batch.result(TIMEOUT_S)
-    # The batch asked for its next turn before, and takes turns from then on.
-    assert shards[0].asked.index(1000) <= MAX_IN_FLIGHT + 10
+    # Turns are taken in order, but the thread that got one may be a while in using it.
+    assert shards[0].asked.index(1000) <= 4 * MAX_IN_FLIGHT
 
 
 def test_a_batch_may_take_longer_than_a_call(shards, clients, pool):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from recall.errors import InputError
-from serving import client
+from serving import client, sharded_service
 from serving.new_items import RemoteItemTower, item_vectors
 from serving.recall_types import RecallRequest
 from serving.remote_model import RemoteModel
@@ -19,6 +19,7 @@ from serving.sharded_vectors import ShardedVectors
 from serving.shards import Shard, home_of
 from serving.status import ServingError
 from tests.serving.category_release import NUM_ITEMS, write_release
+from tests.waiting import wait_for
 
 COUNT = 3
 
@@ -265,7 +266,12 @@ def slow_down(monkeypatch, server, seconds):
 
 class TestBatches:
     def test_the_largest_one(self, front, shard_servers, monkeypatch):
-        """512 requests, eight times what a shard admits; 16 waves of .25 s last 4 s."""
+        """512 requests, eight times what a shard admits; 16 waves of .25 s last 4 s.
+
+        That is longer than one call may take, which is longer here than in production,
+        as a call of a quarter of a second can take a whole one on a busy machine.
+        """
+        monkeypatch.setattr(sharded_service, "SHARD_TIMEOUT_S", 3.0)
         for server in shard_servers:
             slow_down(monkeypatch, server, 0.25)
         histories = np.array([[f"i{row % NUM_ITEMS}".encode()] for row in range(512)], object)
@@ -281,6 +287,7 @@ class TestBatches:
 
     def test_what_was_found_in_time_is_not_thrown_away(self, front, shard_servers, monkeypatch):
         """A wave of 32 takes .3 s, so that 4 s do not suffice for 16 waves."""
+        monkeypatch.setattr(sharded_service, "SHARD_TIMEOUT_S", 3.0)
         for server in shard_servers:
             slow_down(monkeypatch, server, 0.3)
         histories = np.array([[b"i3"]] * 512, object)
@@ -386,10 +393,7 @@ class TestLostShards:
         assert ask(front, RecallRequest(("i3",))).degraded
         back = RecallServer(folders / "1", grpc_port=port, http_port=0)
         with back:
-            give_up_s = time.monotonic() + 20
-            while ask(front, RecallRequest(("i3",))).degraded and time.monotonic() < give_up_s:
-                time.sleep(0.05)
-            assert not ask(front, RecallRequest(("i3",))).degraded
+            wait_for(lambda: not ask(front, RecallRequest(("i3",))).degraded)
 
 
 def test_addresses_must_be_distinct(folders):

@@ -23,6 +23,7 @@ from serving.status import Code
 from serving.tensors import pad_strings, to_numpy
 from serving.warmup import WARMUP_FILE
 from tests.serving.grpc_requests import build_request
+from tests.waiting import wait_for
 
 POLL_S = 0.05
 
@@ -41,13 +42,6 @@ def serve(release_folder):
     yield start
     for server in servers:
         server.stop()
-
-
-def _wait_for(condition, timeout_s=30.0):
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def _states(server, name="recall"):
@@ -92,8 +86,8 @@ def test_swaps_under_load_give_no_error_and_no_mixed_answer(release_folder, serv
     try:
         for version in range(4, 10):
             release_folder.publish(version, version % 2)
-            _wait_for(lambda wanted=version: _states(server).get(wanted) == State.AVAILABLE)
-            _wait_for(lambda old=version - 1: _states(server)[old] == State.END)
+            wait_for(lambda wanted=version: _states(server).get(wanted) == State.AVAILABLE)
+            wait_for(lambda old=version - 1: _states(server)[old] == State.END)
     finally:
         stopped.set()
         for thread in threads:
@@ -114,7 +108,7 @@ def test_a_version_whose_warm_up_fails_never_serves(release_folder, serve):
     (tower / manifest.MANIFEST_NAME).unlink()
     manifest.seal(tower, {"fingerprint": fingerprint})
     release_folder.publish(4)
-    _wait_for(lambda: _states(server).get(4) == State.END)
+    wait_for(lambda: _states(server).get(4) == State.END)
     status = server.model_server.status("user_tower", 4)[0]
     assert status.code == Code.UNKNOWN
     assert "the warm-up failed after 0 records" in status.message
@@ -135,12 +129,12 @@ def test_a_damaged_version_is_refused_until_it_is_replaced(release_folder, serve
     content[-1] ^= 1
     file.write_bytes(content)
     release_folder.publish(4)
-    _wait_for(lambda: _states(server).get(4) == State.END)
+    wait_for(lambda: _states(server).get(4) == State.END)
     assert f"{names[part]} is damaged" in server.model_server.status("recall", 4)[0].message
     assert _predict(server, "recall").model_spec.version.value == 3
     release_folder.withdraw(4)
     release_folder.publish(4, 1)
-    _wait_for(lambda: _states(server)[4] == State.AVAILABLE)
+    wait_for(lambda: _states(server)[4] == State.AVAILABLE)
 
 
 @pytest.mark.parametrize(
@@ -153,9 +147,9 @@ def test_a_damaged_file_that_is_mended_in_its_place_is_enough(release_folder, se
     content = staged.read_bytes()
     staged.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     release_folder.publish(4)
-    _wait_for(lambda: _states(server).get(4) == State.END)
+    wait_for(lambda: _states(server).get(4) == State.END)
     (release_folder.path / name.format(4)).write_bytes(content)
-    _wait_for(lambda: _states(server)[4] == State.AVAILABLE)
+    wait_for(lambda: _states(server)[4] == State.AVAILABLE)
     assert _predict(server, "recall").model_spec.version.value == 4
 
 
@@ -168,7 +162,7 @@ def test_parts_of_different_exports_are_refused(release_folder, serve):
     parts[0].rename(other)
     parts[1].rename(parts[0])
     release_folder.publish(4)
-    _wait_for(lambda: _states(server).get(4) == State.END)
+    wait_for(lambda: _states(server).get(4) == State.END)
     assert "mixes exports" in server.model_server.status("recall", 4)[0].message
     assert _predict(server, "recall").model_spec.version.value == 3
 
@@ -177,21 +171,21 @@ def test_the_old_version_stays_while_a_request_uses_it(release_folder, serve):
     server = serve()
     with server.model_server.use("recall") as servable:
         release_folder.publish(4, 1)
-        _wait_for(lambda: _states(server)[3] == State.UNLOADING)
+        wait_for(lambda: _states(server)[3] == State.UNLOADING)
         assert _predict(server, "recall").model_spec.version.value == 4
         answer = servable.service.recall([RecallRequest(("i3",), k=3)])[0]
         expected = release_folder.catalogues[3].expected(["i3"], 3, removed=("i3",))
         assert [item.item_id for item in answer.items] == [item for item, _ in expected]
         time.sleep(3 * POLL_S)
         assert _states(server)[3] == State.UNLOADING
-    _wait_for(lambda: _states(server)[3] == State.END)
+    wait_for(lambda: _states(server)[3] == State.END)
 
 
 def test_a_label_follows_before_the_old_version_goes(release_folder, serve):
     server = serve(version_labels=("newest",))
     with server.model_server.use("recall"):
         release_folder.publish(4, 1)
-        _wait_for(lambda: _states(server)[3] == State.UNLOADING)
+        wait_for(lambda: _states(server)[3] == State.UNLOADING)
         for name in ("recall", "user_tower"):
             assert _predict(server, name, label="newest").model_spec.version.value == 4
 
@@ -269,7 +263,7 @@ def test_a_label_moves_before_the_version_it_named_goes(release_folder, serve):
     with server.model_server.use("recall", version=4):
         reload = threading.Thread(target=_reload, args=(server, f"{only_3} {_label('stable', 3)}"))
         reload.start()
-        _wait_for(lambda: _states(server)[4] == State.UNLOADING)
+        wait_for(lambda: _states(server)[4] == State.UNLOADING)
         for name in ("recall", "user_tower"):
             assert _predict(server, name, label="stable").model_spec.version.value == 3
     reload.join()
@@ -293,7 +287,7 @@ def test_a_policy_that_chooses_nothing_is_refused(release_folder, serve):
     assert "Some models did not become available" in details
     assert _predict(server, "recall").model_spec.version.value == 3
     release_folder.publish(4, 1)
-    _wait_for(lambda: _states(server).get(4) == State.AVAILABLE)
+    wait_for(lambda: _states(server).get(4) == State.AVAILABLE)
 
 
 def test_a_model_beside_the_release_comes_and_goes(release_folder, serve):

@@ -90,13 +90,15 @@ class LoadedRelease:
         self._release = release
         self._closing = contextlib.ExitStack()
         try:
-            if tf_serving_address is None:
-                towers = self._load_towers(batching, metrics)
-            else:
-                towers = self._reach_towers(tf_serving_address, tf_serving_tls)
-            service = self._build_service(towers, items, limits, batching, metrics)
+            with contextlib.ExitStack() as failed:
+                failed.callback(self.close)
+                if tf_serving_address is None:
+                    towers = self._load_towers(batching, metrics)
+                else:
+                    towers = self._reach_towers(tf_serving_address, tf_serving_tls)
+                service = self._build_service(towers, items, limits, batching, metrics)
+                failed.pop_all()
         except (ServingError, InputError) as error:
-            self.close()
             if tf_serving_address is None or isinstance(error, LoadLaterError):
                 raise
             raise LoadLaterError(

@@ -16,6 +16,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from pipelines.change_items import change_items
 from recall.errors import InputError
 from serving import client, live_items
+from serving.loaded_release import LoadedRelease
 from serving.model_server import State
 from serving.recall_servable import RecallServable
 from serving.recall_types import RecallRequest
@@ -128,6 +129,24 @@ def test_a_version_that_fails_leaves_the_live_items_as_they_were(releases, servi
         assert [v["version"] for v in http(server, "/items")[1]["versions"]] == [1]
         assert http(server, "/items:delete", {"ids": ["i4"]})[0] == 200
         assert "i4" not in recalled(server)[1]
+
+
+def test_a_defect_while_a_version_loads_leaves_the_live_items_as_they_were(
+    releases, serving_dir, monkeypatch
+):
+    build = LoadedRelease._build_service
+
+    def fail_late(loaded, *arguments):
+        service = build(loaded, *arguments)
+        if loaded._release.version == 2:
+            raise RuntimeError("a defect")
+        return service
+
+    monkeypatch.setattr(LoadedRelease, "_build_service", fail_late)
+    with start(serving_dir, poll_s=POLL_S) as server:
+        publish(releases[2], serving_dir, 2)
+        wait_for(lambda: server.model_server.states()["items"].get(2) == State.END)
+        assert [v["version"] for v in http(server, "/items")[1]["versions"]] == [1]
 
 
 def test_given_vectors_are_those_of_the_version_that_serves(releases, serving_dir, monkeypatch):

@@ -260,14 +260,13 @@ def load_model(model_dir: str | Path) -> TrainedModel:
     model = DSSRec(config, vocabulary)
     model(tf.zeros([1, 1], tf.int64))
     manager = _best_manager(model, Path(model_dir))
+    remedy = artifacts.how_to_renew(model_dir, "train")
     if manager.latest_checkpoint is None:
-        remedy = artifacts.how_to_renew(model_dir, "train")
         raise InputError(f"{model_dir}/best holds no checkpoint. {remedy}")
     try:
         status = manager.checkpoint.restore(manager.latest_checkpoint).expect_partial()
         status.assert_existing_objects_matched()
     except _DAMAGED_CHECKPOINT as error:
-        remedy = artifacts.how_to_renew(model_dir, "train")
         raise InputError(f"{model_dir}/best is damaged. {remedy}") from error
     return TrainedModel(model, config, vocabulary)
 

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from pipelines.bad_rows import BadRow, BadRows
 from pipelines.column_types import has_text, to_mask, to_seconds, to_text
 from recall.errors import InputError
+from recall.vocabulary import UNUSABLE_ITEM_ID
 
 EVENT_SCHEMA = pa.schema(
     [
@@ -34,10 +35,6 @@ EVENT_SCHEMA_WITH_SPLIT = EVENT_SCHEMA.append(pa.field("split", pa.string()))
 
 SPLITS = ("train", "valid", "test", "context")
 """Values of the split column; context = history only, never a target."""
-
-
-_UNUSABLE_ITEM_ID = r"[\n\r]|\x00$"
-"""The exported towers list item ids by line, the index in arrays that drop NUL at the end."""
 
 
 class EventColumns(NamedTuple):
@@ -141,7 +138,7 @@ def check_rows(raw: RawBatch, columns: EventColumns, bad_rows: BadRows) -> pa.Re
     for field in ("user_id", "item_id"):
         values[field] = to_text(raw.columns[field], raw.file, getattr(columns, field))
         problems.append((f"an empty {field[:4]} id", field, ~has_text(values[field])))
-    unusable = pc.match_substring_regex(values["item_id"], _UNUSABLE_ITEM_ID)
+    unusable = pc.match_substring_regex(values["item_id"], UNUSABLE_ITEM_ID)
     reason = "an item id with a line break, or with NUL at its end"
     problems.append((reason, "item_id", to_mask(unusable)))
     values["timestamp"] = to_seconds(raw.columns["timestamp"], raw.file, columns.timestamp)

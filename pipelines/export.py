@@ -37,8 +37,7 @@ def run_export(model_dir: str | Path, export_dir: str | Path) -> dict[str, Any]:
         The manifest.
 
     Raises:
-        InputError: The model is missing or damaged, or an item id cannot be
-            exported.
+        InputError: The model is missing or damaged.
     """
     record = export_record(model_dir)
     trained = trainer.load_model(model_dir)

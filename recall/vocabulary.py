@@ -4,6 +4,7 @@ Imports no TensorFlow. Reads and writes no files: `to_table` and `from_table`
 convert to and from Arrow, which the pipelines store as Parquet.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -27,6 +28,10 @@ Padding, then one unknown id, then the items is also the order in which Keras'
 PADDING_TOKEN = ""
 """Raw id of an empty slot in a history; never the id of an item."""
 
+UNUSABLE_ITEM_ID = r"[\n\r]|\x00$"
+"""Pattern (`re` and RE2) of ids no release can hold: the towers' asset has one id per line,
+the index's array drops NUL at the end."""
+
 SCHEMA = pa.schema(
     [
         ("item_id", pa.string()),
@@ -35,6 +40,31 @@ SCHEMA = pa.schema(
         ("title", pa.string()),
     ]
 )
+
+
+def check_item_ids(item_ids: Iterable[str]) -> None:
+    """Refuses ids that no release can hold.
+
+    Raises:
+        InputError: An id matches `UNUSABLE_ITEM_ID` or is not valid Unicode.
+    """
+    is_unusable = re.compile(UNUSABLE_ITEM_ID).search
+    for item_id in item_ids:
+        if is_unusable(item_id):
+            reason = "has a line break, or NUL at its end"
+        elif not _is_unicode(item_id):
+            reason = "is not valid Unicode"
+        else:
+            continue
+        raise InputError(f"Item id {item_id!r} {reason}. Rename the item.")
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class ItemVocabulary:
@@ -63,8 +93,8 @@ class ItemVocabulary:
             titles: Text for people per item; None means no titles.
 
         Raises:
-            InputError: There are no items, an id is empty or repeated, or the
-                lengths differ.
+            InputError: There are no items, an id is empty, repeated or one that
+                no release can hold, or the lengths differ.
         """
         self.item_ids = tuple(str(item_id) for item_id in item_ids)
         size = len(self.item_ids)
@@ -88,6 +118,7 @@ class ItemVocabulary:
                 f"The vocabulary repeats {size - len(self._row_of)} item ids. "
                 "Keep one row per item."
             )
+        check_item_ids(self.item_ids)
         for name in ("counts", "categories", "titles"):
             if len(getattr(self, name)) != size:
                 raise InputError(

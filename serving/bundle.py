@@ -103,7 +103,7 @@ def write_bundle(
         The manifest.
 
     Raises:
-        InputError: An item id cannot be stored, or the sizes differ.
+        InputError: The sizes differ.
     """
     folder = Path(bundle_dir)
     if not len(vocabulary) == len(item_vectors) == index.num_items:
@@ -111,7 +111,8 @@ def write_bundle(
             f"{len(vocabulary)} items, {len(item_vectors)} vectors and an index of "
             f"{index.num_items} do not belong together."
         )
-    np.save(folder / ITEM_IDS_NAME, encode_item_ids(vocabulary.item_ids), allow_pickle=False)
+    item_ids = np.array([item_id.encode("utf-8") for item_id in vocabulary.item_ids], np.bytes_)
+    np.save(folder / ITEM_IDS_NAME, item_ids, allow_pickle=False)
     np.save(folder / ITEM_VECTORS_NAME, item_vectors.astype(np.float32), allow_pickle=False)
     pq.write_table(vocabulary.to_table(), folder / ITEMS_NAME)
     popular = popular_items(vocabulary) if fallback is None else list(fallback)
@@ -123,22 +124,6 @@ def write_bundle(
         own["scann"] = index.parameters._asdict()
     own[self_check.KEY] = self_check.write(folder, index, item_vectors, query_vectors)
     return manifests.seal(folder, {**values, **own})
-
-
-def encode_item_ids(item_ids: tuple[str, ...]) -> np.ndarray:
-    """Raw ids -> `[num_items]` UTF-8 bytes of fixed width.
-
-    Raises:
-        InputError: An id ends in a NUL, which such an array would lose, or is
-            not valid Unicode.
-    """
-    for item_id in item_ids:
-        if item_id.endswith("\0"):
-            raise InputError(f"Item id {item_id!r} ends in a NUL character. Rename the item.")
-    try:
-        return np.array([item_id.encode("utf-8") for item_id in item_ids], dtype=np.bytes_)
-    except UnicodeEncodeError as error:
-        raise InputError(f"An item id is not valid Unicode: {error}. Rename the item.") from error
 
 
 def popular_items(vocabulary: ItemVocabulary) -> list[str]:

@@ -16,7 +16,6 @@ from typing import Any
 import tensorflow as tf
 
 from recall.config import RecallConfig
-from recall.errors import InputError
 from recall.features import HISTORY_ITEM_IDS
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, PADDING_TOKEN, ItemVocabulary
 from serving import manifest, warmup
@@ -42,9 +41,6 @@ _SAVE_OPTIONS = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
 """Loading a SavedModel that holds gradients registers them for the life of the process:
 20 MB of a server's memory with every swap (measured). Serving needs none."""
 
-_LINE_BREAKS = "\n\r"
-"""Characters TensorFlow's line reader splits at, or drops."""
-
 
 def export_towers(
     user_tower: tf.keras.Model,
@@ -67,12 +63,8 @@ def export_towers(
 
     Returns:
         The manifest.
-
-    Raises:
-        InputError: An item id cannot be a line of the vocabulary asset.
     """
     folder = Path(export_dir)
-    _check_item_ids(vocabulary)
     one_item = tf.fill([1, 1], tf.constant(FIRST_ITEM_ID, tf.int64))
     user_vectors = user_tower(one_item, training=False)[0]  # Also builds the weights.
     item_tower(one_item[0])
@@ -119,22 +111,6 @@ def compute_fingerprint(
         digest.update(values.tobytes())
     digest.update("\n".join(vocabulary.item_ids).encode("utf-8"))
     return digest.hexdigest()[:_FINGERPRINT_LENGTH]
-
-
-def _check_item_ids(vocabulary: ItemVocabulary) -> None:
-    """The vocabulary asset has one id per line."""
-    for item_id in vocabulary.item_ids:
-        if any(character in item_id for character in _LINE_BREAKS):
-            raise InputError(
-                f"Item id {item_id!r} contains a line break and cannot be exported. "
-                "Rename the item in the log."
-            )
-        try:
-            item_id.encode("utf-8")
-        except UnicodeEncodeError as error:
-            raise InputError(
-                f"Item id {item_id!r} is not valid Unicode. Rename the item in the log."
-            ) from error
 
 
 def _spec(name: str, rank: int) -> tf.TensorSpec:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recall.errors import InputError
+from recall.vocabulary import check_item_ids
 from serving.item_store import ItemChange
 from serving.live_catalogue import LiveCatalogue, PlacedChanges
 from serving.shards import home_of
@@ -63,15 +64,11 @@ def check_ids(item_ids: Sequence[str]) -> None:
     """
     if not 1 <= len(item_ids) <= MAX_CHANGES:
         raise InputError(f"One call changes 1 to {MAX_CHANGES} items, received {len(item_ids)}.")
+    check_item_ids(item_ids)
     for item_id in item_ids:
-        try:
-            length = len(item_id.encode())
-        except UnicodeEncodeError as error:
-            raise InputError(f"The item id {item_id!r} is not valid Unicode.") from error
+        length = len(item_id.encode())
         if not 1 <= length <= MAX_ID_LENGTH:
             raise InputError(f"An item id has 1 to {MAX_ID_LENGTH} bytes, received {length}.")
-        if item_id.endswith("\0"):
-            raise InputError(f"The item id {item_id!r} ends in a NUL character. Rename the item.")
 
 
 def check_upserts(items: Sequence[ItemUpsert]) -> None:

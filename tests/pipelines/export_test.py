@@ -51,11 +51,16 @@ def test_exports_the_best_checkpoint(tmp_path):
     np.testing.assert_allclose(outputs["user_vectors"], expected, atol=1e-6)
 
 
-def test_failed_export_keeps_the_old_one(tmp_path):
-    make_model_dir(tmp_path / "model", ItemVocabulary(["a", "line\nbreak"]))
+def test_failed_export_keeps_the_old_one(tmp_path, monkeypatch):
+    def fail(*args):
+        raise OSError("the disk is full")
+
+    make_model_dir(tmp_path / "model")
+    # The last step of an export, when the SavedModels are written.
+    monkeypatch.setattr(manifest, "seal", fail)
     (tmp_path / "export").mkdir()
     (tmp_path / "export" / "old").touch()
-    with pytest.raises(InputError, match="contains a line break"):
+    with pytest.raises(OSError, match="the disk is full"):
         export.run_export(tmp_path / "model", tmp_path / "export")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["export", "model"]
     assert [path.name for path in (tmp_path / "export").iterdir()] == ["old"]

@@ -44,6 +44,25 @@ def test_contains():
     assert "" not in _vocabulary()
 
 
+@pytest.mark.parametrize(
+    ("item_id", "reason"),
+    [
+        ("two\nlines", "has a line break, or NUL"),
+        ("carriage\rreturn", "has a line break, or NUL"),
+        ("end\n", "has a line break, or NUL"),
+        ("nul\0", "has a line break, or NUL"),
+        ("\ud800", "is not valid Unicode"),
+    ],
+)
+def test_ids_that_no_release_can_hold_are_refused(item_id, reason):
+    with pytest.raises(InputError, match=f"^Item id .* {reason}.*Rename the item"):
+        ItemVocabulary(["x", item_id])
+
+
+def test_odd_ids_that_a_release_can_hold():
+    assert ItemVocabulary(["a\0b", " ", "\x85", "\u2028", "\0 "]).num_items == 5
+
+
 def test_category_names_are_sorted_and_distinct():
     assert _vocabulary().category_names == ("x", "y")
 

@@ -182,14 +182,6 @@ def test_check_compatible(folder):
         bundle.check_compatible(opened, "ffff")
 
 
-@pytest.mark.parametrize(
-    ("item_id", "message"), [("a\0", "ends in a NUL"), ("\ud800", "not valid Unicode")]
-)
-def test_ids_that_cannot_be_stored(item_id, message):
-    with pytest.raises(InputError, match=message):
-        bundle.encode_item_ids(("x", item_id))
-
-
 def test_sizes_must_agree(tmp_path):
     index = build_index(make_vectors(), IndexConfig(), "cosine")
     with pytest.raises(InputError, match="2 items, 40 vectors and an index of 40"):

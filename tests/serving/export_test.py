@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recall.config import RecallConfig
-from recall.errors import InputError
 from recall.towers import ItemTower, UserTower
 from recall.vocabulary import ItemVocabulary
 from serving import export, manifest, warmup
@@ -312,17 +311,3 @@ class TestFingerprint:
             assert export.compute_fingerprint(user_tower, item_tower, vocabulary, CONFIG) != before
             weight.assign(original)
         assert export.compute_fingerprint(user_tower, item_tower, vocabulary, CONFIG) == before
-
-
-@pytest.mark.parametrize("item_id", ["two\nlines", "carriage\rreturn"])
-def test_ids_with_line_breaks_are_refused(tmp_path, item_id):
-    towers = make_towers(item_ids=["x", item_id])
-    with pytest.raises(InputError, match="contains a line break"):
-        export.export_towers(*towers, CONFIG, tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_ids_that_are_not_unicode_are_refused(tmp_path):
-    towers = make_towers(item_ids=["x", "\ud800"])
-    with pytest.raises(InputError, match="not valid Unicode"):
-        export.export_towers(*towers, CONFIG, tmp_path)

@@ -304,7 +304,8 @@ class TestRefused:
         refuse("received 1001", "delete", ["x"] * (MAX_CHANGES + 1))
         refuse("1 to 1024 bytes, received 0", "delete", [""])
         refuse("received 1026", "delete", ["ž" * 513])
-        refuse("ends in a NUL", "delete", ["x\0"])
+        refuse("has a line break, or NUL at its end", "delete", ["x\0"])
+        refuse("has a line break, or NUL at its end", "upsert", [ItemUpsert("x\ny")])
         refuse("not valid Unicode", "delete", ["\ud800"])
 
     def test_texts(self, refuse):

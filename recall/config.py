@@ -170,11 +170,12 @@ class LossConfig:
     """Uniform negatives per step, shared by the batch."""
     interest_reduction: str = "max"
     """Over interests in the denominator: `max` (as served), `sum` (paper), `argmax` (MIND)."""
-    max_interest_share: float = 0.8
-    """Largest share of the clicks of a step that one interest learns from, so that the
-    others do not starve (measured); 1 sets no limit."""
-    seq2seq_weight: float = 0.1
-    """Weight of the seq2seq loss in the total; 0 switches it off."""
+    min_interest_share: float = 0.2
+    """Least share of the clicks of a step that every interest learns from, as a part of
+    its equal share 1 / `model.num_interests`, so that none starves (measured); 0 sets no
+    limit."""
+    seq2seq_weight: float = 0.02
+    """Weight of the seq2seq loss in the total (measured); 0 switches it off."""
     confident_fraction: float = 0.3
     """Share of (user, interest) pairs the seq2seq loss fits (lambda of the paper)."""
 
@@ -185,10 +186,10 @@ class LossConfig:
         require(self.num_negatives >= 1, "loss.num_negatives", self.num_negatives, ">= 1")
         require_choice("loss.interest_reduction", self.interest_reduction, self.REDUCTIONS)
         require(
-            0 < self.max_interest_share <= 1,
-            "loss.max_interest_share",
-            self.max_interest_share,
-            "in (0, 1]",
+            0 <= self.min_interest_share <= 1,
+            "loss.min_interest_share",
+            self.min_interest_share,
+            "in [0, 1]",
         )
         require(self.seq2seq_weight >= 0, "loss.seq2seq_weight", self.seq2seq_weight, ">= 0")
         require(

@@ -1,36 +1,41 @@
-"""No interest takes all of the clicks."""
+"""Every interest learns from some of the clicks."""
 
 import tensorflow as tf
 
 
-def draw_interest_mask(
-    user_vectors: tf.Tensor, positive_vectors: tf.Tensor, max_share: float, seed: tf.Tensor
+def assign_starving_interests(
+    user_vectors: tf.Tensor, positive_vectors: tf.Tensor, min_share: float
 ) -> tf.Tensor:
-    """Hides an interest from some of its clicks where it wins too many of them.
+    """Gives an interest that wins too few clicks those that it comes nearest to.
 
     Only the best interest of a click learns from it and is the best more often for
     it, so that on some logs one interest wins nearly all clicks and the others
-    starve (measured, TRIALS.md). An interest that wins the share s
-    of the batch is hidden from each of these clicks with the probability
-    1 - max_share / s; the others then have to serve them.
+    starve (measured, TRIALS.md). An interest that wins less than the share
+    `min_share` of the batch also gets the clicks that it loses by the least, up to
+    that share, and serves them alone. Where several want the same click, the
+    nearest of them gets it.
 
     Args:
         user_vectors: `[batch, num_interests, dim]` float.
         positive_vectors: `[batch, dim]` float, row i belongs to user i.
-        max_share: Largest share of the clicks that stays with one interest, in
-            expectation; in (0, 1], 1 hides nothing.
-        seed: `[2]` int; the draw is a function of it and the winners alone.
+        min_share: In [0, 1 / num_interests]; 0 hides nothing.
 
     Returns:
-        `[batch, num_interests]` bool, False where the interest is hidden: at most
-        one of a row, none where there is only one.
+        `[batch, num_interests]` bool, False where the interest is hidden: none of a
+        row, or all but one.
     """
-    num_interests = user_vectors.shape[1]
-    if num_interests == 1:
-        return tf.ones(tf.shape(user_vectors)[:2], bool)
     scores = tf.reduce_sum(user_vectors * positive_vectors[:, tf.newaxis, :], axis=2)
-    is_winner = tf.one_hot(tf.argmax(scores, axis=1), num_interests)
-    shares = tf.reduce_mean(is_winner, axis=0)
-    chances = is_winner * tf.maximum(1 - tf.math.divide_no_nan(max_share, shares), 0.0)
-    uniform = tf.random.stateless_uniform(tf.shape(chances), seed)
-    return uniform >= chances
+    num_interests = user_vectors.shape[1]
+    best = tf.math.top_k(scores, k=2).values
+    is_winner = tf.one_hot(tf.argmax(scores, axis=1), num_interests, True, False, dtype=tf.bool)
+    # Above the best of the other interests, so negative where the click is lost.
+    leads = scores - tf.where(is_winner, best[:, 1:], best[:, :1])
+    order = tf.argsort(leads, axis=0, direction="DESCENDING")
+    ranks = tf.argsort(order, axis=0)
+    num_wanted = tf.cast(min_share * tf.cast(tf.shape(scores)[0], tf.float32), tf.int32)
+    is_wanted = ranks < num_wanted
+    nearest = tf.argmax(tf.where(is_wanted, leads, leads.dtype.min), axis=1)
+    is_nearest = tf.one_hot(nearest, num_interests, True, False, dtype=tf.bool)
+    is_won = tf.reduce_any(is_nearest & is_winner, axis=1)
+    is_free = is_won | ~tf.reduce_any(is_wanted, axis=1)
+    return is_nearest | is_free[:, tf.newaxis]

@@ -7,7 +7,7 @@ import tensorflow_recommenders as tfrs
 
 from recall.config import RecallConfig
 from recall.features import SequenceBatch
-from recall.losses.interest_share import draw_interest_mask
+from recall.losses.interest_share import assign_starving_interests
 from recall.losses.negatives import find_accidental_hits, sample_uniform_negatives
 from recall.losses.sampled_softmax import sampled_softmax_loss
 from recall.losses.seq2seq import reduce_confident, select_confident_pairs, seq2seq_loss
@@ -91,12 +91,10 @@ class DSSRec(tfrs.Model):
         )
         positive_vectors = self.item_tower(positive_ids)
         interest_mask = None
+        min_share = self._loss_config.min_interest_share / self.user_tower.num_interests
         # Not for one interest: a mask that hides nothing costs a pass over all logits.
-        is_limited = self._loss_config.max_interest_share < 1
-        if training and is_limited and self.user_tower.num_interests > 1:
-            interest_mask = draw_interest_mask(
-                prefix_vectors, positive_vectors, self._loss_config.max_interest_share, seed + 2
-            )
+        if training and min_share > 0 and self.user_tower.num_interests > 1:
+            interest_mask = assign_starving_interests(prefix_vectors, positive_vectors, min_share)
         losses = sampled_softmax_loss(
             prefix_vectors,
             positive_vectors,

@@ -167,7 +167,7 @@ def test_weight_zero_switches_seq2seq_off(monkeypatch):
 
 
 def test_a_step_minimises_the_weighted_sum_of_both_losses():
-    model = build_model("model.dropout_rate=0", "loss.max_interest_share=1")
+    model = build_model("model.dropout_rate=0", "loss.min_interest_share=0")
     # One step along the gradient with a rate small enough to be linear:
     # the loss falls by rate * |gradient|^2.
     model.compile(optimizer=tf.keras.optimizers.SGD(1e-4))
@@ -190,15 +190,15 @@ def test_a_step_minimises_the_weighted_sum_of_both_losses():
 
 def test_interests_are_hidden_in_training_alone():
     batch = to_batch(SEQUENCES)
-    for share in (1.0, 0.05):
-        model = build_model("model.dropout_rate=0", f"loss.max_interest_share={share}")
+    for share in (0, 1):
+        model = build_model("model.dropout_rate=0", f"loss.min_interest_share={share}")
         terms = [model.compute_losses(batch, SEED, training=training) for training in (False, True)]
         changed = [float(abs(a - b)) > 1e-4 for a, b in zip(*(t[:2] for t in terms), strict=True)]
-        assert changed == [share < 1, False]
+        assert changed == [share > 0, False]
 
 
 def test_a_step_reports_how_much_each_interest_learns():
-    model = build_model("model.dropout_rate=0", "loss.max_interest_share=1")
+    model = build_model("model.dropout_rate=0", "loss.min_interest_share=0")
     batch = to_batch(SEQUENCES)
     with tf.GradientTape() as tape:
         terms = model.compute_losses(batch, tf.stack([tf.constant(1, tf.int64), 0]))

@@ -52,14 +52,19 @@ def check_item_ids(item_ids: Iterable[str]) -> None:
     for item_id in item_ids:
         if is_unusable(item_id):
             reason = "has a line break, or NUL at its end"
-        elif not _is_unicode(item_id):
+        elif not is_unicode(item_id):
             reason = "is not valid Unicode"
         else:
             continue
         raise InputError(f"Item id {item_id!r} {reason}. Rename the item.")
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
+    """Whether a text can be UTF-8: half a surrogate pair cannot.
+
+    >>> is_unicode("ž"), is_unicode("\\ud800")
+    (True, False)
+    """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recall.errors import InputError
-from recall.vocabulary import check_item_ids
+from recall.vocabulary import check_item_ids, is_unicode
 from serving.item_store import ItemChange
 from serving.live_catalogue import LiveCatalogue, PlacedChanges
 from serving.shards import home_of
@@ -86,7 +86,7 @@ def check_upserts(items: Sequence[ItemUpsert]) -> None:
                 f"at most {MAX_CATEGORIES} are taken."
             )
         for text in (*item.categories, item.title):
-            if any("\ud800" <= character <= "\udfff" for character in text):
+            if not is_unicode(text):
                 raise InputError(f"A text of item {item.item_id!r} is not valid Unicode.")
             if len(text) > MAX_TEXT_LENGTH:
                 raise InputError(

@@ -27,7 +27,8 @@ def assign_starving_interests(
     scores = tf.reduce_sum(user_vectors * positive_vectors[:, tf.newaxis, :], axis=2)
     num_interests = user_vectors.shape[1]
     best = tf.math.top_k(scores, k=2).values
-    is_winner = tf.one_hot(tf.argmax(scores, axis=1), num_interests, True, False, dtype=tf.bool)
+    winner = tf.argmax(scores, axis=1)
+    is_winner = tf.one_hot(winner, num_interests, True, False, dtype=tf.bool)
     # Above the best of the other interests, so negative where the click is lost.
     leads = scores - tf.where(is_winner, best[:, 1:], best[:, :1])
     order = tf.argsort(leads, axis=0, direction="DESCENDING")
@@ -35,7 +36,6 @@ def assign_starving_interests(
     num_wanted = tf.cast(min_share * tf.cast(tf.shape(scores)[0], tf.float32), tf.int32)
     is_wanted = ranks < num_wanted
     nearest = tf.argmax(tf.where(is_wanted, leads, leads.dtype.min), axis=1)
+    is_given = tf.reduce_any(is_wanted, axis=1) & (nearest != winner)
     is_nearest = tf.one_hot(nearest, num_interests, True, False, dtype=tf.bool)
-    is_won = tf.reduce_any(is_nearest & is_winner, axis=1)
-    is_free = is_won | ~tf.reduce_any(is_wanted, axis=1)
-    return is_nearest | is_free[:, tf.newaxis]
+    return is_nearest | ~is_given[:, tf.newaxis]

@@ -176,7 +176,7 @@ def _fit(
         data.num_sequences,
         data.steps_per_epoch,
         vocabulary.num_items,
-        model.count_params(),
+        sum(weight.shape.num_elements() for weight in model.trainable_weights),
         model.user_tower.dropout_rate,
     )
     callbacks = [

@@ -166,8 +166,11 @@ class LossConfig:
 
     temperature: float = 0.07
     """Divides every score inside both losses (tau of CLRec)."""
+    negatives: str = "uniform"
+    """`uniform` (every item alike) or `queue` (CLRec: the latest clicks of other users, so
+    that popular items are recommended less)."""
     num_negatives: int = 1024
-    """Uniform negatives per step, shared by the batch."""
+    """Negatives per step, shared by the batch; the length of the queue."""
     interest_reduction: str = "max"
     """Over interests in the denominator: `max` (as served), `sum` (paper), `argmax` (MIND)."""
     min_interest_share: float = 0.2
@@ -179,9 +182,11 @@ class LossConfig:
     confident_fraction: float = 0.3
     """Share of (user, interest) pairs the seq2seq loss fits (lambda of the paper)."""
 
+    NEGATIVES: typing.ClassVar = ("uniform", "queue")
     REDUCTIONS: typing.ClassVar = ("max", "sum", "argmax")
 
     def __post_init__(self):
+        require_choice("loss.negatives", self.negatives, self.NEGATIVES)
         require(self.temperature > 0, "loss.temperature", self.temperature, "> 0")
         require(self.num_negatives >= 1, "loss.num_negatives", self.num_negatives, ">= 1")
         require_choice("loss.interest_reduction", self.interest_reduction, self.REDUCTIONS)

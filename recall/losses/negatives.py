@@ -24,6 +24,31 @@ def sample_uniform_negatives(num_items: int, num_negatives: int, seed: tf.Tensor
     )
 
 
+def enqueue_clicks(queue_ids: tf.Tensor, positive_ids: tf.Tensor) -> tf.Tensor:
+    """The latest clicks, newest first, once those of a step have come in.
+
+    As negatives they follow the distribution of the clicks, and no log-q correction
+    takes that out again: a score then says how much likelier a click is for this
+    user than for anybody, which is a click weighted by the inverse of its item's
+    propensity to be seen.
+
+    Args:
+        queue_ids: `[num_negatives]` int dense ids.
+        positive_ids: `[num_positives]` int dense ids of the step.
+
+    Returns:
+        `[num_negatives]` dense ids; of more positives than that the first ones.
+
+    Reference:
+        Zhou et al., "Contrastive Learning for Debiased Candidate Generation in
+        Large-Scale Recommender Systems", KDD 2021 (CLRec).
+
+    >>> enqueue_clicks(tf.constant([7, 8, 9]), tf.constant([2, 3])).numpy()
+    array([2, 3, 7], dtype=int32)
+    """
+    return tf.concat([positive_ids, queue_ids], axis=0)[: queue_ids.shape[0]]
+
+
 def find_accidental_hits(positive_ids: tf.Tensor, negative_ids: tf.Tensor) -> tf.Tensor:
     """`[num_positives, num_negatives]` bool, True where a negative is the positive."""
     # int32: the comparison is of all pairs, and 64-bit integers take twice the time.

@@ -8,7 +8,11 @@ import tensorflow_recommenders as tfrs
 from recall.config import RecallConfig
 from recall.features import SequenceBatch
 from recall.losses.interest_share import assign_starving_interests
-from recall.losses.negatives import find_accidental_hits, sample_uniform_negatives
+from recall.losses.negatives import (
+    enqueue_clicks,
+    find_accidental_hits,
+    sample_uniform_negatives,
+)
 from recall.losses.sampled_softmax import sampled_softmax_loss
 from recall.losses.seq2seq import reduce_confident, select_confident_pairs, seq2seq_loss
 from recall.towers import ItemTower, UserTower
@@ -35,7 +39,12 @@ class DSSRec(tfrs.Model):
     Every slot of a sequence trains the user tower on its next click (seq2item).
     One random slot per sequence also trains it on the interests of everything
     that follows (seq2seq). With the extractor `last_state` or `self_attentive`
-    the same recipe trains SASRec or ComiRec-SA.
+    the same recipe trains SASRec or ComiRec-SA. With `loss.negatives=queue` the
+    seq2item loss is that of CLRec.
+
+    Attributes:
+        click_queue: `[num_negatives]` dense ids of the latest clicks, newest first,
+            the negatives of the next step; None where those are drawn.
 
     Reference:
         Ma et al., "Disentangled Self-Supervision in Sequential Recommenders",
@@ -49,6 +58,11 @@ class DSSRec(tfrs.Model):
         self._gradient_dtype = tf.as_dtype(config.train.gradient_dtype)
         self._seed = config.train.seed
         self._num_items = vocabulary.num_items
+        self.click_queue = None
+        if config.loss.negatives == "queue":
+            # Until clicks have come in, items as they are drawn otherwise. No step has this seed.
+            first_ids = self._sample_negatives(tf.constant([self._seed, -1], tf.int64))
+            self.click_queue = tf.Variable(first_ids, trainable=False, name="click_queue")
         self.item_tower = ItemTower(config.model, vocabulary, name="item_tower")
         self.user_tower = UserTower(config.model, self.item_tower, name="user_tower")
 
@@ -86,9 +100,10 @@ class DSSRec(tfrs.Model):
         self, prefix_vectors: tf.Tensor, positive_ids: tf.Tensor, seed: tf.Tensor, training: bool
     ) -> tf.Tensor:
         """Mean sampled softmax over the target slots, `[num_slots, ...]`."""
-        negative_ids = sample_uniform_negatives(
-            self._num_items, self._loss_config.num_negatives, seed
-        )
+        # A queue holds ids, not vectors: its items are encoded as they are now, and learn.
+        negative_ids = self.click_queue
+        if negative_ids is None:
+            negative_ids = self._sample_negatives(seed)
         positive_vectors = self.item_tower(positive_ids)
         interest_mask = None
         min_share = self._loss_config.min_interest_share / self.user_tower.num_interests
@@ -106,6 +121,10 @@ class DSSRec(tfrs.Model):
             gradient_dtype=self._gradient_dtype,
         )
         return tf.reduce_mean(losses)
+
+    def _sample_negatives(self, seed: tf.Tensor) -> tf.Tensor:
+        """`[num_negatives]` dense ids, every item alike."""
+        return sample_uniform_negatives(self._num_items, self._loss_config.num_negatives, seed)
 
     def _seq2seq(
         self,
@@ -163,6 +182,10 @@ class DSSRec(tfrs.Model):
         variables = self.trainable_variables
         *gradients, vector_gradient = tape.gradient(total, [*variables, terms.user_vectors])
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
+        if self.click_queue is not None:
+            # After the step, so that no user meets other clicks of her own as negatives.
+            clicks = tf.boolean_mask(batch.positive_ids, batch.positive_ids != PADDING_ID)
+            self.click_queue.assign(enqueue_clicks(self.click_queue, clicks))
         losses = {"loss": total, "seq2item": terms.seq2item, "seq2seq": terms.seq2seq}
         return losses | self._gradient_shares(vector_gradient)
 

@@ -228,6 +228,21 @@ def test_a_killed_job_resumes_and_ends_as_if_nothing_had_happened(
         np.testing.assert_allclose(vectors, expected, atol=1e-3)
 
 
+@eagerly
+def test_a_resumed_job_has_the_queue_of_the_killed_one(examples_dir, tmp_path):
+    config = QUICK.override(["loss.negatives=queue", "train.max_epochs=2"])
+    train_and_evaluate(config, examples_dir, tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        kill_in_step(patch)
+        with pytest.raises(Killed):
+            train_and_evaluate(config, examples_dir, tmp_path / "resumed")
+
+    train_and_evaluate(config, examples_dir, tmp_path / "resumed")
+
+    whole, resumed = (without_seconds(read_log(tmp_path / name)) for name in ("whole", "resumed"))
+    assert resumed == [pytest.approx(line, abs=2e-5) for line in whole]
+
+
 def test_a_job_killed_after_its_last_epoch_only_has_to_be_sealed(finished, examples_dir, tmp_path):
     model_dir = tmp_path / "model"
     shutil.copytree(finished, model_dir)

@@ -1,9 +1,15 @@
 """Shared negatives: range, distribution, reproducibility and accidental hits."""
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from recall.losses.negatives import find_accidental_hits, sample_uniform_negatives
+from recall.losses.negatives import (
+    enqueue_clicks,
+    find_accidental_hits,
+    sample_uniform_negatives,
+)
+from recall.losses.sampled_softmax import sampled_softmax_loss
 
 
 def test_every_item_is_drawn_equally_often_and_nothing_else():
@@ -40,3 +46,58 @@ def test_accidental_hits_by_hand():
             [False, False, False, False],
         ],
     )
+
+
+@pytest.mark.parametrize(
+    ("positives", "expected"),
+    [([], [7, 8, 9]), ([2], [2, 7, 8]), ([2, 3, 3], [2, 3, 3]), ([2, 3, 4, 5], [2, 3, 4])],
+)
+def test_the_oldest_clicks_leave_the_queue(positives, expected):
+    queue = tf.constant([7, 8, 9], tf.int64)
+    np.testing.assert_array_equal(
+        enqueue_clicks(queue, tf.constant(positives, tf.int64)), np.array(expected)
+    )
+
+
+def learn_scores(num_items, click_shares, use_queue):
+    """`[num_items]` scores of a model that knows nothing of the users, by gradient descent."""
+    rng = np.random.default_rng(0)
+    scores = tf.Variable(tf.zeros([num_items + 2, 1]))
+    queue = tf.Variable(sample_uniform_negatives(num_items, 64, tf.constant([1, -1], tf.int64)))
+
+    @tf.function
+    def step(positive_ids, seed):
+        negative_ids = queue if use_queue else sample_uniform_negatives(num_items, 64, seed)
+        with tf.GradientTape() as tape:
+            losses = sampled_softmax_loss(
+                tf.ones([128, 1, 1]),
+                tf.gather(scores, positive_ids),
+                tf.gather(scores, negative_ids),
+                ~find_accidental_hits(positive_ids, negative_ids),
+                temperature=1.0,
+            )
+            loss = tf.reduce_mean(losses)
+        scores.assign_sub(2.0 * tf.convert_to_tensor(tape.gradient(loss, scores)))
+        queue.assign(enqueue_clicks(queue, positive_ids))
+
+    total = np.zeros(num_items)
+    for number in range(400):
+        clicks = rng.choice(num_items, 128, p=click_shares) + 2
+        step(tf.constant(clicks), tf.constant([1, 2 * number], tf.int64))
+        if number >= 200:
+            total += scores.numpy()[2:, 0]
+    return total / 200
+
+
+def test_negatives_from_the_queue_take_popularity_out_of_the_scores():
+    """Scores learn log(p / q): with uniform q popularity p remains, with q = p nothing does."""
+    click_shares = np.arange(1, 101) ** -0.7
+    click_shares /= click_shares.sum()
+
+    uniform, queue = (
+        np.polyfit(np.log(click_shares), learn_scores(100, click_shares, use_queue), 1)[0]
+        for use_queue in (False, True)
+    )
+
+    assert 0.9 < uniform < 1.1
+    assert -0.1 < queue < 0.1

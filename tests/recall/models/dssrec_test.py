@@ -236,3 +236,46 @@ def test_calling_the_model_gives_the_user_vectors():
     histories = np.array([[2, 3, 0], [4, 5, 6]])
 
     np.testing.assert_array_equal(model(histories), model.user_tower(histories).user_vectors)
+
+
+def test_the_queue_gives_a_step_the_clicks_of_the_steps_before():
+    model = build_model(
+        "loss.negatives=queue",
+        "loss.seq2seq_weight=0",
+        "loss.min_interest_share=0",
+        "model.dropout_rate=0",
+    )
+    model.compile(optimizer=tf.keras.optimizers.SGD(0.0))  # The model stays as it is.
+    items = model.item_tower(np.arange(NUM_ITEMS + 2)).numpy()
+    # At the beginning twelve items, drawn with a seed that no step has.
+    queue = sample_uniform_negatives(NUM_ITEMS, 12, tf.constant([1, -1], tf.int64)).numpy()
+
+    for sequences in ([[2, 3, 4, 5], [9, 8]], [[20, 21, 22]], [[11, 12, 13, 14, 15], SEQUENCES[0]]):
+        logs = model.train_step(to_batch(sequences))
+
+        clicks = [
+            (sequence[:t], sequence[t]) for sequence in sequences for t in range(1, len(sequence))
+        ]
+        losses = []
+        for interests, (_, positive) in zip(
+            encode(model, [c[0] for c in clicks]), clicks, strict=True
+        ):
+            scores = interests @ items[[positive, *queue[queue != positive]]].T / 0.5
+            losses.append(np.log(np.exp(scores.max(axis=0)).sum()) - scores[:, 0].max())
+        np.testing.assert_allclose(logs["seq2item"], np.mean(losses), rtol=1e-4)
+        queue = np.array([*(positive for _, positive in clicks), *queue])[:12]
+
+
+def test_the_items_in_the_queue_learn():
+    model = build_model("loss.negatives=queue", "loss.seq2seq_weight=0")
+    waiting = sorted(set(model.click_queue.numpy().tolist()) - {2, 3, 4})
+    before = model.item_tower.embeddings.numpy()
+
+    model.train_step(to_batch([[2, 3, 4]]))
+
+    assert len(waiting) > 3
+    assert (model.item_tower.embeddings.numpy()[waiting] != before[waiting]).any(axis=1).all()
+
+
+def test_without_the_queue_there_is_none():
+    assert build_model().click_queue is None

@@ -24,7 +24,16 @@ _OUTPUT = flags.DEFINE_string("output", None, "Folder of the models and reports.
 _SEEDS = flags.DEFINE_list("seeds", ["1", "2", "3"], "Seeds, one model each.")
 _PARALLEL = flags.DEFINE_integer("parallel", 1, "Jobs at a time.", 1)
 
-METRICS = ("recall@10", "ndcg@10", "recall@50", "hit_rate@50", "category_diversity@10")
+METRICS = (
+    "recall@10",
+    "ndcg@10",
+    "recall@50",
+    "hit_rate@50",
+    "aggregated_diversity@10",
+    "gini@10",
+    "popularity_percentile@10",
+    "category_diversity@10",
+)
 """Of the test users; metrics that a log cannot have are left out."""
 
 _COST_NAME = "cost.json"

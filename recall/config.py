@@ -149,15 +149,9 @@ class IndexConfig:
             self.leaves_to_search_fraction,
             "in (0, 1]",
         )
-        require(
-            0 <= self.target_recall <= 1, "index.target_recall", self.target_recall, "in [0, 1]"
-        )
-        require(
-            0 <= self.min_index_recall <= 1,
-            "index.min_index_recall",
-            self.min_index_recall,
-            "in [0, 1]",
-        )
+        for name in ("target_recall", "min_index_recall"):
+            value = getattr(self, name)
+            require(0 <= value <= 1, f"index.{name}", value, "in [0, 1]")
 
 
 @dataclasses.dataclass(frozen=True)

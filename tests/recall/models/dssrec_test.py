@@ -63,6 +63,22 @@ def encode(model, histories, **arguments):
     return prefixes[range(len(histories)), [len(history) - 1 for history in histories]]
 
 
+def next_clicks(sequences):
+    """(history, next click) of every slot, in the order of the slots."""
+    return [(sequence[:t], sequence[t]) for sequence in sequences for t in range(1, len(sequence))]
+
+
+def mean_seq2item(model, clicks, negatives, reduction="max"):
+    """The loss by numpy, click by click."""
+    items = model.item_tower(np.arange(NUM_ITEMS + 2)).numpy()
+    losses = []
+    for interests, (_, positive) in zip(encode(model, [c[0] for c in clicks]), clicks, strict=True):
+        scores = interests @ items[[positive, *negatives[negatives != positive]]].T / 0.5
+        candidates = scores.max(axis=0) if reduction == "max" else scores.ravel()
+        losses.append(np.log(np.exp(candidates).sum()) - scores[:, 0].max())
+    return np.mean(losses)
+
+
 @pytest.mark.parametrize("extractor", ["dssrec", "last_state", "self_attentive"])
 @pytest.mark.parametrize("reduction", ["max", "sum"])
 def test_seq2item_is_the_mean_over_all_next_clicks(extractor, reduction):
@@ -70,18 +86,11 @@ def test_seq2item_is_the_mean_over_all_next_clicks(extractor, reduction):
 
     terms = model.compute_losses(to_batch(SEQUENCES), SEED)
 
-    items = model.item_tower(np.arange(NUM_ITEMS + 2)).numpy()
-    negatives = sample_uniform_negatives(NUM_ITEMS, 12, SEED).numpy()
-    clicks = [
-        (sequence[:t], sequence[t]) for sequence in SEQUENCES for t in range(1, len(sequence))
-    ]
+    clicks = next_clicks(SEQUENCES)
     assert len(clicks) == 5 + 2 + 3 + 1 + 4
-    losses = []
-    for interests, (_, positive) in zip(encode(model, [c[0] for c in clicks]), clicks, strict=True):
-        scores = interests @ items[[positive, *negatives[negatives != positive]]].T / 0.5
-        candidates = scores.max(axis=0) if reduction == "max" else scores.ravel()
-        losses.append(np.log(np.exp(candidates).sum()) - scores[:, 0].max())
-    np.testing.assert_allclose(terms.seq2item, np.mean(losses), rtol=1e-4)
+    negatives = sample_uniform_negatives(NUM_ITEMS, 12, SEED).numpy()
+    expected = mean_seq2item(model, clicks, negatives, reduction)
+    np.testing.assert_allclose(terms.seq2item, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("extractor", ["dssrec", "last_state"])
@@ -246,23 +255,14 @@ def test_the_queue_gives_a_step_the_clicks_of_the_steps_before():
         "model.dropout_rate=0",
     )
     model.compile(optimizer=tf.keras.optimizers.SGD(0.0))  # The model stays as it is.
-    items = model.item_tower(np.arange(NUM_ITEMS + 2)).numpy()
     # At the beginning twelve items, drawn with a seed that no step has.
     queue = sample_uniform_negatives(NUM_ITEMS, 12, tf.constant([1, -1], tf.int64)).numpy()
 
     for sequences in ([[2, 3, 4, 5], [9, 8]], [[20, 21, 22]], [[11, 12, 13, 14, 15], SEQUENCES[0]]):
         logs = model.train_step(to_batch(sequences))
 
-        clicks = [
-            (sequence[:t], sequence[t]) for sequence in sequences for t in range(1, len(sequence))
-        ]
-        losses = []
-        for interests, (_, positive) in zip(
-            encode(model, [c[0] for c in clicks]), clicks, strict=True
-        ):
-            scores = interests @ items[[positive, *queue[queue != positive]]].T / 0.5
-            losses.append(np.log(np.exp(scores.max(axis=0)).sum()) - scores[:, 0].max())
-        np.testing.assert_allclose(logs["seq2item"], np.mean(losses), rtol=1e-4)
+        clicks = next_clicks(sequences)
+        np.testing.assert_allclose(logs["seq2item"], mean_seq2item(model, clicks, queue), rtol=1e-4)
         queue = np.array([*(positive for _, positive in clicks), *queue])[:12]
 
 

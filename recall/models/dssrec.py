@@ -20,17 +20,19 @@ from recall.vocabulary import PADDING_ID, ItemVocabulary
 
 
 class LossTerms(NamedTuple):
-    """The two losses of a step, before weighting.
+    """The two losses of a step, before weighting, and what they are of.
 
     Attributes:
         seq2item: Scalar.
         seq2seq: Scalar.
         user_vectors: `[num_slots, num_interests, dim]`, what both were computed from.
+        positive_ids: `[num_slots]` int, the next click of each slot.
     """
 
     seq2item: tf.Tensor
     seq2seq: tf.Tensor
     user_vectors: tf.Tensor
+    positive_ids: tf.Tensor
 
 
 class DSSRec(tfrs.Model):
@@ -91,10 +93,10 @@ class DSSRec(tfrs.Model):
         positive_ids = tf.boolean_mask(batch.positive_ids, target_mask)
         seq2item = self._seq2item(prefix_vectors, positive_ids, seed, training)
         if self._loss_config.seq2seq_weight == 0:
-            return LossTerms(seq2item, tf.zeros([]), prefix_vectors)
+            return LossTerms(seq2item, tf.zeros([]), prefix_vectors, positive_ids)
         lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
         seq2seq = self._seq2seq(prefix_vectors, batch.positive_ids, lengths, seed + 1, training)
-        return LossTerms(seq2item, seq2seq, prefix_vectors)
+        return LossTerms(seq2item, seq2seq, prefix_vectors, positive_ids)
 
     def _seq2item(
         self, prefix_vectors: tf.Tensor, positive_ids: tf.Tensor, seed: tf.Tensor, training: bool
@@ -184,8 +186,7 @@ class DSSRec(tfrs.Model):
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         if self.click_queue is not None:
             # After the step, so that no user meets other clicks of her own as negatives.
-            clicks = tf.boolean_mask(batch.positive_ids, batch.positive_ids != PADDING_ID)
-            self.click_queue.assign(enqueue_clicks(self.click_queue, clicks))
+            self.click_queue.assign(enqueue_clicks(self.click_queue, terms.positive_ids))
         losses = {"loss": total, "seq2item": terms.seq2item, "seq2seq": terms.seq2seq}
         return losses | self._gradient_shares(vector_gradient)
 

@@ -161,10 +161,11 @@ class LossConfig:
     temperature: float = 0.07
     """Divides every score inside both losses (tau of CLRec)."""
     negatives: str = "uniform"
-    """`uniform` (every item alike) or `queue` (CLRec: the latest clicks of other users, so
-    that popular items are recommended less)."""
+    """`uniform` (every item alike), `queue` (CLRec: the latest clicks of other users, so that
+    popular items are recommended less) or `interest_queues` (Multi-CLRec: each interest
+    has the latest clicks that it won)."""
     num_negatives: int = 1024
-    """Negatives per step, shared by the batch; the length of the queue."""
+    """Negatives per step, shared by the batch; the length of a queue."""
     interest_reduction: str = "max"
     """Over interests in the denominator: `max` (as served), `sum` (paper), `argmax` (MIND)."""
     min_interest_share: float = 0.2
@@ -176,7 +177,7 @@ class LossConfig:
     confident_fraction: float = 0.3
     """Share of (user, interest) pairs the seq2seq loss fits (lambda of the paper)."""
 
-    NEGATIVES: typing.ClassVar = ("uniform", "queue")
+    NEGATIVES: typing.ClassVar = ("uniform", "queue", "interest_queues")
     REDUCTIONS: typing.ClassVar = ("max", "sum", "argmax")
 
     def __post_init__(self):
@@ -184,6 +185,12 @@ class LossConfig:
         require(self.temperature > 0, "loss.temperature", self.temperature, "> 0")
         require(self.num_negatives >= 1, "loss.num_negatives", self.num_negatives, ">= 1")
         require_choice("loss.interest_reduction", self.interest_reduction, self.REDUCTIONS)
+        require(
+            self.negatives != "interest_queues" or self.interest_reduction == "max",
+            "loss.interest_reduction",
+            self.interest_reduction,
+            "max with loss.negatives=interest_queues",
+        )
         require(
             0 <= self.min_interest_share <= 1,
             "loss.min_interest_share",
@@ -230,7 +237,7 @@ class TrainConfig:
     is what is validated and kept (measured)."""
     gradient_dtype: str = "float32"
     """Of the products in the seq2item loss's gradient: `float32` or `bfloat16`, which
-    `loss.interest_reduction=sum` has no use for."""
+    `loss.interest_reduction=sum` and `loss.negatives=interest_queues` have no use for."""
     validation_users: int = 10_000
     """Users of the validation split the NDCG@10 of an epoch is computed on, drawn once."""
     seed: int = 1
@@ -240,14 +247,9 @@ class TrainConfig:
     DTYPES: typing.ClassVar = ("float32", "bfloat16")
 
     def __post_init__(self):
-        for name in (
-            "batch_size",
-            "batch_slots",
-            "min_batch_size",
-            "max_epochs",
-            "validation_users",
-        ):
+        for name in ("batch_size", "batch_slots", "min_batch_size", "max_epochs"):
             require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), ">= 1")
+        require(self.validation_users >= 1, "train.validation_users", self.validation_users, ">= 1")
         require(
             self.early_stopping_patience is None or self.early_stopping_patience >= 1,
             "train.early_stopping_patience",

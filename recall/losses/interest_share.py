@@ -24,7 +24,7 @@ def assign_starving_interests(
         `[batch, num_interests]` bool, False where the interest is hidden: none of a
         row, or all but one.
     """
-    scores = tf.reduce_sum(user_vectors * positive_vectors[:, tf.newaxis, :], axis=2)
+    scores = _scores(user_vectors, positive_vectors)
     num_interests = user_vectors.shape[1]
     best = tf.math.top_k(scores, k=2).values
     winner = tf.argmax(scores, axis=1)
@@ -39,3 +39,28 @@ def assign_starving_interests(
     is_given = tf.reduce_any(is_wanted, axis=1) & (nearest != winner)
     is_nearest = tf.one_hot(nearest, num_interests, True, False, dtype=tf.bool)
     return is_nearest | ~is_given[:, tf.newaxis]
+
+
+def find_winners(
+    user_vectors: tf.Tensor, positive_vectors: tf.Tensor, interest_mask: tf.Tensor | None
+) -> tf.Tensor:
+    """The interest that each click belongs to: its best one of those that are not hidden.
+
+    Args:
+        user_vectors: `[batch, num_interests, dim]` float.
+        positive_vectors: `[batch, dim]` float, row i belongs to user i.
+        interest_mask: `[batch, num_interests]` bool of `assign_starving_interests`;
+            None hides nothing.
+
+    Returns:
+        `[batch]` int64.
+    """
+    scores = _scores(user_vectors, positive_vectors)
+    if interest_mask is not None:
+        scores = tf.where(interest_mask, scores, scores.dtype.min)
+    return tf.argmax(scores, axis=1)
+
+
+def _scores(user_vectors: tf.Tensor, positive_vectors: tf.Tensor) -> tf.Tensor:
+    """`[batch, num_interests]` inner products of each click with every interest."""
+    return tf.reduce_sum(user_vectors * positive_vectors[:, tf.newaxis, :], axis=2)

@@ -52,11 +52,9 @@ def sampled_softmax_loss(
     >>> sampled_softmax_loss(x, y, n, temperature=1.0).numpy().round(4)
     array([0.3133], dtype=float32)
     """
-    all_positive_logits = (
-        tf.reduce_sum(user_vectors * positive_vectors[:, tf.newaxis, :], axis=2) / temperature
+    all_positive_logits = _logits_of_positives(
+        user_vectors, positive_vectors, interest_mask, temperature
     )
-    if interest_mask is not None:
-        all_positive_logits = tf.where(interest_mask, all_positive_logits, MASKED_LOGIT)
     positive_logits = tf.reduce_max(all_positive_logits, axis=1)
     if interest_reduction == "argmax":
         nearest = tf.argmax(all_positive_logits, axis=1)
@@ -66,9 +64,7 @@ def sampled_softmax_loss(
         negative_mask = tf.ones([tf.shape(user_vectors)[0], tf.shape(negative_vectors)[0]], bool)
     # Interests first: the reduction over them then runs over contiguous memory.
     user_vectors = tf.transpose(user_vectors, [1, 0, 2]) / temperature
-    offsets = None
-    if interest_mask is not None:
-        offsets = tf.where(tf.transpose(interest_mask)[:, :, tf.newaxis], 0.0, MASKED_LOGIT)
+    offsets = _offsets_of_hidden(interest_mask)
     if interest_reduction == "sum":
         negatives = _logsumexp_of_all(user_vectors, negative_vectors, negative_mask, offsets)
         positives = tf.reduce_logsumexp(all_positive_logits, axis=1)
@@ -79,14 +75,86 @@ def sampled_softmax_loss(
     return tf.math.softplus(negatives - positive_logits)
 
 
+def interest_softmax_loss(
+    user_vectors: tf.Tensor,
+    positive_vectors: tf.Tensor,
+    negative_vectors: tf.Tensor,
+    negative_mask: tf.Tensor,
+    interest_mask: tf.Tensor | None = None,
+    *,
+    temperature: float,
+) -> tf.Tensor:
+    """Cross-entropy of each positive item where every interest has negatives of its own.
+
+    The softmax is over pairs of an interest and an item: the positive with its best
+    interest against the negatives of each interest with that interest alone.
+
+    Args:
+        user_vectors: `[batch, num_interests, dim]` float.
+        positive_vectors: `[batch, dim]` float, row i belongs to user i.
+        negative_vectors: `[num_interests, num_negatives, dim]` float.
+        negative_mask: `[num_interests, batch, num_negatives]` bool, False drops a pair.
+        interest_mask: `[batch, num_interests]` bool, False leaves an interest and its
+            negatives out of its user's loss; every user keeps at least one. None
+            keeps all.
+        temperature: Divides the scores, > 0.
+
+    Returns:
+        `[batch]` float, one unreduced loss per user, >= 0.
+
+    Reference:
+        Zhou et al., "Contrastive Learning for Debiased Candidate Generation in
+        Large-Scale Recommender Systems", KDD 2021 (Multi-CLRec).
+    """
+    positive_logits = _logits_of_positives(
+        user_vectors, positive_vectors, interest_mask, temperature
+    )
+    negatives = _logsumexp_of_all(
+        tf.transpose(user_vectors, [1, 0, 2]) / temperature,
+        negative_vectors,
+        negative_mask,
+        _offsets_of_hidden(interest_mask),
+    )
+    return tf.math.softplus(negatives - tf.reduce_max(positive_logits, axis=1))
+
+
+def _logits_of_positives(
+    user_vectors: tf.Tensor,
+    positive_vectors: tf.Tensor,
+    interest_mask: tf.Tensor | None,
+    temperature: float,
+) -> tf.Tensor:
+    """`[batch, num_interests]` logits of each positive with every interest that is not hidden."""
+    logits = tf.reduce_sum(user_vectors * positive_vectors[:, tf.newaxis, :], axis=2) / temperature
+    return logits if interest_mask is None else tf.where(interest_mask, logits, MASKED_LOGIT)
+
+
+def _offsets_of_hidden(interest_mask: tf.Tensor | None) -> tf.Tensor | None:
+    """`[num_interests, batch, 1]` to be added to logits; None where nothing is hidden."""
+    if interest_mask is None:
+        return None
+    return tf.where(tf.transpose(interest_mask)[:, :, tf.newaxis], 0.0, MASKED_LOGIT)
+
+
 def _logsumexp_of_all(
     user_vectors: tf.Tensor,
     negative_vectors: tf.Tensor,
     negative_mask: tf.Tensor,
     offsets: tf.Tensor | None,
 ) -> tf.Tensor:
-    """`[batch]` log of the summed exponentials over all interests and negatives."""
-    logits = tf.einsum("kbd,nd->kbn", user_vectors, negative_vectors)
+    """`[batch]` log of the summed exponentials over all interests and negatives.
+
+    Args:
+        user_vectors: `[num_interests, batch, dim]` float, already divided by the
+            temperature.
+        negative_vectors: `[num_negatives, dim]` float, of all interests, or
+            `[num_interests, num_negatives, dim]`, of each.
+        negative_mask: `[batch, num_negatives]` or `[num_interests, batch,
+            num_negatives]` bool, False drops a pair.
+        offsets: `[num_interests, batch, 1]` float added to the logits; None adds
+            nothing.
+    """
+    logits = tf.matmul(user_vectors, negative_vectors, transpose_b=True)
     if offsets is not None:
         logits += offsets
     return tf.reduce_logsumexp(tf.where(negative_mask, logits, MASKED_LOGIT), axis=[0, 2])

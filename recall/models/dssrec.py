@@ -7,13 +7,14 @@ import tensorflow_recommenders as tfrs
 
 from recall.config import RecallConfig
 from recall.features import SequenceBatch
-from recall.losses.interest_share import assign_starving_interests
+from recall.losses.interest_share import assign_starving_interests, find_winners
 from recall.losses.negatives import (
     enqueue_clicks,
+    enqueue_clicks_by_interest,
     find_accidental_hits,
     sample_uniform_negatives,
 )
-from recall.losses.sampled_softmax import sampled_softmax_loss
+from recall.losses.sampled_softmax import interest_softmax_loss, sampled_softmax_loss
 from recall.losses.seq2seq import reduce_confident, select_confident_pairs, seq2seq_loss
 from recall.towers import ItemTower, UserTower
 from recall.vocabulary import PADDING_ID, ItemVocabulary
@@ -27,12 +28,14 @@ class LossTerms(NamedTuple):
         seq2seq: Scalar.
         user_vectors: `[num_slots, num_interests, dim]`, what both were computed from.
         positive_ids: `[num_slots]` int, the next click of each slot.
+        winners: `[num_slots]` int, the interest that it belongs to.
     """
 
     seq2item: tf.Tensor
     seq2seq: tf.Tensor
     user_vectors: tf.Tensor
     positive_ids: tf.Tensor
+    winners: tf.Tensor
 
 
 class DSSRec(tfrs.Model):
@@ -42,11 +45,12 @@ class DSSRec(tfrs.Model):
     One random slot per sequence also trains it on the interests of everything
     that follows (seq2seq). With the extractor `last_state` or `self_attentive`
     the same recipe trains SASRec or ComiRec-SA. With `loss.negatives=queue` the
-    seq2item loss is that of CLRec.
+    seq2item loss is that of CLRec, with `interest_queues` that of Multi-CLRec.
 
     Attributes:
         click_queue: `[num_negatives]` dense ids of the latest clicks, newest first,
-            the negatives of the next step; None where those are drawn.
+            the negatives of the next step; `[num_interests, num_negatives]` where
+            every interest has its own; None where negatives are drawn.
 
     Reference:
         Ma et al., "Disentangled Self-Supervision in Sequential Recommenders",
@@ -60,13 +64,16 @@ class DSSRec(tfrs.Model):
         self._gradient_dtype = tf.as_dtype(config.train.gradient_dtype)
         self._seed = config.train.seed
         self._num_items = vocabulary.num_items
-        self.click_queue = None
-        if config.loss.negatives == "queue":
-            # Until clicks have come in, items as they are drawn otherwise. No step has this seed.
-            first_ids = self._sample_negatives(tf.constant([self._seed, -1], tf.int64))
-            self.click_queue = tf.Variable(first_ids, trainable=False, name="click_queue")
         self.item_tower = ItemTower(config.model, vocabulary, name="item_tower")
         self.user_tower = UserTower(config.model, self.item_tower, name="user_tower")
+        self._has_interest_queues = config.loss.negatives == "interest_queues"
+        self.click_queue = None
+        if config.loss.negatives != "uniform":
+            # Until clicks have come in, items as they are drawn otherwise. No step has this seed.
+            first_ids = self._sample_negatives(tf.constant([self._seed, -1], tf.int64))
+            if self._has_interest_queues:
+                first_ids = tf.tile(first_ids[tf.newaxis], [self.user_tower.num_interests, 1])
+            self.click_queue = tf.Variable(first_ids, trainable=False, name="click_queue")
 
     def call(self, history_ids: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Interest vectors `[batch, num_interests, dim]` of whole histories."""
@@ -91,17 +98,17 @@ class DSSRec(tfrs.Model):
             batch.history_ids, target_mask, training=training
         ).user_vectors
         positive_ids = tf.boolean_mask(batch.positive_ids, target_mask)
-        seq2item = self._seq2item(prefix_vectors, positive_ids, seed, training)
-        if self._loss_config.seq2seq_weight == 0:
-            return LossTerms(seq2item, tf.zeros([]), prefix_vectors, positive_ids)
-        lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
-        seq2seq = self._seq2seq(prefix_vectors, batch.positive_ids, lengths, seed + 1, training)
-        return LossTerms(seq2item, seq2seq, prefix_vectors, positive_ids)
+        seq2item, winners = self._seq2item(prefix_vectors, positive_ids, seed, training)
+        seq2seq = tf.zeros([])
+        if self._loss_config.seq2seq_weight > 0:
+            lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
+            seq2seq = self._seq2seq(prefix_vectors, batch.positive_ids, lengths, seed + 1, training)
+        return LossTerms(seq2item, seq2seq, prefix_vectors, positive_ids, winners)
 
     def _seq2item(
         self, prefix_vectors: tf.Tensor, positive_ids: tf.Tensor, seed: tf.Tensor, training: bool
-    ) -> tf.Tensor:
-        """Mean sampled softmax over the target slots, `[num_slots, ...]`."""
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean sampled softmax over the target slots, and the winner of each, `[num_slots]`."""
         # A queue holds ids, not vectors: its items are encoded as they are now, and learn.
         negative_ids = self.click_queue
         if negative_ids is None:
@@ -112,17 +119,26 @@ class DSSRec(tfrs.Model):
         # Not for one interest: a mask that hides nothing costs a pass over all logits.
         if training and min_share > 0 and self.user_tower.num_interests > 1:
             interest_mask = assign_starving_interests(prefix_vectors, positive_vectors, min_share)
-        losses = sampled_softmax_loss(
+        operands = (
             prefix_vectors,
             positive_vectors,
             self.item_tower(negative_ids),
             ~find_accidental_hits(positive_ids, negative_ids),
             interest_mask,
-            temperature=self._loss_config.temperature,
-            interest_reduction=self._loss_config.interest_reduction,
-            gradient_dtype=self._gradient_dtype,
         )
-        return tf.reduce_mean(losses)
+        temperature = self._loss_config.temperature
+        if self._has_interest_queues:
+            losses = interest_softmax_loss(*operands, temperature=temperature)
+        else:
+            losses = sampled_softmax_loss(
+                *operands,
+                temperature=temperature,
+                interest_reduction=self._loss_config.interest_reduction,
+                gradient_dtype=self._gradient_dtype,
+            )
+        # Only the queues ask for them; the graph of another step leaves them out.
+        winners = find_winners(prefix_vectors, positive_vectors, interest_mask)
+        return tf.reduce_mean(losses), winners
 
     def _sample_negatives(self, seed: tf.Tensor) -> tf.Tensor:
         """`[num_negatives]` dense ids, every item alike."""
@@ -184,11 +200,18 @@ class DSSRec(tfrs.Model):
         variables = self.trainable_variables
         *gradients, vector_gradient = tape.gradient(total, [*variables, terms.user_vectors])
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        if self.click_queue is not None:
-            # After the step, so that no user meets other clicks of her own as negatives.
-            self.click_queue.assign(enqueue_clicks(self.click_queue, terms.positive_ids))
+        # After the step, so that no user meets other clicks of her own as negatives.
+        self._enqueue(terms)
         losses = {"loss": total, "seq2item": terms.seq2item, "seq2seq": terms.seq2seq}
         return losses | self._gradient_shares(vector_gradient)
+
+    def _enqueue(self, terms: LossTerms) -> None:
+        """Puts the clicks of a step in front of the queue, or of that of their interest."""
+        if self._has_interest_queues:
+            latest = enqueue_clicks_by_interest(self.click_queue, terms.positive_ids, terms.winners)
+            self.click_queue.assign(latest)
+        elif self.click_queue is not None:
+            self.click_queue.assign(enqueue_clicks(self.click_queue, terms.positive_ids))
 
     def _gradient_shares(self, vector_gradient: tf.Tensor) -> dict[str, tf.Tensor]:
         """How much each interest learns; one that gets nearly nothing is starving."""

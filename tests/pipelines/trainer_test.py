@@ -229,8 +229,9 @@ def test_a_killed_job_resumes_and_ends_as_if_nothing_had_happened(
 
 
 @eagerly
-def test_a_resumed_job_has_the_queue_of_the_killed_one(examples_dir, tmp_path):
-    config = QUICK.override(["loss.negatives=queue", "train.max_epochs=2"])
+@pytest.mark.parametrize("negatives", ["queue", "interest_queues"])
+def test_a_resumed_job_has_the_queue_of_the_killed_one(negatives, examples_dir, tmp_path):
+    config = QUICK.override([f"loss.negatives={negatives}", "train.max_epochs=2"])
     train_and_evaluate(config, examples_dir, tmp_path / "whole")
     with pytest.MonkeyPatch.context() as patch:
         kill_in_step(patch)

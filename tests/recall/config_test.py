@@ -79,6 +79,10 @@ def test_every_setting_says_what_it_is_for():
         ({"model": {"dim": 10, "num_heads": 3}}, "model.num_heads"),
         ({"model": {"dropout_rate": 1.0}}, "model.dropout_rate"),
         ({"loss": {"confident_fraction": 0}}, "loss.confident_fraction"),
+        (
+            {"loss": {"negatives": "interest_queues", "interest_reduction": "sum"}},
+            "loss.interest_reduction",
+        ),
         ({"ingest": {"protocol": "random"}}, "ingest.protocol"),
         ({"ingest": {"min_user_events": 0}}, "ingest.min_user_events"),
         ({"evaluation": {"ks": []}}, "evaluation.ks"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recall.losses.interest_share import assign_starving_interests
+from recall.losses.interest_share import assign_starving_interests, find_winners
 from recall.losses.sampled_softmax import sampled_softmax_loss
 
 
@@ -100,3 +100,14 @@ def test_learning_with_it_feeds_an_interest_that_starves(min_share, floor, ceili
 
     scores = tf.einsum("bkd,bd->bk", interests(), clicked).numpy()
     assert floor <= (scores[:, 1] > scores[:, 0]).mean() <= ceiling
+
+
+@pytest.mark.parametrize(
+    ("mask", "expected"),
+    [(None, [0, 1, 2]), ([[0, 1, 0], [1, 1, 1], [1, 1, 1]], [1, 1, 2])],
+)
+def test_a_click_belongs_to_its_best_interest_that_is_not_hidden(mask, expected):
+    users = tf.constant([[[0.9], [0.6], [0.7]], [[0.1], [0.2], [-0.4]], [[-0.3], [-0.2], [-0.1]]])
+    mask = None if mask is None else tf.constant(np.array(mask, bool))
+
+    np.testing.assert_array_equal(find_winners(users, tf.ones([3, 1]), mask), expected)

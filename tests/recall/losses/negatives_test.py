@@ -6,10 +6,11 @@ import tensorflow as tf
 
 from recall.losses.negatives import (
     enqueue_clicks,
+    enqueue_clicks_by_interest,
     find_accidental_hits,
     sample_uniform_negatives,
 )
-from recall.losses.sampled_softmax import sampled_softmax_loss
+from recall.losses.sampled_softmax import interest_softmax_loss, sampled_softmax_loss
 
 
 def test_every_item_is_drawn_equally_often_and_nothing_else():
@@ -59,6 +60,28 @@ def test_the_oldest_clicks_leave_the_queue(positives, expected):
     )
 
 
+def test_accidental_hits_of_every_interest_by_hand():
+    hits = find_accidental_hits(tf.constant([5, 2]), tf.constant([[2, 5, 5], [3, 2, 4]]))
+
+    np.testing.assert_array_equal(
+        hits,
+        [
+            [[False, True, True], [True, False, False]],
+            [[False, False, False], [False, True, False]],
+        ],
+    )
+
+
+def test_every_interest_has_the_latest_clicks_of_its_own():
+    queues = tf.constant([[7, 8], [9, 10], [11, 12]])
+
+    queues = enqueue_clicks_by_interest(
+        queues, tf.constant([2, 3, 4, 5]), tf.constant([1, 0, 1, 1])
+    )
+
+    np.testing.assert_array_equal(queues, [[3, 7], [2, 4], [11, 12]])
+
+
 def learn_scores(num_items, click_shares, use_queue):
     """`[num_items]` scores of a model that knows nothing of the users, by gradient descent."""
     rng = np.random.default_rng(0)
@@ -101,3 +124,43 @@ def test_negatives_from_the_queue_take_popularity_out_of_the_scores():
 
     assert 0.9 < uniform < 1.1
     assert -0.1 < queue < 0.1
+
+
+def test_queues_by_interest_leave_how_much_each_interest_is_clicked():
+    """Scores learn log(p(k, j) / p(j | k)) = log p(k): nothing within an interest, all between."""
+    rng = np.random.default_rng(0)
+    # Interest 0 has items 2 to 21 and three quarters of the clicks, interest 1 items 22 to 41.
+    click_shares = np.arange(1, 21) ** -0.7
+    click_shares = np.concatenate([0.75 * click_shares, 0.25 * click_shares]) / click_shares.sum()
+    interest_of_item = np.repeat([0, 1], 20)
+    # An item is near its own interest alone, by a score of its own.
+    own_part = tf.one_hot([0, 0, *interest_of_item], 2)
+    scores = tf.Variable(tf.zeros([42, 1]))
+    queues = tf.Variable([[2] * 64, [22] * 64], dtype=tf.int64)
+
+    @tf.function
+    def step(positive_ids, interests):
+        with tf.GradientTape() as tape:
+            items = scores * own_part + (1.0 - own_part) * -50.0
+            losses = interest_softmax_loss(
+                tf.tile(tf.eye(2)[tf.newaxis], [128, 1, 1]),
+                tf.gather(items, positive_ids),
+                tf.gather(items, queues),
+                ~find_accidental_hits(positive_ids, queues),
+                temperature=1.0,
+            )
+            loss = tf.reduce_mean(losses)
+        scores.assign_sub(2.0 * tf.convert_to_tensor(tape.gradient(loss, scores)))
+        queues.assign(enqueue_clicks_by_interest(queues, positive_ids, interests))
+
+    total = np.zeros(40)
+    for number in range(400):
+        clicks = rng.choice(40, 128, p=click_shares)
+        step(tf.constant(clicks + 2), tf.constant(interest_of_item[clicks]))
+        if number >= 200:
+            total += scores.numpy()[2:, 0] / 200
+
+    for items in (slice(20), slice(20, 40)):
+        slope = np.polyfit(np.log(click_shares[items]), total[items], 1)[0]
+        assert -0.15 < slope < 0.15
+    assert total[:20].mean() - total[20:].mean() == pytest.approx(np.log(3), abs=0.15)

@@ -266,9 +266,61 @@ def test_the_queue_gives_a_step_the_clicks_of_the_steps_before():
         queue = np.array([*(positive for _, positive in clicks), *queue])[:12]
 
 
-def test_the_items_in_the_queue_learn():
-    model = build_model("loss.negatives=queue", "loss.seq2seq_weight=0")
-    waiting = sorted(set(model.click_queue.numpy().tolist()) - {2, 3, 4})
+def test_every_interest_meets_the_latest_clicks_that_it_won():
+    model = build_model(
+        "loss.negatives=interest_queues",
+        "loss.seq2seq_weight=0",
+        "loss.min_interest_share=0",
+        "model.dropout_rate=0",
+    )
+    model.compile(optimizer=tf.keras.optimizers.SGD(0.0))
+    items = model.item_tower(np.arange(NUM_ITEMS + 2)).numpy() / 0.5
+    first = sample_uniform_negatives(NUM_ITEMS, 12, tf.constant([1, -1], tf.int64)).numpy()
+    queues = [list(first) for _ in range(3)]
+    winners = set()
+
+    for sequences in (SEQUENCES, [[20, 21, 22]], [[11, 12, 13, 14, 15], SEQUENCES[0]]):
+        logs = model.train_step(to_batch(sequences))
+
+        clicks = next_clicks(sequences)
+        losses, won = [], [[], [], []]
+        for interests, (_, positive) in zip(
+            encode(model, [c[0] for c in clicks]), clicks, strict=True
+        ):
+            best = (interests @ items[positive]).max()
+            others = [
+                interests[k] @ items[other]
+                for k in range(3)
+                for other in queues[k]
+                if other != positive
+            ]
+            losses.append(np.log(np.exp([best, *others]).sum()) - best)
+            won[(interests @ items[positive]).argmax()].append(positive)
+        np.testing.assert_allclose(logs["seq2item"], np.mean(losses), rtol=1e-4)
+        queues = [(clicked + queue)[:12] for clicked, queue in zip(won, queues, strict=True)]
+        winners |= {k for k in range(3) if won[k]}
+    assert len(winners) > 1
+    np.testing.assert_array_equal(model.click_queue, queues)
+
+
+def test_a_click_that_is_given_to_an_interest_goes_to_its_queue():
+    # Every interest is to have a third of the clicks, so 5 of these 15 each.
+    model = build_model("loss.negatives=interest_queues", "loss.min_interest_share=1")
+    before = model.click_queue.numpy()
+
+    model.train_step(to_batch(SEQUENCES))
+
+    clicked = {positive for _, positive in next_clicks(SEQUENCES)}
+    for old, new in zip(before, model.click_queue.numpy(), strict=True):
+        num_new = next(n for n in range(13) if (new[n:] == old[: 12 - n]).all())
+        assert num_new > 0
+        assert set(new[:num_new]) <= clicked
+
+
+@pytest.mark.parametrize("negatives", ["queue", "interest_queues"])
+def test_the_items_in_the_queue_learn(negatives):
+    model = build_model(f"loss.negatives={negatives}", "loss.seq2seq_weight=0")
+    waiting = sorted(set(model.click_queue.numpy().ravel().tolist()) - {2, 3, 4})
     before = model.item_tower.embeddings.numpy()
 
     model.train_step(to_batch([[2, 3, 4]]))

@@ -37,13 +37,55 @@ def seq2seq_loss(
     batch, num_interests, dim = shape[0], shape[1], shape[2]
     past = tf.reshape(past_vectors, [batch * num_interests, dim])
     future = tf.reshape(future_vectors, [batch * num_interests, dim])
-    logits = tf.matmul(past, future, transpose_b=True) / temperature
     pair_is_valid = tf.repeat(is_valid, num_interests)
-    positive_logits = tf.linalg.diag_part(logits)
-    logits = tf.where(pair_is_valid[tf.newaxis, :], logits, MASKED_LOGIT)
-    losses = tf.reduce_logsumexp(logits, axis=1) - positive_logits
+    losses = _cross_entropy_with_own(past / temperature, future, pair_is_valid)
     losses = tf.where(pair_is_valid, losses, 0.0)
     return tf.reshape(losses, [batch, num_interests])
+
+
+def _cross_entropy_with_own(
+    past: tf.Tensor, future: tf.Tensor, pair_is_valid: tf.Tensor
+) -> tf.Tensor:
+    """`[num_pairs]` cross-entropy of row i of `past` with row i of `future`.
+
+    Only the confident pairs have a gradient, so it is computed for them alone,
+    where TensorFlow's would pass over all pairs of pairs several times.
+
+    Args:
+        past: `[num_pairs, dim]` float, already divided by the temperature.
+        future: `[num_pairs, dim]` float.
+        pair_is_valid: `[num_pairs]` bool, False leaves a row of `future` out of the
+            denominators.
+    """
+
+    @tf.custom_gradient
+    def compute(past: tf.Tensor, future: tf.Tensor):
+        # One more coordinate adds the offsets of invalid columns for nothing.
+        offsets = tf.where(pair_is_valid, 0.0, MASKED_LOGIT)[:, tf.newaxis]
+        logits = tf.matmul(
+            tf.concat([past, tf.ones_like(past[:, :1])], axis=1),
+            tf.concat([future, offsets], axis=1),
+            transpose_b=True,
+        )
+        totals = tf.reduce_logsumexp(logits, axis=1)
+
+        def gradient(upstream: tf.Tensor):
+            rows = tf.where(upstream != 0)
+            weights = tf.gather_nd(upstream, rows)[:, tf.newaxis]
+            own_past, own_future = tf.gather_nd(past, rows), tf.gather_nd(future, rows)
+            own_totals = tf.gather_nd(totals, rows)[:, tf.newaxis]
+            slopes = weights * tf.exp(tf.gather_nd(logits, rows) - own_totals)
+            past_gradient = tf.matmul(slopes, future) - weights * own_future
+            # Transposed, so that the large operand is read by rows.
+            future_gradient = tf.transpose(tf.matmul(tf.transpose(own_past), slopes))
+            return (
+                tf.scatter_nd(rows, past_gradient, tf.shape(past, tf.int64)),
+                tf.tensor_scatter_nd_sub(future_gradient, rows, weights * own_past),
+            )
+
+        return totals - tf.linalg.diag_part(logits), gradient
+
+    return compute(past, future)
 
 
 def select_confident_pairs(

@@ -190,6 +190,42 @@ def test_gradients_equal_finite_differences(reduction):
         np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_widened_rows_change_nothing(reduction):
+    """512 negatives are a multiple of 1 KiB, 250 are not; the others are masked."""
+    users, positives, *_ = random_inputs()
+    rng = np.random.default_rng(2)
+    negatives = rng.normal(size=[250, DIM]).astype(np.float32)
+    mask = rng.random([BATCH, 250]) < 0.9
+    results = []
+    for total in (250, 512):
+        more = rng.normal(size=[total - 250, DIM]).astype(np.float32)
+        variables = [tf.constant(users), tf.constant(np.concatenate([negatives, more]))]
+        kept = np.concatenate([mask, np.zeros([BATCH, total - 250], bool)], axis=1)
+        with tf.GradientTape() as tape:
+            tape.watch(variables)
+            losses = sampled_softmax_loss(
+                variables[0],
+                positives,
+                variables[1],
+                kept,
+                temperature=0.5,
+                interest_reduction=reduction,
+            )
+        results.append([losses, *tape.gradient(losses, variables)])
+
+    (losses, user_gradient, item_gradient), widened = results
+    expected = [
+        loss_of_one(users[i], positives[i], negatives[mask[i]], 0.5, reduction)
+        for i in range(BATCH)
+    ]
+    np.testing.assert_allclose(widened[0], expected, rtol=1e-4)
+    np.testing.assert_allclose(widened[0], losses, rtol=1e-5)
+    np.testing.assert_allclose(widened[1], user_gradient, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(widened[2][:250], item_gradient, rtol=1e-4, atol=1e-6)
+    np.testing.assert_array_equal(widened[2][250:], 0)
+
+
 @pytest.mark.parametrize("reduction", ["max", "argmax"])
 def test_a_gradient_in_bfloat16_is_close_and_the_loss_is_the_same(reduction):
     *arrays, mask = random_inputs()

@@ -69,6 +69,31 @@ def test_masked_equals_deleted():
     assert (losses[~is_valid] == 0).all()
 
 
+def test_gradients_equal_finite_differences():
+    arrays = random_vectors()
+    is_valid = np.array([True, False, True, True, True])
+    weights = np.arange(15.0).reshape(BATCH, NUM_INTERESTS) % 4  # Some pairs do not count.
+    variables = [tf.constant(array) for array in arrays]
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        losses = seq2seq_loss(*variables, is_valid, temperature=0.5)
+        total = tf.reduce_sum(losses * weights.astype(np.float32))
+    gradients = tape.gradient(total, variables)
+
+    def compute(past, future):
+        return (loss_in_numpy(past[is_valid], future[is_valid], 0.5) * weights[is_valid]).sum()
+
+    for number, gradient in enumerate(gradients):
+        expected = np.zeros(arrays[number].shape)
+        for index in np.ndindex(*expected.shape):
+            values = [array.astype(np.float64) for array in arrays]
+            values[number][index] += 1e-5
+            above = compute(*values)
+            values[number][index] -= 2e-5
+            expected[index] = (above - compute(*values)) / 2e-5
+        np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-4)
+
+
 def test_a_masked_user_has_no_gradient():
     past, future = (tf.constant(v) for v in random_vectors())
     is_valid = np.array([True, False, True, True, True])

@@ -68,7 +68,8 @@ def enqueue_clicks_by_interest(
         what it has.
 
     Reference:
-        Zhou et al., as above (Multi-CLRec: one queue per intention).
+        Zhou et al., "Contrastive Learning for Debiased Candidate Generation in
+        Large-Scale Recommender Systems", KDD 2021 (Multi-CLRec).
 
     >>> queues = tf.constant([[7, 8], [9, 9]])
     >>> enqueue_clicks_by_interest(queues, tf.constant([2, 3]), tf.constant([1, 1])).numpy()

@@ -76,8 +76,7 @@ def _cross_entropy_with_own(
             own_totals = tf.gather_nd(totals, rows)[:, tf.newaxis]
             slopes = weights * tf.exp(tf.gather_nd(logits, rows) - own_totals)
             past_gradient = tf.matmul(slopes, future) - weights * own_future
-            # Transposed, so that the large operand is read by rows.
-            future_gradient = tf.transpose(tf.matmul(tf.transpose(own_past), slopes))
+            future_gradient = tf.matmul(slopes, own_past, transpose_a=True)
             return (
                 tf.scatter_nd(rows, past_gradient, tf.shape(past, tf.int64)),
                 tf.tensor_scatter_nd_sub(future_gradient, rows, weights * own_past),

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from recall.losses.sampled_softmax import interest_softmax_loss, sampled_softmax_loss
+from tests.finite_differences import differentiate
 
 REDUCTIONS = ("max", "sum", "argmax")
 BATCH, NUM_INTERESTS, DIM, NUM_NEGATIVES = 5, 3, 4, 7
@@ -179,14 +180,7 @@ def test_gradients_equal_finite_differences(reduction):
             for i in range(BATCH)
         )
 
-    for number, gradient in enumerate(gradients):
-        expected = np.zeros(arrays[number].shape)
-        for index in np.ndindex(*expected.shape):
-            values = [array.astype(np.float64) for array in arrays]
-            values[number][index] += 1e-5
-            above = compute(*values)
-            values[number][index] -= 2e-5
-            expected[index] = (above - compute(*values)) / 2e-5
+    for gradient, expected in zip(gradients, differentiate(compute, arrays), strict=True):
         np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-4)
 
 

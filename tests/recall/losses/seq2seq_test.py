@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from recall.losses.seq2seq import reduce_confident, select_confident_pairs, seq2seq_loss
+from tests.finite_differences import differentiate
 
 BATCH, NUM_INTERESTS, DIM = 5, 3, 4
 
@@ -83,14 +84,7 @@ def test_gradients_equal_finite_differences():
     def compute(past, future):
         return (loss_in_numpy(past[is_valid], future[is_valid], 0.5) * weights[is_valid]).sum()
 
-    for number, gradient in enumerate(gradients):
-        expected = np.zeros(arrays[number].shape)
-        for index in np.ndindex(*expected.shape):
-            values = [array.astype(np.float64) for array in arrays]
-            values[number][index] += 1e-5
-            above = compute(*values)
-            values[number][index] -= 2e-5
-            expected[index] = (above - compute(*values)) / 2e-5
+    for gradient, expected in zip(gradients, differentiate(compute, arrays), strict=True):
         np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-4)
 
 

@@ -6,12 +6,16 @@ Imports no TensorFlow.
 import dataclasses
 import json
 import math
+import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recall.errors import InputError
+
+# Fractions as people write them that JSON does not know: `.5`, `5.`, `+.5`.
+_OTHER_FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 def require(condition: bool, key: str, value: Any, wanted: str) -> None:
@@ -26,11 +30,11 @@ def require_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def parse_value(text: str) -> Any:
-    """JSON text -> value; other text is a string."""
+    """JSON text, or a fraction such as `.5` -> value; other text is a string."""
     try:
         return json.loads(text)
     except json.JSONDecodeError:
-        return text
+        return float(text) if _OTHER_FRACTION.fullmatch(text) else text
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:

@@ -112,6 +112,19 @@ def test_a_number_that_is_not_finite_is_refused(value):
 
 
 @pytest.mark.parametrize(
+    ("text", "value"), [(".25", 0.25), ("1.", 1.0), ("+.5", 0.5), ("2.5e-1", 0.25), (".5e1", 5.0)]
+)
+def test_a_fraction_may_be_written_as_people_write_it(text, value):
+    assert RecallConfig().override([f"loss.temperature={text}"]).loss.temperature == value
+
+
+@pytest.mark.parametrize("text", [".", "1.2.3", ".e5", "1_0.5", "0x.8", ".5 f"])
+def test_what_only_looks_like_a_fraction_is_refused(text):
+    with pytest.raises(InputError, match=r"`loss\.temperature` must be of type float"):
+        RecallConfig().override([f"loss.temperature={text}"])
+
+
+@pytest.mark.parametrize(
     "assignment", ["train.batch_size", "batch_size=3", "train=3", "=3", "nothing.batch_size=3"]
 )
 def test_an_assignment_of_a_wrong_form_is_refused(assignment):

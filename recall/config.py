@@ -228,7 +228,7 @@ class TrainConfig:
     validation users and, as their mean is noisier, 5 * sqrt(10,000 / n) with n < 10,000
     (measured)."""
     learning_rate: float = 1e-3
-    """Of the row-wise Adam, at its highest."""
+    """Of the row-wise Adam, at its highest; .002 starts faster and ends no higher (measured)."""
     learning_rate_schedule: str = "constant"
     """`constant`, or `cosine` (falls to 0 over `max_epochs`). The averaged weights do
     what a falling rate does, and need no horizon that is known in advance."""

@@ -237,7 +237,7 @@ class TrainConfig:
     is what is validated and kept (measured)."""
     gradient_dtype: str = "float32"
     """Of the products in the seq2item loss's gradient: `float32` or `bfloat16`, which
-    `loss.interest_reduction=sum` and `loss.negatives=interest_queues` have no use for."""
+    `loss.interest_reduction=sum` has no use for."""
     validation_users: int = 10_000
     """Users of the validation split the NDCG@10 of an epoch is computed on, drawn once."""
     seed: int = 1

@@ -124,20 +124,22 @@ class DSSRec(tfrs.Model):
             positive_vectors,
             self.item_tower(negative_ids),
             ~find_accidental_hits(positive_ids, negative_ids),
-            interest_mask,
         )
-        temperature = self._loss_config.temperature
+        options = {
+            "temperature": self._loss_config.temperature,
+            "gradient_dtype": self._gradient_dtype,
+        }
+        # Only queues by interest ask for them; the graph of another step leaves them out.
+        winners = find_winners(prefix_vectors, positive_vectors, interest_mask)
         if self._has_interest_queues:
-            losses = interest_softmax_loss(*operands, temperature=temperature)
+            losses = interest_softmax_loss(*operands, winners, **options)
         else:
             losses = sampled_softmax_loss(
                 *operands,
-                temperature=temperature,
+                interest_mask,
                 interest_reduction=self._loss_config.interest_reduction,
-                gradient_dtype=self._gradient_dtype,
+                **options,
             )
-        # Only the queues ask for them; the graph of another step leaves them out.
-        winners = find_winners(prefix_vectors, positive_vectors, interest_mask)
         return tf.reduce_mean(losses), winners
 
     def _sample_negatives(self, seed: tf.Tensor) -> tf.Tensor:

@@ -275,62 +275,60 @@ def test_a_hidden_interest_is_one_that_is_not_there(reduction):
 
 
 def test_two_interests_with_a_negative_each_by_hand():
-    # Interests (1, 0) and (0, 1), positive (1, 0): its best score is 1. The first interest meets
-    # (0, 2) with 0, the second (2, -1) with -1; neither meets the other's.
-    loss = interest_softmax_loss(
-        tf.constant([[[1.0, 0.0], [0.0, 1.0]]]),
-        tf.constant([[1.0, 0.0]]),
+    # Interests (1, 0) and (0, 1), positive (1, 0). Its score with the first is 1, where the
+    # negative is (0, 2) with 0; with the second 0, where it is (2, -1) with -1.
+    losses = interest_softmax_loss(
+        tf.tile(tf.constant([[[1.0, 0.0], [0.0, 1.0]]]), [2, 1, 1]),
+        tf.constant([[1.0, 0.0], [1.0, 0.0]]),
         tf.constant([[[0.0, 2.0]], [[2.0, -1.0]]]),
-        tf.ones([2, 1, 1], tf.bool),
+        tf.ones([2, 2, 1], tf.bool),
+        tf.constant([1, 0]),
         temperature=1.0,
     )
 
-    np.testing.assert_allclose(loss, [np.log(np.exp(1) + np.exp(0) + np.exp(-1)) - 1], rtol=1e-5)
+    expected = [np.log(np.exp(0) + np.exp(-1)), np.log(np.exp(1) + np.exp(0)) - 1]
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("hides", [False, True])
-def test_the_loss_with_negatives_of_each_interest_equals_the_formula_in_numpy(hides):
+@pytest.mark.parametrize("interests", [[0, 2, 1, 1, 0, 2], [2, 0, 0, 2, 2, 0]])
+def test_the_loss_with_negatives_of_each_interest_equals_the_formula_in_numpy(interests):
     users, positives, _, _ = random_inputs()
     rng = np.random.default_rng(1)
     negatives = rng.normal(size=[NUM_INTERESTS, NUM_NEGATIVES, DIM]).astype(np.float32)
     mask = rng.random([NUM_INTERESTS, BATCH, NUM_NEGATIVES]) < 0.7
-    interest_mask = np.ones([BATCH, NUM_INTERESTS], bool)
-    if hides:
-        interest_mask[0] = [False, True, False]
-        interest_mask[3] = [True, False, True]
+    interests = np.resize(interests, BATCH)
 
     losses = interest_softmax_loss(
-        tf.constant(users),
-        tf.constant(positives),
-        tf.constant(negatives),
-        tf.constant(mask),
-        tf.constant(interest_mask) if hides else None,
-        temperature=0.5,
-    ).numpy()
+        *(tf.constant(x) for x in (users, positives, negatives, mask, interests)), temperature=0.5
+    )
 
-    for row in range(BATCH):
-        kept = np.flatnonzero(interest_mask[row])
-        best = max(users[row, k] @ positives[row] for k in kept) / 0.5
-        others = [users[row, k] @ n / 0.5 for k in kept for n in negatives[k][mask[k, row]]]
-        assert losses[row] == pytest.approx(np.log(np.exp([best, *others]).sum()) - best, rel=1e-4)
+    expected = []
+    for row, k in enumerate(interests):
+        own = users[row, k] @ positives[row] / 0.5
+        others = negatives[k][mask[k, row]] @ users[row, k] / 0.5
+        expected.append(np.log(np.exp([own, *others]).sum()) - own)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
 
 
-def test_an_interest_learns_from_its_own_negatives_and_they_from_it_alone():
+def test_only_the_interest_of_a_click_and_its_negatives_learn_from_it():
     users, positives, _, _ = random_inputs()
     rng = np.random.default_rng(1)
     negatives = tf.Variable(rng.normal(size=[NUM_INTERESTS, 2, DIM]).astype(np.float32))
-    mask = np.ones([NUM_INTERESTS, BATCH, 2], bool)
-    mask[2] = False  # The third interest has none.
+    interests = np.resize([0, 1], BATCH)  # The third interest has no click.
     variables = [tf.Variable(users), negatives]
 
     with tf.GradientTape() as tape:
         loss = interest_softmax_loss(
-            variables[0], positives, variables[1], tf.constant(mask), temperature=0.5
+            variables[0],
+            positives,
+            variables[1],
+            tf.ones([NUM_INTERESTS, BATCH, 2], tf.bool),
+            tf.constant(interests),
+            temperature=0.5,
         )
-    user_gradient, item_gradient = tape.gradient(loss, variables)
+    user_gradient, item_gradient = (tf.convert_to_tensor(g) for g in tape.gradient(loss, variables))
 
-    wins = (users * positives[:, np.newaxis]).sum(axis=2).argmax(axis=1)
-    assert (np.abs(user_gradient.numpy()[:, :2]).max(axis=2) > 0).all()
-    np.testing.assert_array_equal(np.abs(user_gradient.numpy()[:, 2]).max(axis=1) > 0, wins == 2)
-    assert (np.abs(item_gradient.numpy()[:2]).max(axis=2) > 0).all()
-    np.testing.assert_array_equal(item_gradient.numpy()[2], 0)
+    learns = np.abs(user_gradient).max(axis=2) > 0
+    np.testing.assert_array_equal(learns, interests[:, np.newaxis] == np.arange(NUM_INTERESTS))
+    assert (np.abs(item_gradient[:2]).max(axis=2) > 0).all()
+    np.testing.assert_array_equal(item_gradient[2], tf.zeros_like(item_gradient[2]))

@@ -287,15 +287,11 @@ def test_every_interest_meets_the_latest_clicks_that_it_won():
         for interests, (_, positive) in zip(
             encode(model, [c[0] for c in clicks]), clicks, strict=True
         ):
-            best = (interests @ items[positive]).max()
-            others = [
-                interests[k] @ items[other]
-                for k in range(3)
-                for other in queues[k]
-                if other != positive
-            ]
+            winner = (interests @ items[positive]).argmax()
+            best = interests[winner] @ items[positive]
+            others = [interests[winner] @ items[i] for i in queues[winner] if i != positive]
             losses.append(np.log(np.exp([best, *others]).sum()) - best)
-            won[(interests @ items[positive]).argmax()].append(positive)
+            won[winner].append(positive)
         np.testing.assert_allclose(logs["seq2item"], np.mean(losses), rtol=1e-4)
         queues = [(clicked + queue)[:12] for clicked, queue in zip(won, queues, strict=True)]
         winners |= {k for k in range(3) if won[k]}

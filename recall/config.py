@@ -306,7 +306,7 @@ class RecallConfig:
         return cls.from_dict(values)
 
     def override(self, assignments: Iterable[str]) -> "RecallConfig":
-        """Applies `section.key=value` texts, values in JSON (bare text is a string).
+        """Applies `section.key=value` texts, values in JSON (or `.5`; bare text is a string).
 
         >>> RecallConfig().override(["train.batch_size=64"]).train.batch_size
         64

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from recall.errors import InputError
 from serving.admin import AdminGuard
 from serving.admission import Admission
+from serving.byte_budget import ByteBudget
 from serving.call import Call, answering
 from serving.metrics import UNKNOWN_MODEL, Metrics
 from serving.model_config import ServerConfig
@@ -29,6 +30,7 @@ class Backend:
         model_server: The models.
         metrics: Counts requests.
         admission: Bounds the requests in work.
+        budget: Bounds the bytes of the requests in work.
         admin: Guards calls that change what is served.
         reload: Puts another configuration in the place of the present one.
     """
@@ -36,6 +38,7 @@ class Backend:
     model_server: ModelServer
     metrics: Metrics = dataclasses.field(default_factory=Metrics)
     admission: Admission = dataclasses.field(default_factory=Admission)
+    budget: ByteBudget = dataclasses.field(default_factory=ByteBudget)
     admin: AdminGuard = dataclasses.field(default_factory=lambda: AdminGuard(None))
     reload: Callable[[ServerConfig], None] = _cannot_reload
 

@@ -15,6 +15,8 @@ from typing import TextIO
 from absl import flags
 from absl import logging as absl_logging
 
+from serving.json_log import JsonFormatter, TextFormatter
+
 _ROOT = Path(__file__).parent.parent
 _PACKAGES = ("recall", "serving", "pipelines")
 _OWN_FOLDERS = tuple(f"{_ROOT / package}{os.sep}" for package in _PACKAGES)
@@ -28,7 +30,7 @@ class StderrHandler(logging.StreamHandler):
 
     def __init__(self):
         logging.Handler.__init__(self)
-        self.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        self.setFormatter(TextFormatter())
 
     @property
     def stream(self) -> TextIO:
@@ -57,6 +59,13 @@ def set_up(verbosity: int) -> None:
     absl_logging.set_verbosity(verbosity)
     for package in _PACKAGES:
         logging.getLogger(package).setLevel(logging.INFO - 10 * verbosity)
+
+
+def write_json() -> None:
+    """Makes every line from now on a JSON object."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, StderrHandler):
+            handler.setFormatter(JsonFormatter())
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from recall.errors import InputError
+from serving.access_log import RequestLog
 from serving.admin import AdminGuard
 from serving.admission import Admission
 from serving.byte_budget import ByteBudget
@@ -32,6 +33,7 @@ class Backend:
         admission: Bounds the requests in work.
         budget: Bounds the bytes of the requests in work.
         admin: Guards calls that change what is served.
+        requests: Gets a record of every request of both doors.
         reload: Puts another configuration in the place of the present one.
     """
 
@@ -40,6 +42,7 @@ class Backend:
     admission: Admission = dataclasses.field(default_factory=Admission)
     budget: ByteBudget = dataclasses.field(default_factory=ByteBudget)
     admin: AdminGuard = dataclasses.field(default_factory=lambda: AdminGuard(None))
+    requests: RequestLog = dataclasses.field(default_factory=RequestLog)
     reload: Callable[[ServerConfig], None] = _cannot_reload
 
     @contextlib.contextmanager

@@ -3,6 +3,8 @@
 Imports no TensorFlow.
 """
 
+import json
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,32 @@ def judge(report: Mapping[str, Any], thresholds: Sequence[str]) -> dict[str, Any
 def write_verdict(evaluation_dir: str | Path, blessed: bool) -> None:
     """Creates the empty file `BLESSED` or `NOT_BLESSED`."""
     (Path(evaluation_dir) / (BLESSED if blessed else NOT_BLESSED)).touch()
+
+
+def describe_refusal(verdict: Mapping[str, Any]) -> str:
+    """Which thresholds failed, with their values, and what to set to publish all the same.
+
+    Args:
+        verdict: Of `judge`; one that is not blessed.
+    """
+    checks = verdict.get("thresholds", ())
+    failed = [
+        f"{check['threshold']} is not true ({show_sides(check)})"
+        for check in checks
+        if not check["passed"]
+    ]
+    held = json.dumps([check["threshold"] for check in checks if check["passed"]])
+    switch = shlex.quote(f"--set=evaluation.thresholds={held}")
+    return (
+        f"{'; '.join(failed) or 'its report names no reason'}. To publish it all the same, give "
+        f"the `recall run` or `recall evaluate` that judged it the switch {switch}"
+    )
+
+
+def show_sides(check: Mapping[str, Any]) -> str:
+    """The two numbers a threshold compares, for example `0.0462 against 0.0467`."""
+    sides = [check["value"], check["bound"]]
+    return " against ".join("not measured" if side is None else f"{side:.4f}" for side in sides)
 
 
 def _check(report: Mapping[str, Any], threshold: Threshold) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from pipelines import artifacts, summary
+from pipelines import artifacts, blessing, summary
 from pipelines.flags import UsageError
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -128,7 +128,9 @@ def _evaluate(values: flags.FlagValues, _: Sequence[str]) -> None:
     from pipelines import evaluate
 
     report = evaluate.run_evaluation(values.examples, values.model, output_dir, config)
-    print(summary.metrics_table(report))
+    print(summary.results(report))
+    if not report["blessing"]["blessed"]:
+        print(f"Not blessed: {blessing.describe_refusal(report['blessing'])}.")
 
 
 def _export(values: flags.FlagValues, _: Sequence[str]) -> None:

@@ -51,9 +51,7 @@ def show_run(run_dir: str | Path, *, num_users: int = 3, k: int = 12) -> str:
         positives = set(known_items(users.positives[row], vocabulary))
         user_id = users.user_ids[row].decode()
         sections.append(describe_user(user_id, history, answer, positives, vocabulary))
-    sections.append(
-        summary.metrics_table(storage.read_json(paths.evaluation / artifacts.REPORT_NAME))
-    )
+    sections.append(summary.results(storage.read_json(paths.evaluation / artifacts.REPORT_NAME)))
     sections.append(f"Next:\n  {summary.next_command(str(run_dir))}")
     return "\n\n".join(sections) + "\n"
 

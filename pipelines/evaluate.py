@@ -22,8 +22,9 @@ from pipelines import (
 )
 from pipelines.full_ranking import Ranker
 from pipelines.held_out import HeldOut, read_held_out, read_training_windows
-from recall.config import EvaluationConfig, RecallConfig
+from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.evaluation_config import EvaluationConfig
 from recall.metrics import diversity
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 from serving import folders, storage
@@ -31,9 +32,6 @@ from serving import folders, storage
 _JOB = "evaluate"
 
 _FORMAT = 1
-
-_SIDES = ("value", "bound")
-"""What a threshold compares."""
 
 _log = logging.getLogger(__name__)
 
@@ -204,12 +202,7 @@ def count_positives(held_out: HeldOut) -> dict[str, int]:
 def _log_blessing(verdict: Mapping[str, Any]) -> None:
     for check in verdict["thresholds"]:
         outcome = "holds" if check["passed"] else "fails"
-        _log.info(
-            "%s %s (%s, %s)",
-            check["threshold"],
-            outcome,
-            *("not measured" if check[side] is None else f"{check[side]:.4f}" for side in _SIDES),
-        )
+        _log.info("%s %s (%s)", check["threshold"], outcome, blessing.show_sides(check))
 
 
 if __name__ == "__main__":

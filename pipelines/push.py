@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pipelines import artifacts
+from pipelines import artifacts, blessing
 from pipelines.artifacts import RunPaths
 from pipelines.blessing import BLESSED, NOT_BLESSED
 from recall.errors import InputError
@@ -125,10 +125,16 @@ def require_blessed(evaluation_dir: str | Path) -> None:
     artifacts.require(evaluation_dir, "evaluate")
     folder = Path(evaluation_dir)
     if (folder / NOT_BLESSED).exists() or not (folder / BLESSED).exists():
-        raise InputError(
-            f"The model is not blessed: {folder} says {NOT_BLESSED}. See its report.json and "
-            "the config key evaluation.thresholds."
-        )
+        raise InputError(f"The model is not blessed: {_refusal(folder)}.")
+
+
+def _refusal(evaluation_dir: Path) -> str:
+    """Why an evaluation is not blessed, and the remedy."""
+    path = evaluation_dir / artifacts.REPORT_NAME
+    verdict = storage.read_json(path).get("blessing", {}) if path.exists() else {}
+    if (evaluation_dir / BLESSED).exists() or verdict.get("blessed", False):
+        return f"{evaluation_dir} contradicts itself. Remove it and run `recall evaluate` again"
+    return blessing.describe_refusal(verdict)
 
 
 def _read_parts(

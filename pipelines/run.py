@@ -67,7 +67,7 @@ def run(
         max_bad_rows: Bad rows of the log that are skipped and counted.
         overwrite: Whether artifacts made from another log are replaced.
         beam_args: Words for Beam's `PipelineOptions`.
-        show: Receives the table of results, before the release is published.
+        show: Receives the results (table and remarks), before the release is published.
 
     Returns:
         Report, version, and the jobs that were executed.
@@ -127,7 +127,7 @@ def run(
         executed = tuple(job.name for number, job in enumerate(jobs, 1) if _bring_up(number, job))
         evaluate.add_index_report(paths.evaluation, index.read_report(paths.index))
         report = storage.read_json(paths.evaluation / artifacts.REPORT_NAME)
-        show(summary.metrics_table(report))
+        show(summary.results(report))
         version, is_new = _publish(Path(output_dir), paths)
         return RunResult(report, version, (*executed, *(("push",) if is_new else ())))
 

@@ -1,10 +1,13 @@
 """Text for people about a finished run. Imports no TensorFlow."""
 
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from pipelines.remarks import remarks
 
 _METRICS = (
     "recall@10",
@@ -16,6 +19,15 @@ _METRICS = (
     "popularity_percentile@10",
 )
 """Rows of the table, where the report has them."""
+
+
+def results(report: Mapping[str, Any]) -> str:
+    """The table, and below it in words what its numbers do not say.
+
+    Args:
+        report: Content of evaluation/report.json.
+    """
+    return "\n".join([metrics_table(report), *remarks(report)])
 
 
 def metrics_table(report: Mapping[str, Any]) -> str:
@@ -49,21 +61,22 @@ def index_line(index_report: Mapping[str, Any]) -> str:
 
 
 def next_command(output_dir: str) -> str:
-    """What to type after a run, in this folder and shell."""
-    serve = f"serve --release={output_dir}/serving --grpc_port=8500 --http_port=8501"
-    return f"{_this_command()} {serve}"
+    """What to type after a run, in this folder and shell; quoted where the shell needs it."""
+    release = f"--release={output_dir}/serving"
+    words = [*_this_command(), "serve", release, "--grpc_port=8500", "--http_port=8501"]
+    return shlex.join(words)
 
 
-def _this_command() -> str:
-    """`recall` where the shell finds this installation's, else the way to it."""
+def _this_command() -> list[str]:
+    """`recall` where the shell finds this installation's, else the words that start it."""
     script = Path(sys.executable).with_name("recall")
     found = shutil.which("recall")
     if found is not None and Path(found).resolve() == script.resolve():
-        return "recall"
+        return ["recall"]
     if not script.exists():
-        return "python -m pipelines.cli"
+        return [sys.executable, "-m", "pipelines.cli"]
     inside = script.is_relative_to(Path.cwd())
-    return str(script.relative_to(Path.cwd()) if inside else script)
+    return [str(script.relative_to(Path.cwd()) if inside else script)]
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:

@@ -11,6 +11,7 @@ from absl import logging
 from pipelines import artifacts, input_pipeline, threads, training_callbacks
 from pipelines.held_out import read_held_out
 from pipelines.job_state import JobState
+from pipelines.remarks import FEW_USERS
 from pipelines.weight_averaging import WeightAverage
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -164,6 +165,7 @@ def _fit(
     _restore_latest(state, manager, model_dir)
     held_out = read_held_out(examples_dir, "valid")
     limits = training_callbacks.choose_limits(config.train, held_out.num_users)
+    _warn_of_few_users(min(held_out.num_users, config.train.validation_users))
     if progress.is_finished(limits):
         return
     first_epoch = int(progress.epochs_done)
@@ -203,6 +205,17 @@ def _fit(
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,
     )
+
+
+def _warn_of_few_users(num_users: int) -> None:
+    """Says when early stopping follows chance more than the model."""
+    if num_users < FEW_USERS:
+        logging.warning(
+            "Only %d validation users: their NDCG@10, by which training stops and the best epoch "
+            "is chosen, is uncertain. Hold out more users, or see its standard error in the report "
+            "of the evaluation.",
+            num_users,
+        )
 
 
 def _restore_latest(state: JobState, manager: tf.train.CheckpointManager, model_dir: Path) -> None:

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recall.errors import InputError
+from recall.evaluation_config import EvaluationConfig
 from recall.plain_values import build_from_values, parse_value, require, require_choice, unknown_key
-from recall.thresholds import parse_threshold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,33 +89,6 @@ class ModelConfig:
             self.dropout_rate,
             "in [0, 1), or null",
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class EvaluationConfig:
-    """Metrics, and the gate a release has to pass."""
-
-    ks: tuple[int, ...] = (5, 10, 20, 50)
-    """Cut-offs of the ranking metrics."""
-    exclude_seen: bool = True
-    """Whether items of the history are removed from the candidates."""
-    thresholds: tuple[str, ...] = ("test.ndcg@10 > baselines.popularity.ndcg@10",)
-    """Blessing: every `<metric> > <metric or number>` (also >=, <, <=) must hold."""
-
-    def __post_init__(self):
-        require(bool(self.ks), "evaluation.ks", self.ks, "a list of at least one cut-off")
-        require(min(self.ks) >= 1, "evaluation.ks", self.ks, "numbers >= 1")
-        try:
-            for text in self.thresholds:
-                parse_threshold(text)
-        except ValueError as error:
-            raise InputError(f"Config key `evaluation.thresholds`: {error}.") from error
-
-    @property
-    def all_ks(self) -> tuple[int, ...]:
-        """The cut-offs to compute: `ks` and those of the thresholds, ascending."""
-        named = (parse_threshold(text).cut_offs for text in self.thresholds)
-        return tuple(sorted(set(self.ks).union(*named)))
 
 
 @dataclasses.dataclass(frozen=True)

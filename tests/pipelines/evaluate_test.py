@@ -319,3 +319,26 @@ class TestBlessing:
         assert not blessing.judge(REPORT, texts)["blessed"]
         assert blessing.judge(REPORT, texts[:1])["blessed"]
         assert blessing.judge(REPORT, [])["blessed"]
+
+    def test_a_refusal_names_what_failed_and_the_switch(self):
+        texts = ["test.ndcg@10 > 0.4", "test.ndcg@10 > 0.6", "test.mrr@10 > 0.1"]
+        assert blessing.describe_refusal(blessing.judge(REPORT, texts)) == (
+            "test.ndcg@10 > 0.6 is not true (0.5000 against 0.6000); test.mrr@10 > 0.1 is not "
+            "true (not measured against 0.1000). To publish it all the same, give the `recall run` "
+            "or `recall evaluate` that judged it the switch "
+            "'--set=evaluation.thresholds=[\"test.ndcg@10 > 0.4\"]'"
+        )
+        text = blessing.describe_refusal(blessing.judge(REPORT, texts[1:]))
+        assert text.endswith(" the switch '--set=evaluation.thresholds=[]'")
+
+    @pytest.mark.parametrize(
+        ("popularity", "bigram", "blessed"),
+        [(0.4, 0.4, True), (0.6, 0.4, False), (0.4, 0.6, False), (0.4, 0.5, False)],
+    )
+    def test_the_default_gate_is_both_baselines(self, popularity, bigram, blessed):
+        report = {
+            "test": {"ndcg@10": 0.5},
+            "baselines": {"popularity": {"ndcg@10": popularity}, "bigram": {"ndcg@10": bigram}},
+        }
+        thresholds = RecallConfig().evaluation.thresholds
+        assert blessing.judge(report, thresholds)["blessed"] is blessed

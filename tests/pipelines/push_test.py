@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import artifacts, push
+from pipelines import artifacts, blessing, push
 from recall.errors import InputError
-from serving import folders, release
+from serving import folders, release, storage
 from serving import manifest as manifests
 
 TOWER_FILES = ("saved_model.pb", "variables/variables.index", "assets.extra/warmup")
@@ -121,6 +121,18 @@ class TestGates:
     def test_both_blessings(self, run_dir):
         (run_dir / "evaluation" / "NOT_BLESSED").touch()
         self.refuse(run_dir, "is not blessed")
+
+    def test_what_failed_is_said_with_the_switch(self, tmp_path):
+        run_dir = make_run(tmp_path / "run", blessed=False)
+        report = {"test": {"ndcg@10": 0.0462}, "baselines": {"bigram": {"ndcg@10": 0.0467}}}
+        report["blessing"] = blessing.judge(report, ["test.ndcg@10 > baselines.bigram.ndcg@10"])
+        storage.write_json(run_dir / "evaluation" / "report.json", report)
+        self.refuse(
+            run_dir,
+            r"^The model is not blessed: test\.ndcg@10 > baselines\.bigram\.ndcg@10 is not true "
+            r"\(0\.0462 against 0\.0467\)\. To publish it all the same, give .* the switch "
+            r"'--set=evaluation\.thresholds=\[\]'\.$",
+        )
 
     @pytest.mark.parametrize("folder", ["evaluation", "export", "index"])
     def test_missing_folder(self, run_dir, folder):

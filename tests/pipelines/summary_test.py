@@ -1,5 +1,6 @@
 """The text after a run: the model's numbers beside the baselines'."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -40,3 +41,16 @@ def test_next_command_is_the_short_one_where_the_shell_finds_it(monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.chdir(script.parent.parent)
     assert summary.next_command("runs/a").startswith("bin/recall serve ")
+
+
+@pytest.mark.parametrize("output", ["runs/a x", "runs/[a]", "it's", "$HOME/a;b", "runs/a"])
+def test_the_next_command_can_be_pasted(output, monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "a python" / "python"))
+    words = shlex.split(summary.next_command(output))
+    assert words[:3] == [sys.executable, "-m", "pipelines.cli"]
+    assert words[3:5] == ["serve", f"--release={output}/serving"]
+
+
+def test_words_the_shell_takes_as_they_are_stay_as_they_are():
+    command = summary.next_command("runs/a")
+    assert command.endswith(" serve --release=runs/a/serving --grpc_port=8500 --http_port=8501")

@@ -1,0 +1,42 @@
+"""The section `evaluation` of the settings: metrics, and the gate of a release.
+
+Imports no TensorFlow.
+"""
+
+import dataclasses
+
+from recall.errors import InputError
+from recall.plain_values import require
+from recall.thresholds import parse_threshold
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationConfig:
+    """Metrics, and the gate a release has to pass."""
+
+    ks: tuple[int, ...] = (5, 10, 20, 50)
+    """Cut-offs of the ranking metrics."""
+    exclude_seen: bool = True
+    """Whether items of the history are removed from the candidates."""
+    thresholds: tuple[str, ...] = (
+        "test.ndcg@10 > baselines.popularity.ndcg@10",
+        "test.ndcg@10 > baselines.bigram.ndcg@10",
+    )
+    """Blessing: every `<metric> > <metric or number>` (also >=, <, <=) must hold. A model that
+    counting beats is no use; but `loss.negatives=queue`, which gives up logged clicks for
+    lists with fewer popular items, may need other conditions (docs/operations.md)."""
+
+    def __post_init__(self):
+        require(bool(self.ks), "evaluation.ks", self.ks, "a list of at least one cut-off")
+        require(min(self.ks) >= 1, "evaluation.ks", self.ks, "numbers >= 1")
+        try:
+            for text in self.thresholds:
+                parse_threshold(text)
+        except ValueError as error:
+            raise InputError(f"Config key `evaluation.thresholds`: {error}.") from error
+
+    @property
+    def all_ks(self) -> tuple[int, ...]:
+        """The cut-offs to compute: `ks` and those of the thresholds, ascending."""
+        named = (parse_threshold(text).cut_offs for text in self.thresholds)
+        return tuple(sorted(set(self.ks).union(*named)))

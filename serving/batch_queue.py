@@ -9,6 +9,7 @@ one of 1 ms: 2.7 ms instead of 1.3 ms).
 
 import collections
 import enum
+import logging
 import math
 import threading
 import time
@@ -18,6 +19,8 @@ from typing import Generic, NamedTuple, TypeVar
 from serving import call as calls
 from serving.batching_options import BatchingOptions
 from serving.status import Code, ServingError
+
+_LOGGER = logging.getLogger(__name__)
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -57,8 +60,9 @@ class _Ticket(Generic[Job, Result]):
         self.key = key
         self.call = call
         self.arrived_s = time.monotonic()
-        self._start_by_s = math.inf if timeout_s is None else self.arrived_s + timeout_s
+        self._start_by_s = calls.deadline_after(timeout_s)
         self.stage = _Stage.QUEUED
+        self.batch: list[_Ticket] = []  # Of a runner: what it has taken out of the queue.
         self.changed = threading.Event()
         self.result: Result | None = None
         self.error: BaseException | None = None
@@ -103,7 +107,7 @@ class BatchQueue(Generic[Job, Result]):
         self._arrived = threading.Condition(self._lock)
         self._queue: collections.deque[_Ticket] = collections.deque()
         self._queued_rows = 0
-        self._num_running = 0
+        self._runners: set[_Ticket] = set()
 
     @property
     def queued_rows(self) -> int:
@@ -129,23 +133,34 @@ class BatchQueue(Generic[Job, Result]):
         """
         ticket = _Ticket(job, num_rows, key, calls.current(), timeout_s)
         ticket.check()
-        if self._starts_at_once(ticket):
-            self._run_batch([ticket])
-        else:
-            with ticket.call.woken_by_cancel(ticket.changed.set):
-                self._wait(ticket)
+        try:
+            self._enter(ticket)
+            if ticket.stage is _Stage.QUEUED:
+                with ticket.call.woken_by_cancel(ticket.changed.set):
+                    self._wait(ticket)
             if ticket.stage is _Stage.RUNNER:
-                self._run_batch(self._collect(ticket))
+                if not ticket.batch:
+                    self._collect(ticket)
+                self._run_batch(ticket)
+        except BaseException:
+            # Also what nobody foresaw, and Ctrl-C: the others go on without this caller.
+            self._leave(ticket)
+            raise
         if ticket.error is not None:
-            raise ticket.error
+            try:
+                raise ticket.error
+            finally:
+                ticket.error = None  # Its traceback knows the ticket, which holds the job.
         return ticket.result
 
-    def _starts_at_once(self, ticket: _Ticket) -> bool:
+    def _enter(self, ticket: _Ticket) -> None:
         """Takes the idle model, or a place in the queue."""
         with self._lock:
-            if self._num_running < self._options.num_batch_threads and not self._queue:
-                self._num_running += 1
-                return True
+            if len(self._runners) < self._options.num_batch_threads and not self._queue:
+                self._runners.add(ticket)
+                ticket.batch.append(ticket)
+                ticket.stage = _Stage.RUNNER
+                return
             if self._queue and self._queued_rows + ticket.num_rows > self._options.capacity:
                 raise ServingError(
                     Code.RESOURCE_EXHAUSTED,
@@ -153,16 +168,16 @@ class BatchQueue(Generic[Job, Result]):
                     f"{self._queued_rows} rows wait. Try again later.",
                 )
             self._queue.append(ticket)
+            ticket.stage = _Stage.QUEUED
             self._queued_rows += ticket.num_rows
             self._arrived.notify()
-            return False
 
     def _wait(self, ticket: _Ticket) -> None:
         """Returns when it is this job's turn, or its result is there.
 
         Raises:
-            ServingError: Its client does not wait any longer. It has left the
-                queue then; what a running batch finds out for it is dropped.
+            ServingError: Its client does not wait any longer; what a running
+                batch finds out for it is dropped.
         """
         while ticket.stage is not _Stage.DONE:
             ticket.changed.wait(ticket.time_left_s())
@@ -170,37 +185,39 @@ class BatchQueue(Generic[Job, Result]):
                 ticket.changed.clear()
                 if ticket.stage is _Stage.DONE:
                     return
-                try:
-                    ticket.check()
-                except ServingError:
-                    self._give_up(ticket)
-                    raise
+                ticket.check()
                 if ticket.stage is _Stage.RUNNER:
                     return
 
-    def _give_up(self, ticket: _Ticket) -> None:
-        """Takes a job out of the queue; the lock is held."""
-        if ticket.stage is _Stage.TAKEN:
-            return
-        self._remove(ticket)
-        if ticket.stage is _Stage.RUNNER:
-            self._pass_on()
+    def _leave(self, ticket: _Ticket) -> None:
+        """Takes a job out whose caller is gone; what it took out of the queue goes back."""
+        with self._lock:
+            if ticket in self._queue:
+                self._remove(ticket)
+            ticket.stage = _Stage.DONE
+            for other in reversed(ticket.batch):
+                if other.stage is _Stage.TAKEN:  # Who left meanwhile could run nothing.
+                    other.stage, other.error = _Stage.QUEUED, None
+                    self._queue.appendleft(other)
+                    self._queued_rows += other.num_rows
+            self._pass_on(ticket)
+        for other in ticket.batch:
+            other.changed.set()
+        ticket.batch = []
 
     def _remove(self, ticket: _Ticket) -> None:
         self._queue.remove(ticket)
         self._queued_rows -= ticket.num_rows
 
-    def _collect(self, runner: _Ticket) -> list[_Ticket]:
-        """The batch of a runner: itself and the waiting jobs that fit."""
+    def _collect(self, runner: _Ticket) -> None:
+        """Makes the batch of a runner: itself and the waiting jobs that fit."""
         options = self._options
+        if options.batch_timeout_s:
+            self._wait_for_more(runner)
         with self._lock:
-            if options.batch_timeout_s:
-                patience_s = runner.arrived_s + options.batch_timeout_s - time.monotonic()
-                self._arrived.wait_for(
-                    lambda: self._queued_rows >= options.max_batch_size, max(patience_s, 0.0)
-                )
             self._remove(runner)
-            batch, num_rows = [runner], runner.num_rows
+            runner.batch.append(runner)
+            num_rows = runner.num_rows
             for ticket in list(self._queue):
                 if num_rows + ticket.num_rows > options.max_batch_size:
                     break
@@ -208,33 +225,54 @@ class BatchQueue(Generic[Job, Result]):
                 if joins and ticket.time_left_s() != 0.0:
                     self._remove(ticket)
                     ticket.stage = _Stage.TAKEN
-                    batch.append(ticket)
+                    runner.batch.append(ticket)
                     num_rows += ticket.num_rows
-            return batch
 
-    def _run_batch(self, batch: list[_Ticket]) -> None:
+    def _wait_for_more(self, runner: _Ticket) -> None:
+        """Waits for a full batch as long as the options and its own call say."""
+        waited_s = time.monotonic() - runner.arrived_s
+        full_by_s = calls.deadline_after(self._options.batch_timeout_s - waited_s)
+        own_s = calls.deadline_after(runner.time_left_s())
+
+        def is_enough() -> bool:
+            return runner.call.is_cancelled or self._queued_rows >= self._options.max_batch_size
+
+        with runner.call.woken_by_cancel(self._wake_runners), self._lock:
+            self._arrived.wait_for(is_enough, calls.time_until_s(min(full_by_s, own_s)))
+        runner.check()
+
+    def _wake_runners(self) -> None:
+        with self._lock:
+            self._arrived.notify_all()
+
+    def _run_batch(self, runner: _Ticket) -> None:
         """Runs a batch, wakes the next runner, then hands out the results."""
-        started_s = time.monotonic()
-        try:
-            self._run_tickets(batch)
-        finally:
-            with self._lock:
-                self._pass_on()
-                for ticket in batch:
-                    ticket.stage = _Stage.DONE
+        batch, started_s = runner.batch, time.monotonic()
+        self._run_tickets(batch)
+        with self._lock:
             for ticket in batch:
-                ticket.changed.set()
+                ticket.stage = _Stage.DONE
+            self._pass_on(runner)
+        for ticket in batch:
+            ticket.changed.set()
+        runner.batch = []  # It holds itself.
         waited_s = [started_s - ticket.arrived_s for ticket in batch]
-        self._report(BatchReport(_num_rows(batch), waited_s))
+        try:
+            self._report(BatchReport(_num_rows(batch), waited_s))
+        except Exception:  # The results are there; what counts them must not spoil them.
+            _LOGGER.exception("The report of a batch failed")
 
-    def _pass_on(self) -> None:
-        """Makes the first waiting job the next runner; the lock is held."""
+    def _pass_on(self, runner: _Ticket) -> None:
+        """Makes the first waiting job runner in the place of one; the lock is held."""
+        if runner not in self._runners:
+            return
+        self._runners.remove(runner)
         for ticket in self._queue:
             if ticket.stage is _Stage.QUEUED:
+                self._runners.add(ticket)
                 ticket.stage = _Stage.RUNNER
                 ticket.changed.set()
                 return
-        self._num_running -= 1
 
     def _run_tickets(self, batch: list[_Ticket]) -> None:
         """Sets the result or the error of every job of a batch.

@@ -6,14 +6,13 @@ for one each, and tower and index cost less per user in batches.
 """
 
 import functools
-import math
-import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from serving.batch_arrays import length_class
 from serving.batch_queue import BatchQueue, BatchReport
 from serving.batching_options import BatchingOptions
+from serving.call import deadline_after
 from serving.recall_limits import RecallLimits, check_requests
 from serving.recall_service import ItemVectors, RecallService, deadline_exceeded
 from serving.recall_types import MERGE_MAX_SCORE, RecallRequest, RecallResponse
@@ -97,8 +96,7 @@ class BatchedRecallService:
         if len(requests) != 1 or not self._is_cheap(requests[0]):
             return self._service.recall(requests, timeout_s=timeout_s)
         check_requests(requests, self.limits)
-        deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
-        job = _Job(requests[0], deadline_s)
+        job = _Job(requests[0], deadline_after(timeout_s))
         key = length_class(len(job.request.history))
         response = self._queue.run(job, 1, key, timeout_s=timeout_s)
         if response.coverage == 0:

@@ -52,6 +52,9 @@ class BatchingOptions(NamedTuple):
 
 DEFAULT_BATCHING = BatchingOptions()
 
+MAX_BATCH_TIMEOUT_S = 60.0
+"""A lone request waits that long for company; useful times are a few milliseconds."""
+
 
 def read_options(path: str | os.PathLike) -> BatchingOptions:
     """Reads a `BatchingParameters` file.
@@ -69,11 +72,15 @@ def read_options(path: str | os.PathLike) -> BatchingOptions:
     for name, value in given.items():
         if value < 1:
             raise InputError(f"--{_FLAG}={path}: `{name}` must be at least 1, received {value}.")
-    if message.batch_timeout_micros.value < 0:
-        raise InputError(f"--{_FLAG}={path}: `batch_timeout_micros` must not be negative.")
+    timeout_micros = message.batch_timeout_micros.value
+    if not 0 <= timeout_micros <= MAX_BATCH_TIMEOUT_S * 1e6:
+        raise InputError(
+            f"--{_FLAG}={path}: `batch_timeout_micros` must be in [0, "
+            f"{MAX_BATCH_TIMEOUT_S * 1e6:.0f}], a minute, received {timeout_micros}."
+        )
     options = BatchingOptions(
         **given,
-        batch_timeout_s=message.batch_timeout_micros.value / 1e6,
+        batch_timeout_s=timeout_micros / 1e6,
         allowed_batch_sizes=tuple(message.allowed_batch_sizes),
         pad_variable_length_inputs=message.pad_variable_length_inputs,
     )

@@ -6,28 +6,61 @@ for long, deep below, looks here, and needs no argument passed down to it.
 
 import contextlib
 import contextvars
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 
 from serving.status import Code, ServingError
 
+MAX_TIMEOUT_S = 86_400.0
+"""A day. Who states a longer time waits for ever: gRPC gives 9.2e18 s for a call without a
+deadline, and the waits of `threading`, `queue` and gRPC raise OverflowError from 9.2e9 s on."""
+
+
+def deadline_after(timeout_s: float | None) -> float:
+    """When a time that was stated ends, on the monotonic clock.
+
+    The one place that takes times as others state them: clients, flags, files.
+
+    Args:
+        timeout_s: Any number; None, NaN or more than `MAX_TIMEOUT_S` is no bound.
+
+    Returns:
+        Infinity where there is no bound.
+
+    >>> deadline_after(None) == deadline_after(9.2e18) == deadline_after(math.nan) == math.inf
+    True
+    """
+    if timeout_s is None or not timeout_s <= MAX_TIMEOUT_S:
+        return math.inf
+    return time.monotonic() + timeout_s
+
+
+def time_until_s(deadline_s: float) -> float | None:
+    """What a wait for a time of the monotonic clock may be given: at least 0, None for ever."""
+    left_s = deadline_s - time.monotonic()
+    return max(left_s, 0.0) if left_s <= MAX_TIMEOUT_S else None
+
 
 class Call:
     """One request; cancelled from another thread than the one that answers it."""
 
     def __init__(self, timeout_s: float | None = None):
-        """A call that ends in `timeout_s` seconds, None for no deadline."""
-        self._deadline_s = None if timeout_s is None else time.monotonic() + timeout_s
+        """A call that ends in `timeout_s` seconds; see `deadline_after`."""
+        self._deadline_s = deadline_after(timeout_s)
         self._lock = threading.Lock()
         self._cancelled = False
         self._wakes: list[Callable[[], None]] = []
 
     def time_left_s(self) -> float | None:
         """Seconds until the deadline, 0 when it has passed, None without one."""
-        if self._deadline_s is None:
-            return None
-        return max(self._deadline_s - time.monotonic(), 0.0)
+        return time_until_s(self._deadline_s)
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self._cancelled
 
     def cancel(self) -> None:
         """Says that nobody waits for the answer any more."""

@@ -32,7 +32,11 @@ class CallWindow:
                 self._waiting.append(give)
                 return
             self._num_free -= 1
-        give()
+        try:
+            give()
+        except BaseException:  # Who could not be told does not keep the turn.
+            self.end()
+            raise
 
     def end(self) -> None:
         """Ends a turn; who has waited longest has the next one."""
@@ -41,7 +45,11 @@ class CallWindow:
                 self._num_free += 1
                 return
             give = self._waiting.popleft()
-        give()
+        try:
+            give()
+        except BaseException:
+            self.end()
+            raise
 
     def withdraw(self, give: Callable[[], None]) -> None:
         """Takes back what was asked for and not used; a turn given meanwhile ends."""

@@ -4,7 +4,6 @@ A plain callable: no TensorFlow, no files, no sockets. Where user vectors come
 from and where items are searched is handed in.
 """
 
-import math
 import time
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,6 +12,7 @@ import numpy as np
 
 from serving.batch_search import search_batch
 from serving.bundle import check_compatible
+from serving.call import deadline_after, time_until_s
 from serving.catalogue import NO_ROW, Catalogue, CatalogueView
 from serving.filters import FilterBuilder, ItemFilter
 from serving.merge import MergedItems, diversify
@@ -106,8 +106,7 @@ class RecallService:
         check_requests(requests, self.limits)
         if not requests:
             return []
-        deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
-        return self.recall_together(requests, [deadline_s] * len(requests))
+        return self.recall_together(requests, [deadline_after(timeout_s)] * len(requests))
 
     def item_vectors(self, item_ids: Sequence[str]) -> ItemVectors:
         """The vectors of items as they are now.
@@ -131,9 +130,8 @@ class RecallService:
             deadlines_s: When each one ends, on the monotonic clock.
         """
         last_s = max(deadlines_s)
-        timeout_s = None if last_s == math.inf else last_s - time.monotonic()
         view = self._catalogue.view()
-        interests = compute_interests(view, self._source, requests, timeout_s)
+        interests = compute_interests(view, self._source, requests, time_until_s(last_s))
         check_size(
             "number of interests in a batch",
             sum(len(found.vectors) for found in interests),

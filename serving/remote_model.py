@@ -15,6 +15,7 @@ import numpy as np
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving import tensors
+from serving.call import deadline_after, time_until_s
 from serving.client_tls import NO_TLS, ClientTls
 from serving.status import Code, ServingError
 
@@ -109,11 +110,11 @@ class RemoteModel:
         self, request: predict_pb2.PredictRequest, timeout_s: float
     ) -> predict_pb2.PredictResponse:
         """Predict, with tries again."""
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = deadline_after(timeout_s)
         pauses_s = iter(_PAUSES_S)
         while True:
             try:
-                return self._stub.Predict(request, timeout=deadline_s - time.monotonic())
+                return self._stub.Predict(request, timeout=time_until_s(deadline_s))
             except grpc.RpcError as error:
                 # A random part, so that the callers of a server that restarts come spread out.
                 pause_s = next(pauses_s, math.inf) * random.uniform(0.5, 1.5)

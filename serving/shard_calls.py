@@ -5,7 +5,6 @@ Knows the Predict protocol and nothing of recall.
 
 import collections
 import functools
-import math
 import queue
 import time
 from collections.abc import Callable, Sequence
@@ -16,7 +15,7 @@ import numpy as np
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving import tensors
-from serving.call import Call
+from serving.call import Call, deadline_after, time_until_s
 from serving.call_window import CallWindow
 from serving.client_tls import ClientTls
 from serving.status import Code, ServingError
@@ -113,11 +112,11 @@ class ShardCalls:
 
     def _do_next(self) -> bool:
         """Waits for something to do and does it; False when the time is over."""
-        left_s = self._deadline_s - time.monotonic()
-        if left_s <= 0:
+        left_s = time_until_s(self._deadline_s)
+        if left_s == 0.0:
             return False
         try:
-            do = self._to_do.get(timeout=None if left_s == math.inf else left_s)
+            do = self._to_do.get(timeout=left_s)
         except queue.Empty:
             return False
         do()
@@ -139,11 +138,12 @@ class ShardCalls:
             return
         position = self._unsent[shard].popleft()
         sent_s = time.monotonic()
-        timeout_s = min(self._call_timeout_s, self._deadline_s - sent_s)
+        deadline_s = min(deadline_after(self._call_timeout_s), self._deadline_s)
         future = stub.Predict.future(
-            self._requests[position][1], timeout=timeout_s, metadata=self._metadata
+            self._requests[position][1],
+            timeout=time_until_s(deadline_s),
+            metadata=self._metadata,
         )
-        del self._asked[shard]
         self._in_flight[position] = _Sent(future, sent_s)
 
         def end_turn(_: grpc.Future) -> None:
@@ -152,6 +152,7 @@ class ShardCalls:
             window.end()
 
         future.add_done_callback(end_turn)
+        del self._asked[shard]  # From here on the callback ends the turn, before `_leave`.
         self._ask_turn(shard)
 
     def _take(self, shard: int, position: int) -> None:

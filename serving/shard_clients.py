@@ -5,7 +5,6 @@ is no error here: the caller gets what the others said.
 """
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from recall.errors import InputError
 from serving import tensors
-from serving.call import NO_CALL, current
+from serving.call import NO_CALL, current, deadline_after
 from serving.call_window import CallWindow
 from serving.client_tls import NO_TLS, ClientTls
 from serving.shard_calls import Outputs, ShardCalls, ShardConnection
@@ -140,7 +139,7 @@ class ShardClients:
         changes = ShardCalls(
             self._shards,
             [(shard, _build(call)) for shard, call in calls.items()],
-            deadline_s=time.monotonic() + timeout_s,
+            deadline_s=deadline_after(timeout_s),
             call_timeout_s=timeout_s,
             metadata=self._as_admin,
         )
@@ -163,7 +162,7 @@ class ShardClients:
         call_timeout_s: float,
     ) -> list[Outputs | ServingError]:
         """The answers to requests of the current call, in their order."""
-        deadline_s = time.monotonic() + timeout_s
+        deadline_s = deadline_after(timeout_s)
         asked = ShardCalls(
             self._shards, requests, deadline_s=deadline_s, call_timeout_s=call_timeout_s
         )

@@ -7,12 +7,12 @@ is lost or too slow makes the answer degraded, not an error.
 
 import dataclasses
 import math
-import time
 from collections.abc import Sequence
 
 import numpy as np
 
 from serving import recall_signatures
+from serving.call import deadline_after
 from serving.new_items import TowerVectors
 from serving.recall_limits import RecallLimits, check_item_ids, check_requests
 from serving.recall_service import ItemVectors, look_up
@@ -94,7 +94,7 @@ class ShardedRecallService:
             ServingError: No shard answers, or a request asks for something
                 that needs the whole catalogue in one place.
         """
-        deadline_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        deadline_s = deadline_after(timeout_s)
         check_requests(requests, self.limits)
         if not requests:
             return []

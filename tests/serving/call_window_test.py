@@ -2,6 +2,8 @@
 
 import functools
 
+import pytest
+
 from serving.call_window import CallWindow
 
 
@@ -40,4 +42,20 @@ def test_a_turn_that_is_withdrawn_too_late_goes_to_the_next():
     window.ask(first)
     window.ask(second)
     window.withdraw(first)
+    assert given == ["a", "b"]
+
+
+def test_a_caller_that_cannot_be_told_keeps_no_turn():
+    window, given = CallWindow(1), []
+
+    def fails():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        window.ask(fails)
+    window.ask(functools.partial(given.append, "a"))
+    window.ask(fails)
+    window.ask(functools.partial(given.append, "b"))
+    with pytest.raises(KeyboardInterrupt):
+        window.end()
     assert given == ["a", "b"]

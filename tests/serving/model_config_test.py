@@ -99,7 +99,8 @@ def test_batching_parameters(tmp_path):
     ("text", "error"),
     [
         ("max_batch_size { value: 0 }", "`max_batch_size` must be at least 1, received 0"),
-        ("batch_timeout_micros { value: -1 }", "must not be negative"),
+        ("batch_timeout_micros { value: -1 }", r"must be in \[0, 60000000\], .* received -1"),
+        ("batch_timeout_micros { value: 9200000000000000000 }", "a minute, received 92"),
         ("allowed_batch_sizes: 8", r"must increase and end with `max_batch_size` = 32.*\[8\]"),
         ("allowed_batch_sizes: [8, 4, 32]", "must increase"),
         ("max_batch: 3", 'no field named "max_batch"'),

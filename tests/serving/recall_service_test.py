@@ -5,7 +5,7 @@ import pytest
 
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
-from serving import recall_service, user_search
+from serving import call, recall_service, user_search
 from serving.bundle import IndexBundle
 from serving.bundle_catalogue import BundleCatalogue
 from serving.item_index import DEFAULT_KNOBS, ExactIndex, SearchResult
@@ -55,7 +55,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    for module in (recall_service, user_search):
+    for module in (call, recall_service, user_search):
         monkeypatch.setattr(module, "time", clock)
     return clock
 

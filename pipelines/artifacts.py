@@ -19,7 +19,7 @@ import recall
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
-from serving import storage
+from serving import folders, storage
 
 RECORD_NAME = "artifact.json"
 STARTED_NAME = "started.json"
@@ -97,11 +97,13 @@ def check_output(output_dir: str | Path, job: str, *, overwrite: bool = False) -
             has made is never replaced.
 
     Raises:
-        InputError: The path is a file, or the folder holds something else.
+        InputError: The path is a file, or the folder holds something else or is the current one.
     """
     path = Path(output_dir)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path} is a file. Name a folder.")
+    if job != "train":  # Its folder grows in place.
+        folders.check_replaceable(path)
     record = read_record(path)
     if record is None and (path / STARTED_NAME).exists():
         record = storage.read_json(path / STARTED_NAME)

@@ -97,6 +97,7 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[absl_flags.FlagValues, l
 
     Raises:
         UsageError: A flag is missing, unknown or has a bad value.
+        InputError: A path is not on this machine.
     """
     command = COMMANDS[name]
     values = flags.define(command)
@@ -114,6 +115,7 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[absl_flags.FlagValues, l
     for flag in command.required:
         if not values[flag].value:
             raise UsageError(f"--{flag} is required, for example: recall {command.examples[0]}")
+    flags.settle_paths(values, command)
     return values, rest
 
 

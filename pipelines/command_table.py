@@ -12,11 +12,13 @@ _EVENTS = {
         "timestamp and optionally split; tfds:NAME for a TensorFlow dataset (for example "
         "tfds:movielens/1m-ratings); or synthetic:users=2000,items=500 for a generated log.",
         "LOG",
+        kind="log",
     ),
     "items": FlagSpec(
         "Optional file about the items, columns item_id, category and optionally title; "
         "several categories are separated by |.",
         "FILE",
+        kind="path",
     ),
 }
 _COLUMNS = {
@@ -30,13 +32,17 @@ _COLUMNS = {
     "user_column": FlagSpec("Name of the user column.", "NAME", "user_id"),
     "item_column": FlagSpec("Name of the item column.", "NAME", "item_id"),
     "timestamp_column": FlagSpec("Name of the timestamp column.", "NAME", "timestamp"),
-    "data_dir": FlagSpec("Where prepared TFDS datasets lie; only for tfds:NAME.", "DIR"),
+    "data_dir": FlagSpec(
+        "Where prepared TFDS datasets lie; only for tfds:NAME.", "DIR", kind="path"
+    ),
     "split_column": FlagSpec(
         "Name of the split column, used by the protocol `provided`.", "NAME", "split"
     ),
 }
 _CONFIG = {
-    "config": FlagSpec("JSON file with settings; keys that are absent keep their default.", "FILE"),
+    "config": FlagSpec(
+        "JSON file with settings; keys that are absent keep their default.", "FILE", kind="path"
+    ),
     "set": FlagSpec(
         "One setting, for example train.batch_slots=512; wins over --config. Repeatable.",
         "KEY=VALUE",
@@ -60,7 +66,7 @@ _REPLACE = {
 
 
 def _folder(text: str) -> FlagSpec:
-    return FlagSpec(text, "DIR")
+    return FlagSpec(text, "DIR", kind="path")
 
 
 _EXAMPLES_DIR = _folder("Folder written by `recall ingest`.")

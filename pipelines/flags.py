@@ -9,6 +9,11 @@ from typing import Any, NamedTuple
 
 from absl import flags
 
+from serving import paths
+
+_SOURCES = ("tfds:", "synthetic:")
+"""What logs begin with that are no paths."""
+
 
 class UsageError(Exception):
     """A command line that makes no sense; the text says what to type instead."""
@@ -21,8 +26,10 @@ class FlagSpec(NamedTuple):
         help: One or two sentences for a newcomer.
         value: Placeholder of the value in the help; "" for a switch.
         default: None means that there is no default.
-        kind: `string`, `integer`, `float`, `boolean`, `list` (commas) or
-            `repeated` (the flag may be given several times).
+        kind: `string`, `integer`, `float`, `boolean`, `list` (commas),
+            `repeated` (the flag may be given several times), `path` (a file or
+            folder of this machine) or `log` (a path, or a source's name and
+            settings).
         minimum: Smallest allowed number, None for no limit.
         maximum: Largest allowed number, None for no limit.
     """
@@ -90,6 +97,21 @@ def define(command: Command) -> flags.FlagValues:
         else:
             flags.DEFINE_string(name, spec.default, spec.help, flag_values=values)
     return values
+
+
+def settle_paths(values: flags.FlagValues, command: Command) -> None:
+    """Turns the paths among the values into local ones.
+
+    Raises:
+        InputError: One is not on this machine.
+    """
+    for name, spec in command.flags.items():
+        path = values[name].value
+        is_path = spec.kind == "path" or (
+            spec.kind == "log" and path is not None and not path.startswith(_SOURCES)
+        )
+        if path and is_path:
+            values[name].value = paths.to_local(path, f"--{name}")
 
 
 def overview(commands: Mapping[str, Command]) -> str:

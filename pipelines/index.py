@@ -16,7 +16,7 @@ from recall.config import IndexConfig, RecallConfig
 from recall.errors import InputError
 from recall.features import HISTORY_ITEM_IDS
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_TOKEN, ItemVocabulary
-from serving import bundle, export, folders, shards, storage
+from serving import bundle, export, folders, paths, shards, storage
 from serving import manifest as manifests
 from serving.item_index import ExactIndex, recall_against_exact
 from serving.scann_index import ScannIndex, build_index
@@ -264,7 +264,8 @@ def _load_signature(saved_model_dir: Path) -> Callable[..., Mapping[str, tf.Tens
         InputError: The folder holds no such SavedModel.
     """
     try:
-        model = tf.saved_model.load(str(saved_model_dir))
+        with paths.without_pattern(saved_model_dir) as folder:
+            model = tf.saved_model.load(str(folder))
         signature = model.signatures[export.DEFAULT_SIGNATURE]
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
         raise InputError(

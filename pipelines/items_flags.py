@@ -27,10 +27,11 @@ COMMAND = Command(
             "category and optionally title, as for `recall run`. A new item gets the vector "
             "of its categories.",
             "FILE",
+            kind="path",
         ),
         "delete": FlagSpec("Ids of the items to take out.", "IDS", (), "list"),
         "admin_token_file": FlagSpec(
-            "File with the admin token, where the server asks for one.", "FILE"
+            "File with the admin token, where the server asks for one.", "FILE", kind="path"
         ),
         "timeout_s": FlagSpec("Seconds to wait for an answer.", "N", 10.0, "float", 0.001),
         **tls_flags.client_flags("", "the server"),

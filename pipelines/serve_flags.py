@@ -20,6 +20,7 @@ FLAGS = {
         "Versions, labels and further models, in TensorFlow Serving's format "
         "(ModelServerConfig as text). The package holds an example, serving/config/models.config.",
         "FILE",
+        kind="path",
     ),
     "batching_parameters_file": FlagSpec(
         "How requests for the user tower share batches, in TensorFlow Serving's format "
@@ -27,11 +28,13 @@ FLAGS = {
         "too for what a file leaves out, except pad_variable_length_inputs, which is then "
         "false: only histories of equal length share a batch.",
         "FILE",
+        kind="path",
     ),
     "monitoring_config_file": FlagSpec(
         "Where Prometheus finds metrics, in TensorFlow Serving's format (MonitoringConfig as "
         "text). Without it: /monitoring/prometheus/metrics of the HTTP port.",
         "FILE",
+        kind="path",
     ),
     "file_system_poll_wait_seconds": FlagSpec(
         "Seconds between looks for new versions of the release; 0 looks once, at the start.",
@@ -40,10 +43,14 @@ FLAGS = {
         "float",
         0,
     ),
-    "tls_certificate": FlagSpec("Certificate chain (PEM): both ports speak TLS.", "FILE"),
-    "tls_key": FlagSpec("Private key of the certificate (PEM).", "FILE"),
+    "tls_certificate": FlagSpec(
+        "Certificate chain (PEM): both ports speak TLS.", "FILE", kind="path"
+    ),
+    "tls_key": FlagSpec("Private key of the certificate (PEM).", "FILE", kind="path"),
     "tls_client_ca": FlagSpec(
-        "Authorities (PEM): both ports then refuse clients without a certificate of them.", "FILE"
+        "Authorities (PEM): both ports then refuse clients without a certificate of them.",
+        "FILE",
+        kind="path",
     ),
     **tls_flags.client_flags("tf_serving_", "the server of --tf_serving_address"),
     **tls_flags.client_flags("shards_", "the servers of --shards"),
@@ -51,6 +58,7 @@ FLAGS = {
         "File with the token of admin calls (changes of items, a reload of the configuration). "
         "Without it they are open to this machine and closed when --host lets other machines in.",
         "FILE",
+        kind="path",
     ),
     "max_in_flight": FlagSpec(
         "Requests in work at a time; the excess is refused at once.", "N", 64, "integer", 1, 1024

@@ -41,7 +41,7 @@ COMMAND = Command(
         "--output=runs/planted",
     ),
     {
-        "output": FlagSpec("Folder for the two files.", "DIR"),
+        "output": FlagSpec("Folder for the two files.", "DIR", kind="path"),
         "format": FlagSpec("csv.gz, csv or parquet.", "NAME", "csv.gz"),
         **planted_world(),
         "overwrite": FlagSpec("Replaces files of the same name.", "", False, "boolean"),

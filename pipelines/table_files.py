@@ -16,7 +16,7 @@ import pyarrow as pa
 from pipelines import csv_files, parquet_files
 from pipelines.bad_rows import BadRows
 from recall.errors import InputError
-from serving import storage
+from serving import paths, storage
 
 _FORMATS = (csv_files, parquet_files)
 SUFFIXES = csv_files.SUFFIXES + parquet_files.SUFFIXES
@@ -40,7 +40,7 @@ def list_files(path: str) -> list[Path]:
     if os.path.exists(path):
         files = [Path(path)]
     elif glob.has_magic(path):
-        files = sorted(Path(name) for name in glob.glob(path, recursive=True))
+        files = paths.find_files(path)
     else:
         files = []
     if not files:

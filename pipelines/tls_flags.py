@@ -21,11 +21,14 @@ def client_flags(prefix: str, server: str) -> dict[str, FlagSpec]:
         f"{prefix}tls_server_ca": FlagSpec(
             f"Authorities (PEM): speaks TLS with {server}, whose certificate must be of them.",
             "FILE",
+            kind="path",
         ),
         f"{prefix}tls_certificate": FlagSpec(
-            f"Client certificate chain (PEM), if one is asked for by {server}.", "FILE"
+            f"Client certificate chain (PEM), if one is asked for by {server}.", "FILE", kind="path"
         ),
-        f"{prefix}tls_key": FlagSpec("Private key of the client certificate (PEM).", "FILE"),
+        f"{prefix}tls_key": FlagSpec(
+            "Private key of the client certificate (PEM).", "FILE", kind="path"
+        ),
     }
 
 

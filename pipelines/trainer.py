@@ -18,7 +18,7 @@ from recall.errors import InputError
 from recall.models.dssrec import DSSRec
 from recall.optimizers import RowwiseAdam
 from recall.vocabulary import ItemVocabulary
-from serving import storage
+from serving import paths, storage
 
 # TensorFlow reports a file that is too short as an IndexError.
 _DAMAGED_CHECKPOINT = (tf.errors.OpError, AssertionError, IndexError, ValueError)
@@ -78,7 +78,8 @@ def train_and_evaluate(
     artifacts.write_config(model_dir, config)
     artifacts.write_vocabulary(model_dir, vocabulary)
     try:
-        _fit(config, vocabulary, Path(examples_dir), model_dir)
+        with paths.without_pattern(model_dir) as checkpoints_root:
+            _fit(config, vocabulary, Path(examples_dir), model_dir, checkpoints_root)
     # Raised by a broken file, a cut-off one, and one that holds something else.
     except (
         tf.errors.DataLossError,
@@ -142,9 +143,13 @@ def _remove_content(model_dir: Path) -> None:
 
 
 def _fit(
-    config: RecallConfig, vocabulary: ItemVocabulary, examples_dir: Path, model_dir: Path
+    config: RecallConfig,
+    vocabulary: ItemVocabulary,
+    examples_dir: Path,
+    model_dir: Path,
+    checkpoints_root: Path,
 ) -> None:
-    """Runs the epochs that are left."""
+    """Runs the epochs that are left; `checkpoints_root` is the folder without a pattern in it."""
     threads.share_cores_between_operations()
     tf.keras.utils.set_random_seed(config.train.seed)
     steps_per_epoch = input_pipeline.count_steps_per_epoch(examples_dir, config)
@@ -160,7 +165,7 @@ def _fit(
         }
     )
     manager = tf.train.CheckpointManager(
-        state.checkpoint, str(model_dir / "checkpoints"), max_to_keep=1
+        state.checkpoint, str(checkpoints_root / "checkpoints"), max_to_keep=1
     )
     _restore_latest(state, manager, model_dir)
     held_out = read_held_out(examples_dir, "valid")
@@ -190,7 +195,7 @@ def _fit(
             vocabulary.num_items,
             average,
             progress,
-            _best_manager(model, model_dir),
+            _best_manager(model, checkpoints_root),
         ),
         training_callbacks.SaveProgress(
             progress, manager, limits, model_dir / "training_log.jsonl"
@@ -230,7 +235,7 @@ def _restore_latest(state: JobState, manager: tf.train.CheckpointManager, model_
         state.restore(manager.latest_checkpoint)
     except _DAMAGED_CHECKPOINT as error:
         raise InputError(
-            f"{manager.directory} is damaged, the training cannot go on. Remove the folder "
+            f"{model_dir}/checkpoints is damaged, the training cannot go on. Remove the folder "
             f"{model_dir} to start anew."
         ) from error
 
@@ -253,12 +258,12 @@ def build_model(config: RecallConfig, vocabulary: ItemVocabulary, num_steps: int
     return model
 
 
-def _best_manager(model: DSSRec, model_dir: Path) -> tf.train.CheckpointManager:
+def _best_manager(model: DSSRec, checkpoints_root: Path) -> tf.train.CheckpointManager:
     """Checkpoints of the weights alone, the newest being the best."""
     # The model would bring its optimizer along: three times the bytes.
     towers = tf.train.Checkpoint(user_tower=model.user_tower, item_tower=model.item_tower)
     checkpoint = tf.train.Checkpoint(model=towers)
-    return tf.train.CheckpointManager(checkpoint, str(model_dir / "best"), max_to_keep=1)
+    return tf.train.CheckpointManager(checkpoint, str(checkpoints_root / "best"), max_to_keep=1)
 
 
 def load_model(model_dir: str | Path) -> TrainedModel:
@@ -272,16 +277,26 @@ def load_model(model_dir: str | Path) -> TrainedModel:
     vocabulary = artifacts.read_vocabulary(model_dir)
     model = DSSRec(config, vocabulary)
     model(tf.zeros([1, 1], tf.int64))
-    manager = _best_manager(model, Path(model_dir))
-    remedy = artifacts.how_to_renew(model_dir, "train")
-    if manager.latest_checkpoint is None:
-        raise InputError(f"{model_dir}/best holds no checkpoint. {remedy}")
-    try:
-        status = manager.checkpoint.restore(manager.latest_checkpoint).expect_partial()
-        status.assert_existing_objects_matched()
-    except _DAMAGED_CHECKPOINT as error:
-        raise InputError(f"{model_dir}/best is damaged. {remedy}") from error
+    _restore_best(model, Path(model_dir))
     return TrainedModel(model, config, vocabulary)
+
+
+def _restore_best(model: DSSRec, model_dir: Path) -> None:
+    """Gives the weights the values of the best epoch.
+
+    Raises:
+        InputError: There are none, or they are damaged.
+    """
+    remedy = artifacts.how_to_renew(model_dir, "train")
+    with paths.without_pattern(model_dir) as checkpoints_root:
+        manager = _best_manager(model, checkpoints_root)
+        if manager.latest_checkpoint is None:
+            raise InputError(f"{model_dir}/best holds no checkpoint. {remedy}")
+        try:
+            status = manager.checkpoint.restore(manager.latest_checkpoint).expect_partial()
+            status.assert_existing_objects_matched()
+        except _DAMAGED_CHECKPOINT as error:
+            raise InputError(f"{model_dir}/best is damaged. {remedy}") from error
 
 
 if __name__ == "__main__":

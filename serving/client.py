@@ -6,6 +6,7 @@ import takes seconds, so they are imported when that door is asked.
 
 import http.client
 import json
+import ssl
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -71,6 +72,8 @@ def post_json(
 ) -> Any:
     """Sends a document to a path of a server's HTTP door; returns the answer's document.
 
+    The call is direct, whatever `http_proxy` of the environment says.
+
     Args:
         server: `http://host:port` or `https://host:port`.
         path: For example `/recall`.
@@ -91,7 +94,7 @@ def post_json(
     body = json.dumps(document).encode()
     message = urllib.request.Request(server.rstrip("/") + path, body, headers)
     try:
-        with urllib.request.urlopen(message, timeout=timeout_s, context=context) as answer:
+        with _opener(context).open(message, timeout=timeout_s) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         raise InputError(f"{server} refused the request: {_http_reason(error)}") from error
@@ -104,6 +107,13 @@ def post_json(
         if isinstance(reason, OSError):
             raise InputError(_nobody(server, reason.strerror or str(reason), "HTTP")) from error
         raise another_server(server, "HTTP") from error
+
+
+def _opener(context: ssl.SSLContext | None) -> urllib.request.OpenerDirector:
+    """Opens URLs without a proxy."""
+    return urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    )
 
 
 def _http_reason(error: urllib.error.HTTPError) -> str:

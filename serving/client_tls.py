@@ -71,7 +71,7 @@ class ClientTls(NamedTuple):
     def open_channel(
         self, address: str, options: Sequence[tuple[str, Any]] | None = None
     ) -> "grpc.Channel":
-        """A gRPC channel; nothing is sent yet.
+        """A gRPC channel to the address itself, never a proxy; nothing is sent yet.
 
         Args:
             address: `host:port`.
@@ -82,6 +82,7 @@ class ClientTls(NamedTuple):
         """
         import grpc
 
+        options = [_NO_PROXY, *(options or ())]
         if self.ssl_context() is None:
             return grpc.insecure_channel(address, options)
         pair = (
@@ -141,6 +142,10 @@ class ClientTls(NamedTuple):
 
 
 NO_TLS = ClientTls()
+
+_NO_PROXY = ("grpc.enable_http_proxy", 0)
+"""The parts of the system call each other directly. gRPC would otherwise obey `grpc_proxy`,
+`https_proxy` and `http_proxy` of the environment, for 127.0.0.1 too."""
 
 
 def no_password() -> str:

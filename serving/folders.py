@@ -39,10 +39,10 @@ def atomic_directory(destination: str | os.PathLike, *, replace: bool = True) ->
         replace: Whether an existing `destination` is replaced.
 
     Raises:
-        InputError: `destination` exists and `replace` is False, or the parent
-            folder cannot be written to.
+        InputError: `destination` exists and `replace` is False, it is the
+            current folder, or the parent folder cannot be written to.
     """
-    destination = Path(destination)
+    destination = check_replaceable(destination)
     if destination.exists() and not replace:
         raise InputError(f"{destination} already exists. Choose another folder.")
     with contextlib.ExitStack() as stack:
@@ -61,6 +61,24 @@ def atomic_directory(destination: str | os.PathLike, *, replace: bool = True) ->
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
+
+
+def check_replaceable(directory: str | os.PathLike) -> Path:
+    """A folder that another may take the place of, by a path that ends with its name.
+
+    Raises:
+        InputError: It is the folder that this process, and the shell it was
+            started from, are in: they would be left in one that is gone.
+    """
+    path = Path(directory)
+    if path.name in ("", ".."):
+        path = path.resolve()
+    if path.is_dir() and os.path.samefile(path, os.curdir):
+        raise InputError(
+            f"{directory} is the current folder, which cannot be replaced as a whole. Name another "
+            "one, for example a new folder in it."
+        )
+    return path
 
 
 @contextlib.contextmanager

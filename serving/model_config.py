@@ -15,7 +15,7 @@ from tensorflow_serving.config import file_system_storage_path_source_pb2 as sou
 from tensorflow_serving.config import model_server_config_pb2
 
 from recall.errors import InputError
-from serving import item_changes, recall_types, text_config
+from serving import item_changes, paths, recall_types, text_config
 from serving.release import ITEM_TOWER, USER_TOWER
 from serving.version_policy import ALL_VERSIONS, LATEST, VersionPolicy, specific_versions
 
@@ -113,13 +113,14 @@ def _parse_entry(config: model_server_config_pb2.ModelConfig) -> ModelEntry:
             f"The model `{config.name}` has model_platform {config.model_platform!r}; only "
             f"{_PLATFORM!r} is served."
         )
-    if not os.path.isabs(config.base_path):
+    base_path = paths.to_local(config.base_path, "base_path")
+    if not os.path.isabs(base_path):
         raise InputError(
             f"The base_path of the model `{config.name}` must be absolute, "
             f"received {config.base_path!r}."
         )
     labels = dict(config.version_labels)
-    return ModelEntry(Path(config.base_path), _parse_policy(config), labels)
+    return ModelEntry(Path(base_path), _parse_policy(config), labels)
 
 
 def _parse_policy(config: model_server_config_pb2.ModelConfig) -> VersionPolicy:

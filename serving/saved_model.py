@@ -13,7 +13,7 @@ from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
 from recall.errors import InputError
-from serving import batch_arrays, signatures, tensors, warmup
+from serving import batch_arrays, paths, signatures, tensors, warmup
 from serving.batching import Batcher
 from serving.batching_options import BatchingOptions
 from serving.metrics import Metrics
@@ -51,7 +51,8 @@ class SavedModelServable:
         self._dir = Path(saved_model_dir)
         try:
             self.signature_defs = read_signature_defs(self._dir)
-            self._model = tf.saved_model.load(os.fspath(self._dir))
+            with paths.without_pattern(self._dir) as folder:
+                self._model = tf.saved_model.load(os.fspath(folder))
         except (OSError, ValueError, KeyError, DecodeError, tf.errors.OpError) as error:
             raise InputError(
                 f"{self._dir} holds no SavedModel that can be loaded ({_first_line(error)}). "

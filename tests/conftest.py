@@ -1,10 +1,14 @@
 """For all tests."""
 
 import logging
+import os
 
 import pytest
 
 import recall  # noqa: F401  chooses the Keras of TensorFlow, so it comes before it
+
+# The tests' own clients ask servers of this machine, also where a proxy is the way out.
+os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost,::1"
 
 _LOGGERS = ("", "absl", "recall", "serving", "pipelines")
 

@@ -25,7 +25,7 @@ _TIMEOUT_S = 30.0
 _WARM = "warm"
 """The line between a warm-up and what counts."""
 
-_OPTIONS = [("grpc.use_local_subchannel_pool", 1)]
+_OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0)]
 
 
 class Load(NamedTuple):

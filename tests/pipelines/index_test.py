@@ -60,7 +60,7 @@ class TableItemTower(tf.keras.Model):
 
 @pytest.fixture(scope="module")
 def export_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run") / "export"
+    folder = tmp_path_factory.mktemp("run") / "export [1]*"  # TensorFlow takes it for a pattern.
     folder.mkdir()
     artifacts.write_vocabulary(folder, VOCABULARY)
     towers = MeanUserTower(make_table()), TableItemTower(make_table())

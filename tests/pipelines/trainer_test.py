@@ -199,7 +199,7 @@ def kill_before_state_is_saved(patch):
 def test_a_killed_job_resumes_and_ends_as_if_nothing_had_happened(
     kill, finished, examples_dir, tmp_path
 ):
-    model_dir = tmp_path / "model"
+    model_dir = tmp_path / "model [1]*"  # TensorFlow takes such a name for a pattern.
     with pytest.MonkeyPatch.context() as patch:
         kill(patch)
         with pytest.raises(Killed):

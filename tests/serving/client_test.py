@@ -55,6 +55,14 @@ def test_query(address, catalogue):
     assert tuple(response.facts().values()) == (False, 2, 1, 3, 3, False, 1.0)
 
 
+def test_a_proxy_of_the_environment_is_not_asked(address, monkeypatch):
+    monkeypatch.delenv("no_proxy")
+    monkeypatch.delenv("NO_PROXY")
+    for name in ("http_proxy", "https_proxy", "grpc_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")  # Nobody listens there.
+    assert len(client.query(address, RecallRequest(("i7",), k=4)).items) == 4
+
+
 def test_seen_items_and_fallback(address):
     seen = client.query(address, RecallRequest(("i3",), k=1, include_seen=True))
     assert [item.item_id for item in seen.items] == ["i3"]

@@ -216,3 +216,24 @@ def test_a_lock_below_a_file(tmp_path):
         folders.locked_folder(tmp_path / "file" / "out", ".lock"),
     ):
         pytest.fail("the block must not run")
+
+
+@pytest.mark.parametrize("name", ["sub/..", "sub/../"])
+def test_a_folder_named_by_the_way_back(tmp_path, name):
+    (tmp_path / "out" / "sub").mkdir(parents=True)
+    with folders.atomic_directory(tmp_path / "out" / name) as staging:
+        (staging / "new").touch()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("name", [".", "sub/..", "{}"])
+def test_the_current_folder_is_not_replaced(tmp_path, monkeypatch, name):
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with (
+        pytest.raises(InputError, match="is the current folder, which cannot be replaced"),
+        folders.atomic_directory(name.format(tmp_path)),
+    ):
+        raise AssertionError
+    assert [path.name for path in tmp_path.iterdir()] == ["sub"]

@@ -61,6 +61,7 @@ TOWER = 'name: "user_tower" base_path: "/m/u"'
         (_models('name: "a/b" base_path: "/m"'), "is no name of a model"),
         (_models('base_path: "/m"'), "'' is no name of a model"),
         (_models('name: "m" base_path: "m"'), "must be absolute, received 'm'"),
+        (_models('name: "m" base_path: "gs://b/m"'), "base_path=gs://b/m is not on this machine"),
         (_models('name: "m" base_path: "/m" model_platform: "caffe"'), "only 'tensorflow'"),
         (_models('name: "m" base_path: "/m"', 'name: "m" base_path: "/n"'), "`m` is listed twice"),
         (_models(TOWER, TOWER), "`user_tower` is listed twice"),

@@ -1,0 +1,52 @@
+"""Flags that name files and folders: every one goes through the one door of `serving.paths`."""
+
+import pytest
+
+from pipelines import cli
+from pipelines.command_table import COMMANDS
+
+PATH_FLAGS = [
+    (command, flag)
+    for command in COMMANDS
+    for flag, spec in COMMANDS[command].flags.items()
+    if spec.value in ("FILE", "DIR", "LOG")
+]
+
+
+def words_of(command, **values):
+    """A command line with all required flags, and others."""
+    required = dict.fromkeys(COMMANDS[command].required, "here") | values
+    return [command, *(f"--{flag}={value}" for flag, value in required.items())]
+
+
+@pytest.mark.parametrize(("command", "flag"), PATH_FLAGS)
+def test_what_is_not_on_this_machine_is_refused_by_every_flag(
+    command, flag, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words_of(command, **{flag: "gs://bucket/x"})) == 1
+    assert capsys.readouterr().err == (
+        f"recall {command}: error: --{flag}=gs://bucket/x is not on this machine: only local "
+        "folders can be written, and only local files read. Copy the data by other means, and "
+        "name a local path.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("command", "flag"), PATH_FLAGS)
+def test_the_home_folder_and_file_urls_at_every_flag(command, flag, monkeypatch):
+    monkeypatch.setenv("HOME", "/h/ann")
+    for given, meant in (("~/a [b]/", "/h/ann/a [b]"), ("file:///a%20b", "/a b")):
+        values, _ = cli.parse(command, words_of(command, **{flag: given})[1:])
+        assert values[flag].value == meant
+
+
+@pytest.mark.parametrize("log", ["tfds:a/b:train", "synthetic:users=5,items=3"])
+def test_sources_are_no_paths(log):
+    values, _ = cli.parse("ingest", words_of("ingest", events=log)[1:])
+    assert values.events == log
+
+
+def test_addresses_are_no_paths():
+    values, _ = cli.parse("query", ["--server=http://127.0.0.1:8501"])
+    assert values.server == "http://127.0.0.1:8501"

@@ -16,7 +16,7 @@ from recall.config import RecallConfig
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 from serving import manifest
 from serving.bundle import write_bundle
-from serving.item_index import ExactIndex
+from serving.item_index import ExactIndex, ItemIndex
 from serving.release import PARTS
 
 NUM_ITEMS = 40
@@ -27,16 +27,16 @@ MAX_HISTORY_LENGTH = 5
 class TinyCatalogue:
     """Items "i0" ... "i39", "i0" the most popular, with unit vectors; i6 is in "by2"."""
 
-    def __init__(self, seed: int = 1):
-        table = np.random.default_rng(seed).normal(size=(NUM_ITEMS, DIM))
+    def __init__(self, seed: int = 1, num_items: int = NUM_ITEMS, dim: int = DIM):
+        table = np.random.default_rng(seed).normal(size=(num_items, dim))
         self.item_vectors = (table / np.linalg.norm(table, axis=1, keepdims=True)).astype(
             np.float32
         )
-        self.item_ids = tuple(f"i{row}" for row in range(NUM_ITEMS))
+        self.item_ids = tuple(f"i{row}" for row in range(num_items))
         self.vocabulary = ItemVocabulary(
             self.item_ids,
-            counts=range(NUM_ITEMS, 0, -1),
-            categories=[(f"by{row % 4}",) for row in range(NUM_ITEMS)],
+            counts=range(num_items, 0, -1),
+            categories=[(f"by{row % 4}",) for row in range(num_items)],
         )
 
     def row_of(self, item_id: str) -> int:
@@ -51,7 +51,7 @@ class TinyCatalogue:
         """Best items with the interest that found them, by sorting all of them."""
         scores = self.user_vectors(history) @ self.item_vectors.T
         best = scores.max(axis=0)
-        order = sorted(range(NUM_ITEMS), key=lambda row: (-best[row], row))
+        order = sorted(range(len(best)), key=lambda row: (-best[row], row))
         kept = [row for row in order if self.item_ids[row] not in removed][:k]
         return [(self.item_ids[row], int(scores[:, row].argmax())) for row in kept]
 
@@ -60,7 +60,8 @@ def _build_towers(catalogue: TinyCatalogue):
     """The catalogue as Keras models over dense ids."""
     import tensorflow as tf
 
-    rows = np.zeros((NUM_ITEMS + FIRST_ITEM_ID, DIM), np.float32)
+    num_items, dim = catalogue.item_vectors.shape
+    rows = np.zeros((num_items + FIRST_ITEM_ID, dim), np.float32)
     rows[FIRST_ITEM_ID:] = catalogue.item_vectors
 
     class ItemTower(tf.keras.Model):
@@ -86,8 +87,13 @@ def _build_towers(catalogue: TinyCatalogue):
     return UserTower(item_tower), item_tower
 
 
-def write_release(serving_dir: Path, catalogue: TinyCatalogue, version: int) -> str:
-    """Writes a release in the published layout; returns its fingerprint."""
+def write_release(
+    serving_dir: Path, catalogue: TinyCatalogue, version: int, index: ItemIndex | None = None
+) -> str:
+    """Writes a release in the published layout, with an exact index unless another one is given.
+
+    Returns its fingerprint.
+    """
     from serving.export import export_towers
 
     export_dir = serving_dir / f"export-{version}"
@@ -107,7 +113,7 @@ def write_release(serving_dir: Path, catalogue: TinyCatalogue, version: int) -> 
         index_dir,
         catalogue.vocabulary,
         catalogue.item_vectors,
-        ExactIndex(catalogue.item_vectors),
+        index or ExactIndex(catalogue.item_vectors),
         {"fingerprint": fingerprint, "similarity": "cosine", "recall@100": 1.0},
     )
     shutil.rmtree(export_dir)
@@ -140,6 +146,10 @@ class ReleaseFolder:
         source, self.catalogues[version] = self._staged[catalogue]
         for part in PARTS:
             shutil.copytree(source / part / "3", self.staged(part, version))
+
+    def staged_catalogue(self, catalogue: int) -> TinyCatalogue:
+        """Catalogue 0 or 1."""
+        return self._staged[catalogue][1]
 
     def staged(self, part: str, version: int) -> Path:
         return self.path / part / f".{version}.staged"

@@ -108,6 +108,14 @@ class ServerProcess:
         pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
+    def num_threads(self) -> int:
+        """Threads it has now."""
+        return len(os.listdir(f"/proc/{self._process.pid}/task"))
+
+    def num_descriptors(self) -> int:
+        """Files, sockets and pipes it holds open now."""
+        return len(os.listdir(f"/proc/{self._process.pid}/fd"))
+
     def cpu_seconds(self) -> float:
         """Processor time of all its threads so far."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
@@ -149,14 +157,18 @@ class Client(contextlib.AbstractContextManager):
         self._channel.close()
 
     def predict(
-        self, name: str, signature: str, inputs: Mapping[str, np.ndarray], timeout_s: float = 60.0
+        self,
+        name: str,
+        signature: str,
+        inputs: Mapping[str, np.ndarray],
+        timeout_s: float | None = 60.0,
     ) -> dict[str, np.ndarray]:
-        """Outputs of a signature by name."""
+        """Outputs of a signature by name; None sets no deadline."""
         message = build_message(name, signature, inputs)
         answer = self.prediction.Predict(message, timeout=timeout_s)
         return {key: tensors.to_numpy(proto, key) for key, proto in answer.outputs.items()}
 
-    def recall(self, request: RecallRequest, timeout_s: float = 60.0) -> RecallResponse:
+    def recall(self, request: RecallRequest, timeout_s: float | None = 60.0) -> RecallResponse:
         """The items of one user."""
         signature, inputs = recall_signatures.build_inputs(request)
         return client.parse_outputs(self.predict("recall", signature, inputs, timeout_s))

@@ -18,6 +18,7 @@ _REQUIRES = [
     "grpcio-health-checking>=1.80,<1.82",
     "grpcio-reflection>=1.80,<1.82",
     # `tensorflow-datasets` imports it without naming it among its own needs.
+    "h11>=0.16,<0.17",
     "importlib_resources>=6.0",
     "numpy>=2.0",
     "prometheus-client>=0.20",
@@ -31,7 +32,8 @@ _REQUIRES = [
     "tensorflow-recommenders==0.7.7",
     "tensorflow-serving-api>=2.20,<2.21",
     "tf_keras>=2.20,<2.21",
-    "uvicorn>=0.30",
+    # `serving/http_protocol.py` builds on the insides of its class of connections on h11.
+    "uvicorn>=0.54,<0.55",
     # `tensorboard` imports pkg_resources, which setuptools 82 no longer has.
     "setuptools>=77,<82",
 ]

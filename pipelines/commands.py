@@ -189,10 +189,13 @@ def _run(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
 
 def _serve(values: flags.FlagValues, _: Sequence[str]) -> None:
     release_dir = _require_folder("release", values.release)
-    from pipelines import serve_flags
+    from pipelines import console_log, serve_flags
     from serving import server
 
-    server.serve(release_dir, serve_flags.read_options(values))
+    options = serve_flags.read_options(values)
+    if values.log_format == "json":
+        console_log.write_json()
+    server.serve(release_dir, options)
 
 
 def _query(values: flags.FlagValues, _: Sequence[str]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from absl import flags
 
-from pipelines import tls_flags
+from pipelines import http_flags, tls_flags
 from pipelines.flags import FlagSpec
 from recall.errors import InputError
 
@@ -72,6 +72,7 @@ FLAGS = {
         0,
         60,
     ),
+    **http_flags.FLAGS,
 }
 
 
@@ -106,6 +107,7 @@ def read_options(values: flags.FlagValues) -> "ServerOptions":
         tls=_tls_files(values),
         max_in_flight=values.max_in_flight,
         drain_s=values.drain_s,
+        **http_flags.read_options(values),
         **changes,
     )
 

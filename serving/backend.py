@@ -85,6 +85,11 @@ class Backend:
         finally:
             self.admission.leave()
 
+    def needs_admin(self, servable: Servable, signature_name: str) -> bool:
+        """Whether a signature changes something, so that its callers need the admin token."""
+        guarded = getattr(servable, "admin_signatures", ())
+        return (signature_name or DEFAULT_SIGNATURE) in guarded
+
     def check_admin(
         self, servable: Servable, signature_name: str, authorization: str | None
     ) -> None:
@@ -93,6 +98,5 @@ class Backend:
         Raises:
             ServingError: The call does not bear it; see `AdminGuard.check`.
         """
-        guarded = getattr(servable, "admin_signatures", ())
-        if (signature_name or DEFAULT_SIGNATURE) in guarded:
+        if self.needs_admin(servable, signature_name):
             self.admin.check(authorization)

@@ -69,6 +69,11 @@ class ByteBudget:
         with self._lock:
             self._used -= num_bytes
 
+    def note(self, num_bytes: int) -> None:
+        """Counts bytes that are there already and cannot be refused; negative ones are gone."""
+        with self._lock:
+            self._used += num_bytes
+
     @contextlib.contextmanager
     def held(self, num_bytes: int) -> Iterator[None]:
         """Reserves bytes for the block.

@@ -6,8 +6,6 @@ puts it behind one. All bodies are JSON.
 
 import json
 import logging
-import re
-import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -17,6 +15,7 @@ from google.protobuf.message import Message
 from recall.errors import InputError
 from serving import (
     grpc_api,
+    http_paths,
     item_changes,
     items_json,
     json_tensors,
@@ -25,61 +24,28 @@ from serving import (
     recall_types,
     signatures,
 )
+from serving.access_log import show_path
 from serving.backend import Backend
 from serving.call import Call
+from serving.http_response import (
+    JSON_TYPE,
+    RETRY_AFTER,
+    HttpError,
+    HttpResponse,
+    error_response,
+    refusal,
+)
 from serving.json_document import parse_json
 from serving.servable import Servable
 from serving.status import Code, ServingError, invalid_argument
 
 _LOGGER = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 16 << 20
-"""Far above a full batch of long histories; bounds what one client can make us hold."""
-
 ENTRYPOINT = "REST"
 """TF Serving's label of this door's requests."""
 
-_PREDICT_PATH = re.compile(
-    r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:(classify|regress|predict)"
-)
-_MODEL_PATH = re.compile(
-    r"/v1/models(?:/([^/:]+))?(?:/versions/(\d+)|/labels/([^/:]+))?(?:/(metadata))?"
-)
-_MAX_INT64 = (1 << 63) - 1
-
-_HTTP_STATUS = {
-    Code.OK: 200,
-    Code.INVALID_ARGUMENT: 400,
-    Code.FAILED_PRECONDITION: 400,
-    Code.OUT_OF_RANGE: 400,
-    Code.UNAUTHENTICATED: 401,
-    Code.PERMISSION_DENIED: 403,
-    Code.NOT_FOUND: 404,
-    Code.ABORTED: 409,
-    Code.ALREADY_EXISTS: 409,
-    Code.RESOURCE_EXHAUSTED: 429,
-    Code.CANCELLED: 499,
-    Code.UNIMPLEMENTED: 501,
-    Code.UNAVAILABLE: 503,
-    Code.DEADLINE_EXCEEDED: 504,
-}
-"""TF Serving's table; every other code is 500."""
-
-
-class HttpResponse(NamedTuple):
-    """What the door answers.
-
-    Attributes:
-        status: HTTP status code.
-        body: UTF-8.
-        headers: Beside Content-Type and Content-Length.
-        content_type: Of the body.
-    """
-
-    status: int
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
-    content_type: str = "application/json"
+_PREDICT = "predict"
+_READING, _ASKING = ("GET", "HEAD", "OPTIONS"), ("POST", "OPTIONS")
 
 
 class HttpRequest(NamedTuple):
@@ -88,9 +54,11 @@ class HttpRequest(NamedTuple):
     Attributes:
         method: HTTP method, in capitals.
         path: As sent: still percent-encoded, without the query string.
-        body: At most `MAX_BODY_BYTES`; the server sees to that.
+        body: Decompressed, at most `MAX_BODY_BYTES`; the server sees to that.
         authorization: The header of that name.
         call: Deadline, and whether the client is still there.
+        content_type: The header of that name.
+        is_foreign: Whether a web page sent it that is allowed only because all are.
     """
 
     method: str
@@ -98,6 +66,8 @@ class HttpRequest(NamedTuple):
     body: bytes
     authorization: str | None
     call: Call
+    content_type: str | None = None
+    is_foreign: bool = False
 
 
 class _Route(NamedTuple):
@@ -138,78 +108,137 @@ class HttpApi:
         body: bytes = b"",
         authorization: str | None = None,
         call: Call | None = None,
+        content_type: str | None = None,
+        is_foreign: bool = False,
     ) -> HttpResponse:
         """Answers one request; the arguments are those of `HttpRequest`."""
+        request = HttpRequest(
+            method, path, body, authorization, call or Call(), content_type, is_foreign
+        )
         try:
-            return self._route(HttpRequest(method, path, body, authorization, call or Call()))
+            return self._route(request)
+        except HttpError as error:
+            self.backend.metrics.count_http_refusal(error.reason)
+            return error.response
         except ServingError as error:
             return error_response(error.code, error.message)
         except InputError as error:
             return error_response(Code.INVALID_ARGUMENT, str(error))
         except Exception:
-            _LOGGER.exception("%s %s failed", method, path)
+            _LOGGER.exception("%s %s failed", method, show_path(path))
             return error_response(
                 Code.INTERNAL, "Internal error; the server's log has the details."
             )
 
+    def allowed_methods(self, path: str) -> str:
+        """The methods a path answers, as `Allow` has them; all where it is not known."""
+        if path in self._routes:
+            methods = _ASKING if self._routes[path].method == "POST" else _READING
+        elif http_paths.parse_predict(path) is not None:
+            methods = _ASKING
+        elif http_paths.parse_model(path) is not None:
+            methods = _READING
+        else:
+            methods = dict.fromkeys((*_READING, *_ASKING))
+        return ", ".join(methods)
+
+    def model_of(self, path: str) -> str:
+        """The model a path names, "" for none."""
+        if path in self._routes:
+            return "" if path in self.immediate_paths else path[1:].partition(":")[0]
+        return http_paths.model_name(path)
+
     def _route(self, request: HttpRequest) -> HttpResponse:
-        method, path = request.method, request.path
+        path = request.path
+        method = "GET" if request.method == "HEAD" else request.method
         if path in self._routes:
             route = self._routes[path]
             if method != route.method:
-                text = _encode({"error": f"{path} answers {route.method} only."})
-                return HttpResponse(405, text, (("Allow", route.method),))
+                allow = (("Allow", self.allowed_methods(path)),)
+                return refusal(405, f"{path} answers {route.method} only.", allow)
             if route.needs_admin:
+                self._check_change(request)
                 self.backend.admin.check(request.authorization)
             return route.handler(request)
-        if not path.startswith("/v1/"):
-            return error_response(Code.NOT_FOUND, f"Not Found: {path}")
-        predict = _PREDICT_PATH.fullmatch(path) if method == "POST" else None
+        if not http_paths.is_models(path):
+            return error_response(Code.NOT_FOUND, f"Not Found: {show_path(path)}")
+        predict = http_paths.parse_predict(path) if method == "POST" else None
         if predict is not None:
-            model, verb = _parse_model(*predict.groups()[:3]), predict.group(4)
-            with self.backend.answering(request.call, model[0], verb, ENTRYPOINT):
-                return self._predict(request, *model, verb)
-        model = _MODEL_PATH.fullmatch(path) if method == "GET" else None
-        if model is not None:
-            return self._describe(*_parse_model(*model.groups()[:3]), model.group(4) is not None)
-        raise invalid_argument(f"Malformed request: {method} {path}")
+            model, verb = predict
+            with self.backend.answering(request.call, model.name, verb, ENTRYPOINT):
+                return self._predict(request, model, verb)
+        described = http_paths.parse_model(path) if method == "GET" else None
+        if described is not None:
+            return self._describe(*described)
+        raise invalid_argument(f"Malformed request: {request.method} {show_path(path)}")
+
+    def _check_change(self, request: HttpRequest) -> None:
+        """Refuses to change something for a web page that nobody named, or a form's.
+
+        Browsers send no JSON to another origin without asking (a preflight).
+
+        Raises:
+            HttpError: 403 or 415.
+        """
+        if request.is_foreign:
+            raise HttpError(
+                "origin",
+                403,
+                "Pages of other origins may not change items. Name their origin in "
+                "--cors_allowed_origins.",
+            )
+        media_type = (request.content_type or "").partition(";")[0].strip().lower()
+        if media_type != JSON_TYPE:
+            raise HttpError(
+                "content_type",
+                415,
+                f"Changes need the header Content-Type: {JSON_TYPE}, received "
+                f"{show_path(media_type) or 'none'}.",
+                (("Accept", JSON_TYPE),),
+            )
 
     def _predict(
-        self, request: HttpRequest, name: str, version: int | None, label: str | None, verb: str
+        self, request: HttpRequest, model: http_paths.ModelPath, verb: str
     ) -> HttpResponse:
         """POST /v1/models/NAME[/versions/N|/labels/L]:predict."""
-        if verb != "predict":
-            raise ServingError(Code.UNIMPLEMENTED, f"{verb} is not offered; use predict.")
+        if verb != _PREDICT:
+            raise ServingError(
+                Code.UNIMPLEMENTED,
+                f"{verb} is not offered: it is for models whose signature has the method "
+                f"tensorflow/serving/{verb}, which no model of TensorFlow 2 has. "
+                f"Use :predict.",
+            )
         document = parse_json(request.body)
         signature_name = document.get("signature_name", signatures.DEFAULT_SIGNATURE)
         if not isinstance(signature_name, str):
             raise invalid_argument(
                 "JSON Value not formatted correctly. 'signature_name' key must be a string value."
             )
-        with self.backend.model_server.use(name, version, label) as servable:
+        with self.backend.model_server.use(*model) as servable:
             signature = servable.signature_defs.get(signature_name or signatures.DEFAULT_SIGNATURE)
             # One without inputs is answered too; TF Serving refuses it.
             if signature is None:
                 raise invalid_argument(
                     f'Serving signature name: "{signature_name}" not found in signature def'
                 )
-            self.backend.check_admin(servable, signature_name, request.authorization)
+            if self.backend.needs_admin(servable, signature_name):
+                self._check_change(request)
+                self.backend.admin.check(request.authorization)
+            request.call.check()
             inputs, row_form = json_tensors.parse_inputs(document, signature)
             timeout_s = request.call.time_left_s()
             outputs = servable.predict(signature_name, inputs, timeout_s=timeout_s)
         self.backend.metrics.count_answers(outputs)
         return HttpResponse(200, _encode(json_tensors.build_answer(outputs, row_form)))
 
-    def _describe(
-        self, name: str, version: int | None, label: str | None, metadata: bool
-    ) -> HttpResponse:
+    def _describe(self, model: http_paths.ModelPath, metadata: bool) -> HttpResponse:
         """GET /v1/models/NAME[/versions/N|/labels/L][/metadata]."""
-        if not name:
+        if not model.name:
             raise invalid_argument("Missing model name in request.")
         if metadata:
-            with self.backend.model_server.use(name, version, label) as servable:
+            with self.backend.model_server.use(*model) as servable:
                 return HttpResponse(200, _encode(_metadata_json(servable)))
-        status = grpc_api.build_status(self.backend.model_server, name, version, label)
+        status = grpc_api.build_status(self.backend.model_server, *model)
         return HttpResponse(200, _encode(_to_dict(status)))
 
     def _recall(self, request: HttpRequest) -> HttpResponse:
@@ -260,32 +289,12 @@ class HttpApi:
             name: {str(version): state.name for version, state in versions.items()}
             for name, versions in model_server.states().items()
         }
-        return HttpResponse(200 if ready else 503, _encode({"ready": ready, "models": models}))
+        body = _encode({"ready": ready, "models": models})
+        return HttpResponse(200, body) if ready else HttpResponse(503, body, RETRY_AFTER)
 
     def _metrics(self, request: HttpRequest) -> HttpResponse:
         """GET /monitoring/prometheus/metrics."""
         return HttpResponse(200, self.backend.metrics.page(), content_type=metrics.CONTENT_TYPE)
-
-
-def error_response(code: Code, message: str) -> HttpResponse:
-    """An error in TF Serving's form."""
-    return HttpResponse(_HTTP_STATUS.get(code, 500), _encode({"error": message}))
-
-
-def _parse_model(
-    name: str | None, version: str | None, label: str | None
-) -> tuple[str, int | None, str | None]:
-    """Parts of a path, decoded."""
-    number = None
-    if version is not None:
-        number = int(version) if len(version) <= 19 else _MAX_INT64 + 1
-        if number > _MAX_INT64:
-            raise invalid_argument(f"Failed to convert version: {version[:40]} to numeric.")
-    return (
-        urllib.parse.unquote(name or ""),
-        number,
-        urllib.parse.unquote(label) if label is not None else None,
-    )
 
 
 def _metadata_json(servable: Servable) -> dict[str, Any]:

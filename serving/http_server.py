@@ -1,39 +1,34 @@
 """The socket under the HTTP door: uvicorn, run in a thread of this process.
 
 uvicorn parses HTTP strictly, keeps connections alive and stops gracefully;
-Python's own http.server is not meant for production. Models run in a thread
-pool, so that they do not hold up the health checks.
+Python's own http.server is not meant for production. Its connections are ours
+(`http_protocol`), which bounds their number and their time.
 """
 
 import asyncio
+import functools
 import logging
 import socket
 import threading
 from concurrent import futures
-from typing import Any
 
 import uvicorn
 
-from serving.call import Call
-from serving.http_api import ENTRYPOINT, MAX_BODY_BYTES, HttpApi, HttpResponse, error_response
-from serving.status import Code, ServingError
+from serving.http_api import HttpApi
+from serving.http_connections import Connections
+from serving.http_door import HttpDoor
+from serving.http_limits import DEFAULT_LIMITS, HttpLimits
+from serving.http_protocol import GuardedProtocol
+from serving.http_sites import Sites
 from serving.tls import TlsFiles
 
-TIMEOUT_S = 30.0
-"""Deadline of a request, which HTTP has no way to state: TF Serving's default."""
+_BACKLOG = 256
+"""Connections that wait to be accepted, and how many are accepted in one go."""
 
-_KEEP_ALIVE_S = 60
-"""Idle connections are closed then; load balancers reuse them sooner."""
+_TICKS_A_SWEEP = 2
+"""uvicorn's server ticks ten times a second."""
 
 _STARTUP_S = 10.0
-
-
-class _BodyTooLargeError(Exception):
-    """The body of a request exceeds the limit."""
-
-
-class _DisconnectedError(Exception):
-    """The client went away before its request was complete."""
 
 
 class HttpServer:
@@ -45,6 +40,8 @@ class HttpServer:
         bound_socket: socket.socket,
         *,
         tls: TlsFiles | None = None,
+        limits: HttpLimits = DEFAULT_LIMITS,
+        sites: Sites | None = None,
         shutdown_s: float = 10.0,
     ):
         """Prepares the server.
@@ -53,6 +50,8 @@ class HttpServer:
             api: Answers the requests.
             bound_socket: Bound, not yet listening; closed by `stop`.
             tls: Certificate and key; None speaks HTTP without encryption.
+            limits: Times and numbers of connections.
+            sites: Which pages may ask, and under which names; None for this machine alone.
             shutdown_s: Time running requests have when the server stops.
         """
         self._api = api
@@ -61,22 +60,22 @@ class HttpServer:
         self._executor = futures.ThreadPoolExecutor(
             api.backend.admission.max_in_flight, thread_name_prefix="http"
         )
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                self._application,
-                http="h11",
-                ws="none",
-                lifespan="off",
-                interface="asgi3",
-                access_log=False,
-                log_config=None,
-                log_level=logging.WARNING,
-                server_header=False,
-                timeout_keep_alive=_KEEP_ALIVE_S,
-                timeout_graceful_shutdown=max(1, round(shutdown_s)),
-                **(tls.uvicorn_options() if tls is not None else {}),
-            )
+        config = uvicorn.Config(
+            HttpDoor(api, sites or Sites(), self._executor),
+            http="h11",
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            access_log=False,
+            log_config=None,
+            log_level=logging.ERROR,  # A warning for every bad request would fill the log.
+            server_header=False,
+            timeout_keep_alive=limits.idle_timeout_s,
+            timeout_graceful_shutdown=max(1, round(shutdown_s)),
+            **(tls.uvicorn_options() if tls is not None else {}),
         )
+        connections = Connections(limits, api.backend.budget, api.backend.metrics)
+        self._server = _Server(config, connections, limits)
         self._thread = threading.Thread(
             target=self._server.run, args=([bound_socket],), name="http-server", daemon=True
         )
@@ -98,78 +97,48 @@ class HttpServer:
         self._executor.shutdown()
         self._socket.close()
 
-    async def _application(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        """One request, in ASGI's terms."""
-        try:
-            body = await _read_body(scope, receive)
-        except _BodyTooLargeError:
-            message = f"The body must be at most {MAX_BODY_BYTES} bytes."
-            oversized = error_response(Code.INVALID_ARGUMENT, message)
-            await _send(send, oversized._replace(status=413, headers=(("Connection", "close"),)))
-            return
-        except _DisconnectedError:
-            return
-        method, path = scope["method"], scope["raw_path"].decode("ascii", "replace")
-        if path in self._api.immediate_paths:
-            await _send(send, self._api(method, path, body))
-            return
-        try:
-            self._api.backend.admission.enter()
-        except ServingError as error:
-            self._api.backend.metrics.count_shed(ENTRYPOINT)
-            await _send(send, error_response(error.code, error.message))
-            return
-        try:
-            response = await self._answer(method, path, body, scope, receive)
-        finally:
-            self._api.backend.admission.leave()
-        await _send(send, response)
 
-    async def _answer(
-        self, method: str, path: str, body: bytes, scope: dict[str, Any], receive: Any
-    ) -> HttpResponse:
-        """Runs an admitted request in a thread, and tells it when its client goes."""
-        call = Call(TIMEOUT_S)
-        authorization = dict(scope["headers"]).get(b"authorization", b"").decode("ascii", "replace")
-        request = (method, path, body, authorization or None, call)
-        # Once the body is read, the next message says that the client went.
-        departure = asyncio.ensure_future(receive())
-        departure.add_done_callback(lambda _: call.cancel())
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._executor, self._api, *request
+class _Server(uvicorn.Server):
+    """uvicorn's server with our connections."""
+
+    def __init__(self, config: uvicorn.Config, connections: Connections, limits: HttpLimits):
+        super().__init__(config)
+        self._connections = connections
+        self._limits = limits
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listens on the sockets."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._connections.report_error)
+        await self.lifespan.startup()
+        connection = functools.partial(
+            GuardedProtocol,
+            self._connections,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        tls = self.config.ssl
+        self.servers = [
+            await loop.create_server(
+                connection,
+                sock=bound,
+                ssl=tls,
+                backlog=_BACKLOG,
+                # Until then a connection is in nobody's count.
+                ssl_handshake_timeout=self._limits.header_timeout_s if tls else None,
             )
-        finally:
-            departure.cancel()
+            for bound in sockets or []
+        ]
+        self.started = True
 
+    async def on_tick(self, counter: int) -> bool:
+        """Looks at all connections a few times a second."""
+        if counter % _TICKS_A_SWEEP == 0:
+            self._connections.sweep()
+        return await super().on_tick(counter)
 
-async def _read_body(scope: dict[str, Any], receive: Any) -> bytes:
-    """The whole body; gives up before it holds more than the limit.
-
-    Raises:
-        _BodyTooLargeError: The body is, or says it is, too large.
-        _DisconnectedError: There is nobody to answer.
-    """
-    stated = dict(scope["headers"]).get(b"content-length", b"0")
-    if stated.isdigit() and int(stated) > MAX_BODY_BYTES:
-        raise _BodyTooLargeError
-    body = bytearray()
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _DisconnectedError
-        body += message.get("body", b"")
-        if len(body) > MAX_BODY_BYTES:
-            raise _BodyTooLargeError
-        if not message.get("more_body", False):
-            return bytes(body)
-
-
-async def _send(send: Any, response: HttpResponse) -> None:
-    headers = [
-        (b"content-type", response.content_type.encode()),
-        (b"content-length", str(len(response.body)).encode()),
-        *((name.lower().encode(), value.encode()) for name, value in response.headers),
-    ]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stops as uvicorn does."""
+        await super().shutdown(sockets)
+        self._connections.close()

@@ -10,7 +10,15 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
 from recall.errors import InputError
 from serving import text_config
@@ -99,6 +107,26 @@ class Metrics:
         self._shed = self._counter(
             "recall_shed_requests", "Requests refused because the server was full.", "entrypoint"
         )
+        self._refused_connections = self._counter(
+            "recall_http_refused_connections",
+            "HTTP connections refused: too many in all, or of one peer.",
+            "reason",
+        )
+        self._dropped_connections = self._counter(
+            "recall_http_dropped_connections",
+            "HTTP connections closed: what they should send or read took too long.",
+            "waited_for",
+        )
+        self._refused_requests = self._counter(
+            "recall_http_refused_requests",
+            "HTTP requests refused before a model saw them, by reason.",
+            "reason",
+        )
+        self._loop_errors = self._counter(
+            "recall_http_loop_errors", "Errors of the HTTP door's event loop, as of accepting."
+        )
+        ProcessCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
         self._swaps = self._counter(
             "recall_version_loads", "Versions loaded or refused.", "model_name", "outcome"
         )
@@ -141,6 +169,22 @@ class Metrics:
     def count_shed(self, entrypoint: str) -> None:
         """Counts a request that was refused because the server was full."""
         self._shed.labels(entrypoint).inc()
+
+    def count_http_refused_connection(self, reason: str) -> None:
+        """Counts a connection that was one too many, of `all` or of its `peer`."""
+        self._refused_connections.labels(reason).inc()
+
+    def count_http_drop(self, waited_for: str) -> None:
+        """Counts a connection that took too long: `header`, `body`, `write` or `idle`."""
+        self._dropped_connections.labels(waited_for).inc()
+
+    def count_http_refusal(self, reason: str) -> None:
+        """Counts a request that was refused for what it is, not for what it asks."""
+        self._refused_requests.labels(reason).inc()
+
+    def count_http_loop_error(self) -> None:
+        """Counts an error that no request is to blame for."""
+        self._loop_errors.inc()
 
     def count_load(self, model_name: str, outcome: str) -> None:
         """Counts a version that was loaded, failed or was unloaded."""

@@ -18,13 +18,16 @@ import grpc
 
 from recall.errors import InputError
 from serving import release as releases
+from serving.access_log import RequestLog
 from serving.admin import AdminGuard
 from serving.admission import Admission
 from serving.backend import Backend
 from serving.grpc_api import build_grpc_server
 from serving.grpc_extras import Health, add_reflection
 from serving.http_api import HttpApi
+from serving.http_limits import raise_descriptor_limit
 from serving.http_server import HttpServer
+from serving.http_sites import Sites
 from serving.live_items import LiveItems
 from serving.loaded_release import LoadedRelease
 from serving.model_config import RELEASE_MODELS, TOWERS
@@ -144,7 +147,8 @@ class RecallServer:
         options = self._options
         admission = Admission(options.max_in_flight)
         admin = AdminGuard(options.admin_token, open_without_token=options.is_local)
-        backend = Backend(self.model_server, admission=admission, admin=admin)
+        requests = RequestLog(options.access_log)
+        backend = Backend(self.model_server, admission=admission, admin=admin, requests=requests)
         backend.metrics.watch(
             "recall_requests_in_flight", "Requests in work now.", lambda: admission.in_flight
         )
@@ -203,7 +207,14 @@ class RecallServer:
             raise InputError(text) from error
         self.http_port = http_socket.getsockname()[1]
         api = HttpApi(self._backend, metrics_path=options.monitoring.path)
-        self._http_server = HttpServer(api, http_socket, tls=tls, shutdown_s=SHUTDOWN_S)
+        sites = Sites(
+            allowed_hosts=options.allowed_hosts,
+            allowed_origins=options.cors_allowed_origins,
+            is_local=options.is_local,
+        )
+        self._http_server = HttpServer(
+            api, http_socket, tls=tls, limits=options.http, sites=sites, shutdown_s=SHUTDOWN_S
+        )
 
 
 def serve(
@@ -238,6 +249,7 @@ def prepare_process() -> None:
     for name in _TENSORFLOW_THREADS:
         os.environ.setdefault(name, "1")
     gc.set_threshold(_GC_THRESHOLD)
+    raise_descriptor_limit()
 
 
 def _bind(host: str, port: int, flag: str) -> socket.socket:

@@ -2,9 +2,11 @@
 
 import dataclasses
 
+from serving.access_log import OFF
 from serving.admission import MAX_IN_FLIGHT
 from serving.batching_options import DEFAULT_BATCHING, BatchingOptions
 from serving.client_tls import ClientTls
+from serving.http_limits import DEFAULT_LIMITS, HttpLimits
 from serving.metrics import DEFAULT_MONITORING, MonitoringOptions
 from serving.model_config import NO_MODELS, ServerConfig
 from serving.model_manager import POLL_S
@@ -46,6 +48,11 @@ class ServerOptions:
         admin_token: What callers of admin calls must know; None opens these
             calls to this machine and closes them to others.
         max_in_flight: Requests in work at a time; the excess is refused.
+        http: Times and numbers of HTTP connections.
+        allowed_hosts: Names under which HTTP may be asked, beside those of this machine.
+        cors_allowed_origins: Origins of web pages that may use the HTTP door; `*` for all.
+        access_log: `off`, `text` or `json`: a line for every request.
+        otlp_endpoint: Where spans of requests are sent, None sends none.
         drain_s: Time between saying "not serving" and refusing requests, in
             which load balancers take notice.
     """
@@ -66,6 +73,11 @@ class ServerOptions:
     tls: TlsFiles | None = None
     admin_token: str | None = None
     max_in_flight: int = MAX_IN_FLIGHT
+    http: HttpLimits = DEFAULT_LIMITS
+    allowed_hosts: tuple[str, ...] = ()
+    cors_allowed_origins: tuple[str, ...] = ()
+    access_log: str = OFF
+    otlp_endpoint: str | None = None
     drain_s: float = 0.0
 
     @property

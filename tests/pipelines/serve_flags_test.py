@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from pipelines import cli, serve_flags
 from recall.errors import InputError
 from serving.batching_options import BatchingOptions
 from serving.client_tls import ClientTls
+from serving.http_limits import HttpLimits
 from serving.model_config import ModelEntry
 from serving.server_options import ServerOptions
 from serving.tls import TlsFiles
@@ -59,6 +61,15 @@ def test_every_flag_reaches_the_server(tmp_path):
         f"--admin_token_file={token}",
         "--max_in_flight=5",
         "--drain_s=2",
+        "--allowed_hosts=shop.example",
+        "--cors_allowed_origins=https://shop.example,http://localhost:3000",
+        "--max_http_connections=100",
+        "--max_http_connections_per_peer=50",
+        "--http_header_timeout_s=1",
+        "--http_body_timeout_s=2",
+        "--http_idle_timeout_s=3",
+        "--http_write_timeout_s=4",
+        "--access_log=json",
     )
     assert options == ServerOptions(
         host="0.0.0.0",
@@ -76,6 +87,10 @@ def test_every_flag_reaches_the_server(tmp_path):
         admin_token="0123456789abcdef",
         max_in_flight=5,
         drain_s=2.0,
+        allowed_hosts=("shop.example",),
+        cors_allowed_origins=("https://shop.example", "http://localhost:3000"),
+        http=HttpLimits(1.0, 2.0, 3.0, 4.0, 100, 50),
+        access_log="json",
     )
     assert options.config.release == ModelEntry(Path("/models/user_tower"), LATEST, {})
     assert not options.is_local
@@ -108,3 +123,19 @@ def test_half_of_tls(flag):
 def test_half_of_the_tls_of_calls(flags, reason):
     with pytest.raises(InputError, match=reason):
         _options(*flags)
+
+
+@pytest.mark.parametrize(
+    ("flag", "reason"),
+    [
+        ("--access_log=yes", "--access_log must be one of off, text, json, received 'yes'"),
+        ("--log_format=xml", "--log_format must be one of text, json, received 'xml'"),
+        ("--cors_allowed_origins=shop.example", "takes origins, received 'shop.example'"),
+        ("--cors_allowed_origins=https://shop.example/a", "without a path"),
+        ("--allowed_hosts=shop.example:80", "without a scheme or a port"),
+        ("--allowed_hosts=http://shop.example", "without a scheme or a port"),
+    ],
+)
+def test_values_that_make_no_sense(flag, reason):
+    with pytest.raises(InputError, match=re.escape(reason)):
+        _options(flag)

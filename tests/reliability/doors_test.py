@@ -18,7 +18,7 @@ from tensorflow_serving.apis import model_management_pb2
 
 from recall.config import RecallConfig
 from serving import recall_signatures, tensors
-from serving.http_api import MAX_BODY_BYTES
+from serving.http_limits import MAX_BODY_BYTES
 from serving.recall_limits import RecallLimits
 from serving.recall_types import RecallRequest
 from serving.servable import State

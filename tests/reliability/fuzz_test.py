@@ -146,7 +146,8 @@ def server(release_folder):
 
 
 def _rest_outcome(server, path: str, body: bytes) -> int:
-    return server._http_server._api("POST", path, body).status
+    api = server._http_server._api
+    return api("POST", path, body, content_type="application/json").status
 
 
 def _is_clients_fault(status: int) -> bool:

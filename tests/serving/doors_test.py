@@ -56,7 +56,8 @@ def _http_error(server, path, body=None):
     host, port = server.http_address.split(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=10)
     try:
-        connection.request("GET" if body is None else "POST", path, body)
+        headers = {"Content-Type": "application/json"}
+        connection.request("GET" if body is None else "POST", path, body, headers)
         with connection.getresponse() as response:
             return response.status, json.loads(response.read())["error"]
     finally:
@@ -391,7 +392,9 @@ def test_signatures_that_need_the_admin_token(release_dir):
         path, body = "/v1/models/user_tower:predict", b'{"instances": [["i3"]]}'
         assert _http_error(server, path, body)[0] == 401
         request = urllib.request.Request(
-            f"http://{server.http_address}{path}", body, {"Authorization": f"Bearer {token}"}
+            f"http://{server.http_address}{path}",
+            body,
+            {"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
         )
         with urllib.request.urlopen(request, timeout=10) as answer:
             assert answer.status == 200

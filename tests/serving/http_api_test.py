@@ -8,9 +8,10 @@ import time
 import numpy as np
 import pytest
 
-from serving import http_api
+from serving import http_limits
 from serving.backend import Backend
-from serving.http_api import HttpApi, error_response
+from serving.http_api import HttpApi
+from serving.http_response import error_response
 from serving.model_server import ModelServer
 from serving.status import Code
 
@@ -292,7 +293,7 @@ def test_wrong_method(connection):
     connection.request("GET", "/recall")
     response = connection.getresponse()
     response.read()
-    assert (response.status, response.headers["Allow"]) == (405, "POST")
+    assert (response.status, response.headers["Allow"]) == (405, "POST, OPTIONS")
 
 
 # Health and the server below
@@ -339,23 +340,24 @@ def _raw(recall_server, request):
 
 
 def test_body_above_the_limit(recall_server):
-    size = http_api.MAX_BODY_BYTES + 1
-    head = f"POST /recall HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n"
+    size = http_limits.MAX_BODY_BYTES + 1
+    head = f"POST /recall HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
     status, body = _raw(recall_server, head.encode())
     assert status == 413
-    assert f"at most {http_api.MAX_BODY_BYTES} bytes" in body
+    assert f"at most {http_limits.MAX_BODY_BYTES} bytes" in body
 
 
 def test_body_above_the_limit_in_chunks(recall_server):
     chunk = b"100000\r\n" + b"[" * (1 << 20) + b"\r\n"
-    head = b"POST /recall HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = b"POST /recall HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert _raw(recall_server, head + chunk * 17)[0] == 413
 
 
 def test_body_in_chunks(recall_server):
     body = b'{"history": []}'
-    request = b"POST /recall HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n"
-    assert _raw(recall_server, request % (len(body), body) + b"0\r\n\r\n")[0] == 200
+    head = b"POST /recall HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
+    assert _raw(recall_server, head + chunks)[0] == 200
 
 
 def test_not_http_at_all(recall_server):

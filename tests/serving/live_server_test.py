@@ -51,7 +51,9 @@ def idle_server(release_and_colours):
 
 def post(server, path, document):
     request = urllib.request.Request(
-        f"http://{server.http_address}{path}", json.dumps(document).encode()
+        f"http://{server.http_address}{path}",
+        json.dumps(document).encode(),
+        {"Content-Type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
         return json.load(answer)

@@ -70,7 +70,9 @@ def start(folder, **options):
 
 def http(server, path, document=None, token=None):
     """Status and document of an answer."""
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    headers = {"Content-Type": "application/json"}
+    if token is not None:
+        headers["Authorization"] = f"Bearer {token}"
     body = None if document is None else json.dumps(document).encode()
     request = urllib.request.Request(f"http://{server.http_address}{path}", body, headers)
     try:

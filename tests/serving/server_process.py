@@ -129,6 +129,7 @@ class ServerProcess:
     def post(self, path: str, document: Any, **headers: str) -> tuple[int, Any]:
         """Status and document of an answer, also of a refusal."""
         body = document if isinstance(document, bytes) else json.dumps(document).encode()
+        headers = {"Content-Type": "application/json", **headers}
         request = urllib.request.Request(f"http://{self.http_address}{path}", body, headers)
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:

@@ -1,0 +1,124 @@
+"""Flags of `recall serve` about its HTTP door and its logs.
+
+Imports no TensorFlow, until the flags are read.
+"""
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from absl import flags
+
+from pipelines.flags import FlagSpec
+from recall.errors import InputError
+
+if TYPE_CHECKING:
+    from serving.http_limits import HttpLimits
+
+_ACCESS_LOGS = ("off", "text", "json")
+_LOG_FORMATS = ("text", "json")
+
+
+def _seconds(what: str, default: float) -> FlagSpec:
+    return FlagSpec(f"Seconds {what}; later it is closed.", "N", default, "float", 0.1, 86_400)
+
+
+FLAGS = {
+    "allowed_hosts": FlagSpec(
+        "Names under which the HTTP port may be asked (header Host, without a port), beside "
+        "localhost and this machine's own addresses. Without it a server for other machines "
+        "(--host) answers to any name.",
+        "NAMES",
+        (),
+        "list",
+    ),
+    "cors_allowed_origins": FlagSpec(
+        "Web pages that may use the HTTP port, for example https://shop.example; others are "
+        "refused. * lets all pages ask, but change nothing.",
+        "ORIGINS",
+        (),
+        "list",
+    ),
+    "max_http_connections": FlagSpec(
+        "HTTP connections open at a time; the excess is refused with 503.",
+        "N",
+        2048,
+        "integer",
+        1,
+        100_000,
+    ),
+    "max_http_connections_per_peer": FlagSpec(
+        "Of them from one address; a load balancer is one address.",
+        "N",
+        1024,
+        "integer",
+        1,
+        100_000,
+    ),
+    "http_header_timeout_s": _seconds("an HTTP connection has to send its headers", 10.0),
+    "http_body_timeout_s": _seconds("it has to send the body of a request", 30.0),
+    "http_idle_timeout_s": _seconds(
+        "it may wait for the next request, more than a load balancer in front keeps it", 60.0
+    ),
+    "http_write_timeout_s": _seconds("it has to take an answer", 30.0),
+    "access_log": FlagSpec(
+        "A line on stderr for every request of both ports, text or json; off writes none. No "
+        "line has a history.",
+        "MODE",
+        "off",
+    ),
+    "log_format": FlagSpec(
+        "Form of all lines on stderr: text, or json with one object per line.", "FORMAT", "text"
+    ),
+}
+
+
+def read_options(values: flags.FlagValues) -> dict[str, Any]:
+    """The options of the server that these flags make.
+
+    Raises:
+        InputError: A value makes no sense.
+    """
+    _check_choice("access_log", values.access_log, _ACCESS_LOGS)
+    _check_choice("log_format", values.log_format, _LOG_FORMATS)
+    for origin in values.cors_allowed_origins:
+        _check_origin(origin)
+    for host in values.allowed_hosts:
+        if not host or "/" in host or (":" in host and not host.startswith("[")):
+            raise InputError(
+                f"--allowed_hosts takes names without a scheme or a port, received {host!r}. "
+                "Write for example shop.example or [2001:db8::1]."
+            )
+    return {
+        "http": _limits(values),
+        "allowed_hosts": tuple(values.allowed_hosts),
+        "cors_allowed_origins": tuple(values.cors_allowed_origins),
+        "access_log": values.access_log,
+    }
+
+
+def _limits(values: flags.FlagValues) -> "HttpLimits":
+    from serving.http_limits import HttpLimits
+
+    return HttpLimits(
+        header_timeout_s=values.http_header_timeout_s,
+        body_timeout_s=values.http_body_timeout_s,
+        idle_timeout_s=values.http_idle_timeout_s,
+        write_timeout_s=values.http_write_timeout_s,
+        max_connections=values.max_http_connections,
+        max_connections_per_peer=values.max_http_connections_per_peer,
+    )
+
+
+def _check_choice(flag: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise InputError(f"--{flag} must be one of {', '.join(choices)}, received {value!r}.")
+
+
+def _check_origin(origin: str) -> None:
+    parts = urlsplit(origin)
+    is_origin = parts.scheme in ("http", "https") and parts.netloc and origin.endswith(parts.netloc)
+    if origin != "*" and not is_origin:
+        raise InputError(
+            f"--cors_allowed_origins takes origins, received {origin!r}. Write for example "
+            "https://shop.example, without a path, or *."
+        )

@@ -1,4 +1,4 @@
-"""Columns of any sensible Arrow type as ids (text) and as seconds (float64).
+"""Columns of any sensible Arrow type as ids (text), numbers and seconds (float64).
 
 Imports no TensorFlow and opens no file.
 """
@@ -7,10 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.time_units import UNITS_PER_SECOND
 from recall.errors import InputError
-
-_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
-_UNITS_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def to_text(array: pa.Array, file: str, column: str) -> pa.Array:
@@ -25,7 +23,7 @@ def to_text(array: pa.Array, file: str, column: str) -> pa.Array:
         array, kind = array.dictionary_decode(), kind.value_type
     if kind == pa.string():
         return array
-    if pa.types.is_null(kind) or pa.types.is_integer(kind) or _is_text(kind):
+    if pa.types.is_null(kind) or pa.types.is_integer(kind) or is_text(kind):
         try:
             return array.cast(pa.string())
         except pa.ArrowInvalid as error:
@@ -36,32 +34,36 @@ def to_text(array: pa.Array, file: str, column: str) -> pa.Array:
     )
 
 
-def to_seconds(array: pa.Array, file: str, column: str) -> pa.Array:
-    """Numbers, texts of numbers and Arrow times as float64 seconds; NaN where there is none.
+def to_numbers(array: pa.Array, file: str, column: str) -> pa.Array:
+    """Numbers of any type as float64, null where there is none.
 
     Raises:
         InputError: The type is another, for example bool.
     """
     kind = array.type
-    if pa.types.is_dictionary(kind):
-        array, kind = array.dictionary_decode(), kind.value_type
-    if pa.types.is_date(kind):
-        array, kind = array.cast(pa.timestamp("ms")), pa.timestamp("ms")
-    if pa.types.is_timestamp(kind):
-        seconds = pc.divide(_to_float(array.cast(pa.int64())), float(_UNITS_PER_SECOND[kind.unit]))
-    elif _is_text(kind):
-        seconds = _parse_numbers(array.cast(pa.string()))
-    elif pa.types.is_null(kind) or pa.types.is_decimal(kind) or _is_number(kind):
-        seconds = _to_float(array)
-    else:
-        raise InputError(
-            f"{file}: column {column!r} has the type {kind}; a number of seconds or a time is "
-            "wanted. Convert it."
-        )
-    return seconds.fill_null(np.nan)
+    if pa.types.is_null(kind) or pa.types.is_decimal(kind) or _is_number(kind):
+        return _to_float(array)
+    raise InputError(
+        f"{file}: column {column!r} has the type {kind}; a number of seconds or a time is "
+        "wanted. Convert it."
+    )
 
 
-def _is_text(kind: pa.DataType) -> bool:
+def is_time(kind: pa.DataType) -> bool:
+    """Whether values of a type are days or moments."""
+    return pa.types.is_timestamp(kind) or pa.types.is_date(kind)
+
+
+def times_to_seconds(array: pa.Array) -> pa.Array:
+    """Days and moments as float64 seconds since 1970, null where there is none."""
+    if pa.types.is_date(array.type):
+        array = array.cast(pa.timestamp("ms"))
+    per_second = float(UNITS_PER_SECOND[array.type.unit])
+    return pc.divide(_to_float(array.cast(pa.int64())), per_second)
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of a type are texts, or bytes of one."""
     return (
         pa.types.is_string(kind)
         or pa.types.is_large_string(kind)
@@ -77,15 +79,6 @@ def _is_number(kind: pa.DataType) -> bool:
 
 def _to_float(array: pa.Array) -> pa.Array:
     return array.cast(pa.float64(), safe=False)
-
-
-def _parse_numbers(array: pa.Array) -> pa.Array:
-    """Texts as float64, null where a text is no number."""
-    try:
-        return array.cast(pa.float64())
-    except pa.ArrowInvalid:
-        numbers = pc.if_else(pc.match_substring_regex(array, _NUMBER), array, None)
-        return pc.utf8_trim_whitespace(numbers).cast(pa.float64())
 
 
 def has_text(array: pa.Array) -> np.ndarray:

@@ -3,42 +3,9 @@
 Imports none of the jobs and no TensorFlow.
 """
 
-from pipelines import items_flags, serve_flags, synthesize_flags, tls_flags
+from pipelines import items_flags, log_flags, serve_flags, synthesize_flags, tls_flags
 from pipelines.flags import Command, FlagSpec
 
-_EVENTS = {
-    "events": FlagSpec(
-        "The interaction log: a .csv, .csv.gz or .parquet file with the columns user_id, item_id, "
-        "timestamp and optionally split; tfds:NAME for a TensorFlow dataset (for example "
-        "tfds:movielens/1m-ratings); or synthetic:users=2000,items=500 for a generated log.",
-        "LOG",
-        kind="log",
-    ),
-    "items": FlagSpec(
-        "Optional file about the items, columns item_id, category and optionally title; "
-        "several categories are separated by |.",
-        "FILE",
-        kind="path",
-    ),
-}
-_COLUMNS = {
-    "max_bad_rows": FlagSpec(
-        "Bad rows (empty ids, timestamps that are no numbers) to skip and count before giving up.",
-        "N",
-        0,
-        "integer",
-        0,
-    ),
-    "user_column": FlagSpec("Name of the user column.", "NAME", "user_id"),
-    "item_column": FlagSpec("Name of the item column.", "NAME", "item_id"),
-    "timestamp_column": FlagSpec("Name of the timestamp column.", "NAME", "timestamp"),
-    "data_dir": FlagSpec(
-        "Where prepared TFDS datasets lie; only for tfds:NAME.", "DIR", kind="path"
-    ),
-    "split_column": FlagSpec(
-        "Name of the split column, used by the protocol `provided`.", "NAME", "split"
-    ),
-}
 _CONFIG = {
     "config": FlagSpec(
         "JSON file with settings; keys that are absent keep their default.", "FILE", kind="path"
@@ -86,10 +53,10 @@ COMMANDS: dict[str, Command] = {
             "run --events=synthetic:users=2000,items=500 --output=runs/try",
         ),
         {
-            **_EVENTS,
+            **log_flags.EVENTS,
             "output": _folder("Folder of the run; created when it does not exist."),
             **_CONFIG,
-            **_COLUMNS,
+            **log_flags.READING,
             "overwrite": FlagSpec(
                 "Replaces the artifacts in --output when they were made from another log. "
                 "Published releases stay.",
@@ -108,10 +75,10 @@ COMMANDS: dict[str, Command] = {
         "Flags it does not know (for example --runner=FlinkRunner) go to Apache Beam.",
         ("ingest --events=events.csv.gz --items=items.csv.gz --output=runs/mine/examples",),
         {
-            **_EVENTS,
+            **log_flags.EVENTS,
             "output": _folder("Folder for the examples."),
             **_CONFIG,
-            **_COLUMNS,
+            **log_flags.READING,
             **_OVERWRITE,
         },
         ("events", "output"),

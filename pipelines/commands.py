@@ -70,12 +70,13 @@ def _open_log(values: flags.FlagValues):
     columns = sources.EventColumns(
         values.user_column, values.item_column, values.timestamp_column, values.split_column
     )
+    options = sources.ReadOptions(values.timestamp_unit, values.timestamp_format)
     items_path = values["items"].value
     if items_path is not None and not (
         os.path.isfile(items_path) and os.access(items_path, os.R_OK)
     ):
         raise InputError(f"--items={items_path} is no file, or cannot be read. Check the path.")
-    return sources.open_events(values.events, columns, data_dir=values.data_dir)
+    return sources.open_events(values.events, columns, data_dir=values.data_dir, options=options)
 
 
 def _check_beam_args(beam_args: Sequence[str]) -> None:

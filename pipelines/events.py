@@ -6,14 +6,16 @@ modules, and `pipelines.sources` is the door to them.
 
 import abc
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.bad_rows import BadRow, BadRows
-from pipelines.column_types import has_text, to_mask, to_seconds, to_text
+from pipelines.column_types import has_text, to_mask, to_text
+from pipelines.event_times import EventTimes
+from pipelines.read_options import DEFAULT_OPTIONS
 from recall.errors import InputError
 from recall.vocabulary import UNUSABLE_ITEM_ID
 
@@ -37,13 +39,34 @@ SPLITS = ("train", "valid", "test", "context")
 """Values of the split column; context = history only, never a target."""
 
 
+NO_TIME = "none"
+"""In place of the name of a timestamp column: the rows are in the order of time."""
+
+
 class EventColumns(NamedTuple):
-    """Names of a log's columns; an empty `split` ignores a split column."""
+    """Names of a log's columns; an empty `split` ignores a split column.
+
+    With `timestamp` = `NO_TIME` the log has no times, and its order is that of its rows.
+    """
 
     user_id: str = "user_id"
     item_id: str = "item_id"
     timestamp: str = "timestamp"
     split: str = "split"
+
+    @property
+    def has_time(self) -> bool:
+        """Whether the log has a column of times."""
+        return self.timestamp != NO_TIME
+
+    def names_by_field(self, *, with_split: bool) -> dict[str, str]:
+        """Field of an event -> name of the column to read it from."""
+        names = self._asdict()
+        if not self.has_time:
+            del names["timestamp"]
+        if not with_split:
+            del names["split"]
+        return names
 
 
 DEFAULT_COLUMNS = EventColumns()
@@ -53,8 +76,8 @@ class RawBatch(NamedTuple):
     """Rows as a reader found them, before the checks.
 
     Attributes:
-        columns: `user_id`, `item_id`, `timestamp` and perhaps `split`, each an
-            array of whatever type the input has.
+        columns: `user_id`, `item_id`, `timestamp` (where the log has times) and
+            perhaps `split`, each an array of whatever type the input has.
         rows: `[n]` int64, 0-based data row numbers in the whole input.
         file: Where the rows come from, for messages.
         first_row: Number in the whole input of the first data row of `file`.
@@ -72,15 +95,20 @@ class EventSource(abc.ABC):
     Attributes:
         spec: What the user named; used in messages and records.
         columns: Names of the columns read.
+        options: How their values are understood; may be replaced before reading.
         has_split: Whether batches carry the `split` column.
         bad_rows: What the latest `read_batches` skipped.
+        times: What the latest `read_batches` found out about the times, for the
+            report (see `pipelines.time_findings`).
     """
 
     def __init__(self, spec: str, columns: EventColumns = DEFAULT_COLUMNS):
         self.spec = spec
         self.columns = columns
+        self.options = DEFAULT_OPTIONS
         self.has_split = False
         self.bad_rows = BadRows()
+        self.times: dict[str, Any] = {}
 
     @property
     def schema(self) -> pa.Schema:
@@ -101,24 +129,29 @@ class EventSource(abc.ABC):
         Args:
             max_bad_rows: Bad rows that are skipped and counted in `bad_rows`:
                 an empty id, an item id that cannot be exported, a timestamp that
-                is not a finite number, an unknown split, a wrong number of fields.
+                cannot be read, an unknown split, a wrong number of fields.
 
         Yields:
             Record batches of `schema`, none empty, `row` strictly ascending.
 
         Raises:
-            InputError: There are more bad rows, the input is damaged, or it has
-                no usable row.
+            InputError: There are more bad rows, the input is damaged, its times
+                cannot be of one unit, or it has no usable row.
         """
         self.bad_rows = bad_rows = BadRows(max_bad_rows)
+        times = EventTimes(
+            self.columns.timestamp, self.options.timestamp_unit, self.options.timestamp_format
+        )
         num_events = 0
         for raw in self._raw_batches(bad_rows):
-            batch = check_rows(raw, self.columns, bad_rows)
+            batch = check_rows(raw, self.columns, bad_rows, times)
             bad_rows.check()
             num_events += batch.num_rows
             if batch.num_rows:
                 yield batch
         bad_rows.check()
+        times.check()
+        self.times = times.findings.to_dict()
         if num_events == 0:
             skipped = f" besides {bad_rows.total} bad rows" if bad_rows.total else ""
             raise InputError(f"{self.spec} has no events{skipped}. Give a log with at least one.")
@@ -128,11 +161,13 @@ class EventSource(abc.ABC):
         return None
 
 
-def check_rows(raw: RawBatch, columns: EventColumns, bad_rows: BadRows) -> pa.RecordBatch:
+def check_rows(
+    raw: RawBatch, columns: EventColumns, bad_rows: BadRows, times: EventTimes
+) -> pa.RecordBatch:
     """Converts the columns of `raw` and drops, and counts, the rows that are bad.
 
     Raises:
-        InputError: A column has a type that cannot be ids or times.
+        InputError: A column has a type that cannot be ids or times, or times of two units.
     """
     values, problems = {}, []
     for field in ("user_id", "item_id"):
@@ -141,9 +176,12 @@ def check_rows(raw: RawBatch, columns: EventColumns, bad_rows: BadRows) -> pa.Re
     unusable = pc.match_substring_regex(values["item_id"], UNUSABLE_ITEM_ID)
     reason = "an item id with a line break, or with NUL at its end"
     problems.append((reason, "item_id", to_mask(unusable)))
-    values["timestamp"] = to_seconds(raw.columns["timestamp"], raw.file, columns.timestamp)
-    is_time = to_mask(pc.is_finite(values["timestamp"]))
-    problems.append(("a timestamp must be a number of seconds", "timestamp", ~is_time))
+    if columns.has_time:
+        seconds = times.to_seconds(raw.columns["timestamp"], raw.file, raw.rows - raw.first_row)
+        problems.append((times.expected, "timestamp", np.isnan(seconds)))
+    else:
+        seconds = raw.rows.astype(np.float64)
+    values["timestamp"] = pa.array(seconds)
     schema = EVENT_SCHEMA
     if "split" in raw.columns:
         schema = EVENT_SCHEMA_WITH_SPLIT

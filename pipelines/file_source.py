@@ -7,8 +7,6 @@ from pipelines.bad_rows import BadRows
 from pipelines.events import DEFAULT_COLUMNS, EventColumns, EventSource, RawBatch
 from recall.errors import InputError
 
-_FIELDS = ("user_id", "item_id", "timestamp")
-
 
 class FileSource(EventSource):
     """Reads one file, or several as if they were one, sorted by their names.
@@ -26,12 +24,11 @@ class FileSource(EventSource):
         """
         super().__init__(spec, columns)
         self.files = table_files.list_files(spec)
+        wanted = columns.names_by_field(with_split=columns.split not in ("", DEFAULT_COLUMNS.split))
         with_split = []
         for file in self.files:
             found = table_files.read_names(file)
-            table_files.require_columns(file, found, (getattr(columns, f) for f in _FIELDS))
-            if columns.split != DEFAULT_COLUMNS.split and columns.split:
-                table_files.require_columns(file, found, [columns.split])
+            table_files.require_columns(file, found, wanted.values())
             with_split.append(columns.split in found)
         self.has_split = with_split[0]
         if any(has_split != self.has_split for has_split in with_split):
@@ -42,12 +39,12 @@ class FileSource(EventSource):
         return table_files.fingerprint(self.files, self.columns)
 
     def _raw_batches(self, bad_rows: BadRows) -> Iterator[RawBatch]:
-        fields = [*_FIELDS, "split"] if self.has_split else list(_FIELDS)
-        names = [getattr(self.columns, field) for field in fields]
+        names = self.columns.names_by_field(with_split=self.has_split)
+        distinct = list(dict.fromkeys(names.values()))
         first_row = num_rows = 0
         for file in self.files:
-            for rows, batch in table_files.read_rows(file, list(dict.fromkeys(names)), bad_rows):
-                columns = {f: batch.column(n) for f, n in zip(fields, names, strict=True)}
+            for rows, batch in table_files.read_rows(file, distinct, bad_rows):
+                columns = {field: batch.column(name) for field, name in names.items()}
                 num_rows = first_row + int(rows[-1]) + 1 if len(rows) else num_rows
                 yield RawBatch(columns, first_row + rows, str(file), first_row)
             first_row = num_rows

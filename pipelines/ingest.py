@@ -41,6 +41,7 @@ def ingest_record(
         except OSError as error:
             raise InputError(f"Cannot read {items_path}: {error.strerror}.") from error
     settings = config.to_dict(["ingest"])
+    settings["reading"] = {**source.options.to_dict(), "has_time": source.columns.has_time}
     settings["model"] = {"max_history_length": config.model.max_history_length}
     return artifacts.build_record(JOB, settings, inputs)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.sequences import Part, events_needed
+from pipelines.time_findings import time_lines
 from pipelines.windows import bucket_boundaries
 from recall.config import IngestConfig, RecallConfig
 from recall.errors import InputError
@@ -188,6 +189,7 @@ def build_report(
     return {
         "source": source_spec,
         "events_read": read["events_read"],
+        "times": read["times"],
         "dropped": {
             "bad_rows": read["bad_rows"],
             "duplicates": add_dropped(sorted_facts, "duplicates"),
@@ -220,6 +222,7 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
             f"Skipped {bad['count']:,} bad rows ({reason}), the first is data row {bad['row']} "
             f"of {bad['file']}: {bad['value']!r}."
         )
+    lines += time_lines(report["times"])
     for name in ("duplicates", "rare_items", "short_users"):
         if dropped[name]["events"]:
             first = dropped[name]["first"][0]

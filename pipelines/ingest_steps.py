@@ -96,6 +96,7 @@ class ReadEvents(beam.DoFn):
             {
                 "events_read": num_events,
                 "bad_rows": {"rows": bad_rows.total, "reasons": bad_rows.to_dict()},
+                "times": self._source.times,
             },
         )
 

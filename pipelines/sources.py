@@ -14,6 +14,7 @@ from pipelines.events import (
 )
 from pipelines.file_source import FileSource
 from pipelines.items import ITEM_SCHEMA, ItemColumns, read_items
+from pipelines.read_options import DEFAULT_OPTIONS, ReadOptions
 from recall.errors import InputError
 
 __all__ = [
@@ -27,13 +28,18 @@ __all__ = [
     "EventSource",
     "FileSource",
     "ItemColumns",
+    "ReadOptions",
     "open_events",
     "read_items",
 ]
 
 
 def open_events(
-    spec: str, columns: EventColumns = DEFAULT_COLUMNS, *, data_dir: str | None = None
+    spec: str,
+    columns: EventColumns = DEFAULT_COLUMNS,
+    *,
+    data_dir: str | None = None,
+    options: ReadOptions = DEFAULT_OPTIONS,
 ) -> EventSource:
     """Opens a log without reading its rows.
 
@@ -45,12 +51,19 @@ def open_events(
             `synthetic:key=value,...`, a log with planted interests.
         columns: Names of the columns, where they differ from the usual ones.
         data_dir: Where TFDS datasets lie; None means TFDS's own default.
+        options: How the values of the columns are understood.
 
     Raises:
         InputError: There is no such log, or it lacks a column.
     """
     if not spec:
         raise InputError("No log is named. Give a file, tfds:<name> or synthetic:<settings>.")
+    source = _open(spec, columns, data_dir)
+    source.options = options
+    return source
+
+
+def _open(spec: str, columns: EventColumns, data_dir: str | None) -> EventSource:
     if spec.startswith("tfds:"):
         from pipelines.tfds_source import TfdsSource
 
@@ -58,5 +71,8 @@ def open_events(
     if spec.partition(":")[0] == "synthetic":
         from pipelines.synthetic import SyntheticSource
 
-        return SyntheticSource(spec)
+        source = SyntheticSource(spec)
+        if not columns.has_time:
+            source.columns = source.columns._replace(timestamp=columns.timestamp)
+        return source
     return FileSource(spec, columns)

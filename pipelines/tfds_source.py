@@ -6,7 +6,7 @@ TensorFlow is imported when a source is made, not with this module.
 import hashlib
 import importlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,9 +101,7 @@ class TfdsSource(EventSource):
     def _raw_batches(self, bad_rows: BadRows) -> Iterator[RawBatch]:
         del bad_rows  # Every example has every feature.
         builder = self._find_builder()
-        feature_of = self.columns._asdict()
-        if not self.has_split:
-            del feature_of["split"]
+        feature_of = self.columns.names_by_field(with_split=self.has_split)
         names = sorted(set(feature_of.values()))
         num_rows = 0
         for examples in tfds_records.read_examples(builder, self._split_of(builder), names):
@@ -114,6 +112,8 @@ class TfdsSource(EventSource):
 
     def _warn_of_rounded_times(self, features: Any) -> None:
         """TFDS keeps a plain float64 as float32, minutes off for Unix seconds."""
+        if not self.columns.has_time:
+            return
         kept = features.tf_example_spec[self.columns.timestamp].dtype.as_numpy_dtype
         if kept is np.float32:
             logging.warning(
@@ -141,7 +141,8 @@ class TfdsSource(EventSource):
     def _check_readable(self, builder: Any) -> None:
         split = self._split_of(builder)
         try:
-            tfds_records.open_dataset(builder, split, self.columns[:3])
+            names = self.columns.names_by_field(with_split=False)
+            tfds_records.open_dataset(builder, split, list(names.values()))
         except AssertionError as error:
             raise InputError(
                 f"{self.spec} is not prepared in {builder.data_dir}. Prepare it with "
@@ -159,10 +160,8 @@ class TfdsSource(EventSource):
         if columns.item_id == DEFAULT_COLUMNS.item_id:
             found = (name for name in _USUAL_ITEM_FEATURES if name in features)
             columns = columns._replace(item_id=next(found, columns.item_id))
-        wanted: Sequence[str] = columns[:3]
-        if columns.split not in ("", DEFAULT_COLUMNS.split):
-            wanted = columns
-        for name in wanted:
+        names_split = columns.split not in ("", DEFAULT_COLUMNS.split)
+        for name in columns.names_by_field(with_split=names_split).values():
             if name not in features or features[name].shape != ():
                 raise InputError(
                     f"{self.spec} has no scalar feature {name!r}; its features are: "

@@ -192,7 +192,8 @@ def test_bad_rows_are_counted_once_each_by_reason(tmp_path):
         "1 field instead of 3": (1, 4),
         "an empty user id": (1, 2),
         "an empty item id": (1, 3),
-        "a timestamp must be a number of seconds": (2, 5),
+        "a timestamp must be a number or an ISO 8601 time, as the first of its file "
+        "(--timestamp_format names another form)": (2, 5),
     }
     message = error_of(read, path, max_bad_rows=4)
     assert "More than 4 bad rows" in message

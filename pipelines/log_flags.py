@@ -1,0 +1,57 @@
+"""Flags that name a log and say how it is read, for `recall run` and `recall ingest`.
+
+Imports none of the jobs and no TensorFlow.
+"""
+
+from pipelines.flags import FlagSpec
+
+EVENTS = {
+    "events": FlagSpec(
+        "The interaction log: a .csv, .csv.gz or .parquet file with the columns user_id, item_id, "
+        "timestamp and optionally split; tfds:NAME for a TensorFlow dataset (for example "
+        "tfds:movielens/1m-ratings); or synthetic:users=2000,items=500 for a generated log.",
+        "LOG",
+        kind="log",
+    ),
+    "items": FlagSpec(
+        "Optional file about the items, columns item_id, category and optionally title; "
+        "several categories are separated by |.",
+        "FILE",
+        kind="path",
+    ),
+}
+READING = {
+    "max_bad_rows": FlagSpec(
+        "Bad rows (empty ids, timestamps that are no numbers) to skip and count before giving up.",
+        "N",
+        0,
+        "integer",
+        0,
+    ),
+    "user_column": FlagSpec("Name of the user column.", "NAME", "user_id"),
+    "item_column": FlagSpec("Name of the item column.", "NAME", "item_id"),
+    "timestamp_column": FlagSpec(
+        "Name of the timestamp column; `none` where the log has none and its rows are in the "
+        "order of time.",
+        "NAME",
+        "timestamp",
+    ),
+    "timestamp_unit": FlagSpec(
+        "Unit of timestamps that are numbers: s, ms, us or ns; auto tells it by their size, file "
+        "by file; mixed tells it number by number; none takes them as they are.",
+        "UNIT",
+        "auto",
+    ),
+    "timestamp_format": FlagSpec(
+        "Form of timestamps that are neither numbers nor ISO 8601, as for Python's strptime, for "
+        "example '%m/%d/%Y %I:%M:%S %p'.",
+        "FORM",
+        "",
+    ),
+    "data_dir": FlagSpec(
+        "Where prepared TFDS datasets lie; only for tfds:NAME.", "DIR", kind="path"
+    ),
+    "split_column": FlagSpec(
+        "Name of the split column, used by the protocol `provided`.", "NAME", "split"
+    ),
+}

@@ -3,7 +3,14 @@
 Imports none of the jobs and no TensorFlow.
 """
 
-from pipelines import items_flags, log_flags, serve_flags, synthesize_flags, tls_flags
+from pipelines import (
+    items_flags,
+    log_flags,
+    publish_flags,
+    serve_flags,
+    synthesize_flags,
+    tls_flags,
+)
 from pipelines.flags import Command, FlagSpec
 
 _CONFIG = {
@@ -64,6 +71,7 @@ COMMANDS: dict[str, Command] = {
                 False,
                 "boolean",
             ),
+            **publish_flags.FLAGS,
         },
         ("events", "output"),
         beam_flags=True,
@@ -152,9 +160,10 @@ COMMANDS: dict[str, Command] = {
     ),
     "push": Command(
         "Publishes a blessed run as a new version, all at once.",
-        "Copies towers and index of a run to serving/{user_tower,item_tower,index}/<version>. "
-        "A model that is not blessed is refused.",
-        ("push --run=runs/mine", "push --run=runs/mine --serving=/srv/recall"),
+        "Copies towers and index of a run to serving/{user_tower,item_tower,index}/<version>, then "
+        "removes old versions. Refused are a model that is not blessed, and a release that lacks "
+        "much of what the newest one has.",
+        ("push --run=runs/mine", "push --run=runs/mine --serving=/srv/recall --keep=10"),
         {
             "run": _folder("Folder of the run, with evaluation/, export/ and index/."),
             "serving": _folder("Folder of the releases; default: serving/ inside the run."),
@@ -162,6 +171,7 @@ COMMANDS: dict[str, Command] = {
                 "Another index of the same export, for example a shard; default: index/ inside "
                 "the run."
             ),
+            **publish_flags.FLAGS,
         },
         ("run",),
     ),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from pipelines import artifacts, blessing, summary
+from pipelines import artifacts, blessing, publish_flags, summary
 from pipelines.flags import UsageError
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -161,16 +161,19 @@ def _index(values: flags.FlagValues, _: Sequence[str]) -> None:
 
 
 def _push(values: flags.FlagValues, _: Sequence[str]) -> None:
+    keep = publish_flags.read_keep(values)
     run_dir = _require_folder("run", values["run"].value)
     serving_dir = values.serving or os.path.join(run_dir, "serving")
     from pipelines import push
 
-    version = push.run_push(run_dir, serving_dir, values["index"].value)
+    version = push.run_push(
+        run_dir, serving_dir, values["index"].value, keep=keep, allow_loss=values.allow_loss
+    )
     print(f"Published version {version} in {serving_dir}")
 
 
 def _run(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
-    config = _config(values)
+    config, keep = _config(values), publish_flags.read_keep(values)
     _check_beam_args(beam_args)
     source = _open_log(values)
     from pipelines import run
@@ -183,6 +186,8 @@ def _run(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
         max_bad_rows=values.max_bad_rows,
         overwrite=values.overwrite,
         beam_args=beam_args,
+        keep=keep,
+        allow_loss=values.allow_loss,
     )
     print(f"\nVersion {result.version} is published. Next:")
     print(f"  {summary.next_command(values.output)}")

@@ -7,6 +7,7 @@ a version whose index is not there yet.
 """
 
 import contextlib
+import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -16,11 +17,14 @@ from typing import Any, NamedTuple
 from pipelines import artifacts, blessing
 from pipelines.artifacts import RunPaths
 from pipelines.blessing import BLESSED, NOT_BLESSED
+from pipelines.release_losses import REFUSED_SHARE, find_losses
 from recall.errors import InputError
-from serving import folders, release, storage
+from serving import folders, release, retention, storage
 from serving import manifest as manifests
 
 _LOCK_NAME = ".push.lock"
+
+_log = logging.getLogger(__name__)
 
 
 class _Part(NamedTuple):
@@ -50,6 +54,9 @@ def run_push(
     run_dir: str | Path,
     serving_dir: str | Path | None = None,
     index_dir: str | Path | None = None,
+    *,
+    keep: int | None = None,
+    allow_loss: bool = False,
 ) -> int:
     """Publishes the release of a run as a new version.
 
@@ -58,6 +65,10 @@ def run_push(
         serving_dir: Folder of the releases; None means `serving/` in the run.
         index_dir: Another index of the same export, for example one of its
             shards; None means `index/` in the run.
+        keep: Versions that stay, the new one among them; of the older ones
+            those go that no server has loaded. None keeps all.
+        allow_loss: Whether a release is published that lacks most of the
+            items, categories or titles of the newest one.
 
     Returns:
         The version: the second of the clock, or one more than the newest
@@ -65,11 +76,17 @@ def run_push(
 
     Raises:
         InputError: The model is not blessed, a part is missing or damaged, the
-            parts are not of one export, or `serving_dir` cannot be written.
+            parts are not of one export, too much of the newest version would be
+            lost, or `serving_dir` cannot be written.
     """
     paths = RunPaths.under(run_dir)
     return push_release(
-        paths.export, index_dir or paths.index, paths.evaluation, serving_dir or paths.serving
+        paths.export,
+        index_dir or paths.index,
+        paths.evaluation,
+        serving_dir or paths.serving,
+        keep=keep,
+        allow_loss=allow_loss,
     )
 
 
@@ -78,12 +95,16 @@ def push_release(
     index_dir: str | Path,
     evaluation_dir: str | Path,
     serving_dir: str | Path,
+    *,
+    keep: int | None = None,
+    allow_loss: bool = False,
 ) -> int:
     """`run_push` with each folder named."""
     parts = _read_parts(export_dir, index_dir, evaluation_dir)
     with folders.locked_folder(serving_dir, _LOCK_NAME):
         for part in release.PARTS:
             folders.clear_leftovers(Path(serving_dir) / part)
+        _check_losses(Path(serving_dir), Path(index_dir), allow_loss=allow_loss)
         version = _next_version(Path(serving_dir), time.time)
         try:
             _publish(parts, Path(serving_dir), version)
@@ -92,6 +113,8 @@ def push_release(
                 f"Cannot publish version {version} to {serving_dir}: {error.strerror}. "
                 "Nothing was published; make room there, or choose another folder."
             ) from error
+        if keep is not None:
+            _remove_old_versions(Path(serving_dir), keep)
     return version
 
 
@@ -183,6 +206,51 @@ def _tower_part(name: str, export_dir: Path, manifest: Mapping[str, Any]) -> _Pa
 def _values(manifest: Mapping[str, Any]) -> dict[str, Any]:
     own = ("format", "files", "checksum")
     return {key: value for key, value in manifest.items() if key not in own}
+
+
+def _check_losses(serving_dir: Path, index_dir: Path, *, allow_loss: bool) -> None:
+    """Compares a release with the newest published one.
+
+    Raises:
+        InputError: It lacks too much of it.
+    """
+    try:
+        newest = release.latest_release(serving_dir)
+        losses = find_losses(newest.index_dir, index_dir)
+    except InputError as error:
+        if release.complete_versions(serving_dir):
+            _log.warning("The release is not compared with the one before: %s", error)
+        return
+    if not losses:
+        return
+    text = "; ".join(loss.text for loss in losses)
+    said = f"Compared with version {newest.version} in {serving_dir} the release loses: {text}"
+    if allow_loss or max(loss.share for loss in losses) < REFUSED_SHARE:
+        _log.warning("%s.", said)
+        return
+    raise InputError(
+        f"{said}. Nothing was published. Check the log and the items file of the run, or pass "
+        "--allow_loss to publish it all the same."
+    )
+
+
+def _remove_old_versions(serving_dir: Path, keep: int) -> None:
+    """Makes room; what fails here leaves the new version published."""
+    try:
+        removal = retention.remove_old_versions(serving_dir, keep)
+    except OSError as error:
+        _log.warning("Old versions in %s cannot be removed: %s.", serving_dir, error)
+        return
+    if removal.removed:
+        versions = ", ".join(map(str, removal.removed))
+        _log.info("Removed old versions in %s: %s", serving_dir, versions)
+    if removal.in_use:
+        versions = ", ".join(map(str, removal.in_use))
+        _log.info(
+            "Old versions in %s stay, they are loaded or cannot be locked: %s",
+            serving_dir,
+            versions,
+        )
 
 
 def _next_version(serving_dir: Path, now_s: Callable[[], float]) -> int:

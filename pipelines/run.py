@@ -55,6 +55,8 @@ def run(
     max_bad_rows: int = 0,
     overwrite: bool = False,
     beam_args: Sequence[str] = (),
+    keep: int | None = None,
+    allow_loss: bool = False,
     show: Callable[[str], None] = print,
 ) -> RunResult:
     """Runs every job that is not up to date, then publishes the release.
@@ -67,6 +69,8 @@ def run(
         max_bad_rows: Bad rows of the log that are skipped and counted.
         overwrite: Whether artifacts made from another log are replaced.
         beam_args: Words for Beam's `PipelineOptions`.
+        keep: Published versions that stay; see `push.run_push`.
+        allow_loss: Whether much of the newest release may be lost; the same.
         show: Receives the results (table and remarks), before the release is published.
 
     Returns:
@@ -74,7 +78,8 @@ def run(
 
     Raises:
         InputError: The input is bad, the folder belongs to another log or is
-            in use, or the model or the index is not good enough to publish.
+            in use, or the model or the index is not good enough to publish, or
+            would lose much of the newest release.
     """
     paths = RunPaths.under(output_dir)
     ingest_record = ingest.ingest_record(source, items_path, config)
@@ -128,7 +133,7 @@ def run(
         evaluate.add_index_report(paths.evaluation, index.read_report(paths.index))
         report = storage.read_json(paths.evaluation / artifacts.REPORT_NAME)
         show(summary.results(report))
-        version, is_new = _publish(Path(output_dir), paths)
+        version, is_new = _publish(Path(output_dir), paths, keep, allow_loss)
         return RunResult(report, version, (*executed, *(("push",) if is_new else ())))
 
 
@@ -205,13 +210,15 @@ def _locked(output_dir: Path) -> Iterator[None]:
         yield
 
 
-def _publish(output_dir: Path, paths: RunPaths) -> tuple[int, bool]:
+def _publish(
+    output_dir: Path, paths: RunPaths, keep: int | None, allow_loss: bool
+) -> tuple[int, bool]:
     """Pushes the release unless the newest published one is this one."""
     published = push.published_version(output_dir)
     if published is not None:
         _report_progress(NUM_JOBS, "push", f"up to date (version {published})")
         return published, False
-    version = push.run_push(output_dir)
+    version = push.run_push(output_dir, keep=keep, allow_loss=allow_loss)
     _report_progress(NUM_JOBS, "push", f"done, version {version} ({paths.serving})")
     return version, True
 

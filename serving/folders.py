@@ -1,7 +1,7 @@
 """Folders that appear whole or not at all, and folders only one process works in.
 
 Imports no TensorFlow. What a killed process leaves behind is hidden (`.partial`,
-`.old`) and goes when the same folder is written the next time.
+`.old`, `.gone`) and goes when the same folder is written the next time.
 """
 
 import contextlib
@@ -21,6 +21,9 @@ _PARTIAL = ".partial"
 
 _OLD = ".old"
 """Ending of a folder that another one is just taking the place of."""
+
+_GONE = ".gone"
+"""Ending of a folder that is being removed."""
 
 _TAG_PATTERN = "[0-9a-f]" * 8
 """The random part of such a name, which keeps two writers apart."""
@@ -126,6 +129,8 @@ def clear_leftovers(directory: str | os.PathLike, name: str | None = None) -> No
         name: Of one such folder; None means all.
     """
     stem = "*" if name is None else glob.escape(name)
+    for gone in Path(directory).glob(f".{stem}.{_TAG_PATTERN}{_GONE}"):
+        remove_hidden(gone)
     in_use = set()
     for staging in Path(directory).glob(f".{stem}.{_TAG_PATTERN}{_PARTIAL}"):
         if _is_held(staging):
@@ -138,6 +143,26 @@ def clear_leftovers(directory: str | os.PathLike, name: str | None = None) -> No
             shutil.rmtree(old, ignore_errors=True)
         elif destination.name not in in_use:
             old.rename(destination)
+
+
+def hide(folder: Path) -> Path:
+    """Renames a folder so that no reader finds it any more; the rename is on the disk.
+
+    Returns:
+        The hidden folder, for `remove_hidden`; `clear_leftovers` removes it too.
+    """
+    hidden = _hidden_sibling(folder, _GONE)
+    folder.rename(hidden)
+    fsync_path(folder.parent)
+    return hidden
+
+
+def remove_hidden(folder: Path) -> None:
+    """Removes a hidden folder, or the link to one; what cannot be removed stays for the next."""
+    if folder.is_symlink():
+        folder.unlink(missing_ok=True)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def fsync_tree(directory: str | os.PathLike) -> None:

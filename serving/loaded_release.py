@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from recall.errors import InputError
 from serving import manifest as manifests
+from serving import retention
 from serving.batched_recall import BatchedRecallService
 from serving.batching_options import BatchingOptions
 from serving.bundle import open_bundle, read_fallback
@@ -92,6 +93,7 @@ class LoadedRelease:
         try:
             with contextlib.ExitStack() as failed:
                 failed.callback(self.close)
+                self._closing.enter_context(retention.held(release))
                 if tf_serving_address is None:
                     towers = self._load_towers(batching, metrics)
                 else:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from pipelines import cli, commands, flags, synthesize_flags
+from pipelines import cli, commands, flags, publish_flags, synthesize_flags
 from pipelines.command_table import COMMANDS
 from pipelines.synthetic_config import SyntheticConfig
 from recall.errors import InputError
@@ -124,7 +124,27 @@ def test_every_command_has_a_handler():
 
 def test_a_command_defines_its_own_flags_only():
     values = flags.define(COMMANDS["push"])
-    assert set(values) == {"run", "serving", "index", "verbosity", "help"}
+    own = {"run", "serving", "index", "keep", "allow_loss"}
+    assert set(values) == own | {"verbosity", "help"}
+
+
+@pytest.mark.parametrize(
+    ("words", "keep"),
+    [([], 5), (["--keep=1"], 1), (["--keep=0"], None), (["--keep=all"], None)],
+)
+@pytest.mark.parametrize("name", ["push", "run"])
+def test_versions_to_keep(name, words, keep):
+    needed = {"push": ["--run=x"], "run": ["--events=x", "--output=y"]}[name]
+    values, _ = cli.parse(name, [*needed, *words])
+    assert publish_flags.read_keep(values) == keep
+
+
+@pytest.mark.parametrize("text", ["-1", "five", "1.5", "", "9" * 10])
+def test_a_number_of_versions_that_is_none(text, tmp_path, capsys):
+    assert run_cli("push", f"--run={tmp_path}", f"--keep={text}") == 2
+    line = capsys.readouterr().err
+    assert line.startswith(f"recall push: error: --keep={text} is neither a number")
+    assert line.count("\n") == 1
 
 
 def test_flags_of_synthesize_are_the_settings_of_the_generator():

@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import artifacts, blessing, push
 from recall.errors import InputError
-from serving import folders, release, storage
+from recall.vocabulary import ItemVocabulary
+from serving import folders, release, retention, storage
 from serving import manifest as manifests
 
 TOWER_FILES = ("saved_model.pb", "variables/variables.index", "assets.extra/warmup")
@@ -182,6 +184,110 @@ def test_serving_folder_that_cannot_be_made(run_dir, tmp_path):
         push.run_push(run_dir, tmp_path / "file" / "serving")
 
 
+class TestKeep:
+    def test_older_versions_go_after_the_new_one_is_there(self, run_dir):
+        versions = [push.run_push(run_dir, keep=3) for _ in range(5)]
+        assert visible_versions(run_dir / "serving") == [versions[-3:]] * 3
+        assert list((run_dir / "serving").glob("*/.*")) == []
+
+    def test_all_stay_by_default(self, run_dir):
+        versions = [push.run_push(run_dir) for _ in range(7)]
+        assert visible_versions(run_dir / "serving") == [versions] * 3
+
+    def test_one_version_alone(self, run_dir):
+        first, second = push.run_push(run_dir, keep=1), push.run_push(run_dir, keep=1)
+        assert second > first
+        assert visible_versions(run_dir / "serving") == [[second]] * 3
+        release.verify(release.latest_release(run_dir / "serving"))
+
+    def test_a_version_that_is_loaded_stays(self, run_dir, caplog):
+        caplog.set_level("INFO")
+        first = push.run_push(run_dir)
+        with retention.held(release.latest_release(run_dir / "serving")):
+            second = push.run_push(run_dir, keep=1)
+            assert visible_versions(run_dir / "serving") == [[first, second]] * 3
+        assert f"stay, they are loaded or cannot be locked: {first}" in caplog.text
+        third = push.run_push(run_dir, keep=1)
+        assert visible_versions(run_dir / "serving") == [[third]] * 3
+        assert f"Removed old versions in {run_dir / 'serving'}: {first}, {second}" in caplog.text
+
+    def test_a_refused_release_removes_nothing(self, run_dir):
+        versions = [push.run_push(run_dir) for _ in range(3)]
+        (run_dir / "index" / "item_vectors.npy").write_text("damaged")
+        with pytest.raises(InputError, match="damaged"):
+            push.run_push(run_dir, keep=1)
+        assert visible_versions(run_dir / "serving") == [versions] * 3
+
+    def test_what_cannot_be_removed_is_said_and_the_new_version_stays(
+        self, run_dir, monkeypatch, caplog
+    ):
+        first = push.run_push(run_dir)
+
+        def refuse(folder):
+            raise PermissionError(1, "Operation not permitted", str(folder))
+
+        monkeypatch.setattr(folders, "hide", refuse)
+        second = push.run_push(run_dir, keep=1)
+        assert visible_versions(run_dir / "serving") == [[first, second]] * 3
+        assert "cannot be removed" in caplog.text
+
+
+def write_items(run_dir: Path, items: dict[str, tuple[str, ...]]) -> Path:
+    """Puts a table of items with categories into the index of a run."""
+    index = run_dir / "index"
+    (index / "manifest.json").unlink()
+    table = ItemVocabulary(items, categories=list(items.values())).to_table()
+    pq.write_table(table, index / "items.parquet")
+    manifests.seal(index, {"fingerprint": "f00d", "kind": "scann"})
+    return run_dir
+
+
+ITEMS = {f"i{n}": ("even",) if n % 2 == 0 else ("odd",) for n in range(10)}
+
+
+class TestLosses:
+    @pytest.fixture
+    def published(self, tmp_path):
+        serving = tmp_path / "serving"
+        push.run_push(write_items(make_run(tmp_path / "old"), ITEMS), serving)
+        return serving
+
+    def test_a_release_whose_categories_vanish_is_refused_in_one_line(self, published, tmp_path):
+        new = write_items(make_run(tmp_path / "new"), dict.fromkeys(ITEMS, ()))
+        (version,) = release.complete_versions(published)
+        with pytest.raises(InputError) as caught:
+            push.run_push(new, published, keep=1)
+        assert str(caught.value) == (
+            f"Compared with version {version} in {published} the release loses: 2 of the 2 "
+            "categories; items with a category (100 % -> 0 %). Nothing was published. Check the "
+            "log and the items file of the run, or pass --allow_loss to publish it all the same."
+        )
+        assert visible_versions(published) == [[version]] * 3
+
+    def test_the_switch_publishes_it(self, published, tmp_path, caplog):
+        new = write_items(make_run(tmp_path / "new"), dict.fromkeys(ITEMS, ()))
+        version = push.run_push(new, published, allow_loss=True)
+        assert release.latest_release(published).version == version
+        assert "the release loses: 2 of the 2 categories" in caplog.text
+
+    def test_a_smaller_loss_is_said_and_published(self, published, tmp_path, caplog):
+        fewer = dict(list(ITEMS.items())[:8])
+        version = push.run_push(write_items(make_run(tmp_path / "new"), fewer), published)
+        assert release.latest_release(published).version == version
+        assert "the release loses: 2 of the 10 items." in caplog.text
+
+    def test_the_same_items_again(self, published, tmp_path, caplog):
+        push.run_push(write_items(make_run(tmp_path / "new"), ITEMS), published)
+        assert caplog.text == ""
+
+    def test_a_damaged_release_before_does_not_stop_the_next(self, published, tmp_path, caplog):
+        (old,) = published.glob("index/*/items.parquet")
+        old.write_bytes(b"PAR1")
+        version = push.run_push(write_items(make_run(tmp_path / "new"), ITEMS), published)
+        assert release.latest_release(published).version == version
+        assert "is not compared with the one before: Cannot read" in caplog.text
+
+
 class TestPublishedVersion:
     def test_nothing_published(self, run_dir):
         assert push.published_version(run_dir) is None
@@ -255,7 +361,7 @@ for module, name in ((os, "rename"), (os, "fsync"), (os, "mkdir"), (shutil, "cop
 for kill_at in itertools.count(1):
     child = os.fork()
     if child == 0:
-        push.run_push(sys.argv[1], sys.argv[2])
+        push.run_push(sys.argv[1], sys.argv[2], keep=2)
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
     sys.stdin.readline()
@@ -274,7 +380,8 @@ def check_readers(serving: Path) -> None:
 def test_killed_at_every_point_shows_old_or_new(run_dir, tmp_path):
     newer = make_run(tmp_path / "newer", fingerprint="beef", content="2")
     serving = tmp_path / "serving"
-    push.run_push(run_dir, serving)
+    for _ in range(4):
+        push.run_push(run_dir, serving)
     command = [sys.executable, "-c", KILLED_PUSHES, str(newer), str(serving)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     exit_codes, fingerprints = [], []
@@ -293,3 +400,4 @@ def test_killed_at_every_point_shows_old_or_new(run_dir, tmp_path):
     assert fingerprints == sorted(fingerprints, reverse=True)
     assert set(fingerprints) == {"f00d", "beef"}
     assert list(serving.glob("*/.*")) == []
+    assert [len(versions) for versions in visible_versions(serving)] == [2, 2, 2]

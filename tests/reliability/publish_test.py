@@ -22,9 +22,10 @@ pytestmark = pytest.mark.reliability
 
 @pytest.fixture
 def published(tmp_path) -> tuple[Path, Path]:
-    """A run, and a folder in which another one is published already."""
+    """A run, and a folder in which another one is published already, twice."""
     serving = tmp_path / "serving"
-    push.run_push(make_run(tmp_path / "old", content="old"), serving)
+    for name in ("older", "old"):
+        push.run_push(make_run(tmp_path / name, content=name), serving)
     return make_run(tmp_path / "new", content="new"), serving
 
 
@@ -42,6 +43,7 @@ def _is_old_or_new(facts: dict, old: int) -> bool:
         and after["version"] >= old
         and later["version"] == later["pushed"] > after["version"]
         and not facts["leftovers"]
+        and all(len(versions) >= publisher.KEEP for versions in later["parts"])
     )
 
 
@@ -57,6 +59,10 @@ def test_killed_at_every_point(published, tally):
         tally.count(_is_old_or_new(facts, old), facts)
     tally.note(f"old {len(killed) - seen_new}, new {seen_new}")
     assert points[-1]["after"]["version"] > old
+    assert [len(versions) for versions in points[-1]["next"]["parts"]] == [publisher.KEEP] * 3
+    oldest = killed[0]["after"]["parts"][0][0]
+    removals = [f for f in killed if any(oldest not in part for part in f["after"]["parts"])]
+    assert len(removals) > 5, "some were killed while they removed the oldest version"
 
 
 def test_no_space_at_every_point(published, tally):
@@ -128,7 +134,7 @@ def test_a_reader_beside_a_publisher(published, tally):
     rounds = scaled(20)
     program = (
         "import sys; from pipelines import push\n"
-        f"for _ in range({rounds}): push.run_push(*sys.argv[1:])"
+        f"for _ in range({rounds}): push.run_push(*sys.argv[1:], keep=5)"
     )
     writer = subprocess.Popen([sys.executable, "-c", program, run_dir, serving], cwd=ROOT)
     looks, broken = 0, []

@@ -21,6 +21,9 @@ from pipelines import push
 from recall.errors import InputError
 from serving import release
 
+KEEP = 2
+"""Versions every publication leaves, so that each of them removes one."""
+
 KILLED = "killed"
 """In the place of an error."""
 
@@ -92,7 +95,7 @@ def publish_in_child(run_dir: Path, serving_dir: Path, points: Points) -> tuple[
         text = ""
         try:
             points.install()
-            push.run_push(run_dir, serving_dir)
+            push.run_push(run_dir, serving_dir, keep=KEEP)
         except InputError as error:
             text = f"InputError: {error}"
         except BaseException as error:
@@ -112,6 +115,8 @@ def describe(serving_dir: Path) -> dict[str, Any]:
     with contextlib.suppress(InputError):
         newest = release.latest_release(serving_dir)
         release.verify(newest)
+        for version in release.complete_versions(serving_dir):
+            release.verify(release.read_release(serving_dir, version))
         return {
             "version": newest.version,
             "parts": [release.list_versions(serving_dir / part) for part in release.PARTS],
@@ -141,7 +146,7 @@ def main(run: str, serving: str, how: str) -> None:
         acted, text = publish_in_child(run_dir, work, Points(chosen, _ACTS[how]))
         found = describe(work)
         # The next publisher finds whatever the dead one left.
-        next_version = push.run_push(run_dir, work)
+        next_version = push.run_push(run_dir, work, keep=KEEP)
         facts = {
             "point": chosen,
             "acted": acted,

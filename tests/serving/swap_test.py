@@ -13,7 +13,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving import client, manifest
+from serving import client, manifest, retention
 from serving.model_config import parse_config
 from serving.model_server import State
 from serving.recall_types import RecallRequest
@@ -351,3 +351,24 @@ def test_memory_does_not_grow_with_swaps(release_folder, serve):
         if version == 8:
             after_5 = megabytes()
     assert megabytes() < 1.1 * after_5
+
+
+def test_old_versions_go_from_the_disk_but_not_the_one_that_is_loaded(release_folder, serve):
+    server = serve(poll_s=0)  # Looks once: version 3 is what it serves.
+    release_folder.publish(4, 0)
+    release_folder.publish(5, 1)
+    assert retention.remove_old_versions(release_folder.path, 1) == ([4], [3])
+    answer = client.query(server.grpc_address, RecallRequest(("i3", "i7"), k=5), timeout_s=30)
+    assert answer.index_version == 3
+    server.stop()
+    assert retention.remove_old_versions(release_folder.path, 1) == ([3], [])
+
+
+def test_a_version_that_was_unloaded_may_be_removed(release_folder, serve):
+    server = serve()
+    release_folder.publish(4, 1)
+    wait_for(lambda: _states(server)[3] == State.END)
+    # END is told before the last reference is dropped.
+    wait_for(lambda: retention.remove_old_versions(release_folder.path, 1).removed == [3])
+    answer = client.query(server.grpc_address, RecallRequest(("i3", "i7"), k=5), timeout_s=30)
+    assert answer.index_version == 4

@@ -46,21 +46,25 @@ def change_items(
     items = [] if upsert_path is None else items_files.read_items(upsert_path).to_pylist()
     calls = [("upsert", batch) for batch in _batches(items)]
     calls += [("delete", batch) for batch in _batches(list(dict.fromkeys(delete_ids)))]
-    done = {"upsert": 0, "delete": 0}
+    done = {"upsert": 0, "delete": 0, "unknown": 0}
     num_items = UNKNOWN_COUNT
     for kind, batch in calls:
         try:
-            num_items = _send(server, kind, batch, token=token, tls=tls, timeout_s=timeout_s)
+            num_items, num_changed = _send(
+                server, kind, batch, token=token, tls=tls, timeout_s=timeout_s
+            )
         except InputError as error:
             raise InputError(f"{error} {_count(done)} before that.") from error
-        done[kind] += len(batch)
+        done[kind] += num_changed
+        if kind == "delete":
+            done["unknown"] += len(batch) - num_changed
     if num_items == UNKNOWN_COUNT:
         return f"{_count(done)}."
     return f"{_count(done)}; the server now has {num_items} items."
 
 
-def _send(server: str, kind: str, batch: list[Any], **how: Any) -> int:
-    """One call through the door of the address; returns the number of items after it."""
+def _send(server: str, kind: str, batch: list[Any], **how: Any) -> tuple[int, int]:
+    """One call through the door of the address: items after it, and items it changed."""
     is_http = server.startswith(("http://", "https://"))
     if is_http:
         document = {"ids": batch} if kind == "delete" else {"items": [_item(i) for i in batch]}
@@ -68,7 +72,7 @@ def _send(server: str, kind: str, batch: list[Any], **how: Any) -> int:
     else:
         answer = client.predict(server, MODEL_NAME, kind, _inputs(kind, batch), **how)
     try:
-        return int(answer["num_items"])
+        return int(answer["num_items"]), int(answer["num_changed"])
     except (KeyError, TypeError, ValueError) as error:
         raise client.another_server(server, "HTTP" if is_http else "gRPC") from error
 
@@ -98,4 +102,8 @@ def _batches(values: list[Any]) -> Iterator[list[Any]]:
 
 
 def _count(done: dict[str, int]) -> str:
-    return f"{done['upsert']} items upserted, {done['delete']} deleted"
+    text = f"{done['upsert']} items upserted, {done['delete']} deleted"
+    if done["unknown"]:
+        what = "id was no item" if done["unknown"] == 1 else "ids were no items"
+        text += f" ({done['unknown']} {what} of the server; remembered as deleted)"
+    return text

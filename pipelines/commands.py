@@ -209,7 +209,7 @@ def _query(values: flags.FlagValues, _: Sequence[str]) -> None:
     from serving import client
 
     request = query.build_request(
-        {name: values[name].value for name in query.REQUEST_FLAGS if values[name].value is not None}
+        {name: values[name].value for name in query.REQUEST_FLAGS if values[name].present}
     )
     tls = tls_flags.read_client_tls(values, "", "server")
     answer = client.query(values.server, request, timeout_s=values.timeout_s, tls=tls)

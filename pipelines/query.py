@@ -8,7 +8,11 @@ from typing import Any
 
 from pipelines import summary
 from recall.errors import InputError
+from recall.vocabulary import is_unicode
+from serving import recall_json
+from serving.recall_limits import RecallLimits, check_requests
 from serving.recall_types import FALLBACK_INTEREST, RecallRequest, RecallResponse
+from serving.status import ServingError
 
 REQUEST_FLAGS = (
     "history",
@@ -27,22 +31,44 @@ REQUEST_FLAGS = (
 )
 """The flags that are fields of a request, by the same names."""
 
+_TEXT_LISTS = {"history", "similar_to", "exclude", "allow", "categories", "exclude_categories"}
 
-def build_request(values: Mapping[str, Any]) -> RecallRequest:
-    """The request that the values of flags ask for.
+
+def build_request(given: Mapping[str, Any]) -> RecallRequest:
+    """The request that flags ask for; what `POST /recall` refuses is refused here.
+
+    Args:
+        given: Values of the flags that are on the command line, by name.
 
     Raises:
-        InputError: A weight is no number.
+        InputError: A weight is no number, an id or a name is empty, or the
+            request makes no sense.
     """
-    fields = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
-    weights = fields.pop("interest_weights", ())
+    document = dict(given)
+    if "interest_weights" in document:
+        document["interest_weights"] = _numbers(document["interest_weights"])
+    for name in document.keys() & _TEXT_LISTS:
+        if "" in document[name]:
+            raise InputError(
+                f"--{name}={','.join(document[name])} has an empty entry. Separate entries by one "
+                "comma."
+            )
+        if not is_unicode("".join(document[name])):
+            raise InputError(f"--{name} has a text that is not valid UTF-8. Correct it.")
     try:
-        return RecallRequest(**fields, interest_weights=tuple(map(float, weights)))
+        request = recall_json.parse_request(document)
+    except ServingError as error:
+        raise InputError(error.message) from error
+    check_requests([request], RecallLimits())
+    return request
+
+
+def _numbers(texts: list[str]) -> list[float]:
+    try:
+        return [float(text) for text in texts]
     except ValueError as error:
         raise InputError(
-            f"--interest_weights={','.join(weights)} must be numbers separated by commas."
+            f"--interest_weights={','.join(texts)} must be numbers separated by commas."
         ) from error
 
 

@@ -53,8 +53,9 @@ def query(
 def _ask_http(
     server: str, request: RecallRequest, timeout_s: float, tls: ClientTls
 ) -> RecallResponse:
-    """POST /recall."""
-    answer = post_json(server, "/recall", request_to_json(request), timeout_s=timeout_s, tls=tls)
+    """POST /recall; as over gRPC, the server is told how long its client waits."""
+    document = {**request_to_json(request), "timeout_ms": 1000 * timeout_s}
+    answer = post_json(server, "/recall", document, timeout_s=timeout_s, tls=tls)
     try:
         return _parse_json(answer)
     except (KeyError, TypeError) as error:

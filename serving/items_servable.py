@@ -38,8 +38,8 @@ _DEFAULTS = {
     "vectors": np.empty((0, 0), dtype=np.float32),
 }
 _OUTPUTS = {
-    UPSERT: ("sequence", "num_items"),
-    DELETE: ("sequence", "num_items"),
+    UPSERT: ("sequence", "num_items", "num_changed"),
+    DELETE: ("sequence", "num_items", "num_changed"),
     STATUS: ("sequence", "num_upserted", "num_deleted"),
 }
 """All are one int64."""

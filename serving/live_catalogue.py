@@ -130,6 +130,12 @@ class LiveCatalogue:
         """The items as they are now."""
         return self._view
 
+    def count_items(self, item_ids: Sequence[str]) -> int:
+        """How many of some distinct ids are items that are served, or wait for a vector."""
+        keys = [item_id.encode() for item_id in item_ids]
+        is_served = self._view.rows_of(keys) != NO_ROW
+        return int(np.count_nonzero(is_served)) + len(self._waiting.intersection(keys))
+
     def status(self) -> dict[str, int | str]:
         """How the items are held: plain values, sizes in items."""
         view = self._view

@@ -46,10 +46,13 @@ class Acknowledgement(NamedTuple):
         sequence: Number of the change, higher than all before.
         num_items: Items of the version that was asked, now; in front of
             shards that had not all something to change, `UNKNOWN_COUNT`.
+        num_changed: Distinct items that were upserted, or deletions of items
+            that the version had.
     """
 
     sequence: int
     num_items: int
+    num_changed: int
 
 
 class LiveItems:
@@ -124,7 +127,8 @@ class LiveItems:
         """Takes items out of every answer, also those a later release brings.
 
         Args:
-            item_ids: Raw ids; unknown ones are remembered all the same.
+            item_ids: Raw ids; unknown ones are remembered all the same, but do
+                not count as changed.
             version: As for `upsert`; its items are counted.
 
         Raises:
@@ -173,6 +177,8 @@ class LiveItems:
         placed = [(catalogue, catalogue.place(changes)) for catalogue in self._catalogues]
         for catalogue, of_catalogue in placed:
             item_changes.check_placed(changes, of_catalogue, catalogue)
+        deleted = [change.item_id for change in changes if change.is_deleted]
+        num_changed = len(changes) - len(deleted) + asked.count_items(deleted)
         sequence = self._store.append(changes)
         if sequence == self._sequence + 1:
             for catalogue, of_catalogue in placed:
@@ -181,7 +187,7 @@ class LiveItems:
         else:  # Another process wrote in between.
             self._catch_up()
         self._changed.set()
-        return Acknowledgement(sequence, asked.view().num_items)
+        return Acknowledgement(sequence, asked.view().num_items, num_changed)
 
     def _catch_up(self) -> None:
         """Makes the changes of other processes; call it under the lock.

@@ -34,9 +34,15 @@ def to_local(path: str, name: str) -> str:
         name: What it was given for, for example `--output`; for errors.
 
     Raises:
-        InputError: It is at another place than this machine, or in the home
-            folder of nobody.
+        InputError: It is at another place than this machine, in the home
+            folder of nobody, or not UTF-8, which TensorFlow cannot open.
     """
+    try:
+        path.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{name}={path!a} is not valid UTF-8. Rename the file or folder."
+        ) from error
     scheme = _SCHEME.match(path)
     if scheme is not None:
         if scheme[1].lower() != "file":

@@ -6,7 +6,7 @@ either there may be `"timeout_ms"`, the time the client waits.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -42,7 +42,8 @@ def answer(
         asked_s = json_fields.read_positive(_TIMEOUT_KEY, document.pop(_TIMEOUT_KEY)) / 1000
         timeout_s = asked_s if timeout_s is None else min(asked_s, timeout_s)
     if _BATCH_KEY not in document:
-        return to_json(service.recall([parse_request(document)], timeout_s=timeout_s)[0])
+        request = parse_request(document, beside=[_TIMEOUT_KEY])
+        return to_json(service.recall([request], timeout_s=timeout_s)[0])
     batch = document[_BATCH_KEY]
     if len(document) > 1 or not isinstance(batch, list):
         raise invalid_argument(
@@ -58,17 +59,22 @@ def answer(
     return {"responses": [to_json(r) for r in service.recall(requests, timeout_s=timeout_s)]}
 
 
-def parse_request(document: Any) -> RecallRequest:
+def parse_request(document: Any, *, beside: Iterable[str] = ()) -> RecallRequest:
     """One decoded request.
+
+    Args:
+        document: Its keys and values.
+        beside: Keys that may stand beside these where the request came from;
+            an error lists them too.
 
     Raises:
         ServingError: INVALID_ARGUMENT, it is no object, a key is unknown or
             missing, or a value has a wrong type.
     """
-    json_fields.check_object("A request", document, _PARSERS)
+    json_fields.check_object("A request", document, (*_PARSERS, *beside))
     if not any(name in document for name in _SUBJECTS):
         raise invalid_argument(
-            "The key `history` is missing; [] is a new visitor. "
+            "`history` is missing; an empty one is a new visitor. "
             "Instead of it there may be `user_vectors` or `similar_to`."
         )
     return RecallRequest(**{name: _PARSERS[name](name, document[name]) for name in document})

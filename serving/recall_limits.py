@@ -95,6 +95,18 @@ def check_requests(requests: Sequence[RecallRequest], limits: RecallLimits) -> N
         _check_merge(request, limits)
 
 
+def check_one_subject(request: RecallRequest) -> None:
+    """Refuses a request that asks for more than one of history, vectors and items.
+
+    Raises:
+        InputError: It does.
+    """
+    given = [name for name in ("history", "similar_to") if getattr(request, name)]
+    given += [] if request.user_vectors is None else ["user_vectors"]
+    if len(given) > 1:
+        raise InputError(f"Give `{given[0]}` or `{given[1]}`, not both.")
+
+
 def check_item_ids(item_ids: Sequence[str], limits: RecallLimits) -> None:
     """Compares items whose vectors are wanted with what is accepted of `similar_to`.
 
@@ -131,11 +143,8 @@ def _check_range(name: str, value: int, limit: int) -> None:
 
 def _check_subject(request: RecallRequest, limits: RecallLimits) -> None:
     """A request asks for somebody: by history, by vectors or by items."""
+    check_one_subject(request)
     vectors = request.user_vectors
-    given = [name for name in ("history", "similar_to") if getattr(request, name)]
-    given += [] if vectors is None else ["user_vectors"]
-    if len(given) > 1:
-        raise InputError(f"Give `{given[0]}` or `{given[1]}`, not both.")
     if vectors is None:
         return
     if vectors.ndim != 2 or not vectors.size or vectors.dtype != np.float32:

@@ -12,7 +12,9 @@ import numpy as np
 from tensorflow.core.framework import tensor_shape_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from recall.errors import InputError
 from serving import signatures, tensors
+from serving.recall_limits import check_one_subject
 from serving.recall_types import RecallRequest
 from serving.status import ServingError, invalid_argument
 
@@ -140,7 +142,12 @@ def build_inputs(request: RecallRequest) -> tuple[str, dict[str, np.ndarray]]:
     Returns:
         Name of the signature, and inputs by name: those it requires and those
         that differ from their defaults.
+
+    Raises:
+        InputError: No signature takes it: it asks for a history and for items
+            at once, or a number does not fit its type.
     """
+    check_one_subject(request)
     signature_name = next(
         (
             name
@@ -154,7 +161,10 @@ def build_inputs(request: RecallRequest) -> tuple[str, dict[str, np.ndarray]]:
         value = getattr(request, spec.field)
         if name != subject_input(signature_name) and not _is_given(request, spec.field):
             continue
-        array = np.array(value, dtype=tensors.numpy_dtype(spec.dtype))
+        try:
+            array = np.array(value, dtype=tensors.numpy_dtype(spec.dtype))
+        except OverflowError as error:
+            raise InputError(f"`{spec.field}` is too large, received {value}.") from error
         inputs[name] = array if spec.shape is _ANY_RANK else array[None]
     return signature_name, inputs
 

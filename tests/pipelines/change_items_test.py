@@ -79,12 +79,28 @@ def write_items(path, *rows):
 def test_upsert_then_delete(server, catalogue, tmp_path):
     path = write_items(tmp_path / "new.csv", "n1,red|blue,One", 'n2,red,"Two, too"')
     text = change_items.change_items(server, path, ["a", "a", "never"])
-    assert text == "2 items upserted, 2 deleted; the server now has 3 items."
+    assert text == (
+        "2 items upserted, 1 deleted (1 id was no item of the server; remembered as deleted); "
+        "the server now has 3 items."
+    )
     assert ids_of(catalogue) == ["b", "n1", "n2"]
     view = catalogue.view()
     (row,) = view.rows_of([b"n1"])
     assert view.delta.title(row - 2) == "One"
     assert view.delta.categories(row - 2) == ("red", "blue")
+
+
+def test_what_was_no_item_is_not_counted_as_deleted(server, catalogue):
+    text = change_items.change_items(server, None, ["no-such-item"])
+    assert text == (
+        "0 items upserted, 0 deleted (1 id was no item of the server; remembered as deleted); "
+        "the server now has 2 items."
+    )
+    change_items.change_items(server, None, ["a"])
+    assert change_items.change_items(server, None, ["a", "x", "b"]) == (
+        "0 items upserted, 1 deleted (2 ids were no items of the server; remembered as deleted); "
+        "the server now has 0 items."
+    )
 
 
 def test_an_empty_cell_keeps_what_the_release_knows(server, catalogue, tmp_path):

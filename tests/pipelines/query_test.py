@@ -7,7 +7,10 @@ import pytest
 
 from pipelines import cli, query
 from recall.errors import InputError
+from serving import recall_json
+from serving.recall_limits import RecallLimits, check_requests
 from serving.recall_types import RecallRequest, RecallResponse
+from serving.status import ServingError
 
 
 def _response(items, *facts):
@@ -30,6 +33,11 @@ def test_text_of_a_degraded_answer():
     assert query.format_answer(answer).endswith("the time was too short: 25% of the answer\n")
 
 
+def given(values):
+    """As the command takes them."""
+    return {name: values[name].value for name in query.REQUEST_FLAGS if values[name].present}
+
+
 def test_flags_become_a_request():
     values, _ = cli.parse(
         "query",
@@ -43,21 +51,72 @@ def test_flags_become_a_request():
             "--exact",
         ],
     )
-    request = query.build_request({name: values[name].value for name in query.REQUEST_FLAGS})
+    request = query.build_request(given(values))
     assert (request.similar_to, request.history, request.k) == (("12", "i3"), (), 7)
     assert (request.categories, request.max_per_category) == (("A", "B"), 3)
     assert (request.interest_weights, request.merge, request.exact) == ((0.5, 2.0), "quota", True)
 
 
 def test_flags_left_out_are_the_defaults_of_a_request():
-    values, _ = cli.parse("query", [])
-    request = query.build_request({name: values[name].value for name in query.REQUEST_FLAGS})
+    values, _ = cli.parse("query", ["--history="])
+    request = query.build_request(given(values))
     assert dataclasses.astuple(request) == dataclasses.astuple(RecallRequest())
 
 
-def test_weights_that_are_no_numbers():
-    with pytest.raises(InputError, match=r"--interest_weights=1,x must be numbers"):
-        query.build_request({"interest_weights": ["1", "x"]})
+def test_defaults_of_the_flags_are_those_of_a_request():
+    values, _ = cli.parse("query", [])
+    for name in query.REQUEST_FLAGS:
+        default = getattr(RecallRequest(), name)
+        assert values[name].value == (list(default) if isinstance(default, tuple) else default)
+
+
+REFUSED = {
+    "--similar_to=50 --history=1": {"similar_to": ["50"], "history": ["1"]},
+    "--k=5": {"k": 5},
+    "--history=1 --allow=": {"history": ["1"], "allow": []},
+    "--history=1 --categories=": {"history": ["1"], "categories": []},
+    "--history=1 --k=5000": {"history": ["1"], "k": 5000},
+    "--history=1 --k=99999999999": {"history": ["1"], "k": 99999999999},
+    "--history=1 --merge=best": {"history": ["1"], "merge": "best"},
+    "--history=1 --interest_weights=0,0": {"history": ["1"], "interest_weights": [0, 0]},
+    "--history=1 --interest_weights=-1": {"history": ["1"], "interest_weights": [-1]},
+    "--history=1 --diversity_weight=101": {"history": ["1"], "diversity_weight": 101},
+    "--history=1 --max_per_category=2000": {"history": ["1"], "max_per_category": 2000},
+    "--history=1 --merge=diversity --max_per_category=3": {
+        "history": ["1"],
+        "merge": "diversity",
+        "max_per_category": 3,
+    },
+}
+
+
+@pytest.mark.parametrize("words", REFUSED)
+def test_flags_are_refused_as_the_keys_of_post_recall(words, capsys):
+    """In the words of the door for JSON, and before any server is asked."""
+
+    class NoService:
+        def recall(self, requests, *, timeout_s):
+            check_requests(requests, RecallLimits())
+            raise AssertionError("accepted")
+
+    with pytest.raises((InputError, ServingError)) as caught:
+        recall_json.answer(NoService(), REFUSED[words])
+    text = getattr(caught.value, "message", None) or str(caught.value)
+    assert cli.main(["query", "--server=127.0.0.1:9", *words.split()]) == 1
+    assert capsys.readouterr().err == f"recall query: error: {text}\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"interest_weights": ["1", "x"]}, r"--interest_weights=1,x must be numbers"),
+        ({"history": ["12", "", "57"]}, r"--history=12,,57 has an empty entry"),
+        ({"history": ["1"], "exclude": ["\udcff"]}, r"--exclude has a text that is not valid UTF"),
+    ],
+)
+def test_values_that_only_flags_can_have(fields, error):
+    with pytest.raises(InputError, match=error):
+        query.build_request(fields)
 
 
 def test_text_of_a_fallback():

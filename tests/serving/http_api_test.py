@@ -235,7 +235,7 @@ def test_recall_of_several_users(connection, catalogue):
 @pytest.mark.parametrize(
     ("body", "text"),
     [
-        ({}, "The key `history` is missing"),
+        ({}, "`history` is missing; an empty one is a new visitor"),
         ({"history": "i3"}, "`history` must be a list of strings"),
         ({"history": ["a", 7]}, '`history[1]` must be a string such as "12", received 7'),
         ({"history": [], "exclude": [None]}, "`exclude[0]` must be a string"),
@@ -245,6 +245,9 @@ def test_recall_of_several_users(connection, catalogue):
         ({"history": [], "k": 1001}, "received 1001"),
         ({"history": [], "include_seen": 1}, "`include_seen` must be true or false"),
         ({"history": [], "size": 1}, "Unknown key `size`"),
+        ({"history": [], "size": 1}, "A request has the keys history, k, exclude"),
+        ({"history": [], "size": 1}, ", reorder, exact, timeout_ms."),
+        ({"requests": [{"history": [], "size": 1}]}, ", reorder, exact."),
         ({"requests": {}}, "`requests` must be a list"),
         (
             {"requests": [], "k": 3},

@@ -80,9 +80,9 @@ def vector_of(catalogue, item_id):
 def test_acknowledged_means_visible_and_durable(make_live):
     catalogue = make_catalogue()
     live = make_live(catalogue)
-    assert live.delete(["b"]) == (1, 2)
+    assert live.delete(["b", "no item", "b"]) == (1, 2, 1)
     assert ids_of(catalogue) == ["a", "c"]
-    assert live.upsert([ItemUpsert("n", ("green",), "New")]) == (2, 3)
+    assert live.upsert([ItemUpsert("n", ("green",), "New")]) == (2, 3, 1)
     assert ids_of(catalogue) == ["a", "c", "n"]
     restarted = make_catalogue()
     make_live(restarted)
@@ -179,10 +179,10 @@ class TestSwap:
     def test_a_given_vector_belongs_to_the_version_that_is_asked(self, make_live):
         old, new = make_catalogue(1), make_catalogue(2, ("b", "c", "d", "e"))
         live = make_live(old, new)
-        assert live.upsert([ItemUpsert("n", vector=[1, 0, 0])], version=1) == (1, 4)
+        assert live.upsert([ItemUpsert("n", vector=[1, 0, 0])], version=1) == (1, 4, 1)
         np.testing.assert_array_equal(vector_of(old, "n"), [1, 0, 0])
         assert vector_of(new, "n") is None
-        assert live.delete(["b"], version=1) == (2, 3)
+        assert live.delete(["b"], version=1) == (2, 3, 1)
         live.detach(new)  # It could not be served after all.
         assert [v["num_waiting"] for v in live.status()["versions"]] == [0]
         with pytest.raises(ServingError, match="Version 2 is not loaded") as caught:

@@ -85,9 +85,17 @@ def recalled(server, **request):
 
 
 def test_over_http(server):
-    assert post(server, "/items:delete", {"ids": ["i5", "i7"]}) == {"sequence": 1, "num_items": 58}
+    assert post(server, "/items:delete", {"ids": ["i5", "i7"]}) == {
+        "sequence": 1,
+        "num_items": 58,
+        "num_changed": 2,
+    }
     item = {"id": "new", "categories": ["red"], "title": "Red shoe"}
-    assert post(server, "/items:upsert", {"items": [item]}) == {"sequence": 2, "num_items": 59}
+    assert post(server, "/items:upsert", {"items": [item]}) == {
+        "sequence": 2,
+        "num_items": 59,
+        "num_changed": 1,
+    }
     found = recalled(server)
     assert not {"i5", "i7"} & set(found)
     assert "new" in found
@@ -107,7 +115,11 @@ def test_over_grpc(server):
         categories=tensors.pad_strings([["red", "blue"], ["green"]]),
         titles=strings("One", "Two"),
     )
-    assert {name: int(value) for name, value in answer.items()} == {"sequence": 1, "num_items": 62}
+    assert {name: int(value) for name, value in answer.items()} == {
+        "sequence": 1,
+        "num_items": 62,
+        "num_changed": 2,
+    }
     vectors = np.eye(8, dtype=np.float32)[:1]
     predict(server.grpc_address, "items", "upsert", item_ids=strings("n3"), vectors=vectors)
     predict(server.grpc_address, "items", "delete", item_ids=strings("i0", "n2"))
@@ -131,8 +143,12 @@ def test_over_the_rest_api_of_tf_serving(server):
         return post(server, "/v1/models/items:predict", document)["outputs"]
 
     item = {"item_ids": ["new"], "categories": [["red"]]}
-    assert ask("upsert", inputs=item) == {"sequence": 1, "num_items": 61}
-    assert ask("delete", inputs=["i0", "i1"]) == {"sequence": 2, "num_items": 59}
+    assert ask("upsert", inputs=item) == {"sequence": 1, "num_items": 61, "num_changed": 1}
+    assert ask("delete", inputs=["i0", "i1"]) == {
+        "sequence": 2,
+        "num_items": 59,
+        "num_changed": 2,
+    }
     expected = {"sequence": 2, "num_upserted": 1, "num_deleted": 2}
     assert ask("status", inputs={}) == expected
 
@@ -140,8 +156,8 @@ def test_over_the_rest_api_of_tf_serving(server):
 @pytest.mark.parametrize(
     ("signature", "instances", "output"),
     [
-        ("upsert", [{"item_ids": "new", "categories": ["red"]}], "num_items"),
-        ("delete", ["i5"], "num_items"),
+        ("upsert", [{"item_ids": "new", "categories": ["red"]}], "num_changed"),
+        ("delete", ["i5"], "num_changed"),
         ("status", [{}], "num_deleted"),
     ],
 )

@@ -11,9 +11,11 @@ from serving.admin import AdminGuard
 from serving.admission import Admission
 from serving.byte_budget import ByteBudget
 from serving.call import Call, answering
+from serving.heartbeat import Heartbeat
 from serving.metrics import UNKNOWN_MODEL, Metrics
 from serving.model_config import ServerConfig
 from serving.model_server import ModelServer
+from serving.recall_types import MODEL_NAME as RECALL
 from serving.servable import Servable
 from serving.signatures import DEFAULT_SIGNATURE
 from serving.status import Code, ServingError
@@ -34,6 +36,7 @@ class Backend:
         budget: Bounds the bytes of the requests in work.
         admin: Guards calls that change what is served.
         requests: Gets a record of every request of both doors.
+        heartbeat: Knows whether requests are answered.
         reload: Puts another configuration in the place of the present one.
     """
 
@@ -43,7 +46,20 @@ class Backend:
     budget: ByteBudget = dataclasses.field(default_factory=ByteBudget)
     admin: AdminGuard = dataclasses.field(default_factory=lambda: AdminGuard(None))
     requests: RequestLog = dataclasses.field(default_factory=RequestLog)
+    heartbeat: Heartbeat = dataclasses.field(init=False)
     reload: Callable[[ServerConfig], None] = _cannot_reload
+
+    def __post_init__(self):
+        self.heartbeat = Heartbeat(self._probe)
+
+    def is_ready(self) -> bool:
+        """Whether every model is available, no shutdown began, and requests are answered."""
+        return self.model_server.is_ready() and self.heartbeat.is_alive
+
+    def _probe(self) -> None:
+        """A request of our own; admission is passed by, which is full under mere overload."""
+        with self.model_server.use(RECALL) as servable:
+            servable.probe()
 
     @contextlib.contextmanager
     def answering(self, call: Call, model_name: str, api: str, entrypoint: str) -> Iterator[None]:
@@ -54,6 +70,7 @@ class Backend:
             with answering(call):
                 call.check()
                 yield
+            self.heartbeat.count_answer()
         except ServingError as error:
             code = error.code
             raise

@@ -282,14 +282,18 @@ class HttpApi:
         return HttpResponse(200, _encode({"alive": True}))
 
     def _readyz(self, request: HttpRequest) -> HttpResponse:
-        """GET /readyz: every model is available, and no shutdown began."""
+        """GET /readyz: every model is available, requests are answered, no shutdown began."""
         model_server = self.backend.model_server
-        ready = model_server.is_ready()
+        ready = self.backend.is_ready()
         models = {
             name: {str(version): state.name for version, state in versions.items()}
             for name, versions in model_server.states().items()
         }
-        body = _encode({"ready": ready, "models": models})
+        document = {"ready": ready, "models": models}
+        if not self.backend.heartbeat.is_alive:
+            silent_s = self.backend.heartbeat.silent_s
+            document["error"] = f"No request was answered for {silent_s:.0f} s."
+        body = _encode(document)
         return HttpResponse(200, body) if ready else HttpResponse(503, body, RETRY_AFTER)
 
     def _metrics(self, request: HttpRequest) -> HttpResponse:

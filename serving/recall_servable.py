@@ -87,6 +87,10 @@ class RecallServable:
             self.service.recall([RecallRequest(history=popular)] * batch_size)
         self.service.recall([RecallRequest(), RecallRequest(similar_to=popular[:1])])
 
+    def probe(self) -> None:
+        """Answers one request the way of all others, and drops the answer."""
+        self.service.recall([RecallRequest(history=self.service.popular_item_ids[:1], k=1)])
+
 
 def _vector_outputs(found: ItemVectors) -> dict[str, np.ndarray]:
     """All outputs of `item_vectors`."""

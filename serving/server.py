@@ -116,6 +116,7 @@ class RecallServer:
             self._items = self._open_items()
             self._manager.start()
             self._health.set_serving(True)
+            self._backend.heartbeat.start(self._health.set_serving)
         except BaseException:
             self._stop(drain_s=0.0)
             raise
@@ -127,6 +128,7 @@ class RecallServer:
     def _stop(self, *, drain_s: float) -> None:
         self.model_server.drain()
         self._health.drain()
+        self._backend.heartbeat.stop()
         time.sleep(drain_s)
         grpc_stopped = self._grpc_server.stop(SHUTDOWN_S)
         self._http_server.stop()
@@ -151,6 +153,11 @@ class RecallServer:
         backend = Backend(self.model_server, admission=admission, admin=admin, requests=requests)
         backend.metrics.watch(
             "recall_requests_in_flight", "Requests in work now.", lambda: admission.in_flight
+        )
+        backend.metrics.watch(
+            "recall_seconds_since_answer",
+            "Time since a request was last known to be answered.",
+            lambda: backend.heartbeat.silent_s,
         )
         names = RELEASE_MODELS
         if options.tf_serving_address is not None:

@@ -12,20 +12,23 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines import artifacts, console_log, held_out
+from pipelines.index_choice import RECALL_K, tune_index
 from recall.config import IndexConfig, RecallConfig
 from recall.errors import InputError
 from recall.features import HISTORY_ITEM_IDS
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_TOKEN, ItemVocabulary
 from serving import bundle, export, folders, paths, shards, storage
 from serving import manifest as manifests
-from serving.item_index import ExactIndex, recall_against_exact
-from serving.scann_index import ScannIndex, build_index
+from serving.item_index import ExactIndex
+from serving.scann_index import build_index
 from serving.shards import Shard
 
 _JOB = "index"
 
-RECALL_KEY = "recall@100"
-_RECALL_K = 100
+_TUNING_KEY = "tuning"
+"""Of the manifest: why the index is as it is, where ScaNN was tried."""
+
+RECALL_KEY = f"recall@{RECALL_K}"
 
 _MAX_USERS = 2000
 """Users whose vectors measure the index: with 4 interests, 8,000 queries of
@@ -101,7 +104,7 @@ def run_index(
     queries, measured_on = build_queries(export_dir, examples_dir, vocabulary, item_vectors)
     with console_log.quiet_native_code():
         index = build_index(item_vectors, config.index, manifest["similarity"])
-    index, index_recall = tune_index(index, ExactIndex(item_vectors), queries, config.index)
+    index, index_recall, tuning = tune_index(index, ExactIndex(item_vectors), queries, config.index)
     _require_recall(index_recall, config.index)
     report = {
         "fingerprint": manifest["fingerprint"],
@@ -109,6 +112,7 @@ def run_index(
         RECALL_KEY: index_recall,
         "measured_on": measured_on,
         "num_queries": len(queries),
+        **({_TUNING_KEY: tuning} if tuning else {}),
         **values,
     }
     with folders.atomic_directory(index_dir) as staging:
@@ -207,38 +211,6 @@ def embed_histories(
     return np.concatenate(parts)
 
 
-def tune_index(
-    index: ExactIndex | ScannIndex,
-    exact: ExactIndex,
-    query_vectors: np.ndarray,
-    config: IndexConfig,
-) -> tuple[ExactIndex | ScannIndex, float]:
-    """Searches further until recall@100 is high enough, then measures it.
-
-    One half of the queries chooses how far, the other half gives the number
-    that is reported.
-
-    Args:
-        index: As built.
-        exact: Over the same vectors.
-        query_vectors: `[num_queries, dim]` float32 in random order.
-        config: Where the wanted recall is.
-
-    Returns:
-        The index to serve, and its recall@100 against exact search.
-    """
-    k = min(_RECALL_K, index.num_items)
-    half = (len(query_vectors) + 1) // 2
-    wanted = max(config.target_recall, config.min_index_recall)
-    tuning = query_vectors[:half]
-    while isinstance(index, ScannIndex) and not index.is_exhaustive:
-        if recall_against_exact(index, exact, tuning, k) >= wanted:
-            break
-        index = index.look_further()
-    measured = query_vectors[half:] if len(query_vectors) > half else query_vectors
-    return index, recall_against_exact(index, exact, measured, k)
-
-
 def read_report(index_dir: str | Path) -> dict[str, Any]:
     """The report of a finished index: its manifest without the checksums."""
     return _report(manifests.read(index_dir))
@@ -251,7 +223,7 @@ def _report(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def _require_recall(index_recall: float, config: IndexConfig) -> None:
     if index_recall < config.min_index_recall:
         raise InputError(
-            f"The index finds {index_recall:.4f} of the exact top {_RECALL_K}, less than "
+            f"The index finds {index_recall:.4f} of the exact top {RECALL_K}, less than "
             f"index.min_index_recall = {config.min_index_recall}. Raise "
             "index.target_recall, or set index.kind=exact."
         )

@@ -100,10 +100,11 @@ class IndexConfig:
     min_scann_items: int = 20_000
     """Below this exact search is used, which is always right and cheap enough."""
     leaves_to_search_fraction: float = 0.05
-    """Share of the tree's leaves a query looks into, at least."""
+    """Share of the tree's leaves a query looks into, at first."""
     target_recall: float = 0.98
-    """Leaves, then `reorder`, are doubled until recall@100 against exact search is
-    this high; every further doubling gains less than the one before."""
+    """More leaves, then fewer, then a larger `reorder` are tried until recall@100 against
+    exact search is this high. `auto` takes exact search where none of them has it, or
+    where exact search takes less processor time than what has it."""
     reorder: int = 600
     """Candidates whose score is recomputed exactly, at least; more than the 200 to 500
     items a request usually wants."""

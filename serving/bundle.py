@@ -21,6 +21,7 @@ from recall.vocabulary import SCHEMA, ItemVocabulary
 from serving import manifest as manifests
 from serving import self_check
 from serving.item_index import ExactIndex, ItemIndex
+from serving.long_rows import LongRows
 from serving.scann_index import ScannIndex
 
 ITEM_IDS_NAME = "item_ids.npy"
@@ -28,6 +29,8 @@ ITEM_VECTORS_NAME = "item_vectors.npy"
 ITEMS_NAME = "items.parquet"
 FALLBACK_NAME = "fallback.json"
 SCANN_DIR_NAME = "scann"
+LONG_ROWS_NAME = "long_rows.npy"
+"""Only where ScaNN does not hold every row; see `long_rows`."""
 
 FALLBACK_ITEMS = 1000
 """Length of the fallback list: the largest `k` of a request, with room for
@@ -122,6 +125,8 @@ def write_bundle(
     if isinstance(index, ScannIndex):
         index.save(folder / SCANN_DIR_NAME)
         own["scann"] = index.parameters._asdict()
+        if len(index.long_rows):
+            np.save(folder / LONG_ROWS_NAME, index.long_rows, allow_pickle=False)
     own[self_check.KEY] = self_check.write(folder, index, item_vectors, query_vectors)
     return manifests.seal(folder, {**values, **own})
 
@@ -228,5 +233,21 @@ def _open_index(folder: Path, manifest: Mapping[str, Any], item_vectors: np.ndar
     if kind == ExactIndex.kind:
         return ExactIndex(item_vectors)
     if kind == ScannIndex.kind:
-        return ScannIndex.load(folder / SCANN_DIR_NAME, item_vectors.shape, manifest["scann"])
+        long_rows = _read_long_rows(folder, manifest, item_vectors)
+        scann_dir = folder / SCANN_DIR_NAME
+        return ScannIndex.load(scann_dir, item_vectors.shape, manifest["scann"], long_rows)
     raise InputError(f"{folder} holds an index of unknown kind {kind!r}. Run `recall index` again.")
+
+
+def _read_long_rows(
+    folder: Path, manifest: Mapping[str, Any], item_vectors: np.ndarray
+) -> LongRows | None:
+    """The rows that ScaNN does not hold."""
+    if LONG_ROWS_NAME not in manifest["files"]:
+        return None
+    rows = manifests.load_array(folder, manifest, LONG_ROWS_NAME)
+    if rows.dtype != np.int64 or rows.ndim != 1 or not np.all(np.diff(rows) > 0):
+        raise InputError(f"{folder / LONG_ROWS_NAME} holds no rows. Run `recall index` again.")
+    if len(rows) and not 0 <= rows[0] <= rows[-1] < len(item_vectors):
+        raise InputError(f"{folder / LONG_ROWS_NAME} names no items. Run `recall index` again.")
+    return LongRows.of(item_vectors, rows)

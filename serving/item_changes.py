@@ -35,6 +35,11 @@ UNKNOWN_COUNT = -1
 _MAX_LENGTH = 1e6
 """Of a vector; scores of longer ones lose their precision in float32."""
 
+MAX_RELATIVE_LENGTH = 10.0
+"""Of a given vector: so many times the longest one of the release. Under the inner product
+scores grow with the length, so an item of such a vector is first for half of all users
+whatever they like; the longest trained vectors have twice the median length."""
+
 
 class ItemUpsert(NamedTuple):
     """An item to have from now on.
@@ -176,6 +181,13 @@ def _check_vector(item: ItemUpsert, asked: LiveCatalogue) -> np.ndarray:
     if not length <= _MAX_LENGTH:  # NaN is not.
         raise InputError(f"The vector of item {item.item_id!r} is not finite, or too long.")
     if asked.similarity != "cosine":
+        if length > MAX_RELATIVE_LENGTH * asked.longest > 0:
+            raise InputError(
+                f"The vector of item {item.item_id!r} has the length {length:.4g}, more than "
+                f"{MAX_RELATIVE_LENGTH:g} times that of the longest one of the release, "
+                f"{asked.longest:.4g}. Scale it down, or leave it out: the item then keeps its "
+                "trained vector, or gets that of its categories."
+            )
         return vector
     if length == 0:
         raise InputError(f"The vector of item {item.item_id!r} is zero and has no direction.")

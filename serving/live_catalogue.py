@@ -18,6 +18,7 @@ from serving.catalogue import NO_ROW
 from serving.delta import DeltaItem
 from serving.item_store import ItemChange
 from serving.live_view import LiveView
+from serving.long_rows import lengths_of
 from serving.shards import Shard
 from serving.status import Code, ServingError
 
@@ -86,7 +87,16 @@ class _ReleaseItems:
 
 
 class LiveCatalogue:
-    """See `catalogue.Catalogue`. Reading never waits; changes take turns."""
+    """See `catalogue.Catalogue`. Reading never waits; changes take turns.
+
+    Attributes:
+        version: Of the index.
+        fingerprint: Embedding space of its vectors.
+        similarity: `cosine` or `inner_product`.
+        shard: The part of the catalogue it is; None for all of it.
+        longest: Length of the release's longest vector; not of upserted ones, or
+            each of these would allow a longer one.
+    """
 
     def __init__(self, bundle: IndexBundle, *, version: int, embed: ItemEmbedder | None = None):
         """Starts with the items of a bundle.
@@ -101,6 +111,9 @@ class LiveCatalogue:
         self.fingerprint = bundle.fingerprint
         self.similarity = bundle.manifest["similarity"]
         self.shard = Shard.of_manifest(bundle.manifest)
+        self.longest = 1.0
+        if self.similarity != "cosine":
+            self.longest = float(lengths_of(bundle.item_vectors).max())
         self._lock = threading.Lock()
         self._embed = embed
         self._release: BundleCatalogue | _ReleaseItems = BundleCatalogue(bundle, version=version)

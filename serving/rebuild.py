@@ -5,6 +5,7 @@ builds without holding Python's lock.
 """
 
 import dataclasses
+import logging
 import os
 import threading
 
@@ -12,11 +13,13 @@ import numpy as np
 import pyarrow as pa
 
 from recall.vocabulary import SCHEMA
-from serving import self_check
+from serving import index_tuning, self_check
 from serving.bundle import IndexBundle
-from serving.item_index import ExactIndex, recall_against_exact
+from serving.item_index import ExactIndex
 from serving.live_view import LiveView
-from serving.scann_index import MIN_ITEMS, ScannIndex
+from serving.scann_index import MIN_ITEMS, ScannIndex, ScannParameters
+
+_LOGGER = logging.getLogger(__name__)
 
 NICENESS = 10
 """Of the building thread: requests come first on a machine without idle cores."""
@@ -66,15 +69,16 @@ def _table(base: pa.Table, view: LiveView, rows: np.ndarray) -> pa.Table:
 
 
 def _build_index(base: IndexBundle, item_vectors: np.ndarray) -> ExactIndex | ScannIndex:
-    """An index of the base's kind that finds as much of what real users ask for.
+    """An index of the release's kind that finds as much of what real users ask for.
 
     The parameters are the base's; where the catalogue changed so much that
-    they find less than promised, the search looks further.
+    they find less than promised, others are tried. Where none finds it, the
+    items are searched exactly, until the next rebuild.
     """
     exact = ExactIndex(item_vectors)
-    if not isinstance(base.index, ScannIndex) or len(item_vectors) < MIN_ITEMS:
+    parameters = _scann_parameters(base)
+    if parameters is None or len(item_vectors) < MIN_ITEMS:
         return exact
-    parameters = base.index.parameters
     num_leaves = max(1, min(parameters.num_leaves, len(item_vectors) // 2))
     searched = min(parameters.leaves_to_search, num_leaves)
     index = ScannIndex.build(
@@ -83,8 +87,16 @@ def _build_index(base: IndexBundle, item_vectors: np.ndarray) -> ExactIndex | Sc
     queries = item_vectors[:MIN_ITEMS] if base.check_queries is None else base.check_queries
     k = min(base.manifest[self_check.KEY]["k"], len(item_vectors))
     wanted = base.manifest[self_check.KEY]["recall"] - self_check.MARGIN
-    while not index.is_exhaustive:
-        if recall_against_exact(index, exact, queries, k) >= wanted:
-            break
-        index = index.look_further()
-    return index
+    tuning = index_tuning.tune(index, exact, queries, k=k, wanted=wanted)
+    if tuning.index is exact:
+        _LOGGER.warning("Rebuilt without ScaNN, %s", tuning.reason)
+    return tuning.index
+
+
+def _scann_parameters(base: IndexBundle) -> ScannParameters | None:
+    """Those of the base, or of its release where the base came out exact; None for exact ones."""
+    if isinstance(base.index, ScannIndex):
+        return base.index.parameters
+    if base.manifest.get("kind") == ScannIndex.kind:
+        return ScannParameters(**base.manifest["scann"])
+    return None

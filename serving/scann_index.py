@@ -21,12 +21,21 @@ from serving.item_index import (
     check_item_vectors,
     check_queries,
 )
+from serving.long_rows import LongRows, find_long_rows
 
 _ASSETS_FILE = "scann_assets.pbtxt"
 """ScaNN's table of contents of a serialised searcher."""
 
-_MIN_LEAF_ITEMS = 50
-"""ScaNN merges tree leaves below its `min_partition_size`, 50 by default."""
+MIN_PARTITION_SIZE = 1
+"""ScaNN 1.4.2 passes its `min_partition_size` (50 by default) on as the smallest size of a
+cluster in k-means. It is no minimum: leaves of fewer items occur all the same, but centres
+are moved for it, leaves get uneven and a query needs up to twice as many for the same
+recall. With 1 nothing is moved. BUILD.md has the table, `tests.benchmarks.leaves` makes it.
+It matters while building alone and is not kept in a saved index."""
+
+_MEAN_LEAF_ITEMS = 20
+"""At least, so that a catalogue of a few dozen items stays in one piece: to score that many
+costs less than to choose among leaves."""
 
 _TRAINING_SAMPLE = 100_000
 """ScaNN's own default number of vectors the tree and the hash learn from."""
@@ -63,7 +72,7 @@ class ScannParameters(NamedTuple):
         The square root of the catalogue balances the two costs of a query:
         scoring the leaves' centres and scoring the items of the leaves.
         """
-        num_leaves = max(1, min(round(num_items**0.5), num_items // _MIN_LEAF_ITEMS))
+        num_leaves = max(1, min(round(num_items**0.5), num_items // _MEAN_LEAF_ITEMS))
         searched = max(1, round(num_leaves * config.leaves_to_search_fraction))
         return cls(num_leaves, searched, config.reorder, similarity == "cosine")
 
@@ -77,15 +86,43 @@ class ScannIndex:
 
     kind = "scann"
 
-    def __init__(self, searcher: Any, shape: tuple[int, int], parameters: ScannParameters):
-        """Wraps a ScaNN searcher over `shape` = [num_items, dim]; use `build` or `load`."""
+    def __init__(
+        self,
+        searcher: Any,
+        shape: tuple[int, int],
+        parameters: ScannParameters,
+        long_rows: LongRows | None = None,
+    ):
+        """Wraps a ScaNN searcher; use `build` or `load`.
+
+        Args:
+            searcher: Of ScaNN, over all rows but the long ones.
+            shape: `[num_items, dim]` of all of them.
+            parameters: How it was built and is searched.
+            long_rows: Rows that are scored exactly beside it; None where there are none.
+        """
         self._searcher = searcher
         self.num_items, self.dim = shape
         self.parameters = parameters
+        self._long = long_rows
+        self._num_held = self.num_items if long_rows is None else len(long_rows.others)
 
     @classmethod
-    def build(cls, item_vectors: np.ndarray, parameters: ScannParameters) -> "ScannIndex":
+    def build(
+        cls,
+        item_vectors: np.ndarray,
+        parameters: ScannParameters,
+        *,
+        min_partition_size: int = MIN_PARTITION_SIZE,
+    ) -> "ScannIndex":
         """Builds an index over `[num_items, dim]` float32.
+
+        Rows much longer than the others are kept beside ScaNN, see `long_rows`.
+
+        Args:
+            item_vectors: The table.
+            parameters: What to build, and how it is searched.
+            min_partition_size: Of ScaNN; another one is for measurements.
 
         Raises:
             InputError: The vectors are not a finite table, are fewer than 16, or
@@ -97,15 +134,26 @@ class ScannIndex:
                 f"A ScaNN index needs at least {MIN_ITEMS} items, the catalogue has "
                 f"{len(vectors)}. Set index.kind=auto."
             )
-        builder = _scann().builder(vectors, _BUILD_NEIGHBORS, "dot_product")
+        # Unit vectors have one length.
+        rows = np.empty(0, np.int64) if parameters.spherical else find_long_rows(vectors)
+        long_rows = LongRows.of(vectors, rows) if len(rows) else None
+        held = vectors if long_rows is None else vectors[long_rows.others]
+        builder = _scann().builder(held, _BUILD_NEIGHBORS, "dot_product")
         builder = builder.tree(
             num_leaves=parameters.num_leaves,
             num_leaves_to_search=parameters.leaves_to_search,
             training_sample_size=_TRAINING_SAMPLE,
+            min_partition_size=min_partition_size,
             spherical=parameters.spherical,
         )
         builder = builder.score_ah(2, anisotropic_quantization_threshold=_ANISOTROPIC_THRESHOLD)
-        return cls(builder.reorder(parameters.reorder).build(), vectors.shape, parameters)
+        searcher = builder.reorder(parameters.reorder).build()
+        return cls(searcher, vectors.shape, parameters, long_rows)
+
+    @property
+    def long_rows(self) -> np.ndarray:
+        """`[n]` int64, ascending: rows that are scored exactly beside ScaNN."""
+        return np.empty(0, np.int64) if self._long is None else self._long.rows
 
     @property
     def is_exhaustive(self) -> bool:
@@ -113,15 +161,10 @@ class ScannIndex:
         searched_all = self.parameters.leaves_to_search >= self.parameters.num_leaves
         return searched_all and self.parameters.reorder >= self.num_items
 
-    def look_further(self) -> "ScannIndex":
-        """The same searcher with twice the leaves or, with all of them, twice the reordering."""
-        num_leaves, leaves_to_search, reorder, _ = self.parameters
-        if leaves_to_search < num_leaves:
-            changes = {"leaves_to_search": min(2 * leaves_to_search, num_leaves)}
-        else:
-            changes = {"reorder": min(2 * reorder, self.num_items)}
-        parameters = self.parameters._replace(**changes)
-        return ScannIndex(self._searcher, (self.num_items, self.dim), parameters)
+    def with_setting(self, leaves_to_search: int, reorder: int) -> "ScannIndex":
+        """The same searcher that looks into so many leaves and reorders so many candidates."""
+        parameters = self.parameters._replace(leaves_to_search=leaves_to_search, reorder=reorder)
+        return ScannIndex(self._searcher, (self.num_items, self.dim), parameters, self._long)
 
     def save(self, scann_dir: str | os.PathLike) -> None:
         """Writes the searcher's files into a new folder, with relative paths."""
@@ -134,6 +177,7 @@ class ScannIndex:
         scann_dir: str | os.PathLike,
         shape: tuple[int, int],
         parameters: Mapping[str, Any],
+        long_rows: LongRows | None = None,
     ) -> "ScannIndex":
         """Reads the searcher's files.
 
@@ -144,6 +188,7 @@ class ScannIndex:
             scann_dir: Folder `save` made.
             shape: `[num_items, dim]` it was built over.
             parameters: The fields of `ScannParameters`.
+            long_rows: What `save` did not write; None where there are none.
 
         Raises:
             InputError: The files are missing, cannot be read, or are not those
@@ -158,11 +203,12 @@ class ScannIndex:
             searcher = _scann().load_searcher(str(folder), assets_backcompat_shim=False)
         except (RuntimeError, ValueError) as error:
             raise InputError(f"ScaNN cannot read {folder}: {error}.") from error
-        if searcher.size() != shape[0]:
+        expected = shape[0] if long_rows is None else len(long_rows.others)
+        if searcher.size() != expected:
             raise InputError(
-                f"{folder} holds {searcher.size()} items, expected {shape[0]}. Run `recall index`."
+                f"{folder} holds {searcher.size()} items, expected {expected}. Run `recall index`."
             )
-        return cls(searcher, shape, ScannParameters(**parameters))
+        return cls(searcher, shape, ScannParameters(**parameters), long_rows)
 
     def search(
         self, query_vectors: np.ndarray, k: int, knobs: SearchKnobs = DEFAULT_KNOBS
@@ -189,7 +235,7 @@ class ScannIndex:
             return SearchResult([], [])
         rows, scores = self._searcher.search_batched(
             queries,
-            final_num_neighbors=k,
+            final_num_neighbors=min(k, self._num_held),
             pre_reorder_num_neighbors=self._num_reordered(k, knobs),
             leaves_to_search=self._num_leaves(knobs),
         )
@@ -200,14 +246,16 @@ class ScannIndex:
             result.rows[query], result.scores[query] = _put_in_order(
                 result.rows[query], result.scores[query]
             )
-        return result
+        if self._long is None:
+            return result
+        return SearchResult(*self._long.merge(queries, k, result.rows, result.scores))
 
     def _num_reordered(self, k: int, knobs: SearchKnobs) -> int:
         """Candidates to score exactly: what the caller says, at least `k`."""
         if knobs.reorder is not None:
-            return min(max(knobs.reorder * knobs.effort, k), self.num_items)
+            return min(max(knobs.reorder * knobs.effort, k), self._num_held)
         # Twice `k`: a score by hash alone orders the last few only roughly.
-        return min(max(self.parameters.reorder * knobs.effort, 2 * k), self.num_items)
+        return min(max(self.parameters.reorder * knobs.effort, 2 * k), self._num_held)
 
     def _num_leaves(self, knobs: SearchKnobs) -> int:
         """Leaves to look into: what the caller says, else the number that was measured."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.index import tune_index
+from pipelines.index_choice import tune_index
 from recall.config import RecallConfig
 from recall.towers import ItemTower, UserTower
 from recall.vocabulary import ItemVocabulary
@@ -57,7 +57,7 @@ def write_release(
     vectors = draw_unit_vectors(num_items, config.model.dim, seed=version)
     queries = draw_unit_vectors(_NUM_QUERIES, config.model.dim, seed=version + 1_000_000)
     index = build_index(vectors, config.index, config.model.similarity)
-    index, recall = tune_index(index, ExactIndex(vectors), queries, config.index)
+    index, recall, _ = tune_index(index, ExactIndex(vectors), queries, config.index)
     index_dir = serving_dir / "index" / str(version)
     index_dir.mkdir(parents=True)
     values = {"similarity": config.model.similarity, "recall@100": recall}

@@ -1,6 +1,7 @@
 """The index job on the export of a stand-in model with known vectors."""
 
 import json
+import logging
 import shutil
 import zlib
 
@@ -8,11 +9,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import artifacts, index
+from pipelines import artifacts, index, index_choice
 from recall.config import IndexConfig, RecallConfig
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
-from serving import bundle, export
+from serving import bundle, export, index_tuning
 from serving.item_index import ExactIndex
 from serving.scann_index import ScannIndex, ScannParameters, build_index
 from serving.shards import Shard
@@ -112,6 +113,7 @@ def test_bundle_searches_the_exported_vectors(export_dir, examples_dir, tmp_path
     assert (report["num_queries"], report["measured_on"]) == (60, "users of Split-test")
     assert report["recall@100"] >= 0.95
     assert report == index.read_report(tmp_path / "index")
+    assert ("reason" in report.get("tuning", {})) == (kind == "scann")
     query = make_table()[7:8]
     assert opened.index.search(query, 1).rows[0].tolist() == [5]  # Dense id 7 is row 5.
 
@@ -128,7 +130,7 @@ def test_record_tells_when_it_is_current(export_dir, examples_dir, tmp_path):
 
 
 def test_low_recall_is_refused_and_nothing_is_left(export_dir, examples_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(index, "recall_against_exact", lambda *_: 0.8765)
+    monkeypatch.setattr(index_choice, "recall_against_exact", lambda *_: 0.8765)
     with pytest.raises(InputError, match=r"finds 0\.8765 of the exact top 100, less than index"):
         index.run_index(export_dir, examples_dir, tmp_path / "index", RecallConfig())
     assert [path.name for path in tmp_path.iterdir()] == ["examples"]
@@ -168,41 +170,68 @@ class TestQueries:
 
 
 class TestTuning:
-    def tune(self, **changes):
-        """8 leaves of random vectors: one leaf alone finds little."""
+    def tune(self, kind="scann", **changes):
+        """6 leaves of random vectors: one leaf alone finds little."""
         vectors = make_table()[2:]
         built = ScannIndex.build(vectors, ScannParameters(6, 1, NUM_ITEMS, spherical=True))
-        config = IndexConfig(kind="scann", min_index_recall=0.0, **changes)
-        return index.tune_index(built, ExactIndex(vectors), make_table()[:100], config)
+        config = IndexConfig(kind=kind, min_index_recall=0.0, **changes)
+        return index_choice.tune_index(built, ExactIndex(vectors), make_table()[:100], config)
+
+    def costs(self, monkeypatch, scann_ms, exact_ms):
+        monkeypatch.setattr(
+            index_tuning,
+            "measure_cost_ms",
+            lambda index, *_: exact_ms if index.kind == "exact" else scann_ms,
+        )
 
     def test_looks_into_more_leaves_until_good_enough(self):
-        tuned, measured = self.tune(target_recall=0.9)
-        assert 1 < tuned.parameters.leaves_to_search <= 6
-        assert measured > 0.85
+        tuned = self.tune(target_recall=0.9)
+        assert 1 < tuned.index.parameters.leaves_to_search <= 6
+        assert tuned.recall > 0.85
 
-    def test_at_the_far_end_search_is_exact(self):
-        tuned, measured = self.tune(target_recall=1.0)
-        assert tuned.parameters.leaves_to_search == 6
-        assert measured == 1.0
+    def test_asked_for_scann_everything_is_scored_at_the_far_end(self):
+        tuned = self.tune(target_recall=1.0)
+        assert tuned.index.parameters[1:3] == (6, NUM_ITEMS)
+        assert tuned.recall == 1.0
+        assert "ScaNN scores everything, as index.kind=scann" in tuned.facts["reason"]
+
+    def test_by_itself_it_is_exact_search_then(self):
+        tuned = self.tune("auto", target_recall=1.0)
+        assert (tuned.index.kind, tuned.recall) == ("exact", 1.0)
+        assert tuned.facts["reason"].startswith("exact search: ScaNN finds at most")
+
+    @pytest.mark.parametrize(
+        ("kind", "exact_ms", "chosen"),
+        [("auto", 0.9, "exact"), ("auto", 1.1, "scann"), ("scann", 0.9, "scann")],
+    )
+    def test_the_cheaper_one_is_taken_where_both_may_be(
+        self, monkeypatch, caplog, kind, exact_ms, chosen
+    ):
+        caplog.set_level(logging.INFO)
+        self.costs(monkeypatch, 1.0, exact_ms)
+        tuned = self.tune(kind, target_recall=0.5)
+        assert tuned.index.kind == chosen
+        assert f"exact search takes {exact_ms} CPU-ms per user, ScaNN 1" in tuned.facts["reason"]
+        assert ("index.kind=exact is cheaper" in caplog.text) == (kind == "scann")
 
     def test_reorders_more_once_every_leaf_is_searched(self):
         vectors = make_table()[2:]
         # 100 candidates for 100 results: the hash alone would choose them.
         built = ScannIndex.build(vectors, ScannParameters(6, 6, 1, spherical=True))
-        config = IndexConfig(target_recall=1.0)
-        tuned, measured = index.tune_index(built, ExactIndex(vectors), vectors, config)
-        assert tuned.parameters.reorder > 200
-        assert measured == 1.0
+        config = IndexConfig(kind="scann", target_recall=1.0)
+        tuned = index_choice.tune_index(built, ExactIndex(vectors), vectors, config)
+        assert tuned.index.parameters.reorder > 200
+        assert tuned.recall == 1.0
 
     def test_keeps_what_is_good_enough(self):
-        tuned, measured = self.tune(target_recall=0.0)
-        assert tuned.parameters.leaves_to_search == 1
-        assert measured < 0.9
+        tuned = self.tune(target_recall=0.0)
+        assert tuned.index.parameters.leaves_to_search == 1
+        assert tuned.recall < 0.9
 
     def test_one_query(self):
         vectors = make_table()[2:]
         exact = build_index(vectors, IndexConfig(), "cosine")
-        assert index.tune_index(exact, exact, vectors[:1], IndexConfig())[1] == 1.0
+        assert index_choice.tune_index(exact, exact, vectors[:1], IndexConfig()).recall == 1.0
 
 
 class TestBadInput:

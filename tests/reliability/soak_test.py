@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from pipelines.index import tune_index
+from pipelines.index_choice import tune_index
 from recall.config import IndexConfig
 from serving import storage
 from serving.item_index import ExactIndex
@@ -103,7 +103,7 @@ def soak_folder(tmp_path) -> ReleaseFolder:
         config = IndexConfig(kind="scann", reorder=200)
         index = build_index(catalogue.item_vectors, config, "cosine")
         exact, queries = ExactIndex(catalogue.item_vectors), catalogue.item_vectors[::6]
-        index, _ = tune_index(index, exact, queries, config)
+        index = tune_index(index, exact, queries, config).index
         write_release(tmp_path / f"staged-{seed}", catalogue, 3, index)
         staged.append((tmp_path / f"staged-{seed}", catalogue))
     folder = ReleaseFolder(tmp_path / "serving", staged)

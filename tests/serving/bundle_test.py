@@ -26,7 +26,8 @@ def make_bundle(folder, kind):
     # The last item is the most popular one; items 0 and 1 are equally popular.
     counts = [5, 5, *range(NUM_ITEMS - 3), 99]
     vocabulary = ItemVocabulary(ITEM_IDS, counts, titles=[f"T{i}" for i in range(NUM_ITEMS)])
-    index = build_index(make_vectors(), IndexConfig(kind=kind), "cosine")
+    config = IndexConfig(kind=kind, leaves_to_search_fraction=1.0)
+    index = build_index(make_vectors(), config, "cosine")
     bundle.write_bundle(folder, vocabulary, make_vectors(), index, VALUES)
     return folder
 

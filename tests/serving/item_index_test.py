@@ -202,18 +202,18 @@ def test_parameters_follow_the_catalogue():
     config = IndexConfig(leaves_to_search_fraction=0.1, reorder=200)
     # sqrt(10,000) = 100 leaves, a tenth of them searched.
     assert ScannParameters.choose(config, 10_000, "cosine") == (100, 10, 200, True)
-    # 400 items fill 8 leaves of 50; sqrt would give 20.
-    assert ScannParameters.choose(config, 400, "inner_product") == (8, 1, 200, False)
-    assert ScannParameters.choose(config, 20, "cosine").num_leaves == 1
+    assert ScannParameters.choose(config, 400, "inner_product") == (20, 2, 200, False)
+    # 300 items fill 15 leaves of 20; sqrt would give 17.
+    assert ScannParameters.choose(config, 300, "cosine").num_leaves == 15
+    assert ScannParameters.choose(config, 16, "cosine")[:2] == (1, 1)
 
 
-def test_looking_further_ends_in_exact_search():
+def test_a_setting_is_another_view_of_the_same_searcher():
     index = ScannIndex.build(unit_vectors((400, 8), 0), ScannParameters(8, 3, 150, spherical=True))
-    seen = []
-    while not index.is_exhaustive:
-        index = index.look_further()
-        seen.append((index.parameters.leaves_to_search, index.parameters.reorder))
-    assert seen == [(6, 150), (8, 150), (8, 300), (8, 400)]
+    further = index.with_setting(8, 400)
+    assert further.parameters == (8, 8, 400, True)
+    assert (index.is_exhaustive, further.is_exhaustive) == (False, True)
+    assert index.parameters == (8, 3, 150, True)
 
 
 def test_recall_against_exact_by_hand():

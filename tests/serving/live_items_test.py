@@ -326,6 +326,19 @@ class TestRefused:
         refuse("has no number", "upsert", vector([]))
         refuse("has no number", "upsert", vector([float("nan")] * 3))
 
+    def test_a_vector_much_longer_than_those_of_the_release(self, make_live):
+        catalogue = make_catalogue(similarity="inner_product")
+        longest = max(np.linalg.norm(vector_of(catalogue, i)) for i in "abc")
+        live = make_live(catalogue)
+        live.upsert([ItemUpsert("n", vector=[9.9 * longest, 0, 0])])
+        # What was taken does not allow the next one to be longer still.
+        with pytest.raises(InputError, match=r"'m' has the length .* more than 10 times that of"):
+            live.upsert([ItemUpsert("m", vector=[10.1 * longest, 0, 0])])
+        assert ids_of(catalogue) == ["a", "b", "c", "n"]
+        live = make_live(unit := make_catalogue(2))  # By cosine only the direction counts.
+        live.upsert([ItemUpsert("m", vector=[1e5, 0, 0])], version=2)
+        np.testing.assert_array_equal(vector_of(unit, "m"), [1, 0, 0])
+
     def test_new_items_nobody_can_place(self, refuse):
         refuse("none of its 1 categories is known", "upsert", [ItemUpsert("n", ("mauve",))])
         refuse("none of its 0 categories", "upsert", [ItemUpsert("n")])

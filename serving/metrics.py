@@ -19,6 +19,7 @@ from prometheus_client import (
     ProcessCollector,
     generate_latest,
 )
+from prometheus_client.registry import Collector
 
 from recall.errors import InputError
 from serving import text_config
@@ -104,6 +105,13 @@ class Metrics:
         self._answers = self._counter(
             "recall_answers", "Users answered by the model recall, by kind of answer.", "kind"
         )
+        self._degraded = self._counter(
+            "recall_degraded_answers", "Users whose answer the deadline or a lost shard cut short."
+        )
+        self._coverage = self._counter(
+            "recall_coverage_sum",
+            "Sum of `coverage` over the users answered; divided by recall_answers_total, the mean.",
+        )
         self._shed = self._counter(
             "recall_shed_requests", "Requests refused because the server was full.", "entrypoint"
         )
@@ -135,6 +143,10 @@ class Metrics:
         """Shows a number that is asked for when the metrics are."""
         Gauge(name, documentation, registry=self._registry).set_function(value)
 
+    def register(self, collector: Collector) -> None:
+        """Shows what a collector finds when the metrics are asked for."""
+        self._registry.register(collector)
+
     def count_request(
         self, model_name: str, api: str, entrypoint: str, code: Code, seconds: float
     ) -> None:
@@ -165,6 +177,8 @@ class Metrics:
             is_fallback = np.atleast_1d(response["is_fallback"])
             self._answers.labels("fallback").inc(int(is_fallback.sum()))
             self._answers.labels("personal").inc(int((~is_fallback).sum()))
+            self._degraded.inc(int(np.sum(response.get("degraded", 0))))
+            self._coverage.inc(float(np.sum(response.get("coverage", np.ones(len(is_fallback))))))
 
     def count_shed(self, entrypoint: str) -> None:
         """Counts a request that was refused because the server was full."""

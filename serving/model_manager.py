@@ -70,6 +70,7 @@ class ModelManager:
         self._config = config
         self._poll_s = poll_s
         self._lock = threading.Lock()
+        self._troubles: dict[str, str] = {}
         self._stopped = threading.Event()
         entry = _release_entry(config)
         self._release = VersionLoader(
@@ -89,14 +90,17 @@ class ModelManager:
     def start(self) -> None:
         """Loads every model, then watches the folders.
 
+        A model beside the release that has no version to serve is reported, and
+        looked for again with every look at the folders; the others serve.
+
         Raises:
-            InputError: A model has no version that can be served.
+            InputError: The release has no version that can be served.
         """
         with self._lock:
-            for loader in self._loaders():
-                loader.refresh()
-                if not loader.versions:
-                    raise loader.newest_error() or _nothing_to_serve(loader)
+            self._release.refresh()
+            if not self._release.versions:
+                raise self._release.newest_error() or _nothing_to_serve(self._release)
+            self._refresh_all()
         if self._poll_s > 0:
             self._thread.start()
 
@@ -111,7 +115,8 @@ class ModelManager:
         Raises:
             ServingError: FAILED_PRECONDITION, a policy chooses no version that
                 can be served, or a label names one that is not; what was served
-                under the old policies and labels is still served.
+                under the old policies and labels is still served. A model that
+                was missing before, in the same folder, may still be missing.
         """
         with self._lock:
             new = {
@@ -130,6 +135,7 @@ class ModelManager:
                 loader.close()
                 if name not in self._models:
                     self._model_server.forget(name)
+                    self._troubles.pop(name, None)
         _LOGGER.info("The configuration of the models was replaced.")
 
     def stop(self, *, timeout_s: float) -> None:
@@ -168,8 +174,12 @@ class ModelManager:
         loaders = {**self._models, **new}
         entries = [(self._release, _release_entry(config))]
         entries += [(loaders[name], entry) for name, entry in config.models.items()]
+        missing = [loader for loader in self._models.values() if not loader.versions]
         try:
-            return [_Change(loader, entry, _load(loader, entry)) for loader, entry in entries]
+            return [
+                _Change(loader, entry, _load(loader, entry, may_miss=loader in missing))
+                for loader, entry in entries
+            ]
         except Exception:
             for loader in new.values():
                 loader.close()
@@ -195,8 +205,26 @@ class ModelManager:
         for loader in self._loaders():
             try:
                 loader.refresh()
+                missing = not loader.versions
+                error = (loader.newest_error() or _nothing_to_serve(loader)) if missing else None
+            except InputError as unreadable:
+                error = unreadable
             except Exception:
                 _LOGGER.exception("Cannot look for versions of %s", loader.source.names)
+                continue
+            if error is not None and not loader.versions:
+                for name in loader.source.names:
+                    self._model_server.report_missing(name, str(error))
+            self._log(loader, None if error is None else str(error))
+
+    def _log(self, loader: VersionLoader, trouble: str | None) -> None:
+        """Says what is wrong with a model once, not with every look."""
+        name = loader.source.names[0]
+        if trouble is None:
+            self._troubles.pop(name, None)
+        elif self._troubles.get(name) != trouble:
+            self._troubles[name] = trouble
+            _LOGGER.error("Model %s: %s It is looked for again.", name, trouble)
 
     def _poll(self) -> None:
         """Looks for changes until the manager stops."""
@@ -209,10 +237,12 @@ def _release_entry(config: ServerConfig) -> ModelEntry:
     return config.release or _RELEASE_DEFAULTS
 
 
-def _load(loader: VersionLoader, entry: ModelEntry) -> set[int]:
+def _load(loader: VersionLoader, entry: ModelEntry, *, may_miss: bool) -> set[int]:
     """Loads what an entry asks for; returns the versions, which all its labels must be of."""
     versions = loader.load_beside(entry.policy)
     if not versions:
+        if may_miss:
+            return versions
         raise _not_served(loader)
     for version in entry.labels.values():
         if version not in versions:

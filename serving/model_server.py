@@ -37,6 +37,7 @@ class ModelServer:
         self._versions: dict[str, dict[int, _Version]] = {}
         self._labels: dict[str, dict[str, int]] = {}
         self._required: set[str] = set()
+        self._missing: dict[str, str] = {}
         self._was_ready = False
         self._draining = False
 
@@ -57,6 +58,7 @@ class ModelServer:
             other: From `beside`.
         """
         with self._lock:
+            self._missing.pop(name, None)
             for mine, theirs in ((self._versions, other._versions), (self._labels, other._labels)):
                 mine[name], theirs[name] = theirs.get(name, {}), mine.get(name, {})
 
@@ -69,6 +71,7 @@ class ModelServer:
         with self._lock:
             if not self._was_ready:
                 self._required.add(name)
+            self._missing.pop(name, None)
             versions = self._versions.setdefault(name, {})
             versions[version] = _Version()
             ended = sorted(v for v, entry in versions.items() if entry.state == State.END)
@@ -142,9 +145,18 @@ class ModelServer:
                     raise unavailable_label(name, version)
             self._labels[name] = dict(labels)
 
+    def report_missing(self, name: str, reason: str) -> None:
+        """Says why a model that should be served is not; it does not make the server unready.
+
+        Its status says so until a version is announced.
+        """
+        with self._lock:
+            self._missing[name] = reason
+            self._required.discard(name)
+
     def knows(self, name: str) -> bool:
         """Whether there is a model of that name, in whatever state."""
-        return name in self._versions
+        return name in self._versions or name in self._missing
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> Servable:
         """The servable of a request; the highest available version by default.
@@ -191,23 +203,28 @@ class ModelServer:
                     Code.NOT_FOUND, f"Could not find version {version} of model {name}"
                 )
             if not versions:
-                raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")
+                why = f": {self._missing[name]}" if name in self._missing else ""
+                raise ServingError(
+                    Code.NOT_FOUND, f"Could not find any versions of model {name}{why}"
+                )
             chosen = sorted(versions, reverse=True) if version is None else [version]
             return [VersionStatus(v, versions[v].state, *versions[v].error) for v in chosen]
 
     def states(self) -> dict[str, dict[int, State]]:
-        """State of every version of every model."""
+        """State of every version of every model; of none where a model is missing."""
         with self._lock:
-            return {
+            known = {
                 name: {version: entry.state for version, entry in versions.items()}
                 for name, versions in self._versions.items()
             }
+            return {**{name: {} for name in self._missing}, **known}
 
     def forget(self, name: str) -> None:
         """Drops a model whose versions have all ended, with its labels."""
         with self._lock:
             self._labels.pop(name, None)
             self._versions.pop(name, None)
+            self._missing.pop(name, None)
             self._required.discard(name)
 
     def is_ready(self) -> bool:

@@ -12,6 +12,7 @@ from serving.metrics import Metrics
 from serving.release import Release
 from serving.saved_model import SavedModelServable
 from serving.servable import Servable
+from serving.version_folders import VersionFolders
 
 
 class LoadedModels(Protocol):
@@ -70,15 +71,17 @@ class ReleaseSource:
         """
         self.names = names
         self._dir = release_dir
+        self._parts = [VersionFolders(release_dir / part) for part in releases.PARTS]
         self._load_release = load_release
 
     def versions(self) -> list[int]:
         """See `ModelSource`."""
-        return releases.complete_versions(self._dir)
+        return sorted(set.intersection(*(set(part.find()) for part in self._parts)))
 
     def stamp(self, version: int) -> Hashable:
         """See `ModelSource`."""
-        return tuple(_stamp_tree(self._dir / part / str(version)) for part in releases.PARTS)
+        folders = [releases.part_dir(self._dir, part, version) for part in releases.PARTS]
+        return tuple(map(_stamp_tree, folders))
 
     def load(self, version: int) -> LoadedRelease:
         """See `ModelSource`; every file is compared with its checksum first."""
@@ -93,26 +96,27 @@ class SavedModelSource:
     def __init__(self, name: str, base_path: Path, metrics: Metrics):
         self.names = (name,)
         self._base_path = base_path
+        self._folders = VersionFolders(base_path)
         self._metrics = metrics
 
     def versions(self) -> list[int]:
         """See `ModelSource`; a folder without `saved_model.pb` is not complete."""
-        return [
-            version
-            for version in releases.list_versions(self._base_path)
-            if (self._base_path / str(version) / "saved_model.pb").is_file()
-        ]
+        folders = self._folders.find()
+        return sorted(v for v, folder in folders.items() if _has_saved_model(folder))
 
     def stamp(self, version: int) -> Hashable:
         """See `ModelSource`."""
-        return _stamp_tree(self._base_path / str(version))
+        return _stamp_tree(self._folder_of(version))
 
     def load(self, version: int) -> "LoadedSavedModel":
         """See `ModelSource`."""
-        folder = self._base_path / str(version)
+        folder = self._folder_of(version)
         return LoadedSavedModel(
             SavedModelServable(self.names[0], version, folder, metrics=self._metrics)
         )
+
+    def _folder_of(self, version: int) -> Path:
+        return self._folders.find().get(version, self._base_path / str(version))
 
 
 class LoadedSavedModel:
@@ -127,6 +131,14 @@ class LoadedSavedModel:
         """Drops the model; see `LoadedRelease.close`."""
         self.servables = {}
         gc.collect()
+
+
+def _has_saved_model(folder: Path) -> bool:
+    """Whether a folder is complete; one that cannot be looked into is not."""
+    try:
+        return (folder / "saved_model.pb").is_file()
+    except OSError:
+        return False
 
 
 def _stamp_tree(folder: Path) -> Hashable:

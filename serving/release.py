@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from recall.errors import InputError
 from serving import manifest as manifests
+from serving.version_folders import find_versions
 
 INDEX, ITEM_TOWER, USER_TOWER = "index", "item_tower", "user_tower"
 """Folders of a release; the towers' are also their names as models."""
@@ -38,18 +39,20 @@ class Release(NamedTuple):
 
 
 def list_versions(part_dir: str | os.PathLike) -> list[int]:
-    """Versions below a part's folder, ascending; TF Serving reads the same names."""
-    folder = Path(part_dir)
-    if not folder.is_dir():
-        return []
-    names = [path.name for path in folder.iterdir() if path.is_dir()]
-    return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
+    """Versions below a part's folder, ascending; see `version_folders.find_versions`."""
+    return sorted(find_versions(part_dir).folders)
 
 
 def complete_versions(serving_dir: str | os.PathLike) -> list[int]:
     """Versions that every part has, ascending."""
     versions = [set(list_versions(Path(serving_dir) / part)) for part in PARTS]
     return sorted(set.intersection(*versions))
+
+
+def part_dir(serving_dir: str | os.PathLike, part: str, version: int) -> Path:
+    """Folder of a part of a version, also where it is not there yet."""
+    parent = Path(serving_dir) / part
+    return find_versions(parent).folders.get(version, parent / str(version))
 
 
 def read_release(serving_dir: str | os.PathLike, version: int) -> Release:
@@ -59,7 +62,7 @@ def read_release(serving_dir: str | os.PathLike, version: int) -> Release:
         InputError: A part or its manifest is missing or damaged, or the
             fingerprints differ.
     """
-    folders = {part: Path(serving_dir) / part / str(version) for part in PARTS}
+    folders = {part: part_dir(serving_dir, part, version) for part in PARTS}
     found = {part: _fingerprint(folder) for part, folder in folders.items()}
     if len(set(found.values())) != 1:
         listed = ", ".join(f"{part} {fingerprint}" for part, fingerprint in found.items())

@@ -3,8 +3,10 @@
 import functools
 import os
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -58,6 +60,7 @@ class SavedModelServable:
                 f"{self._dir} holds no SavedModel that can be loaded ({_first_line(error)}). "
                 "Export it again with `recall export`."
             ) from error
+        _destroy_tables_with(self, self._model)
         self._functions = dict(self._model.signatures)
         self._runnable = {n: d for n, d in self.signature_defs.items() if n in self._functions}
         self._metrics = metrics
@@ -146,6 +149,25 @@ class SavedModelServable:
         request = record.predict_log.request
         inputs = {name: tensors.to_numpy(proto, name) for name, proto in request.inputs.items()}
         self.predict(request.model_spec.signature_name, inputs, request.output_filter)
+
+
+def _destroy_tables_with(owner: object, model: Any) -> None:
+    """Frees the lookup tables of a loaded SavedModel once `owner` is collected.
+
+    Variables go with the model. A table has a name in TensorFlow's resource manager,
+    which keeps it until it is destroyed: the vocabulary of every version would stay.
+    """
+    handles = [
+        child.resource_handle
+        for child in tf.train.TrackableView(model).descendants()
+        if isinstance(child, tf.saved_model.experimental.TrackableResource)
+    ]
+    weakref.finalize(owner, _destroy, handles).atexit = False
+
+
+def _destroy(handles: Sequence[tf.Tensor]) -> None:
+    for handle in handles:
+        tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
 
 
 def _first_line(error: Exception) -> str:

@@ -38,6 +38,7 @@ from serving.release import Release
 from serving.server_options import ServerOptions
 from serving.shard_clients import ShardClients
 from serving.sharded_items import ShardedItems
+from serving.state_metrics import ItemStates, ModelStates
 
 _TENSORFLOW_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 """Environment variables that TensorFlow reads. Its threads wait for each other longer than
@@ -159,6 +160,8 @@ class RecallServer:
             "Time since a request was last known to be answered.",
             lambda: backend.heartbeat.silent_s,
         )
+        backend.metrics.register(ModelStates(self.model_server))
+        backend.metrics.register(ItemStates(self._item_status))
         names = RELEASE_MODELS
         if options.tf_serving_address is not None:
             names = tuple(name for name in names if name not in TOWERS)
@@ -184,6 +187,10 @@ class RecallServer:
         )
         backend.reload = self._manager.reload
         return backend
+
+    def _item_status(self) -> dict[str, Any] | None:
+        """What changed of the items of this process; shards tell their own."""
+        return self._items.status() if isinstance(self._items, LiveItems) else None
 
     def _open_items(self) -> LiveItems | ShardedItems:
         """One for all versions, so that a swap keeps every change."""

@@ -207,7 +207,7 @@ class VersionLoader:
     def _apply_labels(self, versions: Collection[int]) -> None:
         """Gives every model its labels of these versions, and no others."""
         labels = {label: v for label, v in self._labels.items() if v in versions}
-        labels.update(dict.fromkeys(self._newest_labels, max(versions)))
+        labels.update(dict.fromkeys(self._newest_labels, max(versions, default=0)))
         for name in self.source.names:
             self.model_server.set_labels(name, labels)
 

@@ -4,6 +4,7 @@ To search and to serve costs the same with trained weights; that what is found
 is good is no matter of these benchmarks.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,11 @@ def draw_unit_vectors(num_rows: int, dim: int, seed: int, clusters_seed: int = 0
 
 
 def write_release(
-    serving_dir: Path, version: int, num_items: int, config: RecallConfig | None = None
+    serving_dir: Path,
+    version: int,
+    num_items: int,
+    config: RecallConfig | None = None,
+    categories: Sequence[Sequence[str]] | None = None,
 ) -> np.ndarray:
     """Writes a release in the published layout.
 
@@ -47,12 +52,14 @@ def write_release(
         version: Number of the release; it also seeds the vectors.
         num_items: Items `i0`, `i1`, ...
         config: Its sections `model` and `index`.
+        categories: Of every item; None gives none.
 
     Returns:
         `[num_items, dim]` float32, the vectors of the items.
     """
     config = config or RecallConfig()
-    vocabulary = ItemVocabulary([f"i{row}" for row in range(num_items)], range(num_items, 0, -1))
+    item_ids, counts = [f"i{row}" for row in range(num_items)], range(num_items, 0, -1)
+    vocabulary = ItemVocabulary(item_ids, counts, categories)
     fingerprint = _write_towers(serving_dir, version, vocabulary, config)
     vectors = draw_unit_vectors(num_items, config.model.dim, seed=version)
     queries = draw_unit_vectors(_NUM_QUERIES, config.model.dim, seed=version + 1_000_000)

@@ -2,11 +2,13 @@
 
 import shutil
 import threading
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from recall.errors import InputError
 from serving.metrics import Metrics
 from serving.model_config import NO_MODELS, ModelEntry, ServerConfig
 from serving.model_manager import ModelManager
@@ -192,3 +194,116 @@ def test_a_label_of_a_model_moves_before_the_version_it_named_goes(manager, serv
         assert _answer(server, "m", label="stable") == 1.0
     reload.join(10.0)
     assert server.states()["m"] == {1: State.AVAILABLE, 2: State.END}
+
+
+@pytest.fixture
+def start(server, publish):
+    """Starts a manager of version 1 of the release, and of other models."""
+    managers = []
+
+    def start(config, metrics=None):
+        metrics = metrics or Metrics()
+        source = SavedModelSource("release", publish("release", 1, 1), metrics)
+        managers.append(ModelManager(server, source, metrics, config, poll_s=POLL_S))
+        managers[-1].start()
+        return managers[-1]
+
+    yield start
+    for manager in managers:
+        manager.stop(timeout_s=1.0)
+
+
+def _break(folder, version):
+    (folder / str(version)).mkdir(parents=True)
+    (folder / str(version) / "saved_model.pb").write_bytes(b"no model" * 10)
+
+
+@pytest.mark.parametrize("state", ["no folder", "empty", "not chosen", "broken"])
+def test_a_model_without_a_version_does_not_stop_the_others(
+    tmp_path, server, publish, start, state, caplog
+):
+    folder, policy = tmp_path / "late", LATEST
+    if state != "no folder":
+        folder.mkdir()
+    if state == "not chosen":
+        publish("late", 1, 1)
+        policy = specific_versions([7])
+    if state == "broken":
+        _break(folder, 1)
+    start(_config(late=(folder, policy, {}), good=publish("good", 4, 2)))
+    assert _answer(server, "release") == 1.0
+    assert _answer(server, "good") == 2.0
+    assert server.is_ready()
+    assert server.knows("late")
+    assert server.states()["late"] == ({1: State.END} if state == "broken" else {})
+    if state == "broken":
+        assert "no SavedModel that can be loaded" in server.status("late")[0].message
+    else:
+        with pytest.raises(ServingError) as caught:
+            server.status("late")
+        assert caught.value.code == Code.NOT_FOUND
+        assert caught.value.message.startswith("Could not find any versions of model late: There")
+    time.sleep(5 * POLL_S)
+    told = [message for message in caplog.messages if message.startswith("Model late: ")]
+    assert len(told) == 1, told
+    assert told[0].endswith("It is looked for again.")
+    publish("late", 7, 3)
+    wait_for(lambda: server.states()["late"].get(7) == State.AVAILABLE)
+    assert _answer(server, "late") == 3.0
+    assert server.is_ready()
+
+
+def test_a_folder_that_cannot_be_read_is_said_once_and_ends_nothing(
+    tmp_path, server, publish, start, caplog
+):
+    good = publish("good", 4, 2)
+    start(_config(good=good))
+    moved = good.rename(tmp_path / "moved")
+    good.symlink_to(good)  # A loop of links cannot be listed.
+    wait_for(lambda: any("Cannot read the folder" in message for message in caplog.messages))
+    time.sleep(5 * POLL_S)
+    assert sum("Cannot read the folder" in message for message in caplog.messages) == 1
+    assert _answer(server, "good") == 2.0
+    good.unlink()
+    moved.rename(good)
+    publish("good", 5, 3)
+    wait_for(lambda: _answer(server, "good") == 3.0)
+
+
+def test_the_release_itself_must_have_a_version(tmp_path, server):
+    (tmp_path / "release").mkdir()
+    source = SavedModelSource("release", tmp_path / "release", Metrics())
+    manager = ModelManager(server, source, Metrics(), NO_MODELS, poll_s=POLL_S)
+    with pytest.raises(InputError, match="no version of release to serve"):
+        manager.start()
+
+
+def test_a_reload_around_a_missing_model(tmp_path, server, publish, start):
+    late = tmp_path / "late"
+    manager = start(_config(late=late))
+    manager.reload(_config(late=late, good=publish("good", 4, 2)))  # No worse than before.
+    assert _answer(server, "good") == 2.0
+    assert "no version of other" in _refusal(manager, _config(late=late, other=tmp_path / "other"))
+    assert not server.knows("other")
+    elsewhere = publish("elsewhere", 2, 3)
+    manager.reload(_config(late=elsewhere))
+    assert _answer(server, "late") == 3.0
+    manager.reload(_config())
+    assert not server.knows("late")
+
+
+@pytest.mark.parametrize("name", ["99999999999999999999", "9223372036854775808", "-1", "1_0"])
+def test_a_name_that_is_no_version_ends_nothing(manager, server, publish, exported, name):
+    folder = publish("m", 1, 3)
+    manager.reload(_config(m=folder))
+    for parent in (folder, folder.parent / "release"):
+        shutil.copytree(exported / "1", parent / name)
+    time.sleep(5 * POLL_S)
+    assert server.states() == {"m": {1: State.AVAILABLE}, "release": {2: State.AVAILABLE}}
+    assert _answer(server, "m") == 3.0
+
+
+def test_zeros_in_front_of_a_version(manager, server, publish):
+    manager.reload(_config(m=publish("m", "00000123", 3)))
+    assert server.states()["m"] == {123: State.AVAILABLE}
+    assert _answer(server, "m", version=123) == 3.0

@@ -55,10 +55,28 @@ def test_damaged_manifest_alone_is_an_error(tmp_path):
 
 def test_names_that_are_no_versions(tmp_path):
     publish(tmp_path, 3)
-    for name in ("007", "-1", "4.tmp", "v5", ".6.partial", "²"):
+    for name in ("-1", "4.tmp", "v5", ".6.partial", "²", "99999999999999999999"):
         (tmp_path / "index" / name).mkdir()
     (tmp_path / "index" / "99").touch()  # A file.
     assert release.list_versions(tmp_path / "index") == [3]
+
+
+def test_zeros_in_front_may_differ_between_the_parts(tmp_path):
+    publish(tmp_path, 3)
+    publish(tmp_path, 123)
+    for part, name in zip(release.PARTS, ("123", "00000123", "0123"), strict=True):
+        (tmp_path / part / "123").rename(tmp_path / part / name)
+    latest = release.latest_release(tmp_path)
+    assert latest.version == 123
+    assert latest.index_dir == tmp_path / "index" / "123"
+    assert latest.user_tower_dir == tmp_path / "user_tower" / "0123"
+    release.verify(latest)
+
+
+def test_a_number_beyond_int64_is_no_release(tmp_path):
+    publish(tmp_path, 3)
+    publish(tmp_path, 99_999_999_999_999_999_999)
+    assert release.latest_release(tmp_path).version == 3
 
 
 def test_nothing_published(tmp_path):

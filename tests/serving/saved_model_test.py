@@ -1,3 +1,4 @@
+import gc
 import shutil
 
 import numpy as np
@@ -152,3 +153,39 @@ def test_missing_weights(release_dir, tmp_path):
     shutil.rmtree(copy / "variables")
     with pytest.raises(InputError, match="holds no SavedModel"):
         SavedModelServable("user_tower", 1, copy)
+
+
+class Vocabulary(tf.Module):
+    """Numbers of two words; unknown ones have -1."""
+
+    def __init__(self):
+        super().__init__()
+        words = tf.lookup.KeyValueTensorInitializer(["a", "b"], tf.constant([7, 8]))
+        self.table = tf.lookup.StaticHashTable(words, default_value=-1)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="words")])
+    def find(self, words):
+        return {"numbers": self.table.lookup(words)}
+
+
+def test_tables_are_freed_when_the_last_user_is_gone(tmp_path):
+    """TensorFlow keeps a table by its name: every version's vocabulary would stay."""
+    module = Vocabulary()
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.find})
+    servable = SavedModelServable("words", 1, tmp_path)
+    other = SavedModelServable("words", 2, tmp_path)
+    predict, inputs = servable.predict, {"words": np.array([b"b", b"?"], object)}
+    (handle,) = [
+        child.resource_handle
+        for child in tf.train.TrackableView(servable._model).descendants()
+        if isinstance(child, tf.saved_model.experimental.TrackableResource)
+    ]
+    del servable
+    gc.collect()
+    assert predict("", inputs)["numbers"].tolist() == [8, -1]  # A request that is still running.
+    assert tf.raw_ops.LookupTableSizeV2(table_handle=handle).numpy() == 2
+    del predict
+    gc.collect()
+    with pytest.raises(tf.errors.NotFoundError):
+        tf.raw_ops.LookupTableSizeV2(table_handle=handle)
+    assert other.predict("", inputs)["numbers"].tolist() == [8, -1]

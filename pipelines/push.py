@@ -21,6 +21,7 @@ from pipelines.release_losses import REFUSED_SHARE, find_losses
 from recall.errors import InputError
 from serving import folders, release, retention, storage
 from serving import manifest as manifests
+from serving.version_folders import MAX_VERSION
 
 _LOCK_NAME = ".push.lock"
 
@@ -256,6 +257,10 @@ def _remove_old_versions(serving_dir: Path, keep: int) -> None:
 def _next_version(serving_dir: Path, now_s: Callable[[], float]) -> int:
     taken = [release.list_versions(serving_dir / part) for part in release.PARTS]
     newest = max((versions[-1] for versions in taken if versions), default=0)
+    if newest == MAX_VERSION:
+        raise InputError(
+            f"{serving_dir} has version {newest}, and no number is larger. Remove that version."
+        )
     return max(int(now_s()), newest + 1)
 
 

@@ -38,9 +38,9 @@ class Release(NamedTuple):
     fingerprint: str
 
 
-def list_versions(part_dir: str | os.PathLike) -> list[int]:
+def list_versions(parent: str | os.PathLike) -> list[int]:
     """Versions below a part's folder, ascending; see `version_folders.find_versions`."""
-    return sorted(find_versions(part_dir).folders)
+    return sorted(find_versions(parent).folders)
 
 
 def complete_versions(serving_dir: str | os.PathLike) -> list[int]:

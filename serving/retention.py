@@ -74,14 +74,14 @@ def remove_old_versions(serving_dir: str | os.PathLike, keep: int) -> Removal:
     parts = [Path(serving_dir) / part for part in release.PARTS]
     present = {version for part in parts for version in release.list_versions(part)}
     for version in sorted(v for v in present if v < complete[-keep]):
-        gone = _remove(parts, version)
+        gone = _remove(serving_dir, version)
         (removal.removed if gone else removal.in_use).append(version)
     return removal
 
 
-def _remove(parts: list[Path], version: int) -> bool:
+def _remove(serving_dir: str | os.PathLike, version: int) -> bool:
     """Removes one version, its parts in the reverse of the order of publication."""
-    paths = [part / str(version) for part in reversed(parts)]
+    paths = [release.part_dir(serving_dir, part, version) for part in reversed(release.PARTS)]
     index_dir = paths[-1]
     with contextlib.ExitStack() as stack:
         if index_dir.exists():

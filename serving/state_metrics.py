@@ -1,7 +1,7 @@
 """What the server holds now, for Prometheus: versions served, items changed.
 
-Imports no TensorFlow. Asked when the metrics are; labels are names of models
-alone, so that the page does not grow with the versions.
+Asked when the metrics are; labels are names of models alone, so that the page
+does not grow with the versions.
 """
 
 from collections.abc import Callable, Iterator, Mapping

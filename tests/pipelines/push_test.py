@@ -178,6 +178,14 @@ def test_damaged_source_publishes_nothing(run_dir, name, damage):
     assert list((run_dir / "serving").glob("*/.*")) == []
 
 
+def test_no_number_is_larger_than_the_largest(run_dir, tmp_path):
+    (tmp_path / "serving" / "index" / "9223372036854775807").mkdir(parents=True)
+    (tmp_path / "serving" / "index" / "99999999999999999999").mkdir()  # No version.
+    with pytest.raises(InputError, match="version 9223372036854775807, and no number is larger"):
+        push.run_push(run_dir, tmp_path / "serving")
+    assert not (tmp_path / "serving" / "user_tower" / "9223372036854775808").exists()
+
+
 def test_serving_folder_that_cannot_be_made(run_dir, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="Cannot write to"):

@@ -43,6 +43,14 @@ def test_the_newest_stay(tmp_path, keep, left):
     release.verify(release.latest_release(tmp_path))
 
 
+def test_zeros_in_front_of_a_version(tmp_path):
+    publish(tmp_path, 3, 5, 7)
+    (tmp_path / "index" / "3").rename(tmp_path / "index" / "00003")
+    assert retention.remove_old_versions(tmp_path, 2).removed == [3]
+    assert visible(tmp_path) == [[5, 7]] * 3
+    assert sorted(path.name for path in (tmp_path / "index").iterdir()) == ["5", "7"]
+
+
 def test_nothing_published(tmp_path):
     assert retention.remove_old_versions(tmp_path, 1) == ([], [])
 

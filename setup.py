@@ -17,8 +17,8 @@ _REQUIRES = [
     # 1.82 needs protobuf 7, which tensorflow 2.20 refuses.
     "grpcio-health-checking>=1.80,<1.82",
     "grpcio-reflection>=1.80,<1.82",
-    # `tensorflow-datasets` imports it without naming it among its own needs.
     "h11>=0.16,<0.17",
+    # `tensorflow-datasets` imports it without naming it among its own needs.
     "importlib_resources>=6.0",
     "numpy>=2.0",
     "prometheus-client>=0.20",

@@ -4,9 +4,8 @@ A plain callable, request in and response out, with no socket; `http_server`
 puts it behind one. All bodies are JSON.
 """
 
-import json
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from google.protobuf import json_format
@@ -18,6 +17,7 @@ from serving import (
     http_paths,
     item_changes,
     items_json,
+    json_outputs,
     json_tensors,
     metrics,
     recall_json,
@@ -27,14 +27,15 @@ from serving import (
 from serving.access_log import show_path
 from serving.backend import Backend
 from serving.call import Call
+from serving.http_request import HttpRequest, LargeBodies
 from serving.http_response import (
-    JSON_TYPE,
     RETRY_AFTER,
     HttpError,
     HttpResponse,
     error_response,
     refusal,
 )
+from serving.json_answers import encode_json
 from serving.json_document import parse_json
 from serving.servable import Servable
 from serving.status import Code, ServingError, invalid_argument
@@ -46,28 +47,6 @@ ENTRYPOINT = "REST"
 
 _PREDICT = "predict"
 _READING, _ASKING = ("GET", "HEAD", "OPTIONS"), ("POST", "OPTIONS")
-
-
-class HttpRequest(NamedTuple):
-    """What the door is asked.
-
-    Attributes:
-        method: HTTP method, in capitals.
-        path: As sent: still percent-encoded, without the query string.
-        body: Decompressed, at most `MAX_BODY_BYTES`; the server sees to that.
-        authorization: The header of that name.
-        call: Deadline, and whether the client is still there.
-        content_type: The header of that name.
-        is_foreign: Whether a web page sent it that is allowed only because all are.
-    """
-
-    method: str
-    path: str
-    body: bytes
-    authorization: str | None
-    call: Call
-    content_type: str | None = None
-    is_foreign: bool = False
 
 
 class _Route(NamedTuple):
@@ -99,6 +78,7 @@ class HttpApi:
         }
         if metrics_path is not None:
             self._routes[metrics_path] = _Route("GET", self._metrics)
+        self._large_bodies = LargeBodies()
         self.immediate_paths = frozenset({"/healthz", "/readyz", metrics_path} - {None})
 
     def __call__(
@@ -157,7 +137,7 @@ class HttpApi:
                 allow = (("Allow", self.allowed_methods(path)),)
                 return refusal(405, f"{path} answers {route.method} only.", allow)
             if route.needs_admin:
-                self._check_change(request)
+                request.check_change()
                 self.backend.admin.check(request.authorization)
             return route.handler(request)
         if not http_paths.is_models(path):
@@ -172,31 +152,6 @@ class HttpApi:
             return self._describe(*described)
         raise invalid_argument(f"Malformed request: {request.method} {show_path(path)}")
 
-    def _check_change(self, request: HttpRequest) -> None:
-        """Refuses to change something for a web page that nobody named, or a form's.
-
-        Browsers send no JSON to another origin without asking (a preflight).
-
-        Raises:
-            HttpError: 403 or 415.
-        """
-        if request.is_foreign:
-            raise HttpError(
-                "origin",
-                403,
-                "Pages of other origins may not change items. Name their origin in "
-                "--cors_allowed_origins.",
-            )
-        media_type = (request.content_type or "").partition(";")[0].strip().lower()
-        if media_type != JSON_TYPE:
-            raise HttpError(
-                "content_type",
-                415,
-                f"Changes need the header Content-Type: {JSON_TYPE}, received "
-                f"{show_path(media_type) or 'none'}.",
-                (("Accept", JSON_TYPE),),
-            )
-
     def _predict(
         self, request: HttpRequest, model: http_paths.ModelPath, verb: str
     ) -> HttpResponse:
@@ -208,7 +163,8 @@ class HttpApi:
                 f"tensorflow/serving/{verb}, which no model of TensorFlow 2 has. "
                 f"Use :predict.",
             )
-        document = parse_json(request.body)
+        with self._large_bodies.reading(request):
+            document = parse_json(request.body)
         signature_name = document.get("signature_name", signatures.DEFAULT_SIGNATURE)
         if not isinstance(signature_name, str):
             raise invalid_argument(
@@ -222,14 +178,19 @@ class HttpApi:
                     f'Serving signature name: "{signature_name}" not found in signature def'
                 )
             if self.backend.needs_admin(servable, signature_name):
-                self._check_change(request)
+                request.check_change()
                 self.backend.admin.check(request.authorization)
             request.call.check()
-            inputs, row_form = json_tensors.parse_inputs(document, signature)
+            with self._large_bodies.reading(request):
+                parsed = json_tensors.parse_inputs(document, signature)
+            request.call.check()
             timeout_s = request.call.time_left_s()
-            outputs = servable.predict(signature_name, inputs, timeout_s=timeout_s)
+            outputs = servable.predict(signature_name, parsed.arrays, timeout_s=timeout_s)
         self.backend.metrics.count_answers(outputs)
-        return HttpResponse(200, _encode(json_tensors.build_answer(outputs, row_form)))
+        if parsed.is_flat:
+            outputs = json_outputs.flatten(outputs, signature)
+        request.call.check()
+        return HttpResponse(200, encode_json(json_outputs.build_answer(outputs, parsed.row_form)))
 
     def _describe(self, model: http_paths.ModelPath, metadata: bool) -> HttpResponse:
         """GET /v1/models/NAME[/versions/N|/labels/L][/metadata]."""
@@ -237,9 +198,9 @@ class HttpApi:
             raise invalid_argument("Missing model name in request.")
         if metadata:
             with self.backend.model_server.use(*model) as servable:
-                return HttpResponse(200, _encode(_metadata_json(servable)))
+                return HttpResponse(200, encode_json(_metadata_json(servable)))
         status = grpc_api.build_status(self.backend.model_server, *model)
-        return HttpResponse(200, _encode(_to_dict(status)))
+        return HttpResponse(200, encode_json(_to_dict(status)))
 
     def _recall(self, request: HttpRequest) -> HttpResponse:
         """POST /recall."""
@@ -248,16 +209,20 @@ class HttpApi:
             self.backend.answering(request.call, name, name, ENTRYPOINT),
             self.backend.model_server.use(name) as servable,
         ):
-            answer = recall_json.answer(
-                servable.service, parse_json(request.body), timeout_s=request.call.time_left_s()
-            )
+            service = servable.service
+            with self._large_bodies.reading(request):
+                document = parse_json(request.body)
+                body = recall_json.parse_body(document, service.limits.max_batch_size)
+            request.call.check()
+            timeout_s = body.shorter(request.call.time_left_s())
+            answer = body.build_answer(service.recall(body.requests, timeout_s=timeout_s))
         self.backend.metrics.count_answers(answer)
-        return HttpResponse(200, _encode(answer))
+        return HttpResponse(200, encode_json(answer))
 
     def _items(self, request: HttpRequest) -> HttpResponse:
         """GET /items: live changes and how the loaded versions hold them."""
         with self.backend.model_server.use(item_changes.MODEL_NAME) as servable:
-            return HttpResponse(200, _encode(servable.live_items.status()))
+            return HttpResponse(200, encode_json(servable.live_items.status()))
 
     def _upsert_items(self, request: HttpRequest) -> HttpResponse:
         """POST /items:upsert."""
@@ -273,13 +238,14 @@ class HttpApi:
             self.backend.answering(request.call, name, verb, ENTRYPOINT),
             self.backend.model_server.use(name) as servable,
         ):
-            document = parse_json(request.body)
+            with self._large_bodies.reading(request):
+                document = parse_json(request.body)
             answer = change(servable.live_items, document, version=servable.version)
-            return HttpResponse(200, _encode(answer))
+            return HttpResponse(200, encode_json(answer))
 
     def _healthz(self, request: HttpRequest) -> HttpResponse:
         """GET /healthz: the process lives and its door answers."""
-        return HttpResponse(200, _encode({"alive": True}))
+        return HttpResponse(200, encode_json({"alive": True}))
 
     def _readyz(self, request: HttpRequest) -> HttpResponse:
         """GET /readyz: every model is available, requests are answered, no shutdown began."""
@@ -293,7 +259,7 @@ class HttpApi:
         if not self.backend.heartbeat.is_alive:
             silent_s = self.backend.heartbeat.silent_s
             document["error"] = f"No request was answered for {silent_s:.0f} s."
-        body = _encode(document)
+        body = encode_json(document)
         return HttpResponse(200, body) if ready else HttpResponse(503, body, RETRY_AFTER)
 
     def _metrics(self, request: HttpRequest) -> HttpResponse:
@@ -317,8 +283,3 @@ def _to_dict(message: Message) -> dict[str, Any]:
     return json_format.MessageToDict(
         message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )
-
-
-def _encode(document: Mapping[str, Any]) -> bytes:
-    """JSON text; NaN and infinities as the tokens TF Serving writes."""
-    return json.dumps(document, ensure_ascii=False).encode()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from serving import json_fields
-from serving.item_changes import ItemUpsert
+from serving.item_changes import MAX_CHANGES, ItemUpsert
 from serving.json_document import show
 from serving.live_items import LiveItems
 from serving.status import invalid_argument
@@ -49,6 +49,10 @@ def _list(document: Mapping[str, Any], key: str) -> list[Any]:
     if set(document) != {key} or not isinstance(document[key], list):
         raise invalid_argument(
             f"`{key}` must be a list and the only key, received {show(document)}."
+        )
+    if len(document[key]) > MAX_CHANGES:  # Said before each of them is read.
+        raise invalid_argument(
+            f"One call changes 1 to {MAX_CHANGES} items, received {len(document[key])}."
         )
     return document[key]
 

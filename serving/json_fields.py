@@ -45,6 +45,8 @@ def read_id(name: str, value: Any) -> str:
 def read_texts(name: str, values: Any) -> tuple[str, ...]:
     """A list of texts, each as `read_id`."""
     _expect(isinstance(values, list), name, "a list of strings", values)
+    if set(map(type, values)) <= {str}:
+        return tuple(values)
     return tuple(read_id(f"{name}[{position}]", value) for position, value in enumerate(values))
 
 
@@ -95,6 +97,8 @@ def read_positive(name: str, value: Any) -> float:
 def read_numbers(name: str, values: Any) -> tuple[float, ...]:
     """A list of numbers."""
     _expect(isinstance(values, list), name, "a list of numbers", values)
+    if set(map(type, values)) <= {float}:
+        return tuple(values)
     return tuple(read_number(f"{name}[{i}]", value) for i, value in enumerate(values))
 
 

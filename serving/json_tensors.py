@@ -1,4 +1,4 @@
-"""TF Serving's JSON form of tensors, to numpy and back.
+"""TF Serving's JSON form of tensors, to numpy; `json_outputs` has the way back.
 
 Row form: `{"instances": [...]}` -> `{"predictions": [...]}`, one element per
 row of the batch. Column form: `{"inputs": ...}` -> `{"outputs": ...}`, whole
@@ -8,24 +8,37 @@ tensors. Bytes are `{"b64": "..."}`.
 import base64
 import binascii
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 from tensorflow.python.framework import dtypes
 
+from serving import json_arrays
 from serving.json_document import json_type, show
+from serving.json_outputs import BASE64_KEY, is_column, without_rows
 from serving.status import ServingError, invalid_argument
 from serving.tensors import dtype_name
 
-_BASE64_KEY = "b64"
-_BYTES_SUFFIX = "_bytes"
+
+class ParsedInputs(NamedTuple):
+    """The tensors of a request.
+
+    Attributes:
+        arrays: By name.
+        row_form: Whether they came as rows, so that the answer has rows.
+        is_flat: Whether an input of shape [-1, 1] came as a list of values.
+    """
+
+    arrays: dict[str, np.ndarray]
+    row_form: bool
+    is_flat: bool
 
 
 def parse_inputs(
     document: Mapping[str, Any], signature: meta_graph_pb2.SignatureDef
-) -> tuple[dict[str, np.ndarray], bool]:
+) -> ParsedInputs:
     """The tensors of a predict request.
 
     Args:
@@ -33,9 +46,6 @@ def parse_inputs(
         signature: Names and types of the inputs, and defaults; the outputs
             must have rows for an answer in row form. TF Serving notices after
             the run, when a signature that changes something has changed it.
-
-    Returns:
-        Inputs by name, and whether they came in row form.
 
     Raises:
         ServingError: INVALID_ARGUMENT, with TF Serving's text where it has one.
@@ -47,10 +57,28 @@ def parse_inputs(
         )
     if "instances" in document:
         _check_rows(signature)
-        return _parse_instances(document, signature), True
+        return _restore_columns(_parse_instances(document, signature), signature, True)
     if "inputs" in document:
-        return _parse_columns(document["inputs"], signature), False
+        return _restore_columns(_parse_columns(document["inputs"], signature), signature, False)
     raise invalid_argument("Missing 'inputs' or 'instances' key")
+
+
+def _restore_columns(
+    arrays: dict[str, np.ndarray], signature: meta_graph_pb2.SignatureDef, row_form: bool
+) -> ParsedInputs:
+    """Values as columns where the signature wants columns of one value.
+
+    TF Serving does not compare shapes: its own example sends `[1.0, 2.0]` to a
+    signature of shape [-1, 1] and gets plain values back.
+    """
+    flat = [
+        name
+        for name, array in arrays.items()
+        if array.ndim == 1 and is_column(signature.inputs[name])
+    ]
+    for name in flat:
+        arrays[name] = arrays[name][:, None]
+    return ParsedInputs(arrays, row_form, bool(flat))
 
 
 def _check_rows(signature: meta_graph_pb2.SignatureDef) -> None:
@@ -58,14 +86,7 @@ def _check_rows(signature: meta_graph_pb2.SignatureDef) -> None:
     for name, info in sorted(signature.outputs.items()):
         shape = info.tensor_shape
         if info.HasField("tensor_shape") and not shape.unknown_rank and not shape.dim:
-            raise _without_rows(name)
-
-
-def _without_rows(name: str) -> ServingError:
-    return invalid_argument(
-        f"Tensor name: {name} has no shape information and no rows. Send 'inputs' instead of "
-        "'instances'."
-    )
+            raise without_rows(name)
 
 
 def _parse_instances(
@@ -141,12 +162,15 @@ def _is_object(value: Any) -> bool:
 
 
 def _is_base64(value: Any) -> bool:
-    return isinstance(value, dict) and set(value) == {_BASE64_KEY}
+    return isinstance(value, dict) and set(value) == {BASE64_KEY}
 
 
 def _parse_tensor(value: Any, name: str, info: meta_graph_pb2.TensorInfo) -> np.ndarray:
     """Nested lists -> array of the type of the signature."""
     shape = _shape_of(value)
+    array = json_arrays.from_lists(value, shape, dtypes.as_dtype(info.dtype).as_numpy_dtype)
+    if array is not None:
+        return array
     values: list[Any] = []
     try:
         _collect(value, 0, shape, info.dtype, values)
@@ -201,10 +225,10 @@ def _parse_leaf(value: Any, dtype: int) -> Any:
     if dtype == types_pb2.DT_STRING and isinstance(value, str):
         return value.encode()
     if dtype == types_pb2.DT_STRING and _is_base64(value):
-        return _parse_base64(value[_BASE64_KEY])
+        return _parse_base64(value[BASE64_KEY])
     kind = np.dtype(dtypes.as_dtype(dtype).as_numpy_dtype)
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind.kind == "f" and is_number and _is_lossless(value, kind):
+    if kind.kind == "f" and is_number and json_arrays.is_lossless(value, kind):
         return value
     if kind.kind in "iu" and is_number and isinstance(value, int):
         limits = np.iinfo(kind)
@@ -218,72 +242,8 @@ def _parse_leaf(value: Any, dtype: int) -> Any:
     )
 
 
-def _is_lossless(value: int | float, dtype: np.dtype) -> bool:
-    """Whether a number is in the range of a float type, integers exactly."""
-    if isinstance(value, int):
-        return abs(value) < 2 ** (np.finfo(dtype).nmant + 1)
-    return not np.isfinite(value) or abs(value) <= float(np.finfo(dtype).max)
-
-
 def _parse_base64(text: Any) -> bytes:
     try:
         return base64.b64decode(text, validate=True)
     except (binascii.Error, TypeError, ValueError) as error:
         raise invalid_argument("Unable to base64 decode") from error
-
-
-def build_answer(outputs: Mapping[str, np.ndarray], row_form: bool) -> dict[str, Any]:
-    """Outputs by name -> the JSON object of a predict answer.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, row form was asked for and the outputs
-            have no common batch size.
-    """
-    plain = {name: _to_json(name, array) for name, array in outputs.items()}
-    if not row_form:
-        return {"outputs": plain if len(plain) > 1 else next(iter(plain.values()))}
-    sizes = set()
-    for name, array in outputs.items():
-        if not array.ndim:
-            raise _without_rows(name)
-        sizes.add(len(array))
-        if len(sizes) > 1:
-            raise invalid_argument(
-                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: "
-                f"{len(next(iter(outputs.values())))}"
-            )
-    if len(plain) == 1:
-        return {"predictions": next(iter(plain.values()))}
-    return {
-        "predictions": [
-            dict(zip(plain, row, strict=True)) for row in zip(*plain.values(), strict=True)
-        ]
-    }
-
-
-def _to_json(name: str, array: np.ndarray) -> Any:
-    """Nested lists of plain values."""
-    if array.dtype.kind in "OSU":
-        as_bytes = name.endswith(_BYTES_SUFFIX)
-        return _map_leaves(array.tolist(), lambda value: _text_or_base64(value, as_bytes))
-    if array.dtype.kind == "f" and array.dtype.itemsize < 8:
-        # The shortest text that gives the same float32: 0.2, not 0.20000000298.
-        return array.astype(np.str_).astype(np.float64).tolist()
-    return array.tolist()
-
-
-def _map_leaves(value: Any, function: Any) -> Any:
-    if isinstance(value, list):
-        return [_map_leaves(element, function) for element in value]
-    return function(value)
-
-
-def _text_or_base64(value: Any, as_bytes: bool) -> Any:
-    """Text where the bytes are text and their name does not say otherwise."""
-    raw = value.encode() if isinstance(value, str) else value
-    if not as_bytes:
-        try:
-            return raw.decode()
-        except UnicodeDecodeError:
-            pass
-    return {_BASE64_KEY: base64.b64encode(raw).decode()}

@@ -6,19 +6,79 @@ either there may be `"timeout_ms"`, the time the client waits.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from serving import json_fields
 from serving.json_document import show
+from serving.recall_limits import check_size
 from serving.recall_service import RecallService
 from serving.recall_types import RecallRequest, RecallResponse
 from serving.status import ServingError, invalid_argument
 
 _BATCH_KEY, _TIMEOUT_KEY = "requests", "timeout_ms"
 _SUBJECTS = ("history", "user_vectors", "similar_to")
+
+
+class ParsedBody(NamedTuple):
+    """What a body asks for.
+
+    Attributes:
+        requests: One per user.
+        is_batch: Whether the body was a batch, so that the answer is one.
+        timeout_s: Time the client waits, None where it does not say.
+    """
+
+    requests: list[RecallRequest]
+    is_batch: bool
+    timeout_s: float | None
+
+    def shorter(self, timeout_s: float | None) -> float | None:
+        """The shorter one of the client's time and another."""
+        if self.timeout_s is None or timeout_s is None:
+            return timeout_s if self.timeout_s is None else self.timeout_s
+        return min(self.timeout_s, timeout_s)
+
+    def build_answer(self, responses: Sequence[RecallResponse]) -> dict[str, Any]:
+        """The answer as plain values."""
+        if self.is_batch:
+            return {"responses": [to_json(response) for response in responses]}
+        return to_json(responses[0])
+
+
+def parse_body(document: Mapping[str, Any], max_requests: int) -> ParsedBody:
+    """Reads a decoded request or batch of requests.
+
+    Args:
+        document: The decoded body.
+        max_requests: Users in one batch.
+
+    Raises:
+        ServingError: A key is unknown, a value has a wrong type, or the batch is too large.
+    """
+    document = dict(document)
+    timeout_s = None
+    if _TIMEOUT_KEY in document:
+        timeout_s = json_fields.read_positive(_TIMEOUT_KEY, document.pop(_TIMEOUT_KEY)) / 1000
+    if _BATCH_KEY not in document:
+        request = parse_request(document, beside=[_TIMEOUT_KEY])
+        return ParsedBody([request], False, timeout_s)
+    batch = document[_BATCH_KEY]
+    if len(document) > 1 or not isinstance(batch, list):
+        raise invalid_argument(
+            f"`{_BATCH_KEY}` must be a list and, beside `{_TIMEOUT_KEY}`, the only key, "
+            f"received {show(document)}."
+        )
+    check_size("number of requests in a batch", len(batch), max_requests)
+    requests = []
+    for position, request in enumerate(batch):
+        try:
+            requests.append(parse_request(request))
+        except ServingError as error:
+            raise invalid_argument(f"{_BATCH_KEY}[{position}]: {error.message}") from error
+    return ParsedBody(requests, True, timeout_s)
 
 
 def answer(
@@ -37,26 +97,9 @@ def answer(
         ServingError: A key is unknown, a value has a wrong type, or the
             service cannot answer.
     """
-    document = dict(document)
-    if _TIMEOUT_KEY in document:
-        asked_s = json_fields.read_positive(_TIMEOUT_KEY, document.pop(_TIMEOUT_KEY)) / 1000
-        timeout_s = asked_s if timeout_s is None else min(asked_s, timeout_s)
-    if _BATCH_KEY not in document:
-        request = parse_request(document, beside=[_TIMEOUT_KEY])
-        return to_json(service.recall([request], timeout_s=timeout_s)[0])
-    batch = document[_BATCH_KEY]
-    if len(document) > 1 or not isinstance(batch, list):
-        raise invalid_argument(
-            f"`{_BATCH_KEY}` must be a list and, beside `{_TIMEOUT_KEY}`, the only key, "
-            f"received {show(document)}."
-        )
-    requests = []
-    for position, request in enumerate(batch):
-        try:
-            requests.append(parse_request(request))
-        except ServingError as error:
-            raise invalid_argument(f"{_BATCH_KEY}[{position}]: {error.message}") from error
-    return {"responses": [to_json(r) for r in service.recall(requests, timeout_s=timeout_s)]}
+    body = parse_body(document, service.limits.max_batch_size)
+    responses = service.recall(body.requests, timeout_s=body.shorter(timeout_s))
+    return body.build_answer(responses)
 
 
 def parse_request(document: Any, *, beside: Iterable[str] = ()) -> RecallRequest:

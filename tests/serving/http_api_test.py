@@ -86,6 +86,20 @@ def test_predict_with_the_model_recall(connection, catalogue):
     assert document["outputs"]["item_ids"][0][:4] == prediction["item_ids"]
 
 
+def test_paths_have_no_case_but_names_and_verbs_do(connection):
+    body = {"instances": [["i3"]]}
+    for path in ("/V1/Models/user_tower:predict", "/v1/MODELS/user_tower/Versions/3:predict"):
+        assert _ask(connection, "POST", path, body)[0] == 200
+    for path in ("/V1/models/user_tower", "/v1/models/user_tower/LABELS/stable"):
+        assert _ask(connection, "GET", path)[1]["model_version_status"][0]["version"] == "3"
+    assert (
+        "signature_def" in _ask(connection, "GET", "/V1/MODELS/user_tower/metadata")[1]["metadata"]
+    )
+    # TF Serving compares the word once more, and answers with the status.
+    assert "model_version_status" in _ask(connection, "GET", f"{USER_TOWER}/METADATA")[1]
+    assert _error(connection, "POST", "/v1/models/User_Tower:predict", body)[0] == 404
+
+
 def test_status(connection):
     expected = {
         "model_version_status": [
@@ -142,6 +156,7 @@ def test_metadata(connection):
         ("POST", f"{USER_TOWER}:predict", {"instances": ["a"]}, 400, "[-1, -1]"),
         ("POST", f"{USER_TOWER}:predict", {"instances": [["a"], ["b", "c"]]}, 400, "list"),
         ("POST", f"{USER_TOWER}:classify", {}, 501, "classify is not offered"),
+        ("POST", f"{USER_TOWER}:PREDICT", {"inputs": 1}, 400, "Malformed request: POST"),
         ("POST", f"{USER_TOWER}:regress", {}, 501, "regress is not offered"),
         ("GET", f"{USER_TOWER}:predict", None, 400, "Malformed request: GET"),
         ("POST", USER_TOWER, {}, 400, "Malformed request: POST"),

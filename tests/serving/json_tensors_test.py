@@ -7,8 +7,12 @@ from hypothesis import strategies as st
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.json_document import MAX_DEPTH, parse_json
-from serving.json_tensors import build_answer, parse_inputs
+from serving import json_arrays
+from serving.call import Call, answering
+from serving.json_answers import encode_json
+from serving.json_document import MAX_DEPTH, MAX_VALUES, parse_json, show
+from serving.json_outputs import build_answer, flatten
+from serving.json_tensors import parse_inputs
 from serving.status import Code, ServingError
 from serving.tensors import to_proto
 
@@ -27,7 +31,7 @@ _TWO = _signature(x=types_pb2.DT_FLOAT, y=types_pb2.DT_STRING)
 
 
 def _parse(document, signature):
-    arrays, row_form = parse_inputs(parse_json(json.dumps(document).encode()), signature)
+    arrays, row_form, _ = parse_inputs(parse_json(json.dumps(document).encode()), signature)
     return {name: array.tolist() for name, array in arrays.items()}, row_form
 
 
@@ -67,7 +71,7 @@ def test_inputs_with_a_default_may_be_left_out():
 
 def test_not_a_number_and_infinities():
     document = parse_json(b'{"inputs": [NaN, Infinity, -Infinity]}')
-    arrays, _ = parse_inputs(document, _ONE)
+    arrays = parse_inputs(document, _ONE).arrays
     np.testing.assert_array_equal(arrays["x"], np.array([np.nan, np.inf, -np.inf], np.float32))
 
 
@@ -195,3 +199,143 @@ def test_any_bytes_are_parsed_or_refused(body):
         parse_json(body)
     except ServingError as error:
         assert error.code == Code.INVALID_ARGUMENT  # noqa: PT017
+
+
+# Values instead of columns of one value
+
+
+def _column_signature():
+    signature = _signature(x=types_pb2.DT_FLOAT, w=types_pb2.DT_INT32)
+    for size in (-1, 1):
+        signature.inputs["x"].tensor_shape.dim.add(size=size)
+        signature.outputs["y"].tensor_shape.dim.add(size=size)
+    signature.defaults["w"].CopyFrom(to_proto(np.zeros(1, np.int32)))
+    signature.outputs["z"].tensor_shape.dim.add(size=-1)
+    return signature
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"instances": [2.0, 3.0]},
+        {"inputs": [2.0, 3.0]},
+        {"instances": [{"x": 2.0}, {"x": 3.0}]},
+        {"inputs": {"x": [2.0, 3.0]}},
+    ],
+)
+def test_values_for_a_column_of_one_value(document):
+    signature = _column_signature()
+    parsed = parse_inputs(document, signature)
+    assert parsed.arrays["x"].tolist() == [[2.0], [3.0]]
+    assert parsed.is_flat
+    outputs = {"y": np.array([[3.0], [3.5]], np.float32), "z": np.array([1, 2])}
+    flat = flatten(outputs, signature)
+    assert build_answer(flat, True) == {"predictions": [{"y": 3.0, "z": 1}, {"y": 3.5, "z": 2}]}
+
+
+def test_columns_stay_columns():
+    parsed = parse_inputs({"instances": [[2.0], [3.0]]}, _column_signature())
+    assert parsed.arrays["x"].tolist() == [[2.0], [3.0]]
+    assert not parsed.is_flat
+
+
+# Bounds of cost
+
+
+def _list_of(unit, count):
+    return b'{"x": [' + b",".join([unit] * count) + b"]}"
+
+
+def test_as_many_values_as_allowed():
+    # One for the object, one for the list, and a comma between the others.
+    assert len(parse_json(_list_of(b"1", MAX_VALUES - 1))["x"]) == MAX_VALUES - 1
+    for unit in (b"1", b"[]", b'{"a":1}', b"null", b'""'):
+        assert f"more than {MAX_VALUES} values" in _error(parse_json, _list_of(unit, MAX_VALUES))
+
+
+def test_a_long_text_is_one_value():
+    text = "x" * (MAX_VALUES * 4)
+    assert parse_json(json.dumps({"x": text}).encode()) == {"x": text}
+
+
+def test_brackets_in_texts_are_no_nesting():
+    assert parse_json(b'{"x": "' + b"[" * 1000 + b'"}') == {"x": "[" * 1000}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (rb"\ud83d\ude00", "\U0001f600"),
+        (rb"\uD83D\uDE00\u0041", "\U0001f600A"),
+        (rb"\\ud83d", "\\ud83d"),
+    ],
+)
+def test_escaped_pairs(text, value):
+    assert parse_json(b'{"x": "' + text + b'"}') == {"x": value}
+
+
+@pytest.mark.parametrize("text", [rb"\ud83d", rb"\ude00", rb"\ud83dx\ude00", rb"\ude00\ud83d"])
+def test_halves_of_pairs(text):
+    assert "JSON Parse error" in _error(parse_json, b'{"x": "' + text + b'"}')
+
+
+def test_the_deadline_is_looked_at_while_decoding():
+    with answering(Call(timeout_s=0.0)), pytest.raises(ServingError) as error:
+        parse_json(b'{"x": 1}')
+    assert error.value.code == Code.DEADLINE_EXCEEDED
+
+
+def test_values_are_shown_cut():
+    assert (
+        show({"x": list(range(1_000_000))})
+        == '{"x": [' + ", ".join(map(str, range(31)))[:93] + "..."
+    )
+    assert show([1.5, None]) == "[1.5, null]"
+
+
+@pytest.mark.parametrize(
+    ("value", "shape", "dtype", "expected"),
+    [
+        ([[1, 2], [3, 4]], (2, 2), np.int32, [[1, 2], [3, 4]]),
+        ([0.5, float("inf")], (2,), np.float32, [0.5, float("inf")]),
+        ([True, False], (2,), np.bool_, [True, False]),
+        (["a", "\u00e9"], (2,), object, [b"a", b"\xc3\xa9"]),
+        ([[1, 2], [3]], (2, 2), np.int32, None),
+        ([1, 2.0], (2,), np.int32, None),
+        ([1, True], (2,), np.int32, None),
+        ([1 << 31], (1,), np.int32, None),
+        ([1e39], (1,), np.float32, None),
+        ([{"b64": "aQ=="}], (1,), object, None),
+        (5, (), np.int32, None),
+    ],
+)
+def test_arrays_of_lists(value, shape, dtype, expected):
+    array = json_arrays.from_lists(value, shape, dtype)
+    assert (array is None) == (expected is None)
+    if expected is not None:
+        assert array.dtype == dtype
+        assert array.tolist() == expected
+
+
+def test_floats_in_pieces():
+    array = np.full((3, 10_000), 0.2, np.float32)
+    assert set(json_arrays.shortest_floats(array).reshape(-1)) == {0.2}
+    assert json_arrays.shortest_floats(array).shape == (3, 10_000)
+    assert json_arrays.shortest_floats(np.zeros((0, 2), np.float32)).shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"a": []},
+        {"a": [1]},
+        {"a": list(range(2500))},
+        {"a": [[1, 2], [3, 4]], "b": "x"},
+        {"a": [{"x": [1]}, {"x": []}], "b": [None, True, "\u00e9"]},
+        {"a": [[], [1]], "b": {"c": [1, 2]}},
+        {"a": [float("nan"), float("-inf"), 1e300, 0.1]},
+    ],
+)
+def test_answers_in_pieces_are_those_in_one(document):
+    assert encode_json(document).decode() == json.dumps(document, ensure_ascii=False)

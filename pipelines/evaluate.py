@@ -22,6 +22,7 @@ from pipelines import (
 )
 from pipelines.full_ranking import Ranker
 from pipelines.held_out import HeldOut, read_held_out, read_training_windows
+from recall.categories import common_categories
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.evaluation_config import EvaluationConfig
@@ -107,7 +108,7 @@ def build_report(
     }
     report: dict[str, Any] = {
         "format": _FORMAT,
-        "protocol": _describe_protocol(examples_dir, trained.config, config),
+        "protocol": _describe_protocol(examples_dir, trained.config, config, vocabulary),
         "num_items": vocabulary.num_items,
         "num_users": {
             "validation": held_out["valid"].num_users,
@@ -146,7 +147,10 @@ def _model_ranker(trained: trainer.TrainedModel, num_items: int, k: int) -> Rank
 
 
 def _describe_protocol(
-    examples_dir: str | Path, trained_config: RecallConfig, config: EvaluationConfig
+    examples_dir: str | Path,
+    trained_config: RecallConfig,
+    config: EvaluationConfig,
+    vocabulary: ItemVocabulary,
 ) -> dict[str, Any]:
     """What a reader must know to compare the numbers with others."""
     ingest = artifacts.require(examples_dir, "ingest")["settings"]["ingest"]
@@ -157,6 +161,7 @@ def _describe_protocol(
         "exclude_seen": config.exclude_seen,
         "ks": list(config.all_ks),
         "max_history_length": trained_config.model.max_history_length,
+        "categories_left_out": list(common_categories(vocabulary.categories)),
     }
 
 

@@ -12,7 +12,11 @@ from serving.item_index import DEFAULT_KNOBS, ExactIndex, SearchKnobs, SearchRes
 
 
 class BundleCatalogue:
-    """See `catalogue.CatalogueView`; rows are those of the bundle, without gaps."""
+    """See `catalogue.CatalogueView`; rows are those of the bundle, without gaps.
+
+    Attributes:
+        common_categories: Names of `common_codes`.
+    """
 
     def __init__(self, bundle: IndexBundle, *, version: int = 0):
         """Prepares an opened bundle for requests.
@@ -36,6 +40,8 @@ class BundleCatalogue:
         )
         self._row_of = dict(zip(bundle.item_ids.tolist(), range(self.num_items), strict=True))
         self._categories = CategoryIndex.from_column(bundle.table["categories"])
+        self.common_categories = self._categories.common_names()
+        self.common_codes = self.category_codes(self.common_categories)
         fallback = self.rows_of([item_id.encode() for item_id in bundle.fallback])
         self.fallback_rows = fallback[fallback != NO_ROW]
 

@@ -41,6 +41,8 @@ class CatalogueView(Protocol):
         dim: Size of a vector.
         num_items: Number of items; 0 is possible.
         fallback_rows: `[n]` int64, popular items, best first.
+        common_codes: `[n]` int64, codes of the categories that nearly all items
+            of the release have; they count for no limit and no diversity.
     """
 
     version: int
@@ -48,6 +50,7 @@ class CatalogueView(Protocol):
     dim: int
     num_items: int
     fallback_rows: np.ndarray
+    common_codes: np.ndarray
 
     def rows(self) -> np.ndarray:
         """`[num_items]` int64, all rows, ascending."""
@@ -97,6 +100,15 @@ class CatalogueView(Protocol):
         Returns:
             As `search`; every row holds `k` items, or all there are.
         """
+
+
+def distinctive_categories(view: CatalogueView, rows: np.ndarray) -> CategoryPairs:
+    """The categories of rows that tell items apart: all but the common ones."""
+    pairs = view.categories_of(rows)
+    if not len(view.common_codes):
+        return pairs
+    kept = ~np.isin(pairs.codes, view.common_codes)
+    return CategoryPairs(pairs.positions[kept], pairs.codes[kept])
 
 
 class Catalogue(Protocol):

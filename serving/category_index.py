@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from recall.categories import is_common
 from serving.catalogue import CategoryPairs
 from serving.row_sets import as_set
 
@@ -57,6 +58,19 @@ class CategoryIndex:
             encoded.indices.to_numpy(zero_copy_only=False),
             len(column),
         )
+
+    def common_names(self) -> tuple[str, ...]:
+        """Names of the categories that nearly all rows with categories have.
+
+        >>> index = CategoryIndex(["a", "b"], np.array([2, 0, 2]), np.array([0, 0, 1]), 3)
+        >>> index.common_names()
+        ('a',)
+        """
+        if not self.names:
+            return ()
+        num_categorised = np.count_nonzero(np.diff(self._starts))
+        mask = is_common(np.diff(self._code_starts), num_categorised)
+        return tuple(sorted(self.names[code] for code in np.flatnonzero(mask).tolist()))
 
     def category_codes(self, names: Sequence[str]) -> np.ndarray:
         """`[n]` int64, codes of those names that are categories."""

@@ -9,7 +9,7 @@ from collections import Counter
 
 import numpy as np
 
-from serving.catalogue import CatalogueView
+from serving.catalogue import CatalogueView, distinctive_categories
 from serving.merge import MergedItems, RankedLists
 from serving.row_sets import as_set, union
 
@@ -35,7 +35,8 @@ class Draft:
             k: Items wanted.
             places: `[num_interests]` int, most items of each interest; None
                 means no limit.
-            max_per_category: Most items of a category; None means no limit.
+            max_per_category: Most items of a category, but for one that nearly
+                all items have; None means no limit.
         """
         self._view = view
         self._k = k
@@ -117,7 +118,7 @@ class Draft:
         """Codes of every row; not looked up where there is no limit on them."""
         if self._max_per_category is None:
             return [[]] * len(rows)
-        positions, codes = self._view.categories_of(rows)
+        positions, codes = distinctive_categories(self._view, rows)
         bounds = np.searchsorted(positions, np.arange(len(rows) + 1)).tolist()
         values = codes.tolist()
         return [values[a:b] for a, b in itertools.pairwise(bounds)]

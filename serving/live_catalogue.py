@@ -116,11 +116,14 @@ class LiveCatalogue:
             self.longest = float(lengths_of(bundle.item_vectors).max())
         self._lock = threading.Lock()
         self._embed = embed
-        self._release: BundleCatalogue | _ReleaseItems = BundleCatalogue(bundle, version=version)
+        base = BundleCatalogue(bundle, version=version)
+        # Of the release, for as long as it serves: changes of items move no limit.
+        self.common_categories = base.common_categories
+        self._release: BundleCatalogue | _ReleaseItems = base
         self._release_table = bundle.table
         self._bundle = bundle
         self._popular_ids = [item_id.encode() for item_id in bundle.fallback]
-        self._view = LiveView.of(self._release, self._popular_ids)
+        self._view = LiveView.of(base, self._popular_ids, self.common_categories)
         self._changes_of_rebuild: list[PlacedChanges] | None = None
         self._waiting: set[bytes] = set()
 
@@ -149,8 +152,8 @@ class LiveCatalogue:
         is_served = self._view.rows_of(keys) != NO_ROW
         return int(np.count_nonzero(is_served)) + len(self._waiting.intersection(keys))
 
-    def status(self) -> dict[str, int | str]:
-        """How the items are held: plain values, sizes in items."""
+    def status(self) -> dict[str, int | str | list[str]]:
+        """How the items are held, sizes in items, and the categories that do not count."""
         view = self._view
         return {
             "version": self.version,
@@ -160,6 +163,7 @@ class LiveCatalogue:
             "num_hidden": view.num_hidden,
             "num_delta": view.delta.num_live,
             "num_waiting": self.num_waiting,
+            "categories_left_out": list(self.common_categories),
         }
 
     def place(self, changes: Sequence[ItemChange]) -> PlacedChanges:
@@ -222,7 +226,7 @@ class LiveCatalogue:
                 release = _ReleaseItems(bundle)
             bundle = build(bundle, view)
             base = BundleCatalogue(bundle, version=self.version)
-            view = LiveView.of(base, self._popular_ids)
+            view = LiveView.of(base, self._popular_ids, self.common_categories)
             with self._lock:
                 self._release = release
                 for placed in self._changes_of_rebuild:

@@ -29,6 +29,7 @@ class LiveView:
         popular_ids: Sequence[bytes],
         num_base_codes: int,
         new_codes: Mapping[str, int],
+        common_categories: Sequence[str],
     ):
         """Puts a base and its changes together; see `of` and `changed`.
 
@@ -39,6 +40,8 @@ class LiveView:
             popular_ids: The fallback list, of which not every item need be there.
             num_base_codes: Codes of the base's categories are below it.
             new_codes: Codes of the categories that the base does not know.
+            common_categories: Names of the categories that nearly all items of
+                the release have, whatever items there are now.
         """
         self.version, self.fingerprint, self.dim = base.version, base.fingerprint, base.dim
         self.base = base
@@ -50,14 +53,21 @@ class LiveView:
         self._popular_ids = popular_ids
         self._num_base_codes = num_base_codes
         self._new_codes = new_codes
+        self._common_categories = common_categories
 
     @classmethod
-    def of(cls, base: CatalogueView, popular_ids: Sequence[bytes]) -> "LiveView":
-        """A base as it was built, with a fallback list."""
+    def of(
+        cls,
+        base: CatalogueView,
+        popular_ids: Sequence[bytes],
+        common_categories: Sequence[str] = (),
+    ) -> "LiveView":
+        """A base as it was built, with a fallback list and the release's common categories."""
         hidden = np.zeros(base.num_items, dtype=bool)
         codes = base.categories_of(base.rows()).codes
         num_codes = int(codes.max(initial=-1)) + 1
-        return cls(base, hidden, Delta.empty(base.dim), popular_ids, num_codes, {})
+        delta = Delta.empty(base.dim)
+        return cls(base, hidden, delta, popular_ids, num_codes, {}, common_categories)
 
     def changed(
         self, removed: Sequence[bytes], shown: Sequence[bytes], added: Sequence[DeltaItem]
@@ -81,7 +91,13 @@ class LiveView:
         code_of, new_codes = self._codes_of({name for i in added for name in i.categories})
         delta = delta.with_items(added, code_of)
         return LiveView(
-            self.base, hidden, delta, self._popular_ids, self._num_base_codes, new_codes
+            self.base,
+            hidden,
+            delta,
+            self._popular_ids,
+            self._num_base_codes,
+            new_codes,
+            self._common_categories,
         )
 
     def _codes_of(self, names: set[str]) -> tuple[dict[str, int], Mapping[str, int]]:
@@ -99,6 +115,11 @@ class LiveView:
         """See `CatalogueView`; a replaced item keeps its place."""
         rows = self.rows_of(self._popular_ids)
         return rows[rows != NO_ROW]
+
+    @functools.cached_property
+    def common_codes(self) -> np.ndarray:
+        """See `CatalogueView`."""
+        return self.category_codes(self._common_categories)
 
     def rows(self) -> np.ndarray:
         """See `CatalogueView`."""

@@ -6,6 +6,7 @@ They are loaded and dropped together, so that an answer never mixes versions.
 import contextlib
 import functools
 import gc
+import logging
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -33,6 +34,8 @@ from serving.sharded_items import ShardedItems
 from serving.sharded_service import ShardedRecallService
 from serving.status import ServingError
 from serving.user_vectors import PredictUserVectors, TfServingUserVectors, UserVectorSource
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class LoadLaterError(InputError):
@@ -150,6 +153,13 @@ class LoadedRelease:
         bundle = open_bundle(self._release.index_dir, verify=False)  # Just verified.
         embed = item_embedder(towers.item_tower)
         catalogue = LiveCatalogue(bundle, version=self._release.version, embed=embed)
+        if catalogue.common_categories:
+            _LOGGER.info(
+                "Version %d: nearly all items have the category %s, which counts neither for "
+                "max_per_category nor for merge=diversity.",
+                self._release.version,
+                ", ".join(map(repr, catalogue.common_categories)),
+            )
         self._closing.callback(items.detach, catalogue)
         items.attach(catalogue)
         service = RecallService(towers.user_vectors, catalogue, limits=limits)

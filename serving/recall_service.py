@@ -13,7 +13,7 @@ import numpy as np
 from serving.batch_search import search_batch
 from serving.bundle import check_compatible
 from serving.call import deadline_after, time_until_s
-from serving.catalogue import NO_ROW, Catalogue, CatalogueView
+from serving.catalogue import NO_ROW, Catalogue, CatalogueView, distinctive_categories
 from serving.filters import FilterBuilder, ItemFilter
 from serving.merge import MergedItems, diversify
 from serving.popular_items import popular_items
@@ -176,7 +176,7 @@ def _search_response(
     if not search.is_complete:
         coverage = len(items.rows) / search.num_wanted
     if request.merge == MERGE_DIVERSITY:
-        categories = view.categories_of(items.rows)
+        categories = distinctive_categories(view, items.rows)
         items = diversify(items, categories, request.k, request.diversity_weight)
     items = items._replace(interests=interests.numbers[items.interests])
     return _response(view, items, interests, False, not search.is_complete, coverage)

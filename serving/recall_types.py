@@ -44,7 +44,9 @@ class RecallRequest:
         categories: When given, every item has at least one of these.
         exclude_categories: No item has one of these.
         max_per_category: At most so many items of any one category, None for
-            no limit. An item counts for each of its categories.
+            no limit. An item counts for each of its categories. Here and in
+            `diversity` a category counts nowhere that nearly all items of the
+            release have (`recall.categories`).
         interest_weights: One number >= 0 per interest; an interest of weight
             0 is not used. Otherwise the scores of an interest are multiplied
             by its weight, except with `merge="quota"`, where weights are

@@ -19,6 +19,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 LIBRARY_RANKS = {
     "errors": 0,
     "vocabulary": 1,
+    "categories": 1,
     "plain_values": 1,
     "thresholds": 1,
     "evaluation_config": 2,
@@ -34,7 +35,7 @@ LIBRARY_RANKS = {
 }
 """Inside `recall` an import goes to a lower rank, or stays in its own folder."""
 
-SERVING_MAY_USE = {"errors", "vocabulary", "config"}
+SERVING_MAY_USE = {"errors", "vocabulary", "categories", "config"}
 """Parts of `recall` every serving file may use; the model itself only the exporter may."""
 
 MODEL_IN_SERVING = {"export.py", "warmup.py"}

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from recall.categories import common_categories
+
 _PAIRS_AT_ONCE = 512 * 50 * 50
 """Pairs of slots that are compared at once, words of 8 bytes: 10 MB."""
 
@@ -31,8 +33,9 @@ def compute_diversity_metrics(
       catalogue that has fewer training clicks than the item (ties count
       half); 0.5 is what a random list gets.
     - `category_diversity@k`: share of the pairs within a list that have no
-      category in common, mean over users. Pairs with an item that has no
-      category are left out; absent when no list has a pair to judge.
+      category in common, mean over users. Categories that nearly all items
+      have do not count (`recall.categories`). Pairs with an item that has no
+      other category are left out; absent when no list has a pair to judge.
 
     Args:
         retrieved_rows: `[num_users, width]` int, best first.
@@ -53,7 +56,8 @@ def compute_diversity_metrics(
         )
     num_items = len(item_counts)
     percentiles = compute_popularity_percentiles(item_counts)
-    categories = compute_category_diversity(retrieved_rows, pack_categories(item_categories), ks)
+    packed = pack_categories(item_categories, common_categories(item_categories))
+    categories = compute_category_diversity(retrieved_rows, packed, ks)
     metrics: dict[str, float] = {}
     for k in ks:
         shown = retrieved_rows[:, :k]
@@ -98,13 +102,20 @@ def compute_popularity_percentiles(item_counts: np.ndarray) -> np.ndarray:
     return (below + not_above) / (2 * len(item_counts))
 
 
-def pack_categories(item_categories: Sequence[Sequence[str]]) -> np.ndarray:
-    """Category names per item -> `[num_items, words]` uint64, one bit each."""
-    names = sorted({name for categories in item_categories for name in categories})
+def pack_categories(
+    item_categories: Sequence[Sequence[str]], left_out: Sequence[str] = ()
+) -> np.ndarray:
+    """Category names per item -> `[num_items, words]` uint64, one bit each.
+
+    Args:
+        item_categories: Category names of each item, possibly empty.
+        left_out: Names without a bit.
+    """
+    names = sorted({name for categories in item_categories for name in categories} - {*left_out})
     bit_of = {name: bit for bit, name in enumerate(names)}
     packed = np.zeros((len(item_categories), -(-len(names) // _WORD_BITS)), np.uint64)
     for row, categories in enumerate(item_categories):
-        for name in categories:
+        for name in bit_of.keys() & categories:
             word, bit = divmod(bit_of[name], _WORD_BITS)
             packed[row, word] |= np.uint64(1 << bit)
     return packed

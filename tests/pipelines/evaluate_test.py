@@ -143,6 +143,7 @@ def test_report_is_complete(job):
         "exclude_seen": True,
         "ks": [1, 5, 10],
         "max_history_length": 6,
+        "categories_left_out": [],
     }
     assert job.report["index"] is None
     sections = {name: job.report[name] for name in ("validation", "test")}

@@ -392,6 +392,7 @@ def test_status(make_live):
                 "num_hidden": 1,
                 "num_delta": 1,
                 "num_waiting": 0,
+                "categories_left_out": ["red"],
                 "is_rebuilding": False,
             }
         ],

@@ -11,9 +11,9 @@ from serving import user_search
 from serving.recall_service import RecallService
 from serving.recall_types import RecallRequest
 from serving.scann_index import ScannIndex, ScannParameters
-from tests.serving.recall_reference import CATEGORIES, Shop
+from tests.serving.recall_reference import CATEGORIES, ROOT, Shop
 
-SHOPS = {size: Shop(size) for size in (7, 600)}
+SHOPS = {7: Shop(7), 600: Shop(600, root_share=0.97)}
 SERVICES = {size: RecallService(shop, shop.catalogue()) for size, shop in SHOPS.items()}
 
 
@@ -22,7 +22,7 @@ def requests(draw, num_items):
     """A request of any kind that no limit refuses."""
     ids = st.integers(0, int(num_items * 1.1)).map("n{}".format)
     lists = st.lists(ids, max_size=6)
-    names = st.lists(st.sampled_from([*CATEGORIES, "unheard"]), max_size=2)
+    names = st.lists(st.sampled_from([*CATEGORIES, ROOT, "unheard"]), max_size=2)
     kind = draw(st.sampled_from(["history", "user_vectors", "similar_to"]))
     subject = draw(st.lists(ids, max_size=5))
     if kind == "user_vectors":

@@ -16,7 +16,9 @@ from serving.recall_types import DIVERSITY_POOL, RecallRequest
 from serving.user_vectors import UserVectors
 
 CATEGORIES = ("rare", "some", "half", "most", "twin", "lone")
-_SHARES = (0.01, 0.1, 0.5, 0.9, 0.1, 0.002)
+_SHARES = (0.01, 0.1, 0.5, 0.8, 0.1, 0.002)
+ROOT = "root"
+"""A category that is never limited where it is on nearly all items."""
 
 
 @dataclasses.dataclass
@@ -26,6 +28,7 @@ class Shop:
     num_items: int
     dim: int = 4
     seed: int = 0
+    root_share: float = 0.0
 
     def __post_init__(self):
         random = np.random.default_rng(self.seed)
@@ -35,6 +38,16 @@ class Shop:
         self.categories = [
             tuple(name for name, has in zip(CATEGORIES, row, strict=True) if has) for row in drawn
         ]
+        for row in np.flatnonzero(random.random(self.num_items) < self.root_share).tolist():
+            self.categories[row] += (ROOT,)
+        categorised = [names for names in self.categories if names]
+        common = {
+            name
+            for name in (*CATEGORIES, ROOT)
+            if sum(name in names for names in categorised) > 0.9 * len(categorised)
+        }
+        assert (ROOT in common) == (self.root_share > 0)
+        self.distinctive = [set(names) - common for names in self.categories]
 
     def catalogue(self, index=None, num_popular=10) -> BundleCatalogue:
         counts = range(self.num_items, 0, -1)
@@ -125,11 +138,11 @@ class Shop:
     def _draft(self, entries, request, shares=None):
         """Entries in order, each item once, no more than interests and categories may have."""
         places = None if shares is None else largest_remainder(request.k, shares)
-        counts, taken, rows = dict.fromkeys(CATEGORIES, 0), [], set()
+        counts, taken, rows = dict.fromkeys((*CATEGORIES, ROOT), 0), [], set()
         limit = request.max_per_category or len(entries)
         for entry in entries:
             _, row, number = entry
-            full = any(counts[name] >= limit for name in self.categories[row])
+            full = any(counts[name] >= limit for name in self.distinctive[row])
             if len(taken) == request.k or row in rows or full:
                 continue
             if places is not None:
@@ -138,7 +151,7 @@ class Shop:
                 places[number] -= 1
             taken.append(entry)
             rows.add(row)
-            for name in self.categories[row]:
+            for name in self.distinctive[row]:
                 counts[name] += 1
         return taken
 
@@ -149,10 +162,7 @@ class Shop:
             values = [
                 -negative
                 + request.diversity_weight
-                * sum(
-                    not set(self.categories[row]) & set(self.categories[other])
-                    for _, other, _ in picked
-                )
+                * sum(not self.distinctive[row] & self.distinctive[other] for _, other, _ in picked)
                 for negative, row, _ in pool
             ]
             picked.append(pool.pop(max(range(len(pool)), key=lambda i: (values[i], -i))))

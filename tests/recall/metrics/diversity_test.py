@@ -62,6 +62,25 @@ def test_category_diversity_is_absent_without_categories():
     assert metrics["category_diversity@2"] == 1
 
 
+def test_a_category_of_every_item_does_not_count():
+    # Lists 0 1 2 and 0 1 3: of the pairs only 0 and 1 share a colour.
+    colours = [("red",), ("red", "blue"), ("green",), ("black",), *[(f"c{n}",) for n in range(6)]]
+    rooted = [("root", *names) for names in colours]
+    rows = [[0, 1, 2], [0, 1, 3]]
+    assert compute(rows, [1] * 10, rooted, ks=(3,))["category_diversity@3"] == pytest.approx(2 / 3)
+    assert compute(rows, [1] * 10, rooted, ks=(2,))["category_diversity@2"] == 0
+    # On nine of ten items it does count: all pairs of the lists share it.
+    nearly = [*rooted[:9], colours[9]]
+    assert compute(rows, [1] * 10, nearly, ks=(3,))["category_diversity@3"] == 0
+
+
+def test_items_whose_only_category_is_common_are_not_judged():
+    categories = [("root",)] * 19 + [("root", "red"), ("root", "red"), ("root", "blue")]
+    metrics = compute([[0, 19, 20, 21]], [1] * 22, categories, ks=(2, 4))
+    assert "category_diversity@2" not in metrics
+    assert metrics["category_diversity@4"] == pytest.approx(2 / 3)
+
+
 def test_category_diversity_with_more_categories_than_bits_in_a_word():
     generator = np.random.default_rng(1)
     names = [f"c{i}" for i in range(150)]

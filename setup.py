@@ -13,6 +13,7 @@ _ROOT = Path(__file__).parent
 _REQUIRES = [
     "absl-py>=2.1",
     "apache-beam>=2.77",
+    "array_record>=0.8",
     "grpcio>=1.80",
     # 1.82 needs protobuf 7, which tensorflow 2.20 refuses.
     "grpcio-health-checking>=1.80,<1.82",

@@ -3,6 +3,7 @@
 TensorFlow is imported when a source is made, not with this module.
 """
 
+import contextlib
 import hashlib
 import importlib
 import re
@@ -18,7 +19,7 @@ from pipelines import tfds_records
 from pipelines.bad_rows import BadRows
 from pipelines.events import DEFAULT_COLUMNS, EventColumns, EventSource, RawBatch
 from recall.errors import InputError
-from serving import storage
+from serving import paths, storage
 
 _SPEC = re.compile(
     r"tfds:(?P<name>\w[\w/.+-]*)(?::(?P<version>\d+\.\d+\.\d+|\*))?(?::(?P<split>[^:].*))?"
@@ -82,52 +83,66 @@ class TfdsSource(EventSource):
         super().__init__(spec, columns)
         self.dataset = DatasetName.parse(spec)
         self.data_dir = data_dir
-        builder = self._find_builder()
-        features = builder.info.features
-        self.columns = self._choose_columns(features)
-        self.has_split = self.columns.split in features
-        self._warn_of_rounded_times(features)
-        self._check_readable(builder)
+        with self._opened() as builder:
+            features = builder.info.features
+            self.columns = self._choose_columns(features)
+            self.has_split = self.columns.split in features
+            self._warn_of_rounded_times(features)
+            self._check_readable(builder)
 
     def fingerprint(self) -> str:
         """SHA-256 over the dataset's full name, the columns and its files' bytes."""
-        builder = self._find_builder()
-        parts = [builder.info.full_name, str(self.dataset.split), *self.columns]
-        for split in sorted(builder.info.splits):
-            for file in builder.info.splits[split].filepaths:
-                parts.append(storage.sha256_of_file(Path(file)))
+        with self._opened() as builder:
+            parts = [builder.info.full_name, str(self.dataset.split), *self.columns]
+            for split in sorted(builder.info.splits):
+                for file in builder.info.splits[split].filepaths:
+                    parts.append(storage.sha256_of_file(Path(file)))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def _raw_batches(self, bad_rows: BadRows) -> Iterator[RawBatch]:
         del bad_rows  # Every example has every feature.
-        builder = self._find_builder()
         feature_of = self.columns.names_by_field(with_split=self.has_split)
         names = sorted(set(feature_of.values()))
         num_rows = 0
-        for examples in tfds_records.read_examples(builder, self._split_of(builder), names):
-            columns = {field: pa.array(examples[name]) for field, name in feature_of.items()}
-            size = len(columns["user_id"])
-            yield RawBatch(columns, np.arange(num_rows, num_rows + size), self.spec, 0)
-            num_rows += size
+        with self._opened() as builder:
+            features = builder.info.features
+            for examples in tfds_records.read_examples(builder, self._split_of(builder), names):
+                columns = {
+                    field: _to_arrow(examples[name], features[name])
+                    for field, name in feature_of.items()
+                }
+                size = len(columns["user_id"])
+                yield RawBatch(columns, np.arange(num_rows, num_rows + size), self.spec, 0)
+                num_rows += size
 
     def _warn_of_rounded_times(self, features: Any) -> None:
         """TFDS keeps a plain float64 as float32, minutes off for Unix seconds."""
         if not self.columns.has_time:
             return
-        kept = features.tf_example_spec[self.columns.timestamp].dtype.as_numpy_dtype
-        if kept is np.float32:
+        name = self.columns.timestamp
+        kept = features.tf_example_spec[name].dtype.as_numpy_dtype
+        if kept is np.float32 or features[name].np_dtype in (np.float16, np.float32):
             logging.warning(
                 "%s: the feature %r is kept as float32, too coarse for Unix seconds; events may "
                 "be out of order.",
                 self.spec,
-                self.columns.timestamp,
+                name,
             )
 
-    def _find_builder(self) -> Any:
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[Any]:
+        """The TFDS builder of the dataset, which finds its files while the block runs."""
+        if self.data_dir is None:
+            yield self._find_builder(None)
+            return
+        with paths.without_pattern(self.data_dir) as data_dir:
+            yield self._find_builder(str(data_dir))
+
+    def _find_builder(self, data_dir: str | None) -> Any:
         """The TFDS builder of the dataset."""
         tfds = _import_tfds()
         try:
-            return tfds.builder(self.dataset.name, data_dir=self.data_dir)
+            return tfds.builder(self.dataset.name, data_dir=data_dir)
         except (ValueError, AssertionError, ImportError, OSError) as error:
             raise InputError(
                 f"TensorFlow Datasets knows no {self.dataset.name!r} ({_first_line(error)}). "
@@ -142,16 +157,26 @@ class TfdsSource(EventSource):
         split = self._split_of(builder)
         try:
             names = self.columns.names_by_field(with_split=False)
-            tfds_records.open_dataset(builder, split, list(names.values()))
+            tfds_records.check_split(builder, split, list(names.values()))
         except AssertionError as error:
+            folder = self.data_dir or builder.data_dir
             raise InputError(
-                f"{self.spec} is not prepared in {builder.data_dir}. Prepare it with "
+                f"{self.spec} is not prepared in {folder}. Prepare it with "
                 f"`tfds build {self.dataset.name}`, or set TFDS_DATA_DIR to where it lies."
             ) from error
-        except (ValueError, KeyError) as error:
-            known = ", ".join(builder.info.splits)
+        except ImportError as error:
             raise InputError(
-                f"{self.spec} has no split {split!r}; its splits are: {known}."
+                f"{self.spec} is kept in {builder.info.file_format.value} files, for which a "
+                f"package is missing ({error}). Install it, or prepare the dataset in another "
+                "format, for example `tfds build --file_format=array_record`."
+            ) from error
+        except InputError as error:
+            raise InputError(f"{self.spec}: {error}") from error
+        except (ValueError, KeyError) as error:
+            known = ", ".join(f"{n} ({s.num_examples})" for n, s in builder.info.splits.items())
+            raise InputError(
+                f"{self.spec} has no split {split!r} ({_first_line(error)}); its splits, with "
+                f"their numbers of examples, are: {known}."
             ) from error
 
     def _choose_columns(self, features: Any) -> EventColumns:
@@ -169,6 +194,14 @@ class TfdsSource(EventSource):
                     "--item_column, ...)."
                 )
         return columns
+
+
+def _to_arrow(values: np.ndarray, feature: Any) -> pa.Array:
+    """The values of a feature; null where TFDS has put its default for a number not given."""
+    info = feature.get_serialized_info()
+    if info.optional and np.issubdtype(values.dtype, np.number):
+        return pa.array(values, mask=values == info.default_value)
+    return pa.array(values)
 
 
 def _first_line(error: Exception) -> str:

@@ -14,8 +14,8 @@ tfds = pytest.importorskip("tensorflow_datasets")
 ROWS = [
     ("u2", "b", 1_712_607_149.25, "train"),  # float32 would round by a minute
     ("u1", "a", 1_712_607_150.0, "train"),
-    ("ü", "a", 3.0, "test"),
-    ("u2", "c", 3.0, "context"),
+    ("ü", "a", 1_712_607_151.5, "test"),
+    ("u2", "c", 1_712_607_151.5, "context"),
 ]
 
 

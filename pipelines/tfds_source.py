@@ -175,8 +175,8 @@ class TfdsSource(EventSource):
         except (ValueError, KeyError) as error:
             known = ", ".join(f"{n} ({s.num_examples})" for n, s in builder.info.splits.items())
             raise InputError(
-                f"{self.spec} has no split {split!r} ({_first_line(error)}); its splits, with "
-                f"their numbers of examples, are: {known}."
+                f"{self.spec} has no split {split!r} ({_first_line(error)}); its splits are: "
+                f"{known}."
             ) from error
 
     def _choose_columns(self, features: Any) -> EventColumns:

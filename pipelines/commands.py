@@ -70,7 +70,9 @@ def _open_log(values: flags.FlagValues):
     columns = sources.EventColumns(
         values.user_column, values.item_column, values.timestamp_column, values.split_column
     )
-    options = sources.ReadOptions(values.timestamp_unit, values.timestamp_format)
+    options = sources.ReadOptions(
+        values.timestamp_unit, values.timestamp_format, values.null_markers
+    )
     items_path = values["items"].value
     if items_path is not None and not (
         os.path.isfile(items_path) and os.access(items_path, os.R_OK)

@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 from pipelines.bad_rows import BadRow, BadRows
 from pipelines.column_types import has_text, to_mask, to_text
 from pipelines.event_times import EventTimes
-from pipelines.read_options import DEFAULT_OPTIONS
+from pipelines.id_checks import is_null_marker
+from pipelines.read_options import DEFAULT_OPTIONS, ReadOptions
 from recall.errors import InputError
 from recall.vocabulary import UNUSABLE_ITEM_ID
 
@@ -96,7 +97,8 @@ class EventSource(abc.ABC):
         spec: What the user named; used in messages and records.
         columns: Names of the columns read.
         options: How their values are understood; may be replaced before reading.
-        has_split: Whether batches carry the `split` column.
+        has_split: Whether the log has a split column.
+        use_split: Whether it is read; may be changed before reading.
         bad_rows: What the latest `read_batches` skipped.
         times: What the latest `read_batches` found out about the times, for the
             report (see `pipelines.time_findings`).
@@ -107,13 +109,19 @@ class EventSource(abc.ABC):
         self.columns = columns
         self.options = DEFAULT_OPTIONS
         self.has_split = False
+        self.use_split = True
         self.bad_rows = BadRows()
         self.times: dict[str, Any] = {}
 
     @property
+    def reads_split(self) -> bool:
+        """Whether batches carry the `split` column."""
+        return self.has_split and self.use_split
+
+    @property
     def schema(self) -> pa.Schema:
         """Schema of the batches."""
-        return EVENT_SCHEMA_WITH_SPLIT if self.has_split else EVENT_SCHEMA
+        return EVENT_SCHEMA_WITH_SPLIT if self.reads_split else EVENT_SCHEMA
 
     @abc.abstractmethod
     def fingerprint(self) -> str:
@@ -128,8 +136,9 @@ class EventSource(abc.ABC):
 
         Args:
             max_bad_rows: Bad rows that are skipped and counted in `bad_rows`:
-                an empty id, an item id that cannot be exported, a timestamp that
-                cannot be read, an unknown split, a wrong number of fields.
+                an empty id, a marker of a missing one, an item id that cannot be
+                exported, a timestamp that cannot be read, an unknown split, a wrong
+                number of fields.
 
         Yields:
             Record batches of `schema`, none empty, `row` strictly ascending.
@@ -144,7 +153,7 @@ class EventSource(abc.ABC):
         )
         num_events = 0
         for raw in self._raw_batches(bad_rows):
-            batch = check_rows(raw, self.columns, bad_rows, times)
+            batch = check_rows(raw, self.columns, self.options, bad_rows, times)
             bad_rows.check()
             num_events += batch.num_rows
             if batch.num_rows:
@@ -162,7 +171,11 @@ class EventSource(abc.ABC):
 
 
 def check_rows(
-    raw: RawBatch, columns: EventColumns, bad_rows: BadRows, times: EventTimes
+    raw: RawBatch,
+    columns: EventColumns,
+    options: ReadOptions,
+    bad_rows: BadRows,
+    times: EventTimes,
 ) -> pa.RecordBatch:
     """Converts the columns of `raw` and drops, and counts, the rows that are bad.
 
@@ -171,8 +184,12 @@ def check_rows(
     """
     values, problems = {}, []
     for field in ("user_id", "item_id"):
+        name = field[:4]
         values[field] = to_text(raw.columns[field], raw.file, getattr(columns, field))
-        problems.append((f"an empty {field[:4]} id", field, ~has_text(values[field])))
+        problems.append((f"an empty {name} id", field, ~has_text(values[field])))
+        if options.null_markers == "bad":
+            reason = f"a marker of a missing {name} id (--null_markers=ids takes it as an id)"
+            problems.append((reason, field, is_null_marker(values[field])))
     unusable = pc.match_substring_regex(values["item_id"], UNUSABLE_ITEM_ID)
     reason = "an item id with a line break, or with NUL at its end"
     problems.append((reason, "item_id", to_mask(unusable)))

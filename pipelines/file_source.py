@@ -39,7 +39,7 @@ class FileSource(EventSource):
         return table_files.fingerprint(self.files, self.columns)
 
     def _raw_batches(self, bad_rows: BadRows) -> Iterator[RawBatch]:
-        names = self.columns.names_by_field(with_split=self.has_split)
+        names = self.columns.names_by_field(with_split=self.reads_split)
         distinct = list(dict.fromkeys(names.values()))
         first_row = num_rows = 0
         for file in self.files:

@@ -5,6 +5,7 @@ needs the whole catalogue but not the whole log. `python -m pipelines.ingest`
 is `recall ingest`.
 """
 
+import copy
 import logging
 import shutil
 from collections.abc import Sequence
@@ -14,7 +15,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import artifacts, ingest_report, ingest_steps, schema, sequences, sources
+from pipelines import (
+    artifacts,
+    id_checks,
+    ingest_report,
+    ingest_steps,
+    ingest_warnings,
+    schema,
+    sequences,
+    sources,
+)
 from pipelines.beam_runtime import beam, build_options, run_chain
 from pipelines.shard_files import ShardFiles
 from recall.config import RecallConfig
@@ -94,12 +104,15 @@ def run_ingest(
         _log.info("%s is up to date.", output_dir)
         return storage.read_json(output_dir / REPORT_NAME)
     _check_output_dir(output_dir, record, overwrite)
+    source = copy.copy(source)
+    source.use_split = config.ingest.protocol == "provided"
     items = source.items() if items_path is None else sources.read_items(items_path)
     with folders.atomic_directory(output_dir) as staging:
         report = _Ingest(source, items, staging, config).run(max_bad_rows, options)
         artifacts.write_record(staging, record)
     for line in ingest_report.report_lines(report):
-        _log.info("%s", line)
+        is_warning = line.startswith(ingest_warnings.PREFIX)
+        _log.log(logging.WARNING if is_warning else logging.INFO, "%s", line)
     return report
 
 
@@ -133,7 +146,7 @@ class _Ingest:
         """Runs the three chains and writes every file but `artifact.json`."""
         self._work_dir.mkdir()
         read, sorted_facts = self._sort(max_bad_rows, options)
-        rare_items = self._choose_items()
+        rare_items, item_look_alikes = self._choose_items()
         split_facts = self._split(options)
         split = ingest_report.add_split_facts(split_facts)
         ingest_report.check_split(self._source.spec, self._config.ingest, split)
@@ -143,6 +156,9 @@ class _Ingest:
         report = ingest_report.build_report(
             self._source.spec, read, sorted_facts, split_facts, rare_items, statistics, items
         )
+        report["similar_ids"]["items"] = item_look_alikes
+        if self._source.has_split and not self._source.use_split:
+            report["ignored_split_column"] = self._source.columns.split
         self._finish(vocabulary, statistics, report)
         return report
 
@@ -159,13 +175,18 @@ class _Ingest:
         ingest_report.check_read(self._source.spec, read["events_read"], sorted_facts)
         return read, sorted_facts
 
-    def _choose_items(self) -> int:
-        """Stores the items that are frequent enough, returns how many are not."""
+    def _choose_items(self) -> tuple[int, dict[str, Any]]:
+        """Stores the items that are frequent enough.
+
+        Returns:
+            How many are not, and ids of items that are probably one.
+        """
         counts = sequences.sum_counts(self._files.read_all_tables(ingest_steps.ITEM_COUNTS))
         enough = pc.greater_equal(counts["count"], self._config.ingest.min_item_events)
         frequent = counts.filter(enough)
         self._files.write_table(ingest_steps.FREQUENT_ITEMS, 0, frequent)
-        return counts.num_rows - frequent.num_rows
+        look_alikes = id_checks.find_look_alikes(counts["item_id"].combine_chunks())
+        return counts.num_rows - frequent.num_rows, look_alikes
 
     def _split(self, options) -> list[dict]:
         """Gives every event its part; facts of every shard."""
@@ -181,17 +202,18 @@ class _Ingest:
         self._files.write_table(ingest_steps.VOCABULARY, 0, counts)
         item_ids, clicks = counts["item_id"].to_pylist(), counts["count"].to_numpy()
         if self._items is None:
-            return ItemVocabulary(item_ids, clicks), {"items": 0, "matched": 0}
-        rows = pc.index_in(
-            counts["item_id"].combine_chunks(),
-            value_set=self._items["item_id"].combine_chunks(),
-        )
+            return ItemVocabulary(item_ids, clicks), {}
+        log_ids = counts["item_id"].combine_chunks()
+        file_ids = self._items["item_id"].combine_chunks()
+        match = {"items": len(file_ids), **id_checks.match_items(log_ids, file_ids)}
+        if self._config.model.use_categories:
+            ingest_report.check_items(match)
+        rows = pc.index_in(log_ids, value_set=file_ids)
         categories, titles = (
             self._items[name].take(rows).to_pylist() for name in ("categories", "title")
         )
         vocabulary = ItemVocabulary(item_ids, clicks, [c or () for c in categories], titles)
-        matched = len(rows) - rows.null_count
-        return vocabulary, {"items": self._items.num_rows, "matched": matched}
+        return vocabulary, match
 
     def _write(self, options) -> list[dict]:
         """Writes the TFRecord files; facts of every shard."""

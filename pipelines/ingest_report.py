@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from pipelines import id_checks
+from pipelines.ingest_warnings import warning_lines
 from pipelines.sequences import Part, events_needed
 from pipelines.time_findings import time_lines
 from pipelines.windows import bucket_boundaries
@@ -39,6 +41,32 @@ def add_split_facts(facts: list[Mapping[str, Any]]) -> dict[str, Any]:
         "events": _add_maps(fact["events"] for fact in facts),
         "targets": _add_maps(fact["targets"] for fact in facts),
         **{name: sum(fact[name] for fact in facts) for name in numbers},
+    }
+
+
+def add_capped_users(facts: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Adds up whose early events are history only; the most capped are shown."""
+    parts = [fact["capped_users"] for fact in facts if "capped_users" in fact]
+    shown = [user for part in parts for user in part["first"]]
+    shown.sort(key=lambda user: (-user["history_only"], user["user_id"]))
+    return {
+        "users": sum(part["users"] for part in parts),
+        "events": sum(part["events"] for part in parts),
+        "first": shown[:_SHOWN_ROWS],
+    }
+
+
+def find_largest_user(
+    facts: Iterable[Mapping[str, Any]], statistics: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The user with the most training targets, and what share of all they are."""
+    largest = max(
+        (fact["largest_user"] for fact in facts if "largest_user" in fact),
+        key=lambda user: (user["targets"], user["user_id"]),
+    )
+    return {
+        **largest,
+        "share": round(largest["targets"] / statistics["splits"]["train"]["targets"], 4),
     }
 
 
@@ -89,6 +117,24 @@ def check_split(spec: str, config: IngestConfig, split: Mapping[str, Any]) -> No
         raise InputError(
             f"{spec}: no user has two training events left under protocol {config.protocol}, "
             "so there is nothing to learn from. Give longer sequences or another ingest.protocol."
+        )
+
+
+def check_items(match: Mapping[str, Any]) -> None:
+    """Refuses an items file of other items where a model is to learn from it.
+
+    Args:
+        match: From `pipelines.id_checks.match_items`.
+
+    Raises:
+        InputError: No item of the log is in it.
+    """
+    if match["matched"] == 0:
+        raise InputError(
+            f"None of the {match['unmatched']:,} items of the log is in the items file, whose "
+            f"categories model.use_categories=true needs: for example the log has "
+            f"{match['only_in_log']!r}, the file has {match['only_in_file']!r}. Write the ids of "
+            "both alike, or leave model.use_categories out."
         )
 
 
@@ -196,8 +242,17 @@ def build_report(
             "rare_items": {"items": rare_items, **add_dropped(split_facts, "rare_items")},
             "short_users": {"users": 0, **add_dropped(split_facts, "short_users")},
         },
+        "median_events_per_user": statistics["events_per_user"]["median"],
         "kept": {name: statistics[f"num_{name}"] for name in ("users", "items", "events")},
-        "items_file": items,
+        "items_file": {name: items.get(name, 0) for name in ("items", "matched")},
+        "unmatched_items": {
+            name: items[name] for name in id_checks.UNMATCHED_FACTS if items.get("unmatched")
+        },
+        "similar_ids": {
+            "users": id_checks.add_look_alikes(fact["look_alikes"] for fact in sorted_facts)
+        },
+        "capped_users": add_capped_users(split_facts),
+        "largest_user": find_largest_user(split_facts, statistics),
         "training_only_users": split["training_only_users"],
         "training_events_after_targets": split["training_events_after_targets"],
         "targets_without_history": sum(
@@ -222,7 +277,7 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
             f"Skipped {bad['count']:,} bad rows ({reason}), the first is data row {bad['row']} "
             f"of {bad['file']}: {bad['value']!r}."
         )
-    lines += time_lines(report["times"])
+    lines += time_lines(report["times"]) + warning_lines(report)
     for name in ("duplicates", "rare_items", "short_users"):
         if dropped[name]["events"]:
             first = dropped[name]["first"][0]

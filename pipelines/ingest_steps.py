@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines import arrow_coder, sequences
+from pipelines import arrow_coder, id_checks, sequences
 from pipelines.beam_runtime import beam
 from pipelines.events import EventSource
 from pipelines.sequences import Part
@@ -124,6 +124,8 @@ class SortShard(beam.DoFn):
         events = sequences.order_events(pa.Table.from_batches(batches))
         duplicates = sequences.find_duplicates(events)
         unique = events.filter(pa.array(~duplicates))
+        offsets = sequences.user_offsets(unique)
+        users = unique["user_id"].take(pa.array(offsets[:-1])).combine_chunks()
         files = ShardFiles(self._work_dir)
         files.write_table(SORTED, shard, unique)
         files.write_table(ITEM_COUNTS, shard, sequences.count_items(unique["item_id"]))
@@ -131,7 +133,8 @@ class SortShard(beam.DoFn):
             SORTED,
             shard,
             {
-                "users": len(sequences.user_offsets(unique)) - 1,
+                "users": len(users),
+                "look_alikes": id_checks.find_look_alikes(users),
                 "duplicates": _dropped(events, duplicates),
             },
         )
@@ -162,6 +165,7 @@ class SplitShard(beam.DoFn):
         events = events.filter(pa.array(kept))
         offsets = sequences.user_offsets(events)
         parts = self._parts(events, offsets)
+        facts |= self._cap(events, offsets, parts)
         files.write_table(
             SPLIT, element, events.select(["user_id", "item_id"]).append_column("part", [parts])
         )
@@ -169,6 +173,42 @@ class SplitShard(beam.DoFn):
         files.write_table(TRAINING_COUNTS, element, trained)
         files.write_facts(SPLIT, element, facts | _describe(offsets, parts))
         yield element
+
+    def _cap(self, events: pa.Table, offsets: np.ndarray, parts: np.ndarray) -> dict[str, Any]:
+        """Takes early events of users with very many out of training, in `parts`.
+
+        Returns:
+            Facts: who was capped, and whose events make the most training targets.
+        """
+        if len(offsets) == 1:
+            return {}
+        capped = np.zeros(len(parts), bool)
+        if self._config.max_user_events is not None:
+            capped = sequences.mark_beyond_latest(offsets, parts, self._config.max_user_events)
+        parts[capped] = Part.CONTEXT
+        per_user = np.add.reduceat(capped, offsets[:-1], dtype=np.int64)
+        targets = np.maximum(np.diff(sequences.training_offsets(offsets, parts)) - 1, 0)
+        owners = np.flatnonzero(per_user)
+        shown = owners[np.argsort(-per_user[owners], kind="stable")][:_SHOWN_ROWS].tolist()
+        users, lengths, most = events["user_id"], np.diff(offsets), int(np.argmax(targets))
+        return {
+            "capped_users": {
+                "users": len(owners),
+                "events": int(capped.sum()),
+                "first": [
+                    {
+                        "user_id": users[int(offsets[user])].as_py(),
+                        "events": int(lengths[user]),
+                        "history_only": int(per_user[user]),
+                    }
+                    for user in shown
+                ],
+            },
+            "largest_user": {
+                "user_id": users[int(offsets[most])].as_py(),
+                "targets": int(targets[most]),
+            },
+        }
 
     def _parts(self, events: pa.Table, offsets: np.ndarray) -> np.ndarray:
         """`[num_events]` int8 of `Part` by the protocol."""

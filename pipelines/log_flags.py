@@ -48,6 +48,12 @@ READING = {
         "FORM",
         "",
     ),
+    "null_markers": FlagSpec(
+        "What becomes of user and item ids such as nan, None, NULL, NA and \\N, which exporters "
+        "write for a missing value: bad makes bad rows of them, ids takes them as ids.",
+        "CHOICE",
+        "bad",
+    ),
     "data_dir": FlagSpec(
         "Where prepared TFDS datasets lie; only for tfds:NAME.", "DIR", kind="path"
     ),

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.id_checks import plain_ids
 from pipelines.windows import Windows
 from recall.errors import InputError
 
@@ -56,6 +57,8 @@ class HeldOut(NamedTuple):
 def user_shards(user_ids: pa.Array, num_shards: int) -> np.ndarray:
     """Assigns users to shards by a hash that is the same in every process.
 
+    Ids that differ only by spaces or by the form of a number share a shard.
+
     Args:
         user_ids: `[n]` string.
         num_shards: Number of shards, >= 1.
@@ -67,7 +70,7 @@ def user_shards(user_ids: pa.Array, num_shards: int) -> np.ndarray:
     array([2, 3, 2])
     """
     encoded = pc.dictionary_encode(user_ids)
-    names = encoded.dictionary.cast(pa.binary()).to_pylist()
+    names = plain_ids(encoded.dictionary).cast(pa.binary()).to_pylist()
     shards = np.fromiter(map(zlib.crc32, names), np.int64, len(names)) % num_shards
     return shards[encoded.indices.to_numpy()]
 
@@ -182,6 +185,26 @@ def hold_out_last(offsets: np.ndarray, num_targets: int) -> np.ndarray:
     parts[held_out & (from_end < 2 * num_targets)] = Part.VALID
     parts[held_out & (from_end < num_targets)] = Part.TEST
     return parts
+
+
+def mark_beyond_latest(offsets: np.ndarray, parts: np.ndarray, max_events: int) -> np.ndarray:
+    """Marks the training events that a user has besides the latest `max_events`.
+
+    Args:
+        offsets: `[num_users + 1]` of an ordered log.
+        parts: `[num_events]` int8 of `Part`.
+        max_events: Training events that a user may have.
+
+    Returns:
+        `[num_events]` bool.
+
+    >>> mark_beyond_latest(np.array([0, 4]), np.array([0, 0, 0, 2]), 2)
+    array([ True, False, False, False])
+    """
+    trained = np.cumsum(parts == Part.TRAIN)
+    last = np.concatenate([[0], trained])[offsets[1:]]
+    from_end = np.repeat(last, np.diff(offsets)) - trained
+    return (parts == Part.TRAIN) & (from_end >= max_events)
 
 
 def parse_parts(events: pa.Table | pa.RecordBatch) -> np.ndarray:

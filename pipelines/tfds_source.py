@@ -101,7 +101,7 @@ class TfdsSource(EventSource):
 
     def _raw_batches(self, bad_rows: BadRows) -> Iterator[RawBatch]:
         del bad_rows  # Every example has every feature.
-        feature_of = self.columns.names_by_field(with_split=self.has_split)
+        feature_of = self.columns.names_by_field(with_split=self.reads_split)
         names = sorted(set(feature_of.values()))
         num_rows = 0
         with self._opened() as builder:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipelines.bad_rows import shorten
+from pipelines.bad_rows import number_of, shorten
 from recall.errors import InputError
 
 DAY_S = 86_400
@@ -21,9 +21,10 @@ _FUTURE_S = 366 * DAY_S
 """A time that is later than this from now is reported."""
 
 _MAX_SMALL_SHARE = 0.01
+_MAX_SMALL = 10
 _MIN_JUMP = 10
 """Small numbers beside times are another unit, and not placeholders, where they are more
-than this share. A counter that has grown large has no such jump in it."""
+than this share and this many. A counter that has grown large has no such jump in it."""
 
 
 class Rows(NamedTuple):
@@ -138,7 +139,7 @@ class TimeFindings:
         small = self._tallies.get("small")
         if small is None or self._first_time is None:
             return
-        is_many = small["count"] > _MAX_SMALL_SHARE * self._num_values
+        is_many = small["count"] > max(_MAX_SMALL, _MAX_SMALL_SHARE * self._num_values)
         small = self._counting_file or small
         jumps = self._largest_small * _MIN_JUMP <= self._earliest_s
         if jumps and (is_many or self._counting_file):
@@ -163,32 +164,31 @@ def time_lines(times: Mapping[str, Any]) -> list[str]:
     lines = []
     if len(times.get("forms", {})) > 1:
         forms = (
-            f"{form} ({known['files']:,} files, the first is {known['first']})"
+            f"{form} ({number_of(known['files'], 'file')}, the first is {known['first']})"
             for form, known in times["forms"].items()
         )
         lines.append(f"Times are in several forms; all became seconds: {'; '.join(forms)}.")
     for name, text in _LINES.items():
         if name in times:
-            lines.append(text.format(count=times[name]["count"], first=_where(times[name])))
+            count = number_of(times[name]["count"], "time")
+            lines.append(f"Warning: {text.format(count=count, first=_where(times[name]))}")
     return lines
 
 
 _LINES = {
     "converted": (
-        "Warning: {count:,} timestamps are in another unit than the first of their file and were "
-        "converted, the first is {first}."
+        "{count} in another unit than the first of the file, converted; the first is {first}."
     ),
     "early": (
-        "Warning: {count:,} timestamps are 0, negative or of the first day of 1970, the first is "
-        "{first}. They count as the earliest events of their users."
+        "{count} of 0, below 0 or of the first day of 1970, counted as the earliest of the "
+        "user; the first is {first}."
     ),
     "small": (
-        "Warning: {count:,} timestamps are too small to be times, the first is {first}. They "
-        "count as the earliest events of their users."
+        "{count} too small to be a time, counted as the earliest of the user; the first is {first}."
     ),
     "future": (
-        "Warning: {count:,} timestamps are more than a year in the future, the first is {first}. "
-        "They count as the latest events of their users."
+        "{count} more than a year in the future, counted as the latest of the user; the first is "
+        "{first}."
     ),
 }
 

@@ -64,7 +64,8 @@ def train_and_evaluate(
         The model with the weights of its best epoch.
 
     Raises:
-        InputError: Examples are missing, damaged or of another history length,
+        InputError: Examples are missing, damaged, of another history length or without
+            the categories that the model is to learn from,
             `model_dir` belongs to other examples, or the loss became NaN.
     """
     model_dir = Path(model_dir)
@@ -73,8 +74,9 @@ def train_and_evaluate(
     if artifacts.is_current(model_dir, record):
         logging.info("%s is up to date.", model_dir)
         return load_model(model_dir)
-    _prepare_folder(model_dir, record, overwrite=overwrite)
     vocabulary = artifacts.read_vocabulary(examples_dir)
+    _check_categories(config, vocabulary, examples_dir)
+    _prepare_folder(model_dir, record, overwrite=overwrite)
     artifacts.write_config(model_dir, config)
     artifacts.write_vocabulary(model_dir, vocabulary)
     try:
@@ -103,6 +105,18 @@ def _check_history_length(config: RecallConfig, examples_dir: str | Path) -> Non
             f"{examples_dir} was made with model.max_history_length={ingested}, the model is to "
             f"read {config.model.max_history_length}. Pass "
             f"--set=model.max_history_length={ingested}, or run `recall ingest` again."
+        )
+
+
+def _check_categories(
+    config: RecallConfig, vocabulary: ItemVocabulary, examples_dir: str | Path
+) -> None:
+    """A model with categories learns nothing from items that have none."""
+    if config.model.use_categories and not any(vocabulary.categories):
+        raise InputError(
+            f"model.use_categories=true, but no item of {examples_dir} has a category. Run "
+            "`recall ingest` with --items and ids written as in the log, or leave "
+            "model.use_categories out."
         )
 
 

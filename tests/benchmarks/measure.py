@@ -82,6 +82,11 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
+def environment_of(root: Path) -> dict[str, str]:
+    """The environment of a process that runs the code of a checkout."""
+    return {"TF_CPP_MIN_LOG_LEVEL": "2"} | os.environ | {"PYTHONPATH": str(root)}
+
+
 def run_case(module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Runs `python -m module --case=...` and reads the JSON it prints.
 

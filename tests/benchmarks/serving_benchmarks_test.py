@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from serving.item_index import ExactIndex
-from tests.benchmarks import index, serving, serving_release
+from serving.scann_index import ScannIndex, ScannParameters
+from tests.benchmarks import compare, index, leaves, serving, serving_release
 from tests.benchmarks.load import Load, combine
+from tests.benchmarks.measure import ROOT
 
 SMALL = ["model.dim=16", "model.num_blocks=1", "model.feed_forward_dim=16"]
 CASE = {"bundle": None, "items": 3000, "dim": 16, "queries": 64, "user_vectors": 4, "target": 0.9}
@@ -63,6 +65,19 @@ def test_other_libraries_where_they_are_installed(kind):
     assert facts["settings"][-1]["recall"] >= 0.9
 
 
+def test_leaves_are_counted():
+    vectors = serving_release.draw_unit_vectors(900, 16, seed=1)
+    built = ScannIndex.build(vectors, ScannParameters(30, 2, 900, spherical=True))
+    sizes = leaves.leaf_sizes(built)
+    assert (len(sizes), sizes.sum()) == (30, 900)
+    queries = serving_release.draw_unit_vectors(20, 16, seed=2)
+    wanted = ExactIndex(vectors).search(queries, leaves.K).rows
+    facts = leaves.measure_index(built, queries, wanted)
+    assert (facts["smallest_leaf"], facts["largest_leaf"]) == (sizes[0], sizes[-1])
+    assert 0 < facts["recall"] < leaves.TARGET
+    assert 2 < facts["leaves_for_target"] <= 30
+
+
 def test_requests_are_measured():
     case = {"num_items": 300, "concurrency": [2], "seconds": 0.5, "changes": 5, "settings": SMALL}
     facts = serving.measure_case(case | {"in_process_calls": 20})
@@ -87,3 +102,26 @@ def test_loads_of_several_generators_are_one():
     assert load.answers_per_second == 1.5
     assert load.percentiles()["p50_ms"] == 2.0
     assert load.codes == {"OK": 3, "RESOURCE_EXHAUSTED": 1}
+
+
+def test_ratios_are_those_of_medians():
+    def runs(*rates):
+        return [
+            {"grpc at 1": {"answers_per_second": r, "p50_ms": 1e3 / r, "p99_ms": 8.0}}
+            for r in rates
+        ]
+
+    table = compare.compare(runs(100, 900, 200), runs(100, 190, 1000))["grpc at 1"]
+    assert table["answers_per_second"] == {"before": 200, "after": 190, "ratio": 0.95}
+    assert table["p50_ms"] == {"before": 5.0, "after": 5.263, "ratio": 1.053}
+    assert table["p99_ms"]["ratio"] == 1
+
+
+def test_both_doors_of_a_checkout_are_measured(tmp_path):
+    compare.write_release(ROOT, tmp_path / "serving", 300, SMALL)
+    plan = {"concurrency": [2], "seconds": 0.5}
+    facts = compare.measure_run(ROOT, tmp_path / "serving", compare.build_messages(300), plan)
+    assert list(facts) == ["grpc at 2", "http at 2"]
+    for costs in facts.values():
+        assert costs["answers_per_second"] > 0
+        assert 0 < costs["p50_ms"] <= costs["p99_ms"]

@@ -56,6 +56,7 @@ class ServerProcess:
         *,
         setup: str = "",
         options: Mapping[str, Any] | None = None,
+        root: Path = ROOT,
     ):
         """Starts a server and waits until it serves.
 
@@ -64,6 +65,7 @@ class ServerProcess:
             log: File for its stderr.
             setup: Python that runs before it starts.
             options: Of `ServerOptions`, plain values.
+            root: The checkout whose server it is.
         """
         program = _PROGRAM.format(setup=setup, options=dict(options or {}))
         started_s = time.monotonic()
@@ -71,8 +73,8 @@ class ServerProcess:
         with open(log, "w") as stderr:
             self._process = subprocess.Popen(
                 [sys.executable, "-c", program, str(serving_dir)],
-                cwd=ROOT,
-                env={"TF_CPP_MIN_LOG_LEVEL": "2"} | os.environ,
+                cwd=root,
+                env={"TF_CPP_MIN_LOG_LEVEL": "2"} | os.environ | {"PYTHONPATH": str(root)},
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 text=True,

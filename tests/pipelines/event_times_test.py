@@ -226,6 +226,20 @@ def test_times_of_parquet_need_no_unit(tmp_path, kind, unit):
     assert "no whole date" in message
 
 
+def test_int96_of_old_parquet_files(tmp_path):
+    moment = datetime.datetime(2014, 4, 7, 10, 51, 9, 277_000)
+    table = pa.table({"user_id": ["u"], "item_id": ["i"], "timestamp": [moment]})
+    pq.write_table(table, tmp_path / "log.parquet", use_deprecated_int96_timestamps=True)
+    assert read(tmp_path / "log.parquet")[0] == [1396867869.277]
+
+
+@pytest.mark.parametrize("values", [[True, False], [datetime.time(1), datetime.time(2)]])
+def test_types_that_are_no_time_are_refused(tmp_path, values):
+    table = pa.table({"user_id": ["u", "u"], "item_id": ["a", "b"], "timestamp": values})
+    pq.write_table(table, tmp_path / "log.parquet")
+    assert "a number of seconds or a time is wanted" in error_of(tmp_path / "log.parquet")
+
+
 def test_without_a_time_column_the_order_is_that_of_the_files(tmp_path):
     for name, items in (("a.csv", "ca"), ("b.csv", "bb")):
         (tmp_path / name).write_text("user_id,item_id\n" + "".join(f"u,{i}\n" for i in items))

@@ -71,6 +71,13 @@ def test_the_source_gives_the_same(folder):
     assert source.fingerprint() != without.fingerprint()
 
 
+def test_without_a_time_the_order_is_that_on_disk(folder):
+    columns = EventColumns(timestamp="none")
+    source = open_events("tfds:interaction_log/log_with_split", columns, data_dir=str(folder))
+    expected = [(user, item, float(at), split) for at, (user, item, _, split) in enumerate(ROWS)]
+    assert read(source) == expected
+
+
 def test_parts_of_splits_and_versions(folder):
     def rows_of(suffix):
         spec = f"tfds:interaction_log/log_with_split{suffix}"

@@ -1,0 +1,81 @@
+"""The flags that say how a log is read, from the command line to the report."""
+
+import json
+
+import pytest
+
+from pipelines import cli
+
+USERS = ("u1", "u2", "u3")
+
+
+def write_log(path, times, header="user_id,item_id,timestamp"):
+    rows = [f"{user},i{at}" for user in USERS for at in range(4)]
+    lines = [",".join(filter(None, pair)) for pair in zip(rows, times * 3, strict=True)]
+    path.write_text("\n".join([header, *lines, ""]))
+    return path
+
+
+def ingest(tmp_path, path, *flags):
+    """The exit code of `recall ingest`, and the report where there is one."""
+    words = [
+        "ingest",
+        f"--events={path}",
+        f"--output={tmp_path / 'out'}",
+        "--set=ingest.num_shards=1",
+    ]
+    code = cli.main([*words, *flags])
+    report = tmp_path / "out" / "ingest_report.json"
+    return code, json.loads(report.read_text()) if report.exists() else None
+
+
+@pytest.mark.parametrize(
+    ("times", "flag", "form"),
+    [
+        (
+            ["1.7e9", "1700000001", "1700000002000", "1700000003"],
+            "--timestamp_unit=mixed",
+            "seconds",
+        ),
+        (["1", "2", "3", "4"], "--timestamp_unit=ms", "milliseconds"),
+        (
+            ["1/2/2020", "2/2/2020", "3/2/2020", "4/2/2020"],
+            "--timestamp_format=%d/%m/%Y",
+            "%d/%m/%Y",
+        ),
+    ],
+)
+def test_times(tmp_path, times, flag, form):
+    path = write_log(tmp_path / "log.csv", times)
+    code, report = ingest(tmp_path, path, flag)
+    assert code == 0
+    assert any(form in found for found in report["times"]["forms"])
+
+
+def test_a_log_without_times(tmp_path):
+    path = write_log(tmp_path / "log.csv", [""] * 4, header="user_id,item_id")
+    assert ingest(tmp_path, path) == (1, None)
+    code, report = ingest(tmp_path, path, "--timestamp_column=none")
+    assert (code, report["kept"]["events"]) == (0, 12)
+
+
+def test_markers_as_ids_and_up_to_date_logic(tmp_path, capsys):
+    path = write_log(tmp_path / "log.csv", ["1", "2", "3", "4"])
+    path.write_text(path.read_text().replace("u3,", "NA,"))
+    assert ingest(tmp_path, path) == (1, None)
+    code, report = ingest(tmp_path, path, "--null_markers=ids")
+    assert (code, report["kept"]["users"]) == (0, 3)
+    code, report = ingest(tmp_path, path, "--max_bad_rows=4")  # other options: made again
+    assert (code, report["kept"]["users"]) == (0, 2)
+    assert "up to date" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "flag", ["--timestamp_unit=h", "--timestamp_format=%H", "--null_markers=x"]
+)
+def test_wrong_values_are_refused_in_one_line(tmp_path, capsys, flag):
+    path = write_log(tmp_path / "log.csv", ["1", "2", "3", "4"])
+    assert ingest(tmp_path, path, flag) == (1, None)
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert flag in error

@@ -528,3 +528,9 @@ def test_fewer_validation_users_need_more_patience(settings, num_users, patience
     config = CONFIG.override(["train.early_stopping_patience=null", *settings])
     limits = training_callbacks.choose_limits(config.train, num_users)
     assert limits == (CONFIG.train.max_epochs, patience)
+
+
+@pytest.mark.parametrize(("num_users", "said"), [(1, True), (999, True), (1000, False)])
+def test_few_validation_users_are_said_before_the_training(num_users, said, caplog):
+    trainer._warn_of_few_users(num_users)
+    assert (f"Only {num_users} validation users" in caplog.text) is said

@@ -1,5 +1,6 @@
 """The HTTP door: TF Serving's REST API and `POST /recall`, over real sockets."""
 
+import gzip
 import http.client
 import json
 import socket
@@ -98,6 +99,22 @@ def test_paths_have_no_case_but_names_and_verbs_do(connection):
     # TF Serving compares the word once more, and answers with the status.
     assert "model_version_status" in _ask(connection, "GET", f"{USER_TOWER}/METADATA")[1]
     assert _error(connection, "POST", "/v1/models/User_Tower:predict", body)[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "document"),
+    [
+        ("/recall", {"history": ["i3"], "k": 2}),
+        (f"{USER_TOWER}:predict", {"instances": [["i3"]]}),
+    ],
+)
+def test_bodies_may_be_gzip(connection, path, document):
+    body = gzip.compress(json.dumps(document).encode())
+    connection.request("POST", path, body, {"Content-Encoding": "gzip"})
+    response = connection.getresponse()
+    assert (response.status, json.loads(response.read())) == _ask(
+        connection, "POST", path, document
+    )
 
 
 def test_status(connection):

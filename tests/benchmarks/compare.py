@@ -26,7 +26,8 @@ from tests.serving.server_process import ServerProcess, build_message
 
 _DOORS = ("grpc", "http")
 
-_MEASURES = ("answers_per_second", "p50_ms", "p99_ms")
+_MEASURES = ("answers_per_second", "p50_ms", "p99_ms", "server_cpu_ms")
+"""The last one, per request, tells most where other jobs share the machine."""
 
 _WRITE_RELEASE = """
 import sys
@@ -80,17 +81,25 @@ def measure_run(
         for door in _DOORS:
             address = server.grpc_address if door == "grpc" else server.http_address
             for concurrency in plan["concurrency"]:
-                load = Generator(
+                generator = Generator(
                     address,
                     messages[door],
                     path="" if door == "grpc" else "/recall",
                     concurrency=concurrency,
                     seconds=plan["seconds"],
                     warm_up=plan["seconds"] / 3,
-                ).result()
+                )
+                generator.wait_until_warm()
+                before_s = server.cpu_seconds()
+                load = generator.result()
+                spent_s = server.cpu_seconds() - before_s
                 if set(load.codes) != {"OK"}:
                     raise RuntimeError(f"{root} does not answer all requests: {load.codes}")
-                costs = {**load.percentiles(), "answers_per_second": load.answers_per_second}
+                costs = {
+                    **load.percentiles(),
+                    "answers_per_second": load.answers_per_second,
+                    "server_cpu_ms": 1e3 * spent_s / len(load.answered_ms),
+                }
                 facts[f"{door} at {concurrency}"] = {name: costs[name] for name in _MEASURES}
     finally:
         server.kill()

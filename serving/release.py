@@ -86,12 +86,15 @@ def latest_release(serving_dir: str | os.PathLike) -> Release:
     """
     if not Path(serving_dir).is_dir():
         raise InputError(f"{serving_dir} is no folder. Run `recall push` first.")
-    newest_error = None
-    for version in reversed(complete_versions(serving_dir)):
-        try:
-            return read_release(serving_dir, version)
-        except InputError as error:
-            newest_error = newest_error or error
+    newest_error, looked_at = None, None
+    # Once more while versions come and go: all that were listed may be removed by now.
+    while looked_at != (looked_at := complete_versions(serving_dir)):
+        newest_error = None
+        for version in reversed(looked_at):
+            try:
+                return read_release(serving_dir, version)
+            except InputError as error:
+                newest_error = newest_error or error
     if newest_error is not None:
         raise newest_error
     inner = Path(serving_dir) / "serving"

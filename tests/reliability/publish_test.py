@@ -11,7 +11,7 @@ import pytest
 
 from pipelines import push
 from recall.errors import InputError
-from serving import manifest, release
+from serving import manifest, release, retention
 from tests.pipelines.push_test import make_run
 from tests.reliability import publisher
 from tests.reliability.tally import scaled
@@ -149,4 +149,38 @@ def test_a_reader_beside_a_publisher(published, tally):
     tally.held = looks - len(broken)
     for text in broken[:5]:
         tally.note(text)
+    shutil.rmtree(serving)
+
+
+def test_a_version_in_use_stays_whole_beside_publishers_that_keep_one(published, tally):
+    """Loads as fast as it can, as servers do, while every publication removes what it may."""
+    run_dir, serving = published
+    rounds = scaled(40)
+    program = (
+        "import sys; from pipelines import push\n"
+        f"for _ in range({rounds}): push.run_push(*sys.argv[1:], keep=1)"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", program, run_dir, serving], cwd=ROOT)
+    loads, broken, too_late = 0, [], 0
+    while writer.poll() is None:
+        newest = release.latest_release(serving)
+        try:
+            with retention.held(newest):
+                loads += 1
+                for _ in range(3):
+                    try:
+                        release.verify(newest)
+                    except InputError as error:
+                        broken.append(str(error))
+                        break
+        except InputError:  # Removed before it was held: a server looks again.
+            too_late += 1
+    assert writer.returncode == 0
+    tally.start(1, "versions in use stay whole beside publishers that keep one", loads)
+    tally.held = loads - len(broken)
+    for text in broken[:5]:
+        tally.note(text)
+    tally.note(f"{too_late} were removed before they were held")
+    push.run_push(run_dir, serving, keep=1)
+    assert len(release.complete_versions(serving)) == 1
     shutil.rmtree(serving)

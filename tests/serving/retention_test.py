@@ -146,6 +146,20 @@ def test_the_user_tower_goes_first_and_the_index_last(tmp_path, monkeypatch):
     assert gone == ["user_tower", "item_tower", "index"]
 
 
+def test_the_newest_release_is_found_although_the_listed_one_is_just_removed(tmp_path, monkeypatch):
+    publish(tmp_path, 1)
+    read = release.read_release
+
+    def publish_first(serving_dir, version):
+        monkeypatch.undo()
+        publish(tmp_path, 2)
+        retention.remove_old_versions(tmp_path, 1)
+        return read(serving_dir, version)
+
+    monkeypatch.setattr(release, "read_release", publish_first)
+    assert release.latest_release(tmp_path).version == 2
+
+
 def test_what_a_killed_removal_left_goes_when_the_part_is_written_next(tmp_path):
     publish(tmp_path, 1, 2)
     left = folders.hide(tmp_path / "index" / "1")

@@ -187,7 +187,10 @@ COMMANDS: dict[str, Command] = {
         {
             "release": _folder("The serving/ folder that `recall run` or `recall push` wrote."),
             "host": FlagSpec(
-                "Address to listen on; 0.0.0.0 lets other machines in.", "HOST", "127.0.0.1"
+                "Name or address to listen on, as 127.0.0.1, ::1 or localhost (both); 0.0.0.0 lets "
+                "other machines in, :: those of IPv4 and IPv6.",
+                "HOST",
+                "127.0.0.1",
             ),
             "grpc_port": FlagSpec(
                 "gRPC port; 0 picks a free one.", "PORT", 8500, "integer", 0, 65535

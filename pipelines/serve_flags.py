@@ -93,7 +93,8 @@ def read_options(values: flags.FlagValues) -> "ServerOptions":
     if values.monitoring_config_file:
         changes["monitoring"] = metrics.read_options(values.monitoring_config_file)
     if values.admin_token_file:
-        changes["admin_token"] = admin.read_token(values.admin_token_file)
+        admin.read_token(values.admin_token_file)  # Refused here, before anything else is done.
+        changes["admin_token_file"] = values.admin_token_file
     return ServerOptions(
         host=values.host,
         grpc_port=values.grpc_port,

@@ -4,12 +4,15 @@ Imports no TensorFlow and no gRPC. Both doors ask `AdminGuard.check` before a
 call that changes something: a reload, a write to the live items.
 """
 
+import functools
 import hmac
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from recall.errors import InputError
 from serving.status import Code, ServingError
+from serving.watched_files import WatchedFiles
 
 _SCHEME = "bearer "
 
@@ -20,11 +23,11 @@ _MIN_CHARACTERS = 16
 class AdminGuard:
     """Compares the token of a call with the server's."""
 
-    def __init__(self, token: str | None, *, open_without_token: bool = True):
+    def __init__(self, token: str | Callable[[], str] | None, *, open_without_token: bool = True):
         """Guards admin calls.
 
         Args:
-            token: None when the server has none.
+            token: Or what tells the token of the moment; None when the server has none.
             open_without_token: Whether admin calls are then allowed: only
                 where no other machine reaches the server.
         """
@@ -55,8 +58,18 @@ class AdminGuard:
                 "This call needs the admin token: send `authorization: Bearer TOKEN`.",
             )
         sent = authorization[len(_SCHEME) :].strip()
-        if not hmac.compare_digest(sent.encode(), self._token.encode()):
+        token = self._token() if callable(self._token) else self._token
+        if not hmac.compare_digest(sent.encode(), token.encode()):
             raise ServingError(Code.PERMISSION_DENIED, "The admin token is not the server's.")
+
+
+def watched_token(path: str | os.PathLike) -> WatchedFiles[str]:
+    """The token in a file, which may be replaced by another one.
+
+    Raises:
+        InputError: See `read_token`.
+    """
+    return WatchedFiles([path], functools.partial(read_token, path), what="the admin token")
 
 
 def read_token(path: str | os.PathLike) -> str:

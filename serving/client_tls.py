@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recall.errors import InputError
+from serving.addresses import require_address
 
 if TYPE_CHECKING:
     import grpc
@@ -74,24 +75,44 @@ class ClientTls(NamedTuple):
         """A gRPC channel to the address itself, never a proxy; nothing is sent yet.
 
         Args:
-            address: `host:port`.
+            address: `host:port`, an IPv6 address in brackets.
             options: Of gRPC.
+
+        Raises:
+            InputError: As `ssl_context`, or the address is none.
+        """
+        require_address(address)
+        return self.channel_with(self.credentials(), address, options)
+
+    def credentials(self) -> "grpc.ChannelCredentials | None":
+        """What the files say now; None speaks without encryption.
 
         Raises:
             InputError: As `ssl_context`.
         """
         import grpc
 
-        options = [_NO_PROXY, *(options or ())]
         if self.ssl_context() is None:
-            return grpc.insecure_channel(address, options)
+            return None
         pair = (
             (Path(self.key).read_bytes(), Path(self.certificate).read_bytes())
             if self.certificate is not None
             else (None, None)
         )
-        authorities = Path(self.server_ca).read_bytes()
-        credentials = grpc.ssl_channel_credentials(authorities, *pair)
+        return grpc.ssl_channel_credentials(Path(self.server_ca).read_bytes(), *pair)
+
+    @staticmethod
+    def channel_with(
+        credentials: "grpc.ChannelCredentials | None",
+        address: str,
+        options: Sequence[tuple[str, Any]] | None = None,
+    ) -> "grpc.Channel":
+        """`open_channel` with credentials read before."""
+        import grpc
+
+        options = [_NO_PROXY, *(options or ())]
+        if credentials is None:
+            return grpc.insecure_channel(address, options)
         return grpc.secure_channel(address, credentials, options)
 
     def find_cause(self, details: str) -> str | None:

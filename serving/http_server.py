@@ -10,6 +10,7 @@ import functools
 import logging
 import socket
 import threading
+from collections.abc import Sequence
 from concurrent import futures
 
 import uvicorn
@@ -20,7 +21,7 @@ from serving.http_door import HttpDoor
 from serving.http_limits import DEFAULT_LIMITS, HttpLimits
 from serving.http_protocol import GuardedProtocol
 from serving.http_sites import Sites
-from serving.tls import TlsFiles
+from serving.tls import ServerTls
 
 _BACKLOG = 256
 """Connections that wait to be accepted, and how many are accepted in one go."""
@@ -32,14 +33,14 @@ _STARTUP_S = 10.0
 
 
 class HttpServer:
-    """Serves an `HttpApi` on a bound socket."""
+    """Serves an `HttpApi` on bound sockets."""
 
     def __init__(
         self,
         api: HttpApi,
-        bound_socket: socket.socket,
+        bound_sockets: Sequence[socket.socket],
         *,
-        tls: TlsFiles | None = None,
+        tls: ServerTls | None = None,
         limits: HttpLimits = DEFAULT_LIMITS,
         sites: Sites | None = None,
         shutdown_s: float = 10.0,
@@ -48,14 +49,14 @@ class HttpServer:
 
         Args:
             api: Answers the requests.
-            bound_socket: Bound, not yet listening; closed by `stop`.
+            bound_sockets: Bound, not yet listening; closed by `stop`.
             tls: Certificate and key; None speaks HTTP without encryption.
             limits: Times and numbers of connections.
             sites: Which pages may ask, and under which names; None for this machine alone.
             shutdown_s: Time running requests have when the server stops.
         """
         self._api = api
-        self._socket = bound_socket
+        self._sockets = list(bound_sockets)
         # As many as may be admitted: none of them waits for a thread.
         self._executor = futures.ThreadPoolExecutor(
             api.backend.admission.max_in_flight, thread_name_prefix="http"
@@ -72,12 +73,12 @@ class HttpServer:
             server_header=False,
             timeout_keep_alive=limits.idle_timeout_s,
             timeout_graceful_shutdown=max(1, round(shutdown_s)),
-            **(tls.uvicorn_options() if tls is not None else {}),
+            ssl_context_factory=None if tls is None else lambda *_: tls.ssl_context(),
         )
         connections = Connections(limits, api.backend.budget, api.backend.metrics)
         self._server = _Server(config, connections, limits)
         self._thread = threading.Thread(
-            target=self._server.run, args=([bound_socket],), name="http-server", daemon=True
+            target=self._server.run, args=(self._sockets,), name="http-server", daemon=True
         )
 
     def start(self) -> None:
@@ -95,7 +96,8 @@ class HttpServer:
         if self._thread.is_alive():
             self._thread.join()
         self._executor.shutdown()
-        self._socket.close()
+        for bound in self._sockets:
+            bound.close()
 
 
 class _Server(uvicorn.Server):

@@ -28,6 +28,7 @@ from serving.recall_service import RecallService
 from serving.recall_types import MODEL_NAME, RecallRequest
 from serving.release import ITEM_TOWER, USER_TOWER, Release
 from serving.remote_model import RemoteModel
+from serving.rotating_channel import RotatingTls
 from serving.saved_model import SavedModelServable
 from serving.servable import Servable
 from serving.sharded_items import ShardedItems
@@ -63,7 +64,7 @@ class LoadedRelease:
         items: LiveItems | ShardedItems,
         *,
         tf_serving_address: str | None = None,
-        tf_serving_tls: ClientTls = NO_TLS,
+        tf_serving_tls: ClientTls | RotatingTls = NO_TLS,
         batching: BatchingOptions | None = None,
         limits: RecallLimits | None = None,
         metrics: Metrics | None = None,
@@ -131,7 +132,7 @@ class LoadedRelease:
         self.servables = {USER_TOWER: user_tower, ITEM_TOWER: item_tower}
         return _Towers(PredictUserVectors(user_tower.predict_default, release.version), item_tower)
 
-    def _reach_towers(self, address: str, tls: ClientTls) -> _Towers:
+    def _reach_towers(self, address: str, tls: ClientTls | RotatingTls) -> _Towers:
         """Both towers behind the address of a TF Serving, in the version of the release."""
         release = self._release
         user_vectors = TfServingUserVectors(address, USER_TOWER, version=release.version, tls=tls)

@@ -17,6 +17,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from serving import tensors
 from serving.call import deadline_after, time_until_s
 from serving.client_tls import NO_TLS, ClientTls
+from serving.rotating_channel import RotatingTls
 from serving.status import Code, ServingError
 
 TIMEOUT_S = 5.0
@@ -46,7 +47,7 @@ class RemoteModel:
         name: str,
         *,
         version: int | None = None,
-        tls: ClientTls = NO_TLS,
+        tls: ClientTls | RotatingTls = NO_TLS,
     ):
         """Prepares the connection; nothing is sent yet.
 

@@ -4,19 +4,21 @@ Doors open before the models are loaded, so that a port in use is known at
 once and health checks see the loading; they close before models go.
 """
 
+import contextlib
 import dataclasses
 import gc
 import os
 import signal
-import socket
 import threading
 import time
+from collections.abc import Callable, Iterator
+from concurrent import futures
 from pathlib import Path
 from typing import Any
 
 import grpc
 
-from recall.errors import InputError
+from serving import addresses
 from serving import release as releases
 from serving.access_log import RequestLog
 from serving.admin import AdminGuard
@@ -36,9 +38,11 @@ from serving.model_server import ModelServer
 from serving.model_sources import ReleaseSource
 from serving.release import Release
 from serving.server_options import ServerOptions
+from serving.server_secrets import ServerSecrets
 from serving.shard_clients import ShardClients
 from serving.sharded_items import ShardedItems
 from serving.state_metrics import ItemStates, ModelStates
+from serving.watched_files import FileWatch
 
 _TENSORFLOW_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 """Environment variables that TensorFlow reads. Its threads wait for each other longer than
@@ -84,24 +88,22 @@ class RecallServer:
         self.model_server = ModelServer()
         self._release_dir = Path(release_dir)
         self._items: LiveItems | ShardedItems | None = None
+        # Refuses files that do not work, before anything is loaded.
+        self._secrets = ServerSecrets.read(self._options)
+        self._files = FileWatch(self._secrets.watched())
         self._backend = self._build_backend()
-        if self._options.tls is not None:
-            self._options.tls.check()
-        for tls in (self._options.tf_serving_tls, self._options.shards_tls):
-            tls.ssl_context()  # Refuses files that do not work, before anything is loaded.
         self._open_ports()
-        host = self._options.host
-        self._reachable_host = "127.0.0.1" if host == "0.0.0.0" else host
+        self._reachable_host = addresses.reachable_host(self._options.host)
 
     @property
     def grpc_address(self) -> str:
         """`host:port` of the gRPC door, as reached from this machine."""
-        return f"{self._reachable_host}:{self.grpc_port}"
+        return addresses.join(self._reachable_host, self.grpc_port)
 
     @property
     def http_address(self) -> str:
         """`host:port` of the HTTP door, as reached from this machine."""
-        return f"{self._reachable_host}:{self.http_port}"
+        return addresses.join(self._reachable_host, self.http_port)
 
     def start(self) -> None:
         """Opens the doors and loads the models; returns when all are available.
@@ -112,6 +114,7 @@ class RecallServer:
                 stopped then.
         """
         try:
+            self._files.start()
             self._grpc_server.start()
             self._http_server.start()
             self._items = self._open_items()
@@ -126,6 +129,10 @@ class RecallServer:
         """Reports not ready, lets running requests finish, closes the doors."""
         self._stop(drain_s=self._options.drain_s)
 
+    def read_files_again(self) -> None:
+        """Reads certificates and the admin token again soon; a handler of signals may call it."""
+        self._files.read_now()
+
     def _stop(self, *, drain_s: float) -> None:
         self.model_server.drain()
         self._health.drain()
@@ -134,6 +141,7 @@ class RecallServer:
         grpc_stopped = self._grpc_server.stop(SHUTDOWN_S)
         self._http_server.stop()
         grpc_stopped.wait()
+        self._files.stop()
         self._manager.stop(timeout_s=SHUTDOWN_S)
         if self._items is not None:
             self._items.close()
@@ -149,7 +157,7 @@ class RecallServer:
         """Puts together what is behind the doors."""
         options = self._options
         admission = Admission(options.max_in_flight)
-        admin = AdminGuard(options.admin_token, open_without_token=options.is_local)
+        admin = AdminGuard(self._secrets.admin_token, open_without_token=options.is_local)
         requests = RequestLog(options.access_log)
         backend = Backend(self.model_server, admission=admission, admin=admin, requests=requests)
         backend.metrics.watch(
@@ -171,7 +179,7 @@ class RecallServer:
                 release,
                 self._items,
                 tf_serving_address=options.tf_serving_address,
-                tf_serving_tls=options.tf_serving_tls,
+                tf_serving_tls=self._secrets.tf_serving,
                 batching=options.batching,
                 limits=options.limits,
                 metrics=backend.metrics,
@@ -194,32 +202,29 @@ class RecallServer:
 
     def _open_items(self) -> LiveItems | ShardedItems:
         """One for all versions, so that a swap keeps every change."""
-        options = self._options
-        if not options.shards:
+        if not self._options.shards:
             return LiveItems(self._release_dir)
+        secrets = self._secrets
         clients = ShardClients(
-            options.shards, admin_token=options.admin_token, tls=options.shards_tls
+            self._options.shards, admin_token=secrets.admin_token, tls=secrets.shards
         )
         return ShardedItems(clients)
 
     def _open_ports(self) -> None:
         """Binds both ports and puts the doors behind them."""
-        options = self._options
-        host, tls = options.host, options.tls
-        _bind(host, options.grpc_port, "grpc_port").close()  # gRPC itself tells no reason.
-        http_socket = _bind(host, options.http_port, "http_port")
-        self._grpc_server = build_grpc_server(self._backend)
-        self._health = Health(self._grpc_server)
-        add_reflection(self._grpc_server)
-        credentials = tls.grpc_credentials() if tls else grpc.insecure_server_credentials()
+        options, tls = self._options, self._secrets.doors
+        http_sockets = addresses.listen_on(options.host, options.http_port, "http_port")
         try:
-            address = f"{host}:{options.grpc_port}"
-            self.grpc_port = self._grpc_server.add_secure_port(address, credentials)
-        except RuntimeError as error:
-            http_socket.close()
-            text = _port_error(host, options.grpc_port, "grpc_port", str(error))
-            raise InputError(text) from error
-        self.http_port = http_socket.getsockname()[1]
+            self._grpc_server = build_grpc_server(self._backend)
+            self._health = Health(self._grpc_server)
+            add_reflection(self._grpc_server)
+            credentials = tls.grpc_credentials() if tls else grpc.insecure_server_credentials()
+            self.grpc_port = self._open_grpc_port(credentials)
+        except BaseException:
+            for bound in http_sockets:
+                bound.close()
+            raise
+        self.http_port = http_sockets[0].getsockname()[1]
         api = HttpApi(self._backend, metrics_path=options.monitoring.path)
         sites = Sites(
             allowed_hosts=options.allowed_hosts,
@@ -227,8 +232,26 @@ class RecallServer:
             is_local=options.is_local,
         )
         self._http_server = HttpServer(
-            api, http_socket, tls=tls, limits=options.http, sites=sites, shutdown_s=SHUTDOWN_S
+            api, http_sockets, tls=tls, limits=options.http, sites=sites, shutdown_s=SHUTDOWN_S
         )
+
+    def _open_grpc_port(self, credentials: grpc.ServerCredentials) -> int:
+        """Lets gRPC listen on every address of the host; returns the port."""
+        host, port = self._options.host, self._options.grpc_port
+        probes = addresses.listen_on(host, port, "grpc_port")  # gRPC itself tells no reason.
+        found = [probe.getsockname()[:2] for probe in probes]
+        for probe in probes:
+            probe.close()
+        try:
+            for address, free_port in found:
+                # One address may have any port, several need the one that was free in all.
+                wanted = port if len(found) == 1 else free_port
+                opened = self._grpc_server.add_secure_port(
+                    addresses.join(address, wanted), credentials
+                )
+        except RuntimeError as error:
+            raise addresses.no_port(host, port, "grpc_port", str(error)) from error
+        return opened
 
 
 def serve(
@@ -236,23 +259,53 @@ def serve(
 ) -> None:
     """Serves until SIGTERM or SIGINT; must run in the main thread.
 
-    Prints `serving grpc=HOST:PORT http=HOST:PORT` when every model is
-    available. The arguments are those of `RecallServer`.
+    Prints `serving grpc=HOST:PORT http=HOST:PORT` when every model is available.
+    A signal before that does what it did before the call: the process ends,
+    for nothing is half done then. SIGHUP reads certificates and the token again.
+    The arguments are those of `RecallServer`.
 
     Raises:
         InputError: The release cannot be served, or a port cannot be had.
     """
     prepare_process()
     stop_requested = threading.Event()
-    previous = {
-        number: signal.signal(number, lambda *_: stop_requested.set())
-        for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    server = RecallServer(release_dir, options, **changes)
+    with _handled(server.read_files_again, signal.SIGHUP):
+        _start_beside(server)
+        with _handled(stop_requested.set, signal.SIGTERM, signal.SIGINT):
+            try:
+                print(f"serving grpc={server.grpc_address} http={server.http_address}", flush=True)
+                stop_requested.wait()
+            finally:
+                server.stop()
+
+
+def _start_beside(server: RecallServer) -> None:
+    """Starts a server in another thread: this one hears signals while models are loaded.
+
+    Raises:
+        InputError: See `RecallServer.start`.
+    """
+    started: futures.Future[None] = futures.Future()
+
+    def start() -> None:
+        try:
+            server.start()
+        except BaseException as error:
+            started.set_exception(error)
+        else:
+            started.set_result(None)
+
+    threading.Thread(target=start, name="start", daemon=True).start()
+    started.result()
+
+
+@contextlib.contextmanager
+def _handled(action: Callable[[], None], *numbers: signal.Signals) -> Iterator[None]:
+    """Does something on signals in the block."""
+    previous = {number: signal.signal(number, lambda *_: action()) for number in numbers}
     try:
-        server = RecallServer(release_dir, options, **changes)
-        with server:
-            print(f"serving grpc={server.grpc_address} http={server.http_address}", flush=True)
-            stop_requested.wait()
+        yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
@@ -264,30 +317,3 @@ def prepare_process() -> None:
         os.environ.setdefault(name, "1")
     gc.set_threshold(_GC_THRESHOLD)
     raise_descriptor_limit()
-
-
-def _bind(host: str, port: int, flag: str) -> socket.socket:
-    """A TCP socket bound to the address, not listening.
-
-    Raises:
-        InputError: The port is in use or not allowed, or the host is no
-            address of this machine.
-    """
-    # With the protocol named, asyncio switches Nagle's algorithm off; it would
-    # add 40 ms to every answer over HTTP.
-    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    try:
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind((host, port))
-    except (OSError, OverflowError) as error:
-        bound.close()
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(_port_error(host, port, flag, reason)) from error
-    return bound
-
-
-def _port_error(host: str, port: int, flag: str, reason: str) -> str:
-    return (
-        f"Cannot listen on {host}:{port} ({reason}). "
-        f"Give another --{flag} (0 picks a free one), or check --host."
-    )

@@ -1,8 +1,10 @@
 """Everything about a server but the release: addresses, limits, locks, policies."""
 
 import dataclasses
+import os
 
 from serving.access_log import OFF
+from serving.addresses import is_loopback
 from serving.admission import MAX_IN_FLIGHT
 from serving.batching_options import DEFAULT_BATCHING, BatchingOptions
 from serving.client_tls import ClientTls
@@ -20,15 +22,14 @@ _PLAIN_TF_SERVING = ClientTls(flag_prefix="tf_serving_")
 _PLAIN_SHARDS = ClientTls(flag_prefix="shards_")
 """No encryption; an error names the flags that would encrypt."""
 
-_LOOPBACK = ("127.", "localhost")
-
 
 @dataclasses.dataclass(frozen=True)
 class ServerOptions:
     """How a release is served.
 
     Attributes:
-        host: Address to listen on; 0.0.0.0 lets other machines in.
+        host: Name or address to listen on, of either family of IP; 0.0.0.0 lets
+            other machines in, and :: those of both families.
         grpc_port: 0 takes a free one.
         http_port: 0 takes a free one.
         tf_serving_address: `host:port` of a TF Serving that serves the
@@ -47,6 +48,7 @@ class ServerOptions:
         tls: Certificates; None speaks without encryption.
         admin_token: What callers of admin calls must know; None opens these
             calls to this machine and closes them to others.
+        admin_token_file: File with it instead, which may change.
         max_in_flight: Requests in work at a time; the excess is refused.
         http: Times and numbers of HTTP connections.
         allowed_hosts: Names under which HTTP may be asked, beside those of this machine.
@@ -72,6 +74,7 @@ class ServerOptions:
     poll_s: float = POLL_S
     tls: TlsFiles | None = None
     admin_token: str | None = None
+    admin_token_file: str | os.PathLike | None = None
     max_in_flight: int = MAX_IN_FLIGHT
     http: HttpLimits = DEFAULT_LIMITS
     allowed_hosts: tuple[str, ...] = ()
@@ -83,4 +86,4 @@ class ServerOptions:
     @property
     def is_local(self) -> bool:
         """Whether only this machine reaches the server."""
-        return self.host.startswith(_LOOPBACK)
+        return is_loopback(self.host)

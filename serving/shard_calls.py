@@ -18,6 +18,7 @@ from serving import tensors
 from serving.call import Call, deadline_after, time_until_s
 from serving.call_window import CallWindow
 from serving.client_tls import ClientTls
+from serving.rotating_channel import RotatingTls
 from serving.status import Code, ServingError
 
 _REFUSALS = {Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED, Code.PERMISSION_DENIED}
@@ -39,7 +40,7 @@ class ShardConnection(NamedTuple):
     name: str
     stub: prediction_service_pb2_grpc.PredictionServiceStub
     window: CallWindow
-    tls: ClientTls
+    tls: ClientTls | RotatingTls
 
 
 class _Sent(NamedTuple):

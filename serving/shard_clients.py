@@ -5,7 +5,7 @@ is no error here: the caller gets what the others said.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from serving import tensors
 from serving.call import NO_CALL, current, deadline_after
 from serving.call_window import CallWindow
 from serving.client_tls import NO_TLS, ClientTls
+from serving.rotating_channel import RotatingTls
 from serving.shard_calls import Outputs, ShardCalls, ShardConnection
 from serving.status import ServingError
 
@@ -53,14 +54,15 @@ class ShardClients:
         self,
         addresses: Sequence[str],
         *,
-        admin_token: str | None = None,
-        tls: ClientTls = NO_TLS,
+        admin_token: str | Callable[[], str] | None = None,
+        tls: ClientTls | RotatingTls = NO_TLS,
     ):
         """Prepares the connections; nothing is sent yet.
 
         Args:
             addresses: `host:port` of the gRPC doors, in the order of the shards.
-            admin_token: Sent with every change; the shards' is the same.
+            admin_token: Sent with every change, or what tells the one of the moment; the
+                shards' is the same.
             tls: Certificates, for all shards the same.
 
         Raises:
@@ -72,7 +74,7 @@ class ShardClients:
                 f"Name each shard's server once, as host:port; received {list(addresses)}."
             )
         self.addresses = tuple(addresses)
-        self._as_admin = [] if admin_token is None else [("authorization", f"Bearer {admin_token}")]
+        self._admin_token = admin_token
         self._channels = [tls.open_channel(a, _CHANNEL_OPTIONS) for a in addresses]
         self._shards = [
             ShardConnection(
@@ -141,7 +143,7 @@ class ShardClients:
             [(shard, _build(call)) for shard, call in calls.items()],
             deadline_s=deadline_after(timeout_s),
             call_timeout_s=timeout_s,
-            metadata=self._as_admin,
+            metadata=self._as_admin(),
         )
         # A change that was begun is not ended by a client that leaves.
         answers = changes.run(NO_CALL)
@@ -149,6 +151,10 @@ class ShardClients:
             if isinstance(answer, ServingError):
                 raise answer
         return dict(zip(calls, answers, strict=True))
+
+    def _as_admin(self) -> list[tuple[str, str]]:
+        token = self._admin_token() if callable(self._admin_token) else self._admin_token
+        return [] if token is None else [("authorization", f"Bearer {token}")]
 
     def close(self) -> None:
         """Closes the connections."""

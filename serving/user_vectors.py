@@ -12,6 +12,7 @@ import numpy as np
 
 from serving.client_tls import NO_TLS, ClientTls
 from serving.release import USER_TOWER
+from serving.rotating_channel import RotatingTls
 from serving.status import Code, ServingError
 
 HISTORY_INPUT = "history_item_ids"
@@ -100,7 +101,7 @@ class TfServingUserVectors:
         model_name: str = USER_TOWER,
         *,
         version: int | None = None,
-        tls: ClientTls = NO_TLS,
+        tls: ClientTls | RotatingTls = NO_TLS,
     ):
         """Prepares the connection; nothing is sent yet.
 

@@ -10,6 +10,7 @@ from pipelines import change_items
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
 from serving import item_changes
+from serving.addresses import listen_on
 from serving.backend import Backend
 from serving.bundle import IndexBundle
 from serving.grpc_api import build_grpc_server
@@ -20,7 +21,6 @@ from serving.items_servable import ItemsServable
 from serving.live_catalogue import EmbeddedItems, LiveCatalogue
 from serving.live_items import LiveItems
 from serving.model_server import ModelServer
-from serving.server import _bind
 
 
 def embed(categories):
@@ -58,8 +58,8 @@ def server(request, catalogue, tmp_path):
         yield f"127.0.0.1:{port}"
         door.stop(0).wait()
     else:
-        socket = _bind("127.0.0.1", 0, "http_port")
-        door = HttpServer(HttpApi(Backend(models)), socket, shutdown_s=1)
+        (socket,) = listen_on("127.0.0.1", 0, "http_port")
+        door = HttpServer(HttpApi(Backend(models)), [socket], shutdown_s=1)
         door.start()
         yield f"http://127.0.0.1:{socket.getsockname()[1]}"
         door.stop()

@@ -9,6 +9,7 @@ from pipelines.change_items import change_items
 from pipelines.cli import main
 from recall.errors import InputError
 from serving import client
+from serving.addresses import listen_on
 from serving.backend import Backend
 from serving.client_tls import NO_TLS, ClientTls
 from serving.grpc_api import build_grpc_server
@@ -16,7 +17,7 @@ from serving.http_api import HttpApi
 from serving.http_server import HttpServer
 from serving.model_server import ModelServer
 from serving.recall_types import RecallRequest
-from serving.server import RecallServer, _bind
+from serving.server import RecallServer
 from serving.tls import TlsFiles
 
 REQUEST = RecallRequest(("i3", "i7"), k=6)
@@ -45,8 +46,8 @@ def empty_doors(tls=None):
         port = grpc_door.add_insecure_port("127.0.0.1:0")
     else:
         port = grpc_door.add_secure_port("127.0.0.1:0", tls.grpc_credentials())
-    socket = _bind("127.0.0.1", 0, "http_port")
-    http_door = HttpServer(HttpApi(backend), socket, tls=tls, shutdown_s=1)
+    (socket,) = listen_on("127.0.0.1", 0, "http_port")
+    http_door = HttpServer(HttpApi(backend), [socket], tls=tls, shutdown_s=1)
     grpc_door.start()
     http_door.start()
     try:
@@ -141,7 +142,7 @@ def test_shards(secure_server, release_dir, certificates, catalogue):
 )
 def test_a_handshake_that_fails_says_why(certificates, door, server_files, client_files, cause):
     tls = server_files and TlsFiles(*(certificates / name for name in server_files))
-    with empty_doors(tls) as (grpc_address, http_address):
+    with empty_doors(tls and tls.open()) as (grpc_address, http_address):
         scheme = "https" if client_files else "http"
         address = grpc_address if door == "grpc" else f"{scheme}://{http_address}"
         with pytest.raises(InputError) as caught:

@@ -212,7 +212,7 @@ def test_server_that_restarts_is_found_again(connect):
 
 
 def test_tls(connect, certificates):
-    server = TlsFiles(certificates / "server.pem", certificates / "server.key")
+    server = TlsFiles(certificates / "server.pem", certificates / "server.key").open()
     with _Tower(credentials=server.grpc_credentials()) as tower:
         trusted = ClientTls(certificates / "ca.pem")
         assert connect(tower.address, tls=trusted).compute([("a",)]).model_version == 7

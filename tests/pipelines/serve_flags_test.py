@@ -84,7 +84,7 @@ def test_every_flag_reaches_the_server(tmp_path):
         tf_serving_tls=ClientTls("ta", "tc", "tk", "tf_serving_"),
         shards=("s:1", "s:2"),
         shards_tls=ClientTls("sa", flag_prefix="shards_"),
-        admin_token="0123456789abcdef",
+        admin_token_file=str(token),
         max_in_flight=5,
         drain_s=2.0,
         allowed_hosts=("shop.example",),

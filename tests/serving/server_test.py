@@ -188,3 +188,40 @@ def test_process_prints_its_ports_and_stops_on_sigterm(release_dir):
         process.communicate()
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"http://127.0.0.1:{ports[2]}/readyz", timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("host", "shown", "also"),
+    [
+        ("::1", "[::1]", ()),
+        ("[::1]", "[::1]", ()),
+        ("::", "[::1]", ("127.0.0.1",)),
+        ("localhost", "localhost", ("127.0.0.1", "[::1]")),
+        ("0.0.0.0", "127.0.0.1", ()),
+    ],
+)
+def test_both_families(release_dir, catalogue, host, shown, also):
+    expected = catalogue.expected(["i3", "i7"], 4, removed=("i3", "i7"))
+    with _free_server(release_dir, host=host) as server:
+        assert server.grpc_address == f"{shown}:{server.grpc_port}"
+        assert server.http_address == f"{shown}:{server.http_port}"
+        for name in (shown, *also):
+            for door in (f"{name}:{server.grpc_port}", f"http://{name}:{server.http_port}"):
+                answer = client.query(door, RecallRequest(("i3", "i7"), k=4))
+                assert [item.item_id for item in answer.items] == [item for item, _ in expected]
+
+
+def test_shards_and_towers_at_addresses_of_ipv6(release_dir, catalogue):
+    expected = catalogue.expected(["i3"], 5, removed=("i3",))
+    with _free_server(release_dir, host="::1") as towers:
+        options = {"tf_serving_address": towers.grpc_address, "shards": (towers.grpc_address,)}
+        with _free_server(release_dir, **options) as front:
+            answer = client.query(front.grpc_address, RecallRequest(("i3",), k=5))
+    assert [item.item_id for item in answer.items] == [item for item, _ in expected]
+
+
+@pytest.mark.parametrize("flag", ["tf_serving_address", "shards"])
+def test_an_address_of_ipv6_without_brackets(release_dir, flag):
+    value = "::1:8500" if flag == "tf_serving_address" else ("::1:8500",)
+    with pytest.raises(InputError, match=r"an IPv6 address needs brackets, as in \[::1\]:8500"):
+        _free_server(release_dir, **{flag: value}).start()

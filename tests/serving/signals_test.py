@@ -1,0 +1,89 @@
+"""What signals do to `recall serve`: while it loads, and while it serves."""
+
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+_LOADING = """
+import sys, time
+from serving.model_manager import ModelManager
+
+def load(self):
+    print("loading", flush=True)
+    time.sleep(300)
+
+ModelManager.start = load
+from pipelines import cli
+sys.exit(cli.main())
+"""
+"""The command with models that take minutes to load."""
+
+_AT_ONCE_S = 5.0
+"""A second, on a machine that does nothing else."""
+
+
+@pytest.fixture
+def serve(release_folder):
+    """Starts the command on a release of its own; it ends with the test."""
+    processes = []
+
+    def start(program="import sys; from pipelines import cli; sys.exit(cli.main())", *flags):
+        words = ["serve", f"--release={release_folder.path}", "--grpc_port=0", "--http_port=0"]
+        processes.append(
+            subprocess.Popen(
+                [sys.executable, "-c", program, *words, "--drain_s=0", *flags],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        )
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stop_while_loading_ends_at_once(serve, number, code):
+    process = serve(_LOADING)
+    assert process.stdout.readline() == "loading\n"
+    process.send_signal(signal.SIGHUP)  # Ends nothing.
+    time.sleep(0.3)
+    assert process.poll() is None
+    started_s = time.monotonic()
+    process.send_signal(number)
+    assert process.wait(timeout=60) == code
+    assert time.monotonic() - started_s < _AT_ONCE_S
+    assert "recall serve: error: interrupted." in (said := process.stderr.read())
+    assert "Traceback" not in said
+
+
+def test_hanging_up_does_not_end_the_server(serve):
+    process = serve()
+    line = process.stdout.readline()
+    address = line.split("http=")[1].strip()
+    for _ in range(3):
+        process.send_signal(signal.SIGHUP)
+    with urllib.request.urlopen(f"http://{address}/readyz", timeout=10) as answer:
+        assert answer.status == 200
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
+    assert "Traceback" not in process.stderr.read()
+
+
+def test_both_families(serve):
+    """The doors of `localhost` are reached over IPv4 and over IPv6."""
+    process = serve(
+        "import sys; from pipelines import cli; sys.exit(cli.main())", "--host=localhost"
+    )
+    line = process.stdout.readline()
+    port = line.rsplit(":", 1)[1].strip()
+    for host in ("127.0.0.1", "[::1]", "localhost"):
+        with urllib.request.urlopen(f"http://{host}:{port}/readyz", timeout=10) as answer:
+            assert answer.status == 200

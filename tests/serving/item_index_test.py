@@ -165,6 +165,19 @@ def test_scann_ties_are_put_in_order_query_by_query():
     np.testing.assert_array_equal(result.rows, alone)
 
 
+def test_scann_scores_are_equal_bytes_in_any_company():
+    """What the documents say about scores that differ: none of it comes from ScaNN."""
+    vectors, queries = unit_vectors((2000, 32), seed=5), unit_vectors((64, 32), seed=6)
+    index = ScannIndex.build(vectors, ScannParameters(20, 4, 200, spherical=True))
+    together = index.search(queries, 50)
+    for size in (1, 4, 7):
+        for start in range(0, 64, size):
+            found = index.search(queries[start : start + size], 50)
+            for place, (rows, scores) in enumerate(zip(found.rows, found.scores, strict=True)):
+                assert rows.tobytes() == together.rows[start + place].tobytes()
+                assert scores.tobytes() == together.scores[start + place].tobytes()
+
+
 def test_scann_recall_at_default_settings():
     items, queries = clustered_vectors(25_000, 200)
     index = build_index(items, IndexConfig(), "cosine")

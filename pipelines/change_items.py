@@ -17,7 +17,7 @@ from serving.item_changes import MAX_CHANGES, MODEL_NAME, UNKNOWN_COUNT
 
 def change_items(
     server: str,
-    upsert_path: str | None,
+    upsert_file: items_files.ItemsFile | str | None,
     delete_ids: Sequence[str],
     *,
     token_file: str | None = None,
@@ -29,7 +29,7 @@ def change_items(
     Args:
         server: `host:port` of its gRPC door, or `http://host:port`, or
             `https://host:port`.
-        upsert_path: Items file, None for none.
+        upsert_file: Items file, or its path, None for none.
         delete_ids: Raw ids.
         token_file: File with the admin token, None for none.
         tls: Certificates.
@@ -43,7 +43,8 @@ def change_items(
             refuses a batch; the text says how many were done before.
     """
     token = None if token_file is None else admin.read_token(token_file)
-    items = [] if upsert_path is None else items_files.read_items(upsert_path).to_pylist()
+    upsert_file = items_files.ItemsFile.of(upsert_file)
+    items = [] if upsert_file is None else upsert_file.read().to_pylist()
     calls = [("upsert", batch) for batch in _batches(items)]
     calls += [("delete", batch) for batch in _batches(list(dict.fromkeys(delete_ids)))]
     done = {"upsert": 0, "delete": 0, "unknown": 0}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from absl import flags, logging
 
-from pipelines import artifacts, blessing, publish_flags, summary
+from pipelines import artifacts, blessing, publish_flags, summary, table_flags
 from pipelines.flags import UsageError
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -64,21 +64,30 @@ def _output(values: flags.FlagValues, job: str) -> str:
 
 
 def _open_log(values: flags.FlagValues):
-    """The source named by --events; checks --items too."""
+    """The source named by --events."""
     from pipelines import sources
 
     columns = sources.EventColumns(
         values.user_column, values.item_column, values.timestamp_column, values.split_column
     )
-    options = sources.ReadOptions(
-        values.timestamp_unit, values.timestamp_format, values.null_markers
+    return sources.open_events(
+        values.events,
+        columns,
+        data_dir=values.data_dir,
+        options=sources.ReadOptions(
+            values.timestamp_unit, values.timestamp_format, values.null_markers
+        ),
+        text=table_flags.read_text_options(values),
+        where=sources.parse_conditions(values.where),
     )
-    items_path = values["items"].value
-    if items_path is not None and not (
-        os.path.isfile(items_path) and os.access(items_path, os.R_OK)
-    ):
-        raise InputError(f"--items={items_path} is no file, or cannot be read. Check the path.")
-    return sources.open_events(values.events, columns, data_dir=values.data_dir, options=options)
+
+
+def _items_file(values: flags.FlagValues):
+    """The file named by --items, None without one."""
+    path = values["items"].value
+    if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+        raise InputError(f"--items={path} is no file, or cannot be read. Check the path.")
+    return table_flags.read_items_file(values, path)
 
 
 def _check_beam_args(beam_args: Sequence[str]) -> None:
@@ -100,11 +109,12 @@ def _check_beam_args(beam_args: Sequence[str]) -> None:
 def _ingest(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     config = _config(values)
     _check_beam_args(beam_args)
+    source, items_file = _open_log(values), _items_file(values)
     from pipelines import ingest
 
     ingest.run_ingest(
-        _open_log(values),
-        values["items"].value,
+        source,
+        items_file,
         values.output,
         config,
         max_bad_rows=values.max_bad_rows,
@@ -177,12 +187,12 @@ def _push(values: flags.FlagValues, _: Sequence[str]) -> None:
 def _run(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     config, keep = _config(values), publish_flags.read_keep(values)
     _check_beam_args(beam_args)
-    source = _open_log(values)
+    source, items_file = _open_log(values), _items_file(values)
     from pipelines import run
 
     result = run.run(
         source,
-        values["items"].value,
+        items_file,
         values.output,
         config,
         max_bad_rows=values.max_bad_rows,
@@ -225,7 +235,7 @@ def _items(values: flags.FlagValues, _: Sequence[str]) -> None:
 
     sent = change_items.change_items(
         values.server,
-        values.upsert,
+        table_flags.read_items_file(values, values.upsert),
         values["delete"].value,
         token_file=values.admin_token_file,
         tls=tls_flags.read_client_tls(values, "", "server"),

@@ -5,7 +5,7 @@ modules, and `pipelines.sources` is the door to them.
 """
 
 import abc
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ from pipelines.column_types import has_text, to_mask, to_text
 from pipelines.event_times import EventTimes
 from pipelines.id_checks import is_null_marker
 from pipelines.read_options import DEFAULT_OPTIONS, ReadOptions
+from pipelines.where import Condition, find_rows
 from recall.errors import InputError
 from recall.vocabulary import UNUSABLE_ITEM_ID
 
@@ -99,18 +100,28 @@ class EventSource(abc.ABC):
         options: How their values are understood; may be replaced before reading.
         has_split: Whether the log has a split column.
         use_split: Whether it is read; may be changed before reading.
+        where: Conditions that a row must meet to be an event.
         bad_rows: What the latest `read_batches` skipped.
         times: What the latest `read_batches` found out about the times, for the
             report (see `pipelines.time_findings`).
+        rows_left_out: Rows that did not meet the conditions then; they are not
+            checked and not counted as bad.
     """
 
-    def __init__(self, spec: str, columns: EventColumns = DEFAULT_COLUMNS):
+    def __init__(
+        self,
+        spec: str,
+        columns: EventColumns = DEFAULT_COLUMNS,
+        where: Sequence[Condition] = (),
+    ):
         self.spec = spec
         self.columns = columns
         self.options = DEFAULT_OPTIONS
+        self.where = tuple(where)
         self.has_split = False
         self.use_split = True
         self.bad_rows = BadRows()
+        self.rows_left_out = 0
         self.times: dict[str, Any] = {}
 
     @property
@@ -148,6 +159,7 @@ class EventSource(abc.ABC):
                 cannot be of one unit, or it has no usable row.
         """
         self.bad_rows = bad_rows = BadRows(max_bad_rows)
+        self.rows_left_out = 0
         times = EventTimes(
             self.columns.timestamp, self.options.timestamp_unit, self.options.timestamp_format
         )
@@ -163,7 +175,17 @@ class EventSource(abc.ABC):
         self.times = times.findings.to_dict()
         if num_events == 0:
             skipped = f" besides {bad_rows.total} bad rows" if bad_rows.total else ""
+            if self.rows_left_out:
+                skipped += f"; --where leaves out {self.rows_left_out} rows"
             raise InputError(f"{self.spec} has no events{skipped}. Give a log with at least one.")
+
+    def _find_rows(self, columns: Mapping[str, pa.Array], file: str) -> pa.Array | None:
+        """A mask of the rows that meet `where`, counting the others; None for all rows."""
+        kept = find_rows(self.where, columns, file)
+        if kept is None:
+            return None
+        self.rows_left_out += int((~kept).sum())
+        return pa.array(kept)
 
     def items(self) -> pa.Table | None:
         """The items table a source brings itself (see `read_items`), or None."""

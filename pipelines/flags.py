@@ -11,7 +11,7 @@ from absl import flags
 
 from serving import paths
 
-_SOURCES = ("tfds:", "synthetic:")
+_SOURCES = ("tfds:", "synthetic:", "mind:")
 """What logs begin with that are no paths."""
 
 

@@ -41,15 +41,13 @@ _log = logging.getLogger(__name__)
 
 
 def ingest_record(
-    source: sources.EventSource, items_path: str | None, config: RecallConfig
+    source: sources.EventSource, items_file: sources.ItemsFile | str | None, config: RecallConfig
 ) -> dict[str, Any]:
     """The record of the examples that `run_ingest` would make of these inputs."""
     inputs = {"events": source.fingerprint()}
-    if items_path is not None:
-        try:
-            inputs["items"] = storage.sha256_of_file(items_path)
-        except OSError as error:
-            raise InputError(f"Cannot read {items_path}: {error.strerror}.") from error
+    items_file = sources.ItemsFile.of(items_file)
+    if items_file is not None:
+        inputs["items"] = items_file.fingerprint()
     settings = config.to_dict(["ingest"])
     settings["reading"] = {**source.options.to_dict(), "has_time": source.columns.has_time}
     settings["model"] = {"max_history_length": config.model.max_history_length}
@@ -58,7 +56,7 @@ def ingest_record(
 
 def run_ingest(
     source: sources.EventSource,
-    items_path: str | None,
+    items_file: sources.ItemsFile | str | None,
     output_dir: str | Path,
     config: RecallConfig,
     *,
@@ -76,7 +74,7 @@ def run_ingest(
 
     Args:
         source: The log.
-        items_path: Items file; None takes what the source itself brings.
+        items_file: Items file, or its path; None takes what the source itself brings.
         output_dir: The folder to create; on a remote runner every worker must
             reach it under this path.
         config: Sections `ingest` and `model.max_history_length` are used.
@@ -99,14 +97,15 @@ def run_ingest(
             f"{source.spec} has no split column, which ingest.protocol=provided needs. Add the "
             "column, name it with --split_column, or choose another protocol."
         )
-    record = ingest_record(source, items_path, config)
+    record = ingest_record(source, items_file, config)
     if artifacts.is_current(output_dir, record):
         _log.info("%s is up to date.", output_dir)
         return storage.read_json(output_dir / REPORT_NAME)
     _check_output_dir(output_dir, record, overwrite)
     source = copy.copy(source)
     source.use_split = config.ingest.protocol == "provided"
-    items = source.items() if items_path is None else sources.read_items(items_path)
+    items_file = sources.ItemsFile.of(items_file)
+    items = source.items() if items_file is None else items_file.read()
     with folders.atomic_directory(output_dir) as staging:
         report = _Ingest(source, items, staging, config).run(max_bad_rows, options)
         artifacts.write_record(staging, record)

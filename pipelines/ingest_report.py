@@ -235,6 +235,7 @@ def build_report(
     return {
         "source": source_spec,
         "events_read": read["events_read"],
+        "left_out_by_where": read.get("left_out_by_where", 0),
         "times": read["times"],
         "dropped": {
             "bad_rows": read["bad_rows"],
@@ -272,6 +273,8 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
         f"Read {report['events_read']:,} events from {report['source']}; kept "
         f"{kept['events']:,} of {kept['users']:,} users on {kept['items']:,} items."
     ]
+    if report["left_out_by_where"]:
+        lines.append(f"Left out {report['left_out_by_where']:,} rows by --where.")
     for reason, bad in dropped["bad_rows"]["reasons"].items():
         lines.append(
             f"Skipped {bad['count']:,} bad rows ({reason}), the first is data row {bad['row']} "

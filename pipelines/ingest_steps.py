@@ -95,6 +95,7 @@ class ReadEvents(beam.DoFn):
             0,
             {
                 "events_read": num_events,
+                "left_out_by_where": self._source.rows_left_out,
                 "bad_rows": {"rows": bad_rows.total, "reasons": bad_rows.to_dict()},
                 "times": self._source.times,
             },

@@ -3,7 +3,7 @@
 Imports none of the jobs and no TensorFlow.
 """
 
-from pipelines import tls_flags
+from pipelines import table_flags, tls_flags
 from pipelines.flags import Command, FlagSpec
 
 COMMAND = Command(
@@ -23,12 +23,13 @@ COMMAND = Command(
             "127.0.0.1:8500",
         ),
         "upsert": FlagSpec(
-            "Items to have: a .csv, .csv.gz or .parquet file with the columns item_id, "
+            "Items to have: a text file (.csv, .tsv ...) or .parquet with the columns item_id, "
             "category and optionally title, as for `recall run`. A new item gets the vector "
             "of its categories.",
             "FILE",
             kind="path",
         ),
+        **table_flags.ITEMS,
         "delete": FlagSpec("Ids of the items to take out.", "IDS", (), "list"),
         "admin_token_file": FlagSpec(
             "File with the admin token, where the server asks for one.", "FILE", kind="path"

@@ -3,19 +3,22 @@
 Imports none of the jobs and no TensorFlow.
 """
 
+from pipelines import table_flags
 from pipelines.flags import FlagSpec
 
 EVENTS = {
     "events": FlagSpec(
-        "The interaction log: a .csv, .csv.gz or .parquet file with the columns user_id, item_id, "
-        "timestamp and optionally split; tfds:NAME for a TensorFlow dataset (for example "
-        "tfds:movielens/1m-ratings); or synthetic:users=2000,items=500 for a generated log.",
+        "The interaction log: a text file (.csv, .tsv, .txt, .dat, .inter ..., also .gz, .zst, "
+        ".bz2, .xz, .zip) or .parquet, a folder or a pattern, with the columns user_id, item_id, "
+        "timestamp and optionally split; mind:FILE for MIND's behaviors.tsv; tfds:NAME for a "
+        "TensorFlow dataset (for example tfds:movielens/1m-ratings); or "
+        "synthetic:users=2000,items=500 for a generated log.",
         "LOG",
         kind="log",
     ),
     "items": FlagSpec(
-        "Optional file about the items, columns item_id, category and optionally title; "
-        "several categories are separated by |.",
+        "Optional file about the items, in the same formats, columns item_id, category and "
+        "optionally title; several categories are separated by |.",
         "FILE",
         kind="path",
     ),
@@ -60,4 +63,6 @@ READING = {
     "split_column": FlagSpec(
         "Name of the split column, used by the protocol `provided`.", "NAME", "split"
     ),
+    **table_flags.LOG,
+    **table_flags.ITEMS,
 }

@@ -13,45 +13,63 @@ import pyarrow.parquet as pq
 from pipelines.bad_rows import BadRows
 from recall.errors import InputError
 
-SUFFIXES = (".parquet",)
+ENDINGS = (".parquet", ".pq")
 
 _BATCH_ROWS = 1 << 18
 """Rows handed on at a time, about as many as a block of a CSV file."""
 
 
-def read_names(path: Path) -> list[str]:
-    """The names of the columns of `path`.
+class ParquetTable:
+    """One Parquet file.
 
-    Raises:
-        InputError: The file cannot be read, or is not Parquet.
+    Attributes:
+        path: The file.
+        names: Names of its columns, without white space around them.
+        lists: Nothing: a list is a type here.
     """
-    try:
-        with pq.ParquetFile(path) as file:
-            return list(file.schema_arrow.names)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(_explain(path, error)) from error
 
+    lists: frozenset[str] = frozenset()
 
-def read_rows(
-    path: Path, names: list[str], bad_rows: BadRows
-) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
-    """Streams the columns `names` of `path`, one part of a row group at a time.
+    def __init__(self, path: Path):
+        """Reads the schema.
 
-    Yields:
-        `[n]` int64, the 0-based row numbers, and the `n` rows.
+        Raises:
+            InputError: The file cannot be read, or is not Parquet.
+        """
+        self.path = path
+        try:
+            with pq.ParquetFile(path) as file:
+                self._stored = list(file.schema_arrow.names)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(_explain(path, error)) from error
+        self.names = [name.strip() for name in self._stored]
 
-    Raises:
-        InputError: The file is damaged.
-    """
-    del bad_rows  # Every row of a Parquet file has every column.
-    num_rows = 0
-    try:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_BATCH_ROWS, columns=names):
-                yield np.arange(num_rows, num_rows + batch.num_rows), batch
-                num_rows += batch.num_rows
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(_explain(path, error)) from error
+    def read_rows(
+        self, names: list[str], bad_rows: BadRows
+    ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+        """Streams the columns `names`, one part of a row group at a time.
+
+        Yields:
+            `[n]` int64, the 0-based row numbers, and the `n` rows.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        del bad_rows  # Every row of a Parquet file has every column.
+        stored = [self._stored[self.names.index(name)] for name in names]
+        num_rows = 0
+        try:
+            with pq.ParquetFile(self.path) as file:
+                # Without columns, only the numbers of the rows are asked for.
+                for batch in file.iter_batches(_BATCH_ROWS, columns=stored):
+                    columns = [batch.column(name) for name in stored]
+                    yield (
+                        np.arange(num_rows, num_rows + batch.num_rows),
+                        pa.RecordBatch.from_arrays(columns, names=names),
+                    )
+                    num_rows += batch.num_rows
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(_explain(self.path, error)) from error
 
 
 def _explain(path: Path, error: Exception) -> str:

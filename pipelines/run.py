@@ -15,7 +15,7 @@ from absl import logging
 
 from pipelines import artifacts, evaluate, export, index, ingest, push, summary, trainer
 from pipelines.artifacts import RunPaths
-from pipelines.sources import EventSource
+from pipelines.sources import EventSource, ItemsFile
 from recall.config import RecallConfig
 from recall.errors import InputError
 from serving import folders, storage
@@ -48,7 +48,7 @@ class _Job(NamedTuple):
 
 def run(
     source: EventSource,
-    items_path: str | None,
+    items_file: ItemsFile | str | None,
     output_dir: str | Path,
     config: RecallConfig,
     *,
@@ -63,7 +63,7 @@ def run(
 
     Args:
         source: The log.
-        items_path: The items file, None where there is none.
+        items_file: The items file, or its path, None where there is none.
         output_dir: Folder of the run.
         config: Settings of all jobs.
         max_bad_rows: Bad rows of the log that are skipped and counted.
@@ -82,7 +82,7 @@ def run(
             would lose much of the newest release.
     """
     paths = RunPaths.under(output_dir)
-    ingest_record = ingest.ingest_record(source, items_path, config)
+    ingest_record = ingest.ingest_record(source, items_file, config)
     jobs = [
         _Job(
             "ingest",
@@ -90,7 +90,7 @@ def run(
             lambda: ingest_record,
             lambda: ingest.run_ingest(
                 source,
-                items_path,
+                items_file,
                 paths.examples,
                 config,
                 max_bad_rows=max_bad_rows,

@@ -3,6 +3,8 @@
 Imports no TensorFlow; the TFDS reader does when a TFDS dataset is opened.
 """
 
+from collections.abc import Sequence
+
 from pipelines.bad_rows import BadRow, BadRows
 from pipelines.events import (
     DEFAULT_COLUMNS,
@@ -13,8 +15,10 @@ from pipelines.events import (
     EventSource,
 )
 from pipelines.file_source import FileSource
-from pipelines.items import ITEM_SCHEMA, ItemColumns, read_items
+from pipelines.items import ITEM_SCHEMA, ItemColumns, ItemsFile, read_items
 from pipelines.read_options import DEFAULT_OPTIONS, ReadOptions
+from pipelines.text_format import DEFAULT_TEXT, TextOptions
+from pipelines.where import Condition, parse_conditions
 from recall.errors import InputError
 
 __all__ = [
@@ -24,12 +28,16 @@ __all__ = [
     "SPLITS",
     "BadRow",
     "BadRows",
+    "Condition",
     "EventColumns",
     "EventSource",
     "FileSource",
     "ItemColumns",
+    "ItemsFile",
     "ReadOptions",
+    "TextOptions",
     "open_events",
+    "parse_conditions",
     "read_items",
 ]
 
@@ -40,39 +48,55 @@ def open_events(
     *,
     data_dir: str | None = None,
     options: ReadOptions = DEFAULT_OPTIONS,
+    text: TextOptions = DEFAULT_TEXT,
+    where: Sequence[Condition] = (),
 ) -> EventSource:
     """Opens a log without reading its rows.
 
     Args:
         spec: What to read:
-            a file, folder or pattern of .csv, .csv.gz, .tsv, .tsv.gz or .parquet;
+            a file, folder or pattern of text files (`.csv`, `.tsv`, `.txt`,
+            `.dat`, `.inter` ..., also compressed) or Parquet;
+            `mind:` and a behaviors.tsv of the MIND data;
             `tfds:name[/config][:version][:split]`, a dataset prepared by
             TensorFlow Datasets, for example `tfds:movielens/1m-ratings`;
             `synthetic:key=value,...`, a log with planted interests.
         columns: Names of the columns, where they differ from the usual ones.
         data_dir: Where TFDS datasets lie; None means TFDS's own default.
         options: How the values of the columns are understood.
+        text: How text files are written, where it cannot be found out.
+        where: Conditions that a row must meet to be an event.
 
     Raises:
         InputError: There is no such log, or it lacks a column.
     """
     if not spec:
         raise InputError("No log is named. Give a file, tfds:<name> or synthetic:<settings>.")
-    source = _open(spec, columns, data_dir)
+    source = _open(spec, columns, data_dir, text, where)
     source.options = options
     return source
 
 
-def _open(spec: str, columns: EventColumns, data_dir: str | None) -> EventSource:
+def _open(
+    spec: str,
+    columns: EventColumns,
+    data_dir: str | None,
+    text: TextOptions,
+    where: Sequence[Condition],
+) -> EventSource:
     if spec.startswith("tfds:"):
         from pipelines.tfds_source import TfdsSource
 
-        return TfdsSource(spec, columns, data_dir)
+        return TfdsSource(spec, columns, data_dir, where)
+    if spec.startswith("mind:"):
+        from pipelines.mind_source import MindSource
+
+        return MindSource(spec, where)
     if spec.partition(":")[0] == "synthetic":
         from pipelines.synthetic import SyntheticSource
 
-        source = SyntheticSource(spec)
+        source = SyntheticSource(spec, where)
         if not columns.has_time:
             source.columns = source.columns._replace(timestamp=columns.timestamp)
         return source
-    return FileSource(spec, columns)
+    return FileSource(spec, columns, text, where)

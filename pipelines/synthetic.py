@@ -14,7 +14,7 @@ and bigram counts, and nothing can beat chance at `noise_rate` 1.
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,8 @@ from pipelines.events import EVENT_SCHEMA, EventSource, RawBatch
 from pipelines.items import CATEGORY_SEPARATOR, ITEM_SCHEMA
 from pipelines.planted_world import World, generate_block
 from pipelines.synthetic_config import SyntheticConfig
+from pipelines.where import Condition
+from recall.errors import InputError
 
 __all__ = [
     "SyntheticConfig",
@@ -167,13 +169,18 @@ def write_log(config: SyntheticConfig, events_path: str | Path, items_path: str 
 class SyntheticSource(EventSource):
     """A generated log as a source, named by `synthetic:key=value,...`."""
 
-    def __init__(self, spec: str):
+    def __init__(self, spec: str, where: Sequence[Condition] = ()):
         """Reads the settings after the colon (see `SyntheticConfig.from_text`).
 
         Raises:
-            InputError: A setting is unknown or out of range.
+            InputError: A setting is unknown or out of range, or `where` names
+                a column: a generated log has no more than its events.
         """
         super().__init__(spec)
+        if where:
+            raise InputError(
+                f"{spec} has no column {where[0].column!r} for --where. Leave --where out."
+            )
         self.config = SyntheticConfig.from_text(spec.partition(":")[2])
 
     def fingerprint(self) -> str:

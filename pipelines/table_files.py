@@ -13,29 +13,123 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipelines import csv_files, parquet_files
+from pipelines import compression, hive_partitions, parquet_files, text_format
 from pipelines.bad_rows import BadRows
+from pipelines.csv_files import TextTable
+from pipelines.parquet_files import ParquetTable
+from pipelines.text_format import DEFAULT_TEXT, TextOptions
 from recall.errors import InputError
 from serving import paths, storage
 
-_FORMATS = (csv_files, parquet_files)
-SUFFIXES = csv_files.SUFFIXES + parquet_files.SUFFIXES
+ENDINGS = text_format.ENDINGS + parquet_files.ENDINGS
+_FOLDER_ENDINGS = text_format.FOLDER_ENDINGS + parquet_files.ENDINGS
+
+_REMEDY = (
+    "Rename the column, or name the one to read (--user_column, --item_column, ...); name all "
+    "columns of a file without a header (--columns)."
+)
+
+
+class Table:
+    """One file of a table, with the columns that the names of its folders give.
+
+    Attributes:
+        path: The file.
+        names: Names of all columns.
+        lists: Names of those that hold several words, separated by blanks.
+        partitions: Name -> value of the columns that the folders give.
+    """
+
+    def __init__(self, path: Path, root: Path, options: TextOptions = DEFAULT_TEXT):
+        """Looks at the header.
+
+        Args:
+            path: The file.
+            root: Folder below which names of folders are columns.
+            options: How a text file is written.
+
+        Raises:
+            InputError: The file cannot be read.
+        """
+        self.path = path
+        is_text = bool(text_format.text_ending(path))
+        self._file = TextTable(path, options) if is_text else ParquetTable(path)
+        partitions = hive_partitions.read_partitions(path, root)
+        # Where a file has the column too, the file's own is taken.
+        self.partitions = {k: v for k, v in partitions.items() if k not in self._file.names}
+        self.names = [*self._file.names, *self.partitions]
+        self.lists = self._file.lists
+
+    def require(self, wanted: Iterable[str], remedy: str = _REMEDY) -> None:
+        """Checks that each wanted column is there once.
+
+        Args:
+            wanted: Names.
+            remedy: What the user can do, for the message.
+
+        Raises:
+            InputError: One is missing or repeated.
+        """
+        for name in wanted:
+            if self.names.count(name) != 1:
+                state = "lacks the column" if name not in self.names else "repeats the column"
+                raise InputError(
+                    f"{self.path} {state} {name!r}; its columns are: "
+                    f"{', '.join(map(repr, self.names))}. {remedy}"
+                )
+
+    def read_rows(
+        self, names: list[str], bad_rows: BadRows
+    ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+        """Streams the columns `names` in bounded memory.
+
+        Yields:
+            `[n]` int64, the 0-based data row numbers, and the `n` rows.
+
+        Raises:
+            InputError: The file is damaged, or has too many bad rows.
+        """
+        in_file = [name for name in names if name not in self.partitions]
+        # Rows are counted by a column; any will do where none of the file's is wanted.
+        read = in_file or self._file.names[:1]
+        for rows, batch in self._file.read_rows(read, bad_rows):
+            columns = {
+                name: pa.repeat(pa.scalar(self.partitions[name], pa.string()), batch.num_rows)
+                if name in self.partitions
+                else batch.column(name)
+                for name in names
+            }
+            yield rows, pa.RecordBatch.from_pydict(columns)
+
+
+def open_tables(path: str, options: TextOptions = DEFAULT_TEXT) -> list[Table]:
+    """The files that `path` names, opened, in the order of their names.
+
+    Raises:
+        InputError: There is no such file, or one cannot be read.
+    """
+    root = hive_partitions.root_of(path)
+    return [Table(file, root, options) for file in list_files(path)]
 
 
 def list_files(path: str) -> list[Path]:
     """The files that `path` names, sorted.
 
-    Below a folder, files count whose names end like a table's and start with
-    neither `.` nor `_`, as engines mark their own files.
+    Below a folder, files count whose names end in `.csv`, `.tsv` or `.parquet`
+    (compressed or not) and start with neither `.` nor `_`, as engines mark
+    their own files.
 
     Raises:
         InputError: There is no such file, or its name ends otherwise.
     """
-    suffixes = ", ".join(SUFFIXES)
     if os.path.isdir(path):
         files = [p for p in sorted(Path(path).rglob("*")) if _is_table(p.relative_to(path))]
         if not files:
-            raise InputError(f"The folder {path} holds no table ({suffixes}).")
+            endings = ", ".join(_FOLDER_ENDINGS)
+            raise InputError(
+                f"The folder {path} holds no table ({endings}). Name a file of another ending "
+                "itself, or by a pattern."
+            )
         return files
     if os.path.exists(path):
         files = [Path(path)]
@@ -46,47 +140,13 @@ def list_files(path: str) -> list[Path]:
     if not files:
         raise InputError(f"{path} does not exist. Check the path.")
     for file in files:
-        if not file.name.endswith(SUFFIXES):
-            raise InputError(f"{file} is of an unknown format. Its name must end with: {suffixes}.")
-    return files
-
-
-def read_names(path: Path) -> list[str]:
-    """The names of the columns of one file.
-
-    Raises:
-        InputError: The file cannot be read.
-    """
-    return _format_of(path).read_names(path)
-
-
-def require_columns(path: Path, found: Sequence[str], wanted: Iterable[str]) -> None:
-    """Checks that each wanted column is there once.
-
-    Raises:
-        InputError: One is missing or repeated.
-    """
-    for name in wanted:
-        if found.count(name) != 1:
-            state = "lacks the column" if name not in found else "repeats the column"
+        if not _ending_of(file):
+            packed = f", and for text {', '.join(compression.ENDINGS)} after it"
             raise InputError(
-                f"{path} {state} {name!r}; its columns are: {', '.join(found)}. "
-                "Rename the column, or name the one to read (--user_column, --item_column, ...)."
+                f"{file} is of an unknown format. Its name must end with: "
+                f"{', '.join(ENDINGS)}{packed}."
             )
-
-
-def read_rows(
-    path: Path, names: list[str], bad_rows: BadRows
-) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
-    """Streams the columns `names` of one file in bounded memory.
-
-    Yields:
-        `[n]` int64, the 0-based data row numbers, and the `n` rows.
-
-    Raises:
-        InputError: The file is damaged, or has too many bad rows.
-    """
-    return _format_of(path).read_rows(path, names, bad_rows)
+    return files
 
 
 def fingerprint(files: Sequence[Path], settings: Sequence[str]) -> str:
@@ -100,10 +160,19 @@ def fingerprint(files: Sequence[Path], settings: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
+def _ending_of(path: Path) -> str:
+    """The ending that says what a table is, in small letters, or ""."""
+    name = path.name.lower()
+    binary = next((ending for ending in parquet_files.ENDINGS if name.endswith(ending)), "")
+    return binary or text_format.text_ending(path)
+
+
 def _is_table(path: Path) -> bool:
-    hidden = any(part.startswith((".", "_")) for part in path.parts)
-    return path.name.endswith(SUFFIXES) and not hidden
+    # Spark's rule: `_temporary/` is its own, `_day=2/` a column's folder.
+    hidden = any(part.startswith(".") or _is_marked(part) for part in path.parts)
+    is_archive = compression.ending_of(path) == ".zip" and len(path.suffixes) < 2
+    return not hidden and not is_archive and _ending_of(path) in _FOLDER_ENDINGS
 
 
-def _format_of(path: Path):
-    return next(module for module in _FORMATS if path.name.endswith(module.SUFFIXES))
+def _is_marked(part: str) -> bool:
+    return part.startswith("_") and "=" not in part

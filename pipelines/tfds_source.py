@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import importlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from absl import logging
 from pipelines import tfds_records
 from pipelines.bad_rows import BadRows
 from pipelines.events import DEFAULT_COLUMNS, EventColumns, EventSource, RawBatch
+from pipelines.where import Condition
 from recall.errors import InputError
 from serving import paths, storage
 
@@ -68,6 +69,7 @@ class TfdsSource(EventSource):
         spec: str,
         columns: EventColumns = DEFAULT_COLUMNS,
         data_dir: str | None = None,
+        where: Sequence[Condition] = (),
     ):
         """Looks the dataset up and checks that it can be read.
 
@@ -75,12 +77,13 @@ class TfdsSource(EventSource):
             spec: `tfds:name[/config][:version][:split]`.
             columns: Names of the features.
             data_dir: Where datasets lie; None means TFDS's own default.
+            where: Conditions that an example must meet to be an event.
 
         Raises:
             InputError: TFDS does not know the dataset, it is not prepared, or
                 it lacks a feature or the split.
         """
-        super().__init__(spec, columns)
+        super().__init__(spec, columns, where)
         self.dataset = DatasetName.parse(spec)
         self.data_dir = data_dir
         with self._opened() as builder:
@@ -94,6 +97,7 @@ class TfdsSource(EventSource):
         """SHA-256 over the dataset's full name, the columns and its files' bytes."""
         with self._opened() as builder:
             parts = [builder.info.full_name, str(self.dataset.split), *self.columns]
+            parts += [repr(condition) for condition in self.where]
             for split in sorted(builder.info.splits):
                 for file in builder.info.splits[split].filepaths:
                     parts.append(storage.sha256_of_file(Path(file)))
@@ -102,18 +106,22 @@ class TfdsSource(EventSource):
     def _raw_batches(self, bad_rows: BadRows) -> Iterator[RawBatch]:
         del bad_rows  # Every example has every feature.
         feature_of = self.columns.names_by_field(with_split=self.reads_split)
-        names = sorted(set(feature_of.values()))
+        conditions = [condition.column for condition in self.where]
+        names = sorted({*feature_of.values(), *conditions})
         num_rows = 0
         with self._opened() as builder:
             features = builder.info.features
             for examples in tfds_records.read_examples(builder, self._split_of(builder), names):
-                columns = {
-                    field: _to_arrow(examples[name], features[name])
-                    for field, name in feature_of.items()
-                }
+                arrays = {name: _to_arrow(examples[name], features[name]) for name in names}
+                columns = {field: arrays[name] for field, name in feature_of.items()}
                 size = len(columns["user_id"])
-                yield RawBatch(columns, np.arange(num_rows, num_rows + size), self.spec, 0)
+                rows = np.arange(num_rows, num_rows + size)
                 num_rows += size
+                kept = self._find_rows(arrays, self.spec)
+                if kept is not None:
+                    columns = {field: array.filter(kept) for field, array in columns.items()}
+                    rows = rows[kept.to_numpy(zero_copy_only=False)]
+                yield RawBatch(columns, rows, self.spec, 0)
 
     def _warn_of_rounded_times(self, features: Any) -> None:
         """TFDS keeps a plain float64 as float32, minutes off for Unix seconds."""
@@ -186,7 +194,8 @@ class TfdsSource(EventSource):
             found = (name for name in _USUAL_ITEM_FEATURES if name in features)
             columns = columns._replace(item_id=next(found, columns.item_id))
         names_split = columns.split not in ("", DEFAULT_COLUMNS.split)
-        for name in columns.names_by_field(with_split=names_split).values():
+        wanted = columns.names_by_field(with_split=names_split).values()
+        for name in (*wanted, *(condition.column for condition in self.where)):
             if name not in features or features[name].shape != ():
                 raise InputError(
                     f"{self.spec} has no scalar feature {name!r}; its features are: "

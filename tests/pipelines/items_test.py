@@ -57,7 +57,7 @@ def test_column_names(tmp_path):
 @pytest.mark.parametrize(
     ("text", "parts"),
     [
-        ("item_id,title\na,A\n", ("'category'", "item_id, title")),
+        ("item_id,title\na,A\n", ("'category'", "'item_id', 'title'", "--items_category_column")),
         ("item_id,category\na,x\nb,y\na,z\n", ("Data row 3", "'a'", "data row 1")),
         ("item_id,category\na,x\n,y\n", ("Data row 2", "'item_id'", "empty")),
         ("item_id,category\na,x\nb\n", ("Data row 2", "1 field instead of 2")),

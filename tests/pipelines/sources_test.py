@@ -77,7 +77,7 @@ def test_split_column_and_column_names(tmp_path):
     ]
     message = error_of(open_events, path, columns._replace(split="fold"))
     assert "'fold'" in message
-    assert "u, i, t, part" in message
+    assert "'u', 'i', 't', 'part'" in message
 
 
 def write_parquet(path, rows=ROWS, **types):
@@ -252,7 +252,7 @@ def test_missing_and_unknown_files(tmp_path):
 def test_missing_column_names_the_columns_found(tmp_path):
     path = write(tmp_path / "log.csv", "user_id,movie_id,timestamp\nu,a,1\n")
     message = error_of(open_events, path)
-    for part in (path, "'item_id'", "user_id, movie_id, timestamp", "--item_column"):
+    for part in (path, "'item_id'", "'user_id', 'movie_id', 'timestamp'", "--item_column"):
         assert part in message
     path = write(tmp_path / "twice.csv", "user_id,item_id,item_id,timestamp\nu,a,b,1\n")
     assert "repeats" in error_of(open_events, path)

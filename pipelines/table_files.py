@@ -140,7 +140,7 @@ def list_files(path: str) -> list[Path]:
     if not files:
         raise InputError(f"{path} does not exist. Check the path.")
     for file in files:
-        if not _ending_of(file):
+        if not ending_of(file):
             packed = f", and for text {', '.join(compression.ENDINGS)} after it"
             raise InputError(
                 f"{file} is of an unknown format. Its name must end with: "
@@ -160,7 +160,7 @@ def fingerprint(files: Sequence[Path], settings: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _ending_of(path: Path) -> str:
+def ending_of(path: Path) -> str:
     """The ending that says what a table is, in small letters, or ""."""
     name = path.name.lower()
     binary = next((ending for ending in parquet_files.ENDINGS if name.endswith(ending)), "")
@@ -171,7 +171,7 @@ def _is_table(path: Path) -> bool:
     # Spark's rule: `_temporary/` is its own, `_day=2/` a column's folder.
     hidden = any(part.startswith(".") or _is_marked(part) for part in path.parts)
     is_archive = compression.ending_of(path) == ".zip" and len(path.suffixes) < 2
-    return not hidden and not is_archive and _ending_of(path) in _FOLDER_ENDINGS
+    return not hidden and not is_archive and ending_of(path) in _FOLDER_ENDINGS
 
 
 def _is_marked(part: str) -> bool:

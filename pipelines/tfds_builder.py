@@ -114,12 +114,11 @@ def _find_log(folder: Path) -> Path:
     Raises:
         InputError: There is none, or more than one.
     """
-    found = [folder / (_FILE_STEM + suffix) for suffix in table_files.SUFFIXES]
-    found = [path for path in found if path.exists()]
+    found = sorted(p for p in folder.glob(f"{_FILE_STEM}.*") if table_files.ending_of(p))
     if len(found) != 1:
         names = ", ".join(path.name for path in found) or "none"
         raise InputError(
-            f"{folder} must hold one log named {_FILE_STEM}{table_files.SUFFIXES[0]}, "
-            f"{', '.join(table_files.SUFFIXES[1:])}; found: {names}."
+            f"{folder} must hold one log named {_FILE_STEM}{table_files.ENDINGS[0]}, "
+            f"{', '.join(table_files.ENDINGS[1:])}, for text also compressed; found: {names}."
         )
     return found[0]

@@ -50,6 +50,12 @@ _TEST = [
     "wheel",
 ]
 _LINT = ["ruff"]
+# Spans of requests (`recall serve --otlp_endpoint`).
+_OTEL = [
+    "opentelemetry-api>=1.30",
+    "opentelemetry-exporter-otlp-proto-grpc>=1.30",
+    "opentelemetry-sdk>=1.30",
+]
 
 setup(
     name="recall",
@@ -65,6 +71,11 @@ setup(
     packages=find_packages(include=["recall*", "pipelines*", "serving*"]),
     package_data={"serving": ["config/*.config"]},
     install_requires=_REQUIRES,
-    extras_require={"test": _TEST, "lint": _LINT, "dev": _TEST + _LINT},
+    extras_require={
+        "test": _TEST + _OTEL,
+        "lint": _LINT,
+        "otel": _OTEL,
+        "dev": _TEST + _LINT + _OTEL,
+    },
     entry_points={"console_scripts": ["recall=pipelines.cli:main"]},
 )

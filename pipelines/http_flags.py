@@ -66,6 +66,11 @@ FLAGS = {
         "MODE",
         "off",
     ),
+    "otlp_endpoint": FlagSpec(
+        "OpenTelemetry collector that gets a span for every request of both ports (OTLP over "
+        "gRPC), for example http://127.0.0.1:4317; needs `pip install 'recall[otel]'`.",
+        "URL",
+    ),
     "log_format": FlagSpec(
         "Form of all lines on stderr: text, or json with one object per line.", "FORMAT", "text"
     ),
@@ -93,6 +98,7 @@ def read_options(values: flags.FlagValues) -> dict[str, Any]:
         "allowed_hosts": tuple(values.allowed_hosts),
         "cors_allowed_origins": tuple(values.cors_allowed_origins),
         "access_log": values.access_log,
+        "otlp_endpoint": values.otlp_endpoint,
     }
 
 

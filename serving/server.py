@@ -42,6 +42,7 @@ from serving.server_secrets import ServerSecrets
 from serving.shard_clients import ShardClients
 from serving.sharded_items import ShardedItems
 from serving.state_metrics import ItemStates, ModelStates
+from serving.telemetry import SpanSender
 from serving.watched_files import FileWatch
 
 _TENSORFLOW_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
@@ -145,6 +146,8 @@ class RecallServer:
         self._manager.stop(timeout_s=SHUTDOWN_S)
         if self._items is not None:
             self._items.close()
+        if self._spans is not None:
+            self._spans.close()
 
     def __enter__(self) -> "RecallServer":
         self.start()
@@ -158,7 +161,9 @@ class RecallServer:
         options = self._options
         admission = Admission(options.max_in_flight)
         admin = AdminGuard(self._secrets.admin_token, open_without_token=options.is_local)
-        requests = RequestLog(options.access_log)
+        self._spans = SpanSender(options.otlp_endpoint) if options.otlp_endpoint else None
+        listeners = () if self._spans is None else (self._spans,)
+        requests = RequestLog(options.access_log, listeners)
         backend = Backend(self.model_server, admission=admission, admin=admin, requests=requests)
         backend.metrics.watch(
             "recall_requests_in_flight", "Requests in work now.", lambda: admission.in_flight

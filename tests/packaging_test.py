@@ -15,6 +15,8 @@ PACKAGES = ("recall", "serving", "pipelines")
 NOT_IMPORTED = {
     "build": "`python -m build`, in the test of the wheel",
     "importlib-resources": "tensorflow-datasets imports it",
+    "opentelemetry-exporter-otlp-proto-grpc": "a part of the module `opentelemetry`",
+    "opentelemetry-sdk": "a part of the module `opentelemetry`",
     "pytest-xdist": "`pytest -n`",
     "ruff": "`make lint`",
     "setuptools": "tensorboard imports its pkg_resources; wheels are built with it",
@@ -63,7 +65,7 @@ def imported_distributions(*folders: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("folders", "lists"),
-    [(PACKAGES, ("_REQUIRES",)), (("tests",), ("_REQUIRES", "_TEST"))],
+    [(PACKAGES, ("_REQUIRES", "_OTEL")), (("tests",), ("_REQUIRES", "_TEST", "_OTEL"))],
     ids=["packages", "tests"],
 )
 def test_every_import_is_declared(folders, lists):
@@ -77,12 +79,16 @@ def test_every_import_is_declared(folders, lists):
 
 def test_nothing_else_is_declared():
     used = {*imported_distributions(*PACKAGES, "tests"), *NOT_IMPORTED}
-    assert set(declared("_REQUIRES", "_TEST", "_LINT")) - used == set()
+    assert set(declared("_REQUIRES", "_TEST", "_LINT", "_OTEL")) - used == set()
 
 
 def test_every_package_of_the_environment_is_pinned():
     """Also those that the declared packages need in turn."""
-    pins, waiting, seen = pinned(), list(declared("_REQUIRES", "_TEST", "_LINT").values()), set()
+    pins, waiting, seen = (
+        pinned(),
+        list(declared("_REQUIRES", "_TEST", "_LINT", "_OTEL").values()),
+        set(),
+    )
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)

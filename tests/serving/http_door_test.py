@@ -2,10 +2,8 @@
 
 import contextlib
 import gzip
-import http.client
 import json
 import logging
-import socket
 import time
 import zlib
 
@@ -13,75 +11,18 @@ import pytest
 
 from serving import http_limits
 from serving.access_log import JSON, RequestLog
-from serving.backend import Backend
 from serving.byte_budget import ByteBudget
-from serving.http_api import HttpApi
 from serving.http_connections import Connections
 from serving.http_limits import HttpLimits, connections_allowed
-from serving.http_server import HttpServer
 from serving.http_sites import Sites
 from serving.metrics import Metrics
-from serving.model_server import ModelServer
+from tests.serving.http_peer import Door, read_answer
 from tests.waiting import wait_for
 
 QUICK = HttpLimits(
     header_timeout_s=0.4, body_timeout_s=0.4, idle_timeout_s=0.4, write_timeout_s=0.4
 )
 METRICS = "/monitoring/prometheus/metrics"
-
-
-class Door:
-    """A door without models on a free port of 127.0.0.1."""
-
-    def __init__(self, limits=http_limits.DEFAULT_LIMITS, sites=None, send_buffer=None, **backend):
-        self.backend = Backend(ModelServer(), **backend)
-        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        if send_buffer is not None:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
-        bound.bind(("127.0.0.1", 0))
-        self.address = bound.getsockname()
-        api = HttpApi(self.backend)
-        self._server = HttpServer(api, bound, limits=limits, sites=sites, shutdown_s=1)
-        self._server.start()
-
-    def stop(self):
-        self._server.stop()
-
-    def connect(self, source="127.0.0.1", receive_buffer=None):
-        raw = socket.socket()
-        if receive_buffer is not None:
-            raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        raw.bind((source, 0))
-        raw.settimeout(10)
-        raw.connect(self.address)
-        return raw
-
-    def ask(self, method, path, body=None, **headers):
-        """Status, headers and body."""
-        connection = http.client.HTTPConnection(*self.address, timeout=10)
-        headers = {name.replace("_", "-"): value for name, value in headers.items()}
-        with contextlib.closing(connection):
-            connection.request(method, path, body, headers)
-            response = connection.getresponse()
-            return response.status, response.headers, response.read()
-
-    def raw(self, content):
-        """Status, headers and body of the answer to these bytes."""
-        with self.connect() as raw:
-            raw.sendall(content)
-            return _read(raw)
-
-    def count(self, line):
-        """A number of the metrics page."""
-        page = self.backend.metrics.page().decode()
-        found = [row.split()[-1] for row in page.splitlines() if row.startswith(line)]
-        return float(found[0]) if found else 0.0
-
-
-def _read(raw, method="GET"):
-    response = http.client.HTTPResponse(raw, method=method)
-    response.begin()
-    return response.status, response.headers, response.read()
 
 
 @pytest.fixture
@@ -138,7 +79,7 @@ def test_half_a_request_is_given_up(open_door, start, waits_for):
     door = open_door(QUICK)
     with door.connect() as raw:
         raw.sendall(start)
-        status, headers, body = _read(raw)
+        status, headers, body = read_answer(raw)
         assert (status, headers["Connection"]) == (408, "close")
         assert waits_for in json.loads(body)["error"]
         assert raw.recv(1) == b""
@@ -165,7 +106,7 @@ def test_an_idle_connection_is_closed_after_its_answers(open_door):
     with door.connect() as raw:
         for _ in range(3):
             raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert _read(raw)[0] == 200
+            assert read_answer(raw)[0] == 200
             time.sleep(0.2)
         assert _seconds_until_closed(raw) < 5
     assert door.count('recall_http_dropped_connections_total{waited_for="idle"}') == 1
@@ -200,9 +141,9 @@ def test_connections_beyond_the_limit_are_refused(open_door):
         assert json.loads(body)["error"] == "Too many connections are open. Try again later."
         other = held.enter_context(door.connect("127.0.0.2"))
         other.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        assert _read(other)[0] == 200
+        assert read_answer(other)[0] == 200
         with door.connect("127.0.0.3") as third:
-            assert _read(third)[0] == 503
+            assert read_answer(third)[0] == 503
         name = "recall_http_refused_connections_total"
         assert door.count(f'{name}{{reason="peer"}}') == 1
         assert door.count(f'{name}{{reason="all"}}') == 1
@@ -232,7 +173,7 @@ def test_errors_of_accepting_are_counted_and_logged_once(caplog):
 # Bytes
 
 
-def test_a_body_that_does_not_fit_is_refused_before_it_is_read(open_door):
+def test_a_body_that_does_not_fit_is_refused_before_it_isread_answer(open_door):
     door = open_door(budget=ByteBudget(max_total_bytes=1 << 20))
     head = f"POST /recall HTTP/1.1\r\nHost: localhost\r\nContent-Length: {2 << 20}\r\n\r\n"
     status, headers, body = door.raw(head.encode())
@@ -250,10 +191,10 @@ def test_bytes_count_from_their_arrival_until_the_answer(open_door):
         first.sendall(head + chunk + chunk)
         wait_for(lambda: door.backend.budget.used == 600_000)
         second.sendall(head + chunk + chunk)
-        assert _read(second)[0] == 429
+        assert read_answer(second)[0] == 429
         wait_for(lambda: door.backend.budget.used == 600_000)
         first.sendall(b"0\r\n\r\n")
-        assert _read(first)[0] == 404  # There are no models.
+        assert read_answer(first)[0] == 404  # There are no models.
     wait_for(lambda: door.backend.budget.used == 0)
 
 
@@ -274,7 +215,7 @@ def _post_gzip(door, body, encoding="gzip"):
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip"])
-def test_gzip_is_read(door, encoding):
+def test_gzip_isread_answer(door, encoding):
     status, text, _ = _post_gzip(door, gzip.compress(b'{"history": 3}'), encoding)
     assert (status, "Could not find" in text or "not found" in text) == (404, True)
     halves = gzip.compress(b'{"his') + gzip.compress(b'tory": []}')
@@ -360,7 +301,7 @@ BAD = [
 def test_what_is_no_request_is_refused_in_json(door, request_bytes, status, text):
     with door.connect() as raw:
         raw.sendall(request_bytes)
-        found, headers, body = _read(raw)
+        found, headers, body = read_answer(raw)
         assert (found, headers["Content-Type"]) == (status, "application/json")
         assert headers["Connection"] == "close"
         assert text in json.loads(body)["error"]

@@ -19,8 +19,10 @@ from serving.access_log import (
 from serving.call import Call
 from serving.http_api import ENTRYPOINT, HttpApi
 from serving.http_body import DisconnectedError, Reservation, read_body
+from serving.http_request import LARGE_BYTES
 from serving.http_response import HttpError, HttpResponse, error_response
 from serving.http_sites import Sites
+from serving.json_document import decoded_bytes
 from serving.status import Code, ServingError
 
 TIMEOUT_S = 30.0
@@ -101,6 +103,8 @@ class HttpDoor:
             if self._backend.admission.is_full:  # Known before the body is read.
                 raise self._backend.admission.full_error()
             body, sizes[0] = await read_body(receive, headers, reservation)
+            if len(body) > LARGE_BYTES:
+                reservation.grow(decoded_bytes(body))
             self._backend.admission.enter()
         except HttpError as error:
             metrics.count_http_refusal(error.reason)

@@ -17,6 +17,7 @@ from serving.http_response import HttpResponse, refusal
 
 _HTTP_VERSIONS = (b"1.1", b"1.0")
 _SCHEMES = (b"http", b"https")
+_HEAD, _INTERIM_HEAD = b"HTTP/1.1 ", b"HTTP/1.1 1"
 
 HEADER, BODY, WORK, WRITE, IDLE = "header", "body", "work", "write", "idle"
 """What a connection waits for."""
@@ -91,6 +92,37 @@ class StrictConnection(h11.Connection):
         return h11.RemoteProtocolError(text, error_status_hint=status)
 
 
+class _JoiningTransport:
+    """A transport that sends the head of an answer together with what follows it.
+
+    uvicorn writes them one by one: two calls of the system and two packets, which
+    wake a client twice.
+    """
+
+    def __init__(self, transport: asyncio.Transport):
+        self._transport = transport
+        self._head = b""
+
+    def write(self, data: bytes) -> None:
+        """Keeps a head until the next call; all answers of uvicorn have one, if of b""."""
+        if data.startswith(_HEAD) and not data.startswith(_INTERIM_HEAD):
+            self._head = data
+            return
+        data = self._head + data
+        self._head = b""
+        if data:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Sends what is kept, and closes."""
+        if self._head:
+            self.write(b"")
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class GuardedProtocol(H11Protocol):
     """One connection, which `Connections` may refuse or drop."""
 
@@ -136,7 +168,7 @@ class GuardedProtocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Takes the connection, or refuses it where there are too many."""
-        super().connection_made(transport)
+        super().connection_made(_JoiningTransport(transport))  # type: ignore[arg-type]
         reason = self._guard.enter(self)
         if reason is not None:
             self._is_refused = True

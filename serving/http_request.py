@@ -12,8 +12,8 @@ from serving.access_log import show_path
 from serving.call import Call
 from serving.http_response import JSON_TYPE, HttpError
 
-_LARGE_BYTES = 64 << 10
-"""A body above takes milliseconds to decode."""
+LARGE_BYTES = 64 << 10
+"""A body above takes milliseconds to decode, and what is decoded counts."""
 
 _PATIENCE_S = 0.1
 
@@ -82,7 +82,7 @@ class LargeBodies:
         Raises:
             ServingError: The deadline came first.
         """
-        if len(request.body) <= _LARGE_BYTES:
+        if len(request.body) <= LARGE_BYTES:
             yield
             return
         while not self._lock.acquire(timeout=_PATIENCE_S):

@@ -1,5 +1,6 @@
 """What people see on the standard error, also from code that is not Python."""
 
+import json
 import logging
 import os
 
@@ -41,3 +42,18 @@ def test_everything_is_shown_to_those_who_ask_for_it(capfd):
     with console_log.quiet_native_code():
         write_past_python("inside")
     assert capfd.readouterr().err == "inside"
+
+
+def test_lines_of_json(capsys):
+    console_log.set_up(0)
+    (handler,) = (
+        h for h in logging.getLogger().handlers if isinstance(h, console_log.StderrHandler)
+    )
+    usual = handler.formatter
+    try:
+        console_log.write_json()
+        handler.handle(logging.LogRecord("x", logging.ERROR, "x.py", 1, "a %s", ("b",), None))
+    finally:
+        handler.setFormatter(usual)
+    line = json.loads(capsys.readouterr().err)
+    assert (line["level"], line["logger"], line["message"]) == ("ERROR", "x", "a b")

@@ -51,12 +51,12 @@ def _get(server, path):
         return answer.read().decode()
 
 
-def _http_error(server, path, body=None):
+def _http_error(server, path, body=None, content_type="application/json"):
     """Status and error text of a request that is refused."""
     host, port = server.http_address.split(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=10)
     try:
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": content_type}
         connection.request("GET" if body is None else "POST", path, body, headers)
         with connection.getresponse() as response:
             return response.status, json.loads(response.read())["error"]
@@ -391,6 +391,8 @@ def test_signatures_that_need_the_admin_token(release_dir):
             _predict(channel, _request("recall"))  # needs none
         path, body = "/v1/models/user_tower:predict", b'{"instances": [["i3"]]}'
         assert _http_error(server, path, body)[0] == 401
+        status, text = _http_error(server, path, body, "text/plain")  # As a form sends it.
+        assert (status, "Content-Type: application/json" in text) == (415, True)
         request = urllib.request.Request(
             f"http://{server.http_address}{path}",
             body,

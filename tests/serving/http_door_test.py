@@ -180,7 +180,7 @@ def test_a_body_that_does_not_fit_is_refused_before_it_isread_answer(open_door):
     assert (status, headers["Retry-After"]) == (429, "1")
     assert "hold all the memory" in json.loads(body)["error"]
     assert door.count('recall_shed_requests_total{entrypoint="REST"}') == 1
-    assert door.backend.budget.used == 0
+    wait_for(lambda: door.backend.budget.used == 0)
 
 
 def test_bytes_count_from_their_arrival_until_the_answer(open_door):
@@ -196,6 +196,35 @@ def test_bytes_count_from_their_arrival_until_the_answer(open_door):
         first.sendall(b"0\r\n\r\n")
         assert read_answer(first)[0] == 404  # There are no models.
     wait_for(lambda: door.backend.budget.used == 0)
+
+
+def test_what_is_decoded_of_a_body_counts_too(open_door):
+    # 64 bytes for each of 100,000 empty lists, and as many for the commas between them.
+    body = b'{"history": [' + b",".join([b"[]"] * 100_000) + b"]}"
+    tight = open_door(budget=ByteBudget(max_total_bytes=len(body) + 128 * 100_000))
+    wide = open_door(budget=ByteBudget(max_total_bytes=len(body) + 128 * 100_001))
+    assert tight.ask("POST", "/recall", body)[0] == 429
+    assert wide.ask("POST", "/recall", body)[0] == 404
+    wait_for(lambda: tight.backend.budget.used == wide.backend.budget.used == 0)
+
+
+def test_an_answer_comes_in_one_piece(door):
+    with door.connect() as raw:
+        for _ in range(5):
+            raw.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert raw.recv(65536).endswith(b'\r\n\r\n{"alive": true}')
+
+
+def test_a_body_is_asked_for(door):
+    head = b"POST /recall HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+    with door.connect() as raw:
+        raw.sendall(head + b"Content-Length: 2\r\n\r\n")
+        assert raw.recv(65536).startswith(b"HTTP/1.1 100 Continue\r\n")
+        raw.sendall(b"{}")
+        assert read_answer(raw)[0] == 404
+    with door.connect() as raw:  # One that is too large is refused before it is sent.
+        raw.sendall(head + b"Content-Length: 99999999\r\n\r\n")
+        assert raw.recv(65536).startswith(b"HTTP/1.1 413 ")
 
 
 def test_a_peer_that_leaves_gives_its_bytes_back(open_door):
@@ -247,7 +276,7 @@ def test_a_small_body_may_not_become_a_large_one(open_door):
     assert _post_gzip(door, fits)[0] == 404
     small = open_door(budget=ByteBudget(max_total_bytes=1 << 20))
     assert _post_gzip(small, gzip.compress(b" " * (1 << 21)))[0] == 429
-    assert (door.backend.budget.used, small.backend.budget.used) == (0, 0)
+    wait_for(lambda: door.backend.budget.used == small.backend.budget.used == 0)
 
 
 @pytest.mark.parametrize("encoding", ["deflate", "br", "gzip, gzip", "zstd"])

@@ -22,7 +22,7 @@ class Door:
         bound.bind(("127.0.0.1", 0))
         self.address = bound.getsockname()
         api = HttpApi(self.backend)
-        self._server = HttpServer(api, bound, limits=limits, sites=sites, shutdown_s=1)
+        self._server = HttpServer(api, [bound], limits=limits, sites=sites, shutdown_s=1)
         self._server.start()
 
     def stop(self):

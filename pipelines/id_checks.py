@@ -107,3 +107,21 @@ def match_items(log_ids: pa.StringArray, file_ids: pa.StringArray) -> dict[str, 
         "only_in_log": log_ids[int(in_log[0])].as_py() if len(in_log) else None,
         "only_in_file": file_ids[int(in_file[0])].as_py() if len(in_file) else None,
     }
+
+
+def find_marked_categories(categories: pa.ListArray) -> dict[str, Any]:
+    """Counts items with a category that stands for a missing one.
+
+    Args:
+        categories: `[n]` lists of names.
+
+    Returns:
+        `items`, how many they are, and `example`, one of the markers.
+    """
+    names, owners = pc.list_flatten(categories), pc.list_parent_indices(categories)
+    marked = is_null_marker(names)
+    items = np.unique(owners.to_numpy()[marked])
+    return {
+        "items": len(items),
+        "example": names[int(np.argmax(marked))].as_py() if len(items) else None,
+    }

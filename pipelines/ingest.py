@@ -207,6 +207,8 @@ class _Ingest:
         match = {"items": len(file_ids), **id_checks.match_items(log_ids, file_ids)}
         if self._config.model.use_categories:
             ingest_report.check_items(match)
+        lists = self._items["categories"].combine_chunks()
+        match["marked_categories"] = id_checks.find_marked_categories(lists)
         rows = pc.index_in(log_ids, value_set=file_ids)
         categories, titles = (
             self._items[name].take(rows).to_pylist() for name in ("categories", "title")

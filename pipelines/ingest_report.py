@@ -249,6 +249,7 @@ def build_report(
         "unmatched_items": {
             name: items[name] for name in id_checks.UNMATCHED_FACTS if items.get("unmatched")
         },
+        "marked_categories": items.get("marked_categories", {"items": 0, "example": None}),
         "similar_ids": {
             "users": id_checks.add_look_alikes(fact["look_alikes"] for fact in sorted_facts)
         },

@@ -29,6 +29,7 @@ def warning_lines(report: Mapping[str, Any]) -> list[str]:
     return [
         *_lines_of_ids(report["similar_ids"]),
         *_lines_of_items(report),
+        *_lines_of_categories(report["marked_categories"]),
         *_lines_of_split(report),
         *_lines_of_users(report),
     ]
@@ -41,6 +42,16 @@ def _lines_of_ids(similar_ids: Mapping[str, Any]) -> list[str]:
         f"{' and '.join(map(repr, found['example']))}. They count as different {kind}."
         for kind, found in similar_ids.items()
         if found["ids"]
+    ]
+
+
+def _lines_of_categories(marked: Mapping[str, Any]) -> list[str]:
+    if not marked["items"]:
+        return []
+    return [
+        f"{PREFIX}{number_of(marked['items'], 'item')} of the items file with a marker of a "
+        f"missing value as category, for example {marked['example']!r}. It counts as a category: "
+        "leave the cell empty where there is none."
     ]
 
 

@@ -151,6 +151,14 @@ def test_a_model_with_categories_is_not_trained_without_any(tmp_path):
     assert not (tmp_path / "model").exists()
 
 
+def test_markers_as_categories_are_counted(tmp_path):
+    (tmp_path / "items.csv").write_text("item_id,category\na,nan\nb,x|NULL|nan\nc,x\nd,\n")
+    report, lines = report_of(write_log(tmp_path / "log.csv"), tmp_path, tmp_path / "items.csv")
+    assert report["marked_categories"] == {"items": 2, "example": "nan"}
+    (line,) = (line for line in lines if "as category" in line)
+    assert line.startswith("Warning: 2 items of the items file")
+
+
 def test_most_items_in_the_file_is_no_warning_but_a_line(tmp_path):
     items = write_items(tmp_path / "items.csv", ["a", "b", "c", "z"])
     _, lines = report_of(write_log(tmp_path / "log.csv"), tmp_path, items)

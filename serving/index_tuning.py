@@ -6,7 +6,6 @@ search is what remains.
 """
 
 import time
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +15,10 @@ from serving.scann_index import ScannIndex
 
 _STEP = 2**0.5
 """Between numbers of leaves that are tried: at most 41 % more than needed are searched."""
+
+_REORDER_COST = 4
+"""As in `item_index`: to fetch a vector out of the table costs as much as to score four in
+place, so exact search is cheaper than to reorder more than a quarter of the items."""
 
 _USER_VECTORS = 4
 """Queries of a call whose cost is measured: the interests of a user."""
@@ -61,26 +64,21 @@ def tune(
     Returns:
         The index, or `exact` where no setting short of everything finds enough.
     """
-    best_rows = exact.search(query_vectors, k).rows
-    recalls: dict[str, float] = {}
-    for candidate in _candidates(index):
-        if candidate.is_exhaustive:
-            continue
-        recall = recall_of_rows(candidate.search(query_vectors, k).rows, best_rows)
-        leaves, reorder = candidate.parameters[1:3]
-        recalls[f"{leaves} leaves, {reorder} reordered"] = round(recall, 4)
-        if recall >= wanted:
-            reason = (
-                f"ScaNN finds {recall:.4f} of the exact top {k} with {leaves} of "
-                f"{index.parameters.num_leaves} leaves and {reorder} reordered"
-            )
-            return Tuning(candidate, recall, reason, {"recalls": recalls})
-    most = max(recalls.values(), default=0.0)
+    trial = _Trial(exact.search(query_vectors, k).rows, query_vectors, k, wanted)
+    found = _find_leaves(index, trial) or _reorder_more(index, trial)
+    facts: dict[str, object] = {"recalls": trial.recalls}
+    if found is not None:
+        num_leaves, leaves, reorder, _ = found.parameters
+        reason = (
+            f"ScaNN finds {trial.recall:.4f} of the exact top {k} with {leaves} of "
+            f"{num_leaves} leaves and {reorder} reordered"
+        )
+        return Tuning(found, trial.recall, reason, facts)
     reason = (
-        f"exact search: ScaNN finds at most {most:.4f} of the exact top {k}, "
+        f"exact search: ScaNN finds at most {trial.most:.4f} of the exact top {k}, "
         f"less than {wanted:.4f}, short of scoring everything"
     )
-    return Tuning(exact, 1.0, reason, {"recalls": recalls})
+    return Tuning(exact, 1.0, reason, facts)
 
 
 def prefer_cheaper(tuning: Tuning, exact: ExactIndex, query_vectors: np.ndarray, k: int) -> Tuning:
@@ -126,20 +124,61 @@ def measure_cost_ms(index: ItemIndex, query_vectors: np.ndarray, k: int) -> floa
     return 1e3 * min(costs_s) / len(users)
 
 
-def _candidates(index: ScannIndex) -> Iterator[ScannIndex]:
-    """Settings to try: from the index's own to all leaves, then fewer leaves, then more reordering.
+class _Trial:
+    """Searches with one setting after the other, and remembers what each found.
 
-    A setting costs more than those before it, but for the fewer leaves: these
-    come after, as they find less on vectors that are as they should be.
+    Attributes:
+        recalls: By setting.
+        recall: Of the last one.
+        most: The largest one.
+        best_leaves: Leaves of the first setting that had it.
+    """
+
+    def __init__(
+        self, best_rows: list[np.ndarray], query_vectors: np.ndarray, k: int, wanted: float
+    ):
+        self.recalls: dict[str, float] = {}
+        self.recall = self.most = 0.0
+        self.best_leaves = 1
+        self._best_rows, self._query_vectors = best_rows, query_vectors
+        self._k, self._wanted = k, wanted
+
+    def finds_enough(self, candidate: ScannIndex) -> bool:
+        """Whether a setting has the wanted recall; to score everything is no setting."""
+        if candidate.is_exhaustive:
+            return False
+        rows = candidate.search(self._query_vectors, self._k).rows
+        self.recall = recall_of_rows(rows, self._best_rows)
+        leaves, reorder = candidate.parameters[1:3]
+        self.recalls[f"{leaves} leaves, {reorder} reordered"] = round(self.recall, 4)
+        if self.recall > self.most:
+            self.most, self.best_leaves = self.recall, leaves
+        return self.recall >= self._wanted
+
+
+def _find_leaves(index: ScannIndex, trial: _Trial) -> ScannIndex | None:
+    """From the index's own number of leaves to all of them, then fewer.
+
+    Each costs more than those before it, but for the fewer ones: they come last
+    as they find less, where vectors are as they should be.
     """
     num_leaves, first, reorder, _ = index.parameters
-    more, fewer = _ladder(first, num_leaves), _ladder(1, first - 1)[::-1]
-    for leaves in [*more, *fewer]:
-        yield index.with_setting(leaves, reorder)
-    while reorder < index.num_items:
-        reorder = min(2 * reorder, index.num_items)
-        for leaves in more:
-            yield index.with_setting(leaves, reorder)
+    for leaves in [*_ladder(first, num_leaves), *reversed(_ladder(1, first - 1))]:
+        candidate = index.with_setting(leaves, reorder)
+        if trial.finds_enough(candidate):
+            return candidate
+    return None
+
+
+def _reorder_more(index: ScannIndex, trial: _Trial) -> ScannIndex | None:
+    """The least reordering with which some number of leaves finds enough, and then the fewest."""
+    num_leaves, first, reorder, _ = index.parameters
+    leaves_to_try = dict.fromkeys([trial.best_leaves, num_leaves])
+    while (reorder := 2 * reorder) * _REORDER_COST <= index.num_items:
+        candidates = [index.with_setting(leaves, reorder) for leaves in leaves_to_try]
+        if any(trial.finds_enough(candidate) for candidate in candidates):
+            return _find_leaves(index.with_setting(first, reorder), trial)
+    return None
 
 
 def _ladder(low: int, high: int) -> list[int]:

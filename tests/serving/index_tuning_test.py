@@ -73,8 +73,17 @@ def test_a_dip_on_the_way_is_passed():
 
 
 def test_more_reordering_where_leaves_do_not_help():
-    tuning, _ = tune(lambda leaves, reorder: 10 if reorder >= 200 and leaves > 6 else 1, wanted=1.0)
-    assert tuning.index.parameters[1:3] == (8, 200)
+    tuning, tried = tune(
+        lambda leaves, reorder: 10 if reorder >= 50 and leaves > 6 else 1, 1.0, reorder=25
+    )
+    assert tuning.index.parameters[1:3] == (8, 50)
+    # Whether 50 is enough is asked of the best and of all leaves alone.
+    assert tried[-5:] == [(4, 50), (16, 50), (4, 50), (6, 50), (8, 50)]
+
+
+def test_no_more_is_reordered_than_exact_search_would_score():
+    _, tried = tune(lambda leaves, reorder: 5, 1.0, reorder=30)
+    assert max(reorder for _, reorder in tried) == 60  # Next were 120, of 400 items.
 
 
 def test_exact_search_where_nothing_helps():

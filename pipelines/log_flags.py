@@ -25,7 +25,7 @@ EVENTS = {
 }
 READING = {
     "max_bad_rows": FlagSpec(
-        "Bad rows (empty ids, timestamps that are no numbers) to skip and count before giving up.",
+        "Bad rows (no id, a time that cannot be read) to skip and count before giving up.",
         "N",
         0,
         "integer",

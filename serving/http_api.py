@@ -160,8 +160,8 @@ class HttpApi:
             raise ServingError(
                 Code.UNIMPLEMENTED,
                 f"{verb} is not offered: it is for models whose signature has the method "
-                f"tensorflow/serving/{verb}, which no model of TensorFlow 2 has. "
-                f"Use :predict.",
+                f"tensorflow/serving/{verb}, which `tf.saved_model.save` never writes. "
+                "Use :predict.",
             )
         with self._large_bodies.reading(request):
             document = parse_json(request.body)

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import json
 import logging
+import ssl
 import time
 import zlib
 
@@ -16,6 +17,7 @@ from serving.http_connections import Connections
 from serving.http_limits import HttpLimits, connections_allowed
 from serving.http_sites import Sites
 from serving.metrics import Metrics
+from serving.tls import ServerTls, TlsFiles
 from tests.serving.http_peer import Door, read_answer
 from tests.waiting import wait_for
 
@@ -124,6 +126,27 @@ def test_who_does_not_read_is_dropped_and_holds_nothing(open_door):
         )
     wait_for(lambda: door.backend.budget.used == 0)
     assert door.ask("GET", "/healthz")[0] == 200
+
+
+def test_the_same_over_tls(open_door, certificates):
+    tls = ServerTls(TlsFiles(certificates / "server.pem", certificates / "server.key"))
+    door = open_door(QUICK._replace(write_timeout_s=0.8), send_buffer=4096, tls=tls)
+    with door.connect() as raw:  # Half a handshake, and less.
+        raw.sendall(b"\x16\x03\x01")
+        assert _seconds_until_closed(raw) < 5
+    context = ssl.create_default_context(cafile=certificates / "ca.pem")
+    with context.wrap_socket(door.connect(), server_hostname="127.0.0.1") as secure:
+        secure.sendall(b"POST /recall HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+        assert read_answer(secure)[0] == 408
+    with context.wrap_socket(
+        door.connect(receive_buffer=4096), server_hostname="127.0.0.1"
+    ) as secure:
+        secure.sendall(f"GET {METRICS} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode() * 100)
+        wait_for(lambda: door.count("recall_http_unread_bytes") > 0)
+        wait_for(
+            lambda: door.count('recall_http_dropped_connections_total{waited_for="write"}') == 1
+        )
+    wait_for(lambda: door.backend.budget.used == 0)
 
 
 # Many peers

@@ -14,7 +14,14 @@ from serving.model_server import ModelServer
 class Door:
     """A door without models on a free port of 127.0.0.1."""
 
-    def __init__(self, limits=http_limits.DEFAULT_LIMITS, sites=None, send_buffer=None, **backend):
+    def __init__(
+        self,
+        limits=http_limits.DEFAULT_LIMITS,
+        sites=None,
+        send_buffer=None,
+        tls=None,
+        **backend,
+    ):
         self.backend = Backend(ModelServer(), **backend)
         bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         if send_buffer is not None:
@@ -22,7 +29,7 @@ class Door:
         bound.bind(("127.0.0.1", 0))
         self.address = bound.getsockname()
         api = HttpApi(self.backend)
-        self._server = HttpServer(api, [bound], limits=limits, sites=sites, shutdown_s=1)
+        self._server = HttpServer(api, [bound], tls=tls, limits=limits, sites=sites, shutdown_s=1)
         self._server.start()
 
     def stop(self):

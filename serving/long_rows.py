@@ -1,9 +1,9 @@
 """Item vectors much longer than the others, which an approximate index must not hold.
 
-Imports no TensorFlow. Under the inner product vectors have lengths. ScaNN packs scores
-into bytes whose range follows the longest vector, and the clusters of its tree follow it
-too: one vector 1,000 times as long as the others, and the searched leaves hold less of
-what is wanted. Such rows are few; they are scored exactly beside the index.
+Imports no TensorFlow. Under the inner product vectors have lengths. The clusters of
+ScaNN's tree follow the longest ones, and so does the range of its lookup tables, which are
+rounded to 8 bits: with some vectors 1,000 times as long as the others it finds little of what
+is wanted (`findings/scann_one_long_vector.sh`). They are few, and scored exactly beside it.
 """
 
 from typing import NamedTuple

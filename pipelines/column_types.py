@@ -10,9 +10,16 @@ import pyarrow.compute as pc
 from pipelines.time_units import UNITS_PER_SECOND
 from recall.errors import InputError
 
+_UUID_BYTES = 16
+_UUID_DASHES = (8, 12, 16, 20)
+_HEX = np.array([tuple(b"%02x" % byte) for byte in range(256)], np.uint8)
+
 
 def to_text(array: pa.Array, file: str, column: str) -> pa.Array:
-    """Ids of any text or whole-number type as strings.
+    """Ids of any text, whole-number or UUID type as strings.
+
+    Whole numbers may be decimals without digits after the point, as engines
+    keep those of 128 bits. 16 bytes are a UUID, in its usual form.
 
     Raises:
         InputError: The type is another, for example a float, whose text would
@@ -21,8 +28,14 @@ def to_text(array: pa.Array, file: str, column: str) -> pa.Array:
     kind = array.type
     if pa.types.is_dictionary(kind):
         array, kind = array.dictionary_decode(), kind.value_type
+    if isinstance(array, pa.ExtensionArray):
+        array, kind = array.storage, array.storage.type
     if kind == pa.string():
         return array
+    if pa.types.is_decimal(kind) and kind.scale <= 0:
+        return array.cast(pa.decimal256(76, 0)).cast(pa.string())
+    if pa.types.is_fixed_size_binary(kind) and kind.byte_width == _UUID_BYTES:
+        return _uuids_to_text(array)
     if pa.types.is_null(kind) or pa.types.is_integer(kind) or is_text(kind):
         try:
             return array.cast(pa.string())
@@ -32,6 +45,15 @@ def to_text(array: pa.Array, file: str, column: str) -> pa.Array:
         f"{file}: column {column!r} has the type {kind}; text or whole numbers are wanted. "
         "Convert it."
     )
+
+
+def _uuids_to_text(array: pa.FixedSizeBinaryArray) -> pa.Array:
+    """UUIDs in the form of RFC 9562, 8-4-4-4-12 hexadecimal digits."""
+    data = np.frombuffer(b"".join(array.fill_null(bytes(_UUID_BYTES)).to_pylist()), np.uint8)
+    digits = _HEX[data].reshape(len(array), 2 * _UUID_BYTES)
+    text = np.insert(digits, _UUID_DASHES, ord("-"), axis=1).view("S36").ravel()
+    texts = pa.array(text, pa.binary()).cast(pa.string())
+    return pc.if_else(array.is_valid(), texts, None)
 
 
 def to_numbers(array: pa.Array, file: str, column: str) -> pa.Array:

@@ -60,9 +60,8 @@ class ParquetTable:
         num_rows = 0
         try:
             with pq.ParquetFile(self.path) as file:
-                # Without columns, only the numbers of the rows are asked for.
                 for batch in file.iter_batches(_BATCH_ROWS, columns=stored):
-                    columns = [batch.column(name) for name in stored]
+                    columns = [_without_views(batch.column(name)) for name in stored]
                     yield (
                         np.arange(num_rows, num_rows + batch.num_rows),
                         pa.RecordBatch.from_arrays(columns, names=names),
@@ -70,6 +69,13 @@ class ParquetTable:
                     num_rows += batch.num_rows
         except (OSError, pa.ArrowException) as error:
             raise InputError(_explain(self.path, error)) from error
+
+
+def _without_views(array: pa.Array) -> pa.Array:
+    """A plain array for one of views (polars), which few functions of Arrow take."""
+    if pa.types.is_string_view(array.type):
+        return array.cast(pa.string())
+    return array.cast(pa.binary()) if pa.types.is_binary_view(array.type) else array
 
 
 def _explain(path: Path, error: Exception) -> str:

@@ -38,8 +38,8 @@ def read_examples(
         Name -> `[n]` array of the values that TFDS gives; texts are bytes objects.
 
     Raises:
-        InputError: A file is damaged or missing, or its format needs a package
-            that is not installed.
+        InputError: A file is damaged, missing or too short, or its format needs
+            a package that is not installed.
     """
     import tensorflow as tf
 
@@ -50,9 +50,10 @@ def read_examples(
         return
     parse = _build_parser(builder.info.features, names)
     for file in builder.info.splits[split].file_instructions:
-        path = os.fspath(file.filename)
+        path, num_found = os.fspath(file.filename), 0
         try:
             for records in read(path, file.skip, file.skip + file.take):
+                num_found += len(records)
                 yield parse(records)
         # TensorFlow, ArrayRecord, pyarrow and numpy, in this order.
         except (tf.errors.OpError, RuntimeError, OSError, ValueError) as error:
@@ -60,6 +61,13 @@ def read_examples(
             raise InputError(
                 f"{path} cannot be read ({reason}). Prepare the dataset again."
             ) from error
+        # A file may end early and be whole: TFDS 4.9 writes Parquet files that lack examples.
+        if num_found != file.take:
+            raise InputError(
+                f"{path} has {num_found} of the {file.take} examples that the dataset says are "
+                "there. Prepare the dataset again, for example with "
+                "`tfds build --file_format=array_record`."
+            )
 
 
 def check_split(builder: Any, split: str, names: Sequence[str]) -> None:

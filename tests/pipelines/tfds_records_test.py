@@ -6,7 +6,9 @@ import sys
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import tensorflow as tf
 
 import recall  # noqa: F401  chooses the Keras of TensorFlow, so it comes before TFDS
 from pipelines import tfds_records
@@ -217,6 +219,27 @@ def test_a_damaged_file(ids_dir, tmp_path, file_format):
     with pytest.raises(InputError, match=r"cannot be read .*Prepare the dataset again") as caught:
         list(source.read_batches())
     assert path.name in str(caught.value)
+
+
+def drop_the_last(path):
+    """Takes a file's last example away; what is left is a whole file."""
+    if ".parquet-" in path.name:
+        table = pq.read_table(path)
+        pq.write_table(table[: len(table) - 1], path)
+        return
+    records = [record.numpy() for record in tf.data.TFRecordDataset(str(path))]
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in records[:-1]:
+            writer.write(record)
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "parquet"])
+def test_a_file_that_lacks_examples(ids_dir, tmp_path, file_format):
+    shutil.copytree(ids_dir / f"{file_format} [1]*", tmp_path / "short")
+    source = open_events("tfds:small:train", data_dir=str(tmp_path / "short"))
+    drop_the_last(min((tmp_path / "short" / "small" / "1.0.0").glob("small-train*")))
+    with pytest.raises(InputError, match=r"small-train.* has 3 of the 4 examples that the dataset"):
+        list(source.read_batches())
 
 
 def test_the_warning_of_coarse_times(ids_dir, tmp_path, caplog):

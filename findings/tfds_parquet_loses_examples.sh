@@ -2,10 +2,10 @@
 # TensorFlow Datasets: a dataset prepared as Parquet has a part of its examples.
 #
 # tensorflow-datasets 4.9.10, file_format="parquet". A generator gives 20,000 examples; `download_and_prepare` succeeds,
-# and `dataset_info.json` says 20,000. The file has 2,000. The writer takes batches of 100 by
+# and `dataset_info.json` says 20,000. The file has 1,900. The writer takes batches of 100 by
 # `itertools.islice(iterator, i, i + 100)` with a growing i, which skips i more examples before each batch: all is well
-# up to 100 examples, 301 become 201, and the larger the dataset, the smaller the share. Reading through
-# `as_dataset` ends in "Input dataset was expected to contain 20000 elements but contained only 2000 elements";
+# up to 100 examples, 301 become 200, and the larger the dataset, the smaller the share. Reading through
+# `as_dataset` ends in "Input dataset was expected to contain 20000 elements but contained only 1900 elements";
 # who reads the file itself, or with `as_data_source`, is told nothing. TFRecord and ArrayRecord files have all.
 set -euo pipefail
 folder="$(mktemp -d)"

@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines import items as items_files
 from recall.errors import InputError
-from serving import admin, client
+from serving import admin, client, door_address
 from serving.client_tls import NO_TLS, ClientTls
 from serving.item_changes import MAX_CHANGES, MODEL_NAME, UNKNOWN_COUNT
 
@@ -66,7 +66,7 @@ def change_items(
 
 def _send(server: str, kind: str, batch: list[Any], **how: Any) -> tuple[int, int]:
     """One call through the door of the address: items after it, and items it changed."""
-    is_http = server.startswith(("http://", "https://"))
+    is_http = door_address.is_http(server)
     if is_http:
         document = {"ids": batch} if kind == "delete" else {"items": [_item(i) for i in batch]}
         answer = client.post_json(server, f"/items:{kind}", document, **how)

@@ -115,6 +115,7 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[absl_flags.FlagValues, l
     for flag in command.required:
         if not values[flag].value:
             raise UsageError(f"--{flag} is required, for example: recall {command.examples[0]}")
+    flags.check_numbers(values, command)
     flags.settle_paths(values, command)
     return values, rest
 

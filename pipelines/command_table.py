@@ -287,7 +287,9 @@ COMMANDS: dict[str, Command] = {
             "exact": FlagSpec(
                 "Scores every item instead of asking the index.", "", False, "boolean"
             ),
-            "timeout_s": FlagSpec("Seconds to wait for an answer.", "N", 10.0, "float", 0.001),
+            "timeout_s": FlagSpec(
+                "Seconds to wait for an answer.", "N", 10.0, "float", 0.001, 86_400
+            ),
             **tls_flags.client_flags("", "the server"),
         },
     ),

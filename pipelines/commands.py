@@ -218,13 +218,14 @@ def _serve(values: flags.FlagValues, _: Sequence[str]) -> None:
 
 def _query(values: flags.FlagValues, _: Sequence[str]) -> None:
     from pipelines import query, tls_flags
-    from serving import client
+    from serving import client, door_address
 
     request = query.build_request(
         {name: values[name].value for name in query.REQUEST_FLAGS if values[name].present}
     )
     tls = tls_flags.read_client_tls(values, "", "server")
-    answer = client.query(values.server, request, timeout_s=values.timeout_s, tls=tls)
+    server = door_address.check(values.server)
+    answer = client.query(server, request, timeout_s=values.timeout_s, tls=tls)
     sys.stdout.write(query.format_answer(answer))
 
 
@@ -232,9 +233,10 @@ def _items(values: flags.FlagValues, _: Sequence[str]) -> None:
     if not values.upsert and not values["delete"].value:
         raise UsageError("recall items: give --upsert=FILE or --delete=IDS.")
     from pipelines import change_items, tls_flags
+    from serving import door_address
 
     sent = change_items.change_items(
-        values.server,
+        door_address.check(values.server),
         table_flags.read_items_file(values, values.upsert),
         values["delete"].value,
         token_file=values.admin_token_file,

@@ -3,6 +3,7 @@
 Imports none of the jobs and no TensorFlow.
 """
 
+import math
 import textwrap
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -97,6 +98,18 @@ def define(command: Command) -> flags.FlagValues:
         else:
             flags.DEFINE_string(name, spec.default, spec.help, flag_values=values)
     return values
+
+
+def check_numbers(values: flags.FlagValues, command: Command) -> None:
+    """Refuses `nan` and `inf`, which are beyond no limit.
+
+    Raises:
+        UsageError: A flag has one of them.
+    """
+    for name, spec in command.flags.items():
+        number = values[name].value
+        if spec.kind == "float" and number is not None and not math.isfinite(number):
+            raise UsageError(f"flag --{name}={number} must be a finite number.")
 
 
 def settle_paths(values: flags.FlagValues, command: Command) -> None:

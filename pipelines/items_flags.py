@@ -34,7 +34,7 @@ COMMAND = Command(
         "admin_token_file": FlagSpec(
             "File with the admin token, where the server asks for one.", "FILE", kind="path"
         ),
-        "timeout_s": FlagSpec("Seconds to wait for an answer.", "N", 10.0, "float", 0.001),
+        "timeout_s": FlagSpec("Seconds to wait for an answer.", "N", 10.0, "float", 0.001, 86_400),
         **tls_flags.client_flags("", "the server"),
     },
 )

@@ -80,6 +80,8 @@ def format_answer(answer: RecallResponse) -> str:
         rows.append([str(rank), item.item_id, f"{item.score:.4f}", interest])
     notes = [f"index version {answer.index_version}, model version {answer.model_version}"]
     notes.append(f"{answer.num_known} known and {answer.num_unknown} unknown ids in the history")
+    if not rows[1:]:
+        notes.append("no item passes the filters")
     if answer.is_fallback:
         notes.append("no known id in the history: these are the popular items")
     if answer.degraded:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from recall.errors import InputError
+from serving import door_address
 from serving.client_tls import NO_TLS, ClientTls
 from serving.recall_json import request_to_json
 from serving.recall_types import MODEL_NAME, RESPONSE_FACTS, RecallRequest, RecallResponse
@@ -46,7 +47,7 @@ def query(
     Raises:
         InputError: No server answers there in time, or it refuses the request.
     """
-    ask = _ask_http if server.startswith(("http://", "https://")) else _ask_grpc
+    ask = _ask_http if door_address.is_http(server) else _ask_grpc
     return ask(server, request, timeout_s, tls)
 
 

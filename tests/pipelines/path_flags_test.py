@@ -1,6 +1,7 @@
 """Flags that name files and folders: every one goes through the one door of `serving.paths`."""
 
 import pytest
+from absl import logging
 
 from pipelines import cli
 from pipelines.command_table import COMMANDS
@@ -11,6 +12,12 @@ PATH_FLAGS = [
     for flag, spec in COMMANDS[command].flags.items()
     if spec.value in ("FILE", "DIR", "LOG")
 ]
+
+
+@pytest.fixture(autouse=True)
+def no_debugging():
+    """A command that is refused has not set this yet, and earlier tests may have."""
+    logging.set_verbosity(logging.INFO)
 
 
 def words_of(command, **values):

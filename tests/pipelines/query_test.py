@@ -95,6 +95,8 @@ def test_flags_are_refused_as_the_keys_of_post_recall(words, capsys):
     """In the words of the door for JSON, and before any server is asked."""
 
     class NoService:
+        limits = RecallLimits()
+
         def recall(self, requests, *, timeout_s):
             check_requests(requests, RecallLimits())
             raise AssertionError("accepted")
@@ -117,6 +119,19 @@ def test_flags_are_refused_as_the_keys_of_post_recall(words, capsys):
 def test_values_that_only_flags_can_have(fields, error):
     with pytest.raises(InputError, match=error):
         query.build_request(fields)
+
+
+def test_text_of_an_empty_answer():
+    answer = RecallResponse(
+        np.empty(0, "S1"), np.empty(0, "f4"), np.empty(0, "i4"), False, 1, 0, 7, 8
+    )
+    assert query.format_answer(answer).endswith("; no item passes the filters\n")
+
+
+@pytest.mark.parametrize("command", ["query --history=1", "items --delete=1"])
+def test_a_server_that_is_no_address(command, capsys):
+    assert cli.main([*command.split(), "--server=grpc://127.0.0.1:8500"]) == 1
+    assert "--server: 'grpc://127.0.0.1:8500' is no host:port" in capsys.readouterr().err
 
 
 def test_text_of_a_fallback():

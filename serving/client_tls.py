@@ -140,8 +140,8 @@ class ClientTls(NamedTuple):
             return None
         if self.server_ca is None:
             return (
-                f"it closed the connection. If it speaks TLS, give {authority} "
-                "(and https:// over HTTP)."
+                f"it closed the connection. Over gRPC, give its gRPC port. If it speaks TLS, give "
+                f"{authority} (and https:// over HTTP)."
             )
         if self.certificate is None:
             return f"it closed the connection. If it asks for a certificate, give {pair}."

@@ -116,6 +116,10 @@ class RequestLog:
             listener(record)
 
 
+NO_LOG = RequestLog()
+"""Writes nothing and tells nobody."""
+
+
 def choose_request_id(sent: str | None) -> str:
     """The client's id where it is fit for a log line, else one of ours (32 hex digits)."""
     if sent is not None and _REQUEST_ID.fullmatch(sent):

@@ -9,6 +9,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from serving.access_log import NO_LOG, RequestLog
 from serving.byte_budget import ByteBudget
 from serving.http_limits import HttpLimits, connections_allowed
 from serving.metrics import Metrics
@@ -28,16 +29,24 @@ class Connections:
 
     Attributes:
         metrics: Counts what is refused and dropped.
+        requests: Gets a record of what is refused before it is a request.
         unread_bytes: Bytes of answers that were not taken when last looked at.
     """
 
-    def __init__(self, limits: HttpLimits, budget: ByteBudget, metrics: Metrics):
+    def __init__(
+        self,
+        limits: HttpLimits,
+        budget: ByteBudget,
+        metrics: Metrics,
+        requests: RequestLog = NO_LOG,
+    ):
         """Starts without connections.
 
         Args:
             limits: Bounds of time and number.
             budget: Holds the answers that are not taken.
             metrics: Shows numbers and counts.
+            requests: Gets a record of what is refused before it is a request.
         """
         self._limits = limits
         self._max = connections_allowed(limits.max_connections)
@@ -61,6 +70,7 @@ class Connections:
         self._reported_s = -_REPORT_S
         self.unread_bytes = 0
         self.metrics = metrics
+        self.requests = requests
         metrics.watch("recall_http_connections", "Open HTTP connections.", lambda: len(self._open))
         metrics.watch(
             "recall_http_unread_bytes",

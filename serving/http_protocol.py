@@ -6,11 +6,13 @@ readers, and answers what it cannot parse in plain text.
 
 import asyncio
 import http
+import time
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from serving.access_log import REQUEST_ID_HEADER, RequestRecord, choose_request_id
 from serving.http_connections import Connections
 from serving.http_limits import MAX_HEADER_BYTES, MAX_TARGET_BYTES
 from serving.http_response import HttpResponse, refusal
@@ -218,13 +220,35 @@ class GuardedProtocol(H11Protocol):
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.abort()
             return
+        request_id = choose_request_id(None)
+        self._record(response, request_id)
         lines = [
             f"HTTP/1.1 {response.status} {http.HTTPStatus(response.status).phrase}",
             f"content-type: {response.content_type}",
             f"content-length: {len(response.body)}",
             *(f"{name.lower()}: {value}" for name, value in response.headers),
+            f"{REQUEST_ID_HEADER}: {request_id}",
             "connection: close\r\n\r\n",
         ]
         self.transport.write("\r\n".join(lines).encode() + response.body)
         self.transport.close()
         self._is_refused = True
+
+    def _record(self, response: HttpResponse, request_id: str) -> None:
+        """Leaves a record of what the application never saw."""
+        if self._guard.requests.is_on:
+            record = RequestRecord(
+                door="REST",
+                method="",
+                path="",
+                model="",
+                status=response.status,
+                is_error=False,
+                bytes_in=0,
+                bytes_out=len(response.body),
+                start_s=time.time(),
+                seconds=0.0,
+                peer=self.peer,
+                request_id=request_id,
+            )
+            self._guard.requests.record(record)

@@ -71,11 +71,13 @@ class HttpServer:
             log_config=None,
             log_level=logging.ERROR,  # A warning for every bad request would fill the log.
             server_header=False,
+            proxy_headers=False,  # Peers are who connects, not who a header says.
             timeout_keep_alive=limits.idle_timeout_s,
             timeout_graceful_shutdown=max(1, round(shutdown_s)),
             ssl_context_factory=None if tls is None else lambda *_: tls.ssl_context(),
         )
-        connections = Connections(limits, api.backend.budget, api.backend.metrics)
+        backend = api.backend
+        connections = Connections(limits, backend.budget, backend.metrics, backend.requests)
         self._server = _Server(config, connections, limits)
         self._thread = threading.Thread(
             target=self._server.run, args=(self._sockets,), name="http-server", daemon=True

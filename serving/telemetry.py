@@ -84,7 +84,7 @@ def _name(record: RequestRecord) -> str:
     """A name of few values, as the conventions ask: no path that clients make up."""
     if record.door == "GRPC":
         return record.path.lstrip("/")
-    return f"{record.method} {record.model}".strip()
+    return f"{record.method} {show_path(record.model)}".strip() or "refused"
 
 
 def _attributes(record: RequestRecord) -> dict[str, Any]:

@@ -539,9 +539,13 @@ def test_every_request_leaves_a_line(open_door, caplog):
     body = gzip.compress(b'{"history": ["secret"]}')
     door.ask("POST", "/recall?secret=1", body, Content_Encoding="gzip", X_Request_Id="r1")
     door.ask("GET", "/v1/models/some%20model/metadata", X_Request_Id="r2")
-    door.ask("GET", "/healthz", Host="evil.example", X_Request_Id="r3")
-    wait_for(lambda: len(caplog.messages) == 3)
-    lines = [json.loads(message) for message in caplog.messages]
+    how = {"X-Forwarded-For": "10.1.1.1", "Host": "evil.example", "X-Request-Id": "r3"}
+    door.ask("GET", "/healthz", **how)
+    assert len(door.raw(b"nonsense\r\n\r\n")[1]["x-request-id"]) == 32
+    wait_for(lambda: len(caplog.messages) == 4)
+    refused = json.loads(caplog.messages[3])
+    assert (refused["status"], refused["method"], refused["peer"]) == (400, "", "127.0.0.1")
+    lines = [json.loads(message) for message in caplog.messages[:3]]
     assert [line["request_id"] for line in lines] == ["r1", "r2", "r3"]
     assert [line["status"] for line in lines] == [404, 404, 403]
     assert [line["model"] for line in lines] == ["recall", "some?model", ""]

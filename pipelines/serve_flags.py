@@ -63,6 +63,23 @@ FLAGS = {
     "max_in_flight": FlagSpec(
         "Requests in work at a time; the excess is refused at once.", "N", 64, "integer", 1, 1024
     ),
+    "max_request_mb": FlagSpec(
+        "Memory, in MiB, that one request may take, read and decoded: 520,000 item ids in all. "
+        "A larger one is refused before it is decoded; gRPC messages are no larger either.",
+        "N",
+        64,
+        "integer",
+        1,
+        1024,
+    ),
+    "max_requests_mb": FlagSpec(
+        "Memory, in MiB, that all requests in work may take together; the excess is refused.",
+        "N",
+        256,
+        "integer",
+        1,
+        65536,
+    ),
     "drain_s": FlagSpec(
         "Seconds between saying `not serving` and refusing requests when the server is stopped, "
         "for load balancers to notice.",
@@ -85,6 +102,11 @@ def read_options(values: flags.FlagValues) -> "ServerOptions":
     from serving import admin, batching_options, metrics, model_config
     from serving.server_options import ServerOptions
 
+    if values.max_requests_mb < values.max_request_mb:
+        raise InputError(
+            f"--max_requests_mb={values.max_requests_mb} must be at least --max_request_mb="
+            f"{values.max_request_mb}: all requests together take no less than one."
+        )
     changes = {}
     if values.model_config_file:
         changes["config"] = model_config.read_config(values.model_config_file)
@@ -107,6 +129,8 @@ def read_options(values: flags.FlagValues) -> "ServerOptions":
         poll_s=values.file_system_poll_wait_seconds,
         tls=_tls_files(values),
         max_in_flight=values.max_in_flight,
+        max_request_bytes=values.max_request_mb << 20,
+        max_total_bytes=values.max_requests_mb << 20,
         drain_s=values.drain_s,
         **http_flags.read_options(values),
         **changes,

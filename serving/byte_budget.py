@@ -48,12 +48,7 @@ class ByteBudget:
             ServingError: INVALID_ARGUMENT, more than one request may take;
                 RESOURCE_EXHAUSTED, other requests hold too much of the rest.
         """
-        if num_bytes > self.max_request_bytes:
-            raise ServingError(
-                Code.INVALID_ARGUMENT,
-                f"The request takes {num_bytes} bytes, at most {self.max_request_bytes} are "
-                "allowed. Send fewer or smaller inputs.",
-            )
+        check_size(num_bytes, self.max_request_bytes)
         with self._lock:
             if self._used + num_bytes <= self.max_total_bytes:
                 self._used += num_bytes
@@ -86,3 +81,17 @@ class ByteBudget:
             yield
         finally:
             self.give_back(num_bytes)
+
+
+def check_size(num_bytes: int, max_request_bytes: int) -> None:
+    """Refuses what one request may not take.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
+    if num_bytes > max_request_bytes:
+        raise ServingError(
+            Code.INVALID_ARGUMENT,
+            f"The request takes {num_bytes} bytes, at most {max_request_bytes} are "
+            "allowed. Send fewer or smaller inputs.",
+        )

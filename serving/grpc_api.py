@@ -3,24 +3,19 @@
 Translates messages and errors; knows nothing of recall.
 """
 
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable
-from concurrent import futures
-from typing import Any
+from typing import Any, NamedTuple
 
-import grpc
+from google.protobuf.message import DecodeError, Message
 from tensorflow_serving.apis import (
-    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
-    inference_pb2,
     model_management_pb2,
     model_pb2,
-    model_service_pb2_grpc,
     predict_pb2,
-    prediction_service_pb2_grpc,
-    regression_pb2,
     status_pb2,
 )
 
@@ -28,68 +23,73 @@ from recall.errors import InputError
 from serving import model_config, signatures, tensors
 from serving.backend import Backend
 from serving.call import Call
-from serving.grpc_refusal import ENTRYPOINT, EarlyRefusal
 from serving.model_server import ModelServer
+from serving.predict_message import PredictMessage
 from serving.servable import Servable
 from serving.status import Code, ServingError, invalid_argument
 
 _LOGGER = logging.getLogger(__name__)
 
-SPARE_THREADS = 8
-"""Beyond those of admitted requests: they refuse the excess and answer health checks
-at once, where a full pool would let them wait."""
+ENTRYPOINT = "GRPC"
+"""TF Serving's label of this door's requests."""
 
-MAX_MESSAGE_BYTES = 64 << 20
-"""As large as the largest tensor `tensors.to_numpy` accepts."""
+PREDICTION = "tensorflow.serving.PredictionService"
+MODELS = "tensorflow.serving.ModelService"
+
+MAX_SMALL_BYTES = 1 << 20
+"""Of any message but Predict's: a configuration of thousands of models."""
+
+EXAMPLE_FACTOR = 16
+"""Times the bytes of a `tf.Example` that parsing it takes: 24 and more for a value that has 2."""
 
 SIGNATURE_DEF_FIELD = "signature_def"
 
 
-def build_grpc_server(backend: Backend) -> grpc.Server:
-    """A gRPC server with both services, not yet bound to a port.
+@dataclasses.dataclass
+class GrpcCall:
+    """What a method needs to know of the call it answers.
 
-    Ports are not shared: without the option, two servers on one port would
-    both start and take turns.
+    Attributes:
+        call: Its deadline, and whether its client still waits.
+        authorization: What the client sent to show that it may call.
+        model: Filled in: the model that was asked for.
     """
-    num_threads = backend.admission.max_in_flight + SPARE_THREADS
-    server = grpc.server(
-        futures.ThreadPoolExecutor(num_threads, thread_name_prefix="grpc"),
-        interceptors=[EarlyRefusal(backend)],
-        options=[
-            ("grpc.so_reuseport", 0),
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-        ],
-    )
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(
-        PredictionService(backend), server
-    )
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(ModelService(backend), server)
-    return server
+
+    call: Call = dataclasses.field(default_factory=Call)
+    authorization: str | None = None
+    model: str = ""
 
 
-def _translate_errors(method: Callable) -> Callable:
-    """Turns exceptions of a method into gRPC status codes."""
+class GrpcMethod(NamedTuple):
+    """A method of a service.
 
-    @functools.wraps(method)
-    def call(self: Any, request: Any, context: grpc.ServicerContext) -> Any:
-        try:
-            return method(self, request, context)
-        except ServingError as error:
-            code, message = error.code, error.message
-        except InputError as error:
-            code, message = Code.INVALID_ARGUMENT, str(error)
-        except Exception:
-            _LOGGER.exception("%s failed", method.__name__)
-            code, message = Code.INTERNAL, "Internal error; the server's log has the details."
-        return context.abort(grpc.StatusCode[code.name], message)
+    Attributes:
+        service: Full name of the service.
+        name: Of the method.
+        answer: Serialised message and call -> serialised answer; raises any error.
+        is_admitted: Whether `Admission` bounds it.
+    """
 
-    return call
+    service: str
+    name: str
+    answer: Callable[[bytes, GrpcCall], bytes]
+    is_admitted: bool
 
 
-def _require_model_spec(request: Any) -> model_pb2.ModelSpec:
+def status_of(error: BaseException) -> ServingError:
+    """The code and text that a client gets for an error of any kind."""
+    if isinstance(error, ServingError):
+        return ServingError(error.code, error.message)
+    if isinstance(error, InputError):
+        return invalid_argument(str(error))
+    _LOGGER.error("A gRPC call failed", exc_info=error)
+    return ServingError(Code.INTERNAL, "Internal error; the server's log has the details.")
+
+
+def _require_model_spec(request: Any, call: GrpcCall) -> model_pb2.ModelSpec:
     if not request.HasField("model_spec"):
         raise invalid_argument("Missing ModelSpec")
+    call.model = request.model_spec.name
     return request.model_spec
 
 
@@ -102,37 +102,40 @@ def _version_choice(spec: model_pb2.ModelSpec) -> dict[str, Any]:
     }
 
 
-class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
+class PredictionService:
     """Predict and GetModelMetadata; the other methods need `tf.Example` models."""
 
     def __init__(self, backend: Backend):
         self._backend = backend
 
-    @_translate_errors
-    def Predict(
-        self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
-    ) -> predict_pb2.PredictResponse:
-        """Runs a signature of a model."""
-        backend, name, call = self._backend, request.model_spec.name, _call_of(context)
-        with (
-            backend.admitted(ENTRYPOINT),
-            backend.answering(call, name, "Predict", ENTRYPOINT),
-        ):
-            spec = _require_model_spec(request)
-            with backend.model_server.use(spec.name, **_version_choice(spec)) as servable:
-                backend.check_admin(servable, spec.signature_name, _authorization(context))
-                return self._predict(request, servable, call)
+    def Predict(self, message: PredictMessage, call: GrpcCall) -> predict_pb2.PredictResponse:
+        """Runs a signature of a model.
+
+        Raises:
+            ServingError: The request is refused; before anything of it is decoded where its
+                names, types, shapes or sizes are wrong.
+        """
+        spec = message.model_spec
+        call.model = "" if spec is None else spec.name
+        with self._backend.answering(call.call, call.model, "Predict", ENTRYPOINT):
+            if spec is None:
+                raise invalid_argument("Missing ModelSpec")
+            with self._backend.model_server.use(spec.name, **_version_choice(spec)) as servable:
+                self._backend.check_admin(servable, spec.signature_name, call.authorization)
+                return self._predict(message, servable, call.call)
 
     def _predict(
-        self, request: predict_pb2.PredictRequest, servable: Servable, call: Call
+        self, message: PredictMessage, servable: Servable, call: Call
     ) -> predict_pb2.PredictResponse:
         """Runs a signature of a servable that is in use."""
-        signature_name = request.model_spec.signature_name
-        signatures.find_signature(servable.signature_defs, signature_name)
-        inputs = {name: tensors.to_numpy(proto, name) for name, proto in request.inputs.items()}
-        outputs = servable.predict(
-            signature_name, inputs, request.output_filter, timeout_s=call.time_left_s()
-        )
+        signature_name = message.model_spec.signature_name
+        with self._backend.budget.held(self._check(message, servable, signature_name)):
+            request = message.parse()
+            inputs = {name: tensors.to_numpy(p, name) for name, p in request.inputs.items()}
+            call.check()  # Large ones take their time.
+            outputs = servable.predict(
+                signature_name, inputs, request.output_filter, timeout_s=call.time_left_s()
+            )
         self._backend.metrics.count_answers(outputs)
         response = predict_pb2.PredictResponse()
         _fill_effective_spec(
@@ -142,12 +145,28 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
             tensors.fill_proto(response.outputs[name], array)
         return response
 
-    @_translate_errors
+    def _check(self, message: PredictMessage, servable: Servable, signature_name: str) -> int:
+        """Bytes that the inputs of a message will take.
+
+        Raises:
+            ServingError: They are none that the signature takes, or too large.
+        """
+        signature = signatures.find_signature(servable.signature_defs, signature_name)
+        signatures.check_names(signature, message.names)
+        max_bytes = self._backend.budget.max_request_bytes
+        headers = {name: message.read_header(name, max_bytes) for name in message.names}
+        signatures.check_types(signature, {n: (h.dtype, h.shape) for n, h in headers.items()})
+        check_shapes = getattr(servable, "check_shapes", None)
+        if check_shapes is not None:
+            check_shapes(signature_name, {name: h.shape for name, h in headers.items()})
+        factor = EXAMPLE_FACTOR if signature_name == signatures.EXAMPLE_SIGNATURE else 0
+        return sum(header.memory + factor * header.num_bytes for header in headers.values())
+
     def GetModelMetadata(
-        self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
+        self, request: get_model_metadata_pb2.GetModelMetadataRequest, call: GrpcCall
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         """Describes the signatures of a model."""
-        spec = _require_model_spec(request)
+        spec = _require_model_spec(request, call)
         if not request.metadata_field:
             raise invalid_argument(
                 "GetModelMetadataRequest must specify at least one metadata_field"
@@ -158,52 +177,80 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         with self._backend.model_server.use(spec.name, **_version_choice(spec)) as servable:
             return build_metadata(servable)
 
-    @_translate_errors
-    def Classify(
-        self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
-    ) -> classification_pb2.ClassificationResponse:
-        """Not offered: the models here have no class outputs."""
-        raise _not_offered("Classify")
 
-    @_translate_errors
-    def Regress(
-        self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
-    ) -> regression_pb2.RegressionResponse:
-        """Not offered: the models here have no regression outputs."""
-        raise _not_offered("Regress")
-
-    @_translate_errors
-    def MultiInference(
-        self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
-    ) -> inference_pb2.MultiInferenceResponse:
-        """Not offered: it combines Classify and Regress."""
-        raise _not_offered("MultiInference")
-
-
-class ModelService(model_service_pb2_grpc.ModelServiceServicer):
+class ModelService:
     """GetModelStatus and HandleReloadConfigRequest."""
 
     def __init__(self, backend: Backend):
         self._backend = backend
 
-    @_translate_errors
     def GetModelStatus(
-        self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
+        self, request: get_model_status_pb2.GetModelStatusRequest, call: GrpcCall
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """States of one or all versions of a model."""
-        spec = _require_model_spec(request)
+        spec = _require_model_spec(request, call)
         return build_status(self._backend.model_server, spec.name, **_version_choice(spec))
 
-    @_translate_errors
     def HandleReloadConfigRequest(
-        self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
+        self, request: model_management_pb2.ReloadConfigRequest, call: GrpcCall
     ) -> model_management_pb2.ReloadConfigResponse:
         """Puts another list of models in the place of the present one."""
-        self._backend.admin.check(_authorization(context))
+        self._backend.admin.check(call.authorization)
         self._backend.reload(model_config.parse_config(request.config))
         return model_management_pb2.ReloadConfigResponse(
             status=status_pb2.StatusProto(error_code=Code.OK)
         )
+
+
+def build_methods(backend: Backend) -> list[GrpcMethod]:
+    """All methods of both services, from bytes to bytes."""
+    prediction, models = PredictionService(backend), ModelService(backend)
+    parsers = {
+        (PREDICTION, prediction.Predict): PredictMessage,
+        (PREDICTION, prediction.GetModelMetadata): _parser_of(
+            get_model_metadata_pb2.GetModelMetadataRequest
+        ),
+        (MODELS, models.GetModelStatus): _parser_of(get_model_status_pb2.GetModelStatusRequest),
+        (MODELS, models.HandleReloadConfigRequest): _parser_of(
+            model_management_pb2.ReloadConfigRequest
+        ),
+    }
+    offered = [
+        GrpcMethod(
+            service,
+            method.__name__,
+            functools.partial(_answer, parse, method),
+            is_admitted=parse is PredictMessage,
+        )
+        for (service, method), parse in parsers.items()
+    ]
+    # The models here have no outputs of classes or of regressions.
+    others = [
+        GrpcMethod(PREDICTION, name, functools.partial(_refuse, name), is_admitted=False)
+        for name in ("Classify", "Regress", "MultiInference")
+    ]
+    return [*offered, *others]
+
+
+def _answer(parse: Callable, method: Callable, content: bytes, call: GrpcCall) -> bytes:
+    return method(parse(content), call).SerializeToString()
+
+
+def _refuse(name: str, content: bytes, call: GrpcCall) -> bytes:
+    raise ServingError(Code.UNIMPLEMENTED, f"{name} is not offered; use Predict.")
+
+
+def _parser_of(message_type: type[Message]) -> Callable[[bytes], Message]:
+    def parse(content: bytes) -> Message:
+        if len(content) > MAX_SMALL_BYTES:
+            raise invalid_argument(f"Such a message has at most {MAX_SMALL_BYTES} bytes.")
+        try:
+            return message_type.FromString(content)
+        except DecodeError as error:
+            name = message_type.DESCRIPTOR.name
+            raise invalid_argument(f"The message is no {name}.") from error
+
+    return parse
 
 
 def build_status(
@@ -240,23 +287,3 @@ def _fill_effective_spec(
     spec.name = servable.name
     spec.version.value = servable.version
     spec.signature_name = signature_name
-
-
-def _authorization(context: grpc.ServicerContext) -> str | None:
-    """What the client sent to show that it may call."""
-    for key, value in context.invocation_metadata():
-        if key == "authorization":
-            return value if isinstance(value, str) else value.decode("ascii", "replace")
-    return None
-
-
-def _call_of(context: grpc.ServicerContext) -> Call:
-    """The call with the client's deadline, cancelled when the client is gone."""
-    call = Call(context.time_remaining())
-    if not context.add_callback(call.cancel):
-        call.cancel()
-    return call
-
-
-def _not_offered(method: str) -> ServingError:
-    return ServingError(Code.UNIMPLEMENTED, f"{method} is not offered; use Predict.")

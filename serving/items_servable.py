@@ -10,8 +10,9 @@ import numpy as np
 from tensorflow.core.framework import tensor_shape_pb2, types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from recall.errors import InputError
 from serving import signatures, tensors
-from serving.item_changes import MODEL_NAME, ItemUpsert
+from serving.item_changes import MAX_CHANGES, MODEL_NAME, ItemUpsert
 from serving.live_items import LiveItems
 from serving.sharded_items import ShardedItems
 from serving.status import invalid_argument
@@ -56,6 +57,16 @@ class ItemsServable:
         self.version = version
         self.live_items = live_items
         self.signature_defs = {name: _signature_def(name) for name in _INPUTS}
+
+    def check_shapes(self, signature_name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuses more changes than one call may make, before they are decoded.
+
+        Raises:
+            InputError: There are more.
+        """
+        size = max((shape[0] for shape in shapes.values()), default=0)
+        if size > MAX_CHANGES:
+            raise InputError(f"One call changes 1 to {MAX_CHANGES} items, received {size}.")
 
     def predict(
         self,

@@ -135,6 +135,11 @@ class Metrics:
         )
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
+        self._grpc_drops = self._counter(
+            "recall_grpc_unread_calls",
+            "gRPC calls ended before their message was there.",
+            "reason",
+        )
         self._swaps = self._counter(
             "recall_version_loads", "Versions loaded or refused.", "model_name", "outcome"
         )
@@ -199,6 +204,10 @@ class Metrics:
     def count_http_loop_error(self) -> None:
         """Counts an error that no request is to blame for."""
         self._loop_errors.inc()
+
+    def count_grpc_drop(self, reason: str) -> None:
+        """Counts a call without a message: `late`, `slow` (others took its place), `full`."""
+        self._grpc_drops.labels(reason).inc()
 
     def count_load(self, model_name: str, outcome: str) -> None:
         """Counts a version that was loaded, failed or was unloaded."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from serving import recall_signatures, signatures
+from serving.recall_limits import check_size
 from serving.recall_service import ItemVectors, RecallService
 from serving.recall_types import (
     FALLBACK_INTEREST,
@@ -31,6 +32,20 @@ class RecallServable:
         self.version = version
         self.service = service
         self.signature_defs = recall_signatures.signature_defs()
+
+    def check_shapes(self, signature_name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuses a batch that is too large, before it is decoded.
+
+        Raises:
+            InputError: It is.
+        """
+        limits = self.service.limits
+        if signature_name == recall_signatures.ITEM_VECTORS_SIGNATURE:
+            ((size,),) = shapes.values()
+            check_size("number of item ids", size, limits.max_similar_to)
+        else:
+            size = shapes[recall_signatures.subject_input(signature_name)][0]
+            check_size("number of requests in a batch", size, limits.max_batch_size)
 
     def predict(
         self,

@@ -14,7 +14,8 @@ class Servable(Protocol):
     """One loaded version of a model.
 
     A servable may also have `admin_signatures`, names of signatures that only
-    bearers of the admin token may run.
+    bearers of the admin token may run, and `check_shapes(signature_name, shapes)`, which
+    refuses inputs for their sizes before they are decoded.
     """
 
     name: str

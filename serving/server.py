@@ -24,8 +24,11 @@ from serving.access_log import RequestLog
 from serving.admin import AdminGuard
 from serving.admission import Admission
 from serving.backend import Backend
-from serving.grpc_api import build_grpc_server
-from serving.grpc_extras import Health, add_reflection
+from serving.byte_budget import ByteBudget
+from serving.grpc_api import MODELS, PREDICTION
+from serving.grpc_health import Health
+from serving.grpc_reflection import Reflection
+from serving.grpc_server import GrpcServer
 from serving.http_api import HttpApi
 from serving.http_limits import raise_descriptor_limit
 from serving.http_server import HttpServer
@@ -164,7 +167,16 @@ class RecallServer:
         self._spans = SpanSender(options.otlp_endpoint) if options.otlp_endpoint else None
         listeners = () if self._spans is None else (self._spans,)
         requests = RequestLog(options.access_log, listeners)
-        backend = Backend(self.model_server, admission=admission, admin=admin, requests=requests)
+        backend = Backend(
+            self.model_server,
+            admission=admission,
+            budget=ByteBudget(options.max_request_bytes, options.max_total_bytes),
+            admin=admin,
+            requests=requests,
+        )
+        backend.metrics.watch(
+            "recall_request_bytes", "Memory held for requests now.", lambda: backend.budget.used
+        )
         backend.metrics.watch(
             "recall_requests_in_flight", "Requests in work now.", lambda: admission.in_flight
         )
@@ -220,9 +232,9 @@ class RecallServer:
         options, tls = self._options, self._secrets.doors
         http_sockets = addresses.listen_on(options.host, options.http_port, "http_port")
         try:
-            self._grpc_server = build_grpc_server(self._backend)
-            self._health = Health(self._grpc_server)
-            add_reflection(self._grpc_server)
+            self._grpc_server = GrpcServer(self._backend)
+            self._health = Health(self._grpc_server, (PREDICTION, MODELS))
+            Reflection(self._grpc_server)
             credentials = tls.grpc_credentials() if tls else grpc.insecure_server_credentials()
             self.grpc_port = self._open_grpc_port(credentials)
         except BaseException:

@@ -7,6 +7,7 @@ from serving.access_log import OFF
 from serving.addresses import is_loopback
 from serving.admission import MAX_IN_FLIGHT
 from serving.batching_options import DEFAULT_BATCHING, BatchingOptions
+from serving.byte_budget import MAX_REQUEST_BYTES, MAX_TOTAL_BYTES
 from serving.client_tls import ClientTls
 from serving.http_limits import DEFAULT_LIMITS, HttpLimits
 from serving.metrics import DEFAULT_MONITORING, MonitoringOptions
@@ -55,6 +56,8 @@ class ServerOptions:
         cors_allowed_origins: Origins of web pages that may use the HTTP door; `*` for all.
         access_log: `off`, `text` or `json`: a line for every request.
         otlp_endpoint: Where spans of requests are sent, None sends none.
+        max_request_bytes: What one request may take in memory, read and decoded.
+        max_total_bytes: What all requests in work may take together.
         drain_s: Time between saying "not serving" and refusing requests, in
             which load balancers take notice.
     """
@@ -81,6 +84,8 @@ class ServerOptions:
     cors_allowed_origins: tuple[str, ...] = ()
     access_log: str = OFF
     otlp_endpoint: str | None = None
+    max_request_bytes: int = MAX_REQUEST_BYTES
+    max_total_bytes: int = MAX_TOTAL_BYTES
     drain_s: float = 0.0
 
     @property

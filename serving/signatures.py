@@ -3,7 +3,7 @@
 Nothing here runs a model. Existing clients match on these texts.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from tensorflow.core.framework import tensor_shape_pb2
@@ -59,7 +59,17 @@ def check_sent(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, np.n
         ServingError: INVALID_ARGUMENT, the names, a type or a shape differ
             from the signature's.
     """
-    known, sent = set(signature.inputs), set(inputs)
+    check_names(signature, inputs)
+    check_types(signature, {name: (tensors.dtype_of(a), a.shape) for name, a in inputs.items()})
+
+
+def check_names(signature: meta_graph_pb2.SignatureDef, names: Iterable[str]) -> None:
+    """Compares the names of the inputs of a request with a signature.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, they differ from the signature's.
+    """
+    known, sent = set(signature.inputs), set(names)
     required = known - set(signature.defaults)
     if sent - known or required - sent:
         raise invalid_argument(
@@ -68,9 +78,23 @@ def check_sent(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, np.n
             f"Sent extra: {_names(sent - known)}. "
             f"Missing but required: {_names(required - sent)}."
         )
-    for position, name in enumerate(sorted(known)):
+
+
+def check_types(
+    signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, tuple[int, tuple[int, ...]]]
+) -> None:
+    """Compares types and shapes of inputs that have the right names with a signature.
+
+    Args:
+        signature: Of the model.
+        inputs: Data type number and shape by name.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, a type or a shape differs from the signature's.
+    """
+    for position, name in enumerate(sorted(signature.inputs)):
         if name in inputs:
-            _check_input(position, name, signature.inputs[name], inputs[name])
+            _check_input(position, name, signature.inputs[name], *inputs[name])
 
 
 def select_outputs(
@@ -100,19 +124,22 @@ def _names(names) -> str:
 
 
 def _check_input(
-    position: int, name: str, info: meta_graph_pb2.TensorInfo, array: np.ndarray
+    position: int,
+    name: str,
+    info: meta_graph_pb2.TensorInfo,
+    dtype: int,
+    shape: tuple[int, ...],
 ) -> None:
     """Compares type and shape of one input."""
-    dtype = tensors.dtype_of(array)
     if dtype != info.dtype:
         raise invalid_argument(
             f"Expects arg[{position}] to be {tensors.dtype_name(info.dtype)} but "
             f"{tensors.dtype_name(dtype)} is provided: input {name}."
         )
-    if not _fits(info.tensor_shape, array.shape):
+    if not _fits(info.tensor_shape, shape):
         wanted = [dim.size for dim in info.tensor_shape.dim]
         raise invalid_argument(
-            f"Input {name} has the shape {list(array.shape)}, the signature asks for {wanted} "
+            f"Input {name} has the shape {list(shape)}, the signature asks for {wanted} "
             "(-1 is any size)."
         )
 

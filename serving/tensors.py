@@ -10,10 +10,10 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
-from tensorflow.core.framework import tensor_pb2, types_pb2
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorflow.python.framework import dtypes
 
-from serving.status import invalid_argument
+from serving.status import ServingError, invalid_argument
 
 MAX_ELEMENTS = 1 << 24
 """Largest tensor of a request: 64 MiB of float32, far above any real batch."""
@@ -93,9 +93,8 @@ def to_numpy(
         ServingError: INVALID_ARGUMENT, the message contradicts itself, has a
             type that is not served or is too large.
     """
-    if proto.dtype not in _VALUE_FIELDS:
-        raise _parsing_error(name, f"the data type {dtype_name(proto.dtype)} is not supported")
-    shape = _shape_of(proto, name, max_elements)
+    check_dtype(proto.dtype, name)
+    shape = read_shape(proto.tensor_shape, name, max_elements)
     size = math.prod(shape)
     if proto.tensor_content:
         values = _from_content(proto, size, name)
@@ -104,20 +103,42 @@ def to_numpy(
     return values.reshape(shape)
 
 
-def _parsing_error(name: str, reason: str):
+def parsing_error(name: str, reason: str) -> ServingError:
+    """The error of a tensor that cannot be decoded."""
     return invalid_argument(f"tensor parsing error: {name}: {reason}.")
 
 
-def _shape_of(proto: tensor_pb2.TensorProto, name: str, max_elements: int) -> tuple[int, ...]:
-    """The stated shape, checked for sign and size."""
-    if proto.tensor_shape.unknown_rank:
-        raise _parsing_error(name, "the shape has an unknown rank")
-    shape = tuple(dim.size for dim in proto.tensor_shape.dim)
+def is_served(dtype: int) -> bool:
+    """Whether a client can send tensors of this type."""
+    return dtype in _VALUE_FIELDS
+
+
+def check_dtype(dtype: int, name: str) -> None:
+    """Refuses types that are not served.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
+    if not is_served(dtype):
+        raise parsing_error(name, f"the data type {dtype_name(dtype)} is not supported")
+
+
+def read_shape(
+    proto: tensor_shape_pb2.TensorShapeProto, name: str, max_elements: int = MAX_ELEMENTS
+) -> tuple[int, ...]:
+    """The stated shape of an input of a request, checked for sign and size.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
+    if proto.unknown_rank:
+        raise parsing_error(name, "the shape has an unknown rank")
+    shape = tuple(dim.size for dim in proto.dim)
     if any(size < 0 for size in shape):
-        raise _parsing_error(name, f"the shape {list(shape)} has a negative dimension")
+        raise parsing_error(name, f"the shape {list(shape)} has a negative dimension")
     # numpy arrays have at most 64 dimensions. A zero hides large neighbours.
     if len(shape) > 32 or math.prod(max(size, 1) for size in shape) > max_elements:
-        raise _parsing_error(
+        raise parsing_error(
             name,
             f"the shape {list(shape[:8])} has more than 32 dimensions or {max_elements} elements",
         )
@@ -131,13 +152,13 @@ def _from_content(proto: tensor_pb2.TensorProto, size: int, name: str) -> np.nda
         return _strings_of(_unpack_strings(content, size, name))
     dtype = numpy_dtype(proto.dtype)
     if len(content) != size * dtype.itemsize:
-        raise _parsing_error(
+        raise parsing_error(
             name,
             f"`tensor_content` has {len(content)} bytes, "
             f"the shape needs {size * dtype.itemsize} bytes",
         )
     if dtype == np.bool_ and any(byte > 1 for byte in set(content)):
-        raise _parsing_error(name, "`tensor_content` holds bytes that are neither true nor false")
+        raise parsing_error(name, "`tensor_content` holds bytes that are neither true nor false")
     return np.frombuffer(content, dtype=dtype)
 
 
@@ -148,7 +169,7 @@ def _unpack_strings(content: bytes, size: int, name: str) -> list[bytes]:
         length = shift = 0
         while True:
             if position >= len(content) or shift > 28:
-                raise _parsing_error(name, "`tensor_content` is no list of strings")
+                raise parsing_error(name, "`tensor_content` is no list of strings")
             byte = content[position]
             position += 1
             length |= (byte & 0x7F) << shift
@@ -157,7 +178,7 @@ def _unpack_strings(content: bytes, size: int, name: str) -> list[bytes]:
                 break
         lengths.append(length)
     if position + sum(lengths) != len(content):
-        raise _parsing_error(name, "`tensor_content` is no list of strings")
+        raise parsing_error(name, "`tensor_content` is no list of strings")
     ends = position + np.cumsum([0, *lengths])
     return [content[a:b] for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
 
@@ -167,7 +188,7 @@ def _from_field(proto: tensor_pb2.TensorProto, size: int, name: str) -> np.ndarr
     field = _VALUE_FIELDS[proto.dtype]
     values = getattr(proto, field)
     if len(values) > size:
-        raise _parsing_error(name, f"`{field}` has {len(values)} values, the shape holds {size}")
+        raise parsing_error(name, f"`{field}` has {len(values)} values, the shape holds {size}")
     if proto.dtype == types_pb2.DT_STRING:
         array = _strings_of(values)
         default: object = b""
@@ -177,7 +198,7 @@ def _from_field(proto: tensor_pb2.TensorProto, size: int, name: str) -> np.ndarr
     if len(array) == size:
         return array
     if size > MAX_FILLED_ELEMENTS:
-        raise _parsing_error(
+        raise parsing_error(
             name,
             f"`{field}` has {len(array)} values, the shape holds {size}; only tensors of at most "
             f"{MAX_FILLED_ELEMENTS} elements are filled up",
@@ -208,7 +229,7 @@ def _checked_cast(values: Iterable, wanted: np.dtype, dtype: int, name: str) -> 
     numbers = np.array(values, dtype=np.int64)
     limits = np.iinfo(wanted)
     if numbers.size and (numbers.min() < limits.min or numbers.max() > limits.max):
-        raise _parsing_error(name, f"a value does not fit into {dtype_name(dtype)}")
+        raise parsing_error(name, f"a value does not fit into {dtype_name(dtype)}")
     return numbers.astype(wanted)
 
 

@@ -13,7 +13,7 @@ from serving import item_changes
 from serving.addresses import listen_on
 from serving.backend import Backend
 from serving.bundle import IndexBundle
-from serving.grpc_api import build_grpc_server
+from serving.grpc_server import GrpcServer
 from serving.http_api import HttpApi
 from serving.http_server import HttpServer
 from serving.item_index import ExactIndex
@@ -52,7 +52,7 @@ def server(request, catalogue, tmp_path):
     models.announce("items", 1)
     models.load("items", 1, lambda: ItemsServable(live, 1))
     if request.param == "grpc":
-        door = build_grpc_server(Backend(models))
+        door = GrpcServer(Backend(models))
         port = door.add_insecure_port("127.0.0.1:0")
         door.start()
         yield f"127.0.0.1:{port}"

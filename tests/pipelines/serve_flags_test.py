@@ -60,6 +60,8 @@ def test_every_flag_reaches_the_server(tmp_path):
         "--shards_tls_server_ca=sa",
         f"--admin_token_file={token}",
         "--max_in_flight=5",
+        "--max_request_mb=32",
+        "--max_requests_mb=64",
         "--drain_s=2",
         "--allowed_hosts=shop.example",
         "--cors_allowed_origins=https://shop.example,http://localhost:3000",
@@ -87,6 +89,8 @@ def test_every_flag_reaches_the_server(tmp_path):
         shards_tls=ClientTls("sa", flag_prefix="shards_"),
         admin_token_file=str(token),
         max_in_flight=5,
+        max_request_bytes=32 << 20,
+        max_total_bytes=64 << 20,
         drain_s=2.0,
         allowed_hosts=("shop.example",),
         cors_allowed_origins=("https://shop.example", "http://localhost:3000"),
@@ -108,6 +112,7 @@ def test_half_of_tls(flag):
     ("flags", "reason"),
     [
         (["--shards_tls_server_ca=a"], "--shards_tls_server_ca needs --shards"),
+        (["--max_request_mb=300"], "--max_requests_mb=256 must be at least --max_request_mb=300"),
         (
             ["--tf_serving_tls_server_ca=a"],
             "--tf_serving_tls_server_ca needs --tf_serving_address",

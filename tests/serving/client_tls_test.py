@@ -12,7 +12,7 @@ from serving import client
 from serving.addresses import listen_on
 from serving.backend import Backend
 from serving.client_tls import NO_TLS, ClientTls
-from serving.grpc_api import build_grpc_server
+from serving.grpc_server import GrpcServer
 from serving.http_api import HttpApi
 from serving.http_server import HttpServer
 from serving.model_server import ModelServer
@@ -41,7 +41,7 @@ def secure_server(release_folder, certificates):
 def empty_doors(tls=None):
     """Addresses of both doors of a server without models."""
     backend = Backend(ModelServer())
-    grpc_door = build_grpc_server(backend)
+    grpc_door = GrpcServer(backend)
     if tls is None:
         port = grpc_door.add_insecure_port("127.0.0.1:0")
     else:

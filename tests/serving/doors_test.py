@@ -21,6 +21,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from recall.errors import InputError
 from serving.call import Call
+from serving.grpc_reflection import MAX_STREAMS
 from serving.metrics import MonitoringOptions
 from serving.server import RecallServer
 from serving.tensors import pad_strings
@@ -245,7 +246,7 @@ def test_reflection_lists_the_services(recall_server):
     }
 
 
-def test_reflection_streams_cannot_take_all_threads(recall_server):
+def test_reflection_streams_have_a_bound(recall_server):
     done = threading.Event()
 
     def questions():
@@ -254,7 +255,7 @@ def test_reflection_streams_cannot_take_all_threads(recall_server):
 
     with grpc.insecure_channel(recall_server.grpc_address) as channel:
         stub = reflection_pb2_grpc.ServerReflectionStub(channel)
-        streams = [stub.ServerReflectionInfo(questions(), timeout=30) for _ in range(2)]
+        streams = [stub.ServerReflectionInfo(questions(), timeout=30) for _ in range(MAX_STREAMS)]
         for stream in streams:
             next(stream)
         with pytest.raises(grpc.RpcError) as error:

@@ -51,6 +51,16 @@ class Backend:
 
     def __post_init__(self):
         self.heartbeat = Heartbeat(self._probe)
+        for name, documentation, value in (
+            ("requests_in_flight", "Requests in work now.", lambda: self.admission.in_flight),
+            ("request_bytes", "Memory held for requests now.", lambda: self.budget.used),
+            (
+                "seconds_since_answer",
+                "Time since a request was last known to be answered.",
+                lambda: self.heartbeat.silent_s,
+            ),
+        ):
+            self.metrics.watch(f"recall_{name}", documentation, value)
 
     def is_ready(self) -> bool:
         """Whether every model is available, no shutdown began, and requests are answered."""

@@ -162,28 +162,16 @@ class RecallServer:
     def _build_backend(self) -> Backend:
         """Puts together what is behind the doors."""
         options = self._options
-        admission = Admission(options.max_in_flight)
         admin = AdminGuard(self._secrets.admin_token, open_without_token=options.is_local)
         self._spans = SpanSender(options.otlp_endpoint) if options.otlp_endpoint else None
         listeners = () if self._spans is None else (self._spans,)
         requests = RequestLog(options.access_log, listeners)
         backend = Backend(
             self.model_server,
-            admission=admission,
+            admission=Admission(options.max_in_flight),
             budget=ByteBudget(options.max_request_bytes, options.max_total_bytes),
             admin=admin,
             requests=requests,
-        )
-        backend.metrics.watch(
-            "recall_request_bytes", "Memory held for requests now.", lambda: backend.budget.used
-        )
-        backend.metrics.watch(
-            "recall_requests_in_flight", "Requests in work now.", lambda: admission.in_flight
-        )
-        backend.metrics.watch(
-            "recall_seconds_since_answer",
-            "Time since a request was last known to be answered.",
-            lambda: backend.heartbeat.silent_s,
         )
         backend.metrics.register(ModelStates(self.model_server))
         backend.metrics.register(ItemStates(self._item_status))

@@ -254,7 +254,7 @@ def _nothing_to_serve(loader: VersionLoader) -> InputError:
     names = ", ".join(loader.source.names)
     return InputError(
         f"There is no version of {names} to serve that the policy chooses; "
-        f"found {loader.source.versions()}."
+        f"found {loader.source.versions()} in {loader.source.folder}."
     )
 
 

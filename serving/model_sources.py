@@ -35,9 +35,11 @@ class ModelSource(Protocol):
 
     Attributes:
         names: The models.
+        folder: Where their versions are.
     """
 
     names: tuple[str, ...]
+    folder: Path
 
     def versions(self) -> list[int]:
         """Versions that are completely there."""
@@ -70,7 +72,7 @@ class ReleaseSource:
             load_release: Loads a verified release.
         """
         self.names = names
-        self._dir = release_dir
+        self.folder = release_dir
         self._parts = [VersionFolders(release_dir / part) for part in releases.PARTS]
         self._load_release = load_release
 
@@ -80,12 +82,12 @@ class ReleaseSource:
 
     def stamp(self, version: int) -> Hashable:
         """See `ModelSource`."""
-        folders = [releases.part_dir(self._dir, part, version) for part in releases.PARTS]
+        folders = [releases.part_dir(self.folder, part, version) for part in releases.PARTS]
         return tuple(map(_stamp_tree, folders))
 
     def load(self, version: int) -> LoadedRelease:
         """See `ModelSource`; every file is compared with its checksum first."""
-        release = releases.read_release(self._dir, version)
+        release = releases.read_release(self.folder, version)
         releases.verify(release)
         return self._load_release(release)
 
@@ -95,7 +97,7 @@ class SavedModelSource:
 
     def __init__(self, name: str, base_path: Path, metrics: Metrics):
         self.names = (name,)
-        self._base_path = base_path
+        self.folder = base_path
         self._folders = VersionFolders(base_path)
         self._metrics = metrics
 
@@ -116,7 +118,7 @@ class SavedModelSource:
         )
 
     def _folder_of(self, version: int) -> Path:
-        return self._folders.find().get(version, self._base_path / str(version))
+        return self._folders.find().get(version, self.folder / str(version))
 
 
 class LoadedSavedModel:

@@ -75,15 +75,3 @@ def test_hanging_up_does_not_end_the_server(serve):
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0
     assert "Traceback" not in process.stderr.read()
-
-
-def test_both_families(serve):
-    """The doors of `localhost` are reached over IPv4 and over IPv6."""
-    process = serve(
-        "import sys; from pipelines import cli; sys.exit(cli.main())", "--host=localhost"
-    )
-    line = process.stdout.readline()
-    port = line.rsplit(":", 1)[1].strip()
-    for host in ("127.0.0.1", "[::1]", "localhost"):
-        with urllib.request.urlopen(f"http://{host}:{port}/readyz", timeout=10) as answer:
-            assert answer.status == 200

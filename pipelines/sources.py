@@ -5,6 +5,7 @@ Imports no TensorFlow; the TFDS reader does when a TFDS dataset is opened.
 
 from collections.abc import Sequence
 
+from pipelines import text_format
 from pipelines.bad_rows import BadRow, BadRows
 from pipelines.events import (
     DEFAULT_COLUMNS,
@@ -41,6 +42,8 @@ __all__ = [
     "read_items",
 ]
 
+_SOURCES = ("tfds:", "mind:", "synthetic:")
+
 
 def open_events(
     spec: str,
@@ -72,6 +75,8 @@ def open_events(
     """
     if not spec:
         raise InputError("No log is named. Give a file, tfds:<name> or synthetic:<settings>.")
+    if spec.startswith(_SOURCES):
+        text_format.refuse(text, f"{spec} is none")
     source = _open(spec, columns, data_dir, text, where)
     source.options = options
     return source

@@ -108,8 +108,10 @@ def open_tables(path: str, options: TextOptions = DEFAULT_TEXT) -> list[Table]:
     Raises:
         InputError: There is no such file, or one cannot be read.
     """
-    root = hive_partitions.root_of(path)
-    return [Table(file, root, options) for file in list_files(path)]
+    root, files = hive_partitions.root_of(path), list_files(path)
+    if not any(map(text_format.text_ending, files)):
+        text_format.refuse(options, f"{path} is Parquet")
+    return [Table(file, root, options) for file in files]
 
 
 def list_files(path: str) -> list[Path]:

@@ -6,6 +6,7 @@ Imports none of the jobs and no TensorFlow.
 from absl import flags
 
 from pipelines.flags import FlagSpec
+from recall.errors import InputError
 
 
 def text_flags(prefix: str, what: str) -> dict[str, FlagSpec]:
@@ -97,6 +98,8 @@ def read_items_file(values: flags.FlagValues, path: str | None):
     options = read_text_options(values, "items_")
     if path is None:
         return None
+    if not values.items_category_separator:
+        raise InputError("--items_category_separator must be at least one character.")
     columns = ItemColumns(
         values.items_id_column,
         values.items_category_column,

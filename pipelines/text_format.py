@@ -25,6 +25,9 @@ _SEPARATORS_WITH_QUOTES = (",", ";")
 _TYPED_NAME = re.compile(r"([^:]+):(token|token_seq|float|float_seq)")
 """A column of a RecBole atomic file, for example `user_id:token`."""
 
+_WITHOUT_MARK = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
+"""Encodings that Python writes with a mark, and the ones for text after the mark."""
+
 _MAX_HEADER_BYTES = 1 << 20
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -139,6 +142,22 @@ def parse_options(
     )
 
 
+def refuse(options: TextOptions, why: str) -> None:
+    """Refuses options that would do nothing.
+
+    Args:
+        options: What the user said.
+        why: Why there is no text file.
+
+    Raises:
+        InputError: Something is said.
+    """
+    for name, value in options._asdict().items():
+        if name != "prefix" and value != DEFAULT_TEXT._asdict()[name]:
+            flag = f"--{options.prefix}{name}"
+            raise InputError(f"{flag} is for text files, but {why}. Leave {flag} out.")
+
+
 def _parse_separator(text: str | None, prefix: str = "") -> str | None:
     r"""The separator a user means by `tab`, `\t`, `;`, `::` ...
 
@@ -201,7 +220,8 @@ def _first_line(path: Path, encoding: str | None) -> tuple[str, str, int]:
             if b"\n" in start[3:] or len(start) >= _MAX_HEADER_BYTES:
                 break
     mark, found = next((m for m in _BYTE_ORDER_MARKS if start.startswith(m[0])), (b"", "utf-8"))
-    encoding = found if mark else encoding or "utf-8"
+    encoding = found if mark else codecs.lookup(encoding or "utf-8").name
+    encoding = _WITHOUT_MARK.get(encoding, encoding)
     start = start[len(mark) :]
     text = codecs.getincrementaldecoder(encoding)().decode(start, final=False)
     lines = text.splitlines(keepends=True) if "\n" not in text else [text[: text.index("\n") + 1]]

@@ -7,6 +7,7 @@ import lzma
 import zipfile
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import csv_files
@@ -176,6 +177,23 @@ def test_encodings(tmp_path):
     assert "not ascii text" in error_of(
         lambda: list(open_events(path, text=TextOptions(encoding="ascii")).read_batches())
     )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "cp1252", "shift_jis"])
+def test_the_first_row_is_whole_in_every_encoding(tmp_path, encoding):
+    for text in (TEXT, BODY):
+        data = text.encode("utf-8" if encoding == "utf-8-sig" else encoding)
+        path = write(tmp_path / "log.csv", data)
+        columns = () if text == TEXT else ("user_id", "item_id", "timestamp")
+        source = open_events(path, text=TextOptions(columns=columns, encoding=encoding))
+        assert [b["user_id"].to_pylist() for b in source.read_batches()] == [["u1", "u1", "u2"]]
+
+
+def test_options_of_text_are_refused_where_there_is_none(tmp_path):
+    pq.write_table(pa.table({"user_id": [1], "item_id": [1], "timestamp": [1]}), tmp_path / "l.pq")
+    for spec in (str(tmp_path / "l.pq"), "synthetic:users=9", "tfds:mnist", "mind:x.tsv"):
+        with pytest.raises(InputError, match="--separator is for text files"):
+            open_events(spec, text=TextOptions(separator=";"))
 
 
 def test_nul_bytes_and_a_last_line_cut_off(tmp_path):

@@ -4,7 +4,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.items import ITEM_SCHEMA, ItemColumns, read_items
+from pipelines import flags, table_flags
+from pipelines.command_table import COMMANDS
+from pipelines.items import ITEM_SCHEMA, ItemColumns, ItemsFile, read_items
 from recall.errors import InputError
 
 
@@ -71,6 +73,50 @@ def test_refusals(tmp_path, text, parts):
         read_items(path)
     for part in (path, *parts):
         assert part in str(info.value)
+
+
+def test_several_category_columns(tmp_path):
+    text = "item_id,main,sub,sold\na,x,y|x,1\nb,,z,0\n"
+    path = write(tmp_path / "items.csv", text)
+    columns = ItemColumns(category="main,sub")
+    assert read_items(path, columns)["categories"].to_pylist() == [["x", "y"], ["z"]]
+    text = "item_id,red,blue\na,1,0\nb,1,1\nc,0,0\n"
+    path = write(tmp_path / "items.csv", text)
+    columns = ItemColumns(category="red,blue")
+    assert read_items(path, columns)["categories"].to_pylist() == [["red"], ["red", "blue"], []]
+    path = write(tmp_path / "items.csv", text + "d,0,2\n")
+    assert read_items(path, columns)["categories"].to_pylist()[3] == ["0", "2"]
+
+
+def test_the_separator_of_categories(tmp_path):
+    path = write(tmp_path / "items.csv", 'item_id,category\na,"x, y|z"\n')
+    assert read_items(path, ItemColumns(separator=","))["categories"].to_pylist() == [["x", "y|z"]]
+
+
+def test_flags_are_the_same_for_every_command(tmp_path):
+    path = write(tmp_path / "shop.txt", "1;A;red/blue\n2;B;\n")
+    expected = [
+        {"item_id": "1", "categories": ["red", "blue"], "title": "A"},
+        {"item_id": "2", "categories": [], "title": "B"},
+    ]
+    for command in ("run", "ingest", "items"):
+        values = flags.define(COMMANDS[command])
+        values(
+            [
+                "recall",
+                "--items_columns=sku,name,colour",
+                "--items_id_column=sku",
+                "--items_category_column=colour",
+                "--items_title_column=name",
+                "--items_category_separator=/",
+            ]
+        )
+        file = table_flags.read_items_file(values, path)
+        assert file.read().to_pylist() == expected
+        assert file.fingerprint() != ItemsFile(path).fingerprint()
+        values["items_category_separator"].value = ""
+        with pytest.raises(InputError, match="--items_category_separator"):
+            table_flags.read_items_file(values, path)
 
 
 def test_a_missing_file_or_title_column(tmp_path):

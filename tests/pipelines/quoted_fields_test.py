@@ -3,10 +3,11 @@
 import csv
 import io
 
+import numpy as np
 import pytest
 
 from pipelines import csv_files, quoted_fields
-from pipelines.sources import TextOptions, open_events, read_items
+from pipelines.sources import EventColumns, TextOptions, open_events, read_items
 from recall.errors import InputError
 
 HEADER = "user_id,item_id,timestamp,query\n"
@@ -152,3 +153,40 @@ def test_a_quote_is_an_ordinary_character_between_tabs(tmp_path):
     assert table["categories"].to_pylist() == [["x"], ["y"], ["x"], ["y"]]
     quoted = '"item_id"\t"category"\t"title"\n"a"\t"x"\t"A\tB"\n'
     assert read_items(write(tmp_path / "q.tsv", quoted))["title"].to_pylist() == ["A\tB"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_every_line_is_read_or_counted(tmp_path, monkeypatch, seed):
+    """Stray quotes anywhere: rows read and rows lost add up to the lines of the file."""
+    rng = np.random.default_rng(seed)
+    monkeypatch.setattr(csv_files, "_BLOCK_BYTES", int(rng.choice([64, 300, 5000])))
+    kinds = [
+        "x",
+        "red shoes",
+        '"ok"',
+        '"a, b"',
+        '""',
+        '"say ""hi"""',
+        '5" wide',
+        'wide 5"',
+        '"',
+        '"red',
+    ]
+    chances = np.array([30, 10, 5, 5, 5, 5, 2, 2, 1, 1]) / 66
+    for _ in range(20):
+        queries = rng.choice(kinds, size=60, p=chances)
+        lines = [f"{n % 7},{n % 5},{1700000000 + n},{query}" for n, query in enumerate(queries)]
+        if rng.random() < 0.5:  # the text in the middle
+            lines = [
+                ",".join([*line.split(",", 3)[:1], line.split(",", 3)[3], *line.split(",", 3)[1:3]])
+                for line in lines
+            ]
+        header = "a,b,c,d\n"
+        path = write(tmp_path / "log.csv", header + "\n".join(lines) + "\n")
+        columns = EventColumns("a", "a", "none")
+        source = open_events(path, columns)
+        rows = sum(batch.num_rows for batch in source.read_batches(1000))
+        assert rows + source.bad_rows.total == 60, path
+        num_strays = sum(query in ('"', '"red') for query in queries)
+        assert source.bad_rows.total <= num_strays
+        assert bool(source.bad_rows.total) == bool(num_strays)

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.sources import EventColumns, open_events
+from pipelines.sources import EventColumns, open_events, parse_conditions
 from pipelines.tfds_source import DatasetName
 from recall.errors import InputError
 
@@ -37,6 +37,19 @@ def test_movielens_through_mocked_data(tmp_path):
     assert not source.has_split
     assert source.columns == EventColumns(item_id="movie_id")
     assert len(source.fingerprint()) == 64
+
+
+def test_where_leaves_examples_out(tmp_path):
+    conditions = parse_conditions(["user_id=138,timestamp!=881250950"])
+    with tfds.testing.mock_data(as_dataset_fn=fake_ratings):
+        spec = "tfds:movielens/1m-ratings:train"
+        source = open_events(spec, data_dir=str(tmp_path), where=conditions)
+        (batch,) = source.read_batches()
+        with pytest.raises(InputError, match="no scalar feature 'event'"):
+            open_events(spec, data_dir=str(tmp_path), where=parse_conditions(["event=x"]))
+    assert batch["item_id"].to_pylist() == ["50"]
+    assert batch["row"].to_pylist() == [0]
+    assert source.rows_left_out == 2
 
 
 def test_random_mocked_examples_and_other_columns(tmp_path):

@@ -6,7 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from pipelines import ingest
 from pipelines.sources import Condition, open_events, parse_conditions
+from recall.config import RecallConfig
 from recall.errors import InputError
 
 TEXT = """user_id,item_id,timestamp,event,price
@@ -71,6 +73,19 @@ def test_the_conditions_are_part_of_what_a_log_is(log):
         for texts in ([], ["event=cart"], ["event!=cart"])
     }
     assert len(prints) == 3
+
+
+def test_the_report_of_ingest_counts_them(tmp_path, caplog):
+    lines = [f"u{n % 4},i{n % 5},{n},{'view' if n % 3 else 'buy'}" for n in range(60)]
+    path = tmp_path / "log.csv"
+    path.write_text("user_id,item_id,timestamp,event\n" + "\n".join(lines) + "\n")
+    config = RecallConfig().override(["ingest.min_item_events=1", "ingest.num_shards=1"])
+    source = open_events(str(path), where=parse_conditions(["event=buy"]))
+    with caplog.at_level("INFO"):
+        report = ingest.run_ingest(source, None, tmp_path / "examples", config)
+    assert report["left_out_by_where"] == 40
+    assert report["events_read"] == 20
+    assert "Left out 40 rows by --where." in caplog.text
 
 
 def test_types_of_parquet(tmp_path):

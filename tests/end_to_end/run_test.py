@@ -182,7 +182,8 @@ def test_the_index_job_alone_adds_to_the_report_and_is_quiet(output_dir, tmp_pat
     assert (added["kind"], added["num_items"]) == ("scann", 40)
     assert added["recall@100"] >= 0.95
     # ScaNN's own log would be lines of another form.
-    (line,) = capfd.readouterr().err.splitlines()
+    reason, line = capfd.readouterr().err.splitlines()
+    assert re.match(r"\d\d:\d\d:\d\d Index: ScaNN .* exact search takes .* CPU-ms", reason)
     assert re.match(r"\d\d:\d\d:\d\d Wrote .*index: scann, 40 items, recall@100", line)
 
 

@@ -22,7 +22,9 @@ import numpy as np
 from tests.benchmarks.measure import ROOT
 
 _PREDICT = "/tensorflow.serving.PredictionService/Predict"
-_TIMEOUT_S = 30.0
+DEADLINE_S = 30.0
+"""Of every call where a plan does not say otherwise."""
+
 _WARM = "warm"
 """The line between a warm-up and what counts."""
 
@@ -58,8 +60,12 @@ class Load(NamedTuple):
 class Generator:
     """One process that asks a server."""
 
-    def __init__(self, address: str, messages: Sequence[bytes], path: str = "", **plan: float):
+    def __init__(
+        self, address: str, messages: Sequence[bytes], path: str = "", **plan: float | None
+    ):
         """Starts it; it asks as soon as it is connected.
+
+        Without a deadline a call takes another way through gRPC and the server.
 
         Args:
             address: `host:port` of the gRPC door, or of the HTTP door with a `path`.
@@ -67,7 +73,8 @@ class Generator:
             path: Where the HTTP door takes these, for example `/recall`.
             **plan: `seconds`, and `concurrency` (closed loop) or `rate` (requests
                 a second whatever the answers, open loop); maybe `warm_up`, seconds
-                of the same before, which do not count.
+                of the same before, which do not count; maybe `deadline_s`, None for
+                calls without one, `DEADLINE_S` by default.
         """
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.benchmarks.load"],
@@ -136,7 +143,14 @@ class _Recorder:
         }
 
 
-def _ask_closed(call, messages, seconds: float, concurrency: int, recorder: _Recorder) -> None:
+def _ask_closed(
+    call,
+    messages,
+    seconds: float,
+    concurrency: int,
+    deadline_s: float | None,
+    recorder: _Recorder,
+) -> None:
     """As many threads as requests in flight; each asks again when it is answered."""
     end_s = time.perf_counter() + seconds
 
@@ -144,7 +158,7 @@ def _ask_closed(call, messages, seconds: float, concurrency: int, recorder: _Rec
         while (started_s := time.perf_counter()) < end_s:
             turn += 1
             try:
-                call(messages[turn % len(messages)], timeout=_TIMEOUT_S)
+                call(messages[turn % len(messages)], timeout=deadline_s)
                 recorder.add("OK", started_s)
             except grpc.RpcError as error:
                 recorder.add(error.code().name, started_s)
@@ -158,13 +172,15 @@ def _ask_closed(call, messages, seconds: float, concurrency: int, recorder: _Rec
         thread.join()
 
 
-def _ask_open(call, messages, seconds: float, rate: float, recorder: _Recorder) -> None:
+def _ask_open(
+    call, messages, seconds: float, rate: float, deadline_s: float | None, recorder: _Recorder
+) -> None:
     """Sends at fixed times, and does not wait for answers."""
     started_s, pending = time.perf_counter(), []
     for number in range(round(seconds * rate)):
         time.sleep(max(0.0, started_s + number / rate - time.perf_counter()))
         sent_s = time.perf_counter()
-        future = call.future(messages[number % len(messages)], timeout=_TIMEOUT_S)
+        future = call.future(messages[number % len(messages)], timeout=deadline_s)
         future.add_done_callback(lambda done, sent_s=sent_s: recorder.add(done.code().name, sent_s))
         pending.append(future)
     for future in pending:
@@ -202,7 +218,7 @@ def main() -> None:
         _warm_up_and_ask(_HttpCall(plan["address"], plan["path"]), messages, plan)
         return
     with grpc.insecure_channel(plan["address"], options=_OPTIONS) as channel:
-        grpc.channel_ready_future(channel).result(_TIMEOUT_S)
+        grpc.channel_ready_future(channel).result(DEADLINE_S)
         _warm_up_and_ask(channel.unary_unary(_PREDICT), messages, plan)
 
 
@@ -217,11 +233,12 @@ def _warm_up_and_ask(call, messages, plan: dict[str, Any]) -> None:
 def _ask(call, messages, plan: dict[str, Any]) -> dict[str, Any]:
     """Does what a plan says, and tells what was seen."""
     recorder, seconds = _Recorder(), plan["seconds"]
+    deadline_s = plan.get("deadline_s", DEADLINE_S)
     started_s = time.perf_counter()
     if "rate" in plan:
-        _ask_open(call, messages, seconds, plan["rate"], recorder)
+        _ask_open(call, messages, seconds, plan["rate"], deadline_s, recorder)
     else:
-        _ask_closed(call, messages, seconds, int(plan["concurrency"]), recorder)
+        _ask_closed(call, messages, seconds, int(plan["concurrency"]), deadline_s, recorder)
     # Answers to the last calls belong to the time in which those were sent.
     return recorder.facts(min(time.perf_counter() - started_s, seconds))
 

@@ -25,7 +25,7 @@ from serving.saved_model import SavedModelServable
 from serving.server import prepare_process
 from serving.user_vectors import PredictUserVectors, UserVectors
 from tests.benchmarks import measure
-from tests.benchmarks.load import Generator
+from tests.benchmarks.load import DEADLINE_S, Generator
 from tests.benchmarks.serving_release import draw_unit_vectors, write_release
 from tests.serving.server_process import Client, ServerProcess, build_message
 
@@ -33,6 +33,7 @@ _MODULE = "tests.benchmarks.serving"
 
 _SIZES = flags.DEFINE_list("num_items", ["10000", "100000", "1000000"], "Items of the catalogues.")
 _CONCURRENCY = flags.DEFINE_list("concurrency", ["1", "8", "64"], "Requests in flight.")
+_DEADLINES = flags.DEFINE_boolean("deadlines", True, "Whether the calls of load have deadlines.")
 _SECONDS = flags.DEFINE_float("seconds", 10.0, "Time of each measurement.", 0.5)
 _CHANGES = flags.DEFINE_integer("changes", 300, "Upserts, and deletions, that are timed.", 2)
 
@@ -73,11 +74,15 @@ def _recall_message(request: RecallRequest):
 
 
 def measure_load(
-    server: ServerProcess, messages: Sequence[bytes], concurrency: int, seconds: float
+    server: ServerProcess,
+    messages: Sequence[bytes],
+    concurrency: int,
+    seconds: float,
+    deadline_s: float | None = DEADLINE_S,
 ) -> dict[str, float]:
     """Latency, throughput and the server's CPU time of one kind of request."""
     plan = {"seconds": seconds, "warm_up": seconds / 5, "concurrency": concurrency}
-    generator = Generator(server.grpc_address, messages, **plan)
+    generator = Generator(server.grpc_address, messages, **plan, deadline_s=deadline_s)
     generator.wait_until_warm()
     before_s = server.cpu_seconds()
     load = generator.result()
@@ -179,7 +184,13 @@ def measure_case(case: dict[str, Any]) -> dict[str, float]:
             )
             for kind, messages in requests.items():
                 for concurrency in case["concurrency"]:
-                    costs = measure_load(server, messages, concurrency, case["seconds"])
+                    costs = measure_load(
+                        server,
+                        messages,
+                        concurrency,
+                        case["seconds"],
+                        case.get("deadline_s", DEADLINE_S),
+                    )
                     facts |= {f"{kind}_at_{concurrency}_{key}": v for key, v in costs.items()}
             facts["server_memory_mb"] = server.resident_mb()
             with server.open_client() as client:
@@ -201,6 +212,7 @@ def main(_: Sequence[str]) -> None:
             "num_items": num_items,
             "concurrency": [int(text) for text in _CONCURRENCY.value],
             "seconds": _SECONDS.value,
+            "deadline_s": DEADLINE_S if _DEADLINES.value else None,
             "changes": _CHANGES.value,
             "in_process_calls": _IN_PROCESS_CALLS,
             "settings": measure.SETTINGS.value,

@@ -11,7 +11,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from recall.config import RecallConfig
 from serving import tensors
-from tests.benchmarks.load import Generator, combine
+from tests.benchmarks.load import DEADLINE_S, Generator, combine
 from tests.benchmarks.serving_release import draw_unit_vectors, write_release
 from tests.reliability.tally import scaled
 from tests.serving.server_process import Client, ServerProcess, build_message
@@ -45,18 +45,19 @@ def _heavy_message() -> predict_pb2.PredictRequest:
     return build_message("recall", "user_vectors", inputs)
 
 
-def test_goodput_under_overload(serving_dir, start_server, tally):
+@pytest.mark.parametrize("deadline_s", [DEADLINE_S, None], ids=["deadline", "no-deadline"])
+def test_goodput_under_overload(serving_dir, start_server, tally, deadline_s):
     """Peak by a closed loop, then five times as much whatever the answers are."""
-    seconds = scaled(20, at_least=5)
+    seconds = scaled(10, at_least=5)
+    plan = {"seconds": seconds, "deadline_s": deadline_s}
     server = start_server(serving_dir, options={"max_in_flight": 4})
     messages = [_heavy_message().SerializeToString()]
     Generator(server.grpc_address, messages, seconds=2, concurrency=4).result()
-    peak = Generator(server.grpc_address, messages, seconds=seconds, concurrency=4).result()
+    peak = Generator(server.grpc_address, messages, **plan, concurrency=4).result()
     assert set(peak.codes) == {"OK"}
     rate = OVERLOAD * peak.answers_per_second / GENERATORS
     generators = [
-        Generator(server.grpc_address, messages, seconds=seconds, rate=rate)
-        for _ in range(GENERATORS)
+        Generator(server.grpc_address, messages, **plan, rate=rate) for _ in range(GENERATORS)
     ]
     load = combine([generator.result() for generator in generators])
     goodput = load.answers_per_second / peak.answers_per_second
@@ -64,6 +65,7 @@ def test_goodput_under_overload(serving_dir, start_server, tally):
     tally.start(12, "5x overload: goodput >= 80 % of peak, excess shed in 10 ms", 2)
     tally.count(goodput >= 0.8, f"goodput {goodput:.2f}")
     tally.count(np.median(shed) <= SHED_MS, f"median of refusals {np.median(shed):.1f} ms")
+    tally.note("calls without a deadline" if deadline_s is None else "calls with a deadline")
     tally.note(f"peak {peak.answers_per_second:.0f}/s, goodput {goodput:.0%}")
     tally.note(
         f"{len(shed):,} shed, median {np.median(shed):.1f} ms, "

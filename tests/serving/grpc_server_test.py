@@ -42,9 +42,9 @@ class Silent:
         self._ended.set()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server(release_dir):
-    """One that may be changed."""
+    """One that takes four requests at a time; who changes it changes it back."""
     with RecallServer(
         release_dir, grpc_port=0, http_port=0, poll_s=0, max_in_flight=4, access_log="text"
     ) as server:
@@ -93,25 +93,27 @@ def test_calls_without_a_message_stop_nobody(server, channel, predict, method):
         silent.end()
 
 
-def test_a_message_that_does_not_come_ends_its_call(server, channel, predict):
-    server._grpc_server._inbox._timeout_s = 0.2
+def test_a_message_that_does_not_come_ends_its_call(server, channel, predict, monkeypatch):
+    monkeypatch.setattr(server._grpc_server._inbox, "_timeout_s", 0.2)
+    before = _metric(server, 'recall_grpc_unread_calls_total{reason="late"}')
     silent = Silent(channel, 1)
     wait_for(silent.codes)
     assert silent.codes() == [grpc.StatusCode.DEADLINE_EXCEEDED]
     assert "did not arrive within 0.2 s" in silent.calls[0].details()
-    assert _metric(server, 'recall_grpc_unread_calls_total{reason="late"}') == 1
+    assert _metric(server, 'recall_grpc_unread_calls_total{reason="late"}') == before + 1
     silent.end()
     predict(build_request(), timeout=30)
 
 
 def test_a_client_that_leaves_before_its_message(server, channel, predict):
+    inbox, before = server._grpc_server._inbox, _metric(server, "recall_grpc_unread_calls_total")
+    wait_for(lambda: inbox.num_reading == 0)
     silent = Silent(channel, 3)
-    inbox = server._grpc_server._inbox
     wait_for(lambda: inbox.num_reading == 3)
     silent.end()
     wait_for(lambda: inbox.num_reading == 0)
     predict(build_request(), timeout=30)
-    assert _metric(server, "recall_grpc_unread_calls_total") == 0
+    assert _metric(server, "recall_grpc_unread_calls_total") == before
 
 
 @pytest.mark.parametrize("content", [b"\xff", b"\x12\x05\x0a", b""])
@@ -225,7 +227,7 @@ def test_a_message_beyond_the_bound_of_a_request(release_dir):
         predict(build_request(), timeout=30)
 
 
-def test_what_an_expired_call_held_is_let_go(server, predict):
+def test_what_an_expired_call_held_is_let_go(server, predict, monkeypatch):
     """Its place and its bytes stay taken while its thread works, and no longer."""
     gate, entered = threading.Event(), threading.Event()
     tower = server.model_server.find("item_tower")
@@ -236,7 +238,7 @@ def test_what_an_expired_call_held_is_let_go(server, predict):
         assert gate.wait(20)
         return run(*arguments)
 
-    tower._run = slow
+    monkeypatch.setattr(tower, "_run", slow)
     request = build_request("item_tower", {"item_ids": np.array(["i3"])})
     with pytest.raises(grpc.RpcError) as error:
         predict(request, timeout=0.3)
@@ -296,6 +298,7 @@ def test_who_watches_health_is_told_although_another_leaves(server, channel):
     first.cancel()
     server._health.set_serving(False)
     assert next(second).status == statuses.NOT_SERVING
+    server._health.set_serving(True)
     second.cancel()
 
 

@@ -66,6 +66,7 @@ class LiveItems:
         """
         self._store = ItemStore(serving_dir)
         self._lock = threading.Lock()  # Of every change; readers do not take it.
+        self._counted: tuple[int, tuple[int, int]] | None = None
         self._sequence = 0  # Everything up to it is in every catalogue.
         self._catalogues: list[LiveCatalogue] = []
         self._stop = threading.Event()
@@ -143,7 +144,7 @@ class LiveItems:
 
     def status(self) -> dict[str, Any]:
         """What changed so far, and how every loaded version holds it; plain values."""
-        num_upserted, num_deleted = self._store.count()
+        num_upserted, num_deleted = self._count()
         rebuilding = self._rebuilding
         return {
             "sequence": self._sequence,
@@ -162,6 +163,16 @@ class LiveItems:
         for thread in self._threads:
             thread.join(_CLOSE_S)
         self._store.close()
+
+    def _count(self) -> tuple[int, int]:
+        """`ItemStore.count` of the changes so far: .13 us each, so only after a new one.
+
+        The metrics ask in the loop of the HTTP door, however many changes there are.
+        """
+        sequence, counts = self._sequence, self._counted
+        if counts is None or counts[0] != sequence:
+            self._counted = counts = (sequence, self._store.count())
+        return counts[1]
 
     def _find(self, version: int | None) -> LiveCatalogue:
         """The catalogue of a version, or else of the newest; call it under the lock."""

@@ -85,7 +85,7 @@ class QuotedFields:
             % (before, re.escape(self._separator))
         )
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int) -> bytes | memoryview:
         """About `size` bytes of whole lines, b"" at the end."""
         while True:
             parts, wanted = [self._rest], max(size // 4, size - len(self._rest))
@@ -93,16 +93,18 @@ class QuotedFields:
                 parts.append(self._read(wanted))
                 self._ended = not parts[-1]
                 wanted -= len(parts[-1])
-            cleaned, self._rest = self._split(b"".join(parts))
+            parts = [part for part in parts if part]
+            text = parts[0] if len(parts) == 1 else b"".join(parts)
+            cleaned, self._rest = self._split(text)
             if cleaned or self._ended:
                 return cleaned
 
-    def _split(self, text: bytes) -> tuple[bytes, bytes]:
+    def _split(self, text: bytes) -> tuple[bytes | memoryview, bytes]:
         """Whole records of `text`, cleaned, and what may go on in the next block."""
         whole = text.rfind(b"\n") + 1 or text[:-1].rfind(b"\r") + 1
         end = len(text) if self._ended else whole
         if text.find(b'"', 0, end) < 0:
-            return text[:end], text[end:]
+            return memoryview(text)[:end], text[end:]  # no copy of what is clean
         return self._clean_lines(text, end)
 
     def _clean_lines(self, text: bytes, end: int) -> tuple[bytes, bytes]:

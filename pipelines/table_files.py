@@ -6,6 +6,7 @@ follows from the name. What the columns mean is decided elsewhere.
 
 import glob
 import hashlib
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +21,8 @@ from pipelines.parquet_files import ParquetTable
 from pipelines.text_format import DEFAULT_TEXT, TextOptions
 from recall.errors import InputError
 from serving import paths, storage
+
+_log = logging.getLogger(__name__)
 
 ENDINGS = text_format.ENDINGS + parquet_files.ENDINGS
 _FOLDER_ENDINGS = text_format.FOLDER_ENDINGS + parquet_files.ENDINGS
@@ -125,13 +128,15 @@ def list_files(path: str) -> list[Path]:
         InputError: There is no such file, or its name ends otherwise.
     """
     if os.path.isdir(path):
-        files = [p for p in sorted(Path(path).rglob("*")) if _is_table(p.relative_to(path))]
+        found = [p for p in sorted(Path(path).rglob("*")) if not _is_hidden(p.relative_to(path))]
+        files = [p for p in found if _is_table(p)]
         if not files:
             endings = ", ".join(_FOLDER_ENDINGS)
             raise InputError(
                 f"The folder {path} holds no table ({endings}). Name a file of another ending "
                 "itself, or by a pattern."
             )
+        _report_left_out([p for p in found if _is_other_text(p)], path)
         return files
     if os.path.exists(path):
         files = [Path(path)]
@@ -169,11 +174,36 @@ def ending_of(path: Path) -> str:
     return binary or text_format.text_ending(path)
 
 
-def _is_table(path: Path) -> bool:
+def _is_hidden(path: Path) -> bool:
     # Spark's rule: `_temporary/` is its own, `_day=2/` a column's folder.
-    hidden = any(part.startswith(".") or _is_marked(part) for part in path.parts)
-    is_archive = compression.ending_of(path) == ".zip" and len(path.suffixes) < 2
-    return not hidden and not is_archive and ending_of(path) in _FOLDER_ENDINGS
+    return any(part.startswith(".") or _is_marked(part) for part in path.parts)
+
+
+def _is_bare_archive(path: Path) -> bool:
+    """Whether a name does not say what is in the `.zip`."""
+    return compression.ending_of(path) == ".zip" and len(path.suffixes) < 2
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file found in a folder is taken for a part of the table."""
+    is_named_so = not _is_bare_archive(path) and ending_of(path) in _FOLDER_ENDINGS
+    return is_named_so and path.is_file()
+
+
+def _is_other_text(path: Path) -> bool:
+    """Whether a file found in a folder may be meant as a part, but is not taken for one."""
+    is_text = _is_bare_archive(path) or bool(ending_of(path))
+    return is_text and path.is_file() and not _is_table(path)
+
+
+def _report_left_out(files: Sequence[Path], folder: str) -> None:
+    if files:
+        _log.warning(
+            "%s: %d files are not read, the first is %s. Name them by a pattern to read them.",
+            folder,
+            len(files),
+            files[0].name,
+        )
 
 
 def _is_marked(part: str) -> bool:

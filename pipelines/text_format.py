@@ -28,6 +28,7 @@ _TYPED_NAME = re.compile(r"([^:]+):(token|token_seq|float|float_seq)")
 _WITHOUT_MARK = {"utf-8-sig": "utf-8", "utf-16": "utf-16-le", "utf-32": "utf-32-le"}
 """Encodings that Python writes with a mark, and the ones for text after the mark."""
 
+_HEADER_BLOCK_BYTES = 1 << 14
 _MAX_HEADER_BYTES = 1 << 20
 _BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -215,7 +216,7 @@ def _first_line(path: Path, encoding: str | None) -> tuple[str, str, int]:
     """The first line with its end, the encoding, and the length of the mark before it."""
     with compression.open_bytes(path) as stream:
         start = b""
-        while data := stream.read(_MAX_HEADER_BYTES):
+        while data := stream.read(_HEADER_BLOCK_BYTES):
             start += data
             if b"\n" in start[3:] or len(start) >= _MAX_HEADER_BYTES:
                 break

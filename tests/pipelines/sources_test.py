@@ -102,6 +102,16 @@ def test_parquet_file_folder_and_pattern_number_rows_through_all_files(tmp_path)
     assert read(str(folder / "part-*.parquet")) == ROWS
 
 
+def test_files_of_a_folder_that_are_not_read_are_said(tmp_path, caplog):
+    for name in ("a.csv", "b.txt", "c.CSV", "d.zip", "notes.pdf", "_e.txt"):
+        write(tmp_path / name, HEADER + "u,a,1\n")
+    assert [file.name for file in open_events(str(tmp_path)).files] == ["a.csv", "c.CSV"]
+    assert "2 files are not read, the first is b.txt" in caplog.text
+    (tmp_path / "f.csv").mkdir()
+    write(tmp_path / "f.csv" / "part-0.csv", HEADER + "u,a,1\n")
+    assert len(open_events(str(tmp_path)).files) == 3
+
+
 def test_parquet_ids_may_be_numbers_and_times_may_be_times(tmp_path):
     moment = datetime.datetime(2024, 1, 1, 0, 0, 1, 500_000)
     rows = [(7, 8, moment)]

@@ -67,6 +67,8 @@ def _open_log(values: flags.FlagValues):
     """The source named by --events."""
     from pipelines import sources
 
+    if values.data_dir and not values.events.startswith("tfds:"):
+        raise UsageError(f"--data_dir is for tfds:NAME, not for --events={values.events}.")
     columns = sources.EventColumns(
         values.user_column, values.item_column, values.timestamp_column, values.split_column
     )

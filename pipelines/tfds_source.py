@@ -149,12 +149,13 @@ class TfdsSource(EventSource):
     def _find_builder(self, data_dir: str | None) -> Any:
         """The TFDS builder of the dataset."""
         tfds = _import_tfds()
+        where = "" if self.data_dir is None else f" with the data folder {self.data_dir}"
         try:
             return tfds.builder(self.dataset.name, data_dir=data_dir)
         except (ValueError, AssertionError, ImportError, OSError) as error:
             raise InputError(
-                f"TensorFlow Datasets knows no {self.dataset.name!r} ({_first_line(error)}). "
-                "Check the name, or prepare the dataset with `tfds build`."
+                f"TensorFlow Datasets knows no {self.dataset.name!r}{where} "
+                f"({_first_line(error)}). Check the name, or prepare the dataset with `tfds build`."
             ) from error
 
     def _split_of(self, builder: Any) -> str:

@@ -57,3 +57,9 @@ def test_sources_are_no_paths(log):
 def test_addresses_are_no_paths():
     values, _ = cli.parse("query", ["--server=http://127.0.0.1:8501"])
     assert values.server == "http://127.0.0.1:8501"
+
+
+def test_a_folder_of_datasets_without_one(tmp_path, capsys):
+    words = ["ingest", "--events=log.csv", "--data_dir=here", f"--output={tmp_path / 'out'}"]
+    assert cli.main(words) == 2
+    assert "--data_dir is for tfds:NAME, not for --events=log.csv." in capsys.readouterr().err

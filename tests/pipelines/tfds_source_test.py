@@ -69,7 +69,10 @@ def test_random_mocked_examples_and_other_columns(tmp_path):
         ("tfds:movielens/1m-ratings", ("not prepared", "`tfds build movielens/1m-ratings`")),
         ("tfds:movielens/1m-ratings:train", ("not prepared", "TFDS_DATA_DIR")),
         ("tfds:movielens/nothing", ("BuilderConfig nothing not found", "tfds build")),
-        ("tfds:no_such_dataset", ("'no_such_dataset'", "not found", "tfds build")),
+        (
+            "tfds:no_such_dataset",
+            ("'no_such_dataset' with the data folder", "not found", "tfds build"),
+        ),
         ("tfds:mnist", ("no scalar feature 'user_id'", "image, label", "--user_column")),
         ("tfds:", ("tfds:movielens/1m-ratings:train",)),
         ("tfds:a b", ("tfds:name/config",)),

@@ -215,9 +215,10 @@ class HttpApi:
                 body = recall_json.parse_body(document, service.limits.max_batch_size)
             request.call.check()
             timeout_s = body.shorter(request.call.time_left_s())
-            answer = body.build_answer(service.recall(body.requests, timeout_s=timeout_s))
-        self.backend.metrics.count_answers(answer)
-        return HttpResponse(200, encode_json(answer))
+            responses = service.recall(body.requests, timeout_s=timeout_s)
+        facts = [response.facts() for response in responses]
+        self.backend.metrics.count_answers({"responses": facts})
+        return HttpResponse(200, body.encode_answer(responses))
 
     def _items(self, request: HttpRequest) -> HttpResponse:
         """GET /items: live changes and how the loaded versions hold them."""

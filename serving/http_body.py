@@ -42,6 +42,11 @@ class Reservation:
         self._budget.take(num_bytes)
         self._num_bytes += num_bytes
 
+    def hold(self, num_bytes: int) -> None:
+        """Counts bytes that are there already: those of an answer."""
+        self._budget.note(num_bytes)
+        self._num_bytes += num_bytes
+
     def check(self, num_bytes: int) -> None:
         """Says at once when so many bytes cannot be had now.
 

@@ -30,6 +30,9 @@ TIMEOUT_S = 30.0
 
 _FIRST_ERROR = 500
 
+_STEP_BYTES = 256 << 10
+"""Of an answer, handed to the connection at a time."""
+
 _REQUEST_ID = REQUEST_ID_HEADER.encode()
 _TRACE = TRACE_HEADER.encode()
 
@@ -61,7 +64,7 @@ class HttpDoor:
             if response is not None:
                 more = (*self._sites.answer_headers(headers), (REQUEST_ID_HEADER, request_id))
                 response = response._replace(headers=response.headers + more)
-                await _send(send, response)
+                await _send(send, response, reservation)
         if self._backend.requests.is_on:
             if response is None:
                 response = HttpResponse(499, b"")
@@ -156,7 +159,7 @@ def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
     return None if value is None else value.decode("ascii", "replace")
 
 
-async def _send(send: Any, response: HttpResponse) -> None:
+async def _send(send: Any, response: HttpResponse, reservation: Reservation) -> None:
     headers = [
         (b"content-type", response.content_type.encode()),
         (b"content-length", str(len(response.body)).encode()),
@@ -165,4 +168,12 @@ async def _send(send: Any, response: HttpResponse) -> None:
     if response.status == 204:
         del headers[:2]
     await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})
+    body = memoryview(response.body)
+    if len(body) > _STEP_BYTES:
+        # Sending at once would copy all of it several times while others wait.
+        reservation.hold(len(body))
+        while len(body) > _STEP_BYTES:
+            part, body = bytes(body[:_STEP_BYTES]), body[_STEP_BYTES:]
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+            await asyncio.sleep(0)
+    await send({"type": "http.response.body", "body": bytes(body)})

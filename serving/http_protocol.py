@@ -161,7 +161,7 @@ class GuardedProtocol(H11Protocol):
             return BODY
         answered = self.cycle is None or self.cycle.response_complete
         if not answered:
-            return WRITE if self.flow.write_paused else WORK
+            return WRITE if self.cycle.response_started or self.flow.write_paused else WORK
         if self.unread_bytes:
             return WRITE
         if self.cycle is None or self.conn.trailing_data[0]:

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from serving import json_fields
+from serving.json_answers import encode_json
 from serving.json_document import show
 from serving.recall_limits import check_size
-from serving.recall_service import RecallService
 from serving.recall_types import RecallRequest, RecallResponse
 from serving.status import ServingError, invalid_argument
 
@@ -41,11 +41,16 @@ class ParsedBody(NamedTuple):
             return timeout_s if self.timeout_s is None else self.timeout_s
         return min(self.timeout_s, timeout_s)
 
-    def build_answer(self, responses: Sequence[RecallResponse]) -> dict[str, Any]:
-        """The answer as plain values."""
-        if self.is_batch:
-            return {"responses": [to_json(response) for response in responses]}
-        return to_json(responses[0])
+    def encode_answer(self, responses: Sequence[RecallResponse]) -> bytes:
+        """The text of the answer; the objects of one user go before those of the next come.
+
+        Millions of objects at a time would keep other threads waiting for the
+        garbage collector.
+        """
+        if not self.is_batch:
+            return encode_json(to_json(responses[0]))
+        texts = [encode_json(to_json(response)) for response in responses]
+        return b'{"responses": [' + b", ".join(texts) + b"]}"
 
 
 def parse_body(document: Mapping[str, Any], max_requests: int) -> ParsedBody:
@@ -79,27 +84,6 @@ def parse_body(document: Mapping[str, Any], max_requests: int) -> ParsedBody:
         except ServingError as error:
             raise invalid_argument(f"{_BATCH_KEY}[{position}]: {error.message}") from error
     return ParsedBody(requests, True, timeout_s)
-
-
-def answer(
-    service: RecallService, document: Mapping[str, Any], *, timeout_s: float | None = None
-) -> dict[str, Any]:
-    """Answers a decoded request or batch of requests.
-
-    Args:
-        service: Finds the items.
-        document: The decoded body.
-        timeout_s: Time left, as far as the door knows; the shorter one of
-            this and the document's counts.
-
-    Raises:
-        InputError: A limit of the service is exceeded.
-        ServingError: A key is unknown, a value has a wrong type, or the
-            service cannot answer.
-    """
-    body = parse_body(document, service.limits.max_batch_size)
-    responses = service.recall(body.requests, timeout_s=body.shorter(timeout_s))
-    return body.build_answer(responses)
 
 
 def parse_request(document: Any, *, beside: Iterable[str] = ()) -> RecallRequest:

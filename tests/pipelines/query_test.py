@@ -94,15 +94,12 @@ REFUSED = {
 def test_flags_are_refused_as_the_keys_of_post_recall(words, capsys):
     """In the words of the door for JSON, and before any server is asked."""
 
-    class NoService:
-        limits = RecallLimits()
-
-        def recall(self, requests, *, timeout_s):
-            check_requests(requests, RecallLimits())
-            raise AssertionError("accepted")
+    def ask(document):
+        body = recall_json.parse_body(document, RecallLimits().max_batch_size)
+        check_requests(body.requests, RecallLimits())
 
     with pytest.raises((InputError, ServingError)) as caught:
-        recall_json.answer(NoService(), REFUSED[words])
+        ask(REFUSED[words])
     text = getattr(caught.value, "message", None) or str(caught.value)
     assert cli.main(["query", "--server=127.0.0.1:9", *words.split()]) == 1
     assert capsys.readouterr().err == f"recall query: error: {text}\n"

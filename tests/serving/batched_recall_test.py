@@ -171,8 +171,9 @@ def test_a_request_waits_no_longer_than_its_own_time(busy):
     """The door gives every call 30 s; the request of this one says 50 ms."""
     document = {"history": ["n2"], "k": 4, "timeout_ms": 50}
     started_s = time.monotonic()
+    body = recall_json.parse_body(document, 1)
     with answering(Call(30.0)), pytest.raises(ServingError) as error:
-        recall_json.answer(busy.service, document, timeout_s=30.0)
+        busy.service.recall(body.requests, timeout_s=body.shorter(30.0))
     assert error.value.code == Code.DEADLINE_EXCEEDED
     assert 0.05 <= time.monotonic() - started_s < 1.0
     assert not busy.first.done()

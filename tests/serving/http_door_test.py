@@ -13,8 +13,10 @@ import pytest
 from serving import http_limits
 from serving.access_log import JSON, RequestLog
 from serving.byte_budget import ByteBudget
+from serving.http_api import _Route
 from serving.http_connections import Connections
 from serving.http_limits import HttpLimits, connections_allowed
+from serving.http_response import HttpResponse
 from serving.http_sites import Sites
 from serving.metrics import Metrics
 from serving.tls import ServerTls, TlsFiles
@@ -147,6 +149,31 @@ def test_the_same_over_tls(open_door, certificates):
             lambda: door.count('recall_http_dropped_connections_total{waited_for="write"}') == 1
         )
     wait_for(lambda: door.backend.budget.used == 0)
+
+
+def test_a_long_answer_is_sent_in_parts_and_counts_until_it_is_taken(open_door):
+    door = open_door(QUICK._replace(write_timeout_s=2.0), send_buffer=4096)
+    text = "x" * 3_000_000
+    answer = HttpResponse(200, json.dumps({"text": text}).encode())
+    path = "/long"
+    door.api._routes[path] = _Route("GET", lambda _: answer)
+    status, headers, body = door.ask("GET", path)
+    assert (status, int(headers["Content-Length"]), json.loads(body)["text"]) == (
+        200,
+        len(answer.body),
+        text,
+    )
+    assert door.ask("HEAD", path)[2] == b""
+    with door.connect(receive_buffer=4096) as raw:
+        raw.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+        wait_for(lambda: door.backend.budget.used >= len(answer.body))
+        start = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while raw.recv(1000):  # Some, and again some: too slow all the same.
+                time.sleep(0.05)
+        assert 1 < time.monotonic() - start < 8
+    wait_for(lambda: door.backend.budget.used == 0)
+    assert door.count('recall_http_dropped_connections_total{waited_for="write"}') == 1
 
 
 # Many peers

@@ -28,7 +28,7 @@ class Door:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         bound.bind(("127.0.0.1", 0))
         self.address = bound.getsockname()
-        api = HttpApi(self.backend)
+        self.api = api = HttpApi(self.backend)
         self._server = HttpServer(api, [bound], tls=tls, limits=limits, sites=sites, shutdown_s=1)
         self._server.start()
 

@@ -58,7 +58,8 @@ def pytest_terminal_summary(terminalreporter, config):
         facts = f" ({'; '.join(row['facts'])})" if row["facts"] else ""
         terminalreporter.write_line(f"{line}{facts}, {row['seconds']:.0f} s")
     passed = sum(row["passed"] for row in rows)
-    terminalreporter.write_line(f"{passed} of {len(rows)} rows, scale {SCALE:g}")
+    minutes = sum(row["seconds"] for row in rows) / 60
+    terminalreporter.write_line(f"{passed} of {len(rows)} rows, scale {SCALE:g}, {minutes:.1f} min")
     if path := os.environ.get("RELIABILITY_JSON"):
         storage.write_json(Path(path), {"scale": SCALE, "rows": rows})
 

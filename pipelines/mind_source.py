@@ -15,6 +15,7 @@ from pipelines import table_files
 from pipelines.bad_rows import BadRow, BadRows
 from pipelines.events import DEFAULT_COLUMNS, EventSource, RawBatch
 from pipelines.text_format import TextOptions
+from pipelines.time_texts import parse_form
 from pipelines.where import Condition
 from recall.errors import InputError
 
@@ -60,18 +61,13 @@ class MindSource(EventSource):
         for table in self._tables:
             for rows, batch in table.read_rows(list(_COLUMNS[1:]), bad_rows):
                 file = str(table.path)
-                times = _read_times(batch["time"])
+                times = parse_form(batch["time"], _TIME_FORMAT)
                 good = pa.array(_find_good(batch, times, rows, file, bad_rows))
                 columns = _explode(batch.filter(good), times.filter(good), users)
                 size = len(columns["user_id"])
                 # An event has no row of its own; its number is its place among all.
                 yield RawBatch(columns, np.arange(num_rows, num_rows + size), file, num_rows)
                 num_rows += size
-
-
-def _read_times(texts: pa.StringArray) -> pa.Array:
-    """Times, null where a text is none."""
-    return pc.strptime(texts, format=_TIME_FORMAT, unit="s", error_is_null=True)
 
 
 def _find_good(
@@ -96,10 +92,10 @@ def _find_good(
 
 def _explode(batch: pa.RecordBatch, times: pa.Array, users: set[str]) -> dict[str, pa.Array]:
     """Rows of pages -> events; adds the users whose history is read to `users`."""
-    events: list[tuple[str, str, int]] = []
+    events: list[tuple[str, str, float]] = []
     pages = zip(
         batch["user_id"].to_pylist(),
-        times.cast(pa.int64()).to_pylist(),
+        times.to_pylist(),
         batch["history"].to_pylist(),
         batch["impressions"].to_pylist(),
         strict=True,
@@ -107,12 +103,12 @@ def _explode(batch: pa.RecordBatch, times: pa.Array, users: set[str]) -> dict[st
     for user, time_s, history, impressions in pages:
         if user not in users:
             users.add(user)
-            events += [(user, item, 0) for item in history.split()]
+            events += [(user, item, 0.0) for item in history.split()]
         clicked = (shown[:-2] for shown in impressions.split() if shown.endswith("-1"))
         events += [(user, item, time_s) for item in clicked]
     user_ids, item_ids, times_s = zip(*events, strict=True) if events else ((), (), ())
     return {
         DEFAULT_COLUMNS.user_id: pa.array(user_ids, pa.string()),
         DEFAULT_COLUMNS.item_id: pa.array(item_ids, pa.string()),
-        DEFAULT_COLUMNS.timestamp: pa.array(times_s, pa.timestamp("s")),
+        DEFAULT_COLUMNS.timestamp: pa.array(map(int, times_s), pa.timestamp("s")),
     }

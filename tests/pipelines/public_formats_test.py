@@ -249,11 +249,12 @@ def test_mind(tmp_path):
 
 def test_mind_rows_that_are_none(tmp_path):
     lines = [*MIND, "5\tU1\tyesterday\t\tN1-1", "6\tU1\t11/14/2019 7:01:48 AM\t\tN1 N2-0"]
+    lines.append("7\tU1\t11/31/2019 7:01:48 AM\t\tN1-1")  # November has 30 days
     source, _ = open_with(tmp_path, f"--events=mind:{write(tmp_path, 'b.tsv', lines)}")
     with pytest.raises(InputError, match=r"Data row 5 of .*'time' holds 'yesterday'"):
         events_of(source)
-    assert len(events_of(source, 2)) == 7
-    assert source.bad_rows.total == 2
+    assert len(events_of(source, 3)) == 7
+    assert source.bad_rows.total == 3
     other = write(tmp_path, "c.tsv", ["user_id\titem_id\ttimestamp", "a\tb\t1"])
     with pytest.raises(InputError, match=r"has 3 fields"):
         open_with(tmp_path, f"--events=mind:{other}")

@@ -125,19 +125,21 @@ class GrpcServer:
         facts = _Facts(context)
         # Whatever becomes of the call, its client can tell us which one it was.
         context.set_trailing_metadata(((REQUEST_ID_HEADER, facts.request_id),))
-        code, answer = Code.OK, b""
+        code, answer, refusal = Code.OK, b"", None
         try:
             answer = await self._answer(method, context, facts)
-            return answer
         except asyncio.CancelledError:
             code = Code.CANCELLED
             raise
         except ServingError as error:
-            code = error.code
-            await _abort(context, error)
+            # Its traceback would hold the message until Python looks for cycles.
+            code, refusal = error.code, error.with_traceback(None)
         finally:
             if self._backend.requests.is_on:
                 self._backend.requests.record(facts.record(method, context, code, len(answer)))
+        if refusal is not None:
+            await _abort(context, refusal)
+        return answer
 
     async def _answer(
         self, method: GrpcMethod, context: aio.ServicerContext, facts: "_Facts"
@@ -151,10 +153,13 @@ class GrpcServer:
         facts.call = GrpcCall(Call(context.time_remaining()), facts.authorization)
         future = self._submit(method, message, facts.call)
         try:
-            return await asyncio.wrap_future(future)
+            answer = await asyncio.wrap_future(future)
         except asyncio.CancelledError:
             facts.call.call.cancel()
             raise
+        if isinstance(answer, ServingError):
+            raise answer
+        return answer
 
     def _submit(self, method: GrpcMethod, message: bytes, call: GrpcCall) -> futures.Future:
         """Runs a method in a thread.
@@ -241,13 +246,15 @@ class _Facts:
 _OUR_FAULTS = {Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS}
 
 
-def _run(job: Callable[[], bytes]) -> bytes:
-    """In a thread: an error of any kind, as SystemExit, becomes one with a code."""
+def _run(job: Callable[[], bytes]) -> bytes | ServingError:
+    """In a thread: an error of any kind, as SystemExit, becomes one with a code.
+
+    It is returned, not raised: a traceback would hold the message and what was made of it.
+    """
     try:
         return job()
     except BaseException as error:
-        refusal = status_of(error)
-    raise refusal  # Without the traceback, which holds the message and what was made of it.
+        return status_of(error)
 
 
 async def _call(function: Callable[[], Any]) -> Any:

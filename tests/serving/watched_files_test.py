@@ -93,6 +93,7 @@ def test_the_first_content_must_work(token):
 
 
 def test_the_thread_finds_changes_and_reads_at_once_when_told(token):
+    before = set(threading.enumerate())  # Servers of other tests watch files too.
     watched = watched_token(token)
     watch = FileWatch([watched], poll_s=0.01)
     watch.start()
@@ -118,4 +119,5 @@ def test_the_thread_finds_changes_and_reads_at_once_when_told(token):
         wait_for(lambda: forced == [True])
     finally:
         watch.stop()
-    assert not any(thread.name == "file-watch" for thread in threading.enumerate())
+    started = set(threading.enumerate()) - before
+    assert not any(thread.name == "file-watch" for thread in started)

@@ -66,15 +66,18 @@ class Command(NamedTuple):
 
 
 COMMON = {
-    "flagfile": FlagSpec("Reads more flags from a text file, one --flag=value per line.", "FILE"),
-    "verbosity": FlagSpec(
-        "-1 shows warnings only, 0 progress, 1 also debugging output and the traceback of errors.",
-        "N",
-        0,
-        "integer",
-        -1,
+    "flagfile": FlagSpec(
+        help="Reads more flags from a text file, one --flag=value per line.", value="FILE"
     ),
-    "help": FlagSpec("Shows this page.", "", False, "boolean"),
+    "verbosity": FlagSpec(
+        help="-1 shows warnings only, 0 progress, 1 also debugging output and the traceback of "
+        "errors.",
+        value="N",
+        default=0,
+        kind="integer",
+        minimum=-1,
+    ),
+    "help": FlagSpec(help="Shows this page.", value="", default=False, kind="boolean"),
 }
 
 

@@ -19,40 +19,47 @@ _LOG_FORMATS = ("text", "json")
 
 
 def _seconds(what: str, default: float) -> FlagSpec:
-    return FlagSpec(f"Seconds {what}; later it is closed.", "N", default, "float", 0.1, 86_400)
+    return FlagSpec(
+        help=f"Seconds {what}; later it is closed.",
+        value="N",
+        default=default,
+        kind="float",
+        minimum=0.1,
+        maximum=86_400,
+    )
 
 
 FLAGS = {
     "allowed_hosts": FlagSpec(
-        "Names under which the HTTP port may be asked (header Host, without a port), beside "
+        help="Names under which the HTTP port may be asked (header Host, without a port), beside "
         "localhost and this machine's own addresses. Without it a server for other machines "
         "(--host) answers to any name.",
-        "NAMES",
-        (),
-        "list",
+        value="NAMES",
+        default=(),
+        kind="list",
     ),
     "cors_allowed_origins": FlagSpec(
-        "Web pages that may use the HTTP port, for example https://shop.example; others are "
+        help="Web pages that may use the HTTP port, for example https://shop.example; others are "
         "refused. * lets all pages ask, but change nothing.",
-        "ORIGINS",
-        (),
-        "list",
+        value="ORIGINS",
+        default=(),
+        kind="list",
     ),
     "max_http_connections": FlagSpec(
-        "HTTP connections open at a time; the excess is refused with 503.",
-        "N",
-        2048,
-        "integer",
-        1,
-        100_000,
+        help="HTTP connections open at a time; the excess is refused with 503.",
+        value="N",
+        default=2048,
+        kind="integer",
+        minimum=1,
+        maximum=100_000,
     ),
     "max_http_connections_per_peer": FlagSpec(
-        "Of them from one address; a load balancer is one address.",
-        "N",
-        1024,
-        "integer",
-        1,
-        100_000,
+        help="Of them from one address; a load balancer is one address.",
+        value="N",
+        default=1024,
+        kind="integer",
+        minimum=1,
+        maximum=100_000,
     ),
     "http_header_timeout_s": _seconds("an HTTP connection has to send its headers", 10.0),
     "http_body_timeout_s": _seconds("it has to send the body of a request", 30.0),
@@ -61,18 +68,20 @@ FLAGS = {
     ),
     "http_write_timeout_s": _seconds("it has to take an answer", 30.0),
     "access_log": FlagSpec(
-        "A line on stderr for every request of both ports, text or json; off writes none. No "
+        help="A line on stderr for every request of both ports, text or json; off writes none. No "
         "line has a history.",
-        "MODE",
-        "off",
+        value="MODE",
+        default="off",
     ),
     "otlp_endpoint": FlagSpec(
-        "OpenTelemetry collector that gets a span for every request of both ports (OTLP over "
+        help="OpenTelemetry collector that gets a span for every request of both ports (OTLP over "
         "gRPC), for example http://127.0.0.1:4317; needs `pip install 'recall[otel]'`.",
-        "URL",
+        value="URL",
     ),
     "log_format": FlagSpec(
-        "Form of all lines on stderr: text, or json with one object per line.", "FORMAT", "text"
+        help="Form of all lines on stderr: text, or json with one object per line.",
+        value="FORMAT",
+        default="text",
     ),
 }
 

@@ -7,34 +7,45 @@ from pipelines import table_flags, tls_flags
 from pipelines.flags import Command, FlagSpec
 
 COMMAND = Command(
-    "Changes the items of a running server.",
-    "Adds, replaces or deletes items while a server started by `recall serve` goes on "
+    summary="Changes the items of a running server.",
+    description="Adds, replaces or deletes items while a server started by `recall serve` goes on "
     "answering. Every change is on the disk and in effect when the command returns, and "
     "stays so after a restart and a new release.",
-    (
+    examples=(
         "items --server=127.0.0.1:8500 --upsert=new_items.csv",
         "items --server=http://127.0.0.1:8501 --delete=12,57",
     ),
-    {
+    flags={
         "server": FlagSpec(
-            "Address of the server's gRPC port, or http://HOST:PORT of its HTTP port "
+            help="Address of the server's gRPC port, or http://HOST:PORT of its HTTP port "
             "(https:// with TLS).",
-            "HOST:PORT",
-            "127.0.0.1:8500",
+            value="HOST:PORT",
+            default="127.0.0.1:8500",
         ),
         "upsert": FlagSpec(
-            "Items to have: a text file (.csv, .tsv ...) or .parquet with the columns item_id, "
-            "category and optionally title, as for `recall run`. A new item gets the vector "
-            "of its categories.",
-            "FILE",
+            help="Items to have: a text file (.csv, .tsv ...) or .parquet with the columns "
+            "item_id, category and optionally title, as for `recall run`. A new item gets the "
+            "vector of its categories.",
+            value="FILE",
             kind="path",
         ),
         **table_flags.ITEMS,
-        "delete": FlagSpec("Ids of the items to take out.", "IDS", (), "list"),
-        "admin_token_file": FlagSpec(
-            "File with the admin token, where the server asks for one.", "FILE", kind="path"
+        "delete": FlagSpec(
+            help="Ids of the items to take out.", value="IDS", default=(), kind="list"
         ),
-        "timeout_s": FlagSpec("Seconds to wait for an answer.", "N", 10.0, "float", 0.001, 86_400),
+        "admin_token_file": FlagSpec(
+            help="File with the admin token, where the server asks for one.",
+            value="FILE",
+            kind="path",
+        ),
+        "timeout_s": FlagSpec(
+            help="Seconds to wait for an answer.",
+            value="N",
+            default=10.0,
+            kind="float",
+            minimum=0.001,
+            maximum=86_400,
+        ),
         **tls_flags.client_flags("", "the server"),
     },
 )

@@ -14,16 +14,17 @@ _KEEP = "5"
 
 FLAGS = {
     "keep": FlagSpec(
-        "Published versions that stay, the new one among them; older ones are removed unless a "
-        "server has them loaded. 0 or `all` keeps everything.",
-        "N",
-        _KEEP,
+        help="Published versions that stay, the new one among them; older ones are removed unless "
+        "a server has them loaded. 0 or `all` keeps everything.",
+        value="N",
+        default=_KEEP,
     ),
     "allow_loss": FlagSpec(
-        "Publishes a release that lacks most of the items, categories or titles of the newest one.",
-        "",
-        False,
-        "boolean",
+        help="Publishes a release that lacks most of the items, categories or titles of the "
+        "newest one.",
+        value="",
+        default=False,
+        kind="boolean",
     ),
 }
 

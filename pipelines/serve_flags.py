@@ -17,77 +17,83 @@ if TYPE_CHECKING:
 
 FLAGS = {
     "model_config_file": FlagSpec(
-        "Versions, labels and further models, in TensorFlow Serving's format "
+        help="Versions, labels and further models, in TensorFlow Serving's format "
         "(ModelServerConfig as text). The package holds an example, serving/config/models.config.",
-        "FILE",
+        value="FILE",
         kind="path",
     ),
     "batching_parameters_file": FlagSpec(
-        "How requests for the user tower share batches, in TensorFlow Serving's format "
+        help="How requests for the user tower share batches, in TensorFlow Serving's format "
         "(BatchingParameters as text). Without it batches are made by the defaults, which hold "
         "too for what a file leaves out, except pad_variable_length_inputs, which is then "
         "false: only histories of equal length share a batch.",
-        "FILE",
+        value="FILE",
         kind="path",
     ),
     "monitoring_config_file": FlagSpec(
-        "Where Prometheus finds metrics, in TensorFlow Serving's format (MonitoringConfig as "
+        help="Where Prometheus finds metrics, in TensorFlow Serving's format (MonitoringConfig as "
         "text). Without it: /monitoring/prometheus/metrics of the HTTP port.",
-        "FILE",
+        value="FILE",
         kind="path",
     ),
     "file_system_poll_wait_seconds": FlagSpec(
-        "Seconds between looks for new versions of the release; 0 looks once, at the start.",
-        "N",
-        1.0,
-        "float",
-        0,
+        help="Seconds between looks for new versions of the release; 0 looks once, at the start.",
+        value="N",
+        default=1.0,
+        kind="float",
+        minimum=0,
     ),
     "tls_certificate": FlagSpec(
-        "Certificate chain (PEM): both ports speak TLS.", "FILE", kind="path"
+        help="Certificate chain (PEM): both ports speak TLS.", value="FILE", kind="path"
     ),
-    "tls_key": FlagSpec("Private key of the certificate (PEM).", "FILE", kind="path"),
+    "tls_key": FlagSpec(help="Private key of the certificate (PEM).", value="FILE", kind="path"),
     "tls_client_ca": FlagSpec(
-        "Authorities (PEM): both ports then refuse clients without a certificate of them.",
-        "FILE",
+        help="Authorities (PEM): both ports then refuse clients without a certificate of them.",
+        value="FILE",
         kind="path",
     ),
     **tls_flags.client_flags("tf_serving_", "the server of --tf_serving_address"),
     **tls_flags.client_flags("shards_", "the servers of --shards"),
     "admin_token_file": FlagSpec(
-        "File with the token of admin calls (changes of items, a reload of the configuration). "
-        "Without it they are open to this machine and closed when --host lets other machines in.",
-        "FILE",
+        help="File with the token of admin calls (changes of items, a reload of the "
+        "configuration). Without it they are open to this machine and closed when --host lets "
+        "other machines in.",
+        value="FILE",
         kind="path",
     ),
     "max_in_flight": FlagSpec(
-        "Requests in work at a time; the excess is refused at once.", "N", 64, "integer", 1, 1024
+        help="Requests in work at a time; the excess is refused at once.",
+        value="N",
+        default=64,
+        kind="integer",
+        minimum=1,
+        maximum=1024,
     ),
     "max_request_mb": FlagSpec(
-        "Memory, in MiB, that one request may take, read and decoded: 520,000 item ids in all. "
-        "A larger one is refused before it is decoded; gRPC messages are no larger either.",
-        "N",
-        64,
-        "integer",
-        1,
-        1024,
+        help="Memory, in MiB, that one request may take, read and decoded: 520,000 item ids in "
+        "all. A larger one is refused before it is decoded; gRPC messages are no larger either.",
+        value="N",
+        default=64,
+        kind="integer",
+        minimum=1,
+        maximum=1024,
     ),
     "max_requests_mb": FlagSpec(
-        "Memory, in MiB, that all requests in work may take together; the excess is refused.",
-        "N",
-        256,
-        "integer",
-        1,
-        65536,
+        help="Memory, in MiB, that all requests in work may take together; the excess is refused.",
+        value="N",
+        default=256,
+        kind="integer",
+        minimum=1,
+        maximum=65536,
     ),
     "drain_s": FlagSpec(
-        "Seconds between saying `not serving` and refusing requests when the server is stopped, "
-        "for load balancers to notice.",
-        "N",
-        1.0,
-        "float",
-        0,
-        60,
+        help="Seconds between saying `not serving` and refusing requests when the server is "
+        "stopped, for load balancers to notice.",
+        value="N",
+        default=1.0,
+        kind="float",
+        minimum=0,
+        maximum=60,
     ),
     **http_flags.FLAGS,
 }

@@ -27,24 +27,26 @@ def planted_world() -> dict[str, FlagSpec]:
     specs = {}
     for field, (name, text) in zip(dataclasses.fields(SyntheticConfig), helps.items(), strict=True):
         kind = "integer" if field.type is int else "float"
-        specs[name] = FlagSpec(text, "N", field.default, kind)
+        specs[name] = FlagSpec(help=text, value="N", default=field.default, kind=kind)
     return specs
 
 
 COMMAND = Command(
-    "Writes a synthetic log with planted interests.",
-    "Users mix a few interests, items belong to interests, and part of the clicks is noise. "
-    "Writes an events and an items file, streamed, of any size.",
-    (
+    summary="Writes a synthetic log with planted interests.",
+    description="Users mix a few interests, items belong to interests, and part of the clicks is "
+    "noise. Writes an events and an items file, streamed, of any size.",
+    examples=(
         "synthesize --output=data/planted --users=2000 --items=500",
         "run --events=data/planted/events.csv.gz --items=data/planted/items.csv.gz "
         "--output=runs/planted",
     ),
-    {
-        "output": FlagSpec("Folder for the two files.", "DIR", kind="path"),
-        "format": FlagSpec("csv.gz, csv or parquet.", "NAME", "csv.gz"),
+    flags={
+        "output": FlagSpec(help="Folder for the two files.", value="DIR", kind="path"),
+        "format": FlagSpec(help="csv.gz, csv or parquet.", value="NAME", default="csv.gz"),
         **planted_world(),
-        "overwrite": FlagSpec("Replaces files of the same name.", "", False, "boolean"),
+        "overwrite": FlagSpec(
+            help="Replaces files of the same name.", value="", default=False, kind="boolean"
+        ),
     },
-    ("output",),
+    required=("output",),
 )

@@ -18,27 +18,31 @@ def text_flags(prefix: str, what: str) -> dict[str, FlagSpec]:
     """
     return {
         f"{prefix}columns": FlagSpec(
-            f"Names of all columns, in order, of {what} that has no header.", "NAMES", (), "list"
+            help=f"Names of all columns, in order, of {what} that has no header.",
+            value="NAMES",
+            default=(),
+            kind="list",
         ),
         f"{prefix}separator": FlagSpec(
-            f"What stands between the fields of {what} in text: ; or | or :: or tab or space. "
+            help=f"What stands between the fields of {what} in text: ; or | or :: or tab or space. "
             "Without it, the ending of the name and the first line tell.",
-            "TEXT",
+            value="TEXT",
         ),
         f"{prefix}quoting": FlagSpec(
-            f"Whether double quotes enclose fields in {what}: true, false, or auto: where the "
+            help=f"Whether double quotes enclose fields in {what}: true, false, or auto: where the "
             "separator is , or ; and then lines that look swallowed by a stray quote are bad rows.",
-            "MODE",
-            "auto",
+            value="MODE",
+            default="auto",
         ),
         f"{prefix}escape": FlagSpec(
-            f"Character before a quote inside a quoted field of {what}, \\ for Spark's CSV files.",
-            "CHARACTER",
+            help=f"Character before a quote inside a quoted field of {what}, \\ for Spark's CSV "
+            "files.",
+            value="CHARACTER",
         ),
         f"{prefix}encoding": FlagSpec(
-            f"Encoding of {what} in text, for example latin-1. Without it UTF-8, or UTF-16 where "
-            "the file begins with its mark.",
-            "NAME",
+            help=f"Encoding of {what} in text, for example latin-1. Without it UTF-8, or UTF-16 "
+            "where the file begins with its mark.",
+            value="NAME",
         ),
     }
 
@@ -46,24 +50,28 @@ def text_flags(prefix: str, what: str) -> dict[str, FlagSpec]:
 LOG = {
     **text_flags("", "a log"),
     "where": FlagSpec(
-        "Rows of the log that are events: event=purchase, or event!=view, or several values as "
-        "event=purchase|cart. Several conditions, all to be met, by commas or by several flags.",
-        "COLUMN=VALUE",
-        (),
-        "repeated",
+        help="Rows of the log that are events: event=purchase, or event!=view, or several values "
+        "as event=purchase|cart. Several conditions, all to be met, by commas or by several flags.",
+        value="COLUMN=VALUE",
+        default=(),
+        kind="repeated",
     ),
 }
 ITEMS = {
-    "items_id_column": FlagSpec("Column of ids in the items file.", "NAME", "item_id"),
-    "items_category_column": FlagSpec(
-        "Column of categories in the items file, or several, separated by commas. Of several that "
-        "hold 0 and 1 the names are the categories.",
-        "NAMES",
-        "category",
+    "items_id_column": FlagSpec(
+        help="Column of ids in the items file.", value="NAME", default="item_id"
     ),
-    "items_title_column": FlagSpec("Column of titles in the items file.", "NAME", "title"),
+    "items_category_column": FlagSpec(
+        help="Column of categories in the items file, or several, separated by commas. Of several "
+        "that hold 0 and 1 the names are the categories.",
+        value="NAMES",
+        default="category",
+    ),
+    "items_title_column": FlagSpec(
+        help="Column of titles in the items file.", value="NAME", default="title"
+    ),
     "items_category_separator": FlagSpec(
-        "What stands between several categories of an item.", "TEXT", "|"
+        help="What stands between several categories of an item.", value="TEXT", default="|"
     ),
     **text_flags("items_", "an items file"),
 }

@@ -19,15 +19,17 @@ def client_flags(prefix: str, server: str) -> dict[str, FlagSpec]:
     """
     return {
         f"{prefix}tls_server_ca": FlagSpec(
-            f"Authorities (PEM): speaks TLS with {server}, whose certificate must be of them.",
-            "FILE",
+            help=f"Authorities (PEM): speaks TLS with {server}, whose certificate must be of them.",
+            value="FILE",
             kind="path",
         ),
         f"{prefix}tls_certificate": FlagSpec(
-            f"Client certificate chain (PEM), if one is asked for by {server}.", "FILE", kind="path"
+            help=f"Client certificate chain (PEM), if one is asked for by {server}.",
+            value="FILE",
+            kind="path",
         ),
         f"{prefix}tls_key": FlagSpec(
-            "Private key of the client certificate (PEM).", "FILE", kind="path"
+            help="Private key of the client certificate (PEM).", value="FILE", kind="path"
         ),
     }
 

@@ -16,9 +16,9 @@ from absl import flags as absl_flags
 from absl import logging
 
 import recall
-from pipelines import console_log, flags
-from pipelines.command_table import COMMANDS
-from pipelines.flags import UsageError
+from pipelines.commands.shared import console_log, flags
+from pipelines.commands.shared.flags import UsageError
+from pipelines.commands.table import COMMANDS
 from recall.errors import InputError
 
 EXIT_BAD_INPUT = 1
@@ -40,25 +40,28 @@ _USER_ERRNOS = {
 """System errors about a path that the user chose."""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, *, catch_signals: bool | None = None) -> int:
     """Runs one command line.
 
     Args:
         argv: Words after `recall`; None takes those of the process.
+        catch_signals: Whether SIGINT and SIGTERM end the process through its cleaning-up
+            code. None: where the words are those of the process, so that a program that
+            calls this keeps its own handlers.
 
     Returns:
         The exit code.
     """
-    if argv is None:
+    if catch_signals or (catch_signals is None and argv is None):
         _catch_signals()
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]
     if not words:
-        sys.stderr.write(flags.overview(COMMANDS))
+        sys.stderr.write(_overview())
         return EXIT_USAGE
     if words[0] in ("--help", "-h", "-help", "--helpfull", "--helpshort"):
-        sys.stdout.write(flags.overview(COMMANDS))
+        sys.stdout.write(_overview())
         return 0
     if words[0] in ("--version", "-version"):
         sys.stdout.write(f"recall {recall.__version__}\n")
@@ -80,13 +83,16 @@ def main_of(name: str) -> None:
 
 def _run_command(name: str, arguments: Sequence[str]) -> int:
     if any(word in ("--help", "-h", "-help", "--helpfull", "--helpshort") for word in arguments):
-        sys.stdout.write(flags.page(name, COMMANDS[name]))
+        sys.stdout.write(flags.page(name, COMMANDS[name].COMMAND))
         return 0
     values, beam_args = parse(name, arguments)
     console_log.set_up(values["verbosity"].value)
-    from pipelines import commands
+    COMMANDS[name].call(values, beam_args)
+    return 0
 
-    return commands.HANDLERS[name](values, beam_args) or 0
+
+def _overview() -> str:
+    return flags.overview({name: module.COMMAND for name, module in COMMANDS.items()})
 
 
 def parse(name: str, arguments: Sequence[str]) -> tuple[absl_flags.FlagValues, list[str]]:
@@ -99,7 +105,7 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[absl_flags.FlagValues, l
         UsageError: A flag is missing, unknown or has a bad value.
         InputError: A path is not on this machine.
     """
-    command = COMMANDS[name]
+    command = COMMANDS[name].COMMAND
     values = flags.define(command)
     try:
         rest = values([name, *arguments], known_only=command.beam_flags)[1:]

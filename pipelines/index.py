@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from pipelines import artifacts, console_log, held_out
+from pipelines import artifacts, held_out
+from pipelines.commands.shared import console_log
 from pipelines.index_choice import RECALL_K, tune_index
 from recall.config import IndexConfig, RecallConfig
 from recall.errors import InputError

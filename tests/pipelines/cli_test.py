@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from pipelines import cli, commands, flags, publish_flags, synthesize_flags
-from pipelines.command_table import COMMANDS
+from pipelines import cli
+from pipelines.commands import synthesize
+from pipelines.commands.shared import flags, publish_flags
+from pipelines.commands.table import COMMANDS
 from pipelines.synthetic_config import SyntheticConfig
 from recall.errors import InputError
 
@@ -89,7 +91,7 @@ def test_help_of_a_command_shows_its_flags_and_no_others(name, capsys):
     assert run_cli(name, "--help") == 0
     text = capsys.readouterr().out
     shown = [line.split("=")[0].strip() for line in text.splitlines() if line.startswith("  --")]
-    assert shown == [f"--{flag}" for flag in (*COMMANDS[name].flags, *flags.COMMON)]
+    assert shown == [f"--{flag}" for flag in (*COMMANDS[name].COMMAND.flags, *flags.COMMON)]
     assert f"usage: recall {name}" in text
     assert max(len(line) for line in text.splitlines()) <= 120
 
@@ -108,22 +110,22 @@ def test_help_wins_over_other_mistakes(name, capsys):
 
 
 @pytest.mark.parametrize(
-    "example", [example for command in COMMANDS.values() for example in command.examples]
+    "example", [example for command in COMMANDS.values() for example in command.COMMAND.examples]
 )
 def test_examples_of_the_help_parse(example):
     name, *arguments = example.split()
     values, beam_words = cli.parse(name, arguments)
     assert beam_words == []
-    assert all(values[flag].value for flag in COMMANDS[name].required)
+    assert all(values[flag].value for flag in COMMANDS[name].COMMAND.required)
 
 
 def test_every_command_has_a_handler():
-    assert set(COMMANDS) == set(commands.HANDLERS)
+    assert all(callable(command.call) for command in COMMANDS.values())
     assert set(JOBS) <= set(COMMANDS)
 
 
 def test_a_command_defines_its_own_flags_only():
-    values = flags.define(COMMANDS["push"])
+    values = flags.define(COMMANDS["push"].COMMAND)
     own = {"run", "serving", "index", "keep", "allow_loss"}
     assert set(values) == own | {"verbosity", "help"}
 
@@ -148,7 +150,7 @@ def test_a_number_of_versions_that_is_none(text, tmp_path, capsys):
 
 
 def test_flags_of_synthesize_are_the_settings_of_the_generator():
-    specs = synthesize_flags.planted_world()
+    specs = synthesize.planted_world()
     defaults = [field.default for field in dataclasses.fields(SyntheticConfig)]
     assert [spec.default for spec in specs.values()] == defaults
     text = ",".join(f"{name}={spec.default}" for name, spec in specs.items())
@@ -280,7 +282,7 @@ def with_handler(monkeypatch, error: BaseException) -> None:
     def handler(values, beam_words):
         raise error
 
-    monkeypatch.setitem(commands.HANDLERS, "query", handler)
+    monkeypatch.setattr(COMMANDS["query"], "call", handler)
 
 
 @pytest.mark.parametrize(
@@ -317,7 +319,7 @@ def test_a_full_disk_is_one_line(write, tmp_path, monkeypatch, capsys):
     # A link, as the writer of tables removes what it could not write.
     (tmp_path / "file").symlink_to("/dev/full")
     path = str(tmp_path / "file")
-    monkeypatch.setitem(commands.HANDLERS, "query", lambda values, beam_words: write(path))
+    monkeypatch.setattr(COMMANDS["query"], "call", lambda values, beam_words: write(path))
     assert run_cli("query") == 1
     assert one_line(capsys).startswith("recall query: error: No space left on device. Make room")
 
@@ -354,7 +356,8 @@ def assert_interrupted(program, signum):
 def test_signals_run_the_cleaning_up_and_are_no_traceback(tmp_path, signum):
     program = f"""
 import signal, sys, time
-from pipelines import cli, commands
+from pipelines import cli
+from pipelines.commands.table import COMMANDS
 from serving import folders
 
 # A shell that started the tests in the background has them ignore interrupts.
@@ -368,7 +371,7 @@ def handler(values, beam_words):
     except BaseException as error:
         raise RuntimeError("as Beam does") from error
 
-commands.HANDLERS["query"] = handler
+COMMANDS["query"].call = handler
 sys.argv = ["recall", "query"]
 sys.exit(cli.main())
 """
@@ -380,7 +383,8 @@ def test_nothing_that_is_left_behind_keeps_an_interrupted_job_alive():
     """As TensorFlow's destructors do when a training step was broken off."""
     program = """
 import sys, time
-from pipelines import cli, commands
+from pipelines import cli
+from pipelines.commands.table import COMMANDS
 
 class Stuck:
     def __del__(self):
@@ -391,7 +395,7 @@ def handler(values, beam_words):
     print("started", flush=True)
     time.sleep(60)
 
-commands.HANDLERS["query"] = handler
+COMMANDS["query"].call = handler
 sys.argv = ["recall", "query"]
 sys.exit(cli.main())
 """

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from pipelines import console_log
+from pipelines.commands.shared import console_log
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import flags, table_flags
-from pipelines.command_table import COMMANDS
+from pipelines.commands.shared import flags, table_flags
+from pipelines.commands.table import COMMANDS
 from pipelines.items import ITEM_SCHEMA, ItemColumns, ItemsFile, read_items
 from recall.errors import InputError
 
@@ -100,7 +100,7 @@ def test_flags_are_the_same_for_every_command(tmp_path):
         {"item_id": "2", "categories": [], "title": "B"},
     ]
     for command in ("run", "ingest", "items"):
-        values = flags.define(COMMANDS[command])
+        values = flags.define(COMMANDS[command].COMMAND)
         values(
             [
                 "recall",

@@ -4,12 +4,12 @@ import pytest
 from absl import logging
 
 from pipelines import cli
-from pipelines.command_table import COMMANDS
+from pipelines.commands.table import COMMANDS
 
 PATH_FLAGS = [
     (command, flag)
     for command in COMMANDS
-    for flag, spec in COMMANDS[command].flags.items()
+    for flag, spec in COMMANDS[command].COMMAND.flags.items()
     if spec.value in ("FILE", "DIR", "LOG")
 ]
 
@@ -22,7 +22,7 @@ def no_debugging():
 
 def words_of(command, **values):
     """A command line with all required flags, and others."""
-    required = dict.fromkeys(COMMANDS[command].required, "here") | values
+    required = dict.fromkeys(COMMANDS[command].COMMAND.required, "here") | values
     return [command, *(f"--{flag}={value}" for flag, value in required.items())]
 
 

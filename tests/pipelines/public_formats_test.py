@@ -4,17 +4,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import commands, flags, table_flags
-from pipelines.command_table import COMMANDS
+from pipelines.commands.shared import flags, log_flags, table_flags
+from pipelines.commands.table import COMMANDS
 from recall.errors import InputError
 
 
 def open_with(tmp_path, *args):
     """The log and the items that `recall ingest` would read with these flags."""
-    values = flags.define(COMMANDS["ingest"])
+    values = flags.define(COMMANDS["ingest"].COMMAND)
     values(["recall", f"--output={tmp_path}/out", *args])
     items_file = table_flags.read_items_file(values, values["items"].value)
-    source = commands._open_log(values)
+    source = log_flags.open_log(values)
     return source, None if items_file is None else items_file.read()
 
 

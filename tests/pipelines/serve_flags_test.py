@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 import serving
-from pipelines import cli, serve_flags
+from pipelines import cli
+from pipelines.commands import serve
 from recall.errors import InputError
 from serving.batching_options import BatchingOptions
 from serving.client_tls import ClientTls
@@ -19,7 +20,7 @@ CONFIG = Path(serving.__file__).parent / "config"
 
 def _options(*flags):
     values, _ = cli.parse("serve", ["--release=x", *flags])
-    return serve_flags.read_options(values)
+    return serve.read_options(values)
 
 
 def test_defaults():
@@ -33,7 +34,7 @@ def test_the_help_names_the_one_default_a_file_changes(tmp_path):
         name for name, value in read._asdict().items() if value != getattr(BatchingOptions(), name)
     }
     assert changed == {"pad_variable_length_inputs"}
-    help_text = serve_flags.FLAGS["batching_parameters_file"].help
+    help_text = serve.COMMAND.flags["batching_parameters_file"].help
     assert "except pad_variable_length_inputs, which is then false" in help_text
 
 

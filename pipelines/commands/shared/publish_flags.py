@@ -7,7 +7,7 @@ import re
 
 from absl import flags
 
-from pipelines.flags import FlagSpec, UsageError
+from pipelines.commands.shared.flags import FlagSpec, UsageError
 
 _KEEP = "5"
 """Enough to go back from a release that was found bad some releases later."""

@@ -17,7 +17,7 @@ from absl import logging as absl_logging
 
 from serving.json_log import JsonFormatter, TextFormatter
 
-_ROOT = Path(__file__).parent.parent
+_ROOT = Path(__file__).parents[3]
 _PACKAGES = ("recall", "serving", "pipelines")
 _OWN_FOLDERS = tuple(f"{_ROOT / package}{os.sep}" for package in _PACKAGES)
 

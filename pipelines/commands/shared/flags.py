@@ -6,7 +6,8 @@ Imports none of the jobs and no TensorFlow.
 import math
 import textwrap
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 from absl import flags
 
@@ -20,7 +21,8 @@ class UsageError(Exception):
     """A command line that makes no sense; the text says what to type instead."""
 
 
-class FlagSpec(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class FlagSpec:
     """One flag of a command.
 
     Attributes:
@@ -43,7 +45,8 @@ class FlagSpec(NamedTuple):
     maximum: float | None = None
 
 
-class Command(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class Command:
     """One sub-command.
 
     Attributes:

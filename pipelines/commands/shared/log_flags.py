@@ -3,8 +3,17 @@
 Imports none of the jobs and no TensorFlow.
 """
 
-from pipelines import table_flags
-from pipelines.flags import FlagSpec
+import os
+from typing import TYPE_CHECKING
+
+from absl import flags
+
+from pipelines.commands.shared import table_flags
+from pipelines.commands.shared.flags import FlagSpec, UsageError
+from recall.errors import InputError
+
+if TYPE_CHECKING:
+    from pipelines.sources import EventSource, ItemsFile
 
 EVENTS = {
     "events": FlagSpec(
@@ -68,3 +77,41 @@ READING = {
     **table_flags.LOG,
     **table_flags.ITEMS,
 }
+
+
+def open_log(values: flags.FlagValues) -> "EventSource":
+    """The source named by --events.
+
+    Raises:
+        UsageError: A flag is not for this source.
+        InputError: There is no such log, or a value makes no sense.
+    """
+    from pipelines import sources
+
+    if values.data_dir and not values.events.startswith("tfds:"):
+        raise UsageError(f"--data_dir is for tfds:NAME, not for --events={values.events}.")
+    columns = sources.EventColumns(
+        values.user_column, values.item_column, values.timestamp_column, values.split_column
+    )
+    return sources.open_events(
+        values.events,
+        columns,
+        data_dir=values.data_dir,
+        options=sources.ReadOptions(
+            values.timestamp_unit, values.timestamp_format, values.null_markers
+        ),
+        text=table_flags.read_text_options(values),
+        where=sources.parse_conditions(values.where),
+    )
+
+
+def find_items_file(values: flags.FlagValues) -> "ItemsFile | None":
+    """The file named by --items, None without one.
+
+    Raises:
+        InputError: There is none of that name, or a value makes no sense.
+    """
+    path = values["items"].value
+    if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+        raise InputError(f"--items={path} is no file, or cannot be read. Check the path.")
+    return table_flags.read_items_file(values, path)

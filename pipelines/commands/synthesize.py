@@ -1,11 +1,11 @@
-"""The command `recall synthesize`: what it is for and its flags.
-
-Imports none of the jobs and no TensorFlow.
-"""
+"""The command `recall synthesize`. Imports no TensorFlow until it is called."""
 
 import dataclasses
+from collections.abc import Sequence
 
-from pipelines.flags import Command, FlagSpec
+from absl import flags
+
+from pipelines.commands.shared.flags import Command, FlagSpec
 from pipelines.synthetic_config import SyntheticConfig
 
 
@@ -50,3 +50,14 @@ COMMAND = Command(
     },
     required=("output",),
 )
+
+
+def call(values: flags.FlagValues, _: Sequence[str]) -> None:
+    """Writes the log."""
+    from pipelines import synthesize
+
+    names = planted_world()
+    config = SyntheticConfig.from_text(",".join(f"{name}={values[name].value}" for name in names))
+    synthesize.run_synthesize(
+        values.output, config, file_format=values.format, overwrite=values.overwrite
+    )

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from absl import flags
 
-from pipelines.flags import FlagSpec
+from pipelines.commands.shared.flags import FlagSpec
 from recall.errors import InputError
 
 if TYPE_CHECKING:

@@ -1,10 +1,11 @@
-"""The command `recall items`: what it is for and its flags.
+"""The command `recall items`. Imports no TensorFlow until it is called."""
 
-Imports none of the jobs and no TensorFlow.
-"""
+from collections.abc import Sequence
 
-from pipelines import table_flags, tls_flags
-from pipelines.flags import Command, FlagSpec
+from absl import flags
+
+from pipelines.commands.shared import table_flags, tls_flags
+from pipelines.commands.shared.flags import Command, FlagSpec, UsageError
 
 COMMAND = Command(
     summary="Changes the items of a running server.",
@@ -49,3 +50,21 @@ COMMAND = Command(
         **tls_flags.client_flags("", "the server"),
     },
 )
+
+
+def call(values: flags.FlagValues, _: Sequence[str]) -> None:
+    """Sends the changes; says what the server made of them."""
+    if not values.upsert and not values["delete"].value:
+        raise UsageError("recall items: give --upsert=FILE or --delete=IDS.")
+    from pipelines import change_items
+    from serving import door_address
+
+    sent = change_items.change_items(
+        door_address.check(values.server),
+        table_flags.read_items_file(values, values.upsert),
+        values["delete"].value,
+        token_file=values.admin_token_file,
+        tls=tls_flags.read_client_tls(values, "", "server"),
+        timeout_s=values.timeout_s,
+    )
+    print(sent)

@@ -5,7 +5,7 @@ Imports none of the jobs and no TensorFlow.
 
 from absl import flags
 
-from pipelines.flags import FlagSpec
+from pipelines.commands.shared.flags import FlagSpec
 from recall.errors import InputError
 
 

@@ -1,0 +1,33 @@
+"""The command `recall export`. Imports no TensorFlow until it is called."""
+
+from collections.abc import Sequence
+
+from absl import flags, logging
+
+from pipelines.commands.shared import folders
+from pipelines.commands.shared.flags import Command
+
+COMMAND = Command(
+    summary="Writes the towers as SavedModels for TensorFlow Serving.",
+    description="Writes user_tower and item_tower: raw string ids in, vectors out, with "
+    "signatures and warm-up requests.",
+    examples=("export --model=runs/mine/model --output=runs/mine/export",),
+    flags={
+        "model": folders.MODEL,
+        "output": folders.flag("Folder for the SavedModels."),
+        **folders.REPLACE,
+    },
+    required=("model", "output"),
+)
+
+
+def call(values: flags.FlagValues, _: Sequence[str]) -> None:
+    """Writes the towers."""
+    from pipelines import artifacts
+
+    output_dir = folders.read_output(values, "export")
+    artifacts.require(folders.require("model", values.model), "train")
+    from pipelines import export
+
+    export.run_export(values.model, output_dir)
+    logging.info("Wrote %s", output_dir)

@@ -1,0 +1,62 @@
+"""The command `recall run`. Imports no TensorFlow until it is called."""
+
+from collections.abc import Sequence
+
+from absl import flags
+
+from pipelines.commands.shared import beam_flags, folders, log_flags, publish_flags, settings
+from pipelines.commands.shared.flags import Command, FlagSpec
+
+COMMAND = Command(
+    summary="Runs all jobs: from a log to a published release.",
+    description="Chains ingest, train, evaluate, export, index and push in one folder. Jobs "
+    "whose inputs and settings have not changed are skipped, so the same command resumes "
+    "after a failure. Flags it does not know (for example --runner=FlinkRunner) go to Apache "
+    "Beam.",
+    examples=(
+        "run --events=events.csv.gz --items=items.csv.gz --output=runs/mine",
+        "run --events=events.csv.gz --output=runs/mine --config=my.json "
+        "--set=train.batch_slots=512",
+        "run --events=synthetic:users=2000,items=500 --output=runs/try",
+    ),
+    flags={
+        **log_flags.EVENTS,
+        "output": folders.flag("Folder of the run; created when it does not exist."),
+        **settings.FLAGS,
+        **log_flags.READING,
+        "overwrite": FlagSpec(
+            help="Replaces the artifacts in --output when they were made from another log. "
+            "Published releases stay.",
+            value="",
+            default=False,
+            kind="boolean",
+        ),
+        **publish_flags.FLAGS,
+    },
+    required=("events", "output"),
+    beam_flags=True,
+)
+
+
+def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
+    """Runs all jobs; says what to type next."""
+    from pipelines import summary
+
+    config, keep = settings.read(values), publish_flags.read_keep(values)
+    beam_flags.check(beam_args)
+    source, items_file = log_flags.open_log(values), log_flags.find_items_file(values)
+    from pipelines import run
+
+    result = run.run(
+        source,
+        items_file,
+        values.output,
+        config,
+        max_bad_rows=values.max_bad_rows,
+        overwrite=values.overwrite,
+        beam_args=beam_args,
+        keep=keep,
+        allow_loss=values.allow_loss,
+    )
+    print(f"\nVersion {result.version} is published. Next:")
+    print(f"  {summary.next_command(values.output)}")

@@ -1,0 +1,58 @@
+"""Flags that name artifact folders, and the checks of them. Imports no TensorFlow."""
+
+from pathlib import Path
+
+from absl import flags
+
+from pipelines.commands.shared.flags import FlagSpec
+from recall.errors import InputError
+
+OVERWRITE = {
+    "overwrite": FlagSpec(
+        help="Replaces an artifact of other inputs or of another job in --output.",
+        value="",
+        default=False,
+        kind="boolean",
+    )
+}
+REPLACE = {
+    "overwrite": FlagSpec(
+        help="Replaces another job's artifact in --output; one of this job is always replaced.",
+        value="",
+        default=False,
+        kind="boolean",
+    )
+}
+
+
+def flag(text: str) -> FlagSpec:
+    """A flag that names a folder."""
+    return FlagSpec(help=text, value="DIR", kind="path")
+
+
+EXAMPLES = flag("Folder written by `recall ingest`.")
+MODEL = flag("Folder written by `recall train`.")
+EXPORT = flag("Folder written by `recall export`.")
+
+
+def require(name: str, path: str) -> str:
+    """The path that the flag `name` has, if it is a folder.
+
+    Raises:
+        InputError: It is none.
+    """
+    if not Path(path).is_dir():
+        raise InputError(f"--{name}={path} is no folder. Name one that exists.")
+    return path
+
+
+def read_output(values: flags.FlagValues, job: str) -> str:
+    """The output folder, unless it holds something else than this job's artifact.
+
+    Raises:
+        InputError: It does.
+    """
+    from pipelines import artifacts
+
+    artifacts.check_output(values.output, job, overwrite=values.overwrite)
+    return values.output

@@ -1,0 +1,34 @@
+"""The commands of `recall`, in the order of its help. Imports no TensorFlow."""
+
+from types import ModuleType
+
+from pipelines.commands import (
+    demo,
+    evaluate,
+    export,
+    index,
+    ingest,
+    items,
+    push,
+    query,
+    run,
+    serve,
+    synthesize,
+    train,
+)
+
+COMMANDS: dict[str, ModuleType] = {
+    "run": run,
+    "ingest": ingest,
+    "train": train,
+    "evaluate": evaluate,
+    "export": export,
+    "index": index,
+    "push": push,
+    "serve": serve,
+    "query": query,
+    "items": items,
+    "synthesize": synthesize,
+    "demo": demo,
+}
+"""Name -> module with `COMMAND`, its flags, and `call(values, beam_args)`."""

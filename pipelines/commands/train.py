@@ -1,0 +1,36 @@
+"""The command `recall train`. Imports no TensorFlow until it is called."""
+
+from collections.abc import Sequence
+
+from absl import flags, logging
+
+from pipelines.commands.shared import folders, settings
+from pipelines.commands.shared.flags import Command
+
+COMMAND = Command(
+    summary="Trains the two towers on the examples.",
+    description="Trains until validation NDCG@10 stops improving and keeps the best "
+    "checkpoint. The same command continues an interrupted training.",
+    examples=(
+        "train --examples=runs/mine/examples --output=runs/mine/model --set=train.max_epochs=20",
+    ),
+    flags={
+        "examples": folders.EXAMPLES,
+        "output": folders.flag("Folder for the model."),
+        **settings.FLAGS,
+        **folders.OVERWRITE,
+    },
+    required=("examples", "output"),
+)
+
+
+def call(values: flags.FlagValues, _: Sequence[str]) -> None:
+    """Writes the model."""
+    from pipelines import artifacts
+
+    config = settings.read(values)
+    artifacts.require(folders.require("examples", values.examples), "ingest")
+    from pipelines import trainer
+
+    trainer.train_and_evaluate(config, values.examples, values.output, overwrite=values.overwrite)
+    logging.info("Wrote %s", values.output)

@@ -30,8 +30,9 @@ MIN_PARTITION_SIZE = 1
 """ScaNN 1.4.2 passes its `min_partition_size` (50 by default) on as the smallest size of a
 cluster in k-means. It is no minimum: leaves of fewer items occur all the same, but centres
 are moved for it, leaves get uneven and a query needs up to twice as many for the same
-recall. With 1 nothing is moved. BUILD.md has the table, `tests.benchmarks.leaves` makes it.
-It matters while building alone and is not kept in a saved index."""
+recall. With 1 nothing is moved. docs/measurements.md has the table that
+`tests.benchmarks.leaves` makes. It matters while building alone and is not kept in a saved
+index."""
 
 _MEAN_LEAF_ITEMS = 20
 """At least, so that a catalogue of a few dozen items stays in one piece: to score that many

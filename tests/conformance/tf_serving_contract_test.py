@@ -2,8 +2,8 @@
 
 Set TF_SERVING_ADDRESS=HOST:PORT (gRPC), and TF_SERVING_REST=HOST:PORT for its REST
 port, to ask a TensorFlow Serving that serves a release's user tower under the name
-`user_tower`; BUILD.md has the command. Texts are compared only where they are the same
-in all versions of TF Serving that clients meet.
+`user_tower`; docs/tensorflow_serving.md has the command. Texts are compared only where they
+are the same in all versions of TF Serving that clients meet.
 """
 
 import http.client

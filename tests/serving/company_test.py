@@ -1,7 +1,7 @@
 """Scores of one request, alone and in a batch: how far the last digits differ.
 
 Products of matrices round by the number and the place of the rows, so the user tower
-and exact search do not give equal bytes. BUILD.md has the bound that is held here.
+and exact search do not give equal bytes. docs/serving.md has the bound that is held here.
 """
 
 import numpy as np

@@ -222,7 +222,7 @@ def test_parameters_follow_the_catalogue():
 
 
 def test_leaves_as_scann_makes_them_by_itself_would_find_less():
-    """Groups of very different sizes, as in a real catalogue; BUILD.md has trained vectors."""
+    """Groups of very different sizes, as in a real catalogue; docs/measurements.md: trained."""
     generator = np.random.default_rng(0)
     shares = 1 / np.arange(1, 41)
 

@@ -15,9 +15,9 @@ from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 from serving import release, storage
 from serving.bundle import open_bundle
 from serving.bundle_catalogue import BundleCatalogue
+from serving.new_items import SavedModelUserVectors
 from serving.recall_service import RecallService
 from serving.recall_types import RecallRequest, RecallResponse
-from serving.user_vectors import SavedModelUserVectors
 
 _SHOWN_CLICKS = 10
 """Latest clicks shown of a history: about three lines of text."""

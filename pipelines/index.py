@@ -20,7 +20,7 @@ from recall.features import HISTORY_ITEM_IDS
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_TOKEN, ItemVocabulary
 from serving import bundle, export, folders, paths, shards, storage
 from serving import manifest as manifests
-from serving.item_index import ExactIndex
+from serving.exact_index import ExactIndex
 from serving.scann_index import build_index
 from serving.shards import Shard
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from recall.config import IndexConfig
 from serving import index_tuning
-from serving.item_index import ExactIndex, recall_against_exact
+from serving.exact_index import ExactIndex, recall_against_exact
 from serving.scann_index import ScannIndex
 
 _LOGGER = logging.getLogger(__name__)

@@ -33,12 +33,10 @@ class Admission:
         """Whether the next request would be refused."""
         return self._in_flight >= self.max_in_flight
 
-    def full_error(self) -> ServingError:
-        """The error of a request that is refused."""
-        return ServingError(
-            Code.RESOURCE_EXHAUSTED,
-            f"The server already works on {self.max_in_flight} requests. Try again later.",
-        )
+    def check(self) -> None:
+        """Refuses a request that would not be admitted now; raises as `enter`."""
+        if self.is_full:
+            raise self._full_error()
 
     def enter(self) -> None:
         """Admits a request, which must `leave` when it is answered.
@@ -50,9 +48,15 @@ class Admission:
             if self._in_flight < self.max_in_flight:
                 self._in_flight += 1
                 return
-        raise self.full_error()
+        raise self._full_error()
 
     def leave(self) -> None:
         """Ends a request that was admitted."""
         with self._lock:
             self._in_flight -= 1
+
+    def _full_error(self) -> ServingError:
+        return ServingError(
+            Code.RESOURCE_EXHAUSTED,
+            f"The server already works on {self.max_in_flight} requests. Try again later.",
+        )

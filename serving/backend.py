@@ -5,6 +5,8 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator
 
+from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
+
 from recall.errors import InputError
 from serving.access_log import RequestLog
 from serving.admin import AdminGuard
@@ -13,7 +15,6 @@ from serving.byte_budget import ByteBudget
 from serving.call import Call, answering
 from serving.heartbeat import Heartbeat
 from serving.metrics import UNKNOWN_MODEL, Metrics
-from serving.model_config import ServerConfig
 from serving.model_server import ModelServer
 from serving.recall_types import MODEL_NAME as RECALL
 from serving.servable import Servable
@@ -21,7 +22,7 @@ from serving.signatures import DEFAULT_SIGNATURE
 from serving.status import Code, ServingError
 
 
-def _cannot_reload(config: ServerConfig) -> None:
+def _cannot_reload(config: ModelServerConfig) -> None:
     raise ServingError(Code.UNIMPLEMENTED, "This server's models cannot be reloaded.")
 
 
@@ -47,7 +48,7 @@ class Backend:
     admin: AdminGuard = dataclasses.field(default_factory=lambda: AdminGuard(None))
     requests: RequestLog = dataclasses.field(default_factory=RequestLog)
     heartbeat: Heartbeat = dataclasses.field(init=False)
-    reload: Callable[[ServerConfig], None] = _cannot_reload
+    reload: Callable[[ModelServerConfig], None] = _cannot_reload
 
     def __post_init__(self):
         self.heartbeat = Heartbeat(self._probe)
@@ -96,17 +97,24 @@ class Backend:
             self.metrics.count_request(label, api, entrypoint, code, seconds)
 
     @contextlib.contextmanager
+    def shedding(self, entrypoint: str) -> Iterator[None]:
+        """Counts a request that is refused in the block because there is no room for it."""
+        try:
+            yield
+        except ServingError as error:
+            if error.code is Code.RESOURCE_EXHAUSTED:
+                self.metrics.count_shed(entrypoint)
+            raise
+
+    @contextlib.contextmanager
     def admitted(self, entrypoint: str) -> Iterator[None]:
         """Works on a request in the block, unless the server is full.
 
         Raises:
             ServingError: RESOURCE_EXHAUSTED.
         """
-        try:
+        with self.shedding(entrypoint):
             self.admission.enter()
-        except ServingError:
-            self.metrics.count_shed(entrypoint)
-            raise
         try:
             yield
         finally:

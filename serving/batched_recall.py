@@ -14,8 +14,9 @@ from serving.batch_queue import BatchQueue, BatchReport
 from serving.batching_options import BatchingOptions
 from serving.call import deadline_after
 from serving.recall_limits import RecallLimits, check_requests
-from serving.recall_service import ItemVectors, RecallService, deadline_exceeded
+from serving.recall_service import RecallService, deadline_exceeded
 from serving.recall_types import MERGE_MAX_SCORE, RecallRequest, RecallResponse
+from serving.recaller import ItemVectors
 
 RECALL_BATCHING = BatchingOptions(
     # Requests: with 32 nothing is cheaper, and answers come in longer waves.

@@ -20,7 +20,8 @@ from recall.errors import InputError
 from recall.vocabulary import SCHEMA, ItemVocabulary
 from serving import manifest as manifests
 from serving import self_check
-from serving.item_index import ExactIndex, ItemIndex
+from serving.exact_index import ExactIndex
+from serving.item_index import ItemIndex
 from serving.long_rows import LongRows
 from serving.scann_index import ScannIndex
 

@@ -8,7 +8,8 @@ import numpy as np
 from serving.bundle import IndexBundle
 from serving.catalogue import NO_ROW, CategoryPairs
 from serving.category_index import CategoryIndex
-from serving.item_index import DEFAULT_KNOBS, ExactIndex, SearchKnobs, SearchResult
+from serving.exact_index import ExactIndex
+from serving.item_index import DEFAULT_KNOBS, SearchKnobs, SearchResult
 
 
 class BundleCatalogue:

@@ -18,7 +18,7 @@ import tensorflow as tf
 from recall.config import RecallConfig
 from recall.features import HISTORY_ITEM_IDS
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, PADDING_TOKEN, ItemVocabulary
-from serving import manifest, warmup
+from serving import manifest, warmup, warmup_requests
 from serving.release import ITEM_TOWER, USER_TOWER
 from serving.signatures import DEFAULT_SIGNATURE, EXAMPLE_SIGNATURE, NEW_ITEMS_SIGNATURE
 
@@ -83,8 +83,12 @@ def export_towers(
         )
     vocabulary_file.unlink()
     examples = vocabulary.item_ids[:length]
-    warmup.write_requests(folder / USER_TOWER, warmup.user_tower_requests(examples, length))
-    warmup.write_requests(folder / ITEM_TOWER, warmup.item_tower_requests(examples, categories))
+    warmup.write_requests(
+        folder / USER_TOWER, warmup_requests.user_tower_requests(examples, length)
+    )
+    warmup.write_requests(
+        folder / ITEM_TOWER, warmup_requests.item_tower_requests(examples, categories)
+    )
     values = {
         "fingerprint": fingerprint,
         "dim": int(user_vectors.shape[2]),

@@ -20,10 +20,9 @@ from tensorflow_serving.apis import (
 )
 
 from recall.errors import InputError
-from serving import model_config, signatures, tensors
+from serving import model_status, signatures, tensors
 from serving.backend import Backend
 from serving.call import Call
-from serving.model_server import ModelServer
 from serving.predict_message import PredictMessage
 from serving.servable import Servable
 from serving.status import Code, ServingError, invalid_argument
@@ -41,8 +40,6 @@ MAX_SMALL_BYTES = 1 << 20
 
 EXAMPLE_FACTOR = 16
 """Times the bytes of a `tf.Example` that parsing it takes: 24 and more for a value that has 2."""
-
-SIGNATURE_DEF_FIELD = "signature_def"
 
 
 @dataclasses.dataclass
@@ -138,7 +135,7 @@ class PredictionService:
             )
         self._backend.metrics.count_answers(outputs)
         response = predict_pb2.PredictResponse()
-        _fill_effective_spec(
+        model_status.fill_effective_spec(
             response.model_spec, servable, signature_name or signatures.DEFAULT_SIGNATURE
         )
         for name, array in outputs.items():
@@ -172,10 +169,10 @@ class PredictionService:
                 "GetModelMetadataRequest must specify at least one metadata_field"
             )
         for field in request.metadata_field:
-            if field != SIGNATURE_DEF_FIELD:
+            if field != model_status.SIGNATURE_DEF_FIELD:
                 raise invalid_argument(f"Metadata field {field} is not supported")
         with self._backend.model_server.use(spec.name, **_version_choice(spec)) as servable:
-            return build_metadata(servable)
+            return model_status.build_metadata(servable)
 
 
 class ModelService:
@@ -189,14 +186,16 @@ class ModelService:
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """States of one or all versions of a model."""
         spec = _require_model_spec(request, call)
-        return build_status(self._backend.model_server, spec.name, **_version_choice(spec))
+        return model_status.build_status(
+            self._backend.model_server, spec.name, **_version_choice(spec)
+        )
 
     def HandleReloadConfigRequest(
         self, request: model_management_pb2.ReloadConfigRequest, call: GrpcCall
     ) -> model_management_pb2.ReloadConfigResponse:
         """Puts another list of models in the place of the present one."""
         self._backend.admin.check(call.authorization)
-        self._backend.reload(model_config.parse_config(request.config))
+        self._backend.reload(request.config)
         return model_management_pb2.ReloadConfigResponse(
             status=status_pb2.StatusProto(error_code=Code.OK)
         )
@@ -251,39 +250,3 @@ def _parser_of(message_type: type[Message]) -> Callable[[bytes], Message]:
             raise invalid_argument(f"The message is no {name}.") from error
 
     return parse
-
-
-def build_status(
-    model_server: ModelServer, name: str, version: int | None = None, label: str | None = None
-) -> get_model_status_pb2.GetModelStatusResponse:
-    """The message both doors answer status requests with.
-
-    Raises:
-        ServingError: There is no such model, version or label.
-    """
-    response = get_model_status_pb2.GetModelStatusResponse()
-    for status in model_server.status(name, version, label):
-        entry = response.model_version_status.add(version=status.version, state=status.state)
-        entry.status.error_code = status.code
-        entry.status.error_message = status.message
-    return response
-
-
-def build_metadata(servable: Servable) -> get_model_metadata_pb2.GetModelMetadataResponse:
-    """The message both doors answer metadata requests with."""
-    signature_def_map = get_model_metadata_pb2.SignatureDefMap()
-    for name, signature_def in servable.signature_defs.items():
-        signature_def_map.signature_def[name].CopyFrom(signature_def)
-    response = get_model_metadata_pb2.GetModelMetadataResponse()
-    _fill_effective_spec(response.model_spec, servable)
-    response.metadata[SIGNATURE_DEF_FIELD].Pack(signature_def_map)
-    return response
-
-
-def _fill_effective_spec(
-    spec: model_pb2.ModelSpec, servable: Servable, signature_name: str = ""
-) -> None:
-    """Says which version answered, whatever the request asked for."""
-    spec.name = servable.name
-    spec.version.value = servable.version
-    spec.signature_name = signature_name

@@ -144,10 +144,9 @@ class GrpcServer:
     async def _answer(
         self, method: GrpcMethod, context: aio.ServicerContext, facts: "_Facts"
     ) -> bytes:
-        admission = self._backend.admission
-        if method.is_admitted and admission.is_full:
-            self._backend.metrics.count_shed(ENTRYPOINT)
-            raise admission.full_error()
+        if method.is_admitted:
+            with self._backend.shedding(ENTRYPOINT):
+                self._backend.admission.check()  # Known before the message is read.
         message = await self._inbox.read(context)
         facts.bytes_in = len(message)
         facts.call = GrpcCall(Call(context.time_remaining()), facts.authorization)
@@ -171,11 +170,8 @@ class GrpcServer:
         admission, pool = self._aside_admission, self._aside
         if method.is_admitted:
             admission, pool = self._backend.admission, self._workers
-        try:
+        with self._backend.shedding(ENTRYPOINT):
             admission.enter()
-        except ServingError:
-            self._backend.metrics.count_shed(ENTRYPOINT)
-            raise
         try:
             budget.take(size)
         except ServingError:

@@ -6,20 +6,17 @@ puts it behind one. All bodies are JSON.
 
 import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple
-
-from google.protobuf import json_format
-from google.protobuf.message import Message
+from typing import NamedTuple
 
 from recall.errors import InputError
 from serving import (
-    grpc_api,
     http_paths,
     item_changes,
     items_json,
     json_outputs,
     json_tensors,
     metrics,
+    model_status,
     recall_json,
     recall_types,
     signatures,
@@ -37,7 +34,6 @@ from serving.http_response import (
 )
 from serving.json_answers import encode_json
 from serving.json_document import parse_json
-from serving.servable import Servable
 from serving.status import Code, ServingError, invalid_argument
 
 _LOGGER = logging.getLogger(__name__)
@@ -198,9 +194,9 @@ class HttpApi:
             raise invalid_argument("Missing model name in request.")
         if metadata:
             with self.backend.model_server.use(*model) as servable:
-                return HttpResponse(200, encode_json(_metadata_json(servable)))
-        status = grpc_api.build_status(self.backend.model_server, *model)
-        return HttpResponse(200, encode_json(_to_dict(status)))
+                return HttpResponse(200, encode_json(model_status.metadata_json(servable)))
+        status = model_status.build_status(self.backend.model_server, *model)
+        return HttpResponse(200, encode_json(model_status.to_dict(status)))
 
     def _recall(self, request: HttpRequest) -> HttpResponse:
         """POST /recall."""
@@ -266,21 +262,3 @@ class HttpApi:
     def _metrics(self, request: HttpRequest) -> HttpResponse:
         """GET /monitoring/prometheus/metrics."""
         return HttpResponse(200, self.backend.metrics.page(), content_type=metrics.CONTENT_TYPE)
-
-
-def _metadata_json(servable: Servable) -> dict[str, Any]:
-    """The metadata message with its `Any` unpacked, as TF Serving writes it."""
-    response = grpc_api.build_metadata(servable)
-    packed = response.metadata[grpc_api.SIGNATURE_DEF_FIELD]
-    signature_def_map = grpc_api.get_model_metadata_pb2.SignatureDefMap()
-    packed.Unpack(signature_def_map)
-    return {
-        "model_spec": _to_dict(response.model_spec),
-        "metadata": {grpc_api.SIGNATURE_DEF_FIELD: _to_dict(signature_def_map)},
-    }
-
-
-def _to_dict(message: Message) -> dict[str, Any]:
-    return json_format.MessageToDict(
-        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
-    )

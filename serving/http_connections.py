@@ -7,21 +7,47 @@ connections are looked at, and those are dropped that wait for one thing for too
 import collections
 import logging
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from serving.access_log import NO_LOG, RequestLog
 from serving.byte_budget import ByteBudget
 from serving.http_limits import HttpLimits, connections_allowed
 from serving.metrics import Metrics
 
-if TYPE_CHECKING:
-    from serving.http_protocol import GuardedProtocol
-
 _LOGGER = logging.getLogger(__name__)
 
 _REPORT_S = 10.0
 """Errors of the event loop are logged so often at most; accepting fails hundreds of times a
 second where descriptors run out."""
+
+
+class Connection(Protocol):
+    """One connection, as `Connections` sees it.
+
+    Attributes:
+        cycle: The request that is answered, None before the first.
+        watched: What was waited for when last looked at.
+        watched_since_s: On the monotonic clock, since when.
+    """
+
+    cycle: Any
+    watched: tuple[str, object] | None
+    watched_since_s: float
+
+    @property
+    def peer(self) -> str:
+        """Address of the other side, without its port."""
+
+    @property
+    def unread_bytes(self) -> int:
+        """Bytes of answers the other side has not taken yet."""
+
+    @property
+    def phase(self) -> str:
+        """What the connection waits for."""
+
+    def drop(self, phase: str) -> None:
+        """Ends the connection, which took too long."""
 
 
 class Connections:
@@ -58,7 +84,7 @@ class Connections:
                 self._max,
                 limits.max_connections,
             )
-        self._open: set[GuardedProtocol] = set()
+        self._open: set[Connection] = set()
         self._per_peer: collections.Counter[str] = collections.Counter()
         self._budget = budget
         self._timeouts_s = {
@@ -78,7 +104,7 @@ class Connections:
             lambda: self.unread_bytes,
         )
 
-    def enter(self, connection: "GuardedProtocol") -> str | None:
+    def enter(self, connection: Connection) -> str | None:
         """Takes a connection; returns why it must be refused, or None."""
         reason = None
         if len(self._open) >= self._max:
@@ -92,7 +118,7 @@ class Connections:
         self._per_peer[connection.peer] += 1
         return None
 
-    def leave(self, connection: "GuardedProtocol") -> None:
+    def leave(self, connection: Connection) -> None:
         """Ends a connection; nothing for one that was refused."""
         if connection not in self._open:
             return

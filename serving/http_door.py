@@ -23,7 +23,7 @@ from serving.http_request import LARGE_BYTES
 from serving.http_response import HttpError, HttpResponse, error_response
 from serving.http_sites import Sites
 from serving.json_document import decoded_bytes
-from serving.status import Code, ServingError
+from serving.status import ServingError
 
 TIMEOUT_S = 30.0
 """Deadline of a request, which HTTP has no way to state: TF Serving's default."""
@@ -96,32 +96,27 @@ class HttpDoor:
         sizes: list[int],
     ) -> HttpResponse | None:
         """The answer, also of a refusal; None when there is nobody to answer."""
-        method, path, metrics = scope["method"], _path(scope), self._backend.metrics
+        method, path = scope["method"], _path(scope)
         try:
             is_foreign = self._sites.check(method, headers)
             if method == "OPTIONS":
                 return self._sites.preflight(headers, self._api.allowed_methods(path))
             if path in self._api.immediate_paths:
                 return self._api(method, path)
-            if self._backend.admission.is_full:  # Known before the body is read.
-                raise self._backend.admission.full_error()
-            body, sizes[0] = await read_body(receive, headers, reservation)
-            if len(body) > LARGE_BYTES:
-                reservation.grow(decoded_bytes(body))
-            self._backend.admission.enter()
+            with self._backend.shedding(ENTRYPOINT):
+                self._backend.admission.check()  # Known before the body is read.
+                body, sizes[0] = await read_body(receive, headers, reservation)
+                if len(body) > LARGE_BYTES:
+                    reservation.grow(decoded_bytes(body))
+            with self._backend.admitted(ENTRYPOINT):
+                return await self._run(method, path, body, headers, is_foreign, receive)
         except HttpError as error:
-            metrics.count_http_refusal(error.reason)
+            self._backend.metrics.count_http_refusal(error.reason)
             return error.response
         except ServingError as error:
-            if error.code is Code.RESOURCE_EXHAUSTED:
-                metrics.count_shed(ENTRYPOINT)
             return error_response(error.code, error.message)
         except DisconnectedError:
             return None
-        try:
-            return await self._run(method, path, body, headers, is_foreign, receive)
-        finally:
-            self._backend.admission.leave()
 
     async def _run(
         self,

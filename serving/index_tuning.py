@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from serving.item_index import ExactIndex, ItemIndex, recall_of_rows
+from serving.exact_index import ExactIndex, recall_of_rows
+from serving.item_index import ItemIndex
 from serving.scann_index import ScannIndex
 
 _STEP = 2**0.5

@@ -9,9 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from serving import json_fields
-from serving.item_changes import MAX_CHANGES, ItemUpsert
+from serving.item_changes import MAX_CHANGES, ItemChanger, ItemUpsert
 from serving.json_document import show
-from serving.live_items import LiveItems
 from serving.status import invalid_argument
 
 _OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
@@ -22,7 +21,7 @@ _OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
 """How the fields of an item beside its id are read; null is as good as none."""
 
 
-def upsert(live_items: LiveItems, document: Mapping[str, Any], *, version: int) -> dict[str, int]:
+def upsert(live_items: ItemChanger, document: Mapping[str, Any], *, version: int) -> dict[str, int]:
     """Answers `POST /items:upsert`.
 
     Args:
@@ -38,7 +37,7 @@ def upsert(live_items: LiveItems, document: Mapping[str, Any], *, version: int) 
     return live_items.upsert(items, version=version)._asdict()
 
 
-def delete(live_items: LiveItems, document: Mapping[str, Any], *, version: int) -> dict[str, int]:
+def delete(live_items: ItemChanger, document: Mapping[str, Any], *, version: int) -> dict[str, int]:
     """Answers `POST /items:delete`; the arguments and errors are those of `upsert`."""
     ids = json_fields.read_texts("ids", _list(document, "ids"))
     return live_items.delete(ids, version=version)._asdict()

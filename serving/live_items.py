@@ -10,10 +10,10 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-from serving import item_changes
-from serving.item_changes import ItemUpsert
+from serving import item_changes, item_checks
+from serving.item_changes import Acknowledgement, ItemUpsert
 from serving.item_store import ItemChange, ItemStore
 from serving.live_catalogue import LiveCatalogue
 from serving.rebuild import build_bundle
@@ -37,22 +37,6 @@ _CLOSE_S = 5.0
 
 _REPLAY = 10_000
 """Changes placed at a time when a version is loaded."""
-
-
-class Acknowledgement(NamedTuple):
-    """Said after a change is on the disk and in every view taken from now on.
-
-    Attributes:
-        sequence: Number of the change, higher than all before.
-        num_items: Items of the version that was asked, now; in front of
-            shards that had not all something to change, `UNKNOWN_COUNT`.
-        num_changed: Distinct items that were upserted, or deletions of items
-            that the version had.
-    """
-
-    sequence: int
-    num_items: int
-    num_changed: int
 
 
 class LiveItems:
@@ -121,7 +105,7 @@ class LiveItems:
         item_changes.check_upserts(items)
         with self._lock:
             asked = self._find(version)
-            changes = [item_changes.from_upsert(i, asked) for i in _distinct(items)]
+            changes = [item_checks.from_upsert(i, asked) for i in _distinct(items)]
             return self._write(changes, asked)
 
     def delete(self, item_ids: Sequence[str], *, version: int | None = None) -> Acknowledgement:
@@ -184,10 +168,10 @@ class LiveItems:
 
     def _write(self, changes: Sequence[ItemChange], asked: LiveCatalogue) -> Acknowledgement:
         """Places, stores, then shows changes; call it under the lock."""
-        item_changes.check_home((change.item_id for change in changes), asked)
+        item_checks.check_home((change.item_id for change in changes), asked)
         placed = [(catalogue, catalogue.place(changes)) for catalogue in self._catalogues]
         for catalogue, of_catalogue in placed:
-            item_changes.check_placed(changes, of_catalogue, catalogue)
+            item_checks.check_placed(changes, of_catalogue, catalogue)
         deleted = [change.item_id for change in changes if change.is_deleted]
         num_changed = len(changes) - len(deleted) + asked.count_items(deleted)
         sequence = self._store.append(changes)

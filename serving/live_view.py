@@ -12,7 +12,8 @@ import numpy as np
 
 from serving.catalogue import NO_ROW, CatalogueView, CategoryPairs
 from serving.delta import Delta, DeltaItem
-from serving.item_index import DEFAULT_KNOBS, SearchKnobs, SearchResult, top_rows
+from serving.exact_index import top_rows
+from serving.item_index import DEFAULT_KNOBS, SearchKnobs, SearchResult
 
 _RETRY_FACTOR = 2
 """A search that came back short is done again for this many times more items."""

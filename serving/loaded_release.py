@@ -21,7 +21,14 @@ from serving.items_servable import ItemsServable
 from serving.live_catalogue import LiveCatalogue
 from serving.live_items import LiveItems
 from serving.metrics import Metrics
-from serving.new_items import ItemTower, RemoteItemTower, item_embedder, item_vectors
+from serving.new_items import (
+    ItemTower,
+    PredictUserVectors,
+    RemoteItemTower,
+    TfServingUserVectors,
+    item_embedder,
+    item_vectors,
+)
 from serving.recall_limits import RecallLimits
 from serving.recall_servable import RecallServable
 from serving.recall_service import RecallService
@@ -30,17 +37,13 @@ from serving.release import ITEM_TOWER, USER_TOWER, Release
 from serving.remote_model import RemoteModel
 from serving.rotating_channel import RotatingTls
 from serving.saved_model import SavedModelServable
-from serving.servable import Servable
+from serving.servable import LoadLaterError, Servable
 from serving.sharded_items import ShardedItems
 from serving.sharded_service import ShardedRecallService
 from serving.status import ServingError
-from serving.user_vectors import PredictUserVectors, TfServingUserVectors, UserVectorSource
+from serving.user_vectors import UserVectorSource
 
 _LOGGER = logging.getLogger(__name__)
-
-
-class LoadLaterError(InputError):
-    """A version that may load later although none of its files changes."""
 
 
 class _Towers(NamedTuple):

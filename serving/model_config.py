@@ -7,7 +7,7 @@ list, their folder is always the release's.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,13 +15,8 @@ from tensorflow_serving.config import file_system_storage_path_source_pb2 as sou
 from tensorflow_serving.config import model_server_config_pb2
 
 from recall.errors import InputError
-from serving import item_changes, paths, recall_types, text_config
-from serving.release import ITEM_TOWER, USER_TOWER
+from serving import paths, text_config
 from serving.version_policy import ALL_VERSIONS, LATEST, VersionPolicy, specific_versions
-
-TOWERS = (USER_TOWER, ITEM_TOWER)
-RELEASE_MODELS = (*TOWERS, recall_types.MODEL_NAME, item_changes.MODEL_NAME)
-"""Models that come from `--release` and change versions together."""
 
 _PLATFORM = "tensorflow"
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -57,8 +52,12 @@ class ServerConfig(NamedTuple):
 NO_MODELS = ServerConfig(None, {})
 
 
-def read_config(path: str | os.PathLike) -> ServerConfig:
+def read_config(path: str | os.PathLike, release_models: Collection[str]) -> ServerConfig:
     """Reads a `models.config` file.
+
+    Args:
+        path: The file.
+        release_models: See `parse_config`.
 
     Raises:
         InputError: The file cannot be read or contradicts itself.
@@ -66,13 +65,20 @@ def read_config(path: str | os.PathLike) -> ServerConfig:
     flag = "model_config_file"
     message = text_config.read_message(path, model_server_config_pb2.ModelServerConfig, flag)
     try:
-        return parse_config(message)
+        return parse_config(message, release_models)
     except InputError as error:
         raise InputError(f"--{flag}={path}: {error}") from error
 
 
-def parse_config(message: model_server_config_pb2.ModelServerConfig) -> ServerConfig:
+def parse_config(
+    message: model_server_config_pb2.ModelServerConfig, release_models: Collection[str]
+) -> ServerConfig:
     """Checks a configuration.
+
+    Args:
+        message: What was read or sent.
+        release_models: Names of the models that come from the release and change
+            versions together.
 
     Raises:
         InputError: It is no list of models, or an entry is wrong.
@@ -84,7 +90,7 @@ def parse_config(message: model_server_config_pb2.ModelServerConfig) -> ServerCo
         entry = _parse_entry(config)
         if config.name in models or config.name in (name for name, _ in release):
             raise InputError(f"The model `{config.name}` is listed twice. Remove one entry.")
-        if config.name in RELEASE_MODELS:
+        if config.name in release_models:
             release.append((config.name, entry))
         else:
             models[config.name] = entry

@@ -14,7 +14,8 @@ from recall.errors import InputError
 from serving.metrics import Metrics
 from serving.model_config import ModelEntry, ServerConfig
 from serving.model_server import ModelServer, unavailable_label
-from serving.model_sources import ModelSource, SavedModelSource
+from serving.model_sources import SavedModelSource
+from serving.servable import ModelSource
 from serving.status import Code, ServingError
 from serving.version_loader import VersionLoader
 from serving.version_policy import LATEST

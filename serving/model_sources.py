@@ -1,95 +1,13 @@
-"""Where versions of models are found on disk: the release, or one SavedModel."""
+"""Where the versions of a model are found on disk: SavedModels as TF Serving reads them."""
 
 import gc
-import os
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Protocol
 
-from serving import release as releases
-from serving.loaded_release import LoadedRelease
 from serving.metrics import Metrics
-from serving.release import Release
 from serving.saved_model import SavedModelServable
 from serving.servable import Servable
-from serving.version_folders import VersionFolders
-
-
-class LoadedModels(Protocol):
-    """Servables of one version that are dropped together.
-
-    Attributes:
-        servables: By name of the model.
-        asks_others: Whether other processes have a part in the answers.
-    """
-
-    servables: Mapping[str, Servable]
-    asks_others: bool
-
-    def close(self) -> None:
-        """Frees what they hold."""
-
-
-class ModelSource(Protocol):
-    """A folder with versions of models that change together.
-
-    Attributes:
-        names: The models.
-        folder: Where their versions are.
-    """
-
-    names: tuple[str, ...]
-    folder: Path
-
-    def versions(self) -> list[int]:
-        """Versions that are completely there."""
-
-    def stamp(self, version: int) -> Hashable:
-        """Changes when a file of a version is replaced, changed, added or removed."""
-
-    def load(self, version: int) -> LoadedModels:
-        """Reads a version into memory.
-
-        Raises:
-            InputError: It cannot be served.
-        """
-
-
-class ReleaseSource:
-    """The `serving/` folder of a run: towers and index of one version."""
-
-    def __init__(
-        self,
-        release_dir: Path,
-        names: tuple[str, ...],
-        load_release: Callable[[Release], LoadedRelease],
-    ):
-        """Watches a folder.
-
-        Args:
-            release_dir: Folder with `user_tower/`, `item_tower/`, `index/`.
-            names: Models that `load_release` loads.
-            load_release: Loads a verified release.
-        """
-        self.names = names
-        self.folder = release_dir
-        self._parts = [VersionFolders(release_dir / part) for part in releases.PARTS]
-        self._load_release = load_release
-
-    def versions(self) -> list[int]:
-        """See `ModelSource`."""
-        return sorted(set.intersection(*(set(part.find()) for part in self._parts)))
-
-    def stamp(self, version: int) -> Hashable:
-        """See `ModelSource`."""
-        folders = [releases.part_dir(self.folder, part, version) for part in releases.PARTS]
-        return tuple(map(_stamp_tree, folders))
-
-    def load(self, version: int) -> LoadedRelease:
-        """See `ModelSource`; every file is compared with its checksum first."""
-        release = releases.read_release(self.folder, version)
-        releases.verify(release)
-        return self._load_release(release)
+from serving.version_folders import VersionFolders, stamp_tree
 
 
 class SavedModelSource:
@@ -108,7 +26,7 @@ class SavedModelSource:
 
     def stamp(self, version: int) -> Hashable:
         """See `ModelSource`."""
-        return _stamp_tree(self._folder_of(version))
+        return stamp_tree(self._folder_of(version))
 
     def load(self, version: int) -> "LoadedSavedModel":
         """See `ModelSource`."""
@@ -141,23 +59,3 @@ def _has_saved_model(folder: Path) -> bool:
         return (folder / "saved_model.pb").is_file()
     except OSError:
         return False
-
-
-def _stamp_tree(folder: Path) -> Hashable:
-    """The stamps of a folder and of everything below it, by path."""
-    paths = [os.fspath(folder)]
-    for parent, folders, files in os.walk(folder):
-        paths += [os.path.join(parent, name) for name in (*folders, *files)]
-    return frozenset((path, _stamp(path)) for path in paths)
-
-
-def _stamp(path: str) -> Hashable:
-    """Identity, size and time of change of a file or folder, None where there is none.
-
-    Not the time of modification: copies keep that of their original.
-    """
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_ino, status.st_size, status.st_ctime_ns

@@ -1,17 +1,29 @@
-"""Vectors of items by the exported item tower: of known ones, and of those nobody clicked yet."""
+"""The towers of a release, in this process or behind the address of a TF Serving.
 
-from collections.abc import Mapping, Sequence
+The user tower has vectors for histories, the item tower for known items and for those
+nobody clicked yet.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from serving import tensors
+from serving.client_tls import NO_TLS, ClientTls
 from serving.live_catalogue import EmbeddedItems, ItemEmbedder
+from serving.release import USER_TOWER
 from serving.remote_model import RemoteModel
-from serving.saved_model import read_signature_defs
+from serving.rotating_channel import RotatingTls
+from serving.saved_model import SavedModelServable, read_signature_defs
+from serving.sharded_vectors import TowerVectors
 from serving.signatures import NEW_ITEMS_SIGNATURE
 from serving.status import Code, ServingError
+from serving.user_vectors import UserVectors, parse_outputs
+
+HISTORY_INPUT = "history_item_ids"
 
 _BATCH = 1024
 """Items per call: 256 kB of vectors at 64 dimensions."""
@@ -80,15 +92,6 @@ def item_embedder(item_tower: ItemTower) -> ItemEmbedder | None:
     return embed
 
 
-class TowerVectors(Protocol):
-    """Vectors of items by an item tower."""
-
-    def __call__(
-        self, item_ids: Sequence[str], timeout_s: float | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Raw ids, in the time left -> `[n, dim]` vectors, `[n]` bool whether each is known."""
-
-
 def item_vectors(item_tower: ItemTower, fingerprint: str) -> TowerVectors:
     """A function that has the vectors of items from an item tower.
 
@@ -113,3 +116,80 @@ def item_vectors(item_tower: ItemTower, fingerprint: str) -> TowerVectors:
         return outputs["item_vectors"], outputs["is_known"]
 
     return embed
+
+
+class PredictUserVectors:
+    """The user tower behind a function in this process."""
+
+    def __init__(
+        self, predict: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]], version: int
+    ):
+        """Wraps a user tower that is already loaded.
+
+        Args:
+            predict: Inputs of `serving_default` by name -> outputs by name.
+            version: Version reported in answers.
+        """
+        self._predict = predict
+        self._version = version
+
+    def compute(
+        self, histories: Sequence[Sequence[str]], *, timeout_s: float | None = None
+    ) -> UserVectors:
+        """See `UserVectorSource`; a running step is not interrupted."""
+        outputs = self._predict({HISTORY_INPUT: tensors.pad_strings(histories)})
+        return parse_outputs(outputs, len(histories), self._version)
+
+
+class SavedModelUserVectors(PredictUserVectors):
+    """The user tower of a folder, loaded into this process."""
+
+    def __init__(self, user_tower_dir: str | os.PathLike, *, version: int = 0):
+        """Loads the exported user tower.
+
+        Args:
+            user_tower_dir: Folder of the SavedModel.
+            version: Version reported in answers.
+
+        Raises:
+            InputError: The folder holds no user tower that can be loaded.
+        """
+        servable = SavedModelServable(USER_TOWER, version, user_tower_dir)
+        super().__init__(servable.predict_default, version)
+
+
+class TfServingUserVectors:
+    """The user tower behind the address of a TF Serving; keeps one connection."""
+
+    def __init__(
+        self,
+        address: str,
+        model_name: str = USER_TOWER,
+        *,
+        version: int | None = None,
+        tls: ClientTls | RotatingTls = NO_TLS,
+    ):
+        """Prepares the connection; nothing is sent yet.
+
+        Args:
+            address: `host:port` of its gRPC door.
+            model_name: Name it serves the user tower under.
+            version: The only version that may answer; None lets the newest.
+            tls: Certificates.
+
+        Raises:
+            InputError: A certificate cannot be used.
+        """
+        self._model = RemoteModel(address, model_name, version=version, tls=tls)
+
+    def compute(
+        self, histories: Sequence[Sequence[str]], *, timeout_s: float | None = None
+    ) -> UserVectors:
+        """See `UserVectorSource`; tries again and raises as `RemoteModel.predict`."""
+        inputs = {HISTORY_INPUT: tensors.pad_strings(histories)}
+        outputs, version = self._model.predict(inputs, timeout_s=timeout_s)
+        return parse_outputs(outputs, len(histories), version)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._model.close()

@@ -15,7 +15,7 @@ import pyarrow as pa
 from recall.vocabulary import SCHEMA
 from serving import index_tuning, self_check
 from serving.bundle import IndexBundle
-from serving.item_index import ExactIndex
+from serving.exact_index import ExactIndex
 from serving.live_view import LiveView
 from serving.scann_index import MIN_ITEMS, ScannIndex, ScannParameters
 

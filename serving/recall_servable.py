@@ -10,7 +10,6 @@ import numpy as np
 
 from serving import recall_signatures, signatures
 from serving.recall_limits import check_size
-from serving.recall_service import ItemVectors, RecallService
 from serving.recall_types import (
     FALLBACK_INTEREST,
     MODEL_NAME,
@@ -18,6 +17,7 @@ from serving.recall_types import (
     RecallRequest,
     RecallResponse,
 )
+from serving.recaller import ItemVectors, Recaller
 from serving.tensors import numpy_dtype
 
 _WARM_UP_BATCH_SIZES = (1, 8)
@@ -26,7 +26,7 @@ _WARM_UP_BATCH_SIZES = (1, 8)
 class RecallServable:
     """See `servable.Servable`."""
 
-    def __init__(self, service: RecallService, version: int):
+    def __init__(self, service: Recaller, version: int):
         """Wraps a service; `version` is the release's."""
         self.name = MODEL_NAME
         self.version = version

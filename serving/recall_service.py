@@ -6,7 +6,6 @@ from and where items are searched is handed in.
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -23,6 +22,7 @@ from serving.recall_types import (
     RecallRequest,
     RecallResponse,
 )
+from serving.recaller import ItemVectors
 from serving.status import Code, ServingError
 from serving.user_interests import UserInterests, compute_interests
 from serving.user_search import UserSearch
@@ -30,20 +30,6 @@ from serving.user_vectors import UserVectorSource
 
 _POPULAR_ITEMS = 20
 """Known items for warm-up requests; a usual length of a history."""
-
-
-class ItemVectors(NamedTuple):
-    """What some items are searched with when similar ones are wanted.
-
-    Attributes:
-        vectors: `[n, dim]` float32; zeros where there is no such item.
-        is_known: `[n]` bool, whether there is.
-        fingerprint: The embedding space.
-    """
-
-    vectors: np.ndarray
-    is_known: np.ndarray
-    fingerprint: str
 
 
 class RecallService:

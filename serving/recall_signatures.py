@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-from tensorflow.core.framework import tensor_shape_pb2, types_pb2
+from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from recall.errors import InputError
@@ -128,7 +128,10 @@ _ITEM_VECTORS_OUTPUTS = {
 def signature_defs() -> dict[str, meta_graph_pb2.SignatureDef]:
     """The signatures as clients may ask for them, with defaults of optional inputs."""
     of_requests = {name: _signature_def(name) for name in INPUTS}
-    return {**of_requests, ITEM_VECTORS_SIGNATURE: _item_vectors_def()}
+    of_items = signatures.signature_def(
+        {_ITEM_VECTORS_INPUT: (types_pb2.DT_STRING, (-1,))}, _ITEM_VECTORS_OUTPUTS, {}
+    )
+    return {**of_requests, ITEM_VECTORS_SIGNATURE: of_items}
 
 
 def subject_input(signature_name: str) -> str:
@@ -245,28 +248,13 @@ def _values(
 
 
 def _signature_def(signature_name: str) -> meta_graph_pb2.SignatureDef:
-    signature = meta_graph_pb2.SignatureDef(method_name="tensorflow/serving/predict")
-    for name, spec in INPUTS[signature_name].items():
-        signature.inputs[name].CopyFrom(_tensor_info(name, spec.dtype, spec.shape))
-        if name != _REQUIRED[signature_name]:
-            signature.defaults[name].CopyFrom(tensors.to_proto(_default(spec)))
-    _add_outputs(signature, OUTPUTS)
-    return signature
-
-
-def _item_vectors_def() -> meta_graph_pb2.SignatureDef:
-    signature = meta_graph_pb2.SignatureDef(method_name="tensorflow/serving/predict")
-    info = _tensor_info(_ITEM_VECTORS_INPUT, types_pb2.DT_STRING, (-1,))
-    signature.inputs[_ITEM_VECTORS_INPUT].CopyFrom(info)
-    _add_outputs(signature, _ITEM_VECTORS_OUTPUTS)
-    return signature
-
-
-def _add_outputs(
-    signature: meta_graph_pb2.SignatureDef, outputs: Mapping[str, tuple[int, tuple[int, ...]]]
-) -> None:
-    for name, (dtype, shape) in outputs.items():
-        signature.outputs[name].CopyFrom(_tensor_info(name, dtype, shape))
+    specs = INPUTS[signature_name]
+    optional = [name for name in specs if name != _REQUIRED[signature_name]]
+    return signatures.signature_def(
+        {name: (spec.dtype, spec.shape) for name, spec in specs.items()},
+        OUTPUTS,
+        {name: _default(specs[name]) for name in optional},
+    )
 
 
 def _default(spec: InputSpec) -> np.ndarray:
@@ -276,12 +264,3 @@ def _default(spec: InputSpec) -> np.ndarray:
     if spec.shape is not _ANY_RANK:
         return np.empty((1, *(0 for _ in spec.shape[1:])), dtype=dtype)
     return np.array(0 if value is None else value, dtype=dtype)
-
-
-def _tensor_info(name: str, dtype: int, shape: tuple[int, ...] | None) -> meta_graph_pb2.TensorInfo:
-    if shape is None:
-        proto = tensor_shape_pb2.TensorShapeProto(unknown_rank=True)
-    else:
-        dims = [tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in shape]
-        proto = tensor_shape_pb2.TensorShapeProto(dim=dims)
-    return meta_graph_pb2.TensorInfo(name=f"{name}:0", dtype=dtype, tensor_shape=proto)

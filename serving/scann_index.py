@@ -13,9 +13,9 @@ import numpy as np
 
 from recall.config import IndexConfig
 from recall.errors import InputError
+from serving.exact_index import ExactIndex
 from serving.item_index import (
     DEFAULT_KNOBS,
-    ExactIndex,
     SearchKnobs,
     SearchResult,
     check_item_vectors,

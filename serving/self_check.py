@@ -13,7 +13,8 @@ import numpy as np
 
 from recall.errors import InputError
 from serving import manifest as manifests
-from serving.item_index import ExactIndex, ItemIndex, recall_of_rows
+from serving.exact_index import ExactIndex, recall_of_rows
+from serving.item_index import ItemIndex
 
 QUERIES_NAME = "self_check_queries.npy"
 ROWS_NAME = "self_check_rows.npy"

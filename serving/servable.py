@@ -1,12 +1,14 @@
 """What a model server serves: loaded versions of models, and the states they go through."""
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from recall.errors import InputError
 from serving.status import Code
 
 
@@ -34,6 +36,50 @@ class Servable(Protocol):
 
     def warm_up(self) -> None:
         """Runs what a first request would otherwise wait for."""
+
+
+class LoadedModels(Protocol):
+    """Servables of one version that are dropped together.
+
+    Attributes:
+        servables: By name of the model.
+        asks_others: Whether other processes have a part in the answers.
+    """
+
+    servables: Mapping[str, Servable]
+    asks_others: bool
+
+    def close(self) -> None:
+        """Frees what they hold."""
+
+
+class ModelSource(Protocol):
+    """A folder with versions of models that change together.
+
+    Attributes:
+        names: The models.
+        folder: Where their versions are.
+    """
+
+    names: tuple[str, ...]
+    folder: Path
+
+    def versions(self) -> list[int]:
+        """Versions that are completely there."""
+
+    def stamp(self, version: int) -> Hashable:
+        """Changes when a file of a version is replaced, changed, added or removed."""
+
+    def load(self, version: int) -> LoadedModels:
+        """Reads a version into memory.
+
+        Raises:
+            InputError: It cannot be served.
+        """
+
+
+class LoadLaterError(InputError):
+    """A version that may load later although none of its files changes."""
 
 
 class State(enum.IntEnum):

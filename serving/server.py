@@ -35,11 +35,11 @@ from serving.http_server import HttpServer
 from serving.http_sites import Sites
 from serving.live_items import LiveItems
 from serving.loaded_release import LoadedRelease
-from serving.model_config import RELEASE_MODELS, TOWERS
+from serving.model_config import parse_config
 from serving.model_manager import ModelManager
 from serving.model_server import ModelServer
-from serving.model_sources import ReleaseSource
 from serving.release import Release
+from serving.release_source import RELEASE_MODELS, TOWERS, ReleaseSource
 from serving.server_options import ServerOptions
 from serving.server_secrets import ServerSecrets
 from serving.shard_clients import ShardClients
@@ -198,7 +198,7 @@ class RecallServer:
             newest_labels=options.version_labels,
             poll_s=options.poll_s,
         )
-        backend.reload = self._manager.reload
+        backend.reload = lambda message: self._manager.reload(parse_config(message, RELEASE_MODELS))
         return backend
 
     def _item_status(self) -> dict[str, Any] | None:

@@ -7,8 +7,7 @@ import numpy as np
 
 from recall.errors import InputError
 from serving import item_changes, tensors
-from serving.item_changes import MODEL_NAME, UNKNOWN_COUNT, ItemUpsert
-from serving.live_items import Acknowledgement
+from serving.item_changes import MODEL_NAME, UNKNOWN_COUNT, Acknowledgement, ItemUpsert
 from serving.shard_clients import ShardCall, ShardClients
 from serving.shards import home_of
 from serving.status import ServingError

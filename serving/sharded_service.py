@@ -13,18 +13,18 @@ import numpy as np
 
 from serving import recall_signatures
 from serving.call import deadline_after
-from serving.new_items import TowerVectors
 from serving.recall_limits import RecallLimits, check_item_ids, check_requests
-from serving.recall_service import ItemVectors, look_up
+from serving.recall_service import look_up
 from serving.recall_types import (
     MERGE_MAX_SCORE,
     MODEL_NAME,
     RecallRequest,
     RecallResponse,
 )
+from serving.recaller import ItemVectors
 from serving.shard_calls import Outputs
 from serving.shard_clients import ShardCall, ShardClients
-from serving.sharded_vectors import ShardedVectors, Space, time_left_s
+from serving.sharded_vectors import ShardedVectors, Space, TowerVectors, time_left_s
 from serving.status import Code, ServingError
 from serving.user_interests import UserInterests, compute_interests
 from serving.user_vectors import UserVectorSource

@@ -8,13 +8,12 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from serving import tensors
 from serving.catalogue import NO_ROW
-from serving.new_items import TowerVectors
 from serving.recall_service import deadline_exceeded
 from serving.recall_signatures import ITEM_VECTORS_SIGNATURE
 from serving.recall_types import MODEL_NAME
@@ -60,6 +59,15 @@ class Space(NamedTuple):
         if not len(rows):
             return np.empty((0, self.dim), np.float32)
         return self.table[rows]
+
+
+class TowerVectors(Protocol):
+    """Vectors of items by an item tower."""
+
+    def __call__(
+        self, item_ids: Sequence[str], timeout_s: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Raw ids, in the time left -> `[n, dim]` vectors, `[n]` bool whether each is known."""
 
 
 class ShardedVectors:

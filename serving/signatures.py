@@ -1,4 +1,4 @@
-"""Checks of a Predict request against a signature, with TF Serving's texts.
+"""Signatures of Predict: how they are made, and checks of requests with TF Serving's texts.
 
 Nothing here runs a model. Existing clients match on these texts.
 """
@@ -18,6 +18,41 @@ EXAMPLE_SIGNATURE = "serving_tf_example"
 
 NEW_ITEMS_SIGNATURE = "embed_new_items"
 """Of the item tower of a model with categories: takes these instead of ids."""
+
+TensorSpec = tuple[int, tuple[int, ...] | None]
+"""Data type number, and shape: -1 is any size, None any shape."""
+
+
+def signature_def(
+    inputs: Mapping[str, TensorSpec],
+    outputs: Mapping[str, TensorSpec],
+    defaults: Mapping[str, np.ndarray],
+) -> meta_graph_pb2.SignatureDef:
+    """A signature of Predict.
+
+    Args:
+        inputs: By name.
+        outputs: By name.
+        defaults: What stands for inputs that are not sent; names that are no inputs do nothing.
+    """
+    signature = meta_graph_pb2.SignatureDef(method_name="tensorflow/serving/predict")
+    for name, spec in inputs.items():
+        signature.inputs[name].CopyFrom(tensor_info(name, *spec))
+        if name in defaults:
+            signature.defaults[name].CopyFrom(tensors.to_proto(defaults[name]))
+    for name, spec in outputs.items():
+        signature.outputs[name].CopyFrom(tensor_info(name, *spec))
+    return signature
+
+
+def tensor_info(name: str, dtype: int, shape: tuple[int, ...] | None) -> meta_graph_pb2.TensorInfo:
+    """A tensor of a signature; see `TensorSpec`."""
+    if shape is None:
+        proto = tensor_shape_pb2.TensorShapeProto(unknown_rank=True)
+    else:
+        dims = [tensor_shape_pb2.TensorShapeProto.Dim(size=size) for size in shape]
+        proto = tensor_shape_pb2.TensorShapeProto(dim=dims)
+    return meta_graph_pb2.TensorInfo(name=f"{name}:0", dtype=dtype, tensor_shape=proto)
 
 
 def find_signature(

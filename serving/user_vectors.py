@@ -1,21 +1,15 @@
-"""Where user vectors come from: a SavedModel in this process, or TF Serving.
+"""What the recall service needs of a user tower, wherever it is.
 
-Both sources keep one contract (`UserVectorSource`). TensorFlow and gRPC are
-imported when a source is made, so that the recall service needs neither.
+Imports no TensorFlow.
 """
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from serving.client_tls import NO_TLS, ClientTls
-from serving.release import USER_TOWER
-from serving.rotating_channel import RotatingTls
 from serving.status import Code, ServingError
 
-HISTORY_INPUT = "history_item_ids"
 OUTPUT_NAMES = ("user_vectors", "interest_weights", "num_known", "num_unknown", "fingerprint")
 
 
@@ -46,91 +40,6 @@ class UserVectorSource(Protocol):
         self, histories: Sequence[Sequence[str]], *, timeout_s: float | None = None
     ) -> UserVectors:
         """User vectors of at least one history of raw item ids, oldest first."""
-
-
-class PredictUserVectors:
-    """The user tower behind a function in this process."""
-
-    def __init__(
-        self, predict: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]], version: int
-    ):
-        """Wraps a user tower that is already loaded.
-
-        Args:
-            predict: Inputs of `serving_default` by name -> outputs by name.
-            version: Version reported in answers.
-        """
-        self._predict = predict
-        self._version = version
-
-    def compute(
-        self, histories: Sequence[Sequence[str]], *, timeout_s: float | None = None
-    ) -> UserVectors:
-        """See `UserVectorSource`; a running step is not interrupted."""
-        from serving.tensors import pad_strings
-
-        outputs = self._predict({HISTORY_INPUT: pad_strings(histories)})
-        return parse_outputs(outputs, len(histories), self._version)
-
-
-class SavedModelUserVectors(PredictUserVectors):
-    """The user tower of a folder, loaded into this process."""
-
-    def __init__(self, user_tower_dir: str | os.PathLike, *, version: int = 0):
-        """Loads the exported user tower.
-
-        Args:
-            user_tower_dir: Folder of the SavedModel.
-            version: Version reported in answers.
-
-        Raises:
-            InputError: The folder holds no user tower that can be loaded.
-        """
-        from serving.saved_model import SavedModelServable
-
-        servable = SavedModelServable(USER_TOWER, version, user_tower_dir)
-        super().__init__(servable.predict_default, version)
-
-
-class TfServingUserVectors:
-    """The user tower behind the address of a TF Serving; keeps one connection."""
-
-    def __init__(
-        self,
-        address: str,
-        model_name: str = USER_TOWER,
-        *,
-        version: int | None = None,
-        tls: ClientTls | RotatingTls = NO_TLS,
-    ):
-        """Prepares the connection; nothing is sent yet.
-
-        Args:
-            address: `host:port` of its gRPC door.
-            model_name: Name it serves the user tower under.
-            version: The only version that may answer; None lets the newest.
-            tls: Certificates.
-
-        Raises:
-            InputError: A certificate cannot be used.
-        """
-        from serving.remote_model import RemoteModel
-
-        self._model = RemoteModel(address, model_name, version=version, tls=tls)
-
-    def compute(
-        self, histories: Sequence[Sequence[str]], *, timeout_s: float | None = None
-    ) -> UserVectors:
-        """See `UserVectorSource`; tries again and raises as `RemoteModel.predict`."""
-        from serving.tensors import pad_strings
-
-        inputs = {HISTORY_INPUT: pad_strings(histories)}
-        outputs, version = self._model.predict(inputs, timeout_s=timeout_s)
-        return parse_outputs(outputs, len(histories), version)
-
-    def close(self) -> None:
-        """Closes the connection."""
-        self._model.close()
 
 
 def parse_outputs(

@@ -7,7 +7,7 @@ reported, because whoever made that folder expects it to be served.
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -81,6 +81,26 @@ class VersionFolders:
             more = f"; and {len(new) - _MAX_REPORTED} more" if len(new) > _MAX_REPORTED else ""
             _LOGGER.warning("%s: ignored %s%s.", self._parent, listed, more)
         return found.folders
+
+
+def stamp_tree(folder: Path) -> Hashable:
+    """The stamps of a folder and of everything below it, by path."""
+    paths = [os.fspath(folder)]
+    for parent, folders, files in os.walk(folder):
+        paths += [os.path.join(parent, name) for name in (*folders, *files)]
+    return frozenset((path, _stamp(path)) for path in paths)
+
+
+def _stamp(path: str) -> Hashable:
+    """Identity, size and time of change of a file or folder, None where there is none.
+
+    Not the time of modification: copies keep that of their original.
+    """
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_ctime_ns
 
 
 def _folder_names(parent: Path, ignored: dict[str, str]) -> list[str]:

@@ -11,10 +11,9 @@ from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from recall.errors import InputError
-from serving.loaded_release import LoadLaterError
 from serving.metrics import Metrics
 from serving.model_server import ModelServer
-from serving.model_sources import LoadedModels, ModelSource
+from serving.servable import LoadedModels, LoadLaterError, ModelSource
 from serving.status import Code, ServingError
 from serving.version_policy import LATEST, VersionPolicy
 

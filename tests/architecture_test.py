@@ -38,7 +38,7 @@ LIBRARY_RANKS = {
 SERVING_MAY_USE = {"errors", "vocabulary", "categories", "config"}
 """Parts of `recall` every serving file may use; the model itself only the exporter may."""
 
-MODEL_IN_SERVING = {"export.py", "warmup.py"}
+MODEL_IN_SERVING = {"export.py", "warmup_requests.py"}
 
 WITHOUT_TENSORFLOW = (
     "recall",

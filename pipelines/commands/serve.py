@@ -175,6 +175,7 @@ def read_options(values: flags.FlagValues) -> "ServerOptions":
         InputError: A file cannot be used, or the flags contradict each other.
     """
     from serving import admin, batching_options, metrics, model_config
+    from serving.release_source import RELEASE_MODELS
     from serving.server_options import ServerOptions
 
     if values.max_requests_mb < values.max_request_mb:
@@ -184,7 +185,7 @@ def read_options(values: flags.FlagValues) -> "ServerOptions":
         )
     changes = {}
     if values.model_config_file:
-        changes["config"] = model_config.read_config(values.model_config_file)
+        changes["config"] = model_config.read_config(values.model_config_file, RELEASE_MODELS)
     if values.batching_parameters_file:
         changes["batching"] = batching_options.read_options(values.batching_parameters_file)
     if values.monitoring_config_file:

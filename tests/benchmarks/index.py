@@ -20,7 +20,8 @@ from absl import app, flags
 
 from recall.config import IndexConfig
 from serving.bundle import open_bundle
-from serving.item_index import ExactIndex, SearchKnobs
+from serving.exact_index import ExactIndex
+from serving.item_index import SearchKnobs
 from serving.scann_index import ScannIndex, ScannParameters
 from tests.benchmarks import measure
 from tests.benchmarks.serving_release import draw_unit_vectors

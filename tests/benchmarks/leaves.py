@@ -18,7 +18,8 @@ from pipelines import artifacts
 from pipelines.index import build_queries, embed_items
 from recall.config import IndexConfig
 from serving import manifest as manifests
-from serving.item_index import ExactIndex, SearchKnobs, recall_of_rows
+from serving.exact_index import ExactIndex, recall_of_rows
+from serving.item_index import SearchKnobs
 from serving.scann_index import ScannIndex, ScannParameters
 from tests.benchmarks import measure
 

@@ -18,12 +18,13 @@ from recall.config import RecallConfig
 from serving import recall_signatures, tensors
 from serving.bundle import open_bundle
 from serving.bundle_catalogue import BundleCatalogue
+from serving.new_items import PredictUserVectors
 from serving.recall_service import RecallService
 from serving.recall_types import RecallRequest
 from serving.release import USER_TOWER, latest_release
 from serving.saved_model import SavedModelServable
 from serving.server import prepare_process
-from serving.user_vectors import PredictUserVectors, UserVectors
+from serving.user_vectors import UserVectors
 from tests.benchmarks import measure
 from tests.benchmarks.load import DEADLINE_S, Generator
 from tests.benchmarks.serving_release import draw_unit_vectors, write_release

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from serving.item_index import ExactIndex
+from serving.exact_index import ExactIndex
 from serving.scann_index import ScannIndex, ScannParameters
 from tests.benchmarks import compare, index, leaves, serving, serving_release
 from tests.benchmarks.load import Load, combine

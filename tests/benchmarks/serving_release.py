@@ -15,7 +15,7 @@ from recall.towers import ItemTower, UserTower
 from recall.vocabulary import ItemVocabulary
 from serving import export, manifest
 from serving.bundle import write_bundle
-from serving.item_index import ExactIndex
+from serving.exact_index import ExactIndex
 from serving.scann_index import build_index
 
 NUM_CLUSTERS = 2000

@@ -28,8 +28,8 @@ from recall.towers import ItemTower, UserTower
 from recall.vocabulary import ItemVocabulary
 from serving import manifest
 from serving.bundle import write_bundle
+from serving.exact_index import ExactIndex
 from serving.export import export_towers
-from serving.item_index import ExactIndex
 from serving.server import RecallServer
 from serving.tensors import pad_strings, to_numpy
 from tests.serving.grpc_requests import build_request, error_of, set_spec

@@ -13,10 +13,10 @@ from serving import item_changes
 from serving.addresses import listen_on
 from serving.backend import Backend
 from serving.bundle import IndexBundle
+from serving.exact_index import ExactIndex
 from serving.grpc_server import GrpcServer
 from serving.http_api import HttpApi
 from serving.http_server import HttpServer
-from serving.item_index import ExactIndex
 from serving.items_servable import ItemsServable
 from serving.live_catalogue import EmbeddedItems, LiveCatalogue
 from serving.live_items import LiveItems

@@ -14,7 +14,7 @@ from recall.config import IndexConfig, RecallConfig
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
 from serving import bundle, export, index_tuning
-from serving.item_index import ExactIndex
+from serving.exact_index import ExactIndex
 from serving.scann_index import ScannIndex, ScannParameters, build_index
 from serving.shards import Shard
 

@@ -18,7 +18,7 @@ import pytest
 from pipelines.index_choice import tune_index
 from recall.config import IndexConfig
 from serving import storage
-from serving.item_index import ExactIndex
+from serving.exact_index import ExactIndex
 from serving.scann_index import build_index
 from serving.servable import State
 from tests.reliability.soak_clients import SoakClient, build_clients

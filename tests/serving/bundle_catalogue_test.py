@@ -7,7 +7,8 @@ from hypothesis import given, settings
 
 from recall.vocabulary import SCHEMA
 from serving.category_index import CategoryIndex
-from serving.item_index import DEFAULT_KNOBS, ExactIndex
+from serving.exact_index import ExactIndex
+from serving.item_index import DEFAULT_KNOBS
 from tests.serving.recall_reference import Shop
 
 SHOP = Shop(600)
@@ -51,7 +52,7 @@ def test_search_without_queries():
 
 def test_search_in_several_blocks_of_queries(monkeypatch):
     """The rows found belong to their query also beyond the first block."""
-    monkeypatch.setattr("serving.item_index._BLOCK_SCORES", 1200)
+    monkeypatch.setattr("serving.exact_index._BLOCK_SCORES", 1200)
     queries = SHOP.vectors[:5]
     result = ExactIndex(SHOP.vectors).search(queries, 3)
     for query, rows, scores in zip(queries, result.rows, result.scores, strict=True):

@@ -10,7 +10,7 @@ from recall.towers import ItemTower, UserTower
 from recall.vocabulary import ItemVocabulary
 from serving import export, manifest
 from serving.bundle import popular_items, write_bundle
-from serving.item_index import ExactIndex
+from serving.exact_index import ExactIndex
 
 COLOURS = ("blue", "green", "red")
 NUM_ITEMS = 60

@@ -10,7 +10,7 @@ from serving import rebuild
 from serving.bundle import IndexBundle
 from serving.bundle_catalogue import BundleCatalogue
 from serving.catalogue import distinctive_categories
-from serving.item_index import ExactIndex
+from serving.exact_index import ExactIndex
 from serving.item_store import ItemChange
 from serving.live_catalogue import LiveCatalogue
 from serving.recall_service import RecallService

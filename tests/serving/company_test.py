@@ -9,9 +9,9 @@ import pytest
 
 from serving.bundle import open_bundle
 from serving.bundle_catalogue import BundleCatalogue
+from serving.new_items import SavedModelUserVectors
 from serving.recall_service import RecallService
 from serving.recall_types import RecallRequest
-from serving.user_vectors import SavedModelUserVectors
 from tests.serving.category_release import NUM_ITEMS, write_release
 
 MAX_DIFFERENCE = 1e-6

@@ -16,7 +16,8 @@ from recall.config import RecallConfig
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 from serving import manifest
 from serving.bundle import write_bundle
-from serving.item_index import ExactIndex, ItemIndex
+from serving.exact_index import ExactIndex
+from serving.item_index import ItemIndex
 from serving.release import PARTS
 
 NUM_ITEMS = 40

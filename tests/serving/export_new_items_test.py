@@ -7,7 +7,7 @@ import tensorflow as tf
 from recall.config import RecallConfig
 from recall.towers import ItemTower, UserTower
 from recall.vocabulary import ItemVocabulary
-from serving import export, warmup
+from serving import export, warmup, warmup_requests
 from serving.new_items import item_embedder
 from serving.saved_model import SavedModelServable
 
@@ -68,5 +68,5 @@ def test_the_warm_up_covers_it(tmp_path):
     make_export(tmp_path, "cosine")
     requests = warmup.read_requests(tmp_path / "item_tower")
     names = [r.predict_log.request.model_spec.signature_name for r in requests]
-    assert names.count("embed_new_items") == len(warmup.BATCH_SIZES)
+    assert names.count("embed_new_items") == len(warmup_requests.BATCH_SIZES)
     load(tmp_path).warm_up()

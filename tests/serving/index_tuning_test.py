@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from serving import index_tuning
-from serving.item_index import ExactIndex, SearchResult, recall_against_exact
+from serving.exact_index import ExactIndex, recall_against_exact
+from serving.item_index import SearchResult
 from serving.scann_index import ScannIndex, ScannParameters
 
 NUM_ITEMS, K = 400, 10

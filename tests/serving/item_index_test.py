@@ -5,8 +5,9 @@ import pytest
 
 from recall.config import IndexConfig
 from recall.errors import InputError
-from serving import item_index
-from serving.item_index import ExactIndex, SearchKnobs, recall_against_exact
+from serving import exact_index
+from serving.exact_index import ExactIndex, recall_against_exact
+from serving.item_index import SearchKnobs, SearchResult
 from serving.scann_index import ScannIndex, ScannParameters, build_index, chooses_scann
 
 NUM_ITEMS, DIM = 400, 8
@@ -119,7 +120,7 @@ def test_exact_ties_go_to_the_lower_row():
 
 
 def test_exact_search_in_blocks(monkeypatch):
-    monkeypatch.setattr(item_index, "_BLOCK_SCORES", 3 * 50)
+    monkeypatch.setattr(exact_index, "_BLOCK_SCORES", 3 * 50)
     items, queries = unit_vectors((50, 4), seed=0), unit_vectors((10, 4), seed=1)
     expected = np.argsort(-(queries @ items.T), axis=1, kind="stable")[:, :6]
     np.testing.assert_array_equal(ExactIndex(items).search(queries, 6).rows, expected)
@@ -255,7 +256,7 @@ def test_recall_against_exact_by_hand():
     class Half:
         def search(self, queries, k):
             rows = ExactIndex(np.eye(4, dtype=np.float32)).search(queries, k).rows
-            return item_index.SearchResult([rows[0][:1], rows[1]], [])
+            return SearchResult([rows[0][:1], rows[1]], [])
 
     queries = np.array([[4, 3, 2, 1], [1, 2, 3, 4]], np.float32)
     # Query 0 finds 1 of its 2, query 1 both: (1/2 + 1) / 2.
@@ -299,7 +300,7 @@ def test_top_rows_equal_a_stable_sort(num_items, num_values):
     scores = np.random.default_rng(num_items).integers(0, num_values, (4, num_items)).astype("f4")
     order = np.argsort(-scores, axis=1, kind="stable")
     for k in {1, min(7, num_items), num_items // 2 or 1, num_items}:
-        found = item_index.top_rows(scores, k)
+        found = exact_index.top_rows(scores, k)
         assert [row.tolist() for row in found] == order[:, :k].tolist()
 
 

@@ -10,8 +10,8 @@ from recall.vocabulary import ItemVocabulary
 from serving import live_catalogue, live_items
 from serving.bundle import IndexBundle
 from serving.catalogue import NO_ROW
+from serving.exact_index import ExactIndex
 from serving.item_changes import MAX_CHANGES, ItemUpsert
-from serving.item_index import ExactIndex
 from serving.item_store import ItemChange
 from serving.live_catalogue import EmbeddedItems, LiveCatalogue
 from serving.live_items import LiveItems

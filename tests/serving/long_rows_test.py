@@ -6,7 +6,8 @@ import pytest
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
 from serving import bundle, manifest
-from serving.item_index import ExactIndex, SearchKnobs, recall_against_exact
+from serving.exact_index import ExactIndex, recall_against_exact
+from serving.item_index import SearchKnobs
 from serving.long_rows import LongRows, find_long_rows, lengths_of
 from serving.scann_index import ScannIndex, ScannParameters
 

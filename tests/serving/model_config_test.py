@@ -6,6 +6,7 @@ from recall.errors import InputError
 from serving import batching_options, metrics, model_config
 from serving.batching_options import BatchingOptions
 from serving.model_config import ModelEntry, read_config
+from serving.release_source import RELEASE_MODELS
 from serving.version_policy import ALL_VERSIONS, LATEST, VersionPolicy, specific_versions
 
 SHIPPED = Path(model_config.__file__).parent / "config"
@@ -22,7 +23,7 @@ def _models(*entries):
 
 
 def test_shipped_files_are_valid():
-    config = read_config(SHIPPED / "models.config")
+    config = read_config(SHIPPED / "models.config", RELEASE_MODELS)
     assert config == (ModelEntry(Path("/models/user_tower"), LATEST, {}), {})
     options = batching_options.read_options(SHIPPED / "batching.config")
     assert options == BatchingOptions(allowed_batch_sizes=(1, 8, 16, 32))
@@ -44,7 +45,7 @@ def test_shipped_files_are_valid():
 )
 def test_policies(tmp_path, text, policy):
     entry = f'name: "m" base_path: "/models/m" {text} version_labels {{ key: "stable" value: 3 }}'
-    config = read_config(_write(tmp_path, _models(entry)))
+    config = read_config(_write(tmp_path, _models(entry)), RELEASE_MODELS)
     assert config == (None, {"m": ModelEntry(Path("/models/m"), policy, {"stable": 3})})
 
 
@@ -78,13 +79,13 @@ TOWER = 'name: "user_tower" base_path: "/m/u"'
 def test_errors_name_the_file(tmp_path, text, error):
     path = _write(tmp_path, text)
     with pytest.raises(InputError, match=error) as caught:
-        read_config(path)
+        read_config(path, RELEASE_MODELS)
     assert f"--model_config_file={path}" in str(caught.value)
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"Cannot read --model_config_file=.*: No such file"):
-        read_config(tmp_path / "none")
+        read_config(tmp_path / "none", RELEASE_MODELS)
 
 
 def test_batching_parameters(tmp_path):

@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from serving.metrics import Metrics
-from serving.model_sources import ReleaseSource, SavedModelSource
+from serving.model_sources import SavedModelSource
+from serving.release_source import ReleaseSource
 
 WEIGHTS = "variables/variables.index"
 

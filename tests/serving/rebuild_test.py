@@ -7,7 +7,7 @@ from recall.config import IndexConfig
 from recall.vocabulary import ItemVocabulary
 from serving import bundle, index_tuning, rebuild
 from serving.delta import DeltaItem
-from serving.item_index import ExactIndex, recall_against_exact
+from serving.exact_index import ExactIndex, recall_against_exact
 from serving.live_catalogue import LiveCatalogue, PlacedChanges
 from serving.scann_index import ScannIndex, build_index
 

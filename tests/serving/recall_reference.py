@@ -11,7 +11,7 @@ import numpy as np
 from recall.vocabulary import ItemVocabulary
 from serving.bundle import IndexBundle
 from serving.bundle_catalogue import BundleCatalogue
-from serving.item_index import ExactIndex
+from serving.exact_index import ExactIndex
 from serving.recall_types import DIVERSITY_POOL, RecallRequest
 from serving.user_vectors import UserVectors
 

@@ -8,7 +8,8 @@ from recall.vocabulary import ItemVocabulary
 from serving import call, recall_service, user_search
 from serving.bundle import IndexBundle
 from serving.bundle_catalogue import BundleCatalogue
-from serving.item_index import DEFAULT_KNOBS, ExactIndex, SearchResult
+from serving.exact_index import ExactIndex
+from serving.item_index import DEFAULT_KNOBS, SearchResult
 from serving.recall_service import RecallService
 from serving.recall_types import RecallRequest
 from serving.status import Code, ServingError

@@ -7,7 +7,7 @@ from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
 from serving import bundle, self_check
 from serving import manifest as manifests
-from serving.item_index import ExactIndex
+from serving.exact_index import ExactIndex
 from serving.scann_index import ScannIndex, ScannParameters
 
 NUM_ITEMS, DIM = 2000, 8

@@ -18,6 +18,7 @@ from serving.model_config import parse_config
 from serving.model_server import State
 from serving.recall_types import RecallRequest
 from serving.release import USER_TOWER
+from serving.release_source import RELEASE_MODELS
 from serving.server import RecallServer
 from serving.status import Code
 from serving.tensors import pad_strings, to_numpy
@@ -327,7 +328,8 @@ def test_configuration_at_the_start(release_folder, serve):
         _config(
             f"{TWO_VERSIONS} {_label('stable', 3)}",
             f'name: "other" base_path: "{release_folder.path / "item_tower"}"',
-        )
+        ),
+        RELEASE_MODELS,
     )
     server = serve(config=config, version_labels=("newest",))
     assert _states(server) == {3: State.AVAILABLE, 4: State.AVAILABLE}

@@ -14,10 +14,11 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from recall.errors import InputError
 from serving import manifest, remote_model
 from serving.client_tls import ClientTls
+from serving.new_items import SavedModelUserVectors, TfServingUserVectors
 from serving.status import Code, ServingError
 from serving.tensors import to_proto
 from serving.tls import TlsFiles
-from serving.user_vectors import SavedModelUserVectors, TfServingUserVectors, parse_outputs
+from serving.user_vectors import parse_outputs
 
 
 @pytest.fixture(scope="module", params=["saved_model", "tf_serving"])

@@ -4,9 +4,9 @@ from typing import ClassVar
 import pytest
 
 from recall.errors import InputError
-from serving.loaded_release import LoadLaterError
 from serving.metrics import Metrics
 from serving.model_server import ModelServer, State
+from serving.servable import LoadLaterError
 from serving.status import Code, ServingError
 from serving.version_loader import VersionLoader
 from serving.version_policy import ALL_VERSIONS, LATEST, VersionPolicy, specific_versions

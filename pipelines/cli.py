@@ -72,15 +72,6 @@ def main(argv: Sequence[str] | None = None, *, catch_signals: bool | None = None
     return _guarded(name, lambda: _run_command(name, arguments))
 
 
-def main_of(name: str) -> None:
-    """Runs the command `name` with the flags of this process and exits.
-
-    What `python -m pipelines.<job>` calls.
-    """
-    sys.argv[1:1] = [name]
-    sys.exit(main())
-
-
 def _run_command(name: str, arguments: Sequence[str]) -> int:
     if any(word in ("--help", "-h", "-help", "--helpfull", "--helpshort") for word in arguments):
         sys.stdout.write(flags.page(name, COMMANDS[name].COMMAND))

@@ -1,60 +1,8 @@
-"""The export job: a trained model -> SavedModels of both towers.
+"""`python -m pipelines.export`: the command `recall export`. The job is in publishing/."""
 
-Thin over `serving.export`; it adds the artifact's record and the vocabulary.
-"""
+import sys
 
-from pathlib import Path
-from typing import Any
-
-from pipelines import artifacts, trainer
-from serving import export as tower_export
-from serving import folders
-
-_JOB = "export"
-
-
-def export_record(model_dir: str | Path) -> dict[str, Any]:
-    """The record of an export of the model in `model_dir`.
-
-    Raises:
-        InputError: There is no finished model.
-    """
-    return artifacts.build_record(
-        _JOB, settings={}, inputs={"model": artifacts.checksum_of_record(model_dir, "train")}
-    )
-
-
-def run_export(model_dir: str | Path, export_dir: str | Path) -> dict[str, Any]:
-    """Exports the best checkpoint of a model.
-
-    Args:
-        model_dir: Folder of a finished `recall train`.
-        export_dir: Folder to write: `user_tower/`, `item_tower/`,
-            `vocabulary.parquet` and a manifest over them. It appears whole, or
-            stays as it was.
-
-    Returns:
-        The manifest.
-
-    Raises:
-        InputError: The model is missing or damaged.
-    """
-    record = export_record(model_dir)
-    trained = trainer.load_model(model_dir)
-    with folders.atomic_directory(export_dir) as staging:
-        artifacts.write_vocabulary(staging, trained.vocabulary)
-        manifest = tower_export.export_towers(
-            trained.model.user_tower,
-            trained.model.item_tower,
-            trained.vocabulary,
-            trained.config,
-            staging,
-        )
-        artifacts.write_record(staging, record)
-    return manifest
-
+from pipelines import cli
 
 if __name__ == "__main__":
-    from pipelines import cli
-
-    cli.main_of(_JOB)
+    sys.exit(cli.main(["export", *sys.argv[1:]], catch_signals=True))

@@ -15,7 +15,8 @@ from typing import Any
 
 from absl import logging
 
-from pipelines import export, input_pipeline, trainer
+from pipelines.publishing import export
+from pipelines.training import input_pipeline, trainer
 from recall.config import RecallConfig
 from recall.errors import InputError
 from serving import folders

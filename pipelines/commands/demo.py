@@ -28,6 +28,6 @@ COMMAND = Command(
 def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     """Shows the run."""
     run_dir = folders.require("run", values["run"].value)
-    from pipelines import demo
+    from pipelines.publishing import demo
 
     sys.stdout.write(demo.show_run(run_dir, num_users=values.users, k=values.k))

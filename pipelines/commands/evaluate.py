@@ -29,13 +29,15 @@ COMMAND = Command(
 
 def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     """Writes the report and shows it."""
-    from pipelines import artifacts, blessing, summary
+    from pipelines.artifacts import records
+    from pipelines.evaluation import blessing
+    from pipelines.publishing import summary
 
     output_dir = folders.read_output(values, "evaluate")
-    artifacts.require(folders.require("examples", values.examples), "ingest")
-    artifacts.require(folders.require("model", values.model), "train")
+    records.require(folders.require("examples", values.examples), "ingest")
+    records.require(folders.require("model", values.model), "train")
     config = settings.read_over(values, values.model)
-    from pipelines import evaluate
+    from pipelines.evaluation import evaluate
 
     report = evaluate.run_evaluation(values.examples, values.model, output_dir, config)
     print(summary.results(report))

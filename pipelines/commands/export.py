@@ -23,11 +23,11 @@ COMMAND = Command(
 
 def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     """Writes the towers."""
-    from pipelines import artifacts
+    from pipelines.artifacts import records
 
     output_dir = folders.read_output(values, "export")
-    artifacts.require(folders.require("model", values.model), "train")
-    from pipelines import export
+    records.require(folders.require("model", values.model), "train")
+    from pipelines.publishing import export
 
     export.run_export(values.model, output_dir)
     logging.info("Wrote %s", output_dir)

@@ -37,19 +37,20 @@ COMMAND = Command(
 
 def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     """Writes the index; adds its recall to the report where one is named."""
-    from pipelines import artifacts, summary
+    from pipelines.artifacts import records
+    from pipelines.publishing import summary
 
     config, output_dir = settings.read(values), folders.read_output(values, "index")
-    artifacts.require(folders.require("export", values.export), "export")
-    artifacts.require(folders.require("examples", values.examples), "ingest")
+    records.require(folders.require("export", values.export), "export")
+    records.require(folders.require("examples", values.examples), "ingest")
     if values.evaluation:
-        artifacts.require(folders.require("evaluation", values.evaluation), "evaluate")
+        records.require(folders.require("evaluation", values.evaluation), "evaluate")
     shard = None if values.shard is None else Shard.parse(values.shard)
-    from pipelines import index
+    from pipelines.publishing import index
 
     report = index.run_index(values.export, values.examples, output_dir, config, shard)
     if values.evaluation:
-        from pipelines import evaluate
+        from pipelines.evaluation import evaluate
 
         evaluate.add_index_report(values.evaluation, report)
     logging.info("Wrote %s: %s", output_dir, summary.index_line(report))

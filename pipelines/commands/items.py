@@ -56,7 +56,7 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     """Sends the changes; says what the server made of them."""
     if not values.upsert and not values["delete"].value:
         raise UsageError("recall items: give --upsert=FILE or --delete=IDS.")
-    from pipelines import change_items
+    from pipelines.clients import change_items
     from serving import door_address
 
     sent = change_items.change_items(

@@ -31,7 +31,7 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     keep = publish_flags.read_keep(values)
     run_dir = folders.require("run", values["run"].value)
     serving_dir = values.serving or os.path.join(run_dir, "serving")
-    from pipelines import push
+    from pipelines.publishing import push
 
     version = push.run_push(
         run_dir, serving_dir, values["index"].value, keep=keep, allow_loss=values.allow_loss

@@ -113,7 +113,7 @@ COMMAND = Command(
 
 def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     """Asks the server and shows its answer."""
-    from pipelines import query
+    from pipelines.clients import query
     from serving import client, door_address
 
     request = query.build_request(

@@ -40,12 +40,12 @@ COMMAND = Command(
 
 def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     """Runs all jobs; says what to type next."""
-    from pipelines import summary
+    from pipelines.publishing import summary
 
     config, keep = settings.read(values), publish_flags.read_keep(values)
     beam_flags.check(beam_args)
     source, items_file = log_flags.open_log(values), log_flags.find_items_file(values)
-    from pipelines import run
+    from pipelines.publishing import run
 
     result = run.run(
         source,

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from pipelines.commands.shared.flags import Command, FlagSpec
-from pipelines.synthetic_config import SyntheticConfig
+from pipelines.synthetic.config import SyntheticConfig
 
 
 def planted_world() -> dict[str, FlagSpec]:
@@ -54,7 +54,7 @@ COMMAND = Command(
 
 def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     """Writes the log."""
-    from pipelines import synthesize
+    from pipelines.synthetic import synthesize
 
     names = planted_world()
     config = SyntheticConfig.from_text(",".join(f"{name}={values[name].value}" for name in names))

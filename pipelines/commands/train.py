@@ -26,11 +26,11 @@ COMMAND = Command(
 
 def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     """Writes the model."""
-    from pipelines import artifacts
+    from pipelines.artifacts import records
 
     config = settings.read(values)
-    artifacts.require(folders.require("examples", values.examples), "ingest")
-    from pipelines import trainer
+    records.require(folders.require("examples", values.examples), "ingest")
+    from pipelines.training import trainer
 
     trainer.train_and_evaluate(config, values.examples, values.output, overwrite=values.overwrite)
     logging.info("Wrote %s", values.output)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from pipelines import input_pipeline as recall_input_pipeline
+from pipelines.training import input_pipeline as recall_input_pipeline
 from recall.config import RecallConfig
 from tests.benchmarks import evaluation, input_pipeline, logs, measure, quality, training
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from pipelines import list_evaluation, trainer, training_callbacks
-from pipelines.held_out import HeldOut
+from pipelines.artifacts import trained_model
+from pipelines.artifacts.held_out import HeldOut
+from pipelines.evaluation import lists, vectors
 from recall.config import RecallConfig
 from recall.ragged import Ragged
 from tests.benchmarks import logs, measure
@@ -67,15 +68,15 @@ def measure_case(case: dict[str, Any]) -> dict[str, float]:
     config = RecallConfig().override([f"model.num_interests={case['num_interests']}"])
     num_measured = min(case["num_users"], case["measured_users"])
     held_out = draw_held_out(num_measured, case["num_items"])
-    model = trainer.build_model(config, logs.Catalogue(case["num_items"]))
-    compute_user_vectors = training_callbacks.build_user_vector_function(model)
+    model = trained_model.build_model(config, logs.Catalogue(case["num_items"]))
+    compute_user_vectors = vectors.build_user_vector_function(model)
     compute_user_vectors(held_out.histories.last_padded(config.model.max_history_length)[:1])
     memory_built = measure.peak_memory_gb()
 
     def evaluate() -> None:
-        list_evaluation.evaluate_user_vectors(
+        lists.evaluate_user_vectors(
             compute_user_vectors,
-            training_callbacks.compute_item_vectors(model, case["num_items"]),
+            vectors.compute_item_vectors(model, case["num_items"]),
             held_out,
             max_history_length=config.model.max_history_length,
             ks=config.evaluation.all_ks,

@@ -9,7 +9,7 @@ from typing import Any
 
 from absl import app, flags
 
-from pipelines import input_pipeline
+from pipelines.training import input_pipeline
 from recall.config import RecallConfig
 from recall.vocabulary import PADDING_ID
 from tests.benchmarks import logs, measure

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from absl import app, flags
 
-from pipelines import artifacts
-from pipelines.index import build_queries, embed_items
+from pipelines.artifacts import records
+from pipelines.publishing.embed import build_queries, embed_items
 from recall.config import IndexConfig
 from serving import manifest as manifests
 from serving.exact_index import ExactIndex, recall_of_rows
@@ -40,7 +40,7 @@ def read_vectors(run_dir: Path) -> tuple[np.ndarray, np.ndarray, str]:
     """Item vectors of a run, vectors of its held-out users, and the similarity."""
     export_dir, examples_dir = run_dir / "export", run_dir / "examples"
     manifest = manifests.read(export_dir)
-    vocabulary = artifacts.read_vocabulary(export_dir)
+    vocabulary = records.read_vocabulary(export_dir)
     items = embed_items(export_dir, vocabulary, manifest["fingerprint"])
     queries, _ = build_queries(export_dir, examples_dir, vocabulary, items)
     return items, queries, manifest["similarity"]

@@ -8,7 +8,8 @@ import numpy as np
 import tensorflow as tf
 from absl import flags
 
-from pipelines import artifacts, example_writer, windows
+from pipelines.artifacts import records
+from pipelines.ingestion import examples, windows
 from recall.vocabulary import FIRST_ITEM_ID
 from serving import storage
 
@@ -79,15 +80,15 @@ def write_training_split(
         examples_dir: Folder without a training split.
         sequences: Dense ids, by input slots of the longest of the bucket.
     """
-    folder = example_writer.split_dir(examples_dir, "train")
+    folder = examples.split_dir(examples_dir, "train")
     folder.mkdir(parents=True)
     files = {}
     for bucket, members in sequences.items():
-        name = example_writer.file_name(bucket, 0, 1)
+        name = examples.file_name(bucket, 0, 1)
         with tf.io.TFRecordWriter(str(folder / name), "GZIP") as writer:
             for item_ids in members:
-                writer.write(example_writer.train_example(item_ids))
+                writer.write(examples.train_example(item_ids))
         files[name] = len(members)
     storage.write_json(
-        Path(examples_dir) / artifacts.STATISTICS_NAME, {"splits": {"train": {"files": files}}}
+        Path(examples_dir) / records.STATISTICS_NAME, {"splits": {"train": {"files": files}}}
     )

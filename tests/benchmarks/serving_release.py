@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipelines.index_choice import tune_index
+from pipelines.publishing.index_choice import tune_index
 from recall.config import RecallConfig
 from recall.towers import ItemTower, UserTower
 from recall.vocabulary import ItemVocabulary

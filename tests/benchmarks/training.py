@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 from absl import app, flags
 
-from pipelines import input_pipeline, threads, trainer
+from pipelines.artifacts import trained_model
+from pipelines.training import input_pipeline, threads
 from recall.config import RecallConfig
 from recall.features import SequenceBatch
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID
@@ -108,7 +109,7 @@ def measure_case(case: dict[str, Any]) -> dict[str, float]:
     config = case_config(case)
     batches = read_batches(case, config)
     memory_before = measure.peak_memory_gb()
-    model = trainer.build_model(config, logs.Catalogue(case["num_items"]), len(batches))
+    model = trained_model.build_model(config, logs.Catalogue(case["num_items"]), len(batches))
     memory_built = measure.peak_memory_gb()
     # The signature that Keras gives the step: the type of the stream.
     signature = SequenceBatch(tf.TensorSpec([None, None], tf.int64))

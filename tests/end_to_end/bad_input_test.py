@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines import artifacts, cli
+from pipelines import cli
+from pipelines.artifacts import records
 
 HEADER = "user_id,item_id,timestamp\n"
 TINY = (
@@ -288,7 +289,7 @@ def train_fails(damaged, capsys, *mentioned: str) -> None:
     output_dir = damaged.parent / "model"
     words = ["train", f"--examples={damaged}", f"--output={output_dir}", *TINY]
     fails_with_one_line(words, capsys, *mentioned)
-    assert artifacts.read_record(output_dir) is None
+    assert records.read_record(output_dir) is None
 
 
 @pytest.mark.parametrize(
@@ -334,16 +335,16 @@ def test_a_damaged_vocabulary_is_named(damaged, capsys):
 
 
 def test_examples_without_their_record_are_unfinished(damaged, capsys):
-    (damaged / artifacts.RECORD_NAME).unlink()
+    (damaged / records.RECORD_NAME).unlink()
     train_fails(damaged, capsys, "recall ingest")
 
 
 def test_a_damaged_record_is_named(damaged, capsys):
-    (damaged / artifacts.RECORD_NAME).write_text("{")
-    train_fails(damaged, capsys, artifacts.RECORD_NAME)
+    (damaged / records.RECORD_NAME).write_text("{")
+    train_fails(damaged, capsys, records.RECORD_NAME)
 
 
 def test_an_artifact_of_another_job_is_refused(damaged, capsys):
-    record = artifacts.read_record(damaged) | {"job": "export"}
-    (damaged / artifacts.RECORD_NAME).write_text(json.dumps(record))
+    record = records.read_record(damaged) | {"job": "export"}
+    (damaged / records.RECORD_NAME).write_text(json.dumps(record))
     train_fails(damaged, capsys, "recall export")

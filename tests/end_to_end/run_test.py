@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipelines import artifacts, cli
-from pipelines.artifacts import RunPaths
+from pipelines import cli
+from pipelines.artifacts import records
+from pipelines.artifacts.records import RunPaths
 from serving import client, release
 from serving.recall_types import RecallRequest
 
@@ -65,8 +66,8 @@ def runs(log_dir, tmp_path_factory):
     killed.kill()
     killed.wait()
     killed.stderr.close()
-    assert artifacts.read_record(output_dir / "examples") is not None
-    assert artifacts.read_record(output_dir / "model") is None
+    assert records.read_record(output_dir / "examples") is not None
+    assert records.read_record(output_dir / "model") is None
     result = subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S)
     assert result.returncode == 0, result.stderr
     return output_dir, result
@@ -93,14 +94,14 @@ def server(output_dir):
 
 @pytest.fixture(scope="module")
 def vocabulary(output_dir):
-    return artifacts.read_vocabulary(RunPaths.under(output_dir).examples)
+    return records.read_vocabulary(RunPaths.under(output_dir).examples)
 
 
 @pytest.fixture(scope="module")
 def trained(output_dir):
-    from pipelines import trainer
+    from pipelines.artifacts import trained_model
 
-    return trainer.load_model(RunPaths.under(output_dir).model)
+    return trained_model.load_model(RunPaths.under(output_dir).model)
 
 
 def numpy_recall(trained, vocabulary, history, k, exclude=()):
@@ -149,7 +150,7 @@ def test_stderr_holds_progress_and_nothing_else(runs):
 def test_every_artifact_is_there_and_nothing_half_written(output_dir):
     paths = RunPaths.under(output_dir)
     for job, path in zip(JOBS, paths, strict=False):
-        assert artifacts.require(path, job)["job"] == job
+        assert records.require(path, job)["job"] == job
     assert (paths.evaluation / "BLESSED").exists()
     assert not list(output_dir.rglob("*.partial"))
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import artifacts, example_writer
+from pipelines.artifacts import records
+from pipelines.ingestion import examples as example_writer
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 
 
@@ -44,10 +45,10 @@ def write_examples(examples_dir, sequences, num_items, max_history_length, ident
             files[name] = len(examples)
     (examples_dir / "statistics.json").write_text(json.dumps(statistics))
     vocabulary = ItemVocabulary([f"i{number}" for number in range(num_items)])
-    artifacts.write_vocabulary(examples_dir, vocabulary)
+    records.write_vocabulary(examples_dir, vocabulary)
     settings = {"model": {"max_history_length": max_history_length}}
-    record = artifacts.build_record("ingest", settings, {"events": identity})
-    artifacts.write_record(examples_dir, record)
+    record = records.build_record("ingest", settings, {"events": identity})
+    records.write_record(examples_dir, record)
 
 
 @pytest.fixture(scope="session")

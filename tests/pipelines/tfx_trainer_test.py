@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines import artifacts
+from pipelines.artifacts import records
 from pipelines.tfx_trainer import run_fn
 from recall.errors import InputError
 
@@ -58,9 +58,9 @@ def test_the_serving_model_answers_and_the_run_folder_holds_the_rest(examples_di
     np.testing.assert_array_equal(outputs["num_known"], [2, 1])
     run_dir = tmp_path / "run"
     assert (run_dir / "export" / "item_tower" / "saved_model.pb").exists()
-    assert artifacts.read_record(run_dir / "model")["job"] == "train"
+    assert records.read_record(run_dir / "model")["job"] == "train"
     assert any((run_dir / "model" / "logs").rglob("events.out.tfevents.*"))
-    config = artifacts.read_config(run_dir / "model")
+    config = records.read_config(run_dir / "model")
     assert config.train.seed == 5
     assert config.train.validation_users == 16
 

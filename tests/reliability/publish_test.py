@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import push
+from pipelines.publishing import push
 from recall.errors import InputError
 from serving import manifest, release, retention
-from tests.pipelines.push_test import make_run
+from tests.pipelines.publishing.push_test import make_run
 from tests.reliability import publisher
 from tests.reliability.tally import scaled
 from tests.serving.server_process import ROOT
@@ -87,7 +87,7 @@ def _fill_a_real_limit(run_dir: Path, serving: Path, tally) -> None:
     before = publisher.describe(serving)
     for step in range(10):
         program = (
-            "import resource, signal, sys; from pipelines import push\n"
+            "import resource, signal, sys; from pipelines.publishing import push\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
             f"resource.setrlimit(resource.RLIMIT_FSIZE, ({step * 100_000}, -1))\n"
             "push.run_push(*sys.argv[1:])"
@@ -103,7 +103,7 @@ def test_many_publishers_at_once(tmp_path, tally):
     serving = tmp_path / "serving"
     runs = [make_run(tmp_path / f"run{n}", content=str(n)) for n in range(publishers)]
     program = (
-        "import sys; from pipelines import push\n"
+        "import sys; from pipelines.publishing import push\n"
         f"for _ in range({rounds}): print(push.run_push(*sys.argv[1:]))"
     )
     processes = [
@@ -133,7 +133,7 @@ def test_a_reader_beside_a_publisher(published, tally):
     run_dir, serving = published
     rounds = scaled(20)
     program = (
-        "import sys; from pipelines import push\n"
+        "import sys; from pipelines.publishing import push\n"
         f"for _ in range({rounds}): push.run_push(*sys.argv[1:], keep=5)"
     )
     writer = subprocess.Popen([sys.executable, "-c", program, run_dir, serving], cwd=ROOT)
@@ -157,7 +157,7 @@ def test_a_version_in_use_stays_whole_beside_publishers_that_keep_one(published,
     run_dir, serving = published
     rounds = scaled(40)
     program = (
-        "import sys; from pipelines import push\n"
+        "import sys; from pipelines.publishing import push\n"
         f"for _ in range({rounds}): push.run_push(*sys.argv[1:], keep=1)"
     )
     writer = subprocess.Popen([sys.executable, "-c", program, run_dir, serving], cwd=ROOT)

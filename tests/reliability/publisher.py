@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipelines import push
+from pipelines.publishing import push
 from recall.errors import InputError
 from serving import release
 

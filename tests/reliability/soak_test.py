@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from pipelines.index_choice import tune_index
+from pipelines.publishing.index_choice import tune_index
 from recall.config import IndexConfig
 from serving import storage
 from serving.exact_index import ExactIndex

@@ -5,8 +5,8 @@ import contextlib
 import numpy as np
 import pytest
 
-from pipelines.change_items import change_items
 from pipelines.cli import main
+from pipelines.clients.change_items import change_items
 from recall.errors import InputError
 from serving import client
 from serving.addresses import listen_on

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from pipelines.change_items import change_items
+from pipelines.clients.change_items import change_items
 from recall.errors import InputError
 from serving import client, live_items
 from serving.loaded_release import LoadedRelease

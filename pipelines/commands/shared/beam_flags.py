@@ -14,9 +14,9 @@ def check(beam_args: Sequence[str]) -> None:
     """
     if not beam_args:
         return
-    from pipelines import beam_runtime
+    from pipelines.ingestion import beam
 
     try:
-        beam_runtime.build_options(beam_args)
+        beam.build_options(beam_args)
     except InputError as error:
         raise UsageError(str(error).removesuffix(" See --help.")) from error

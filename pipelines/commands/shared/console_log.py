@@ -4,11 +4,9 @@ Our own progress is shown from INFO on, other packages' messages only from
 ERROR on; `--verbosity=1` shows everything.
 """
 
-import contextlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
@@ -20,9 +18,6 @@ from serving.json_log import JsonFormatter, TextFormatter
 _ROOT = Path(__file__).parents[3]
 _PACKAGES = ("recall", "serving", "pipelines")
 _OWN_FOLDERS = tuple(f"{_ROOT / package}{os.sep}" for package in _PACKAGES)
-
-_STDERR = 2
-"""Number of the standard error as the system knows it."""
 
 
 class StderrHandler(logging.StreamHandler):
@@ -66,27 +61,6 @@ def write_json() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, StderrHandler):
             handler.setFormatter(JsonFormatter())
-
-
-@contextlib.contextmanager
-def quiet_native_code() -> Iterator[None]:
-    """Drops what C++ code writes to the standard error inside the block.
-
-    ScaNN logs its building there, past Python's logging and without a switch
-    of its own. With `--verbosity=1` it is shown.
-    """
-    if logging.getLogger().isEnabledFor(logging.DEBUG):
-        yield
-        return
-    sys.stderr.flush()
-    kept = os.dup(_STDERR)
-    try:
-        with open(os.devnull, "wb") as nowhere:
-            os.dup2(nowhere.fileno(), _STDERR)
-        yield
-    finally:
-        os.dup2(kept, _STDERR)
-        os.close(kept)
 
 
 def _is_worth_showing(record: logging.LogRecord) -> bool:

@@ -52,7 +52,7 @@ def read_output(values: flags.FlagValues, job: str) -> str:
     Raises:
         InputError: It does.
     """
-    from pipelines import artifacts
+    from pipelines.artifacts import records
 
-    artifacts.check_output(values.output, job, overwrite=values.overwrite)
+    records.check_output(values.output, job, overwrite=values.overwrite)
     return values.output

@@ -13,7 +13,8 @@ from pipelines.commands.shared.flags import FlagSpec, UsageError
 from recall.errors import InputError
 
 if TYPE_CHECKING:
-    from pipelines.sources import EventSource, ItemsFile
+    from pipelines.sources.events import EventSource
+    from pipelines.sources.items import ItemsFile
 
 EVENTS = {
     "events": FlagSpec(
@@ -86,22 +87,23 @@ def open_log(values: flags.FlagValues) -> "EventSource":
         UsageError: A flag is not for this source.
         InputError: There is no such log, or a value makes no sense.
     """
-    from pipelines import sources
+    from pipelines.ingestion.open_log import open_events
+    from pipelines.sources.columns.read_options import ReadOptions
+    from pipelines.sources.columns.where import parse_conditions
+    from pipelines.sources.events import EventColumns
 
     if values.data_dir and not values.events.startswith("tfds:"):
         raise UsageError(f"--data_dir is for tfds:NAME, not for --events={values.events}.")
-    columns = sources.EventColumns(
+    columns = EventColumns(
         values.user_column, values.item_column, values.timestamp_column, values.split_column
     )
-    return sources.open_events(
+    return open_events(
         values.events,
         columns,
         data_dir=values.data_dir,
-        options=sources.ReadOptions(
-            values.timestamp_unit, values.timestamp_format, values.null_markers
-        ),
+        options=ReadOptions(values.timestamp_unit, values.timestamp_format, values.null_markers),
         text=table_flags.read_text_options(values),
-        where=sources.parse_conditions(values.where),
+        where=parse_conditions(values.where),
     )
 
 

@@ -37,9 +37,9 @@ def read_over(values: flags.FlagValues, artifact_dir: str) -> RecallConfig:
     """The settings an artifact was made with, unless --config names others."""
     if values["config"].value is not None:
         return read(values)
-    from pipelines import artifacts
+    from pipelines.artifacts import records
 
-    return artifacts.read_config(artifact_dir).override(values["set"].value)
+    return records.read_config(artifact_dir).override(values["set"].value)
 
 
 def load(path: str | None, assignments: Sequence[str]) -> RecallConfig:

@@ -83,7 +83,7 @@ def read_text_options(values: flags.FlagValues, prefix: str = ""):
     Raises:
         InputError: A value makes no sense.
     """
-    from pipelines import text_format
+    from pipelines.sources.tables import text_format
 
     return text_format.parse_options(
         prefix,
@@ -101,7 +101,7 @@ def read_items_file(values: flags.FlagValues, path: str | None):
     Raises:
         InputError: A value makes no sense.
     """
-    from pipelines.items import ItemColumns, ItemsFile
+    from pipelines.sources.items import ItemColumns, ItemsFile
 
     options = read_text_options(values, "items_")
     if path is None:

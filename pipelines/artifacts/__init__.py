@@ -1,0 +1,1 @@
+"""What one job leaves for the next, read back: records, held-out users, a trained model."""

@@ -1,0 +1,149 @@
+"""Examples read into memory: held-out users, and training windows file by file."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.artifacts import records
+from recall.errors import InputError
+from recall.features import HISTORY, ITEM_IDS, POSITIVES, USER_ID
+from recall.ragged import Ragged
+from serving import storage
+
+SPLITS = ("valid", "test")
+"""The splits whose users have held-out positives."""
+
+_BATCH_SIZE = 4096
+"""Examples parsed at once; parsing one by one is ten times slower."""
+
+_INT64_LIST = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
+_FEATURES = {
+    USER_ID: tf.io.FixedLenFeature([], tf.string),
+    HISTORY: _INT64_LIST,
+    POSITIVES: _INT64_LIST,
+}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Users of one held-out split, read into memory.
+
+    Attributes:
+        user_ids: `[num_users]` bytes objects, raw ids in UTF-8.
+        histories: Dense ids of every earlier event per user, oldest first.
+        positives: Dense ids of the held-out events per user, at least one.
+    """
+
+    user_ids: np.ndarray
+    histories: Ragged
+    positives: Ragged
+
+    def __post_init__(self):
+        if not len(self.user_ids) == len(self.histories) == len(self.positives):
+            raise ValueError("User ids, histories and positives differ in number.")
+
+    @property
+    def num_users(self) -> int:
+        """Number of users."""
+        return len(self.user_ids)
+
+    def take(self, rows: np.ndarray) -> "HeldOut":
+        """The given users, in the given order."""
+        return HeldOut(self.user_ids[rows], self.histories.take(rows), self.positives.take(rows))
+
+
+def read_held_out(examples_dir: str | Path, split: str) -> HeldOut:
+    """Reads the users of a held-out split.
+
+    Args:
+        examples_dir: The folder that `recall ingest` wrote.
+        split: `valid` or `test`.
+
+    Returns:
+        All users, in the order of the files.
+
+    Raises:
+        InputError: A file is missing, damaged or incomplete, or there are no
+            held-out users.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"`split` must be one of {SPLITS}, received {split!r}.")
+    parts = []
+    for path, batches in _read_split(Path(examples_dir), split, _FEATURES):
+        parts += batches
+        if any((batch[POSITIVES].row_lengths() == 0).numpy().any() for batch in batches):
+            raise InputError(f"{path} has a user without positives. {_remedy(path)}")
+    if not parts:
+        raise InputError(
+            f"{Path(examples_dir) / f'Split-{split}'} holds no users. Every user has too few "
+            "events for the protocol; check the log and the config section `ingest`."
+        )
+    return HeldOut(
+        np.concatenate([part[USER_ID].numpy() for part in parts]),
+        _concatenate([part[HISTORY] for part in parts]),
+        _concatenate([part[POSITIVES] for part in parts]),
+    )
+
+
+def read_training_windows(examples_dir: str | Path) -> Iterator[Ragged]:
+    """The training windows, dense ids, one file at a time.
+
+    Raises:
+        InputError: A file is missing, damaged or incomplete.
+    """
+    for _, batches in _read_split(Path(examples_dir), "train", {ITEM_IDS: _INT64_LIST}):
+        if batches:
+            yield _concatenate([batch[ITEM_IDS] for batch in batches])
+
+
+def _read_split(
+    examples_dir: Path, split: str, features: dict
+) -> Iterator[tuple[Path, list[dict]]]:
+    """Every file of a split with its parsed batches."""
+    split_dir = examples_dir / f"Split-{split}"
+    expected = _expected_counts(examples_dir, split)
+    paths = {path.name: path for path in sorted(split_dir.glob("*.tfrecord.gz"))}
+    for name in sorted(set(expected) - set(paths)):
+        raise InputError(f"{split_dir / name} is missing. {_remedy(split_dir / name)}")
+    for name, path in paths.items():
+        yield path, _read_file(path, features, expected.get(name))
+
+
+def _expected_counts(examples_dir: Path, split: str) -> dict[str, int]:
+    """Examples per file by the statistics; a file cut off early may read as empty."""
+    path = examples_dir / records.STATISTICS_NAME
+    if not path.exists():
+        return {}
+    return storage.read_json(path).get("splits", {}).get(split, {}).get("files", {})
+
+
+def _read_file(path: Path, features: dict, expected: int | None) -> list[dict]:
+    """The parsed batches of one TFRecord file."""
+    dataset = tf.data.TFRecordDataset(str(path), compression_type="GZIP").batch(_BATCH_SIZE)
+    batches, number = [], 0
+    try:
+        for serialized in dataset:
+            batches.append(tf.io.parse_example(serialized, features))
+            number += len(serialized)
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        raise InputError(f"{path} is damaged. {_remedy(path)}") from error
+    except tf.errors.OpError as error:
+        raise InputError(f"Cannot read {path}: {error.message}") from error
+    if expected is not None and number != expected:
+        raise InputError(f"{path} holds {number} examples instead of {expected}. {_remedy(path)}")
+    return batches
+
+
+def _remedy(path: Path) -> str:
+    """What to do about a damaged file of a split."""
+    return records.how_to_renew(path.parent.parent, "ingest")
+
+
+def _concatenate(parts: list[tf.RaggedTensor]) -> Ragged:
+    """All rows of `parts`, one after the other."""
+    lengths = [np.diff(part.row_splits.numpy()) for part in parts]
+    offsets = np.cumsum(np.concatenate([np.zeros(1, np.int64), *lengths]))
+    return Ragged(np.concatenate([part.values.numpy() for part in parts]), offsets)

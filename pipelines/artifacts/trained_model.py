@@ -1,0 +1,85 @@
+"""A trained model on disk: built, and loaded with the weights of its best epoch."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from pipelines.artifacts import records
+from recall.config import RecallConfig
+from recall.errors import InputError
+from recall.models.dssrec import DSSRec
+from recall.optimizers import RowwiseAdam
+from recall.vocabulary import ItemVocabulary
+from serving import paths
+
+# TensorFlow reports a file that is too short as an IndexError.
+DAMAGED_CHECKPOINT = (tf.errors.OpError, AssertionError, IndexError, ValueError)
+"""What reading a checkpoint raises where it is damaged."""
+
+
+class TrainedModel(NamedTuple):
+    """A model with its best weights, and what it was trained with."""
+
+    model: DSSRec
+    config: RecallConfig
+    vocabulary: ItemVocabulary
+
+
+def build_model(config: RecallConfig, vocabulary: ItemVocabulary, num_steps: int = 1) -> DSSRec:
+    """A compiled model with all its weights and optimizer slots created.
+
+    Args:
+        config: All settings.
+        vocabulary: The catalogue.
+        num_steps: Steps of the whole job, over which the learning rate falls.
+    """
+    model = DSSRec(config, vocabulary)
+    learning_rate = config.train.learning_rate
+    if config.train.learning_rate_schedule == "cosine":
+        learning_rate = tf.keras.optimizers.schedules.CosineDecay(learning_rate, num_steps)
+    model.compile(optimizer=RowwiseAdam(learning_rate))
+    model(tf.zeros([1, 1], tf.int64))
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def best_manager(model: DSSRec, checkpoints_root: Path) -> tf.train.CheckpointManager:
+    """Checkpoints of the weights alone, the newest being the best."""
+    # The model would bring its optimizer along: three times the bytes.
+    towers = tf.train.Checkpoint(user_tower=model.user_tower, item_tower=model.item_tower)
+    checkpoint = tf.train.Checkpoint(model=towers)
+    return tf.train.CheckpointManager(checkpoint, str(checkpoints_root / "best"), max_to_keep=1)
+
+
+def load_model(model_dir: str | Path) -> TrainedModel:
+    """Loads a trained model with the weights of its best epoch.
+
+    Raises:
+        InputError: The folder holds no finished model, or it is damaged.
+    """
+    records.require(model_dir, "train")
+    config = records.read_config(model_dir)
+    vocabulary = records.read_vocabulary(model_dir)
+    model = DSSRec(config, vocabulary)
+    model(tf.zeros([1, 1], tf.int64))
+    _restore_best(model, Path(model_dir))
+    return TrainedModel(model, config, vocabulary)
+
+
+def _restore_best(model: DSSRec, model_dir: Path) -> None:
+    """Gives the weights the values of the best epoch.
+
+    Raises:
+        InputError: There are none, or they are damaged.
+    """
+    remedy = records.how_to_renew(model_dir, "train")
+    with paths.without_pattern(model_dir) as checkpoints_root:
+        manager = best_manager(model, checkpoints_root)
+        if manager.latest_checkpoint is None:
+            raise InputError(f"{model_dir}/best holds no checkpoint. {remedy}")
+        try:
+            status = manager.checkpoint.restore(manager.latest_checkpoint).expect_partial()
+            status.assert_existing_objects_matched()
+        except DAMAGED_CHECKPOINT as error:
+            raise InputError(f"{model_dir}/best is damaged. {remedy}") from error

@@ -1,0 +1,1 @@
+"""`recall query` and `recall items`: what is asked of a running server."""

@@ -1,0 +1,110 @@
+"""The items command: changes of the catalogue of a running server, in batches.
+
+Imports no TensorFlow by itself; the gRPC door needs it.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipelines.sources import items as items_files
+from recall.errors import InputError
+from serving import admin, client, door_address
+from serving.client_tls import NO_TLS, ClientTls
+from serving.item_changes import MAX_CHANGES, MODEL_NAME, UNKNOWN_COUNT
+
+
+def change_items(
+    server: str,
+    upsert_file: items_files.ItemsFile | str | None,
+    delete_ids: Sequence[str],
+    *,
+    token_file: str | None = None,
+    tls: ClientTls = NO_TLS,
+    timeout_s: float = client.TIMEOUT_S,
+) -> str:
+    """Sends an items file, then deletions; a batch is in effect when its answer is here.
+
+    Args:
+        server: `host:port` of its gRPC door, or `http://host:port`, or
+            `https://host:port`.
+        upsert_file: Items file, or its path, None for none.
+        delete_ids: Raw ids.
+        token_file: File with the admin token, None for none.
+        tls: Certificates.
+        timeout_s: Longest wait for one batch.
+
+    Returns:
+        One line for people.
+
+    Raises:
+        InputError: A file cannot be read, or the server does not answer or
+            refuses a batch; the text says how many were done before.
+    """
+    token = None if token_file is None else admin.read_token(token_file)
+    upsert_file = items_files.ItemsFile.of(upsert_file)
+    items = [] if upsert_file is None else upsert_file.read().to_pylist()
+    calls = [("upsert", batch) for batch in _batches(items)]
+    calls += [("delete", batch) for batch in _batches(list(dict.fromkeys(delete_ids)))]
+    done = {"upsert": 0, "delete": 0, "unknown": 0}
+    num_items = UNKNOWN_COUNT
+    for kind, batch in calls:
+        try:
+            num_items, num_changed = _send(
+                server, kind, batch, token=token, tls=tls, timeout_s=timeout_s
+            )
+        except InputError as error:
+            raise InputError(f"{error} {_count(done)} before that.") from error
+        done[kind] += num_changed
+        if kind == "delete":
+            done["unknown"] += len(batch) - num_changed
+    if num_items == UNKNOWN_COUNT:
+        return f"{_count(done)}."
+    return f"{_count(done)}; the server now has {num_items} items."
+
+
+def _send(server: str, kind: str, batch: list[Any], **how: Any) -> tuple[int, int]:
+    """One call through the door of the address: items after it, and items it changed."""
+    is_http = door_address.is_http(server)
+    if is_http:
+        document = {"ids": batch} if kind == "delete" else {"items": [_item(i) for i in batch]}
+        answer = client.post_json(server, f"/items:{kind}", document, **how)
+    else:
+        answer = client.predict(server, MODEL_NAME, kind, _inputs(kind, batch), **how)
+    try:
+        return int(answer["num_items"]), int(answer["num_changed"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise client.another_server(server, "HTTP" if is_http else "gRPC") from error
+
+
+def _item(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of an items file as the JSON door wants it; empty cells are left out."""
+    given = {name: row[name] for name in ("categories", "title") if row[name]}
+    return {"id": row["item_id"], **given}
+
+
+def _inputs(kind: str, batch: list[Any]) -> dict[str, np.ndarray]:
+    """A batch as tensors."""
+    from serving.tensors import pad_strings
+
+    if kind == "delete":
+        return {"item_ids": pad_strings([batch])[0]}
+    return {
+        "item_ids": pad_strings([[row["item_id"] for row in batch]])[0],
+        "categories": pad_strings([row["categories"] for row in batch]),
+        "titles": pad_strings([[row["title"] for row in batch]])[0],
+    }
+
+
+def _batches(values: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(values), MAX_CHANGES):
+        yield values[start : start + MAX_CHANGES]
+
+
+def _count(done: dict[str, int]) -> str:
+    text = f"{done['upsert']} items upserted, {done['delete']} deleted"
+    if done["unknown"]:
+        what = "id was no item" if done["unknown"] == 1 else "ids were no items"
+        text += f" ({done['unknown']} {what} of the server; remembered as deleted)"
+    return text

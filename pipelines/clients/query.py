@@ -1,0 +1,89 @@
+"""Flags to a request, and the answer as text for people: `recall query`.
+
+The client itself is in `serving.client`. Imports no TensorFlow.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.publishing import summary
+from recall.errors import InputError
+from recall.vocabulary import is_unicode
+from serving import recall_json
+from serving.recall_limits import RecallLimits, check_requests
+from serving.recall_types import FALLBACK_INTEREST, RecallRequest, RecallResponse
+from serving.status import ServingError
+
+REQUEST_FLAGS = (
+    "history",
+    "similar_to",
+    "k",
+    "exclude",
+    "include_seen",
+    "allow",
+    "categories",
+    "exclude_categories",
+    "max_per_category",
+    "interest_weights",
+    "merge",
+    "diversity_weight",
+    "exact",
+)
+"""The flags that are fields of a request, by the same names."""
+
+_TEXT_LISTS = {"history", "similar_to", "exclude", "allow", "categories", "exclude_categories"}
+
+
+def build_request(given: Mapping[str, Any]) -> RecallRequest:
+    """The request that flags ask for; what `POST /recall` refuses is refused here.
+
+    Args:
+        given: Values of the flags that are on the command line, by name.
+
+    Raises:
+        InputError: A weight is no number, an id or a name is empty, or the
+            request makes no sense.
+    """
+    document = dict(given)
+    if "interest_weights" in document:
+        document["interest_weights"] = _numbers(document["interest_weights"])
+    for name in document.keys() & _TEXT_LISTS:
+        if "" in document[name]:
+            raise InputError(
+                f"--{name}={','.join(document[name])} has an empty entry. Separate entries by one "
+                "comma."
+            )
+        if not is_unicode("".join(document[name])):
+            raise InputError(f"--{name} has a text that is not valid UTF-8. Correct it.")
+    try:
+        request = recall_json.parse_request(document)
+    except ServingError as error:
+        raise InputError(error.message) from error
+    check_requests([request], RecallLimits())
+    return request
+
+
+def _numbers(texts: list[str]) -> list[float]:
+    try:
+        return [float(text) for text in texts]
+    except ValueError as error:
+        raise InputError(
+            f"--interest_weights={','.join(texts)} must be numbers separated by commas."
+        ) from error
+
+
+def format_answer(answer: RecallResponse) -> str:
+    """The answer as a table, best item first, and a line about where it is from."""
+    rows = [["rank", "item", "score", "interest"]]
+    for rank, item in enumerate(answer.items, 1):
+        interest = "popular" if item.interest == FALLBACK_INTEREST else str(item.interest)
+        rows.append([str(rank), item.item_id, f"{item.score:.4f}", interest])
+    notes = [f"index version {answer.index_version}, model version {answer.model_version}"]
+    notes.append(f"{answer.num_known} known and {answer.num_unknown} unknown ids in the history")
+    if not rows[1:]:
+        notes.append("no item passes the filters")
+    if answer.is_fallback:
+        notes.append("no known id in the history: these are the popular items")
+    if answer.degraded:
+        notes.append(f"the time was too short: {answer.coverage:.0%} of the answer")
+    return summary.align(rows) + "\n" + "; ".join(notes) + "\n"

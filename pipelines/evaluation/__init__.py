@@ -1,0 +1,1 @@
+"""`recall evaluate`: ranking the whole catalogue, metrics, baselines, the blessing."""

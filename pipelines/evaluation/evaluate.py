@@ -1,0 +1,205 @@
+"""The evaluate job: metrics over the full catalogue, baselines and blessing.
+
+Every item of the catalogue is a candidate of every user; nothing is ranked
+against sampled negatives.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipelines.artifacts import records
+from pipelines.artifacts.held_out import HeldOut, read_held_out, read_training_windows
+from pipelines.artifacts.trained_model import TrainedModel, load_model
+from pipelines.evaluation import baselines, blessing, lists, vectors
+from pipelines.evaluation.full_ranking import Ranker
+from recall.categories import common_categories
+from recall.config import RecallConfig
+from recall.errors import InputError
+from recall.evaluation_config import EvaluationConfig
+from recall.metrics import diversity
+from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
+from serving import folders, storage
+
+_JOB = "evaluate"
+
+_FORMAT = 1
+
+_log = logging.getLogger(__name__)
+
+
+def evaluation_record(
+    config: RecallConfig, examples_dir: str | Path, model_dir: str | Path
+) -> dict[str, Any]:
+    """The record of what makes an evaluation.
+
+    Raises:
+        InputError: An input is not finished.
+    """
+    inputs = {
+        "examples": records.checksum_of_record(examples_dir, "ingest"),
+        "model": records.checksum_of_record(model_dir, "train"),
+    }
+    return records.build_record(_JOB, config.to_dict(["evaluation"]), inputs)
+
+
+def run_evaluation(
+    examples_dir: str | Path,
+    model_dir: str | Path,
+    evaluation_dir: str | Path,
+    config: RecallConfig | None = None,
+) -> dict[str, Any]:
+    """Evaluates a model and the baselines, and decides whether it is blessed.
+
+    Args:
+        examples_dir: Folder of the `recall ingest` the model was trained on.
+        model_dir: Folder of a finished `recall train`.
+        evaluation_dir: Folder to write. It appears whole, or stays as it was.
+        config: Its section `evaluation`; None takes that of the model.
+
+    Returns:
+        The content of report.json.
+
+    Raises:
+        InputError: An input is missing, unfinished or damaged, or the model
+            does not know the items of these examples.
+    """
+    records.require(examples_dir, "ingest")
+    trained = load_model(model_dir)
+    config = config or trained.config
+    record = evaluation_record(config, examples_dir, model_dir)
+    vocabulary = records.read_vocabulary(examples_dir)
+    if vocabulary.item_ids != trained.vocabulary.item_ids:
+        raise InputError(
+            f"The model in {model_dir} was trained on other examples than {examples_dir}. "
+            "Run `recall train` again."
+        )
+    report = build_report(examples_dir, trained, vocabulary, config.evaluation)
+    with folders.atomic_directory(evaluation_dir) as staging:
+        storage.write_json(staging / records.REPORT_NAME, report)
+        blessing.write_verdict(staging, report["blessing"]["blessed"])
+        records.write_record(staging, record)
+    _log_blessing(report["blessing"])
+    return report
+
+
+def build_report(
+    examples_dir: str | Path,
+    trained: TrainedModel,
+    vocabulary: ItemVocabulary,
+    config: EvaluationConfig,
+) -> dict[str, Any]:
+    """The content of report.json; `index` is None until the index is measured."""
+    held_out = {name: read_held_out(examples_dir, name) for name in ("valid", "test")}
+    rank = _model_ranker(trained, vocabulary.num_items, max(config.all_ks))
+    bigrams = baselines.count_bigrams(read_training_windows(examples_dir), vocabulary.num_items)
+    rankers = {
+        "popularity": baselines.popularity_ranker(vocabulary.counts, max(config.all_ks)),
+        "bigram": baselines.bigram_ranker(bigrams, vocabulary.counts, max(config.all_ks)),
+    }
+    report: dict[str, Any] = {
+        "format": _FORMAT,
+        "protocol": _describe_protocol(examples_dir, trained.config, config, vocabulary),
+        "num_items": vocabulary.num_items,
+        "num_users": {
+            "validation": held_out["valid"].num_users,
+            "test": held_out["test"].num_users,
+        },
+        "validation": _section("validation", rank, held_out["valid"], vocabulary, config),
+        "test": _section("test", rank, held_out["test"], vocabulary, config),
+        "baselines": {
+            name: _section(name, ranker, held_out["test"], vocabulary, config)
+            for name, ranker in rankers.items()
+        },
+        "index": None,
+    }
+    report["blessing"] = blessing.judge(report, config.thresholds)
+    return report
+
+
+def add_index_report(evaluation_dir: str | Path, index_report: Mapping[str, Any]) -> None:
+    """Puts what was measured of the index under `index` of a finished report.
+
+    Raises:
+        InputError: The folder holds no finished evaluation.
+    """
+    records.require(evaluation_dir, _JOB)
+    path = Path(evaluation_dir) / records.REPORT_NAME
+    storage.write_json(path, storage.read_json(path) | {"index": dict(index_report)})
+
+
+def _model_ranker(trained: TrainedModel, num_items: int, k: int) -> Ranker:
+    return lists.vector_ranker(
+        vectors.build_user_vector_function(trained.model),
+        vectors.compute_item_vectors(trained.model, num_items),
+        trained.config.model.max_history_length,
+        k,
+    )
+
+
+def _describe_protocol(
+    examples_dir: str | Path,
+    trained_config: RecallConfig,
+    config: EvaluationConfig,
+    vocabulary: ItemVocabulary,
+) -> dict[str, Any]:
+    """What a reader must know to compare the numbers with others."""
+    ingest = records.require(examples_dir, "ingest")["settings"]["ingest"]
+    return {
+        "name": ingest["protocol"],
+        "num_targets": ingest["num_targets"] if ingest["protocol"] == "next_n" else None,
+        "candidates": "full catalogue",
+        "exclude_seen": config.exclude_seen,
+        "ks": list(config.all_ks),
+        "max_history_length": trained_config.model.max_history_length,
+        "categories_left_out": list(common_categories(vocabulary.categories)),
+    }
+
+
+def _section(
+    name: str,
+    rank: Ranker,
+    held_out: HeldOut,
+    vocabulary: ItemVocabulary,
+    config: EvaluationConfig,
+) -> dict[str, Any]:
+    """All numbers of one ranker on one split."""
+    start = time.monotonic()
+    result = lists.evaluate_lists(
+        rank, held_out, ks=config.all_ks, exclude_seen=config.exclude_seen
+    )
+    section = result.metrics | diversity.compute_diversity_metrics(
+        result.top_rows, vocabulary.counts, vocabulary.categories, config.all_ks
+    )
+    _log.info("%s: %d users in %.1f s", name, held_out.num_users, time.monotonic() - start)
+    return section | count_positives(held_out) | {"standard_errors": result.standard_errors}
+
+
+def count_positives(held_out: HeldOut) -> dict[str, int]:
+    """Held-out events, and those that cannot be hit.
+
+    `num_unknown_positives` are not in the vocabulary: always misses.
+    `num_seen_positives` are in the user's history (repeated clicks): misses
+    when seen items are excluded.
+    """
+    ids, histories = held_out.positives.values, held_out.histories
+    stride = max(ids.max(initial=0), histories.values.max(initial=0)) + 1
+    keys = held_out.positives.row_numbers() * stride + ids
+    seen = np.isin(keys, histories.row_numbers() * stride + histories.values)
+    known = ids >= FIRST_ITEM_ID
+    return {
+        "num_users": held_out.num_users,
+        "num_positives": len(ids),
+        "num_unknown_positives": int((~known).sum()),
+        "num_seen_positives": int((seen & known).sum()),
+    }
+
+
+def _log_blessing(verdict: Mapping[str, Any]) -> None:
+    for check in verdict["thresholds"]:
+        outcome = "holds" if check["passed"] else "fails"
+        _log.info("%s %s (%s)", check["threshold"], outcome, blessing.show_sides(check))

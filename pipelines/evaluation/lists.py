@@ -1,0 +1,120 @@
+"""Ranking metrics of anything that ranks the whole catalogue for held-out users.
+
+Knows no model: user vectors come from a function, item vectors as an array.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from pipelines.artifacts.held_out import HeldOut
+from pipelines.evaluation import full_ranking
+from pipelines.evaluation.full_ranking import Ranker
+from recall.metrics import ranking
+from recall.ragged import Ragged
+from recall.vocabulary import FIRST_ITEM_ID
+
+_BATCH_SIZE = 512
+"""Users ranked at once: 512 x 16,384 scores are 32 MB."""
+
+
+class EvaluationResult(NamedTuple):
+    """What a model did on the users of one split.
+
+    Attributes:
+        metrics: Ranking metrics by name, for example `ndcg@10`.
+        top_rows: `[num_users, max(ks)]` int32 vocabulary rows, best first, -1
+            where fewer items were left.
+        standard_errors: Standard error of each metric over users.
+    """
+
+    metrics: dict[str, float]
+    top_rows: np.ndarray
+    standard_errors: dict[str, float]
+
+
+def evaluate_user_vectors(
+    compute_user_vectors: Callable[[np.ndarray], np.ndarray],
+    item_vectors: np.ndarray,
+    held_out: HeldOut,
+    *,
+    max_history_length: int,
+    ks: Sequence[int],
+    exclude_seen: bool,
+    batch_size: int = _BATCH_SIZE,
+) -> EvaluationResult:
+    """Ranks the whole catalogue for every held-out user.
+
+    With `exclude_seen` every item of the user's full history is removed, also
+    where it is a positive (a repeated click): that positive is then a miss.
+
+    Args:
+        compute_user_vectors: `[batch, max_history_length]` int64 dense ids,
+            left-aligned, padded with 0 -> `[batch, num_interests, dim]`.
+        item_vectors: `[num_items, dim]` float32, row r of the vocabulary.
+        held_out: The users.
+        max_history_length: Most recent events a user vector is made from.
+        ks: Cut-offs of the metrics.
+        exclude_seen: Whether items of the history are removed.
+        batch_size: Users per call of `compute_user_vectors`; the last batch
+            may be smaller.
+
+    Returns:
+        Metrics, the lists they were computed on, and standard errors.
+    """
+    rank = vector_ranker(compute_user_vectors, item_vectors, max_history_length, max(ks))
+    return evaluate_lists(rank, held_out, ks=ks, exclude_seen=exclude_seen, batch_size=batch_size)
+
+
+def vector_ranker(
+    compute_user_vectors: Callable[[np.ndarray], np.ndarray],
+    item_vectors: np.ndarray,
+    max_history_length: int,
+    k: int,
+) -> Ranker:
+    """Ranks by the vectors of a model; arguments as in `evaluate_user_vectors`."""
+
+    def rank(histories: Ragged, excluded: Ragged | None) -> np.ndarray:
+        vectors = np.asarray(compute_user_vectors(histories.last_padded(max_history_length)))
+        return full_ranking.rank_catalogue(vectors, item_vectors, k, excluded).rows
+
+    return rank
+
+
+def evaluate_lists(
+    rank: Ranker,
+    held_out: HeldOut,
+    *,
+    ks: Sequence[int],
+    exclude_seen: bool,
+    batch_size: int = _BATCH_SIZE,
+) -> EvaluationResult:
+    """Metrics of anything that ranks the catalogue.
+
+    Args:
+        rank: (histories, excluded rows or None) of a batch of users ->
+            `[batch, max(ks)]` vocabulary rows, best first.
+        held_out: The users.
+        ks: Cut-offs of the metrics.
+        exclude_seen: Whether items of the history are excluded.
+        batch_size: Users per call of `rank`.
+
+    Returns:
+        Metrics, the lists they were computed on, and standard errors.
+    """
+    # Users of like history lengths share a batch: towers then pad less.
+    order = np.argsort(held_out.histories.lengths, kind="stable")
+    top_rows = np.empty((held_out.num_users, max(ks)), np.int32)
+    for start in range(0, held_out.num_users, batch_size):
+        users = order[start : start + batch_size]
+        histories = held_out.histories.take(users)
+        excluded = to_rows(histories) if exclude_seen else None
+        top_rows[users] = rank(histories, excluded)
+    metrics = ranking.compute_ranking_metrics(top_rows, to_rows(held_out.positives), ks)
+    return EvaluationResult(metrics.values, top_rows, metrics.standard_errors)
+
+
+def to_rows(dense_ids: Ragged) -> Ragged:
+    """Dense ids -> vocabulary rows; padding and unknown ids become negative."""
+    return Ragged(dense_ids.values - FIRST_ITEM_ID, dense_ids.offsets)

@@ -1,0 +1,72 @@
+"""Vectors of a trained model, and what its interests are used for."""
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.artifacts.held_out import HeldOut
+from recall.models.dssrec import DSSRec
+from recall.ragged import Ragged
+from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID
+
+_ITEMS_AT_ONCE = 262_144
+"""Item vectors computed at once, 67 MB at 64 dimensions. Those of 10^7 items at once
+need 5 GB beside the answer (measured)."""
+
+
+USAGE_USERS = 1024
+"""Users the usage of interests is measured on: its standard error is below .016."""
+
+
+def build_user_vector_function(model: DSSRec):
+    """Compiles `[batch, length]` int64 history ids -> `[batch, K, dim]` numpy."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64)])
+    def encode(history_ids):
+        return model.user_tower(history_ids).user_vectors
+
+    def compute_user_vectors(history_ids: np.ndarray) -> np.ndarray:
+        # Padding changes nothing but the time it takes.
+        width = max(1, int((history_ids != PADDING_ID).sum(axis=1).max()))
+        return encode(history_ids[:, :width]).numpy()
+
+    return compute_user_vectors
+
+
+def compute_item_vectors(model: DSSRec, num_items: int) -> np.ndarray:
+    """`[num_items, dim]` float32 vectors of the whole catalogue, in its order."""
+    vectors = np.empty([num_items, model.item_tower.embeddings.shape[1]], np.float32)
+    for start in range(0, num_items, _ITEMS_AT_ONCE):
+        stop = min(start + _ITEMS_AT_ONCE, num_items)
+        dense_ids = tf.range(FIRST_ITEM_ID + start, FIRST_ITEM_ID + stop)
+        vectors[start:stop] = model.item_tower(dense_ids).numpy()
+    return vectors
+
+
+def sample_users(held_out: HeldOut, num_users: int, seed: int) -> HeldOut:
+    """At most `num_users` users, sorted by length so that batches are narrow."""
+    chosen = np.random.default_rng(seed).permutation(held_out.num_users)[:num_users]
+    chosen = chosen[np.argsort(held_out.histories.lengths[chosen], kind="stable")]
+    return held_out.take(chosen)
+
+
+def measure_interest_usage(
+    user_vectors: np.ndarray, item_vectors: np.ndarray, positives: Ragged
+) -> np.ndarray:
+    """Share of the held-out clicks that each interest scores highest.
+
+    An interest that wins nothing is dead weight: it costs a search per request
+    and finds nothing of its own.
+
+    Args:
+        user_vectors: `[num_users, num_interests, dim]` float.
+        item_vectors: `[num_items, dim]` float.
+        positives: Dense ids of each user's held-out clicks; the first counts.
+
+    Returns:
+        `[num_interests]` float, sum 1; all 0 where no click is of a known item.
+    """
+    rows = positives.values[positives.offsets[:-1]] - FIRST_ITEM_ID
+    is_known = rows >= 0
+    scores = np.einsum("ukd,ud->uk", user_vectors[is_known], item_vectors[rows[is_known]])
+    wins = np.bincount(scores.argmax(axis=1), minlength=user_vectors.shape[1])
+    return wins / max(1, is_known.sum())

@@ -1,0 +1,1 @@
+"""`recall ingest`: a log to training examples and held-out targets."""

@@ -1,0 +1,243 @@
+"""The ingest job: an interaction log -> training examples and held-out targets.
+
+Runs three short Beam pipelines (see `ingest_steps`) and, between them, what
+needs the whole catalogue but not the whole log. `python -m pipelines.ingest`
+is `recall ingest`.
+"""
+
+import copy
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.artifacts import records
+from pipelines.ingestion import report as ingest_report
+from pipelines.ingestion import schema, sequences, warning_lines
+from pipelines.ingestion import steps as ingest_steps
+from pipelines.ingestion.beam import beam, build_options, run_chain
+from pipelines.ingestion.shard_files import ShardFiles
+from pipelines.sources.columns import id_checks
+from pipelines.sources.events import EventSource
+from pipelines.sources.items import ItemsFile
+from recall.config import RecallConfig
+from recall.errors import InputError
+from recall.vocabulary import ItemVocabulary
+from serving import folders, storage
+
+JOB = "ingest"
+REPORT_NAME = "ingest_report.json"
+SPLITS = ("train", "valid", "test")
+_WORK_NAME = "work"
+
+_log = logging.getLogger(__name__)
+
+
+def ingest_record(
+    source: EventSource, items_file: ItemsFile | str | None, config: RecallConfig
+) -> dict[str, Any]:
+    """The record of the examples that `run_ingest` would make of these inputs."""
+    inputs = {"events": source.fingerprint()}
+    items_file = ItemsFile.of(items_file)
+    if items_file is not None:
+        inputs["items"] = items_file.fingerprint()
+    settings = config.to_dict(["ingest"])
+    settings["reading"] = {**source.options.to_dict(), "has_time": source.columns.has_time}
+    settings["model"] = {"max_history_length": config.model.max_history_length}
+    return records.build_record(JOB, settings, inputs)
+
+
+def run_ingest(
+    source: EventSource,
+    items_file: ItemsFile | str | None,
+    output_dir: str | Path,
+    config: RecallConfig,
+    *,
+    max_bad_rows: int = 0,
+    beam_args: Sequence[str] = (),
+    overwrite: bool = False,
+) -> dict[str, Any]:
+    """Reads a log and writes the folder of examples, whole or not at all.
+
+    Events are ordered by (user, timestamp, row of the input). Then, in this
+    order and each once: repeated (user, item, timestamp) are dropped, items
+    with fewer than `min_item_events` events, users with fewer than
+    `min_user_events` of the events left. Dropping users may bring an item
+    below its minimum again; it stays.
+
+    Args:
+        source: The log.
+        items_file: Items file, or its path; None takes what the source itself brings.
+        output_dir: The folder to create; on a remote runner every worker must
+            reach it under this path.
+        config: Sections `ingest` and `model.max_history_length` are used.
+        max_bad_rows: Rows that may be unusable; they are counted.
+        beam_args: Flags for Beam's `PipelineOptions`, `--runner` among them.
+        overwrite: Whether examples of another log may be replaced. A folder with
+            anything else in it is never touched.
+
+    Returns:
+        The report, also stored as `ingest_report.json`. When the folder is up
+        to date it is the stored report, and nothing is done.
+
+    Raises:
+        InputError: The log, the items file, a flag or the folder is not usable.
+    """
+    output_dir = Path(output_dir)
+    options = build_options(beam_args)
+    if config.ingest.protocol == "provided" and not source.has_split:
+        raise InputError(
+            f"{source.spec} has no split column, which ingest.protocol=provided needs. Add the "
+            "column, name it with --split_column, or choose another protocol."
+        )
+    record = ingest_record(source, items_file, config)
+    if records.is_current(output_dir, record):
+        _log.info("%s is up to date.", output_dir)
+        return storage.read_json(output_dir / REPORT_NAME)
+    _check_output_dir(output_dir, record, overwrite)
+    source = copy.copy(source)
+    source.use_split = config.ingest.protocol == "provided"
+    items_file = ItemsFile.of(items_file)
+    items = source.items() if items_file is None else items_file.read()
+    with folders.atomic_directory(output_dir) as staging:
+        report = _Ingest(source, items, staging, config).run(max_bad_rows, options)
+        records.write_record(staging, record)
+    for line in ingest_report.report_lines(report):
+        is_warning = line.startswith(warning_lines.PREFIX)
+        _log.log(logging.WARNING if is_warning else logging.INFO, "%s", line)
+    return report
+
+
+def _check_output_dir(output_dir: Path, record: dict[str, Any], overwrite: bool) -> None:
+    """Refuses to replace another dataset, and always what no job of ours made."""
+    records.check_output(output_dir, JOB, overwrite=overwrite)
+    old = records.read_record(output_dir)
+    if old is not None and old.get("inputs") != record["inputs"] and not overwrite:
+        raise InputError(
+            f"{output_dir} belongs to another dataset. "
+            "Choose another folder, or pass --overwrite to replace it."
+        )
+
+
+class _Ingest:
+    """One run of the job in a staging folder."""
+
+    def __init__(
+        self,
+        source: EventSource,
+        items: pa.Table | None,
+        staging: Path,
+        config: RecallConfig,
+    ):
+        self._source, self._items, self._config = source, items, config
+        self._examples_dir = staging.absolute()
+        self._work_dir = self._examples_dir / _WORK_NAME
+        self._files = ShardFiles(self._work_dir)
+
+    def run(self, max_bad_rows: int, options) -> dict[str, Any]:
+        """Runs the three chains and writes every file but `artifact.json`."""
+        self._work_dir.mkdir()
+        read, sorted_facts = self._sort(max_bad_rows, options)
+        rare_items, item_look_alikes = self._choose_items()
+        split_facts = self._split(options)
+        split = ingest_report.add_split_facts(split_facts)
+        ingest_report.check_split(self._source.spec, self._config.ingest, split)
+        vocabulary, items = self._number_items()
+        written = self._write(options)
+        statistics = ingest_report.build_statistics(self._config, vocabulary, split, written)
+        report = ingest_report.build_report(
+            self._source.spec, read, sorted_facts, split_facts, rare_items, statistics, items
+        )
+        report["similar_ids"]["items"] = item_look_alikes
+        if self._source.has_split and not self._source.use_split:
+            report["ignored_split_column"] = self._source.columns.split
+        self._finish(vocabulary, statistics, report)
+        return report
+
+    def _sort(self, max_bad_rows: int, options) -> tuple[dict, list[dict]]:
+        """Log -> ordered shards; facts of reading and of every shard."""
+        steps = ingest_steps.read_and_shuffle(
+            self._source, max_bad_rows, self._config.ingest, self._work_dir
+        )
+        run_chain(options, [None], *steps, beam.ParDo(ingest_steps.SortShard(self._work_dir)))
+        for failure in self._files.read_all_facts(ingest_steps.FAILED):
+            raise InputError(failure["message"])
+        (read,) = self._files.read_all_facts(ingest_steps.READ)
+        sorted_facts = self._files.read_all_facts(ingest_steps.SORTED)
+        ingest_report.check_read(self._source.spec, read["events_read"], sorted_facts)
+        return read, sorted_facts
+
+    def _choose_items(self) -> tuple[int, dict[str, Any]]:
+        """Stores the items that are frequent enough.
+
+        Returns:
+            How many are not, and ids of items that are probably one.
+        """
+        counts = sequences.sum_counts(self._files.read_all_tables(ingest_steps.ITEM_COUNTS))
+        enough = pc.greater_equal(counts["count"], self._config.ingest.min_item_events)
+        frequent = counts.filter(enough)
+        self._files.write_table(ingest_steps.FREQUENT_ITEMS, 0, frequent)
+        look_alikes = id_checks.find_look_alikes(counts["item_id"].combine_chunks())
+        return counts.num_rows - frequent.num_rows, look_alikes
+
+    def _split(self, options) -> list[dict]:
+        """Gives every event its part; facts of every shard."""
+        shards = self._files.shards(ingest_steps.SORTED)
+        step = ingest_steps.SplitShard(self._config.ingest, self._work_dir)
+        run_chain(options, shards, beam.Reshuffle(), beam.ParDo(step))
+        return self._files.read_all_facts(ingest_steps.SPLIT)
+
+    def _number_items(self) -> tuple[ItemVocabulary, dict[str, Any]]:
+        """Orders the items by training count and adds what the items file says."""
+        counts = sequences.sum_counts(self._files.read_all_tables(ingest_steps.TRAINING_COUNTS))
+        counts = counts.sort_by([("count", "descending"), ("item_id", "ascending")])
+        self._files.write_table(ingest_steps.VOCABULARY, 0, counts)
+        item_ids, clicks = counts["item_id"].to_pylist(), counts["count"].to_numpy()
+        if self._items is None:
+            return ItemVocabulary(item_ids, clicks), {}
+        log_ids = counts["item_id"].combine_chunks()
+        file_ids = self._items["item_id"].combine_chunks()
+        match = {"items": len(file_ids), **id_checks.match_items(log_ids, file_ids)}
+        if self._config.model.use_categories:
+            ingest_report.check_items(match)
+        lists = self._items["categories"].combine_chunks()
+        match["marked_categories"] = id_checks.find_marked_categories(lists)
+        rows = pc.index_in(log_ids, value_set=file_ids)
+        categories, titles = (
+            self._items[name].take(rows).to_pylist() for name in ("categories", "title")
+        )
+        vocabulary = ItemVocabulary(item_ids, clicks, [c or () for c in categories], titles)
+        return vocabulary, match
+
+    def _write(self, options) -> list[dict]:
+        """Writes the TFRecord files; facts of every shard."""
+        for split in SPLITS:
+            (self._examples_dir / f"Split-{split}").mkdir()
+        step = ingest_steps.WriteShard(
+            self._config.ingest.num_shards,
+            self._config.model.max_history_length,
+            self._examples_dir,
+            self._work_dir,
+        )
+        shards = self._files.shards(ingest_steps.SPLIT)
+        run_chain(options, shards, beam.Reshuffle(), beam.ParDo(step))
+        return self._files.read_all_facts(ingest_steps.WRITTEN)
+
+    def _finish(
+        self, vocabulary: ItemVocabulary, statistics: dict[str, Any], report: dict[str, Any]
+    ) -> None:
+        """Writes what describes the examples and removes the work files."""
+        ingest, model = self._config.ingest, self._config.model
+        num_targets = {"leave_one_out": 1, "next_n": ingest.num_targets}.get(ingest.protocol)
+        schema.write_schema(
+            self._examples_dir,
+            schema.build_schema(vocabulary.num_items, model.max_history_length, num_targets),
+        )
+        records.write_vocabulary(self._examples_dir, vocabulary)
+        storage.write_json(self._examples_dir / records.STATISTICS_NAME, statistics)
+        storage.write_json(self._examples_dir / REPORT_NAME, report)
+        shutil.rmtree(self._work_dir)

@@ -1,0 +1,264 @@
+"""Vectorised work on logs: shard, order, deduplicate, filter, count and split.
+
+Pure functions over numpy and Arrow; knows neither Beam nor TensorFlow and
+touches no files. An *ordered* log has the rows of one user next to each other,
+users by id as text, events of a user oldest first.
+"""
+
+import enum
+import zlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.ingestion.windows import Windows
+from pipelines.sources.columns.id_checks import plain_ids
+from recall.errors import InputError
+
+
+class Part(enum.IntEnum):
+    """What an event is used for."""
+
+    TRAIN = 0
+    VALID = 1
+    TEST = 2
+    CONTEXT = 3
+    """Belongs to later histories; neither learnt from nor a target."""
+
+    @property
+    def label(self) -> str:
+        """The name in a `split` column, in folder names and in reports."""
+        return self.name.lower()
+
+
+PART_LABELS = tuple(part.label for part in Part)
+
+
+class HeldOut(NamedTuple):
+    """Prediction tasks, one per user: a history and its later events.
+
+    Attributes:
+        users: `[num_tasks]` row of the user among the users of the log.
+        histories: Ranges of events, `[num_tasks]`, none empty.
+        positives: `[num_targets]` positions of the targets, task by task.
+        positive_offsets: `[num_tasks + 1]`; task i has
+            `positives[positive_offsets[i]:positive_offsets[i + 1]]`.
+    """
+
+    users: np.ndarray
+    histories: Windows
+    positives: np.ndarray
+    positive_offsets: np.ndarray
+
+
+def user_shards(user_ids: pa.Array, num_shards: int) -> np.ndarray:
+    """Assigns users to shards by a hash that is the same in every process.
+
+    Ids that differ only by spaces or by the form of a number share a shard.
+
+    Args:
+        user_ids: `[n]` string.
+        num_shards: Number of shards, >= 1.
+
+    Returns:
+        `[n]` int64 in [0, num_shards).
+
+    >>> user_shards(pa.array(["7", "8", "7"]), 4)
+    array([2, 3, 2])
+    """
+    encoded = pc.dictionary_encode(user_ids)
+    names = plain_ids(encoded.dictionary).cast(pa.binary()).to_pylist()
+    shards = np.fromiter(map(zlib.crc32, names), np.int64, len(names)) % num_shards
+    return shards[encoded.indices.to_numpy()]
+
+
+def partition_by_user(
+    events: pa.RecordBatch, num_shards: int
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Splits a batch into one batch per shard of users; order is kept."""
+    shards = user_shards(events.column("user_id"), num_shards)
+    order = np.argsort(shards, kind="stable")
+    events = events.take(pa.array(order))
+    bounds = np.searchsorted(shards[order], np.arange(num_shards + 1))
+    for shard in range(num_shards):
+        start, stop = bounds[shard], bounds[shard + 1]
+        if stop > start:
+            yield shard, events.slice(start, stop - start)
+
+
+def order_events(events: pa.Table) -> pa.Table:
+    """Sorts a log by user, then timestamp, then row of the input."""
+    timestamps, rows = (events[name].to_numpy() for name in ("timestamp", "row"))
+    return events.take(pa.array(np.lexsort((rows, timestamps, _text_ranks(events["user_id"])))))
+
+
+def find_duplicates(events: pa.Table) -> np.ndarray:
+    """Marks events that repeat an earlier one: same user, item and timestamp.
+
+    Args:
+        events: An ordered log of n events.
+
+    Returns:
+        `[n]` bool; the first of equal events is not marked.
+    """
+    users, items = _text_ranks(events["user_id"]), _text_ranks(events["item_id"])
+    keys = (items, events["timestamp"].to_numpy(), users)
+    order = np.lexsort(keys)  # stable: equal events stay in the order of the log
+    repeats = np.ones(max(len(order) - 1, 0), bool)
+    for key in keys:
+        repeats &= key[order][1:] == key[order][:-1]
+    duplicates = np.zeros(len(order), bool)
+    duplicates[order[1:][repeats]] = True
+    return duplicates
+
+
+def _text_ranks(column: pa.ChunkedArray) -> np.ndarray:
+    """`[n]` int64, the rank of each text among the distinct texts."""
+    encoded = pc.dictionary_encode(column.combine_chunks())
+    ranks = np.empty(len(encoded.dictionary), np.int64)
+    ranks[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(ranks))
+    return ranks[encoded.indices.to_numpy()]
+
+
+def user_offsets(events: pa.Table) -> np.ndarray:
+    """Where each user of an ordered log begins.
+
+    Returns:
+        `[num_users + 1]` int64; user u has events `offsets[u]:offsets[u + 1]`.
+    """
+    ranks = _text_ranks(events["user_id"])
+    changes = np.flatnonzero(np.diff(ranks)) + 1
+    return np.concatenate([[0], changes, [len(ranks)]] if len(ranks) else [[0]]).astype(np.int64)
+
+
+def count_items(item_ids: pa.ChunkedArray, weights: np.ndarray | None = None) -> pa.Table:
+    """Counts per item: a table of `item_id` and `count`, items by id as text.
+
+    Args:
+        item_ids: `[n]` string.
+        weights: `[n]` int, what each row counts for; None counts rows.
+    """
+    weights = np.ones(len(item_ids), np.int64) if weights is None else weights.astype(np.int64)
+    return sum_counts([pa.table({"item_id": item_ids, "count": weights})])
+
+
+def sum_counts(tables: list[pa.Table]) -> pa.Table:
+    """Adds up tables of `item_id` and `count`, items by id as text."""
+    summed = pa.concat_tables(tables).group_by("item_id").aggregate([("count", "sum")])
+    return summed.rename_columns(["item_id", "count"]).sort_by("item_id")
+
+
+def long_enough(offsets: np.ndarray, min_user_events: int) -> np.ndarray:
+    """`[num_events]` bool, whether the event's user has enough events."""
+    lengths = np.diff(offsets)
+    return np.repeat(lengths >= min_user_events, lengths)
+
+
+def events_needed(num_targets: int) -> int:
+    """Events a user needs to be held out: both sets of targets and a history."""
+    return 2 * num_targets + 1
+
+
+def hold_out_last(offsets: np.ndarray, num_targets: int) -> np.ndarray:
+    """Splits each sequence by position: training, then validation, then test.
+
+    `leave_one_out` is `num_targets` = 1, `next_n` is n. Users with fewer than
+    `events_needed` events go to training whole.
+
+    Args:
+        offsets: `[num_users + 1]` of an ordered log.
+        num_targets: Held-out events per user in validation and in test.
+
+    Returns:
+        `[num_events]` int8 of `Part`.
+
+    >>> hold_out_last(np.array([0, 2, 6]), 1)
+    array([0, 0, 0, 0, 1, 2], dtype=int8)
+    """
+    lengths = np.diff(offsets)
+    held_out = np.repeat(lengths >= events_needed(num_targets), lengths)
+    from_end = np.repeat(offsets[1:], lengths) - 1 - np.arange(offsets[-1])
+    parts = np.full(offsets[-1], Part.TRAIN, np.int8)
+    parts[held_out & (from_end < 2 * num_targets)] = Part.VALID
+    parts[held_out & (from_end < num_targets)] = Part.TEST
+    return parts
+
+
+def mark_beyond_latest(offsets: np.ndarray, parts: np.ndarray, max_events: int) -> np.ndarray:
+    """Marks the training events that a user has besides the latest `max_events`.
+
+    Args:
+        offsets: `[num_users + 1]` of an ordered log.
+        parts: `[num_events]` int8 of `Part`.
+        max_events: Training events that a user may have.
+
+    Returns:
+        `[num_events]` bool.
+
+    >>> mark_beyond_latest(np.array([0, 4]), np.array([0, 0, 0, 2]), 2)
+    array([ True, False, False, False])
+    """
+    trained = np.cumsum(parts == Part.TRAIN)
+    last = np.concatenate([[0], trained])[offsets[1:]]
+    from_end = np.repeat(last, np.diff(offsets)) - trained
+    return (parts == Part.TRAIN) & (from_end >= max_events)
+
+
+def parse_parts(events: pa.Table | pa.RecordBatch) -> np.ndarray:
+    """Reads the `split` column of protocol `provided`.
+
+    Returns:
+        `[num_events]` int8 of `Part`.
+
+    Raises:
+        InputError: A value is missing or not the label of a part.
+    """
+    split = events.column("split")
+    parts = pc.index_in(split, value_set=pa.array(PART_LABELS))
+    if parts.null_count:
+        bad = int(np.flatnonzero(parts.is_null().to_numpy(zero_copy_only=False))[0])
+        raise InputError(
+            f"Row {events.column('row')[bad].as_py()} of the log has split "
+            f"{split[bad].as_py()!r}. Use one of {', '.join(PART_LABELS)}."
+        )
+    return parts.to_numpy().astype(np.int8)
+
+
+def hold_out_marked(offsets: np.ndarray, parts: np.ndarray, part: Part) -> HeldOut:
+    """Collects the targets of one part with the history before the first.
+
+    The history holds every earlier event of the user, whatever its part: at
+    test it includes validation and context events. Events after the first
+    target are in no history, and a user without an earlier event is left out.
+
+    Args:
+        offsets: `[num_users + 1]` of an ordered log.
+        parts: `[num_events]` int8 of `Part`.
+        part: Whose events are the targets.
+    """
+    positions = np.flatnonzero(parts == part)
+    owners = np.searchsorted(offsets, positions, side="right") - 1
+    has_history = _has_history(offsets, positions, owners)
+    positions, owners = positions[has_history], owners[has_history]
+    users, first, counts = np.unique(owners, return_index=True, return_counts=True)
+    return HeldOut(
+        users,
+        Windows(offsets[users], positions[first]),
+        positions,
+        np.concatenate([[0], np.cumsum(counts)]),
+    )
+
+
+def _has_history(offsets: np.ndarray, positions: np.ndarray, owners: np.ndarray) -> np.ndarray:
+    """`[num_targets]` bool, whether an event lies before the owner's first target."""
+    _, first, inverse = np.unique(owners, return_index=True, return_inverse=True)
+    return (positions[first] > offsets[owners[first]])[inverse]
+
+
+def training_offsets(offsets: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """Offsets of the users in the array of training events alone."""
+    cumulative = np.concatenate([[0], np.cumsum(parts == Part.TRAIN)])
+    return cumulative[offsets]

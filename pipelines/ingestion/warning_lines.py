@@ -1,0 +1,107 @@
+"""Lines about what is odd in a log although it could be read.
+
+Imports no TensorFlow, no Beam.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipelines.sources.columns.bad_rows import number_of
+
+PREFIX = "Warning: "
+"""Begins the lines that ask for a look at the log."""
+
+_FEW = 0.5
+"""A smaller share of the log's items in the items file is a warning."""
+
+_LARGE_SHARE = 0.05
+_MANY_TIMES = 20
+"""One user is named who makes more than this share of the training targets, and more than
+this many times the events of a usual user: in a tiny log everyone has a large share."""
+
+
+def warning_lines(report: Mapping[str, Any]) -> list[str]:
+    """What people should know of a report besides what was dropped and kept.
+
+    Args:
+        report: From `ingest_report.build_report`.
+    """
+    return [
+        *_lines_of_ids(report["similar_ids"]),
+        *_lines_of_items(report),
+        *_lines_of_categories(report["marked_categories"]),
+        *_lines_of_split(report),
+        *_lines_of_users(report),
+    ]
+
+
+def _lines_of_ids(similar_ids: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{PREFIX}{found['ids']:,} {kind[:-1]} ids would be {found['groups']:,} without spaces "
+        f"around them, zeros before a number and '.0' after it, for example "
+        f"{' and '.join(map(repr, found['example']))}. They count as different {kind}."
+        for kind, found in similar_ids.items()
+        if found["ids"]
+    ]
+
+
+def _lines_of_categories(marked: Mapping[str, Any]) -> list[str]:
+    if not marked["items"]:
+        return []
+    return [
+        f"{PREFIX}{number_of(marked['items'], 'item')} of the items file with a marker of a "
+        f"missing value as category, for example {marked['example']!r}. It counts as a category: "
+        "leave the cell empty where there is none."
+    ]
+
+
+def _lines_of_items(report: Mapping[str, Any]) -> list[str]:
+    match, rest = report["items_file"], report["unmatched_items"]
+    if not rest:
+        return []
+    total = match["matched"] + rest["unmatched"]
+    share = match["matched"] / total
+    line = (
+        f"{match['matched']:,} of the log's {total:,} items ({share:.0%}) are in the items file; "
+        f"the others have no category and no title, for example {rest['only_in_log']!r}."
+    )
+    if share >= _FEW or rest["only_in_file"] is None:
+        return [line]
+    line = f"{PREFIX}{line[:-1]}, while the file has {rest['only_in_file']!r}."
+    if rest["matched_plain"] > match["matched"]:
+        line += (
+            f" {rest['matched_plain']:,} would match without spaces around ids, zeros before "
+            "numbers and '.0' after them."
+        )
+    return [line]
+
+
+def _lines_of_split(report: Mapping[str, Any]) -> list[str]:
+    if "ignored_split_column" not in report:
+        return []
+    return [
+        f"The column {report['ignored_split_column']!r} of the log is not used; "
+        "--set=ingest.protocol=provided takes the split from it."
+    ]
+
+
+def _lines_of_users(report: Mapping[str, Any]) -> list[str]:
+    lines, capped, largest = [], report["capped_users"], report["largest_user"]
+    events = report["kept"]["events"]
+    if capped["users"]:
+        first = capped["first"][0]
+        lines.append(
+            f"{PREFIX}{number_of(capped['users'], 'user')} with more events than training learns "
+            f"from (ingest.max_user_events): {capped['events']:,} events are history only. User "
+            f"{first['user_id']!r} has {first['events']:,} of the log's {events:,} events "
+            f"({first['events'] / events:.1%}): the earliest {first['history_only']:,} are not "
+            "learnt from, the latest are."
+        )
+    usual = max(report["median_events_per_user"], 1)
+    if largest["share"] > _LARGE_SHARE and largest["targets"] > _MANY_TIMES * usual:
+        lines.append(
+            f"{PREFIX}user {largest['user_id']!r} makes {largest['share']:.1%} of the training "
+            f"targets ({largest['targets']:,}). If it is a robot, take it out of the log, or lower "
+            "ingest.max_user_events."
+        )
+    return lines

@@ -1,0 +1,100 @@
+"""Text for people about a finished run. Imports no TensorFlow."""
+
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.evaluation.remarks import remarks
+
+_METRICS = (
+    "recall@10",
+    "ndcg@10",
+    "mrr@10",
+    "hit_rate@50",
+    "coverage@10",
+    "category_diversity@10",
+    "popularity_percentile@10",
+)
+"""Rows of the table, where the report has them."""
+
+
+def results(report: Mapping[str, Any]) -> str:
+    """The table, and below it in words what its numbers do not say.
+
+    Args:
+        report: Content of evaluation/report.json.
+    """
+    return "\n".join([metrics_table(report), *remarks(report)])
+
+
+def metrics_table(report: Mapping[str, Any]) -> str:
+    """The main numbers of report.json: the model beside the baselines.
+
+    Args:
+        report: Content of evaluation/report.json.
+    """
+    baselines = report.get("baselines", {})
+    columns = {
+        "model": report.get("test", {}),
+        "popularity": baselines.get("popularity", {}),
+        "bigram": baselines.get("bigram", {}),
+    }
+    rows = [["test users", *columns]]
+    for name in _METRICS:
+        if name in columns["model"]:
+            rows.append([name, *(_number(values.get(name)) for values in columns.values())])
+    lines = [align(rows)]
+    if report.get("index"):
+        lines.append(f"index: {index_line(report['index'])}")
+    return "\n".join(lines)
+
+
+def index_line(index_report: Mapping[str, Any]) -> str:
+    """What an index is and how much it finds."""
+    return (
+        f"{index_report['kind']}, {index_report['num_items']} items, "
+        f"recall@100 against exact search {index_report['recall@100']:.4f}"
+    )
+
+
+def next_command(output_dir: str) -> str:
+    """What to type after a run, in this folder and shell; quoted where the shell needs it."""
+    release = f"--release={output_dir}/serving"
+    words = [*_this_command(), "serve", release, "--grpc_port=8500", "--http_port=8501"]
+    return shlex.join(words)
+
+
+def _this_command() -> list[str]:
+    """`recall` where the shell finds this installation's, else the words that start it."""
+    script = Path(sys.executable).with_name("recall")
+    found = shutil.which("recall")
+    if found is not None and Path(found).resolve() == script.resolve():
+        return ["recall"]
+    if not script.exists():
+        return [sys.executable, "-m", "pipelines.cli"]
+    inside = script.is_relative_to(Path.cwd())
+    return [str(script.relative_to(Path.cwd()) if inside else script)]
+
+
+def align(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of words as columns: the first to the left, the others to the right.
+
+    >>> print(align([["metric", "a"], ["x", "10.5"]]))
+    metric     a
+    x       10.5
+    """
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(
+            word.ljust(width) if i == 0 else word.rjust(width)
+            for i, (word, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

@@ -1,0 +1,114 @@
+"""The behaviours of the MIND news data (`behaviors.tsv`) as a source of events.
+
+A row is one page a user was shown: an id, the user, the time, the user's clicks
+before the log began, oldest first, and the articles shown, `N1-1` where clicked
+and `N2-0` where not. Imports no TensorFlow.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.sources.columns.bad_rows import BadRow, BadRows
+from pipelines.sources.columns.time_texts import parse_form
+from pipelines.sources.columns.where import Condition
+from pipelines.sources.events import DEFAULT_COLUMNS, EventSource, RawBatch
+from pipelines.sources.tables import table_files
+from pipelines.sources.tables.text_format import TextOptions
+from recall.errors import InputError
+
+_COLUMNS = ("impression_id", "user_id", "time", "history", "impressions")
+_TIME_FORMAT = "%m/%d/%Y %I:%M:%S %p"
+_IMPRESSION = r"^\S+-[01](\s+\S+-[01])*$"
+
+
+class MindSource(EventSource):
+    """Reads `mind:PATH`, files in the layout of MIND's behaviors.tsv.
+
+    The articles clicked on a page are events at the time of the page. The
+    history stands in every row of its user; it is read from the first one, as
+    events at time 0, of which the file says no more than their order.
+
+    Attributes:
+        files: The files read.
+    """
+
+    def __init__(self, spec: str, where: Sequence[Condition] = ()):
+        """Looks at the first line of every file.
+
+        Raises:
+            InputError: There is no such file, it has another layout, or `where`
+                names a column.
+        """
+        super().__init__(spec)
+        if where:
+            raise InputError(
+                f"{spec} has no column {where[0].column!r} for --where: its events are the clicks."
+            )
+        text = TextOptions(columns=_COLUMNS, separator="\t", quoting=False)
+        self._tables = table_files.open_tables(spec.removeprefix("mind:"), text)
+        self.files = [table.path for table in self._tables]
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the bytes of the files."""
+        return table_files.fingerprint(self.files, ["mind"])
+
+    def _raw_batches(self, bad_rows: BadRows) -> Iterator[RawBatch]:
+        users: set[str] = set()
+        num_rows = 0
+        for table in self._tables:
+            for rows, batch in table.read_rows(list(_COLUMNS[1:]), bad_rows):
+                file = str(table.path)
+                times = parse_form(batch["time"], _TIME_FORMAT)
+                good = pa.array(_find_good(batch, times, rows, file, bad_rows))
+                columns = _explode(batch.filter(good), times.filter(good), users)
+                size = len(columns["user_id"])
+                # An event has no row of its own; its number is its place among all.
+                yield RawBatch(columns, np.arange(num_rows, num_rows + size), file, num_rows)
+                num_rows += size
+
+
+def _find_good(
+    batch: pa.RecordBatch, times: pa.Array, rows: np.ndarray, file: str, bad_rows: BadRows
+) -> np.ndarray:
+    """`[n]` bool, the rows that are pages shown; the others are counted."""
+    kept = np.ones(batch.num_rows, bool)
+    whole = pc.match_substring_regex(batch["impressions"], _IMPRESSION)
+    for column, good, reason in (
+        ("time", pc.is_valid(times), "a time as 11/11/2019 9:05:58 AM is wanted"),
+        ("impressions", whole, "articles as N123-1 N456-0 are wanted"),
+    ):
+        wrong = np.flatnonzero(kept & ~good.to_numpy(zero_copy_only=False))
+        kept[wrong] = False
+        if len(wrong):
+            at = int(wrong[0])
+            value = batch[column][at].as_py()
+            row = int(rows[at]) + 1
+            bad_rows.add(reason, BadRow(len(wrong), file, row, column, value))
+    return kept
+
+
+def _explode(batch: pa.RecordBatch, times: pa.Array, users: set[str]) -> dict[str, pa.Array]:
+    """Rows of pages -> events; adds the users whose history is read to `users`."""
+    events: list[tuple[str, str, float]] = []
+    pages = zip(
+        batch["user_id"].to_pylist(),
+        times.to_pylist(),
+        batch["history"].to_pylist(),
+        batch["impressions"].to_pylist(),
+        strict=True,
+    )
+    for user, time_s, history, impressions in pages:
+        if user not in users:
+            users.add(user)
+            events += [(user, item, 0.0) for item in history.split()]
+        clicked = (shown[:-2] for shown in impressions.split() if shown.endswith("-1"))
+        events += [(user, item, time_s) for item in clicked]
+    user_ids, item_ids, times_s = zip(*events, strict=True) if events else ((), (), ())
+    return {
+        DEFAULT_COLUMNS.user_id: pa.array(user_ids, pa.string()),
+        DEFAULT_COLUMNS.item_id: pa.array(item_ids, pa.string()),
+        DEFAULT_COLUMNS.timestamp: pa.array(map(int, times_s), pa.timestamp("s")),
+    }

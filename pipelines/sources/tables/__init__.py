@@ -1,0 +1,1 @@
+"""Tables in files: which files a path names, how they are written, their rows in Arrow."""

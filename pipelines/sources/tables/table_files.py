@@ -1,0 +1,210 @@
+"""Tables in files: which files a path names, and their rows as Arrow batches.
+
+A path is a file, a folder, or a pattern with `*`, `?` or `[...]`; the format
+follows from the name. What the columns mean is decided elsewhere.
+"""
+
+import glob
+import hashlib
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.sources.columns.bad_rows import BadRows
+from pipelines.sources.tables import compression, hive_partitions, parquet_files, text_format
+from pipelines.sources.tables.csv_files import TextTable
+from pipelines.sources.tables.parquet_files import ParquetTable
+from pipelines.sources.tables.text_format import DEFAULT_TEXT, TextOptions
+from recall.errors import InputError
+from serving import paths, storage
+
+_log = logging.getLogger(__name__)
+
+ENDINGS = text_format.ENDINGS + parquet_files.ENDINGS
+_FOLDER_ENDINGS = text_format.FOLDER_ENDINGS + parquet_files.ENDINGS
+
+_REMEDY = (
+    "Rename the column, or name the one to read (--user_column, --item_column, ...); name all "
+    "columns of a file without a header (--columns)."
+)
+
+
+class Table:
+    """One file of a table, with the columns that the names of its folders give.
+
+    Attributes:
+        path: The file.
+        names: Names of all columns.
+        lists: Names of those that hold several words, separated by blanks.
+        partitions: Name -> value of the columns that the folders give.
+    """
+
+    def __init__(self, path: Path, root: Path, options: TextOptions = DEFAULT_TEXT):
+        """Looks at the header.
+
+        Args:
+            path: The file.
+            root: Folder below which names of folders are columns.
+            options: How a text file is written.
+
+        Raises:
+            InputError: The file cannot be read.
+        """
+        self.path = path
+        is_text = bool(text_format.text_ending(path))
+        self._file = TextTable(path, options) if is_text else ParquetTable(path)
+        partitions = hive_partitions.read_partitions(path, root)
+        # Where a file has the column too, the file's own is taken.
+        self.partitions = {k: v for k, v in partitions.items() if k not in self._file.names}
+        self.names = [*self._file.names, *self.partitions]
+        self.lists = self._file.lists
+
+    def require(self, wanted: Iterable[str], remedy: str = _REMEDY) -> None:
+        """Checks that each wanted column is there once.
+
+        Args:
+            wanted: Names.
+            remedy: What the user can do, for the message.
+
+        Raises:
+            InputError: One is missing or repeated.
+        """
+        for name in wanted:
+            if self.names.count(name) != 1:
+                state = "lacks the column" if name not in self.names else "repeats the column"
+                raise InputError(
+                    f"{self.path} {state} {name!r}; its columns are: "
+                    f"{', '.join(map(repr, self.names))}. {remedy}"
+                )
+
+    def read_rows(
+        self, names: list[str], bad_rows: BadRows
+    ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
+        """Streams the columns `names` in bounded memory.
+
+        Yields:
+            `[n]` int64, the 0-based data row numbers, and the `n` rows.
+
+        Raises:
+            InputError: The file is damaged, or has too many bad rows.
+        """
+        in_file = [name for name in names if name not in self.partitions]
+        # Rows are counted by a column; any will do where none of the file's is wanted.
+        read = in_file or self._file.names[:1]
+        for rows, batch in self._file.read_rows(read, bad_rows):
+            columns = {
+                name: pa.repeat(pa.scalar(self.partitions[name], pa.string()), batch.num_rows)
+                if name in self.partitions
+                else batch.column(name)
+                for name in names
+            }
+            yield rows, pa.RecordBatch.from_pydict(columns)
+
+
+def open_tables(path: str, options: TextOptions = DEFAULT_TEXT) -> list[Table]:
+    """The files that `path` names, opened, in the order of their names.
+
+    Raises:
+        InputError: There is no such file, or one cannot be read.
+    """
+    root, files = hive_partitions.root_of(path), list_files(path)
+    if not any(map(text_format.text_ending, files)):
+        text_format.refuse(options, f"{path} is Parquet")
+    return [Table(file, root, options) for file in files]
+
+
+def list_files(path: str) -> list[Path]:
+    """The files that `path` names, sorted.
+
+    Below a folder, files count whose names end in `.csv`, `.tsv` or `.parquet`
+    (compressed or not) and start with neither `.` nor `_`, as engines mark
+    their own files.
+
+    Raises:
+        InputError: There is no such file, or its name ends otherwise.
+    """
+    if os.path.isdir(path):
+        found = [p for p in sorted(Path(path).rglob("*")) if not _is_hidden(p.relative_to(path))]
+        files = [p for p in found if _is_table(p)]
+        if not files:
+            endings = ", ".join(_FOLDER_ENDINGS)
+            raise InputError(
+                f"The folder {path} holds no table ({endings}). Name a file of another ending "
+                "itself, or by a pattern."
+            )
+        _report_left_out([p for p in found if _is_other_text(p)], path)
+        return files
+    if os.path.exists(path):
+        files = [Path(path)]
+    elif glob.has_magic(path):
+        files = paths.find_files(path)
+    else:
+        files = []
+    if not files:
+        raise InputError(f"{path} does not exist. Check the path.")
+    for file in files:
+        if not ending_of(file):
+            packed = f", and for text {', '.join(compression.ENDINGS)} after it"
+            raise InputError(
+                f"{file} is of an unknown format. Its name must end with: "
+                f"{', '.join(ENDINGS)}{packed}."
+            )
+    return files
+
+
+def fingerprint(files: Sequence[Path], settings: Sequence[str]) -> str:
+    """Hexadecimal SHA-256 over the bytes of the files, in order, and `settings`."""
+    digest = hashlib.sha256("\0".join(settings).encode())
+    for file in files:
+        try:
+            digest.update(storage.sha256_of_file(file).encode())
+        except OSError as error:
+            raise InputError(f"Cannot read {file}: {error.strerror}. Check the path.") from error
+    return digest.hexdigest()
+
+
+def ending_of(path: Path) -> str:
+    """The ending that says what a table is, in small letters, or ""."""
+    name = path.name.lower()
+    binary = next((ending for ending in parquet_files.ENDINGS if name.endswith(ending)), "")
+    return binary or text_format.text_ending(path)
+
+
+def _is_hidden(path: Path) -> bool:
+    # Spark's rule: `_temporary/` is its own, `_day=2/` a column's folder.
+    return any(part.startswith(".") or _is_marked(part) for part in path.parts)
+
+
+def _is_bare_archive(path: Path) -> bool:
+    """Whether a name does not say what is in the `.zip`."""
+    return compression.ending_of(path) == ".zip" and len(path.suffixes) < 2
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file found in a folder is taken for a part of the table."""
+    is_named_so = not _is_bare_archive(path) and ending_of(path) in _FOLDER_ENDINGS
+    return is_named_so and path.is_file()
+
+
+def _is_other_text(path: Path) -> bool:
+    """Whether a file found in a folder may be meant as a part, but is not taken for one."""
+    is_text = _is_bare_archive(path) or bool(ending_of(path))
+    return is_text and path.is_file() and not _is_table(path)
+
+
+def _report_left_out(files: Sequence[Path], folder: str) -> None:
+    if files:
+        _log.warning(
+            "%s: %d files are not read, the first is %s. Name them by a pattern to read them.",
+            folder,
+            len(files),
+            files[0].name,
+        )
+
+
+def _is_marked(part: str) -> bool:
+    return part.startswith("_") and "=" not in part

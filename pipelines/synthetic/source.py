@@ -1,0 +1,214 @@
+"""Synthetic logs with planted interests: any size, streamed, the same for a seed.
+
+The world: every item belongs to one latent interest and is, within it, more
+or less popular. A user has a few interests and clicks in runs: a run stays in
+one of the user's interests, or, at `unrelated_future_rate`, in one that has
+nothing to do with the user's past. On top of that single clicks are noise,
+drawn from the whole catalogue. A user does not click an item twice.
+
+What the last click says about the next one is therefore weak (it may be
+noise, the run may end, an item has many successors), while the whole history
+tells the user's interests: a model of several interests can beat popularity
+and bigram counts, and nothing can beat chance at `noise_rate` 1.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.sources.columns.bad_rows import BadRows
+from pipelines.sources.columns.where import Condition
+from pipelines.sources.events import EVENT_SCHEMA, EventSource, RawBatch
+from pipelines.sources.items import CATEGORY_SEPARATOR, ITEM_SCHEMA
+from pipelines.synthetic import table_writer
+from pipelines.synthetic.config import SyntheticConfig
+from pipelines.synthetic.world import World, generate_block
+from recall.errors import InputError
+
+__all__ = [
+    "SyntheticConfig",
+    "SyntheticSource",
+    "generate_events",
+    "generate_items",
+    "interest_name",
+    "write_log",
+]
+
+_GENERATOR_VERSION = 1
+"""Goes up when the same config makes another log."""
+
+_BLOCK_EVENTS = 1 << 17
+"""Events generated at a time: some 50 MB of working memory."""
+
+_NAMES = (
+    "skirts",
+    "hair accessories",
+    "chairs",
+    "novels",
+    "headphones",
+    "running shoes",
+    "teas",
+    "lamps",
+    "board games",
+    "backpacks",
+    "sunscreens",
+    "guitars",
+    "cookware",
+    "garden tools",
+    "watches",
+    "puzzles",
+    "bicycles",
+    "candles",
+    "cameras",
+    "notebooks",
+    "scarves",
+    "fishing rods",
+    "pet food",
+    "yoga mats",
+    "sofas",
+    "perfumes",
+    "keyboards",
+    "tents",
+    "comics",
+    "coffees",
+    "drills",
+    "vases",
+    "boots",
+    "toy trains",
+    "curtains",
+    "dumbbells",
+    "telescopes",
+    "paints",
+    "rugs",
+    "spices",
+)
+"""Names of the first interests, so that a person sees at a glance what fits."""
+
+
+def generate_events(config: SyntheticConfig) -> Iterator[pa.RecordBatch]:
+    """Streams the events of all users, a block of users at a time.
+
+    A user's events are in time order and together. Every block has a seed of
+    its own, so that the log does not depend on how it is consumed.
+
+    Yields:
+        Record batches of `pipelines.sources.events.EVENT_SCHEMA`; timestamps are whole
+        seconds, growing within a user.
+    """
+    world = World(config)
+    item_ids = _item_ids(config)
+    num_rows = 0
+    users_per_block = max(1, _BLOCK_EVENTS // math.ceil(config.events_per_user))
+    for block, first in enumerate(range(0, config.num_users, users_per_block)):
+        rng = np.random.default_rng([config.seed, 1, block])
+        num_users = min(users_per_block, config.num_users - first)
+        users, items, timestamps_s = generate_block(config, world, rng, num_users)
+        columns = [
+            _number("u", users + first + 1),
+            item_ids.take(pa.array(items)),
+            pa.array(timestamps_s.astype(np.float64)),
+            pa.array(np.arange(num_rows, num_rows + len(users))),
+        ]
+        num_rows += len(users)
+        yield pa.RecordBatch.from_arrays(columns, schema=EVENT_SCHEMA)
+
+
+def generate_items(config: SyntheticConfig) -> pa.Table:
+    """The items: the interest's name is the category and, with a number, the title.
+
+    Returns:
+        Table of `pipelines.sources.items.ITEM_SCHEMA`, `num_items` rows.
+    """
+    world = World(config)
+    names = pa.array([interest_name(i) for i in range(config.num_interests)])
+    categories = names.take(pa.array(world.interest_of))
+    place = np.empty(config.num_items, np.int64)
+    place[world.items] = np.arange(config.num_items)
+    ranks = pa.array(place - world.starts[world.interest_of] + 1).cast(pa.string())
+    offsets = pa.array(np.arange(config.num_items + 1), pa.int32())
+    columns = [
+        _item_ids(config),
+        pa.ListArray.from_arrays(offsets, categories),
+        pc.binary_join_element_wise(categories, ranks, " "),
+    ]
+    return pa.Table.from_arrays(columns, schema=ITEM_SCHEMA)
+
+
+def interest_name(interest: int) -> str:
+    """Name of an interest: a word for the first ones, then a number."""
+    return _NAMES[interest] if interest < len(_NAMES) else f"interest {interest + 1}"
+
+
+def write_log(config: SyntheticConfig, events_path: str | Path, items_path: str | Path) -> int:
+    """Writes the log and its items file, each whole or not at all.
+
+    The names say the format: .csv, .csv.gz or .parquet. The same config writes
+    the same bytes.
+
+    Returns:
+        The number of events.
+
+    Raises:
+        InputError: A path cannot be written to, or its format is unknown.
+    """
+    num_events = table_writer.write_batches(
+        events_path, map(_to_file_columns, generate_events(config))
+    )
+    items = generate_items(config)
+    category = pc.binary_join(items["categories"], CATEGORY_SEPARATOR)
+    table = pa.table({"item_id": items["item_id"], "category": category, "title": items["title"]})
+    table_writer.write_batches(items_path, table.to_batches())
+    return num_events
+
+
+class SyntheticSource(EventSource):
+    """A generated log as a source, named by `synthetic:key=value,...`."""
+
+    def __init__(self, spec: str, where: Sequence[Condition] = ()):
+        """Reads the settings after the colon (see `SyntheticConfig.from_text`).
+
+        Raises:
+            InputError: A setting is unknown or out of range, or `where` names
+                a column: a generated log has no more than its events.
+        """
+        super().__init__(spec)
+        if where:
+            raise InputError(
+                f"{spec} has no column {where[0].column!r} for --where. Leave --where out."
+            )
+        self.config = SyntheticConfig.from_text(spec.partition(":")[2])
+
+    def fingerprint(self) -> str:
+        """SHA-256 over all settings and the version of the generator."""
+        return hashlib.sha256(f"{_GENERATOR_VERSION} {self.config}".encode()).hexdigest()
+
+    def items(self) -> pa.Table:
+        """The items of the planted world, with their interests as categories."""
+        return generate_items(self.config)
+
+    def _raw_batches(self, bad_rows: BadRows) -> Iterator[RawBatch]:
+        del bad_rows  # There are none.
+        for batch in generate_events(self.config):
+            columns = {name: batch[name] for name in ("user_id", "item_id", "timestamp")}
+            yield RawBatch(columns, batch["row"].to_numpy(), self.spec, 0)
+
+
+def _to_file_columns(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The columns of a log on disk, times as whole seconds."""
+    timestamps_s = batch["timestamp"].cast(pa.int64())
+    columns = [batch["user_id"], batch["item_id"], timestamps_s]
+    return pa.RecordBatch.from_arrays(columns, names=["user_id", "item_id", "timestamp"])
+
+
+def _item_ids(config: SyntheticConfig) -> pa.Array:
+    return _number("i", np.arange(1, config.num_items + 1))
+
+
+def _number(prefix: str, numbers: np.ndarray) -> pa.Array:
+    """`[n]` numbers -> `[n]` texts such as u17."""
+    return pc.binary_join_element_wise(prefix, pa.array(numbers).cast(pa.string()), "")

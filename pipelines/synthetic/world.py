@@ -1,0 +1,124 @@
+"""The planted world of a synthetic log: its items, and blocks of users' clicks.
+
+Pure functions of a config and a random generator; no files.
+"""
+
+import numpy as np
+
+from pipelines.synthetic.config import SyntheticConfig
+
+_REDRAWS = 6
+"""Attempts to replace an item that its user has clicked before."""
+
+_START_S = 1_704_067_200
+"""2024-01-01 00:00 UTC; users begin within the half year after it."""
+
+_START_RANGE_S = 180 * 24 * 3600
+_GAP_WITHIN_RUN_S = 60.0
+_GAP_BETWEEN_RUNS_S = 24 * 3600.0
+
+
+class World:
+    """Which item belongs to which interest, and how likely it is clicked there.
+
+    Attributes:
+        interest_of: `[num_items]` int64, interest of each item.
+        items: `[num_items]` int64, the items sorted by interest, then popularity.
+        starts: `[num_interests + 1]` int64, where each interest begins in `items`.
+        cumulative: `[num_items]` float64, interest + share of its clicks that
+            go to the item or a more popular one; ascending over `items`.
+    """
+
+    def __init__(self, config: SyntheticConfig):
+        rng = np.random.default_rng([config.seed, 0])
+        shuffled = rng.permutation(config.num_items)
+        interests = np.arange(config.num_items) % config.num_interests
+        self.interest_of = np.empty(config.num_items, np.int64)
+        self.interest_of[shuffled] = interests
+        self.items = shuffled[np.argsort(interests, kind="stable")]
+        sizes = np.bincount(interests, minlength=config.num_interests)
+        self.starts = np.concatenate([[0], np.cumsum(sizes)])
+        rank = np.arange(config.num_items) - np.repeat(self.starts[:-1], sizes)
+        weights = (rank + 1.0) ** -config.popularity_skew
+        totals = np.add.reduceat(weights, self.starts[:-1])
+        running = np.cumsum(weights) - np.repeat(np.cumsum(totals) - totals, sizes)
+        shares = running / np.repeat(totals, sizes)
+        self.cumulative = np.repeat(np.arange(config.num_interests), sizes) + shares
+
+    def draw(self, rng: np.random.Generator, interests: np.ndarray) -> np.ndarray:
+        """`[n]` interests -> `[n]` items, by their popularity within the interest."""
+        places = np.searchsorted(self.cumulative, interests + rng.random(len(interests)))
+        return self.items[np.minimum(places, self.starts[interests + 1] - 1)]
+
+
+def generate_block(
+    config: SyntheticConfig, world: World, rng: np.random.Generator, num_users: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Events of `num_users` users: `[n]` user numbers, items and seconds."""
+    extra = rng.exponential(config.events_per_user - config.min_events_per_user, num_users)
+    lengths = config.min_events_per_user + np.floor(extra + rng.random(num_users)).astype(np.int64)
+    users = np.repeat(np.arange(num_users), lengths)
+    is_first = np.zeros(len(users), bool)
+    is_first[np.cumsum(lengths) - lengths] = True
+    is_new_run = is_first | (rng.random(len(users)) < 1 / config.run_length)
+    run_of = np.cumsum(is_new_run) - 1
+    interests = _draw_run_interests(config, rng, users[is_new_run], num_users)[run_of]
+    is_noise = rng.random(len(users)) < config.noise_rate
+    items = _draw_items(config, world, rng, users, interests, is_noise)
+    gaps_s = rng.exponential(np.where(is_new_run, _GAP_BETWEEN_RUNS_S, _GAP_WITHIN_RUN_S))
+    elapsed_s = np.cumsum(gaps_s.astype(np.int64) + 1)
+    begin_s = _START_S + rng.integers(0, _START_RANGE_S, num_users)
+    timestamps_s = begin_s[users] + elapsed_s - elapsed_s[is_first][users]
+    kept = items >= 0
+    return users[kept], items[kept], timestamps_s[kept]
+
+
+def _draw_run_interests(
+    config: SyntheticConfig, rng: np.random.Generator, run_users: np.ndarray, num_users: int
+) -> np.ndarray:
+    """`[num_runs]` interests: one of the user's own, or an unrelated one."""
+    own = _draw_distinct(rng, num_users, config.interests_per_user, config.num_interests)
+    choice = rng.integers(0, config.interests_per_user, len(run_users))
+    related = own[run_users, choice]
+    unrelated = rng.integers(0, config.num_interests, len(run_users))
+    is_unrelated = rng.random(len(run_users)) < config.unrelated_future_rate
+    return np.where(is_unrelated, unrelated, related)
+
+
+def _draw_distinct(rng: np.random.Generator, rows: int, count: int, limit: int) -> np.ndarray:
+    """`[rows, count]` int64, distinct numbers below `limit` in each row (Floyd's method)."""
+    drawn = np.empty((rows, count), np.int64)
+    for column, top in enumerate(range(limit - count, limit)):
+        candidates = rng.integers(0, top + 1, rows)
+        taken = (drawn[:, :column] == candidates[:, None]).any(axis=1)
+        drawn[:, column] = np.where(taken, top, candidates)
+    return drawn
+
+
+def _draw_items(
+    config: SyntheticConfig,
+    world: World,
+    rng: np.random.Generator,
+    users: np.ndarray,
+    interests: np.ndarray,
+    is_noise: np.ndarray,
+) -> np.ndarray:
+    """`[n]` items, none twice for a user; -1 where no new one was found."""
+    items = np.empty(len(users), np.int64)
+    redrawn = np.arange(len(users))
+    for _ in range(_REDRAWS):
+        anywhere = rng.integers(0, config.num_items, len(redrawn))
+        planted = world.draw(rng, interests[redrawn])
+        items[redrawn] = np.where(is_noise[redrawn], anywhere, planted)
+        redrawn = _find_repeats(users, items, config.num_items)
+        if len(redrawn) == 0:
+            break
+    items[redrawn] = -1
+    return items
+
+
+def _find_repeats(users: np.ndarray, items: np.ndarray, num_items: int) -> np.ndarray:
+    """Places whose (user, item) occurs before."""
+    order = np.argsort(users * num_items + items, kind="stable")
+    same = (np.diff(users[order]) == 0) & (np.diff(items[order]) == 0)
+    return np.sort(order[1:][same])

@@ -1,0 +1,1 @@
+"""`recall train`: examples to the best checkpoint."""

@@ -1,0 +1,217 @@
+"""What happens at the end of an epoch: validate, keep the best, save, stop."""
+
+import collections
+import json
+import math
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from pipelines.artifacts.held_out import HeldOut
+from pipelines.evaluation.lists import evaluate_user_vectors
+from pipelines.evaluation.vectors import (
+    USAGE_USERS,
+    build_user_vector_function,
+    compute_item_vectors,
+    measure_interest_usage,
+    sample_users,
+)
+from pipelines.training.weight_averaging import WeightAverage
+from recall.config import RecallConfig, TrainConfig
+from recall.errors import InputError
+
+STOPPING_METRIC = "ndcg@10"
+_CUT_OFFS = (10, 50)
+
+
+_PATIENCE, _PATIENCE_USERS = 5, 10_000
+"""Epochs without a better metric before a job stops, and the validation users they suit."""
+
+
+class Limits(NamedTuple):
+    """When a job ends.
+
+    Attributes:
+        max_epochs: Epochs at most.
+        patience: Epochs without a better validation metric.
+    """
+
+    max_epochs: int
+    patience: int
+
+
+def choose_limits(config: TrainConfig, num_users: int) -> Limits:
+    """The limits of a job; fewer validation users mean a noisier metric and more patience.
+
+    Args:
+        config: The settings; `early_stopping_patience` counts as it is, if it is set.
+        num_users: Users of the validation split.
+    """
+    patience = config.early_stopping_patience
+    if patience is None:
+        num_users = max(1, min(num_users, config.validation_users))
+        patience = math.ceil(_PATIENCE * max(1.0, math.sqrt(_PATIENCE_USERS / num_users)))
+    return Limits(config.max_epochs, patience)
+
+
+class Progress(tf.Module):
+    """How far a job has come; saved with every checkpoint.
+
+    Attributes:
+        epochs_done: Finished epochs.
+        best_epoch: The epoch, counted from 1, with the best validation metric.
+        best_value: That metric.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.epochs_done = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.best_epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.best_value = tf.Variable(-1.0, dtype=tf.float64, trainable=False)
+
+    def is_finished(self, limits: Limits) -> bool:
+        """Whether the job has run its epochs or has stopped getting better."""
+        epochs_done, best_epoch = int(self.epochs_done), int(self.best_epoch)
+        return epochs_done >= limits.max_epochs or epochs_done - best_epoch >= limits.patience
+
+
+class StopOnNan(tf.keras.callbacks.Callback):
+    """Ends the job with a clear error when the loss is no number."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Checks the loss of a step."""
+        loss = (logs or {}).get("loss", 0.0)
+        if not math.isfinite(loss):
+            raise InputError(
+                f"The training loss became {loss} at step {int(self.model.optimizer.iterations)}. "
+                "Lower `train.learning_rate` or raise `loss.temperature` and start again."
+            )
+
+
+class MeanLosses(tf.keras.callbacks.Callback):
+    """Puts mean losses into the logs of an epoch; Keras leaves those of its last step."""
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts counting."""
+        self._totals = collections.Counter()
+        self._num_steps = 0
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Adds the losses of a step."""
+        self._totals.update({name: float(value) for name, value in (logs or {}).items()})
+        self._num_steps += 1
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Replaces the losses of the last step."""
+        for name, total in self._totals.items():
+            logs[name] = total / self._num_steps
+
+
+class Validation(tf.keras.callbacks.Callback):
+    """Evaluates the averaged weights after each epoch, and keeps those of the best one.
+
+    Adds metrics and the usage of interests to the logs of the epoch.
+    """
+
+    def __init__(
+        self,
+        held_out: HeldOut,
+        config: RecallConfig,
+        num_items: int,
+        average: WeightAverage,
+        progress: Progress,
+        best_manager: tf.train.CheckpointManager,
+    ):
+        super().__init__()
+        self._average = average
+        self._progress = progress
+        self._best_manager = best_manager
+        self._held_out = sample_users(held_out, config.train.validation_users, config.train.seed)
+        self._config = config
+        self._num_items = num_items
+        self._usage_sample = sample_users(held_out, USAGE_USERS, config.train.seed)
+        self._compute_user_vectors = None
+
+    def on_train_begin(self, logs=None):
+        """Compiles the user tower once."""
+        self._compute_user_vectors = build_user_vector_function(self.model)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Updates the average, evaluates it over the full catalogue, saves the best."""
+        self._average.update(epoch)
+        with self._average.applied():
+            logs.update(self._measure())
+            value = float(logs[f"val_{STOPPING_METRIC}"])
+            if value > float(self._progress.best_value):
+                self._progress.best_value.assign(value)
+                self._progress.best_epoch.assign(epoch + 1)
+                self._best_manager.save(checkpoint_number=epoch + 1)
+
+    def _measure(self) -> dict[str, float]:
+        """Validation metrics, and the share of the clicks that each interest wins."""
+        item_vectors = compute_item_vectors(self.model, self._num_items)
+        max_length = self._config.model.max_history_length
+        result = evaluate_user_vectors(
+            self._compute_user_vectors,
+            item_vectors,
+            self._held_out,
+            max_history_length=max_length,
+            ks=_CUT_OFFS,
+            exclude_seen=self._config.evaluation.exclude_seen,
+        )
+        names = ("recall@10", STOPPING_METRIC, "recall@50")
+        measured = {f"val_{name}": result.metrics[name] for name in names}
+        if self.model.user_tower.num_interests > 1:
+            sample = self._usage_sample
+            user_vectors = self._compute_user_vectors(sample.histories.last_padded(max_length))
+            usage = measure_interest_usage(user_vectors, item_vectors, sample.positives)
+            measured |= {f"val_interest_{k}": share for k, share in enumerate(usage.tolist())}
+        return measured
+
+
+class SaveProgress(tf.keras.callbacks.Callback):
+    """Saves the state of the job after each epoch, and stops it in time.
+
+    Comes after `Validation`: the best weights are written before the state that
+    names them, so whatever moment the job is killed at, a resumed one redoes at
+    most one epoch.
+    """
+
+    def __init__(
+        self,
+        progress: Progress,
+        manager: tf.train.CheckpointManager,
+        limits: Limits,
+        log_path: Path,
+    ):
+        super().__init__()
+        self._progress = progress
+        self._manager = manager
+        self._limits = limits
+        self._log_path = log_path
+        self._started = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts the clock of the epoch."""
+        self._started = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Writes the line of the log and the state; then the job may end."""
+        self._progress.epochs_done.assign(epoch + 1)
+        self._append_to_log(epoch, logs)
+        self._manager.save(checkpoint_number=epoch + 1)
+        if self._progress.is_finished(self._limits):
+            self.model.stop_training = True
+
+    def _append_to_log(self, epoch: int, logs: dict[str, float]) -> None:
+        """Adds the epoch as one JSON line, in place of an earlier try at it."""
+        line = {"epoch": epoch + 1, "seconds": round(time.monotonic() - self._started, 2)}
+        line |= {name: round(float(value), 6) for name, value in logs.items()}
+        earlier = []
+        if self._log_path.exists():
+            earlier = self._log_path.read_text(encoding="utf-8").splitlines()[:epoch]
+        partial = self._log_path.with_suffix(".partial")
+        partial.write_text("\n".join([*earlier, json.dumps(line)]) + "\n", encoding="utf-8")
+        partial.replace(self._log_path)

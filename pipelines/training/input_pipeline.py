@@ -1,0 +1,172 @@
+"""TFRecord shards -> an endless `tf.data` stream of `SequenceBatch`.
+
+The order of the batches of an epoch is a function of (seed, epoch) alone, so a
+job that resumes at an epoch sees what the uninterrupted one would have seen.
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from pipelines.artifacts import records
+from recall.config import RecallConfig, TrainConfig
+from recall.errors import InputError
+from recall.features import parse_sequences
+from serving import storage
+
+_FILE_NAME = re.compile(r"examples-(\d+)-\d+-of-\d+\.tfrecord\.gz")
+
+_SHUFFLE_BUFFER = 50_000
+"""Serialised sequences shuffled at once, about 5 to 25 MB per length bucket."""
+
+_CHECKED_AT_ONCE = 4096
+"""Sequences parsed at once when a damaged file is looked for."""
+
+
+class TrainingData(NamedTuple):
+    """The training split as a stream.
+
+    Attributes:
+        dataset: `SequenceBatch` after `SequenceBatch`, epoch after epoch.
+        steps_per_epoch: Batches per epoch.
+        num_sequences: Sequences per epoch.
+    """
+
+    dataset: tf.data.Dataset
+    steps_per_epoch: int
+    num_sequences: int
+
+
+class _Bucket(NamedTuple):
+    """The files of sequences of like length.
+
+    Attributes:
+        length: Input slots of the longest sequence.
+        paths: The files.
+        num_sequences: Sequences in all files.
+    """
+
+    length: int
+    paths: list[str]
+    num_sequences: int
+
+    def batch_size(self, config: TrainConfig) -> int:
+        """Sequences per step."""
+        fitting = max(config.batch_slots // self.length, config.min_batch_size)
+        return min(fitting, config.batch_size)
+
+    def num_batches(self, config: TrainConfig) -> int:
+        """Batches per epoch, the last one perhaps smaller."""
+        return -(-self.num_sequences // self.batch_size(config))
+
+
+def read_training_data(
+    examples_dir: str | Path, config: RecallConfig, *, first_epoch: int = 0
+) -> TrainingData:
+    """Opens the training split.
+
+    Batches are made of sequences of one length bucket, because a batch is as
+    wide as its longest sequence and lengths are skewed. Batches of long
+    sequences have fewer of them, so that steps are of like size, but not fewer
+    than `train.min_batch_size`. The last batch of a bucket may be smaller;
+    nothing is dropped.
+
+    Args:
+        examples_dir: The folder that `recall ingest` wrote.
+        config: `train.batch_size`, `train.batch_slots`, `train.min_batch_size` and
+            `train.seed` are used.
+        first_epoch: Epoch the stream starts at, counted from 0.
+
+    Raises:
+        InputError: Files are missing, or there is nothing to train on.
+    """
+    buckets = _read_buckets(Path(examples_dir))
+    batches = [bucket.num_batches(config.train) for bucket in buckets]
+    # The bucket of each step, as often as it has batches; shuffled per epoch.
+    bucket_of_step = tf.repeat(tf.range(len(buckets), dtype=tf.int64), batches)
+
+    def read_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        # Shuffling also depends on the seed of the graph it is built in, which
+        # is this function's own; without this it is the program's.
+        tf.random.set_seed(config.train.seed)
+        seed = tf.stack([tf.cast(config.train.seed, tf.int64), epoch])
+        order = tf.random.experimental.stateless_shuffle(bucket_of_step, seed)
+        streams = [
+            _read_bucket(bucket, config.train.seed + len(buckets) * epoch + i).batch(
+                bucket.batch_size(config.train)
+            )
+            for i, bucket in enumerate(buckets)
+        ]
+        return tf.data.Dataset.choose_from_datasets(
+            streams, tf.data.Dataset.from_tensor_slices(order), stop_on_empty_dataset=False
+        )
+
+    dataset = (
+        tf.data.Dataset.range(first_epoch, config.train.max_epochs)
+        .flat_map(read_epoch)
+        .map(parse_sequences, num_parallel_calls=tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+    return TrainingData(dataset, sum(batches), sum(b.num_sequences for b in buckets))
+
+
+def count_steps_per_epoch(examples_dir: str | Path, config: RecallConfig) -> int:
+    """Batches per epoch, without opening the files."""
+    return sum(b.num_batches(config.train) for b in _read_buckets(Path(examples_dir)))
+
+
+def _read_buckets(examples_dir: Path) -> list[_Bucket]:
+    """Training files grouped by the length bucket in their names."""
+    split_dir = examples_dir / "Split-train"
+    counts = _file_counts(examples_dir, "train")
+    grouped: dict[int, dict[str, int]] = {}
+    for name, count in sorted(counts.items()):
+        match = _FILE_NAME.fullmatch(name)
+        if match is None or not (split_dir / name).exists():
+            remedy = records.how_to_renew(examples_dir, "ingest")
+            raise InputError(f"{split_dir / name} is missing. {remedy}")
+        if count > 0:
+            grouped.setdefault(int(match[1]), {})[str(split_dir / name)] = count
+    if not grouped:
+        raise InputError(f"{split_dir} holds no sequence of two events. Nothing to train on.")
+    return [
+        _Bucket(length, list(files), sum(files.values()))
+        for length, files in sorted(grouped.items())
+    ]
+
+
+def _file_counts(examples_dir: Path, split: str) -> dict[str, int]:
+    """Examples of each file of a split."""
+    statistics = storage.read_json(examples_dir / records.STATISTICS_NAME)
+    return statistics["splits"][split]["files"]
+
+
+def _read_bucket(bucket: _Bucket, seed: tf.Tensor) -> tf.data.Dataset:
+    """Serialised sequences of one bucket in a random order."""
+    files = tf.random.experimental.stateless_shuffle(
+        tf.constant(bucket.paths), tf.stack([seed, seed])
+    )
+    sequences = tf.data.TFRecordDataset(files, compression_type="GZIP")
+    # A file that was cut off can read as a shorter one: the count tells.
+    sequences = sequences.apply(tf.data.experimental.assert_cardinality(bucket.num_sequences))
+    return sequences.shuffle(min(_SHUFFLE_BUFFER, bucket.num_sequences), seed=seed)
+
+
+def find_damaged_file(examples_dir: str | Path, split: str = "train") -> str | None:
+    """The first file of a split that does not hold what the statistics say.
+
+    Reads the whole split; meant for the error text after reading has failed.
+    """
+    counts = _file_counts(Path(examples_dir), split)
+    for name, count in sorted(counts.items()):
+        path = str(Path(examples_dir) / f"Split-{split}" / name)
+        batches = tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_CHECKED_AT_ONCE)
+        try:
+            found = sum(len(parse_sequences(batch).item_ids) for batch in batches)
+        except tf.errors.OpError:
+            return path
+        if found != count:
+            return path
+    return None

@@ -1,0 +1,250 @@
+"""Trains a model on ingested examples, resumably."""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+from pipelines.artifacts import records
+from pipelines.artifacts.held_out import read_held_out
+from pipelines.artifacts.trained_model import (
+    DAMAGED_CHECKPOINT,
+    TrainedModel,
+    best_manager,
+    build_model,
+    load_model,
+)
+from pipelines.evaluation.remarks import FEW_USERS
+from pipelines.training import callbacks as training_callbacks
+from pipelines.training import input_pipeline, threads
+from pipelines.training.job_state import JobState
+from pipelines.training.weight_averaging import WeightAverage
+from recall.config import RecallConfig
+from recall.errors import InputError
+from recall.vocabulary import ItemVocabulary
+from serving import paths, storage
+
+
+def train_record(config: RecallConfig, examples_dir: str | Path) -> dict[str, Any]:
+    """The record of what makes a trained model."""
+    return records.build_record(
+        "train",
+        config.to_dict(["model", "loss", "train"])
+        | {"exclude_seen": config.evaluation.exclude_seen},
+        {"examples": records.checksum_of_record(examples_dir, "ingest")},
+    )
+
+
+def train_and_evaluate(
+    config: RecallConfig,
+    examples_dir: str | Path,
+    model_dir: str | Path,
+    *,
+    overwrite: bool = False,
+) -> TrainedModel:
+    """Trains until validation NDCG@10 stops getting better.
+
+    An interrupted job goes on at the epoch it was in. A folder that holds a
+    model of the same examples but other settings is trained anew.
+
+    Args:
+        config: All settings; `ingest` and `index` are not used.
+        examples_dir: The folder that `recall ingest` wrote.
+        model_dir: Folder of checkpoints, best weights, logs and vocabulary.
+        overwrite: Whether a model of other examples may be replaced.
+
+    Returns:
+        The model with the weights of its best epoch.
+
+    Raises:
+        InputError: Examples are missing, damaged, of another history length or without
+            the categories that the model is to learn from,
+            `model_dir` belongs to other examples, or the loss became NaN.
+    """
+    model_dir = Path(model_dir)
+    _check_history_length(config, examples_dir)
+    record = train_record(config, examples_dir)
+    if records.is_current(model_dir, record):
+        logging.info("%s is up to date.", model_dir)
+        return load_model(model_dir)
+    vocabulary = records.read_vocabulary(examples_dir)
+    _check_categories(config, vocabulary, examples_dir)
+    _prepare_folder(model_dir, record, overwrite=overwrite)
+    records.write_config(model_dir, config)
+    records.write_vocabulary(model_dir, vocabulary)
+    try:
+        with paths.without_pattern(model_dir) as checkpoints_root:
+            _fit(config, vocabulary, Path(examples_dir), model_dir, checkpoints_root)
+    # Raised by a broken file, a cut-off one, and one that holds something else.
+    except (
+        tf.errors.DataLossError,
+        tf.errors.FailedPreconditionError,
+        tf.errors.InvalidArgumentError,
+    ) as error:
+        damaged = input_pipeline.find_damaged_file(examples_dir)
+        if damaged is None:
+            raise
+        remedy = records.how_to_renew(examples_dir, "ingest")
+        raise InputError(f"{damaged} is damaged. {remedy}") from error
+    records.write_record(model_dir, record)
+    return load_model(model_dir)
+
+
+def _check_history_length(config: RecallConfig, examples_dir: str | Path) -> None:
+    """Windows longer than the model reads would lose clicks, shorter ones their past."""
+    ingested = records.require(examples_dir, "ingest")["settings"]["model"]["max_history_length"]
+    if ingested != config.model.max_history_length:
+        raise InputError(
+            f"{examples_dir} was made with model.max_history_length={ingested}, the model is to "
+            f"read {config.model.max_history_length}. Pass "
+            f"--set=model.max_history_length={ingested}, or run `recall ingest` again."
+        )
+
+
+def _check_categories(
+    config: RecallConfig, vocabulary: ItemVocabulary, examples_dir: str | Path
+) -> None:
+    """A model with categories learns nothing from items that have none."""
+    if config.model.use_categories and not any(vocabulary.categories):
+        raise InputError(
+            f"model.use_categories=true, but no item of {examples_dir} has a category. Run "
+            "`recall ingest` with --items and ids written as in the log, or leave "
+            "model.use_categories out."
+        )
+
+
+def _prepare_folder(model_dir: Path, record: dict[str, Any], *, overwrite: bool) -> None:
+    """Keeps a folder that can be resumed, empties one that cannot."""
+    records.check_output(model_dir, "train", overwrite=overwrite)
+    started = model_dir / records.STARTED_NAME
+    storage.clear_partial_writes(started)
+    if started.exists():
+        previous = storage.read_json(started)
+        if previous == record:
+            (model_dir / records.RECORD_NAME).unlink(missing_ok=True)
+            return
+        if previous["inputs"] != record["inputs"] and not overwrite:
+            raise InputError(
+                f"{model_dir} holds a model of other examples. Choose another folder or "
+                "pass --overwrite."
+            )
+        logging.info("The settings or examples changed: training %s anew.", model_dir)
+    _remove_content(model_dir)
+    model_dir.mkdir(parents=True, exist_ok=True)
+    storage.write_json(started, record)
+
+
+def _remove_content(model_dir: Path) -> None:
+    """Empties the folder, so that what is left of it when this is broken off does no harm.
+
+    What says that it is finished goes first, then what a job would go on from;
+    what says that it is a model's stays.
+    """
+    (model_dir / records.RECORD_NAME).unlink(missing_ok=True)
+    shutil.rmtree(model_dir / "checkpoints", ignore_errors=True)
+    for path in model_dir.glob("*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != records.STARTED_NAME:
+            path.unlink()
+
+
+def _fit(
+    config: RecallConfig,
+    vocabulary: ItemVocabulary,
+    examples_dir: Path,
+    model_dir: Path,
+    checkpoints_root: Path,
+) -> None:
+    """Runs the epochs that are left; `checkpoints_root` is the folder without a pattern in it."""
+    threads.share_cores_between_operations()
+    tf.keras.utils.set_random_seed(config.train.seed)
+    steps_per_epoch = input_pipeline.count_steps_per_epoch(examples_dir, config)
+    model = build_model(config, vocabulary, steps_per_epoch * config.train.max_epochs)
+    progress = training_callbacks.Progress()
+    average = WeightAverage(model.trainable_variables, config.train.averaging_window)
+    state = JobState(
+        {
+            "weight": model.variables,
+            "optimizer": model.optimizer.variables,
+            "average": average.averages,
+            "progress": progress.variables,
+        }
+    )
+    manager = tf.train.CheckpointManager(
+        state.checkpoint, str(checkpoints_root / "checkpoints"), max_to_keep=1
+    )
+    _restore_latest(state, manager, model_dir)
+    held_out = read_held_out(examples_dir, "valid")
+    limits = training_callbacks.choose_limits(config.train, held_out.num_users)
+    _warn_of_few_users(min(held_out.num_users, config.train.validation_users))
+    if progress.is_finished(limits):
+        return
+    first_epoch = int(progress.epochs_done)
+    logging.info("%d of at most %d epochs are done.", first_epoch, limits.max_epochs)
+    # Dropout of a resumed job must not repeat that of the first epochs.
+    tf.random.set_seed(config.train.seed + first_epoch)
+    data = input_pipeline.read_training_data(examples_dir, config, first_epoch=first_epoch)
+    logging.info(
+        "%d sequences, %d steps per epoch, %d items, %d weights, dropout %.2f.",
+        data.num_sequences,
+        data.steps_per_epoch,
+        vocabulary.num_items,
+        sum(weight.shape.num_elements() for weight in model.trainable_weights),
+        model.user_tower.dropout_rate,
+    )
+    callbacks = [
+        training_callbacks.StopOnNan(),
+        training_callbacks.MeanLosses(),
+        training_callbacks.Validation(
+            held_out,
+            config,
+            vocabulary.num_items,
+            average,
+            progress,
+            best_manager(model, checkpoints_root),
+        ),
+        training_callbacks.SaveProgress(
+            progress, manager, limits, model_dir / "training_log.jsonl"
+        ),
+        tf.keras.callbacks.TensorBoard(str(model_dir / "logs"), write_graph=False),
+    ]
+    model.fit(
+        data.dataset,
+        initial_epoch=first_epoch,
+        epochs=config.train.max_epochs,
+        steps_per_epoch=data.steps_per_epoch,
+        callbacks=callbacks,
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+
+
+def _warn_of_few_users(num_users: int) -> None:
+    """Says when early stopping follows chance more than the model."""
+    if num_users < FEW_USERS:
+        logging.warning(
+            "Only %d validation users: their NDCG@10, by which training stops and the best epoch "
+            "is chosen, is uncertain. Hold out more users, or see its standard error in the report "
+            "of the evaluation.",
+            num_users,
+        )
+
+
+def _restore_latest(state: JobState, manager: tf.train.CheckpointManager, model_dir: Path) -> None:
+    """Goes on from the newest checkpoint, if there is one.
+
+    Raises:
+        InputError: It is damaged.
+    """
+    if manager.latest_checkpoint is None:
+        return
+    try:
+        state.restore(manager.latest_checkpoint)
+    except DAMAGED_CHECKPOINT as error:
+        raise InputError(
+            f"{model_dir}/checkpoints is damaged, the training cannot go on. Remove the folder "
+            f"{model_dir} to start anew."
+        ) from error

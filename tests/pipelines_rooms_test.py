@@ -1,0 +1,107 @@
+"""The rooms of `pipelines/`: who may import whom, and where a new file belongs."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from pipelines.commands.table import COMMANDS
+from tests import rooms
+
+ROOMS = {
+    "sources.columns": set(),
+    "sources.tables": {"sources.columns"},
+    "sources": {"sources.columns", "sources.tables"},
+    "artifacts": set(),
+    "synthetic": {"sources"},
+    "ingestion": {"sources", "synthetic", "artifacts"},
+    "evaluation": {"artifacts"},
+    "training": {"artifacts", "evaluation"},
+    "publishing": {"sources", "artifacts", "ingestion", "evaluation", "training"},
+    "clients": {"sources", "publishing"},
+    "commands.shared": {"sources", "artifacts", "ingestion"},
+    "commands": {
+        "sources",
+        "synthetic",
+        "artifacts",
+        "ingestion",
+        "evaluation",
+        "training",
+        "publishing",
+        "clients",
+        "commands.shared",
+    },
+}
+"""Room -> rooms it may import, with the rooms inside those."""
+
+TOP = {"cli.py": {"commands"}, "tfx_trainer.py": {"training", "publishing"}, "__init__.py": set()}
+"""Files beside the rooms -> rooms they may import. Every other one is a door."""
+
+DOOR_LINES = 8
+HEAVY = ("tensorflow", "apache_beam", "scann", "pyarrow", "grpc")
+
+FILES = rooms.files_of("pipelines")
+
+
+@pytest.mark.parametrize("path", FILES, ids=rooms.by_path)
+def test_imports_go_to_rooms_that_the_table_allows(path):
+    if rooms.room_of(path):
+        assert rooms.wrong_imports(path, "pipelines", ROOMS) == []
+        return
+    imported = set(rooms.imported_files(path, "pipelines"))
+    at_the_top = {other for other in imported if not rooms.room_of(other)}
+    if path.name in TOP:
+        assert at_the_top == set()
+        assert rooms.wrong_imports(path, "pipelines", {"": TOP[path.name]}) == []
+    else:
+        assert [other.name for other in imported] == ["cli.py"]
+
+
+def test_rooms_allow_no_circle():
+    assert rooms.find_circle_of_rooms(ROOMS) == []
+
+
+def test_files_import_each_other_in_no_circle():
+    assert rooms.find_circle_of_files("pipelines") == []
+
+
+def test_every_folder_is_a_room_with_a_row():
+    folders = {rooms.room_of(path) for path in FILES} - {""}
+    assert folders == set(ROOMS)
+
+
+@pytest.mark.parametrize("folder", rooms.folders_of("pipelines"), ids=rooms.by_path)
+def test_folders_are_short_and_say_what_they_are(folder):
+    assert len(list(folder.glob("*.py"))) <= rooms.MAX_FILES
+    if folder.name != "pipelines":
+        tree = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree)
+        assert len(tree.body) == 1, "a room's __init__.py imports nothing"
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in FILES if not rooms.room_of(path)], ids=rooms.by_path
+)
+def test_beside_the_rooms_are_doors(path):
+    if path.name not in TOP:
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= DOOR_LINES
+        assert path.stem in COMMANDS
+
+
+def test_one_file_per_command():
+    files = {path.stem for path in (rooms.ROOT / "pipelines" / "commands").glob("*.py")}
+    assert files == {*COMMANDS, "table", "__init__"}
+    for name, module in COMMANDS.items():
+        assert module.__name__ == f"pipelines.commands.{name}"
+
+
+def test_the_commands_are_listed_without_anything_heavy():
+    program = (
+        "import sys, pipelines.commands.table; "
+        f"print([name for name in {HEAVY} if name in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=rooms.ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"

@@ -5,6 +5,7 @@ has not changed is skipped, so running again resumes where a failure stopped.
 """
 
 import contextlib
+import functools
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +24,7 @@ from pipelines.sources.items import ItemsFile
 from pipelines.training import trainer
 from recall.config import RecallConfig
 from recall.errors import InputError
-from serving import folders, storage
+from serving import folders, release, storage
 
 _LOCK_NAME = ".lock"
 
@@ -43,12 +44,19 @@ class RunResult(NamedTuple):
 
 
 class _Job(NamedTuple):
-    """One job: where its result lies, what identifies it, how to make it."""
+    """One job of a run.
+
+    Attributes:
+        name: As in the progress lines.
+        directory: Where its result lies.
+        find: Says what there is of the result, None where the job has to be executed.
+        execute: Makes the result and says how that went.
+    """
 
     name: str
     directory: Path
-    record: Callable[[], dict[str, Any]]
-    execute: Callable[[], Any]
+    find: Callable[[], str | None]
+    execute: Callable[[], str]
 
 
 def run(
@@ -86,81 +94,121 @@ def run(
             in use, or the model or the index is not good enough to publish, or
             would lose much of the newest release.
     """
+    output_dir = Path(output_dir)
     paths = RunPaths.under(output_dir)
     ingest_record = ingest.ingest_record(source, items_file, config)
-    jobs = [
-        _Job(
-            "ingest",
-            paths.examples,
-            lambda: ingest_record,
-            lambda: ingest.run_ingest(
-                source,
-                items_file,
-                paths.examples,
-                config,
-                max_bad_rows=max_bad_rows,
-                beam_args=beam_args,
-                overwrite=True,
-            ),
-        ),
-        _Job(
+    make_examples = functools.partial(
+        ingest.run_ingest,
+        source,
+        items_file,
+        paths.examples,
+        config,
+        max_bad_rows=max_bad_rows,
+        beam_args=beam_args,
+        overwrite=True,
+    )
+    publish = functools.partial(push.run_push, output_dir, keep=keep, allow_loss=allow_loss)
+    jobs = _jobs(output_dir, config, ingest_record, make_examples, publish)
+    *before, publication = jobs
+    _check_folder(output_dir, paths, ingest_record, source.spec, overwrite)
+    for job in before:
+        records.check_output(job.directory, job.name, overwrite=overwrite)
+    with _locked(output_dir):
+        if overwrite and _is_of_another_log(paths, ingest_record):
+            _remove_artifacts(paths)
+        executed = [
+            job.name for number, job in enumerate(before, 1) if _bring_up(job, number, len(jobs))
+        ]
+        evaluate.add_index_report(paths.evaluation, index.read_report(paths.index))
+        report = storage.read_json(paths.evaluation / records.REPORT_NAME)
+        show(summary.results(report))
+        if _bring_up(publication, len(jobs), len(jobs)):
+            executed.append(publication.name)
+        version = release.latest_release(paths.serving).version
+        return RunResult(report, version, tuple(executed))
+
+
+def _jobs(
+    output_dir: Path,
+    config: RecallConfig,
+    ingest_record: dict[str, Any],
+    make_examples: Callable[[], Any],
+    publish: Callable[[], int],
+) -> list[_Job]:
+    """All jobs of a run, in their order."""
+    paths = RunPaths.under(output_dir)
+    return [
+        _artifact_job("ingest", paths.examples, lambda: ingest_record, make_examples),
+        _artifact_job(
             "train",
             paths.model,
             lambda: trainer.train_record(config, paths.examples),
             lambda: trainer.train_and_evaluate(config, paths.examples, paths.model, overwrite=True),
         ),
-        _Job(
+        _artifact_job(
             "evaluate",
             paths.evaluation,
             lambda: evaluate.evaluation_record(config, paths.examples, paths.model),
             lambda: evaluate.run_evaluation(paths.examples, paths.model, paths.evaluation, config),
         ),
-        _Job(
+        _artifact_job(
             "export",
             paths.export,
             lambda: export.export_record(paths.model),
             lambda: export.run_export(paths.model, paths.export),
         ),
-        _Job(
+        _artifact_job(
             "index",
             paths.index,
             lambda: index.index_record(config, paths.export, paths.examples),
             lambda: index.run_index(paths.export, paths.examples, paths.index, config),
         ),
+        _push_job(output_dir, paths.serving, publish),
     ]
-    _check_folder(Path(output_dir), paths, ingest_record, source.spec, overwrite)
-    for job in jobs:
-        records.check_output(job.directory, job.name, overwrite=overwrite)
-    with _locked(Path(output_dir)):
-        if overwrite and _is_of_another_log(paths, ingest_record):
-            _remove_artifacts(paths)
-        executed = tuple(job.name for number, job in enumerate(jobs, 1) if _bring_up(number, job))
-        evaluate.add_index_report(paths.evaluation, index.read_report(paths.index))
-        report = storage.read_json(paths.evaluation / records.REPORT_NAME)
-        show(summary.results(report))
-        version, is_new = _publish(Path(output_dir), paths, keep, allow_loss)
-        return RunResult(report, version, (*executed, *(("push",) if is_new else ())))
 
 
-NUM_JOBS = 6
-"""Jobs of a run, for the progress lines."""
+def _artifact_job(
+    name: str, directory: Path, record: Callable[[], dict[str, Any]], make: Callable[[], Any]
+) -> _Job:
+    """A job whose artifact is up to date while its record has not changed."""
+
+    def find() -> str | None:
+        return str(directory) if records.is_current(directory, record()) else None
+
+    def execute() -> str:
+        start = time.monotonic()
+        make()
+        return f"done in {time.monotonic() - start:.1f} s ({directory})"
+
+    return _Job(name, directory, find, execute)
 
 
-def _bring_up(number: int, job: _Job) -> bool:
-    """Executes a job unless its artifact is up to date; whether it did."""
-    if records.is_current(job.directory, job.record()):
-        _report_progress(number, job.name, f"up to date ({job.directory})")
+def _push_job(output_dir: Path, serving_dir: Path, publish: Callable[[], int]) -> _Job:
+    """The push, up to date while the newest published release is this one."""
+
+    def find() -> str | None:
+        published = push.published_version(output_dir)
+        return None if published is None else f"version {published}"
+
+    def execute() -> str:
+        return f"done, version {publish()} ({serving_dir})"
+
+    return _Job("push", serving_dir, find, execute)
+
+
+def _bring_up(job: _Job, number: int, num_jobs: int) -> bool:
+    """Executes a job unless its result is up to date; whether it did."""
+
+    def report(text: str) -> None:
+        logging.info("[%d/%d] %-8s %s", number, num_jobs, job.name, text)
+
+    found = job.find()
+    if found is not None:
+        report(f"up to date ({found})")
         return False
-    _report_progress(number, job.name, "started")
-    start = time.monotonic()
-    job.execute()
-    seconds = time.monotonic() - start
-    _report_progress(number, job.name, f"done in {seconds:.1f} s ({job.directory})")
+    report("started")
+    report(job.execute())
     return True
-
-
-def _report_progress(number: int, name: str, text: str) -> None:
-    logging.info("[%d/%d] %-8s %s", number, NUM_JOBS, name, text)
 
 
 def _check_folder(
@@ -213,16 +261,3 @@ def _locked(output_dir: Path) -> Iterator[None]:
         for name in RunPaths._fields[:-1]:
             folders.clear_leftovers(output_dir, name)
         yield
-
-
-def _publish(
-    output_dir: Path, paths: RunPaths, keep: int | None, allow_loss: bool
-) -> tuple[int, bool]:
-    """Pushes the release unless the newest published one is this one."""
-    published = push.published_version(output_dir)
-    if published is not None:
-        _report_progress(NUM_JOBS, "push", f"up to date (version {published})")
-        return published, False
-    version = push.run_push(output_dir, keep=keep, allow_loss=allow_loss)
-    _report_progress(NUM_JOBS, "push", f"done, version {version} ({paths.serving})")
-    return version, True

@@ -3,7 +3,7 @@
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 from absl import logging
@@ -18,12 +18,12 @@ from pipelines.artifacts.trained_model import (
     load_model,
 )
 from pipelines.evaluation.remarks import FEW_USERS
-from pipelines.training import callbacks as training_callbacks
-from pipelines.training import input_pipeline, threads
+from pipelines.training import callbacks, input_pipeline, threads
 from pipelines.training.job_state import JobState
 from pipelines.training.weight_averaging import WeightAverage
 from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.models.dssrec import DSSRec
 from recall.vocabulary import ItemVocabulary
 from serving import paths, storage
 
@@ -152,6 +152,14 @@ def _remove_content(model_dir: Path) -> None:
             path.unlink()
 
 
+class _Training(NamedTuple):
+    """How far a job has come, as its newest checkpoint says, and what saves that."""
+
+    progress: callbacks.Progress
+    average: WeightAverage
+    manager: tf.train.CheckpointManager
+
+
 def _fit(
     config: RecallConfig,
     vocabulary: ItemVocabulary,
@@ -164,7 +172,45 @@ def _fit(
     tf.keras.utils.set_random_seed(config.train.seed)
     steps_per_epoch = input_pipeline.count_steps_per_epoch(examples_dir, config)
     model = build_model(config, vocabulary, steps_per_epoch * config.train.max_epochs)
-    progress = training_callbacks.Progress()
+    training = _open_training(model, config, model_dir, checkpoints_root)
+    held_out = read_held_out(examples_dir, "valid")
+    limits = callbacks.choose_limits(config.train, held_out.num_users)
+    _warn_of_few_users(min(held_out.num_users, config.train.validation_users))
+    if training.progress.is_finished(limits):
+        return
+    first_epoch = int(training.progress.epochs_done)
+    logging.info("%d of at most %d epochs are done.", first_epoch, limits.max_epochs)
+    # Dropout of a resumed job must not repeat that of the first epochs.
+    tf.random.set_seed(config.train.seed + first_epoch)
+    data = input_pipeline.read_training_data(examples_dir, config, first_epoch=first_epoch)
+    _log_sizes(data, model, vocabulary)
+    validation = callbacks.Validation(
+        held_out,
+        config,
+        vocabulary.num_items,
+        training.average,
+        training.progress,
+        best_manager(model, checkpoints_root),
+    )
+    model.fit(
+        data.dataset,
+        initial_epoch=first_epoch,
+        epochs=config.train.max_epochs,
+        steps_per_epoch=data.steps_per_epoch,
+        callbacks=_callbacks(training, validation, limits, model_dir),
+        verbose=1 if sys.stdout.isatty() else 2,
+    )
+
+
+def _open_training(
+    model: DSSRec, config: RecallConfig, model_dir: Path, checkpoints_root: Path
+) -> _Training:
+    """The state of the job, restored where there is a checkpoint.
+
+    Raises:
+        InputError: The checkpoint is damaged.
+    """
+    progress = callbacks.Progress()
     average = WeightAverage(model.trainable_variables, config.train.averaging_window)
     state = JobState(
         {
@@ -178,16 +224,31 @@ def _fit(
         state.checkpoint, str(checkpoints_root / "checkpoints"), max_to_keep=1
     )
     _restore_latest(state, manager, model_dir)
-    held_out = read_held_out(examples_dir, "valid")
-    limits = training_callbacks.choose_limits(config.train, held_out.num_users)
-    _warn_of_few_users(min(held_out.num_users, config.train.validation_users))
-    if progress.is_finished(limits):
-        return
-    first_epoch = int(progress.epochs_done)
-    logging.info("%d of at most %d epochs are done.", first_epoch, limits.max_epochs)
-    # Dropout of a resumed job must not repeat that of the first epochs.
-    tf.random.set_seed(config.train.seed + first_epoch)
-    data = input_pipeline.read_training_data(examples_dir, config, first_epoch=first_epoch)
+    return _Training(progress, average, manager)
+
+
+def _callbacks(
+    training: _Training,
+    validation: callbacks.Validation,
+    limits: callbacks.Limits,
+    model_dir: Path,
+) -> list[tf.keras.callbacks.Callback]:
+    """What happens at the end of steps and epochs, in this order."""
+    return [
+        callbacks.StopOnNan(),
+        callbacks.MeanLosses(),
+        validation,
+        callbacks.SaveProgress(
+            training.progress, training.manager, limits, model_dir / "training_log.jsonl"
+        ),
+        tf.keras.callbacks.TensorBoard(str(model_dir / "logs"), write_graph=False),
+    ]
+
+
+def _log_sizes(
+    data: input_pipeline.TrainingData, model: DSSRec, vocabulary: ItemVocabulary
+) -> None:
+    """What the training is about, in numbers."""
     logging.info(
         "%d sequences, %d steps per epoch, %d items, %d weights, dropout %.2f.",
         data.num_sequences,
@@ -195,30 +256,6 @@ def _fit(
         vocabulary.num_items,
         sum(weight.shape.num_elements() for weight in model.trainable_weights),
         model.user_tower.dropout_rate,
-    )
-    callbacks = [
-        training_callbacks.StopOnNan(),
-        training_callbacks.MeanLosses(),
-        training_callbacks.Validation(
-            held_out,
-            config,
-            vocabulary.num_items,
-            average,
-            progress,
-            best_manager(model, checkpoints_root),
-        ),
-        training_callbacks.SaveProgress(
-            progress, manager, limits, model_dir / "training_log.jsonl"
-        ),
-        tf.keras.callbacks.TensorBoard(str(model_dir / "logs"), write_graph=False),
-    ]
-    model.fit(
-        data.dataset,
-        initial_epoch=first_epoch,
-        epochs=config.train.max_epochs,
-        steps_per_epoch=data.steps_per_epoch,
-        callbacks=callbacks,
-        verbose=1 if sys.stdout.isatty() else 2,
     )
 
 

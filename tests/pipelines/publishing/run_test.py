@@ -37,8 +37,8 @@ class CountingJob:
         records.write_record(self.directory, self.record())
 
     def bring_up(self):
-        job = run._Job("count", self.directory, self.record, self.execute)
-        return run._bring_up(1, job)
+        job = run._artifact_job("count", self.directory, self.record, self.execute)
+        return run._bring_up(job, 1, 6)
 
 
 def start_run(output_dir, spec=SPEC, **kwargs):

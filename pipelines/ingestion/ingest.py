@@ -1,6 +1,6 @@
 """The ingest job: an interaction log -> training examples and held-out targets.
 
-Runs three short Beam pipelines (see `ingest_steps`) and, between them, what
+Runs three short Beam pipelines (see `steps.py`) and, between them, what
 needs the whole catalogue but not the whole log. `python -m pipelines.ingest`
 is `recall ingest`.
 """

@@ -1,7 +1,7 @@
 """Events as Arrow record batches: their schema, their checks, the source contract.
 
 Imports no TensorFlow and opens no file: the readers are in the `*_source`
-modules, and `pipelines.sources` is the door to them.
+modules, and `pipelines.ingestion.open_log` opens them.
 """
 
 import abc

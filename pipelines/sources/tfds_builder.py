@@ -40,7 +40,7 @@ class InteractionLogConfig(tfds.core.BuilderConfig):
     """Which log a dataset is made of.
 
     Attributes:
-        path: File, folder or pattern of the log (see `pipelines.sources`);
+        path: File, folder or pattern of the log (see `pipelines.ingestion.open_log`);
             None takes the file `events.csv`, `.csv.gz`, `.tsv` or `.parquet`
             in TFDS's folder of manual downloads.
         columns: Names of the log's columns.

@@ -1,4 +1,4 @@
-"""Flags of calls to other servers over TLS; the server's own are in `serve_flags`.
+"""Flags of calls to other servers over TLS; the server's own are in `commands/serve.py`.
 
 Imports no TensorFlow.
 """

@@ -218,9 +218,10 @@ def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
 
 
 def _open_member(path: Path) -> BinaryIO:
-    archive = _open_zip(path)
     try:
-        return _LibraryStream(archive.open(_only_member(path, archive)), path, ".zip")
+        # The file stays open until the member is closed too.
+        with _open_zip(path) as archive:
+            return _LibraryStream(archive.open(_only_member(path, archive)), path, ".zip")
     except (RuntimeError, NotImplementedError) as error:
         raise InputError(f"Cannot read {path}: {error}. Unpack it.") from error
 

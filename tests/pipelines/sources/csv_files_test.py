@@ -4,6 +4,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import zipfile
 
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pytest
 
 from pipelines.ingestion.open_log import open_events
 from pipelines.sources.events import EventColumns
-from pipelines.sources.tables import csv_files
+from pipelines.sources.tables import compression, csv_files
 from pipelines.sources.tables.text_format import TextOptions, parse_options
 from recall.errors import InputError
 
@@ -82,6 +83,11 @@ def test_zero_bytes_after_a_stream_are_padding(tmp_path, ending):
     assert "goes on" in error_of(read, write(tmp_path / f"x.csv{ending}", data + b"x"))
 
 
+def open_files():
+    """Files this process has open."""
+    return {os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")}
+
+
 def test_zip_holds_one_file(tmp_path):
     assert read(write(tmp_path / "log.csv.zip", zipped(TEXT, "d/log.csv"))) == ROWS
     assert read(write(tmp_path / "log.zip", zipped(TEXT, "log.csv"))) == ROWS
@@ -89,6 +95,10 @@ def test_zip_holds_one_file(tmp_path):
     assert read(write(tmp_path / "LOG.ZIP", zipped(tabs, "log.TSV"))) == ROWS
     message = error_of(read, write(tmp_path / "two.zip", zipped(TEXT, "a.csv", "b.csv")))
     assert "2 files ('a.csv', 'b.csv')" in message
+    with compression.open_bytes(tmp_path / "log.zip") as stream:
+        assert str(tmp_path / "log.zip") in open_files()
+    assert stream.closed
+    assert str(tmp_path / "log.zip") not in open_files()
     data = zipped(TEXT * 50, "log.csv")
     assert "not a whole zip" in error_of(read, write(tmp_path / "cut.zip", data[:-30]))
     damaged = data[:60] + b"\xff" * 20 + data[80:]

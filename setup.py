@@ -33,7 +33,7 @@ _REQUIRES = [
     "tensorflow-recommenders==0.7.7",
     "tensorflow-serving-api>=2.20,<2.21",
     "tf_keras>=2.20,<2.21",
-    # `serving/http_protocol.py` builds on the insides of its class of connections on h11.
+    # `serving/http_door/h11_protocol.py` builds on the insides of its class of connections on h11.
     "uvicorn>=0.54,<0.55",
     # `tensorboard` imports pkg_resources, which setuptools 82 no longer has.
     "setuptools>=77,<82",

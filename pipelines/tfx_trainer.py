@@ -19,8 +19,8 @@ from pipelines.publishing import export
 from pipelines.training import input_pipeline, trainer
 from recall.config import RecallConfig
 from recall.errors import InputError
-from serving import folders
-from serving.release import USER_TOWER
+from serving.release import folders
+from serving.release.release import USER_TOWER
 
 
 def run_fn(fn_args: Any) -> None:

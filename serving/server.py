@@ -18,35 +18,35 @@ from typing import Any
 
 import grpc
 
-from serving import addresses
-from serving import release as releases
-from serving.access_log import RequestLog
-from serving.admin import AdminGuard
-from serving.admission import Admission
-from serving.backend import Backend
-from serving.byte_budget import ByteBudget
-from serving.grpc_api import MODELS, PREDICTION
-from serving.grpc_health import Health
-from serving.grpc_reflection import Reflection
-from serving.grpc_server import GrpcServer
-from serving.http_api import HttpApi
-from serving.http_limits import raise_descriptor_limit
-from serving.http_server import HttpServer
-from serving.http_sites import Sites
-from serving.live_items import LiveItems
-from serving.loaded_release import LoadedRelease
-from serving.model_config import parse_config
-from serving.model_manager import ModelManager
-from serving.model_server import ModelServer
-from serving.release import Release
-from serving.release_source import RELEASE_MODELS, TOWERS, ReleaseSource
+from serving.doors.admin import AdminGuard
+from serving.doors.admission import Admission
+from serving.doors.backend import Backend
+from serving.doors.byte_budget import ByteBudget
+from serving.grpc_door.api import MODELS, PREDICTION
+from serving.grpc_door.health import Health
+from serving.grpc_door.reflection import Reflection
+from serving.grpc_door.server import GrpcServer
+from serving.http_door.api import HttpApi
+from serving.http_door.limits import raise_descriptor_limit
+from serving.http_door.server import HttpServer
+from serving.http_door.sites import Sites
+from serving.live.items import LiveItems
+from serving.models.config import parse_config
+from serving.models.manager import ModelManager
+from serving.models.model_server import ModelServer
+from serving.models.state_metrics import ItemStates, ModelStates
+from serving.monitoring.access_log import RequestLog
+from serving.monitoring.telemetry import SpanSender
+from serving.network import addresses
+from serving.network.watched_files import FileWatch
+from serving.release import release as releases
+from serving.release.release import Release
+from serving.servables.loaded_release import LoadedRelease
+from serving.servables.release_source import RELEASE_MODELS, TOWERS, ReleaseSource
 from serving.server_options import ServerOptions
 from serving.server_secrets import ServerSecrets
-from serving.shard_clients import ShardClients
-from serving.sharded_items import ShardedItems
-from serving.state_metrics import ItemStates, ModelStates
-from serving.telemetry import SpanSender
-from serving.watched_files import FileWatch
+from serving.sharding.clients import ShardClients
+from serving.sharding.items import ShardedItems
 
 _TENSORFLOW_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
 """Environment variables that TensorFlow reads. Its threads wait for each other longer than

@@ -3,18 +3,18 @@
 import dataclasses
 import os
 
-from serving.access_log import OFF
-from serving.addresses import is_loopback
-from serving.admission import MAX_IN_FLIGHT
-from serving.batching_options import DEFAULT_BATCHING, BatchingOptions
-from serving.byte_budget import MAX_REQUEST_BYTES, MAX_TOTAL_BYTES
-from serving.client_tls import ClientTls
-from serving.http_limits import DEFAULT_LIMITS, HttpLimits
-from serving.metrics import DEFAULT_MONITORING, MonitoringOptions
-from serving.model_config import NO_MODELS, ServerConfig
-from serving.model_manager import POLL_S
-from serving.recall_limits import RecallLimits
-from serving.tls import TlsFiles
+from serving.api.recall_limits import RecallLimits
+from serving.batching.options import DEFAULT_BATCHING, BatchingOptions
+from serving.doors.admission import MAX_IN_FLIGHT
+from serving.doors.byte_budget import MAX_REQUEST_BYTES, MAX_TOTAL_BYTES
+from serving.http_door.limits import DEFAULT_LIMITS, HttpLimits
+from serving.models.config import NO_MODELS, ServerConfig
+from serving.models.manager import POLL_S
+from serving.monitoring.access_log import OFF
+from serving.monitoring.metrics import DEFAULT_MONITORING, MonitoringOptions
+from serving.network.addresses import is_loopback
+from serving.network.client_tls import ClientTls
+from serving.network.tls import TlsFiles
 
 DEFAULT_HOST = "127.0.0.1"
 """This machine alone: the doors ask for no password. A container passes 0.0.0.0."""

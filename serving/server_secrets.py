@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from serving import admin
-from serving.rotating_channel import RotatingTls
+from serving.doors import admin
+from serving.network.rotating_channel import RotatingTls
+from serving.network.tls import ServerTls
+from serving.network.watched_files import Watched, WatchedFiles
 from serving.server_options import ServerOptions
-from serving.tls import ServerTls
-from serving.watched_files import Watched, WatchedFiles
 
 
 class ServerSecrets(NamedTuple):

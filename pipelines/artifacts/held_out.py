@@ -11,7 +11,7 @@ from pipelines.artifacts import records
 from recall.errors import InputError
 from recall.features import HISTORY, ITEM_IDS, POSITIVES, USER_ID
 from recall.ragged import Ragged
-from serving import storage
+from serving.release import storage
 
 SPLITS = ("valid", "test")
 """The splits whose users have held-out positives."""

@@ -19,7 +19,7 @@ import recall
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
-from serving import folders, storage
+from serving.release import folders, storage
 
 RECORD_NAME = "artifact.json"
 STARTED_NAME = "started.json"

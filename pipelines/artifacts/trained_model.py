@@ -11,7 +11,7 @@ from recall.errors import InputError
 from recall.models.dssrec import DSSRec
 from recall.optimizers import RowwiseAdam
 from recall.vocabulary import ItemVocabulary
-from serving import paths
+from serving.release import paths
 
 # TensorFlow reports a file that is too short as an IndexError.
 DAMAGED_CHECKPOINT = (tf.errors.OpError, AssertionError, IndexError, ValueError)

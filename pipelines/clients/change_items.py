@@ -10,9 +10,11 @@ import numpy as np
 
 from pipelines.sources import items as items_files
 from recall.errors import InputError
-from serving import admin, client, door_address
-from serving.client_tls import NO_TLS, ClientTls
-from serving.item_changes import MAX_CHANGES, MODEL_NAME, UNKNOWN_COUNT
+from serving.api import client
+from serving.api.item_changes import MAX_CHANGES, MODEL_NAME, UNKNOWN_COUNT
+from serving.doors import admin
+from serving.network import door_address
+from serving.network.client_tls import NO_TLS, ClientTls
 
 
 def change_items(
@@ -86,7 +88,7 @@ def _item(row: dict[str, Any]) -> dict[str, Any]:
 
 def _inputs(kind: str, batch: list[Any]) -> dict[str, np.ndarray]:
     """A batch as tensors."""
-    from serving.tensors import pad_strings
+    from serving.protocol.tensors import pad_strings
 
     if kind == "delete":
         return {"item_ids": pad_strings([batch])[0]}

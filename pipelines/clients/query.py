@@ -1,6 +1,6 @@
 """Flags to a request, and the answer as text for people: `recall query`.
 
-The client itself is in `serving.client`. Imports no TensorFlow.
+The client itself is in `serving.api.client`. Imports no TensorFlow.
 """
 
 from collections.abc import Mapping
@@ -9,10 +9,10 @@ from typing import Any
 from pipelines.publishing import summary
 from recall.errors import InputError
 from recall.vocabulary import is_unicode
-from serving import recall_json
-from serving.recall_limits import RecallLimits, check_requests
-from serving.recall_types import FALLBACK_INTEREST, RecallRequest, RecallResponse
-from serving.status import ServingError
+from serving.api import recall_json
+from serving.api.recall_limits import RecallLimits, check_requests
+from serving.api.recall_request import FALLBACK_INTEREST, RecallRequest, RecallResponse
+from serving.protocol.status import ServingError
 
 REQUEST_FLAGS = (
     "history",

@@ -6,7 +6,7 @@ from absl import flags, logging
 
 from pipelines.commands.shared import folders, settings
 from pipelines.commands.shared.flags import Command, FlagSpec
-from serving.shards import Shard
+from serving.index.shards import Shard
 
 COMMAND = Command(
     summary="Builds the nearest-neighbour index of all items.",

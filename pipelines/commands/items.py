@@ -57,7 +57,7 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     if not values.upsert and not values["delete"].value:
         raise UsageError("recall items: give --upsert=FILE or --delete=IDS.")
     from pipelines.clients import change_items
-    from serving import door_address
+    from serving.network import door_address
 
     sent = change_items.change_items(
         door_address.check(values.server),

@@ -114,7 +114,8 @@ COMMAND = Command(
 def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     """Asks the server and shows its answer."""
     from pipelines.clients import query
-    from serving import client, door_address
+    from serving.api import client
+    from serving.network import door_address
 
     request = query.build_request(
         {name: values[name].value for name in query.REQUEST_FLAGS if values[name].present}

@@ -10,8 +10,8 @@ from pipelines.commands.shared.flags import Command, FlagSpec
 from recall.errors import InputError
 
 if TYPE_CHECKING:
+    from serving.network.tls import TlsFiles
     from serving.server_options import ServerOptions
-    from serving.tls import TlsFiles
 
 COMMAND = Command(
     summary="Answers recall requests from a published release, over gRPC and HTTP.",
@@ -174,8 +174,11 @@ def read_options(values: flags.FlagValues) -> "ServerOptions":
     Raises:
         InputError: A file cannot be used, or the flags contradict each other.
     """
-    from serving import admin, batching_options, metrics, model_config
-    from serving.release_source import RELEASE_MODELS
+    from serving.batching import options as batching_options
+    from serving.doors import admin
+    from serving.models import config
+    from serving.monitoring import metrics
+    from serving.servables.release_source import RELEASE_MODELS
     from serving.server_options import ServerOptions
 
     if values.max_requests_mb < values.max_request_mb:
@@ -185,7 +188,7 @@ def read_options(values: flags.FlagValues) -> "ServerOptions":
         )
     changes = {}
     if values.model_config_file:
-        changes["config"] = model_config.read_config(values.model_config_file, RELEASE_MODELS)
+        changes["config"] = config.read_config(values.model_config_file, RELEASE_MODELS)
     if values.batching_parameters_file:
         changes["batching"] = batching_options.read_options(values.batching_parameters_file)
     if values.monitoring_config_file:
@@ -214,7 +217,7 @@ def read_options(values: flags.FlagValues) -> "ServerOptions":
 
 
 def _tls_files(values: flags.FlagValues) -> "TlsFiles | None":
-    from serving.tls import TlsFiles
+    from serving.network.tls import TlsFiles
 
     certificate, key, client_ca = values.tls_certificate, values.tls_key, values.tls_client_ca
     if not certificate and not key and not client_ca:

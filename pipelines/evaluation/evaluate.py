@@ -23,7 +23,7 @@ from recall.errors import InputError
 from recall.evaluation_config import EvaluationConfig
 from recall.metrics import diversity
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
-from serving import folders, storage
+from serving.release import folders, storage
 
 _JOB = "evaluate"
 

@@ -27,7 +27,7 @@ from pipelines.sources.items import ItemsFile
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
-from serving import folders, storage
+from serving.release import folders, storage
 
 JOB = "ingest"
 REPORT_NAME = "ingest_report.json"

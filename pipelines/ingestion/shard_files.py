@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from serving import storage
+from serving.release import storage
 
 
 class ShardFiles:

@@ -13,12 +13,12 @@ from pipelines.artifacts import held_out, records
 from pipelines.artifacts.records import RunPaths
 from pipelines.publishing import summary
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
-from serving import release, storage
-from serving.bundle import open_bundle
-from serving.bundle_catalogue import BundleCatalogue
-from serving.new_items import SavedModelUserVectors
-from serving.recall_service import RecallService
-from serving.recall_types import RecallRequest, RecallResponse
+from serving.api.recall_request import RecallRequest, RecallResponse
+from serving.index.bundle import open_bundle
+from serving.index.bundle_catalogue import BundleCatalogue
+from serving.release import release, storage
+from serving.retrieval.service import RecallService
+from serving.servables.towers import SavedModelUserVectors
 
 _SHOWN_CLICKS = 10
 """Latest clicks shown of a history: about three lines of text."""

@@ -13,8 +13,8 @@ from pipelines.artifacts import held_out, records
 from recall.errors import InputError
 from recall.features import HISTORY_ITEM_IDS
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_TOKEN, ItemVocabulary
-from serving import export, paths, storage
-from serving import manifest as manifests
+from serving.release import export, paths, storage
+from serving.release import manifest as manifests
 
 _MAX_USERS = 2000
 """Users whose vectors measure the index: with 4 interests, 8,000 queries of

@@ -1,14 +1,14 @@
 """The export job: a trained model -> SavedModels of both towers.
 
-Thin over `serving.export`; it adds the artifact's record and the vocabulary.
+Thin over `serving.release.export`; it adds the artifact's record and the vocabulary.
 """
 
 from pathlib import Path
 from typing import Any
 
 from pipelines.artifacts import records, trained_model
-from serving import export as tower_export
-from serving import folders
+from serving.release import export as tower_export
+from serving.release import folders
 
 _JOB = "export"
 

@@ -15,11 +15,12 @@ from pipelines.publishing.index_choice import RECALL_K, tune_index
 from recall.config import IndexConfig, RecallConfig
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
-from serving import bundle, folders, shards
-from serving import manifest as manifests
-from serving.exact_index import ExactIndex
-from serving.scann_index import build_index
-from serving.shards import Shard
+from serving.index import bundle, shards
+from serving.index.exact_index import ExactIndex
+from serving.index.scann_index import build_index
+from serving.index.shards import Shard
+from serving.release import folders
+from serving.release import manifest as manifests
 
 _JOB = "index"
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recall.config import IndexConfig
-from serving import index_tuning
-from serving.exact_index import ExactIndex, recall_against_exact
-from serving.scann_index import ScannIndex
+from serving.index import index_tuning
+from serving.index.exact_index import ExactIndex, recall_against_exact
+from serving.index.scann_index import ScannIndex
 
 _LOGGER = logging.getLogger(__name__)
 

@@ -20,9 +20,9 @@ from pipelines.evaluation import blessing
 from pipelines.evaluation.blessing import BLESSED, NOT_BLESSED
 from pipelines.publishing.release_losses import REFUSED_SHARE, find_losses
 from recall.errors import InputError
-from serving import folders, release, retention, storage
-from serving import manifest as manifests
-from serving.version_folders import MAX_VERSION
+from serving.release import folders, release, retention, storage
+from serving.release import manifest as manifests
+from serving.release.version_folders import MAX_VERSION
 
 _LOCK_NAME = ".push.lock"
 

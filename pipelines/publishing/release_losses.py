@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from recall.errors import InputError
-from serving import manifest as manifests
-from serving.bundle import ITEMS_NAME
-from serving.shards import Shard
+from serving.index.bundle import ITEMS_NAME
+from serving.index.shards import Shard
+from serving.release import manifest as manifests
 
 REFUSED_SHARE = 0.5
 """Of anything counted here that is lost: no catalogue changes that much from one

@@ -24,7 +24,7 @@ from pipelines.sources.items import ItemsFile
 from pipelines.training import trainer
 from recall.config import RecallConfig
 from recall.errors import InputError
-from serving import folders, release, storage
+from serving.release import folders, release, storage
 
 _LOCK_NAME = ".lock"
 

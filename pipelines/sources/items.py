@@ -12,7 +12,7 @@ from pipelines.sources.columns.column_types import has_text, to_mask, to_text
 from pipelines.sources.tables import table_files
 from pipelines.sources.tables.text_format import TextOptions
 from recall.errors import InputError
-from serving import storage
+from serving.release import storage
 
 ITEM_SCHEMA = pa.schema(
     [

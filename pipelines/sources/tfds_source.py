@@ -20,7 +20,7 @@ from pipelines.sources.columns.bad_rows import BadRows
 from pipelines.sources.columns.where import Condition
 from pipelines.sources.events import DEFAULT_COLUMNS, EventColumns, EventSource, RawBatch
 from recall.errors import InputError
-from serving import paths, storage
+from serving.release import paths, storage
 
 _SPEC = re.compile(
     r"tfds:(?P<name>\w[\w/.+-]*)(?::(?P<version>\d+\.\d+\.\d+|\*))?(?::(?P<split>[^:].*))?"

@@ -14,7 +14,7 @@ from pipelines.artifacts import records
 from recall.config import RecallConfig, TrainConfig
 from recall.errors import InputError
 from recall.features import parse_sequences
-from serving import storage
+from serving.release import storage
 
 _FILE_NAME = re.compile(r"examples-(\d+)-\d+-of-\d+\.tfrecord\.gz")
 

@@ -25,7 +25,7 @@ from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.models.dssrec import DSSRec
 from recall.vocabulary import ItemVocabulary
-from serving import paths, storage
+from serving.release import paths, storage
 
 
 def train_record(config: RecallConfig, examples_dir: str | Path) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from serving import recall_signatures
-from serving.recall_types import RecallRequest
+from serving.api import recall_tensors
+from serving.api.recall_request import RecallRequest
 from tests.benchmarks import measure
 from tests.benchmarks.load import Generator
 from tests.benchmarks.serving import K, draw_histories
@@ -60,7 +60,7 @@ def write_release(root: Path, serving_dir: Path, num_items: int, settings: Seque
 def build_messages(num_items: int) -> dict[str, list[bytes]]:
     """Whole requests by door: the same histories at both."""
     histories = draw_histories(num_items)
-    inputs = [recall_signatures.build_inputs(RecallRequest(h, k=K)) for h in histories]
+    inputs = [recall_tensors.build_inputs(RecallRequest(h, k=K)) for h in histories]
     return {
         "grpc": [build_message("recall", *parts).SerializeToString() for parts in inputs],
         "http": [json.dumps({"history": list(h), "k": K}).encode() for h in histories],

@@ -19,10 +19,10 @@ import numpy as np
 from absl import app, flags
 
 from recall.config import IndexConfig
-from serving.bundle import open_bundle
-from serving.exact_index import ExactIndex
-from serving.item_index import SearchKnobs
-from serving.scann_index import ScannIndex, ScannParameters
+from serving.index.bundle import open_bundle
+from serving.index.exact_index import ExactIndex
+from serving.index.item_index import SearchKnobs
+from serving.index.scann_index import ScannIndex, ScannParameters
 from tests.benchmarks import measure
 from tests.benchmarks.serving_release import draw_unit_vectors
 

@@ -17,10 +17,10 @@ from absl import app, flags
 from pipelines.artifacts import records
 from pipelines.publishing.embed import build_queries, embed_items
 from recall.config import IndexConfig
-from serving import manifest as manifests
-from serving.exact_index import ExactIndex, recall_of_rows
-from serving.item_index import SearchKnobs
-from serving.scann_index import ScannIndex, ScannParameters
+from serving.index.exact_index import ExactIndex, recall_of_rows
+from serving.index.item_index import SearchKnobs
+from serving.index.scann_index import ScannIndex, ScannParameters
+from serving.release import manifest as manifests
 from tests.benchmarks import measure
 
 _MODULE = "tests.benchmarks.leaves"

@@ -11,7 +11,7 @@ from absl import flags
 from pipelines.artifacts import records
 from pipelines.ingestion import examples, windows
 from recall.vocabulary import FIRST_ITEM_ID
-from serving import storage
+from serving.release import storage
 
 EXAMPLES = flags.DEFINE_string(
     "examples", None, "Folder of `recall ingest` to take the sequences from."

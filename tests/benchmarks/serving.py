@@ -15,16 +15,17 @@ import numpy as np
 from absl import app, flags
 
 from recall.config import RecallConfig
-from serving import recall_signatures, tensors
-from serving.bundle import open_bundle
-from serving.bundle_catalogue import BundleCatalogue
-from serving.new_items import PredictUserVectors
-from serving.recall_service import RecallService
-from serving.recall_types import RecallRequest
-from serving.release import USER_TOWER, latest_release
-from serving.saved_model import SavedModelServable
+from serving.api import recall_tensors
+from serving.api.recall_request import RecallRequest
+from serving.index.bundle import open_bundle
+from serving.index.bundle_catalogue import BundleCatalogue
+from serving.models.saved_model import SavedModelServable
+from serving.protocol import tensors
+from serving.release.release import USER_TOWER, latest_release
+from serving.retrieval.service import RecallService
+from serving.retrieval.user_vectors import UserVectors
+from serving.servables.towers import PredictUserVectors
 from serving.server import prepare_process
-from serving.user_vectors import UserVectors
 from tests.benchmarks import measure
 from tests.benchmarks.load import DEADLINE_S, Generator
 from tests.benchmarks.serving_release import draw_unit_vectors, write_release
@@ -71,7 +72,7 @@ def build_requests(num_items: int, num_interests: int, dim: int) -> dict[str, li
 
 
 def _recall_message(request: RecallRequest):
-    return build_message("recall", *recall_signatures.build_inputs(request))
+    return build_message("recall", *recall_tensors.build_inputs(request))
 
 
 def measure_load(
@@ -115,7 +116,7 @@ def measure_changes(client: Client, dim: int, count: int) -> dict[str, float]:
 
 
 class _KnownUsers(NamedTuple):
-    """A user tower that has computed everything before: `serving.user_vectors`."""
+    """A user tower that has computed everything before: `serving.retrieval.user_vectors`."""
 
     answers: Mapping[tuple[str, ...], UserVectors]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from serving.exact_index import ExactIndex
-from serving.scann_index import ScannIndex, ScannParameters
+from serving.index.exact_index import ExactIndex
+from serving.index.scann_index import ScannIndex, ScannParameters
 from tests.benchmarks import compare, index, leaves, serving, serving_release
 from tests.benchmarks.load import Load, combine
 from tests.benchmarks.measure import ROOT

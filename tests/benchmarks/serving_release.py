@@ -13,10 +13,10 @@ from pipelines.publishing.index_choice import tune_index
 from recall.config import RecallConfig
 from recall.towers import ItemTower, UserTower
 from recall.vocabulary import ItemVocabulary
-from serving import export, manifest
-from serving.bundle import write_bundle
-from serving.exact_index import ExactIndex
-from serving.scann_index import build_index
+from serving.index.bundle import write_bundle
+from serving.index.exact_index import ExactIndex
+from serving.index.scann_index import build_index
+from serving.release import export, manifest
 
 NUM_CLUSTERS = 2000
 """As real catalogues, items lie in groups; as many as the figures of the design are for."""

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from pipelines import cli
-from serving import client, release
-from serving.live_items import LiveItems
+from serving.api import client
+from serving.live.items import LiveItems
+from serving.release import release
 from serving.server import RecallServer
 from tests.compatibility.record import DELETIONS, UPSERTS
 

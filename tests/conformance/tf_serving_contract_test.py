@@ -26,12 +26,12 @@ from tensorflow_serving.apis import (
 from recall.config import RecallConfig
 from recall.towers import ItemTower, UserTower
 from recall.vocabulary import ItemVocabulary
-from serving import manifest
-from serving.bundle import write_bundle
-from serving.exact_index import ExactIndex
-from serving.export import export_towers
+from serving.index.bundle import write_bundle
+from serving.index.exact_index import ExactIndex
+from serving.protocol.tensors import pad_strings, to_numpy
+from serving.release import manifest
+from serving.release.export import export_towers
 from serving.server import RecallServer
-from serving.tensors import pad_strings, to_numpy
 from tests.serving.grpc_requests import build_request, error_of, set_spec
 
 OUTPUTS = {"user_vectors", "interest_weights", "num_known", "num_unknown", "fingerprint"}

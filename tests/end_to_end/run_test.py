@@ -15,8 +15,9 @@ import pytest
 from pipelines import cli
 from pipelines.artifacts import records
 from pipelines.artifacts.records import RunPaths
-from serving import client, release
-from serving.recall_types import RecallRequest
+from serving.api import client
+from serving.api.recall_request import RecallRequest
+from serving.release import release
 
 RECALL = (sys.executable, "-m", "pipelines.cli")
 SETTINGS = (

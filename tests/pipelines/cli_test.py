@@ -359,7 +359,7 @@ def test_signals_run_the_cleaning_up_and_are_no_traceback(tmp_path, signum):
 import signal, sys, time
 from pipelines import cli
 from pipelines.commands.table import COMMANDS
-from serving import folders
+from serving.release import folders
 
 # A shell that started the tests in the background has them ignore interrupts.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from serving import storage
+from serving.release import storage
 from tests.reliability.tally import SCALE, Tally
 from tests.serving.conftest import (  # noqa: F401  fixtures
     catalogue,

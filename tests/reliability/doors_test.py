@@ -17,13 +17,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import model_management_pb2
 
 from recall.config import RecallConfig
-from serving import recall_signatures, tensors
-from serving.http_limits import MAX_BODY_BYTES
-from serving.recall_limits import RecallLimits
-from serving.recall_types import RecallRequest
-from serving.servable import State
+from serving.api import recall_tensors
+from serving.api.recall_limits import RecallLimits
+from serving.api.recall_request import RecallRequest
+from serving.http_door.limits import MAX_BODY_BYTES
+from serving.models.servable import State
+from serving.network.tls import TlsFiles
+from serving.protocol import tensors
 from serving.server import RecallServer
-from serving.tls import TlsFiles
 from tests.benchmarks.serving_release import write_release
 from tests.reliability.tally import scaled
 from tests.serving.conftest import DIM
@@ -71,7 +72,7 @@ def _code_of(client: Client, message) -> grpc.StatusCode:
 
 
 def _recall_message(**fields):
-    return build_message("recall", *recall_signatures.build_inputs(RecallRequest(**fields)))
+    return build_message("recall", *recall_tensors.build_inputs(RecallRequest(**fields)))
 
 
 def test_limits(release_folder, start_server, tally):

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import get_model_status_pb2, predict_pb2
 
-from serving import recall_signatures, tensors
-from serving.call import Call
-from serving.grpc_api import GrpcCall, build_methods, status_of
-from serving.recall_types import RecallRequest
+from serving.api import recall_tensors
+from serving.api.recall_request import RecallRequest
+from serving.grpc_door.api import GrpcCall, build_methods, status_of
+from serving.protocol import tensors
+from serving.protocol.call import Call
 from serving.server import RecallServer
 from tests.reliability.tally import scaled
 from tests.serving.server_process import build_message
@@ -190,7 +191,7 @@ def test_structured_tensors(server, tally):
 def _valid_messages() -> list[predict_pb2.PredictRequest]:
     """One good request of every kind."""
     messages = [
-        build_message("recall", *recall_signatures.build_inputs(request))
+        build_message("recall", *recall_tensors.build_inputs(request))
         for request in (
             RecallRequest(("i3", "i7"), k=5, exclude=("i1",)),
             RecallRequest(similar_to=("i3",), k=5),

@@ -10,8 +10,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import predict_pb2
 
-from serving import recall_signatures
-from serving.recall_types import RecallRequest
+from serving.api import recall_tensors
+from serving.api.recall_request import RecallRequest
 from tests.reliability.tally import scaled
 from tests.serving.server_process import ServerProcess, build_message
 
@@ -25,7 +25,7 @@ HEALTH_MS = 100.0
 
 
 def _good() -> predict_pb2.PredictRequest:
-    return build_message("recall", *recall_signatures.build_inputs(RecallRequest(("i3",), k=5)))
+    return build_message("recall", *recall_tensors.build_inputs(RecallRequest(("i3",), k=5)))
 
 
 def _shapes_alone() -> predict_pb2.PredictRequest:

@@ -9,13 +9,13 @@ import time
 
 import pytest
 
-from serving.http_limits import HttpLimits
-from serving.json_document import MAX_VALUES
+from serving.http_door.limits import HttpLimits
+from serving.protocol.json_document import MAX_VALUES
 from tests.reliability.tally import scaled
 
 pytestmark = pytest.mark.reliability
 
-IMPORT_LIMITS = "from serving.http_limits import HttpLimits"
+IMPORT_LIMITS = "from serving.http_door.limits import HttpLimits"
 QUICK = HttpLimits(
     header_timeout_s=1.0, body_timeout_s=1.0, idle_timeout_s=1.0, write_timeout_s=1.0
 )

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.bundle import open_bundle
-from serving.item_changes import ItemUpsert
-from serving.live_catalogue import LiveCatalogue
-from serving.live_items import LiveItems
+from serving.api.item_changes import ItemUpsert
+from serving.index.bundle import open_bundle
+from serving.live.catalogue import LiveCatalogue
+from serving.live.items import LiveItems
 
 NUM_THREADS = 4
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from recall.config import RecallConfig
-from serving.catalogue import NO_ROW
+from serving.index.catalogue import NO_ROW
 from tests.benchmarks.serving_release import draw_unit_vectors, write_release
 from tests.reliability import item_writer
 from tests.reliability.tally import scaled
@@ -120,9 +120,9 @@ def _read(client, truth, number, stop, recent, queries, results) -> None:
 
 SMALL_REBUILDS = """
 import logging
-from serving import live_catalogue
+from serving.live import catalogue
 logging.basicConfig(level=logging.INFO)
-live_catalogue.MIN_REBUILD_CHANGES, live_catalogue.REBUILD_SHARE = 300, 0.0
+catalogue.MIN_REBUILD_CHANGES, catalogue.REBUILD_SHARE = 300, 0.0
 """
 
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2
 
 from recall.config import RecallConfig
-from serving import tensors
+from serving.protocol import tensors
 from tests.benchmarks.load import DEADLINE_S, Generator, combine
 from tests.benchmarks.serving_release import draw_unit_vectors, write_release
 from tests.reliability.tally import scaled

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.publishing import push
 from recall.errors import InputError
-from serving import manifest, release, retention
+from serving.release import manifest, release, retention
 from tests.pipelines.publishing.push_test import make_run
 from tests.reliability import publisher
 from tests.reliability.tally import scaled

@@ -19,7 +19,7 @@ from typing import Any
 
 from pipelines.publishing import push
 from recall.errors import InputError
-from serving import release
+from serving.release import release
 
 KEEP = 2
 """Versions every publication leaves, so that each of them removes one."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import grpc
 import numpy as np
 
-from serving.recall_types import RecallRequest
+from serving.api.recall_request import RecallRequest
 from tests.reliability.soak_world import Answer, Fact, World
 from tests.serving.server_process import Client, ServerProcess, build_message
 

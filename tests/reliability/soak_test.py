@@ -17,10 +17,10 @@ import pytest
 
 from pipelines.publishing.index_choice import tune_index
 from recall.config import IndexConfig
-from serving import storage
-from serving.exact_index import ExactIndex
-from serving.scann_index import build_index
-from serving.servable import State
+from serving.index.exact_index import ExactIndex
+from serving.index.scann_index import build_index
+from serving.models.servable import State
+from serving.release import storage
 from tests.reliability.soak_clients import SoakClient, build_clients
 from tests.reliability.soak_world import World
 from tests.serving.conftest import ReleaseFolder, TinyCatalogue, write_release
@@ -50,9 +50,9 @@ swap that is just going on move the mean of a fifth by less."""
 
 _SETUP = """
 import logging
-from serving import live_catalogue
+from serving.live import catalogue
 logging.basicConfig(level=logging.INFO)
-live_catalogue.MIN_REBUILD_CHANGES, live_catalogue.REBUILD_SHARE = 600, 0.0
+catalogue.MIN_REBUILD_CHANGES, catalogue.REBUILD_SHARE = 600, 0.0
 """
 """The index is rebuilt out of the live items about once a minute."""
 

@@ -12,10 +12,10 @@ from google.protobuf import text_format
 from tensorflow_serving.apis import model_management_pb2
 
 from recall.config import RecallConfig
-from serving import recall_signatures
-from serving.recall_types import RecallRequest
-from serving.release import PARTS
-from serving.servable import State
+from serving.api import recall_tensors
+from serving.api.recall_request import RecallRequest
+from serving.models.servable import State
+from serving.release.release import PARTS
 from tests.benchmarks.serving_release import write_release
 from tests.reliability.tally import scaled
 from tests.serving.server_process import Client, build_message
@@ -184,7 +184,7 @@ def test_rollback_by_label(release_folder, start_server, tally):
 
 def _labelled_version(client: Client) -> int:
     """The version that answers a request for the label."""
-    signature, inputs = recall_signatures.build_inputs(RecallRequest(("i3",), k=3))
+    signature, inputs = recall_tensors.build_inputs(RecallRequest(("i3",), k=3))
     message = build_message("recall", signature, inputs)
     message.model_spec.version_label = "stable"
     return client.prediction.Predict(message, timeout=30).model_spec.version.value

@@ -9,14 +9,14 @@ import pytest
 
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
-from serving import manifest
-from serving.bundle import SCANN_DIR_NAME, open_bundle, write_bundle
-from serving.recall_types import RecallRequest
-from serving.release import PARTS, USER_TOWER
-from serving.scann_index import ScannIndex, ScannParameters
-from serving.servable import State
+from serving.api.recall_request import RecallRequest
+from serving.index.bundle import SCANN_DIR_NAME, open_bundle, write_bundle
+from serving.index.scann_index import ScannIndex, ScannParameters
+from serving.models.servable import State
+from serving.protocol.warmup import WARMUP_FILE
+from serving.release import manifest
+from serving.release.release import PARTS, USER_TOWER
 from serving.server import RecallServer
-from serving.warmup import WARMUP_FILE
 from tests.serving.server_process import Client
 
 pytestmark = pytest.mark.reliability

@@ -8,9 +8,9 @@ import tensorflow as tf
 from recall.config import RecallConfig
 from recall.towers import ItemTower, UserTower
 from recall.vocabulary import ItemVocabulary
-from serving import export, manifest
-from serving.bundle import popular_items, write_bundle
-from serving.exact_index import ExactIndex
+from serving.index.bundle import popular_items, write_bundle
+from serving.index.exact_index import ExactIndex
+from serving.release import export, manifest
 
 COLOURS = ("blue", "green", "red")
 NUM_ITEMS = 60

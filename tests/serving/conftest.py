@@ -14,11 +14,11 @@ import trustme
 
 from recall.config import RecallConfig
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
-from serving import manifest
-from serving.bundle import write_bundle
-from serving.exact_index import ExactIndex
-from serving.item_index import ItemIndex
-from serving.release import PARTS
+from serving.index.bundle import write_bundle
+from serving.index.exact_index import ExactIndex
+from serving.index.item_index import ItemIndex
+from serving.release import manifest
+from serving.release.release import PARTS
 
 NUM_ITEMS = 40
 DIM = 4
@@ -95,7 +95,7 @@ def write_release(
 
     Returns its fingerprint.
     """
-    from serving.export import export_towers
+    from serving.release.export import export_towers
 
     export_dir = serving_dir / f"export-{version}"
     export_dir.mkdir(parents=True)

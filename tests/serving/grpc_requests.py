@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tensorflow_serving.apis import predict_pb2
 
-from serving.tensors import pad_strings, to_proto
+from serving.protocol.tensors import pad_strings, to_proto
 
 
 def set_spec(

@@ -4,11 +4,11 @@ import contextlib
 import http.client
 import socket
 
-from serving import http_limits
-from serving.backend import Backend
-from serving.http_api import HttpApi
-from serving.http_server import HttpServer
-from serving.model_server import ModelServer
+from serving.doors.backend import Backend
+from serving.http_door import limits as http_limits
+from serving.http_door.api import HttpApi
+from serving.http_door.server import HttpServer
+from serving.models.model_server import ModelServer
 
 
 class Door:

@@ -9,11 +9,11 @@ import dataclasses
 import numpy as np
 
 from recall.vocabulary import ItemVocabulary
-from serving.bundle import IndexBundle
-from serving.bundle_catalogue import BundleCatalogue
-from serving.exact_index import ExactIndex
-from serving.recall_types import DIVERSITY_POOL, RecallRequest
-from serving.user_vectors import UserVectors
+from serving.api.recall_request import DIVERSITY_POOL, RecallRequest
+from serving.index.bundle import IndexBundle
+from serving.index.bundle_catalogue import BundleCatalogue
+from serving.index.exact_index import ExactIndex
+from serving.retrieval.user_vectors import UserVectors
 
 CATEGORIES = ("rare", "some", "half", "most", "twin", "lone")
 _SHARES = (0.01, 0.1, 0.5, 0.8, 0.1, 0.002)

@@ -22,8 +22,9 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving import client, recall_signatures, tensors
-from serving.recall_types import RecallRequest, RecallResponse
+from serving.api import client, recall_tensors
+from serving.api.recall_request import RecallRequest, RecallResponse
+from serving.protocol import tensors
 from tests.serving.grpc_requests import build_request
 
 ROOT = Path(__file__).parents[2]
@@ -173,7 +174,7 @@ class Client(contextlib.AbstractContextManager):
 
     def recall(self, request: RecallRequest, timeout_s: float | None = 60.0) -> RecallResponse:
         """The items of one user."""
-        signature, inputs = recall_signatures.build_inputs(request)
+        signature, inputs = recall_tensors.build_inputs(request)
         return client.parse_outputs(self.predict("recall", signature, inputs, timeout_s))
 
     def states(self, name: str = "recall") -> dict[int, Any]:

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from recall.errors import InputError
-from serving import client
-from serving.model_server import State
-from serving.recall_types import RecallRequest
+from serving.api import client
+from serving.api.recall_request import RecallRequest
+from serving.models.model_server import State
 from serving.server import RecallServer
 from tests.waiting import wait_for
 

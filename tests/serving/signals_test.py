@@ -10,7 +10,7 @@ import pytest
 
 _LOADING = """
 import sys, time
-from serving.model_manager import ModelManager
+from serving.models.manager import ModelManager
 
 def load(self):
     print("loading", flush=True)

@@ -13,7 +13,7 @@ from typing import TextIO
 from absl import flags
 from absl import logging as absl_logging
 
-from serving.json_log import JsonFormatter, TextFormatter
+from serving.monitoring.json_log import JsonFormatter, TextFormatter
 
 _ROOT = Path(__file__).parents[3]
 _PACKAGES = ("recall", "serving", "pipelines")

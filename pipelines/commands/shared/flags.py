@@ -11,7 +11,7 @@ from typing import Any
 
 from absl import flags
 
-from serving import paths
+from serving.release import paths
 
 _SOURCES = ("tfds:", "synthetic:", "mind:")
 """What logs begin with that are no paths."""

@@ -12,7 +12,7 @@ from pipelines.commands.shared.flags import FlagSpec
 from recall.errors import InputError
 
 if TYPE_CHECKING:
-    from serving.http_limits import HttpLimits
+    from serving.http_door.limits import HttpLimits
 
 _ACCESS_LOGS = ("off", "text", "json")
 _LOG_FORMATS = ("text", "json")
@@ -112,7 +112,7 @@ def read_options(values: flags.FlagValues) -> dict[str, Any]:
 
 
 def _limits(values: flags.FlagValues) -> "HttpLimits":
-    from serving.http_limits import HttpLimits
+    from serving.http_door.limits import HttpLimits
 
     return HttpLimits(
         header_timeout_s=values.http_header_timeout_s,

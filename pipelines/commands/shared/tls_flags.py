@@ -7,7 +7,7 @@ from absl import flags
 
 from pipelines.commands.shared.flags import FlagSpec
 from recall.errors import InputError
-from serving.client_tls import ClientTls
+from serving.network.client_tls import ClientTls
 
 
 def client_flags(prefix: str, server: str) -> dict[str, FlagSpec]:

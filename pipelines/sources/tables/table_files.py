@@ -20,7 +20,7 @@ from pipelines.sources.tables.csv_files import TextTable
 from pipelines.sources.tables.parquet_files import ParquetTable
 from pipelines.sources.tables.text_format import DEFAULT_TEXT, TextOptions
 from recall.errors import InputError
-from serving import paths, storage
+from serving.release import paths, storage
 
 _log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from pipelines.artifacts import held_out
 from pipelines.ingestion import examples as example_writer
 from recall.errors import InputError
-from serving import storage
+from serving.release import storage
 
 USERS = [
     (b"u1", [2, 3, 4], [5]),

@@ -9,18 +9,18 @@ import pytest
 from pipelines.clients import change_items
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
-from serving import item_changes
-from serving.addresses import listen_on
-from serving.backend import Backend
-from serving.bundle import IndexBundle
-from serving.exact_index import ExactIndex
-from serving.grpc_server import GrpcServer
-from serving.http_api import HttpApi
-from serving.http_server import HttpServer
-from serving.items_servable import ItemsServable
-from serving.live_catalogue import EmbeddedItems, LiveCatalogue
-from serving.live_items import LiveItems
-from serving.model_server import ModelServer
+from serving.api import item_changes
+from serving.doors.backend import Backend
+from serving.grpc_door.server import GrpcServer
+from serving.http_door.api import HttpApi
+from serving.http_door.server import HttpServer
+from serving.index.bundle import IndexBundle
+from serving.index.exact_index import ExactIndex
+from serving.live.catalogue import EmbeddedItems, LiveCatalogue
+from serving.live.items import LiveItems
+from serving.models.model_server import ModelServer
+from serving.network.addresses import listen_on
+from serving.servables.items_servable import ItemsServable
 
 
 def embed(categories):

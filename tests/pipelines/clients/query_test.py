@@ -1,4 +1,4 @@
-"""The text of an answer for people. The client is tested in tests/serving/client_test.py."""
+"""The text of an answer for people. The client is tested in tests/serving/api/client_test.py."""
 
 import dataclasses
 
@@ -8,10 +8,10 @@ import pytest
 from pipelines import cli
 from pipelines.clients import query
 from recall.errors import InputError
-from serving import recall_json
-from serving.recall_limits import RecallLimits, check_requests
-from serving.recall_types import RecallRequest, RecallResponse
-from serving.status import ServingError
+from serving.api import recall_json
+from serving.api.recall_limits import RecallLimits, check_requests
+from serving.api.recall_request import RecallRequest, RecallResponse
+from serving.protocol.status import ServingError
 
 
 def _response(items, *facts):

@@ -1,4 +1,4 @@
-"""Flags that name files and folders: every one goes through the one door of `serving.paths`."""
+"""Flags that name files and folders: all go through `serving.release.paths`."""
 
 import pytest
 from absl import logging

@@ -7,13 +7,13 @@ import serving
 from pipelines import cli
 from pipelines.commands import serve
 from recall.errors import InputError
-from serving.batching_options import BatchingOptions
-from serving.client_tls import ClientTls
-from serving.http_limits import HttpLimits
-from serving.model_config import ModelEntry
+from serving.batching.options import BatchingOptions
+from serving.http_door.limits import HttpLimits
+from serving.models.config import ModelEntry
+from serving.models.version_policy import LATEST
+from serving.network.client_tls import ClientTls
+from serving.network.tls import TlsFiles
 from serving.server_options import ServerOptions
-from serving.tls import TlsFiles
-from serving.version_policy import LATEST
 
 CONFIG = Path(serving.__file__).parent / "config"
 

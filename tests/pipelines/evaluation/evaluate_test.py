@@ -16,7 +16,7 @@ from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.ragged import Ragged
 from recall.vocabulary import ItemVocabulary
-from serving import storage
+from serving.release import storage
 
 NUM_ITEMS = 30
 SMALL = [

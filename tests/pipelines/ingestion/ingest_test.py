@@ -19,7 +19,7 @@ from pipelines.sources.events import EVENT_SCHEMA, EVENT_SCHEMA_WITH_SPLIT, Even
 from recall import features
 from recall.config import RecallConfig
 from recall.errors import InputError
-from serving import storage
+from serving.release import storage
 
 _ONE_BY_ONE = [("u1", item, at) for at, item in enumerate("abcde", start=1)]
 

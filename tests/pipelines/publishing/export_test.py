@@ -9,7 +9,7 @@ from pipelines.publishing import export
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
-from serving import manifest
+from serving.release import manifest
 
 CONFIG = RecallConfig.from_dict(
     {

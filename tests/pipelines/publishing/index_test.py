@@ -14,10 +14,11 @@ from pipelines.publishing import embed, index, index_choice
 from recall.config import IndexConfig, RecallConfig
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
-from serving import bundle, export, index_tuning
-from serving.exact_index import ExactIndex
-from serving.scann_index import ScannIndex, ScannParameters, build_index
-from serving.shards import Shard
+from serving.index import bundle, index_tuning
+from serving.index.exact_index import ExactIndex
+from serving.index.scann_index import ScannIndex, ScannParameters, build_index
+from serving.index.shards import Shard
+from serving.release import export
 
 NUM_ITEMS, DIM, LENGTH = 300, 8, 3
 VOCABULARY = ItemVocabulary(

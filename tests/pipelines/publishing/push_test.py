@@ -16,8 +16,8 @@ from pipelines.evaluation import blessing
 from pipelines.publishing import push
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
-from serving import folders, release, retention, storage
-from serving import manifest as manifests
+from serving.release import folders, release, retention, storage
+from serving.release import manifest as manifests
 
 TOWER_FILES = ("saved_model.pb", "variables/variables.index", "assets.extra/warmup")
 

@@ -8,7 +8,7 @@ import pytest
 from pipelines.publishing.release_losses import find_losses
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
-from serving import manifest as manifests
+from serving.release import manifest as manifests
 
 FOOD = [("fruit", "red"), ("fruit",), ("root",), ("root", "red"), (), ("leaf",), (), (), (), ()]
 

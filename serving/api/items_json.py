@@ -1,0 +1,66 @@
+"""`/items`: live items in plain JSON.
+
+Imports no TensorFlow. `POST /items:upsert` takes `{"items": [{"id": "12",
+"categories": ["red"], "title": "...", "vector": [...]}]}`, `POST /items:delete`
+takes `{"ids": ["12"]}`, and `GET /items` tells the status.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from serving.api.item_changes import MAX_CHANGES, ItemChanger, ItemUpsert
+from serving.protocol import json_fields
+from serving.protocol.json_document import show
+from serving.protocol.status import invalid_argument
+
+_OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
+    "categories": json_fields.read_texts,
+    "title": json_fields.read_text,
+    "vector": json_fields.read_numbers,
+}
+"""How the fields of an item beside its id are read; null is as good as none."""
+
+
+def upsert(live_items: ItemChanger, document: Mapping[str, Any], *, version: int) -> dict[str, int]:
+    """Answers `POST /items:upsert`.
+
+    Args:
+        live_items: What is changed.
+        document: The decoded request.
+        version: The version that answers.
+
+    Raises:
+        InputError: An item is not valid, or no vector can be had for it.
+        ServingError: The document is malformed, or the change cannot be written.
+    """
+    items = [_parse_item(position, item) for position, item in enumerate(_list(document, "items"))]
+    return live_items.upsert(items, version=version)._asdict()
+
+
+def delete(live_items: ItemChanger, document: Mapping[str, Any], *, version: int) -> dict[str, int]:
+    """Answers `POST /items:delete`; the arguments and errors are those of `upsert`."""
+    ids = json_fields.read_texts("ids", _list(document, "ids"))
+    return live_items.delete(ids, version=version)._asdict()
+
+
+def _list(document: Mapping[str, Any], key: str) -> list[Any]:
+    """The one list of a document."""
+    if set(document) != {key} or not isinstance(document[key], list):
+        raise invalid_argument(
+            f"`{key}` must be a list and the only key, received {show(document)}."
+        )
+    if len(document[key]) > MAX_CHANGES:  # Said before each of them is read.
+        raise invalid_argument(
+            f"One call changes 1 to {MAX_CHANGES} items, received {len(document[key])}."
+        )
+    return document[key]
+
+
+def _parse_item(position: int, item: Any) -> ItemUpsert:
+    where = f"items[{position}]"
+    json_fields.check_object(f"`{where}`", item, ("id", *_OPTIONAL))
+    given = {name: item[name] for name in _OPTIONAL if item.get(name) is not None}
+    return ItemUpsert(
+        json_fields.read_id(f"{where}.id", item.get("id")),
+        **{name: _OPTIONAL[name](f"{where}.{name}", value) for name, value in given.items()},
+    )

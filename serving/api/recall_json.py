@@ -1,0 +1,147 @@
+"""`POST /recall`: plain JSON for people and for clients without TensorFlow.
+
+Imports no TensorFlow. The keys of a request are the fields of `RecallRequest`:
+`{"history": ["12", "57"], "k": 20}`. Several are `{"requests": [...]}`. Beside
+either there may be `"timeout_ms"`, the time the client waits.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from serving.api.recall_limits import check_size
+from serving.api.recall_request import RecallRequest, RecallResponse
+from serving.protocol import json_fields
+from serving.protocol.json_answers import encode_json
+from serving.protocol.json_document import show
+from serving.protocol.status import ServingError, invalid_argument
+
+_BATCH_KEY, _TIMEOUT_KEY = "requests", "timeout_ms"
+_SUBJECTS = ("history", "user_vectors", "similar_to")
+
+
+class ParsedBody(NamedTuple):
+    """What a body asks for.
+
+    Attributes:
+        requests: One per user.
+        is_batch: Whether the body was a batch, so that the answer is one.
+        timeout_s: Time the client waits, None where it does not say.
+    """
+
+    requests: list[RecallRequest]
+    is_batch: bool
+    timeout_s: float | None
+
+    def shorter(self, timeout_s: float | None) -> float | None:
+        """The shorter one of the client's time and another."""
+        if self.timeout_s is None or timeout_s is None:
+            return timeout_s if self.timeout_s is None else self.timeout_s
+        return min(self.timeout_s, timeout_s)
+
+    def encode_answer(self, responses: Sequence[RecallResponse]) -> bytes:
+        """The text of the answer; the objects of one user go before those of the next come.
+
+        Millions of objects at a time would keep other threads waiting for the
+        garbage collector.
+        """
+        if not self.is_batch:
+            return encode_json(to_json(responses[0]))
+        texts = [encode_json(to_json(response)) for response in responses]
+        return b'{"responses": [' + b", ".join(texts) + b"]}"
+
+
+def parse_body(document: Mapping[str, Any], max_requests: int) -> ParsedBody:
+    """Reads a decoded request or batch of requests.
+
+    Args:
+        document: The decoded body.
+        max_requests: Users in one batch.
+
+    Raises:
+        ServingError: A key is unknown, a value has a wrong type, or the batch is too large.
+    """
+    document = dict(document)
+    timeout_s = None
+    if _TIMEOUT_KEY in document:
+        timeout_s = json_fields.read_positive(_TIMEOUT_KEY, document.pop(_TIMEOUT_KEY)) / 1000
+    if _BATCH_KEY not in document:
+        request = parse_request(document, beside=[_TIMEOUT_KEY])
+        return ParsedBody([request], False, timeout_s)
+    batch = document[_BATCH_KEY]
+    if len(document) > 1 or not isinstance(batch, list):
+        raise invalid_argument(
+            f"`{_BATCH_KEY}` must be a list and, beside `{_TIMEOUT_KEY}`, the only key, "
+            f"received {show(document)}."
+        )
+    check_size("number of requests in a batch", len(batch), max_requests)
+    requests = []
+    for position, request in enumerate(batch):
+        try:
+            requests.append(parse_request(request))
+        except ServingError as error:
+            raise invalid_argument(f"{_BATCH_KEY}[{position}]: {error.message}") from error
+    return ParsedBody(requests, True, timeout_s)
+
+
+def parse_request(document: Any, *, beside: Iterable[str] = ()) -> RecallRequest:
+    """One decoded request.
+
+    Args:
+        document: Its keys and values.
+        beside: Keys that may stand beside these where the request came from;
+            an error lists them too.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, it is no object, a key is unknown or
+            missing, or a value has a wrong type.
+    """
+    json_fields.check_object("A request", document, (*_PARSERS, *beside))
+    if not any(name in document for name in _SUBJECTS):
+        raise invalid_argument(
+            "`history` is missing; an empty one is a new visitor. "
+            "Instead of it there may be `user_vectors` or `similar_to`."
+        )
+    return RecallRequest(**{name: _PARSERS[name](name, document[name]) for name in document})
+
+
+def to_json(response: RecallResponse) -> dict[str, Any]:
+    """The response as plain values."""
+    return {"items": [item._asdict() for item in response.items], **response.facts()}
+
+
+def request_to_json(request: RecallRequest) -> dict[str, Any]:
+    """What `parse_request` reads: the fields that differ from their defaults."""
+    document = {}
+    for field in dataclasses.fields(RecallRequest):
+        value = getattr(request, field.name)
+        if isinstance(value, np.ndarray):
+            document[field.name] = value.tolist()
+        elif value != field.default:
+            document[field.name] = value
+    return document if document.keys() & set(_SUBJECTS) else {"history": [], **document}
+
+
+_PARSERS: dict[str, Callable[[str, Any], Any]] = {
+    "history": json_fields.read_texts,
+    "k": json_fields.read_integer,
+    "exclude": json_fields.read_texts,
+    "include_seen": json_fields.read_boolean,
+    "user_vectors": json_fields.read_vectors,
+    "fingerprint": json_fields.read_text,
+    "similar_to": json_fields.read_texts,
+    "allow": json_fields.read_restriction,
+    "deny": json_fields.read_texts,
+    "categories": json_fields.read_restriction,
+    "exclude_categories": json_fields.read_texts,
+    "max_per_category": json_fields.read_integer,
+    "interest_weights": json_fields.read_numbers,
+    "merge": json_fields.read_text,
+    "diversity_weight": json_fields.read_number,
+    "leaves_to_search": json_fields.read_integer,
+    "reorder": json_fields.read_integer,
+    "exact": json_fields.read_boolean,
+}
+"""How each field of a request is read, in the order of the fields."""

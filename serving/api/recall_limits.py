@@ -1,0 +1,189 @@
+"""The largest accepted sizes of a request to the recall service.
+
+Imports no TensorFlow. Every dimension a client can choose has a limit, because
+each one costs memory or time.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from recall.errors import InputError
+from serving.api.recall_request import MERGE_DIVERSITY, MERGE_MODES, RecallRequest
+
+
+@dataclasses.dataclass(frozen=True)
+class RecallLimits:
+    """Largest accepted sizes of a request; each bounds memory and time."""
+
+    max_k: int = 1000
+    """The length of a bundle's fallback list; beyond it ranking stages choke."""
+    max_history_length: int = 10_000
+    """The longest histories of public logs have a few thousand clicks."""
+    max_exclude: int = 10_000
+    """Every excluded item is one more to fetch from every interest."""
+    max_deny: int = 10_000
+    """As `max_exclude`. A request that names no items it is about may deny another
+    `max_history_length`: so a front denies, at its shards, what a user has seen."""
+    max_allow: int = 10_000
+    """Ten times the largest `k`; a rank among more is a matter of categories."""
+    max_similar_to: int = 64
+    """Each is a query of its own, as an interest is."""
+    max_categories: int = 1000
+    """More than the shown levels of a shop's category tree; for both lists."""
+    max_interests: int = 64
+    """Rows of `user_vectors` and `interest_weights`; models have 1 to 8 interests."""
+    max_vector_value: float = 1e6
+    """Absolute value in `user_vectors`; towers give at most 1. Scores stay finite."""
+    max_interest_weight: float = 1e6
+    """As `max_vector_value`."""
+    max_diversity_weight: float = 100.0
+    """Where scores are cosines, 2 already puts diversity before any score."""
+    max_leaves_to_search: int = 100_000
+    """Beyond the leaves of 10^9 items; the index takes its own number if lower."""
+    max_reorder: int = 100_000
+    """A hundred times the largest `k`: beyond it `exact` is as cheap."""
+    max_batch_size: int = 512
+    """Users in one call: about a second of work at the largest `k`."""
+    max_queries: int = 4096
+    """Vectors to search with in one call: the largest batch with 8 interests."""
+    max_text_length: int = 1024
+    """Characters of an item id or a category: far longer than any real one."""
+
+
+_SIZES = {
+    "history": "max_history_length",
+    "exclude": "max_exclude",
+    "deny": "max_deny",
+    "allow": "max_allow",
+    "similar_to": "max_similar_to",
+    "categories": "max_categories",
+    "exclude_categories": "max_categories",
+    "interest_weights": "max_interests",
+}
+"""The lists of a request and the limits of their lengths."""
+
+_TEXTS = ("history", "exclude", "deny", "allow", "similar_to", "categories", "exclude_categories")
+
+
+def check_requests(requests: Sequence[RecallRequest], limits: RecallLimits) -> None:
+    """Compares every size and choice of a batch with what is accepted.
+
+    Raises:
+        InputError: A size is beyond its limit, or a value makes no sense.
+    """
+    check_size("number of requests in a batch", len(requests), limits.max_batch_size)
+    for request in requests:
+        _check_range("k", request.k, limits.max_k)
+        for name in _SIZES:
+            values = getattr(request, name)
+            if values:
+                check_size(f"length of `{name}`", len(values), _max_length(name, request, limits))
+        for name in _TEXTS:
+            longest = max(map(len, getattr(request, name)), default=0)
+            what = "a category" if "categories" in name else "an item id"
+            check_size(f"length of {what}", longest, limits.max_text_length)
+        if request.leaves_to_search is not None:
+            _check_range("leaves_to_search", request.leaves_to_search, limits.max_leaves_to_search)
+        if request.reorder is not None:
+            _check_range("reorder", request.reorder, limits.max_reorder)
+        if request.max_per_category is not None:
+            _check_range("max_per_category", request.max_per_category, limits.max_k)
+        _check_subject(request, limits)
+        _check_weights(request.interest_weights, limits)
+        _check_merge(request, limits)
+
+
+def check_one_subject(request: RecallRequest) -> None:
+    """Refuses a request that asks for more than one of history, vectors and items.
+
+    Raises:
+        InputError: It does.
+    """
+    given = [name for name in ("history", "similar_to") if getattr(request, name)]
+    given += [] if request.user_vectors is None else ["user_vectors"]
+    if len(given) > 1:
+        raise InputError(f"Give `{given[0]}` or `{given[1]}`, not both.")
+
+
+def check_item_ids(item_ids: Sequence[str], limits: RecallLimits) -> None:
+    """Compares items whose vectors are wanted with what is accepted of `similar_to`.
+
+    Raises:
+        InputError: There are too many, or one is too long.
+    """
+    check_size("number of item ids", len(item_ids), limits.max_similar_to)
+    longest = max(map(len, item_ids), default=0)
+    check_size("length of an item id", longest, limits.max_text_length)
+
+
+def check_size(what: str, size: int, limit: int) -> None:
+    """Refuses a size beyond its limit.
+
+    Raises:
+        InputError: It is.
+    """
+    if size > limit:
+        raise InputError(f"The {what} must be at most {limit}, received {size}.")
+
+
+def _max_length(name: str, request: RecallRequest, limits: RecallLimits) -> int:
+    """The limit of a list."""
+    limit = getattr(limits, _SIZES[name])
+    if name == "deny" and not request.history and not request.similar_to:
+        limit += limits.max_history_length
+    return limit
+
+
+def _check_range(name: str, value: int, limit: int) -> None:
+    if not 1 <= value <= limit:
+        raise InputError(f"`{name}` must be in [1, {limit}], received {value}.")
+
+
+def _check_subject(request: RecallRequest, limits: RecallLimits) -> None:
+    """A request asks for somebody: by history, by vectors or by items."""
+    check_one_subject(request)
+    vectors = request.user_vectors
+    if vectors is None:
+        return
+    if vectors.ndim != 2 or not vectors.size or vectors.dtype != np.float32:
+        raise InputError(
+            "`user_vectors` must be float32 [num_interests, dim], received "
+            f"{vectors.dtype} {list(vectors.shape)}."
+        )
+    check_size("number of `user_vectors`", len(vectors), limits.max_interests)
+    if not (np.abs(vectors) <= limits.max_vector_value).all():
+        raise InputError(
+            f"`user_vectors` holds a value that is not in [{-limits.max_vector_value:g}, "
+            f"{limits.max_vector_value:g}]."
+        )
+
+
+def _check_weights(weights: Sequence[float], limits: RecallLimits) -> None:
+    if not weights:
+        return
+    if not all(0 <= weight <= limits.max_interest_weight for weight in weights):
+        raise InputError(
+            f"Every one of `interest_weights` must be in [0, {limits.max_interest_weight:g}], "
+            f"received {list(weights)}."
+        )
+    if not any(weights):
+        raise InputError("One of `interest_weights` must be larger than 0.")
+
+
+def _check_merge(request: RecallRequest, limits: RecallLimits) -> None:
+    if request.merge not in MERGE_MODES:
+        raise InputError(
+            f"`merge` must be one of {', '.join(MERGE_MODES)}, received {request.merge!r}."
+        )
+    if not 0 <= request.diversity_weight <= limits.max_diversity_weight:
+        raise InputError(
+            f"`diversity_weight` must be in [0, {limits.max_diversity_weight:g}], "
+            f"received {request.diversity_weight}."
+        )
+    if request.merge == MERGE_DIVERSITY and request.max_per_category is not None:
+        raise InputError(
+            "`max_per_category` cannot be combined with `merge` = diversity, which spreads the "
+            "answer over categories itself. Leave one of them out."
+        )

@@ -1,0 +1,266 @@
+"""The Predict signatures of the recall service: which inputs there are and what they mean.
+
+Every field of a `RecallRequest` is an input of one name and one type; here is
+the table, and the way from rows of tensors to requests. One signature more
+gives vectors of items.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from recall.errors import InputError
+from serving.api.recall_limits import check_one_subject
+from serving.api.recall_request import RecallRequest
+from serving.protocol import signatures, tensors
+from serving.protocol.status import ServingError, invalid_argument
+
+USER_VECTORS_SIGNATURE = "user_vectors"
+"""Ready vectors instead of a history, for callers with a user tower of their own."""
+
+SIMILAR_ITEMS_SIGNATURE = "similar_items"
+"""Items like given ones."""
+
+ITEM_VECTORS_SIGNATURE = "item_vectors"
+"""No request: what a front over shards searches with for items like given ones. The names
+are those of the item tower, which knows nothing of live items."""
+
+_MATRIX, _ANY_RANK = (-1, -1), None
+
+
+class InputSpec(NamedTuple):
+    """One input tensor.
+
+    Attributes:
+        field: The field of `RecallRequest` it becomes.
+        dtype: A number of `types_pb2.DataType`.
+        shape: -1 is any size; None is one value for all rows, or one per row.
+        parse: One row, or the one value of a row -> the field.
+    """
+
+    field: str
+    dtype: int
+    shape: tuple[int, ...] | None
+    parse: Callable[[Any], Any]
+
+
+def _texts(row: np.ndarray) -> tuple[str, ...]:
+    """One row of ids or names; "" is padding."""
+    return tuple(value.decode() for value in row.tolist() if value)
+
+
+def _positive_or_none(value: Any) -> int | None:
+    """0 means that nothing was said."""
+    return int(value) or None
+
+
+def _numbers(row: np.ndarray) -> tuple[float, ...]:
+    return tuple(row.tolist())
+
+
+def _text_matrix(field: str) -> InputSpec:
+    return InputSpec(field, types_pb2.DT_STRING, _MATRIX, _texts)
+
+
+_COMMON = {
+    "k": InputSpec("k", types_pb2.DT_INT32, _ANY_RANK, int),
+    "exclude_item_ids": _text_matrix("exclude"),
+    "allow_item_ids": _text_matrix("allow"),
+    "deny_item_ids": _text_matrix("deny"),
+    "categories": _text_matrix("categories"),
+    "exclude_categories": _text_matrix("exclude_categories"),
+    "max_per_category": InputSpec(
+        "max_per_category", types_pb2.DT_INT32, _ANY_RANK, _positive_or_none
+    ),
+    "interest_weights": InputSpec("interest_weights", types_pb2.DT_FLOAT, _MATRIX, _numbers),
+    "merge": InputSpec("merge", types_pb2.DT_STRING, _ANY_RANK, bytes.decode),
+    "diversity_weight": InputSpec("diversity_weight", types_pb2.DT_FLOAT, _ANY_RANK, float),
+    "leaves_to_search": InputSpec(
+        "leaves_to_search", types_pb2.DT_INT32, _ANY_RANK, _positive_or_none
+    ),
+    "reorder": InputSpec("reorder", types_pb2.DT_INT32, _ANY_RANK, _positive_or_none),
+    "exact": InputSpec("exact", types_pb2.DT_BOOL, _ANY_RANK, bool),
+}
+"""Inputs of every signature; all have defaults."""
+
+_SUBJECTS = {
+    signatures.DEFAULT_SIGNATURE: {
+        "history_item_ids": _text_matrix("history"),
+        "include_seen": InputSpec("include_seen", types_pb2.DT_BOOL, _ANY_RANK, bool),
+    },
+    USER_VECTORS_SIGNATURE: {
+        "user_vectors": InputSpec("user_vectors", types_pb2.DT_FLOAT, (-1, -1, -1), np.asarray),
+        "fingerprint": InputSpec("fingerprint", types_pb2.DT_STRING, _ANY_RANK, bytes.decode),
+    },
+    SIMILAR_ITEMS_SIGNATURE: {"similar_to_item_ids": _text_matrix("similar_to")},
+}
+"""What each signature asks for; the first input gives the number of rows."""
+
+_REQUIRED = {name: next(iter(inputs)) for name, inputs in _SUBJECTS.items()}
+
+INPUTS = {name: {**inputs, **_COMMON} for name, inputs in _SUBJECTS.items()}
+
+OUTPUTS = {
+    "item_ids": (types_pb2.DT_STRING, (-1, -1)),
+    "scores": (types_pb2.DT_FLOAT, (-1, -1)),
+    "interests": (types_pb2.DT_INT32, (-1, -1)),
+    "is_fallback": (types_pb2.DT_BOOL, (-1,)),
+    "num_known": (types_pb2.DT_INT32, (-1,)),
+    "num_unknown": (types_pb2.DT_INT32, (-1,)),
+    "model_version": (types_pb2.DT_INT64, (-1,)),
+    "index_version": (types_pb2.DT_INT64, (-1,)),
+    "degraded": (types_pb2.DT_BOOL, (-1,)),
+    "coverage": (types_pb2.DT_FLOAT, (-1,)),
+}
+"""Outputs of every signature that takes requests."""
+
+_ITEM_VECTORS_INPUT = "item_ids"
+_ITEM_VECTORS_OUTPUTS = {
+    "item_vectors": (types_pb2.DT_FLOAT, (-1, -1)),
+    "is_known": (types_pb2.DT_BOOL, (-1,)),
+    "fingerprint": (types_pb2.DT_STRING, (-1,)),
+}
+
+
+def signature_defs() -> dict[str, meta_graph_pb2.SignatureDef]:
+    """The signatures as clients may ask for them, with defaults of optional inputs."""
+    of_requests = {name: _signature_def(name) for name in INPUTS}
+    of_items = signatures.signature_def(
+        {_ITEM_VECTORS_INPUT: (types_pb2.DT_STRING, (-1,))}, _ITEM_VECTORS_OUTPUTS, {}
+    )
+    return {**of_requests, ITEM_VECTORS_SIGNATURE: of_items}
+
+
+def subject_input(signature_name: str) -> str:
+    """Name of the input that a signature requires."""
+    return _REQUIRED[signature_name or signatures.DEFAULT_SIGNATURE]
+
+
+def build_inputs(request: RecallRequest) -> tuple[str, dict[str, np.ndarray]]:
+    """The signature and the inputs that ask for one request.
+
+    Returns:
+        Name of the signature, and inputs by name: those it requires and those
+        that differ from their defaults.
+
+    Raises:
+        InputError: No signature takes it: it asks for a history and for items
+            at once, or a number does not fit its type.
+    """
+    check_one_subject(request)
+    signature_name = next(
+        (
+            name
+            for name in (USER_VECTORS_SIGNATURE, SIMILAR_ITEMS_SIGNATURE)
+            if _is_given(request, INPUTS[name][subject_input(name)].field)
+        ),
+        signatures.DEFAULT_SIGNATURE,
+    )
+    inputs = {}
+    for name, spec in INPUTS[signature_name].items():
+        value = getattr(request, spec.field)
+        if name != subject_input(signature_name) and not _is_given(request, spec.field):
+            continue
+        try:
+            array = np.array(value, dtype=tensors.numpy_dtype(spec.dtype))
+        except OverflowError as error:
+            raise InputError(f"`{spec.field}` is too large, received {value}.") from error
+        inputs[name] = array if spec.shape is _ANY_RANK else array[None]
+    return signature_name, inputs
+
+
+def _is_given(request: RecallRequest, field: str) -> bool:
+    value = getattr(request, field)
+    return isinstance(value, np.ndarray) or value != getattr(RecallRequest, field)
+
+
+def parse_requests(
+    signature_name: str, inputs: Mapping[str, np.ndarray], max_batch_size: int
+) -> list[RecallRequest]:
+    """Rows of the inputs -> requests.
+
+    Args:
+        signature_name: "" or a key of `INPUTS`.
+        inputs: Of the signature's names and types; those left out have their
+            default.
+        max_batch_size: Most rows.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, sizes do not fit together, or a text
+            is not UTF-8.
+    """
+    specs = INPUTS[signature_name or signatures.DEFAULT_SIGNATURE]
+    subject = subject_input(signature_name)
+    batch_size = len(inputs[subject])
+    if batch_size > max_batch_size:
+        raise invalid_argument(
+            f"The number of requests in a batch must be at most {max_batch_size}, "
+            f"received {batch_size}."
+        )
+    fields = {
+        specs[name].field: _values(name, specs[name], array, batch_size, subject)
+        for name, array in inputs.items()
+    }
+    return [
+        RecallRequest(**{field: values[row] for field, values in fields.items()})
+        for row in range(batch_size)
+    ]
+
+
+def parse_item_ids(inputs: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Inputs of `item_vectors` -> raw ids.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, one is not UTF-8.
+    """
+    try:
+        return tuple(value.decode() for value in inputs[_ITEM_VECTORS_INPUT].tolist())
+    except UnicodeDecodeError as error:
+        raise _not_utf8(_ITEM_VECTORS_INPUT) from error
+
+
+def _not_utf8(name: str) -> ServingError:
+    return invalid_argument(f"{name} holds a text that is not valid UTF-8.")
+
+
+def _values(
+    name: str, spec: InputSpec, array: np.ndarray, batch_size: int, subject: str
+) -> list[Any]:
+    """The field of every row of the batch; one for all is parsed once."""
+    if spec.shape is _ANY_RANK:
+        rows, given = array.ravel().tolist(), f"the shape {list(array.shape)}"
+    else:
+        rows = array if len(array) or not batch_size else np.empty((1, 0), dtype=array.dtype)
+        given = f"{len(array)} rows"
+    if len(rows) not in (1, batch_size):
+        raise invalid_argument(
+            f"{name} has {given}; send one for all, or one for each of the {batch_size} rows "
+            f"of {subject}."
+        )
+    try:
+        values = [spec.parse(row) for row in rows]
+    except UnicodeDecodeError as error:
+        raise _not_utf8(name) from error
+    return values if len(values) == batch_size else values * batch_size
+
+
+def _signature_def(signature_name: str) -> meta_graph_pb2.SignatureDef:
+    specs = INPUTS[signature_name]
+    optional = [name for name in specs if name != _REQUIRED[signature_name]]
+    return signatures.signature_def(
+        {name: (spec.dtype, spec.shape) for name, spec in specs.items()},
+        OUTPUTS,
+        {name: _default(specs[name]) for name in optional},
+    )
+
+
+def _default(spec: InputSpec) -> np.ndarray:
+    """The default of the request's field as a tensor; an empty row for a list."""
+    dtype = tensors.numpy_dtype(spec.dtype)
+    value = getattr(RecallRequest, spec.field)
+    if spec.shape is not _ANY_RANK:
+        return np.empty((1, *(0 for _ in spec.shape[1:])), dtype=dtype)
+    return np.array(0 if value is None else value, dtype=dtype)

@@ -1,0 +1,1 @@
+"""Requests of several threads run as one batch."""

@@ -1,0 +1,1 @@
+"""What both doors share: who may come in, how much at a time, whether requests are answered."""

@@ -1,0 +1,1 @@
+"""The gRPC door: messages in, answers out."""

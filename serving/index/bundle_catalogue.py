@@ -1,0 +1,97 @@
+"""A bundle as a catalogue that never changes. Imports no TensorFlow."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from serving.index.bundle import IndexBundle
+from serving.index.catalogue import NO_ROW, CategoryPairs
+from serving.index.category_index import CategoryIndex
+from serving.index.exact_index import ExactIndex
+from serving.index.item_index import DEFAULT_KNOBS, SearchKnobs, SearchResult
+
+
+class BundleCatalogue:
+    """See `catalogue.CatalogueView`; rows are those of the bundle, without gaps.
+
+    Attributes:
+        common_categories: Names of `common_codes`.
+    """
+
+    def __init__(self, bundle: IndexBundle, *, version: int = 0):
+        """Prepares an opened bundle for requests.
+
+        Args:
+            bundle: The opened bundle.
+            version: Reported in answers.
+        """
+        self.version = version
+        self.fingerprint = bundle.fingerprint
+        self.num_items = bundle.num_items
+        self.dim = bundle.item_vectors.shape[1]
+        # Plain views of the memory maps: numpy's own class of those is slow to index.
+        self._item_ids = bundle.item_ids.view(np.ndarray)
+        self._item_vectors = bundle.item_vectors.view(np.ndarray)
+        self._index = bundle.index
+        self._exact = (
+            bundle.index
+            if isinstance(bundle.index, ExactIndex)
+            else ExactIndex(bundle.item_vectors)
+        )
+        self._row_of = dict(zip(bundle.item_ids.tolist(), range(self.num_items), strict=True))
+        self._categories = CategoryIndex.from_column(bundle.table["categories"])
+        self.common_categories = self._categories.common_names()
+        self.common_codes = self.category_codes(self.common_categories)
+        fallback = self.rows_of([item_id.encode() for item_id in bundle.fallback])
+        self.fallback_rows = fallback[fallback != NO_ROW]
+
+    def view(self) -> "BundleCatalogue":
+        """See `catalogue.Catalogue`."""
+        return self
+
+    def rows(self) -> np.ndarray:
+        """See `CatalogueView`."""
+        return np.arange(self.num_items)
+
+    def rows_of(self, item_ids: Sequence[bytes]) -> np.ndarray:
+        """See `CatalogueView`."""
+        rows = map(self._row_of.get, item_ids, itertools.repeat(NO_ROW))
+        return np.fromiter(rows, np.int64, len(item_ids))
+
+    def item_ids(self, rows: np.ndarray) -> np.ndarray:
+        """See `CatalogueView`."""
+        return self._item_ids[rows]
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """See `CatalogueView`."""
+        return self._item_vectors[rows]
+
+    def category_codes(self, names: Sequence[str]) -> np.ndarray:
+        """See `CatalogueView`."""
+        return self._categories.category_codes(names)
+
+    def rows_in(self, codes: np.ndarray) -> np.ndarray:
+        """See `CatalogueView`."""
+        return self._categories.rows_in(codes)
+
+    def categories_of(self, rows: np.ndarray) -> CategoryPairs:
+        """See `CatalogueView`."""
+        return self._categories.categories_of(rows)
+
+    def search(
+        self, queries: np.ndarray, k: int, knobs: SearchKnobs = DEFAULT_KNOBS
+    ) -> SearchResult:
+        """See `CatalogueView`."""
+        return self._index.search(queries, min(k, self.num_items), knobs)
+
+    def exact_search(
+        self, queries: np.ndarray, k: int, rows: np.ndarray | None = None
+    ) -> SearchResult:
+        """See `CatalogueView`."""
+        if rows is None:
+            return self._exact.search(queries, min(k, self.num_items))
+        if not len(rows):
+            nothing = [np.empty(0, np.int64)] * len(queries)
+            return SearchResult(nothing, [np.empty(0, np.float32)] * len(queries))
+        return self._exact.search_rows(queries, min(k, len(rows)), rows)

@@ -1,0 +1,1 @@
+"""Items that change while they are served: durable, then visible."""

@@ -1,0 +1,239 @@
+"""What the server counts, for Prometheus: TF Serving's names, and our own.
+
+Imports no TensorFlow. TF Serving's metrics keep its names, labels and unit
+(microseconds), so that dashboards made for it show this server too.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
+from prometheus_client.registry import Collector
+
+from recall.errors import InputError
+from serving.batching.batch_queue import BatchReport
+from serving.protocol import text_config
+from serving.protocol.status import Code
+
+DEFAULT_PATH = "/monitoring/prometheus/metrics"
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_TF_SERVING = ":tensorflow:serving:"
+_LATENCY_BUCKETS_US = tuple(10 * 1.8**power for power in range(32))
+"""TF Serving's: 10 us times powers of 1.8, up to about 20 minutes."""
+
+_BATCH_BUCKETS = tuple(2**power for power in range(10))
+
+_LINE = re.compile(r"((?:# (?:HELP|TYPE) )?)([\w:]+)(.*)", re.DOTALL)
+
+UNKNOWN_MODEL = "unknown"
+"""Label of requests for models that are not served: clients must not invent labels."""
+
+
+class MonitoringOptions(NamedTuple):
+    """Where metrics are shown.
+
+    Attributes:
+        path: Path at the HTTP door; None shows none.
+    """
+
+    path: str | None = DEFAULT_PATH
+
+
+DEFAULT_MONITORING = MonitoringOptions()
+
+
+def read_options(path: str | os.PathLike) -> MonitoringOptions:
+    """Reads a `MonitoringConfig` file.
+
+    Raises:
+        InputError: The file cannot be read, or the path is none.
+    """
+    flag = "monitoring_config_file"
+    message = text_config.read_message(path, text_config.MonitoringConfig, flag)
+    if not message.prometheus_config.enable:
+        return MonitoringOptions(None)
+    shown_at = message.prometheus_config.path or DEFAULT_PATH
+    if not shown_at.startswith("/") or shown_at.startswith("/v1/"):
+        raise InputError(
+            f"--{flag}={path}: `path` must start with '/' and not with '/v1/', "
+            f"received {shown_at!r}."
+        )
+    return MonitoringOptions(shown_at)
+
+
+class Metrics:
+    """Counters of one server; safe to use from several threads."""
+
+    def __init__(self):
+        self._registry = CollectorRegistry()
+        self._requests = self._counter(
+            f"{_TF_SERVING}request_count", "The total number of requests.", "model_name", "status"
+        )
+        self._latency = self._histogram(
+            f"{_TF_SERVING}request_latency",
+            "Distribution of wall time (in microseconds) for Tensorflow Serving request.",
+            _LATENCY_BUCKETS_US,
+            *("model_name", "API", "entrypoint"),
+        )
+        self._runtime = self._histogram(
+            f"{_TF_SERVING}runtime_latency",
+            "Distribution of wall time (in microseconds) for Tensorflow runtime.",
+            _LATENCY_BUCKETS_US,
+            *("model_name", "API", "runtime"),
+        )
+        self._batch_rows = self._histogram(
+            "recall_batch_rows", "Rows of a batch of the user tower.", _BATCH_BUCKETS, "model_name"
+        )
+        self._queue_us = self._histogram(
+            "recall_batch_queue_microseconds",
+            "Time a request waited for its batch.",
+            _LATENCY_BUCKETS_US,
+            "model_name",
+        )
+        self._answers = self._counter(
+            "recall_answers", "Users answered by the model recall, by kind of answer.", "kind"
+        )
+        self._degraded = self._counter(
+            "recall_degraded_answers", "Users whose answer the deadline or a lost shard cut short."
+        )
+        self._coverage = self._counter(
+            "recall_coverage_sum",
+            "Sum of `coverage` over the users answered; divided by recall_answers_total, the mean.",
+        )
+        self._shed = self._counter(
+            "recall_shed_requests", "Requests refused because the server was full.", "entrypoint"
+        )
+        self._refused_connections = self._counter(
+            "recall_http_refused_connections",
+            "HTTP connections refused: too many in all, or of one peer.",
+            "reason",
+        )
+        self._dropped_connections = self._counter(
+            "recall_http_dropped_connections",
+            "HTTP connections closed: what they should send or read took too long.",
+            "waited_for",
+        )
+        self._refused_requests = self._counter(
+            "recall_http_refused_requests",
+            "HTTP requests refused before a model saw them, by reason.",
+            "reason",
+        )
+        self._loop_errors = self._counter(
+            "recall_http_loop_errors", "Errors of the HTTP door's event loop, as of accepting."
+        )
+        ProcessCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+        self._grpc_drops = self._counter(
+            "recall_grpc_unread_calls",
+            "gRPC calls ended before their message was there.",
+            "reason",
+        )
+        self._swaps = self._counter(
+            "recall_version_loads", "Versions loaded or refused.", "model_name", "outcome"
+        )
+
+    def watch(self, name: str, documentation: str, value: Callable[[], float]) -> None:
+        """Shows a number that is asked for when the metrics are."""
+        Gauge(name, documentation, registry=self._registry).set_function(value)
+
+    def register(self, collector: Collector) -> None:
+        """Shows what a collector finds when the metrics are asked for."""
+        self._registry.register(collector)
+
+    def count_request(
+        self, model_name: str, api: str, entrypoint: str, code: Code, seconds: float
+    ) -> None:
+        """Counts one request that was answered or refused."""
+        self._requests.labels(model_name, code.name).inc()
+        if code is Code.OK:
+            self._latency.labels(model_name, api, entrypoint).observe(seconds * 1e6)
+
+    def count_run(self, model_name: str, seconds: float) -> None:
+        """Counts one run of a SavedModel."""
+        self._runtime.labels(model_name, "Predict", "TF2").observe(seconds * 1e6)
+
+    def count_batch(self, model_name: str, report: BatchReport) -> None:
+        """Counts one batch, which may be of a single request."""
+        self._batch_rows.labels(model_name).observe(report.num_rows)
+        for waited_s in report.waited_s:
+            self._queue_us.labels(model_name).observe(waited_s * 1e6)
+
+    def count_answers(self, outputs: Mapping[str, Any]) -> None:
+        """Counts the users a recall answer is for; other models' outputs say nothing.
+
+        Args:
+            outputs: Of Predict, or the document of one or several answers.
+        """
+        for response in outputs.get("responses", (outputs,)):
+            if "is_fallback" not in response:
+                continue
+            is_fallback = np.atleast_1d(response["is_fallback"])
+            self._answers.labels("fallback").inc(int(is_fallback.sum()))
+            self._answers.labels("personal").inc(int((~is_fallback).sum()))
+            self._degraded.inc(int(np.sum(response.get("degraded", 0))))
+            self._coverage.inc(float(np.sum(response.get("coverage", np.ones(len(is_fallback))))))
+
+    def count_shed(self, entrypoint: str) -> None:
+        """Counts a request that was refused because the server was full."""
+        self._shed.labels(entrypoint).inc()
+
+    def count_http_refused_connection(self, reason: str) -> None:
+        """Counts a connection that was one too many, of `all` or of its `peer`."""
+        self._refused_connections.labels(reason).inc()
+
+    def count_http_drop(self, waited_for: str) -> None:
+        """Counts a connection that took too long: `header`, `body`, `write` or `idle`."""
+        self._dropped_connections.labels(waited_for).inc()
+
+    def count_http_refusal(self, reason: str) -> None:
+        """Counts a request that was refused for what it is, not for what it asks."""
+        self._refused_requests.labels(reason).inc()
+
+    def count_http_loop_error(self) -> None:
+        """Counts an error that no request is to blame for."""
+        self._loop_errors.inc()
+
+    def count_grpc_drop(self, reason: str) -> None:
+        """Counts a call without a message: `late`, `slow` (others took its place), `full`."""
+        self._grpc_drops.labels(reason).inc()
+
+    def count_load(self, model_name: str, outcome: str) -> None:
+        """Counts a version that was loaded, failed or was unloaded."""
+        self._swaps.labels(model_name, outcome).inc()
+
+    def page(self) -> bytes:
+        """All metrics in Prometheus' text format.
+
+        prometheus-client ends every counter's name in `_total` and adds the
+        time it was made; TF Serving does neither.
+        """
+        lines = generate_latest(self._registry).decode().splitlines(keepends=True)
+        return "".join(map(_as_tf_serving, lines)).encode()
+
+    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
+        return Counter(name, documentation, labels, registry=self._registry)
+
+    def _histogram(
+        self, name: str, documentation: str, buckets: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        return Histogram(name, documentation, labels, registry=self._registry, buckets=buckets)
+
+
+def _as_tf_serving(line: str) -> str:
+    """A line of the page with the name TF Serving would print, "" for one it has not."""
+    head, name, rest = _LINE.fullmatch(line).groups()
+    if name.endswith("_created"):
+        return ""
+    return head + (name.removesuffix("_total") if name.startswith(_TF_SERVING) else name) + rest

@@ -1,0 +1,174 @@
+"""Certificates of calls to another server, and why a handshake with it failed.
+
+Imports no TensorFlow, and gRPC only when a channel is opened.
+"""
+
+import os
+import ssl
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from recall.errors import InputError
+from serving.network.addresses import require_address
+
+if TYPE_CHECKING:
+    import grpc
+
+_WRONG_NAME = ("Hostname Verification", "ostname mismatch", "IP address mismatch")
+_WRONG_AUTHORITY = ("CERTIFICATE_VERIFY_FAILED",)
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "record layer failure")
+_HUNG_UP = (
+    "CERTIFICATE_REQUIRED",
+    "ALERT",
+    "EOF occurred",
+    "failed to connect to all addresses; last error: UNAVAILABLE",
+    "Connection reset",
+    "Broken pipe",
+    "Remote end closed",
+)
+"""What the texts of gRPC and of Python have in common, by what is wrong. A server
+that wants another certificate, or a certificate at all, just hangs up on some."""
+
+
+class ClientTls(NamedTuple):
+    """How calls to a server are encrypted, all files PEM.
+
+    Attributes:
+        server_ca: Authorities of which the server's certificate must be; None
+            speaks without encryption.
+        certificate: The caller's certificate chain, for a server that asks
+            for one; None has none.
+        key: Its private key, without a password.
+        flag_prefix: What the names of its flags begin with, for errors.
+    """
+
+    server_ca: str | os.PathLike | None = None
+    certificate: str | os.PathLike | None = None
+    key: str | os.PathLike | None = None
+    flag_prefix: str = ""
+
+    def ssl_context(self) -> ssl.SSLContext | None:
+        """For HTTPS; None for the authorities of the system.
+
+        Raises:
+            InputError: A file cannot be read, is no PEM, or key and
+                certificate do not belong together.
+        """
+        if self.server_ca is None:
+            return None
+        context = self._try(
+            f"{self._flag('server_ca')}={self.server_ca}",
+            lambda: ssl.create_default_context(cafile=self.server_ca),
+        )
+        if self.certificate is not None:
+            self._try(
+                f"{self._flag('certificate')}={self.certificate} and "
+                f"{self._flag('key')}={self.key}",
+                lambda: context.load_cert_chain(self.certificate, self.key, password=no_password),
+            )
+        return context
+
+    def open_channel(
+        self, address: str, options: Sequence[tuple[str, Any]] | None = None
+    ) -> "grpc.Channel":
+        """A gRPC channel to the address itself, never a proxy; nothing is sent yet.
+
+        Args:
+            address: `host:port`, an IPv6 address in brackets.
+            options: Of gRPC.
+
+        Raises:
+            InputError: As `ssl_context`, or the address is none.
+        """
+        require_address(address)
+        return self.channel_with(self.credentials(), address, options)
+
+    def credentials(self) -> "grpc.ChannelCredentials | None":
+        """What the files say now; None speaks without encryption.
+
+        Raises:
+            InputError: As `ssl_context`.
+        """
+        import grpc
+
+        if self.ssl_context() is None:
+            return None
+        pair = (
+            (Path(self.key).read_bytes(), Path(self.certificate).read_bytes())
+            if self.certificate is not None
+            else (None, None)
+        )
+        return grpc.ssl_channel_credentials(Path(self.server_ca).read_bytes(), *pair)
+
+    @staticmethod
+    def channel_with(
+        credentials: "grpc.ChannelCredentials | None",
+        address: str,
+        options: Sequence[tuple[str, Any]] | None = None,
+    ) -> "grpc.Channel":
+        """`open_channel` with credentials read before."""
+        import grpc
+
+        options = [_NO_PROXY, *(options or ())]
+        if credentials is None:
+            return grpc.insecure_channel(address, options)
+        return grpc.secure_channel(address, credentials, options)
+
+    def find_cause(self, details: str) -> str | None:
+        """What in certificates makes calls fail, and the remedy; None if it is not they.
+
+        Args:
+            details: Text of the error of gRPC or of Python.
+        """
+
+        def speaks_of(signs: tuple[str, ...]) -> bool:
+            return any(sign in details for sign in signs)
+
+        authority, pair = self._flag("server_ca"), f"{self._flag('certificate')} and "
+        pair += self._flag("key")
+        if speaks_of(_WRONG_NAME):
+            return "its certificate is not for this address. Use a name that the certificate has."
+        if speaks_of(_WRONG_AUTHORITY):
+            return (
+                f"its certificate is out of date, or not of an authority in {authority}. "
+                "Give the file of its authority."
+            )
+        if speaks_of(_NO_TLS):
+            return f"it speaks without TLS. Leave {authority} out, and ask http:// over HTTP."
+        if not speaks_of(_HUNG_UP):
+            return None
+        if self.server_ca is None:
+            return (
+                f"it closed the connection. Over gRPC, give its gRPC port. If it speaks TLS, give "
+                f"{authority} (and https:// over HTTP)."
+            )
+        if self.certificate is None:
+            return f"it closed the connection. If it asks for a certificate, give {pair}."
+        return f"it closed the connection. Give {pair} of an authority that it lets in."
+
+    def _flag(self, name: str) -> str:
+        return f"--{self.flag_prefix}tls_{name}"
+
+    def _try(self, files: str, load: Any) -> Any:
+        """Reads files, with an error that names their flags."""
+        try:
+            return load()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "reason", None) or error.args[-1]
+            raise InputError(
+                f"Cannot use {files} ({reason}). Give PEM files; a key must belong to its "
+                "certificate and have no password."
+            ) from error
+
+
+NO_TLS = ClientTls()
+
+_NO_PROXY = ("grpc.enable_http_proxy", 0)
+"""The parts of the system call each other directly. gRPC would otherwise obey `grpc_proxy`,
+`https_proxy` and `http_proxy` of the environment, for 127.0.0.1 too."""
+
+
+def no_password() -> str:
+    """Asked for the password of a key; without this OpenSSL asks the terminal."""
+    raise ValueError("the key has a password")

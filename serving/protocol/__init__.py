@@ -1,0 +1,3 @@
+"""What is said between servers and clients in TensorFlow Serving's words: tensors, JSON,
+signatures, errors, deadlines.
+"""

@@ -1,0 +1,286 @@
+"""TensorProto to numpy and back, safe against messages that lie.
+
+A TensorProto states a shape and carries values in one of many fields; nothing
+forces the two to agree. Everything is checked here before memory of the
+stated size is taken. String tensors are `object` arrays of `bytes`.
+"""
+
+import functools
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
+from tensorflow.python.framework import dtypes
+
+from serving.protocol.status import ServingError, invalid_argument
+
+MAX_ELEMENTS = 1 << 24
+"""Largest tensor of a request: 64 MiB of float32, far above any real batch."""
+
+MAX_FILLED_ELEMENTS = 1 << 20
+"""Largest tensor that is filled up from fewer values: a message of a few bytes must not
+make us take 128 MiB."""
+
+_VALUE_FIELDS = {
+    types_pb2.DT_FLOAT: "float_val",
+    types_pb2.DT_DOUBLE: "double_val",
+    types_pb2.DT_HALF: "half_val",
+    types_pb2.DT_BFLOAT16: "half_val",
+    types_pb2.DT_INT8: "int_val",
+    types_pb2.DT_INT16: "int_val",
+    types_pb2.DT_INT32: "int_val",
+    types_pb2.DT_INT64: "int64_val",
+    types_pb2.DT_UINT8: "int_val",
+    types_pb2.DT_UINT16: "int_val",
+    types_pb2.DT_UINT32: "uint32_val",
+    types_pb2.DT_UINT64: "uint64_val",
+    types_pb2.DT_BOOL: "bool_val",
+    types_pb2.DT_STRING: "string_val",
+}
+"""The types a client can send, and the field that holds their values."""
+
+_BIT_PATTERNS = (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16)
+"""Types whose field holds 16-bit patterns, not numbers."""
+
+
+def dtype_name(dtype: int) -> str:
+    """TensorFlow's name of a data type number, for error texts.
+
+    >>> dtype_name(types_pb2.DT_STRING)
+    'string'
+    """
+    try:
+        return types_pb2.DataType.Name(dtype).removeprefix("DT_").lower()
+    except ValueError:
+        return f"type {dtype}"
+
+
+def dtype_of(array: np.ndarray) -> int:
+    """The data type number of an array; `object` and text arrays are strings."""
+    return types_pb2.DT_STRING if array.dtype.kind in "OSU" else _number_of(array.dtype)
+
+
+# A request asks a dozen times; TensorFlow's own way is a chain of lookups.
+@functools.cache
+def _number_of(dtype: np.dtype) -> int:
+    return dtypes.as_dtype(dtype).as_datatype_enum
+
+
+@functools.cache
+def numpy_dtype(dtype: int) -> np.dtype:
+    """The type of the arrays that hold a data type number; strings are `object`."""
+    return np.dtype(dtypes.as_dtype(dtype).as_numpy_dtype)
+
+
+def to_numpy(
+    proto: tensor_pb2.TensorProto, name: str = "tensor", *, max_elements: int = MAX_ELEMENTS
+) -> np.ndarray:
+    """Decodes one tensor of a request.
+
+    As in TensorFlow, the last of too few values fills the rest and no value
+    at all means zeros. Too many values are refused.
+
+    Args:
+        proto: The message.
+        name: Name of the input, for the error text.
+        max_elements: Largest number of elements accepted.
+
+    Returns:
+        An array of the stated shape; strings as `object` array of `bytes`.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, the message contradicts itself, has a
+            type that is not served or is too large.
+    """
+    check_dtype(proto.dtype, name)
+    shape = read_shape(proto.tensor_shape, name, max_elements)
+    size = math.prod(shape)
+    if proto.tensor_content:
+        values = _from_content(proto, size, name)
+    else:
+        values = _from_field(proto, size, name)
+    return values.reshape(shape)
+
+
+def parsing_error(name: str, reason: str) -> ServingError:
+    """The error of a tensor that cannot be decoded."""
+    return invalid_argument(f"tensor parsing error: {name}: {reason}.")
+
+
+def is_served(dtype: int) -> bool:
+    """Whether a client can send tensors of this type."""
+    return dtype in _VALUE_FIELDS
+
+
+def check_dtype(dtype: int, name: str) -> None:
+    """Refuses types that are not served.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
+    if not is_served(dtype):
+        raise parsing_error(name, f"the data type {dtype_name(dtype)} is not supported")
+
+
+def read_shape(
+    proto: tensor_shape_pb2.TensorShapeProto, name: str, max_elements: int = MAX_ELEMENTS
+) -> tuple[int, ...]:
+    """The stated shape of an input of a request, checked for sign and size.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT.
+    """
+    if proto.unknown_rank:
+        raise parsing_error(name, "the shape has an unknown rank")
+    shape = tuple(dim.size for dim in proto.dim)
+    if any(size < 0 for size in shape):
+        raise parsing_error(name, f"the shape {list(shape)} has a negative dimension")
+    # numpy arrays have at most 64 dimensions. A zero hides large neighbours.
+    if len(shape) > 32 or math.prod(max(size, 1) for size in shape) > max_elements:
+        raise parsing_error(
+            name,
+            f"the shape {list(shape[:8])} has more than 32 dimensions or {max_elements} elements",
+        )
+    return shape
+
+
+def _from_content(proto: tensor_pb2.TensorProto, size: int, name: str) -> np.ndarray:
+    """Values packed as bytes in `tensor_content`."""
+    content = proto.tensor_content
+    if proto.dtype == types_pb2.DT_STRING:
+        return _strings_of(_unpack_strings(content, size, name))
+    dtype = numpy_dtype(proto.dtype)
+    if len(content) != size * dtype.itemsize:
+        raise parsing_error(
+            name,
+            f"`tensor_content` has {len(content)} bytes, "
+            f"the shape needs {size * dtype.itemsize} bytes",
+        )
+    if dtype == np.bool_ and any(byte > 1 for byte in set(content)):
+        raise parsing_error(name, "`tensor_content` holds bytes that are neither true nor false")
+    return np.frombuffer(content, dtype=dtype)
+
+
+def _unpack_strings(content: bytes, size: int, name: str) -> list[bytes]:
+    """Strings as TensorFlow packs them: all lengths as varints, then all bytes."""
+    lengths, position = [], 0
+    for _ in range(size):
+        length = shift = 0
+        while True:
+            if position >= len(content) or shift > 28:
+                raise parsing_error(name, "`tensor_content` is no list of strings")
+            byte = content[position]
+            position += 1
+            length |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                break
+        lengths.append(length)
+    if position + sum(lengths) != len(content):
+        raise parsing_error(name, "`tensor_content` is no list of strings")
+    ends = position + np.cumsum([0, *lengths])
+    return [content[a:b] for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
+
+
+def _from_field(proto: tensor_pb2.TensorProto, size: int, name: str) -> np.ndarray:
+    """Values in the repeated field of the data type."""
+    field = _VALUE_FIELDS[proto.dtype]
+    values = getattr(proto, field)
+    if len(values) > size:
+        raise parsing_error(name, f"`{field}` has {len(values)} values, the shape holds {size}")
+    if proto.dtype == types_pb2.DT_STRING:
+        array = _strings_of(values)
+        default: object = b""
+    else:
+        array = _numbers_of(values, proto.dtype, name)
+        default = 0
+    if len(array) == size:
+        return array
+    if size > MAX_FILLED_ELEMENTS:
+        raise parsing_error(
+            name,
+            f"`{field}` has {len(array)} values, the shape holds {size}; only tensors of at most "
+            f"{MAX_FILLED_ELEMENTS} elements are filled up",
+        )
+    filled = np.full(size, array[-1] if len(array) else default, dtype=array.dtype)
+    filled[: len(array)] = array
+    return filled
+
+
+def _strings_of(values: Iterable[bytes]) -> np.ndarray:
+    values = list(values)
+    array = np.empty(len(values), dtype=object)
+    array[:] = values
+    return array
+
+
+def _numbers_of(values: Iterable, dtype: int, name: str) -> np.ndarray:
+    """Numbers of a repeated field in their own type, none of them cut."""
+    wanted = numpy_dtype(dtype)
+    if dtype in _BIT_PATTERNS:
+        return _checked_cast(values, np.dtype(np.uint16), dtype, name).view(wanted)
+    if wanted.kind in "iu" and wanted.itemsize < 4:
+        return _checked_cast(values, wanted, dtype, name)
+    return np.array(values, dtype=wanted)
+
+
+def _checked_cast(values: Iterable, wanted: np.dtype, dtype: int, name: str) -> np.ndarray:
+    numbers = np.array(values, dtype=np.int64)
+    limits = np.iinfo(wanted)
+    if numbers.size and (numbers.min() < limits.min or numbers.max() > limits.max):
+        raise parsing_error(name, f"a value does not fit into {dtype_name(dtype)}")
+    return numbers.astype(wanted)
+
+
+def to_proto(array: np.ndarray, *, packed: bool = False) -> tensor_pb2.TensorProto:
+    """Encodes an array.
+
+    Answers use the typed fields (`float_val` ...), as TensorFlow Serving does
+    by default: clients read them directly.
+
+    Args:
+        array: Numbers, booleans, or text or bytes of any of numpy's kinds.
+        packed: Whether numbers go into `tensor_content`, which is faster
+            (measured: 3 us against 15 us for a small tensor).
+    """
+    proto = tensor_pb2.TensorProto()
+    fill_proto(proto, np.asarray(array), packed=packed)
+    return proto
+
+
+def fill_proto(proto: tensor_pb2.TensorProto, array: np.ndarray, *, packed: bool = False) -> None:
+    """As `to_proto`, into an empty message, for example one inside of another."""
+    proto.dtype = dtype_of(array)
+    add_dim = proto.tensor_shape.dim.add
+    for size in array.shape:
+        add_dim(size=size)
+    if array.dtype.kind == "S":
+        proto.string_val.extend(array.ravel().tolist())
+    elif proto.dtype == types_pb2.DT_STRING:
+        proto.string_val.extend(
+            value.encode() if isinstance(value, str) else bytes(value)
+            for value in array.ravel().tolist()
+        )
+    elif packed:
+        proto.tensor_content = np.ascontiguousarray(array).tobytes()
+    elif proto.dtype in _BIT_PATTERNS:
+        proto.half_val.extend(np.ascontiguousarray(array).view(np.uint16).ravel().tolist())
+    else:
+        getattr(proto, _VALUE_FIELDS[proto.dtype]).extend(array.ravel().tolist())
+
+
+def pad_strings(rows: Iterable[Iterable[str]]) -> np.ndarray:
+    """Lists of texts -> `[num_rows, longest]` object array of bytes, padded with b"".
+
+    The result has at least one column, so that no tower sees an empty axis.
+
+    >>> pad_strings([["a", "b"], []]).tolist()
+    [[b'a', b'b'], [b'', b'']]
+    """
+    encoded = [[text.encode() for text in row] for row in rows]
+    width = max((len(row) for row in encoded), default=0)
+    padded = np.full((len(encoded), max(width, 1)), b"", dtype=object)
+    for index, row in enumerate(encoded):
+        padded[index, : len(row)] = row
+    return padded

@@ -1,0 +1,1 @@
+"""A release on disk: exported, sealed, versioned, and whole or not there."""

@@ -1,0 +1,1 @@
+"""From requests to answers: interests, search, filters, merge."""

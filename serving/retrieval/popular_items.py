@@ -1,0 +1,50 @@
+"""Items for a visitor nothing is known about. Imports no TensorFlow."""
+
+import numpy as np
+
+from serving.api.recall_request import FALLBACK_INTEREST
+from serving.index.catalogue import CatalogueView
+from serving.index.row_sets import without
+from serving.retrieval.filters import ItemFilter
+from serving.retrieval.merge import MergedItems, RankedLists
+from serving.retrieval.selection import Draft
+
+_BLOCK = 4096
+"""Items looked at between two removals of full categories."""
+
+
+def popular_items(
+    view: CatalogueView, k: int, item_filter: ItemFilter, max_per_category: int | None
+) -> MergedItems:
+    """The fallback list, then, where it is too short, the other items by row.
+
+    Args:
+        view: The items.
+        k: Items wanted.
+        item_filter: What the answer may hold.
+        max_per_category: Most items of a category, None for no limit.
+
+    Returns:
+        At most `k` items of score 0, in order of popularity.
+    """
+    draft = Draft(view, k, max_per_category=max_per_category)
+    listed = view.fallback_rows
+    draft.take_from(_ranked(listed), item_filter.keep(listed))
+    if draft.is_full:
+        return draft.items
+    others = without(item_filter.allowed_rows(view), np.sort(listed))
+    while len(others) and not draft.is_full:
+        block = others[:_BLOCK]
+        draft.take_from(_ranked(block), np.ones(len(block), dtype=np.bool_))
+        others = without(others[_BLOCK:], draft.blocked_rows())
+    return draft.items
+
+
+def _ranked(rows: np.ndarray) -> RankedLists:
+    """Rows in their order as the list of an interest that does not exist."""
+    entries = MergedItems(
+        rows,
+        np.zeros(len(rows), dtype=np.float32),
+        np.full(len(rows), FALLBACK_INTEREST, dtype=np.int32),
+    )
+    return RankedLists(entries, np.empty(0, dtype=np.int64))

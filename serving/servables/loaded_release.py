@@ -1,0 +1,197 @@
+"""One version of the release in memory: towers, recall service and live items.
+
+They are loaded and dropped together, so that an answer never mixes versions.
+"""
+
+import contextlib
+import functools
+import gc
+import logging
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from recall.errors import InputError
+from serving.api.recall_limits import RecallLimits
+from serving.api.recall_request import MODEL_NAME, RecallRequest
+from serving.batching.options import BatchingOptions
+from serving.index.bundle import open_bundle, read_fallback
+from serving.live.catalogue import LiveCatalogue
+from serving.live.items import LiveItems
+from serving.models.saved_model import SavedModelServable
+from serving.models.servable import LoadLaterError, Servable
+from serving.monitoring.metrics import Metrics
+from serving.network.client_tls import NO_TLS, ClientTls
+from serving.network.rotating_channel import RotatingTls
+from serving.protocol.status import ServingError
+from serving.release import manifest as manifests
+from serving.release import retention
+from serving.release.release import ITEM_TOWER, USER_TOWER, Release
+from serving.retrieval.batched_recall import BatchedRecallService
+from serving.retrieval.service import RecallService
+from serving.retrieval.user_vectors import UserVectorSource
+from serving.servables.items_servable import ItemsServable
+from serving.servables.recall_servable import RecallServable
+from serving.servables.remote_model import RemoteModel
+from serving.servables.towers import (
+    ItemTower,
+    PredictUserVectors,
+    RemoteItemTower,
+    TfServingUserVectors,
+    item_embedder,
+    item_vectors,
+)
+from serving.sharding.items import ShardedItems
+from serving.sharding.service import ShardedRecallService
+
+_LOGGER = logging.getLogger(__name__)
+
+
+class _Towers(NamedTuple):
+    """Where vectors come from, in this process or elsewhere."""
+
+    user_vectors: UserVectorSource
+    item_tower: ItemTower
+
+
+class LoadedRelease:
+    """The servables of one version, and what has to be closed with them.
+
+    Attributes:
+        servables: By name of the model.
+        asks_others: Whether the towers or the shards are in other processes.
+    """
+
+    def __init__(
+        self,
+        release: Release,
+        items: LiveItems | ShardedItems,
+        *,
+        tf_serving_address: str | None = None,
+        tf_serving_tls: ClientTls | RotatingTls = NO_TLS,
+        batching: BatchingOptions | None = None,
+        limits: RecallLimits | None = None,
+        metrics: Metrics | None = None,
+    ):
+        """Loads a release whose files are already verified.
+
+        Args:
+            release: What to load.
+            items: Changes of the items; those of shards mean that the shards
+                are searched, and the index of the release is not opened.
+            tf_serving_address: `host:port` of a TF Serving that serves the
+                towers; none is loaded into this process then.
+            tf_serving_tls: Certificates of the connection to it.
+            batching: How requests for the user tower share batches; None runs
+                those, and those for items, each alone. Requests for items only
+                share batches beside a tower of this process: their runners
+                must not wait for a network.
+            limits: Largest sizes of a recall request.
+            metrics: Told of runs and batches.
+
+        Raises:
+            InputError: A part is damaged, or the parts do not belong together.
+            LoadLaterError: TF Serving or the shards do not answer, or from
+                another release.
+        """
+        self.servables: Mapping[str, Servable] = {}
+        self.asks_others = tf_serving_address is not None or isinstance(items, ShardedItems)
+        self._release = release
+        self._closing = contextlib.ExitStack()
+        try:
+            with contextlib.ExitStack() as failed:
+                failed.callback(self.close)
+                self._closing.enter_context(retention.held(release))
+                if tf_serving_address is None:
+                    towers = self._load_towers(batching, metrics)
+                else:
+                    towers = self._reach_towers(tf_serving_address, tf_serving_tls)
+                service = self._build_service(towers, items, limits, batching, metrics)
+                failed.pop_all()
+        except (ServingError, InputError) as error:
+            if tf_serving_address is None or isinstance(error, LoadLaterError):
+                raise
+            raise LoadLaterError(
+                f"No user vectors from --tf_serving_address={tf_serving_address}: {error} "
+                "Start TF Serving there first, with the user tower of this release."
+            ) from error
+        models = (RecallServable(service, release.version), ItemsServable(items, release.version))
+        self.servables = {**self.servables, **{model.name: model for model in models}}
+
+    def close(self) -> None:
+        """Drops everything; a SavedModel is full of cycles that hold its memory."""
+        self._closing.close()
+        self.servables = {}
+        gc.collect()
+
+    def _load_towers(self, batching: BatchingOptions | None, metrics: Metrics | None) -> _Towers:
+        """Both towers in this process, each a model of its own too."""
+        release = self._release
+        user_tower = SavedModelServable(
+            USER_TOWER, release.version, release.user_tower_dir, batching=batching, metrics=metrics
+        )
+        item_tower = SavedModelServable(
+            ITEM_TOWER, release.version, release.item_tower_dir, metrics=metrics
+        )
+        self.servables = {USER_TOWER: user_tower, ITEM_TOWER: item_tower}
+        return _Towers(PredictUserVectors(user_tower.predict_default, release.version), item_tower)
+
+    def _reach_towers(self, address: str, tls: ClientTls | RotatingTls) -> _Towers:
+        """Both towers behind the address of a TF Serving, in the version of the release."""
+        release = self._release
+        user_vectors = TfServingUserVectors(address, USER_TOWER, version=release.version, tls=tls)
+        self._closing.callback(user_vectors.close)
+        item_model = RemoteModel(address, ITEM_TOWER, version=release.version, tls=tls)
+        self._closing.callback(item_model.close)
+        return _Towers(user_vectors, RemoteItemTower(item_model, release.item_tower_dir))
+
+    def _build_service(
+        self,
+        towers: _Towers,
+        items: LiveItems | ShardedItems,
+        limits: RecallLimits | None,
+        batching: BatchingOptions | None,
+        metrics: Metrics | None,
+    ) -> RecallService | BatchedRecallService | ShardedRecallService:
+        if isinstance(items, ShardedItems):
+            return self._build_front(towers, items, limits)
+        bundle = open_bundle(self._release.index_dir, verify=False)  # Just verified.
+        embed = item_embedder(towers.item_tower)
+        catalogue = LiveCatalogue(bundle, version=self._release.version, embed=embed)
+        if catalogue.common_categories:
+            _LOGGER.info(
+                "Version %d: nearly all items have the category %s, which counts neither for "
+                "max_per_category nor for merge=diversity.",
+                self._release.version,
+                ", ".join(map(repr, catalogue.common_categories)),
+            )
+        self._closing.callback(items.detach, catalogue)
+        items.attach(catalogue)
+        service = RecallService(towers.user_vectors, catalogue, limits=limits)
+        if batching is None or USER_TOWER not in self.servables:
+            return service
+        if metrics is None:
+            return BatchedRecallService(service)
+        report = functools.partial(metrics.count_batch, MODEL_NAME)
+        return BatchedRecallService(service, report=report)
+
+    def _build_front(
+        self, towers: _Towers, items: ShardedItems, limits: RecallLimits | None
+    ) -> ShardedRecallService:
+        """The service in front of the shards, once one of them answers."""
+        index_dir = self._release.index_dir
+        popular = read_fallback(index_dir, manifests.read(index_dir))
+        service = ShardedRecallService(
+            towers.user_vectors,
+            item_vectors(towers.item_tower, self._release.fingerprint),
+            items.clients,
+            popular,
+            version=self._release.version,
+            limits=limits,
+        )
+        try:
+            service.recall([RecallRequest(history=tuple(popular[:1]))])
+        except ServingError as error:
+            raise LoadLaterError(
+                f"No shard answers: {error} Start their servers first, with this release."
+            ) from error
+        return service

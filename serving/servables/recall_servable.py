@@ -1,0 +1,140 @@
+"""The recall service as a model of TF Serving's Predict API.
+
+Existing clients in any language reach it with the stubs they have: padded
+rows of histories in, padded rows of items out.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from serving.api import recall_tensors
+from serving.api.recall_limits import check_size
+from serving.api.recall_request import (
+    FALLBACK_INTEREST,
+    MODEL_NAME,
+    RESPONSE_FACTS,
+    RecallRequest,
+    RecallResponse,
+)
+from serving.api.recaller import ItemVectors, Recaller
+from serving.protocol import signatures
+from serving.protocol.tensors import numpy_dtype
+
+_WARM_UP_BATCH_SIZES = (1, 8)
+
+
+class RecallServable:
+    """See `servable.Servable`."""
+
+    def __init__(self, service: Recaller, version: int):
+        """Wraps a service; `version` is the release's."""
+        self.name = MODEL_NAME
+        self.version = version
+        self.service = service
+        self.signature_defs = recall_tensors.signature_defs()
+
+    def check_shapes(self, signature_name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuses a batch that is too large, before it is decoded.
+
+        Raises:
+            InputError: It is.
+        """
+        limits = self.service.limits
+        if signature_name == recall_tensors.ITEM_VECTORS_SIGNATURE:
+            ((size,),) = shapes.values()
+            check_size("number of item ids", size, limits.max_similar_to)
+        else:
+            size = shapes[recall_tensors.subject_input(signature_name)][0]
+            check_size("number of requests in a batch", size, limits.max_batch_size)
+
+    def predict(
+        self,
+        signature_name: str,
+        inputs: Mapping[str, np.ndarray],
+        output_filter: Sequence[str] = (),
+        *,
+        timeout_s: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Answers a batch, or gives vectors of items.
+
+        Args:
+            signature_name: "", a key of `recall_tensors.INPUTS`, or `item_vectors`.
+            inputs: Those of the signature; optional ones may be left out.
+                Rows of texts are padded with "", and one row, or one value,
+                serves for the whole batch. 0 as `max_per_category`,
+                `leaves_to_search` or `reorder` says nothing.
+            output_filter: Outputs wanted; none means all.
+            timeout_s: Time left.
+
+        Returns:
+            Outputs by name. Lists shorter than the largest `k` of the batch
+            are padded with "", score 0 and interest -1.
+
+        Raises:
+            InputError: A limit of the service is exceeded.
+            ServingError: The request does not fit the signature, or the
+                service cannot answer.
+        """
+        signature = signatures.find_signature(self.signature_defs, signature_name)
+        signatures.check_sent(signature, inputs)
+        selected = signatures.select_outputs(signature, output_filter)
+        if signature_name == recall_tensors.ITEM_VECTORS_SIGNATURE:
+            item_ids = recall_tensors.parse_item_ids(inputs)
+            outputs = _vector_outputs(self.service.item_vectors(item_ids))
+        else:
+            outputs = self._answer(signature_name, inputs, timeout_s)
+        return {name: outputs[name] for name in selected}
+
+    def _answer(
+        self, signature_name: str, inputs: Mapping[str, np.ndarray], timeout_s: float | None
+    ) -> dict[str, np.ndarray]:
+        """All outputs for the requests of checked inputs."""
+        requests = recall_tensors.parse_requests(
+            signature_name, inputs, self.service.limits.max_batch_size
+        )
+        responses = self.service.recall(requests, timeout_s=timeout_s)
+        return _build_outputs(responses, max((r.k for r in requests), default=0))
+
+    def warm_up(self) -> None:
+        """Answers small batches, with known items and without."""
+        popular = self.service.popular_item_ids
+        for batch_size in _WARM_UP_BATCH_SIZES:
+            self.service.recall([RecallRequest(history=popular)] * batch_size)
+        self.service.recall([RecallRequest(), RecallRequest(similar_to=popular[:1])])
+
+    def probe(self) -> None:
+        """Answers one request the way of all others, and drops the answer."""
+        self.service.recall([RecallRequest(history=self.service.popular_item_ids[:1], k=1)])
+
+
+def _vector_outputs(found: ItemVectors) -> dict[str, np.ndarray]:
+    """All outputs of `item_vectors`."""
+    fingerprints = np.full(len(found.vectors), found.fingerprint.encode(), dtype=object)
+    return {
+        "item_vectors": found.vectors,
+        "is_known": found.is_known,
+        "fingerprint": fingerprints,
+    }
+
+
+def _build_outputs(responses: Sequence[RecallResponse], k: int) -> dict[str, np.ndarray]:
+    """Responses -> padded outputs, all rows `k` wide."""
+    shape = (len(responses), k)
+    width = max((response.item_ids.dtype.itemsize for response in responses), default=1)
+    item_ids = np.zeros(shape, dtype=f"S{width}")
+    scores = np.zeros(shape, dtype=np.float32)
+    interests = np.full(shape, FALLBACK_INTEREST, dtype=np.int32)
+    for row, response in enumerate(responses):
+        found = slice(len(response.scores))
+        item_ids[row, found] = response.item_ids
+        scores[row, found] = response.scores
+        interests[row, found] = response.interests
+    facts = {
+        name: np.array(
+            [getattr(response, name) for response in responses],
+            dtype=numpy_dtype(recall_tensors.OUTPUTS[name][0]),
+        )
+        for name in RESPONSE_FACTS
+    }
+    return {"item_ids": item_ids, "scores": scores, "interests": interests, **facts}

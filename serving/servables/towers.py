@@ -1,0 +1,195 @@
+"""The towers of a release, in this process or behind the address of a TF Serving.
+
+The user tower has vectors for histories, the item tower for known items and for those
+nobody clicked yet.
+"""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from serving.live.catalogue import EmbeddedItems, ItemEmbedder
+from serving.models.saved_model import SavedModelServable, read_signature_defs
+from serving.network.client_tls import NO_TLS, ClientTls
+from serving.network.rotating_channel import RotatingTls
+from serving.protocol import tensors
+from serving.protocol.signatures import NEW_ITEMS_SIGNATURE
+from serving.protocol.status import Code, ServingError
+from serving.release.release import USER_TOWER
+from serving.retrieval.user_vectors import UserVectors, parse_outputs
+from serving.servables.remote_model import RemoteModel
+from serving.sharding.vectors import TowerVectors
+
+HISTORY_INPUT = "history_item_ids"
+
+_BATCH = 1024
+"""Items per call: 256 kB of vectors at 64 dimensions."""
+
+
+class ItemTower(Protocol):
+    """An item tower, in this process or elsewhere."""
+
+    signature_defs: Mapping[str, Any]
+
+    def predict(
+        self,
+        signature_name: str,
+        inputs: Mapping[str, np.ndarray],
+        *,
+        timeout_s: float | None = None,
+    ) -> Mapping[str, np.ndarray]:
+        """Runs a signature in the time left; all outputs by name."""
+
+
+class RemoteItemTower:
+    """The item tower behind the address of a TF Serving."""
+
+    def __init__(self, model: RemoteModel, item_tower_dir: Path):
+        """Sends nothing yet.
+
+        Args:
+            model: The connection, which whoever opened it closes.
+            item_tower_dir: The same tower in the release; read for its
+                signatures alone.
+        """
+        self.signature_defs = read_signature_defs(item_tower_dir)
+        self._model = model
+
+    def predict(
+        self,
+        signature_name: str,
+        inputs: Mapping[str, np.ndarray],
+        *,
+        timeout_s: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """See `ItemTower`; tries again and raises as `RemoteModel.predict`."""
+        outputs, _ = self._model.predict(inputs, signature_name=signature_name, timeout_s=timeout_s)
+        return outputs
+
+
+def item_embedder(item_tower: ItemTower) -> ItemEmbedder | None:
+    """Categories -> vectors by an item tower; None where its model has no categories."""
+    if NEW_ITEMS_SIGNATURE not in item_tower.signature_defs:
+        return None
+
+    def embed(categories: Sequence[tuple[str, ...]]) -> EmbeddedItems:
+        parts = [
+            item_tower.predict(
+                NEW_ITEMS_SIGNATURE,
+                {"categories": tensors.pad_strings(categories[start : start + _BATCH])},
+            )
+            for start in range(0, len(categories), _BATCH)
+        ]
+        return EmbeddedItems(
+            np.concatenate([part["item_vectors"] for part in parts]),
+            np.concatenate([part["num_known"] for part in parts]),
+            parts[0]["fingerprint"][0].decode(),
+        )
+
+    return embed
+
+
+def item_vectors(item_tower: ItemTower, fingerprint: str) -> TowerVectors:
+    """A function that has the vectors of items from an item tower.
+
+    Args:
+        item_tower: Where vectors come from.
+        fingerprint: The embedding space they must lie in; else the function
+            raises a `ServingError`, UNAVAILABLE.
+    """
+
+    def embed(
+        item_ids: Sequence[str], timeout_s: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        inputs = {"item_ids": tensors.pad_strings([item_ids])[0]}
+        outputs = item_tower.predict("", inputs, timeout_s=timeout_s)
+        answered = outputs["fingerprint"][0].decode()
+        if answered != fingerprint:
+            raise ServingError(
+                Code.UNAVAILABLE,
+                f"The item tower answers from embedding space {answered}, the release holds "
+                f"{fingerprint}. Serve both from one release.",
+            )
+        return outputs["item_vectors"], outputs["is_known"]
+
+    return embed
+
+
+class PredictUserVectors:
+    """The user tower behind a function in this process."""
+
+    def __init__(
+        self, predict: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]], version: int
+    ):
+        """Wraps a user tower that is already loaded.
+
+        Args:
+            predict: Inputs of `serving_default` by name -> outputs by name.
+            version: Version reported in answers.
+        """
+        self._predict = predict
+        self._version = version
+
+    def compute(
+        self, histories: Sequence[Sequence[str]], *, timeout_s: float | None = None
+    ) -> UserVectors:
+        """See `UserVectorSource`; a running step is not interrupted."""
+        outputs = self._predict({HISTORY_INPUT: tensors.pad_strings(histories)})
+        return parse_outputs(outputs, len(histories), self._version)
+
+
+class SavedModelUserVectors(PredictUserVectors):
+    """The user tower of a folder, loaded into this process."""
+
+    def __init__(self, user_tower_dir: str | os.PathLike, *, version: int = 0):
+        """Loads the exported user tower.
+
+        Args:
+            user_tower_dir: Folder of the SavedModel.
+            version: Version reported in answers.
+
+        Raises:
+            InputError: The folder holds no user tower that can be loaded.
+        """
+        servable = SavedModelServable(USER_TOWER, version, user_tower_dir)
+        super().__init__(servable.predict_default, version)
+
+
+class TfServingUserVectors:
+    """The user tower behind the address of a TF Serving; keeps one connection."""
+
+    def __init__(
+        self,
+        address: str,
+        model_name: str = USER_TOWER,
+        *,
+        version: int | None = None,
+        tls: ClientTls | RotatingTls = NO_TLS,
+    ):
+        """Prepares the connection; nothing is sent yet.
+
+        Args:
+            address: `host:port` of its gRPC door.
+            model_name: Name it serves the user tower under.
+            version: The only version that may answer; None lets the newest.
+            tls: Certificates.
+
+        Raises:
+            InputError: A certificate cannot be used.
+        """
+        self._model = RemoteModel(address, model_name, version=version, tls=tls)
+
+    def compute(
+        self, histories: Sequence[Sequence[str]], *, timeout_s: float | None = None
+    ) -> UserVectors:
+        """See `UserVectorSource`; tries again and raises as `RemoteModel.predict`."""
+        inputs = {HISTORY_INPUT: tensors.pad_strings(histories)}
+        outputs, version = self._model.predict(inputs, timeout_s=timeout_s)
+        return parse_outputs(outputs, len(histories), version)
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._model.close()

@@ -1,0 +1,1 @@
+"""One answer from a catalogue that lies on several machines."""

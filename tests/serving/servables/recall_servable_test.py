@@ -1,0 +1,119 @@
+"""Tensors of any kind: what does not fit is the caller's error, nothing else."""
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+from recall.errors import InputError
+from serving.api import recall_tensors
+from serving.api.recall_request import RecallRequest
+from serving.protocol.status import Code, ServingError
+from serving.protocol.tensors import numpy_dtype
+from serving.retrieval.service import RecallService
+from serving.servables.recall_servable import RecallServable
+from tests.serving.recall_reference import Shop
+
+SHOP = Shop(60)
+SERVABLE = RecallServable(RecallService(SHOP, SHOP.catalogue()), 8)
+
+TEXTS = st.sampled_from([b"", b"n1", b"n2", b"n59", b"half", b"quota", b"unheard", b"\xff", b"n\0"])
+NUMBERS = {
+    "f": st.sampled_from([0.0, 1.0, -1.0, 0.5, 1e38, float("nan"), float("inf")]),
+    "i": st.integers(-2, 9) | st.sampled_from([2**31 - 1, -(2**31)]),
+    "b": st.booleans(),
+}
+
+
+@st.composite
+def tensors_of(draw, spec):
+    """A tensor of the right type and of a shape that is mostly right."""
+    shape = [draw(st.integers(0, 3)) for _ in spec.shape or range(draw(st.integers(0, 1)))]
+    if spec.field == "user_vectors" and draw(st.integers(0, 3)):
+        shape[2] = 4
+    size = int(np.prod(shape))
+    dtype = numpy_dtype(spec.dtype)
+    elements = TEXTS if dtype.kind == "O" else NUMBERS[dtype.kind]
+    values = draw(st.lists(elements, min_size=size, max_size=size))
+    array = np.empty(size, dtype=dtype)
+    array[:] = values
+    return array.reshape(shape)
+
+
+@pytest.mark.parametrize("signature_name", recall_tensors.INPUTS)
+def test_any_tensors(signature_name):
+    specs = recall_tensors.INPUTS[signature_name]
+    subject = recall_tensors.subject_input(signature_name)
+    answers = []
+
+    @settings(max_examples=300, deadline=None)
+    @given(st.data())
+    def check(data):
+        names = data.draw(st.sets(st.sampled_from(sorted(specs)), max_size=4)) | {subject}
+        inputs = {name: data.draw(tensors_of(specs[name]), label=name) for name in sorted(names)}
+        try:
+            outputs = SERVABLE.predict(signature_name, inputs)
+        except InputError:
+            return
+        except ServingError as error:
+            if error.code not in (Code.INVALID_ARGUMENT, Code.FAILED_PRECONDITION):
+                raise
+            return
+        answers.append(outputs)
+        assert {len(array) for array in outputs.values()} == {len(inputs[subject])}
+        assert np.isfinite(outputs["scores"]).all()
+
+    check()
+    assert len(answers) > 20
+
+
+def test_inputs_built_from_a_request_are_parsed_back():
+    request = RecallRequest(
+        user_vectors=np.ones((2, 4), np.float32),
+        fingerprint="f",
+        k=7,
+        exclude=("a", "b"),
+        allow=("é",),
+        deny=("c",),
+        categories=("x", "y"),
+        exclude_categories=("z",),
+        max_per_category=3,
+        interest_weights=(0.5, 2.0),
+        merge="quota",
+        diversity_weight=0.25,
+        leaves_to_search=4,
+        reorder=5,
+        exact=True,
+    )
+    name, inputs = recall_tensors.build_inputs(request)
+    encoded = {
+        key: np.vectorize(str.encode, otypes=[object])(array) if array.dtype == object else array
+        for key, array in inputs.items()
+    }
+    (parsed,) = recall_tensors.parse_requests(name, encoded, 10)
+    for field in recall_tensors.INPUTS[name].values():
+        np.testing.assert_array_equal(getattr(parsed, field.field), getattr(request, field.field))
+
+
+def test_one_row_for_a_batch_is_one_row_for_each():
+    histories = np.array([[b"n1"], [b"n2"], [b"n3"]], object)
+    one = {"history_item_ids": histories, "deny_item_ids": np.array([[b"n10", b"n37"]], object)}
+    each = {**one, "deny_item_ids": np.repeat(one["deny_item_ids"], 3, axis=0)}
+    none = {**one, "deny_item_ids": np.empty((0, 0), object)}
+    first, second = SERVABLE.predict("", one), SERVABLE.predict("", each)
+    for name, array in first.items():
+        np.testing.assert_array_equal(array, second[name])
+    assert not np.isin([b"n10", b"n37"], first["item_ids"]).any()
+    assert np.isin([b"n10", b"n37"], SERVABLE.predict("", none)["item_ids"]).any()
+
+
+def test_vectors_of_items():
+    item_ids = np.array([b"n2", b"unheard", b"", b"n2"], object)
+    outputs = SERVABLE.predict("item_vectors", {"item_ids": item_ids})
+    np.testing.assert_array_equal(outputs["is_known"], [True, False, False, True])
+    nothing = np.zeros(4, np.float32)
+    expected = [SHOP.vectors[2], nothing, nothing, SHOP.vectors[2]]
+    np.testing.assert_array_equal(outputs["item_vectors"], expected)
+    assert outputs["fingerprint"].tolist() == [b"f"] * 4
+    with pytest.raises(ServingError, match="item_ids holds a text that is not valid UTF-8"):
+        SERVABLE.predict("item_vectors", {"item_ids": np.array([b"\xff"], object)})

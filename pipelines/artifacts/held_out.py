@@ -28,7 +28,7 @@ _FEATURES = {
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class HeldOut:
+class HeldOutUsers:
     """Users of one held-out split, read into memory.
 
     Attributes:
@@ -50,12 +50,14 @@ class HeldOut:
         """Number of users."""
         return len(self.user_ids)
 
-    def take(self, rows: np.ndarray) -> "HeldOut":
+    def take(self, rows: np.ndarray) -> "HeldOutUsers":
         """The given users, in the given order."""
-        return HeldOut(self.user_ids[rows], self.histories.take(rows), self.positives.take(rows))
+        return HeldOutUsers(
+            self.user_ids[rows], self.histories.take(rows), self.positives.take(rows)
+        )
 
 
-def read_held_out(examples_dir: str | Path, split: str) -> HeldOut:
+def read_held_out(examples_dir: str | Path, split: str) -> HeldOutUsers:
     """Reads the users of a held-out split.
 
     Args:
@@ -81,7 +83,7 @@ def read_held_out(examples_dir: str | Path, split: str) -> HeldOut:
             f"{Path(examples_dir) / f'Split-{split}'} holds no users. Every user has too few "
             "events for the protocol; check the log and the config section `ingest`."
         )
-    return HeldOut(
+    return HeldOutUsers(
         np.concatenate([part[USER_ID].numpy() for part in parts]),
         _concatenate([part[HISTORY] for part in parts]),
         _concatenate([part[POSITIVES] for part in parts]),

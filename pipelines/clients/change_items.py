@@ -11,7 +11,7 @@ import numpy as np
 from pipelines.sources import items as items_files
 from recall.errors import InputError
 from serving.api import client
-from serving.api.item_changes import MAX_CHANGES, MODEL_NAME, UNKNOWN_COUNT
+from serving.api.item_changes import ITEMS_MODEL, MAX_CHANGES, UNKNOWN_COUNT
 from serving.doors import admin
 from serving.network import door_address
 from serving.network.client_tls import NO_TLS, ClientTls
@@ -73,7 +73,7 @@ def _send(server: str, kind: str, batch: list[Any], **how: Any) -> tuple[int, in
         document = {"ids": batch} if kind == "delete" else {"items": [_item(i) for i in batch]}
         answer = client.post_json(server, f"/items:{kind}", document, **how)
     else:
-        answer = client.predict(server, MODEL_NAME, kind, _inputs(kind, batch), **how)
+        answer = client.predict(server, ITEMS_MODEL, kind, _inputs(kind, batch), **how)
     try:
         return int(answer["num_items"]), int(answer["num_changed"])
     except (KeyError, TypeError, ValueError) as error:

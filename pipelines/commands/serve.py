@@ -162,13 +162,13 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     release_dir = folders.require("release", values.release)
     from serving import server
 
-    options = read_options(values)
+    options = read_server_options(values)
     if values.log_format == "json":
         console_log.write_json()
     server.serve(release_dir, options)
 
 
-def read_options(values: flags.FlagValues) -> "ServerOptions":
+def read_server_options(values: flags.FlagValues) -> "ServerOptions":
     """The options of the server, with the files read that flags name.
 
     Raises:
@@ -190,9 +190,11 @@ def read_options(values: flags.FlagValues) -> "ServerOptions":
     if values.model_config_file:
         changes["config"] = config.read_config(values.model_config_file, RELEASE_MODELS)
     if values.batching_parameters_file:
-        changes["batching"] = batching_options.read_options(values.batching_parameters_file)
+        changes["batching"] = batching_options.read_batching_options(
+            values.batching_parameters_file
+        )
     if values.monitoring_config_file:
-        changes["monitoring"] = metrics.read_options(values.monitoring_config_file)
+        changes["monitoring"] = metrics.read_monitoring_options(values.monitoring_config_file)
     if values.admin_token_file:
         admin.read_token(values.admin_token_file)  # Refused here, before anything else is done.
         changes["admin_token_file"] = values.admin_token_file
@@ -211,7 +213,7 @@ def read_options(values: flags.FlagValues) -> "ServerOptions":
         max_request_bytes=values.max_request_mb << 20,
         max_total_bytes=values.max_requests_mb << 20,
         drain_s=values.drain_s,
-        **http_flags.read_options(values),
+        **http_flags.read_http_options(values),
         **changes,
     )
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from pipelines.artifacts import records
-from pipelines.artifacts.held_out import HeldOut, read_held_out, read_training_windows
+from pipelines.artifacts.held_out import HeldOutUsers, read_held_out, read_training_windows
 from pipelines.artifacts.trained_model import TrainedModel, load_model
 from pipelines.evaluation import baselines, blessing, lists, vectors
 from pipelines.evaluation.full_ranking import Ranker
@@ -163,7 +163,7 @@ def _describe_protocol(
 def _section(
     name: str,
     rank: Ranker,
-    held_out: HeldOut,
+    held_out: HeldOutUsers,
     vocabulary: ItemVocabulary,
     config: EvaluationConfig,
 ) -> dict[str, Any]:
@@ -179,7 +179,7 @@ def _section(
     return section | count_positives(held_out) | {"standard_errors": result.standard_errors}
 
 
-def count_positives(held_out: HeldOut) -> dict[str, int]:
+def count_positives(held_out: HeldOutUsers) -> dict[str, int]:
     """Held-out events, and those that cannot be hit.
 
     `num_unknown_positives` are not in the vocabulary: always misses.

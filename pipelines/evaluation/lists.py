@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.artifacts.held_out import HeldOut
+from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import full_ranking
 from pipelines.evaluation.full_ranking import Ranker
 from recall.metrics import ranking
@@ -37,7 +37,7 @@ class EvaluationResult(NamedTuple):
 def evaluate_user_vectors(
     compute_user_vectors: Callable[[np.ndarray], np.ndarray],
     item_vectors: np.ndarray,
-    held_out: HeldOut,
+    held_out: HeldOutUsers,
     *,
     max_history_length: int,
     ks: Sequence[int],
@@ -84,7 +84,7 @@ def vector_ranker(
 
 def evaluate_lists(
     rank: Ranker,
-    held_out: HeldOut,
+    held_out: HeldOutUsers,
     *,
     ks: Sequence[int],
     exclude_seen: bool,

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from pipelines.artifacts.held_out import HeldOut
+from pipelines.artifacts.held_out import HeldOutUsers
 from recall.models.dssrec import DSSRec
 from recall.ragged import Ragged
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID
@@ -42,7 +42,7 @@ def compute_item_vectors(model: DSSRec, num_items: int) -> np.ndarray:
     return vectors
 
 
-def sample_users(held_out: HeldOut, num_users: int, seed: int) -> HeldOut:
+def sample_users(held_out: HeldOutUsers, num_users: int, seed: int) -> HeldOutUsers:
     """At most `num_users` users, sorted by length so that batches are narrow."""
     chosen = np.random.default_rng(seed).permutation(held_out.num_users)[:num_users]
     chosen = chosen[np.argsort(held_out.histories.lengths[chosen], kind="stable")]

@@ -127,7 +127,7 @@ def _serialize(id_lists: dict[str, np.ndarray], user_id: bytes | None = None) ->
 
 
 def _held_out_examples(
-    held_out: sequences.HeldOut, dense: np.ndarray, user_ids: list[bytes]
+    held_out: sequences.HeldOutTasks, dense: np.ndarray, user_ids: list[bytes]
 ) -> Iterator[bytes]:
     starts, stops = held_out.histories
     positives = dense[held_out.positives]

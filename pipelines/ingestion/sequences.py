@@ -37,7 +37,7 @@ class Part(enum.IntEnum):
 PART_LABELS = tuple(part.label for part in Part)
 
 
-class HeldOut(NamedTuple):
+class HeldOutTasks(NamedTuple):
     """Prediction tasks, one per user: a history and its later events.
 
     Attributes:
@@ -227,7 +227,7 @@ def parse_parts(events: pa.Table | pa.RecordBatch) -> np.ndarray:
     return parts.to_numpy().astype(np.int8)
 
 
-def hold_out_marked(offsets: np.ndarray, parts: np.ndarray, part: Part) -> HeldOut:
+def hold_out_marked(offsets: np.ndarray, parts: np.ndarray, part: Part) -> HeldOutTasks:
     """Collects the targets of one part with the history before the first.
 
     The history holds every earlier event of the user, whatever its part: at
@@ -244,7 +244,7 @@ def hold_out_marked(offsets: np.ndarray, parts: np.ndarray, part: Part) -> HeldO
     has_history = _has_history(offsets, positions, owners)
     positions, owners = positions[has_history], owners[has_history]
     users, first, counts = np.unique(owners, return_index=True, return_counts=True)
-    return HeldOut(
+    return HeldOutTasks(
         users,
         Windows(offsets[users], positions[first]),
         positions,

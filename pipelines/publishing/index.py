@@ -85,7 +85,7 @@ def run_index(
             f"{export_dir} and {examples_dir} hold different items. Give the examples "
             "the exported model was trained on."
         )
-    fallback = bundle.popular_items(vocabulary)
+    fallback = bundle.fallback_ids(vocabulary)
     held, values = vocabulary, {}
     if shard is not None:
         held, values = _take_shard(vocabulary, shard), {shards.KEY: shard._asdict()}

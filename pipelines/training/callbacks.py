@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from pipelines.artifacts.held_out import HeldOut
+from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation.lists import evaluate_user_vectors
 from pipelines.evaluation.vectors import (
     USAGE_USERS,
@@ -30,7 +30,7 @@ _PATIENCE, _PATIENCE_USERS = 5, 10_000
 """Epochs without a better metric before a job stops, and the validation users they suit."""
 
 
-class Limits(NamedTuple):
+class StoppingRule(NamedTuple):
     """When a job ends.
 
     Attributes:
@@ -42,8 +42,8 @@ class Limits(NamedTuple):
     patience: int
 
 
-def choose_limits(config: TrainConfig, num_users: int) -> Limits:
-    """The limits of a job; fewer validation users mean a noisier metric and more patience.
+def choose_stopping_rule(config: TrainConfig, num_users: int) -> StoppingRule:
+    """When a job stops; fewer validation users mean a noisier metric and more patience.
 
     Args:
         config: The settings; `early_stopping_patience` counts as it is, if it is set.
@@ -53,7 +53,7 @@ def choose_limits(config: TrainConfig, num_users: int) -> Limits:
     if patience is None:
         num_users = max(1, min(num_users, config.validation_users))
         patience = math.ceil(_PATIENCE * max(1.0, math.sqrt(_PATIENCE_USERS / num_users)))
-    return Limits(config.max_epochs, patience)
+    return StoppingRule(config.max_epochs, patience)
 
 
 class Progress(tf.Module):
@@ -71,10 +71,10 @@ class Progress(tf.Module):
         self.best_epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.best_value = tf.Variable(-1.0, dtype=tf.float64, trainable=False)
 
-    def is_finished(self, limits: Limits) -> bool:
+    def is_finished(self, rule: StoppingRule) -> bool:
         """Whether the job has run its epochs or has stopped getting better."""
         epochs_done, best_epoch = int(self.epochs_done), int(self.best_epoch)
-        return epochs_done >= limits.max_epochs or epochs_done - best_epoch >= limits.patience
+        return epochs_done >= rule.max_epochs or epochs_done - best_epoch >= rule.patience
 
 
 class StopOnNan(tf.keras.callbacks.Callback):
@@ -117,7 +117,7 @@ class Validation(tf.keras.callbacks.Callback):
 
     def __init__(
         self,
-        held_out: HeldOut,
+        held_out: HeldOutUsers,
         config: RecallConfig,
         num_items: int,
         average: WeightAverage,
@@ -183,13 +183,13 @@ class SaveProgress(tf.keras.callbacks.Callback):
         self,
         progress: Progress,
         manager: tf.train.CheckpointManager,
-        limits: Limits,
+        rule: StoppingRule,
         log_path: Path,
     ):
         super().__init__()
         self._progress = progress
         self._manager = manager
-        self._limits = limits
+        self._stopping_rule = rule
         self._log_path = log_path
         self._started = time.monotonic()
 
@@ -202,7 +202,7 @@ class SaveProgress(tf.keras.callbacks.Callback):
         self._progress.epochs_done.assign(epoch + 1)
         self._append_to_log(epoch, logs)
         self._manager.save(checkpoint_number=epoch + 1)
-        if self._progress.is_finished(self._limits):
+        if self._progress.is_finished(self._stopping_rule):
             self.model.stop_training = True
 
     def _append_to_log(self, epoch: int, logs: dict[str, float]) -> None:

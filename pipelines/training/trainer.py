@@ -174,12 +174,12 @@ def _fit(
     model = build_model(config, vocabulary, steps_per_epoch * config.train.max_epochs)
     training = _open_training(model, config, model_dir, checkpoints_root)
     held_out = read_held_out(examples_dir, "valid")
-    limits = callbacks.choose_limits(config.train, held_out.num_users)
+    stopping_rule = callbacks.choose_stopping_rule(config.train, held_out.num_users)
     _warn_of_few_users(min(held_out.num_users, config.train.validation_users))
-    if training.progress.is_finished(limits):
+    if training.progress.is_finished(stopping_rule):
         return
     first_epoch = int(training.progress.epochs_done)
-    logging.info("%d of at most %d epochs are done.", first_epoch, limits.max_epochs)
+    logging.info("%d of at most %d epochs are done.", first_epoch, stopping_rule.max_epochs)
     # Dropout of a resumed job must not repeat that of the first epochs.
     tf.random.set_seed(config.train.seed + first_epoch)
     data = input_pipeline.read_training_data(examples_dir, config, first_epoch=first_epoch)
@@ -197,7 +197,7 @@ def _fit(
         initial_epoch=first_epoch,
         epochs=config.train.max_epochs,
         steps_per_epoch=data.steps_per_epoch,
-        callbacks=_callbacks(training, validation, limits, model_dir),
+        callbacks=_callbacks(training, validation, stopping_rule, model_dir),
         verbose=1 if sys.stdout.isatty() else 2,
     )
 
@@ -230,7 +230,7 @@ def _open_training(
 def _callbacks(
     training: _Training,
     validation: callbacks.Validation,
-    limits: callbacks.Limits,
+    stopping_rule: callbacks.StoppingRule,
     model_dir: Path,
 ) -> list[tf.keras.callbacks.Callback]:
     """What happens at the end of steps and epochs, in this order."""
@@ -239,7 +239,7 @@ def _callbacks(
         callbacks.MeanLosses(),
         validation,
         callbacks.SaveProgress(
-            training.progress, training.manager, limits, model_dir / "training_log.jsonl"
+            training.progress, training.manager, stopping_rule, model_dir / "training_log.jsonl"
         ),
         tf.keras.callbacks.TensorBoard(str(model_dir / "logs"), write_graph=False),
     ]

@@ -16,7 +16,7 @@ import numpy as np
 
 from recall.errors import InputError
 from serving.api.recall_json import request_to_json
-from serving.api.recall_request import MODEL_NAME, RESPONSE_FACTS, RecallRequest, RecallResponse
+from serving.api.recall_request import RECALL_MODEL, RESPONSE_FACTS, RecallRequest, RecallResponse
 from serving.network import door_address
 from serving.network.client_tls import NO_TLS, ClientTls
 
@@ -143,7 +143,7 @@ def _ask_grpc(
     from serving.api import recall_tensors
 
     signature_name, inputs = recall_tensors.build_inputs(request)
-    outputs = predict(server, MODEL_NAME, signature_name, inputs, timeout_s=timeout_s, tls=tls)
+    outputs = predict(server, RECALL_MODEL, signature_name, inputs, timeout_s=timeout_s, tls=tls)
     return parse_outputs(outputs)
 
 

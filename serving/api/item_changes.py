@@ -11,7 +11,7 @@ import numpy as np
 from recall.errors import InputError
 from recall.vocabulary import check_item_ids, is_unicode
 
-MODEL_NAME = "items"
+ITEMS_MODEL = "items"
 """Name under which live items are a model of the Predict API."""
 
 MAX_CHANGES = 1000

@@ -107,7 +107,7 @@ def check_one_subject(request: RecallRequest) -> None:
         raise InputError(f"Give `{given[0]}` or `{given[1]}`, not both.")
 
 
-def check_item_ids(item_ids: Sequence[str], limits: RecallLimits) -> None:
+def check_num_item_ids(item_ids: Sequence[str], limits: RecallLimits) -> None:
     """Compares items whose vectors are wanted with what is accepted of `similar_to`.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-MODEL_NAME = "recall"
+RECALL_MODEL = "recall"
 """Name of the recall service among the models of a server."""
 
 FALLBACK_INTEREST = -1

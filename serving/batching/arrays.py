@@ -55,11 +55,11 @@ def length_class(length: int) -> int:
     return max(_ONE_CLASS, 1 << max(length - 1, 0).bit_length())
 
 
-def merge(requests: Sequence[Arrays]) -> dict[str, np.ndarray]:
+def stack_rows(requests: Sequence[Arrays]) -> dict[str, np.ndarray]:
     """Stacks the rows of requests with equal keys.
 
     >>> a, b = np.array([["x", "y"]], object), np.array([["z"]], object)
-    >>> merge([{"ids": a}, {"ids": b}])["ids"].tolist()
+    >>> stack_rows([{"ids": a}, {"ids": b}])["ids"].tolist()
     [['x', 'y'], ['z', b'']]
     """
     if len(requests) == 1:

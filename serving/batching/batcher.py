@@ -57,6 +57,6 @@ class Batcher:
     def _run_requests(self, requests: Sequence[Arrays]) -> list[Outputs]:
         """The outputs of requests with equal keys."""
         sizes = [arrays.num_rows(inputs) for inputs in requests]
-        merged = arrays.merge(requests)
+        merged = arrays.stack_rows(requests)
         padded = arrays.pad_rows(merged, self._options.padded_size(sum(sizes)))
         return arrays.split(self._function(padded), sizes)

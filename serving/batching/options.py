@@ -56,7 +56,7 @@ MAX_BATCH_TIMEOUT_S = 60.0
 """A lone request waits that long for company; useful times are a few milliseconds."""
 
 
-def read_options(path: str | os.PathLike) -> BatchingOptions:
+def read_batching_options(path: str | os.PathLike) -> BatchingOptions:
     """Reads a `BatchingParameters` file.
 
     What it leaves out keeps its default, except `pad_variable_length_inputs`,

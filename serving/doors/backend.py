@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from recall.errors import InputError
-from serving.api.recall_request import MODEL_NAME as RECALL
+from serving.api.recall_request import RECALL_MODEL
 from serving.doors.admin import AdminGuard
 from serving.doors.admission import Admission
 from serving.doors.byte_budget import ByteBudget
@@ -69,11 +69,13 @@ class Backend:
 
     def _probe(self) -> None:
         """A request of our own; admission is passed by, which is full under mere overload."""
-        with self.model_server.use(RECALL) as servable:
+        with self.model_server.use(RECALL_MODEL) as servable:
             servable.probe()
 
     @contextlib.contextmanager
-    def answering(self, call: Call, model_name: str, api: str, entrypoint: str) -> Iterator[None]:
+    def counted_answer(
+        self, call: Call, model_name: str, api: str, entrypoint: str
+    ) -> Iterator[None]:
         """Answers and counts one request of a model in the block."""
         start_s = time.perf_counter()
         code = Code.OK

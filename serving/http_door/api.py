@@ -128,7 +128,7 @@ class HttpApi:
         predict = paths.parse_predict(path) if method == "POST" else None
         if predict is not None:
             model, verb = predict
-            with self.backend.answering(request.call, model.name, verb, ENTRYPOINT):
+            with self.backend.counted_answer(request.call, model.name, verb, ENTRYPOINT):
                 return self._predict(request, model, verb)
         described = paths.parse_model(path) if method == "GET" else None
         if described is not None:
@@ -185,9 +185,9 @@ class HttpApi:
 
     def _recall(self, request: HttpRequest) -> HttpResponse:
         """POST /recall."""
-        name = recall_request.MODEL_NAME
+        name = recall_request.RECALL_MODEL
         with (
-            self.backend.answering(request.call, name, name, ENTRYPOINT),
+            self.backend.counted_answer(request.call, name, name, ENTRYPOINT),
             self.backend.model_server.use(name) as servable,
         ):
             service = servable.service
@@ -203,7 +203,7 @@ class HttpApi:
 
     def _items(self, request: HttpRequest) -> HttpResponse:
         """GET /items: live changes and how the loaded versions hold them."""
-        with self.backend.model_server.use(item_changes.MODEL_NAME) as servable:
+        with self.backend.model_server.use(item_changes.ITEMS_MODEL) as servable:
             return HttpResponse(200, encode_json(servable.live_items.status()))
 
     def _upsert_items(self, request: HttpRequest) -> HttpResponse:
@@ -215,9 +215,9 @@ class HttpApi:
         return self._change_items(request, "delete", items_json.delete)
 
     def _change_items(self, request: HttpRequest, verb: str, change: Callable) -> HttpResponse:
-        name = item_changes.MODEL_NAME
+        name = item_changes.ITEMS_MODEL
         with (
-            self.backend.answering(request.call, name, verb, ENTRYPOINT),
+            self.backend.counted_answer(request.call, name, verb, ENTRYPOINT),
             self.backend.model_server.use(name) as servable,
         ):
             with self._large_bodies.reading(request):

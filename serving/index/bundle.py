@@ -119,7 +119,7 @@ def write_bundle(
     np.save(folder / ITEM_IDS_NAME, item_ids, allow_pickle=False)
     np.save(folder / ITEM_VECTORS_NAME, item_vectors.astype(np.float32), allow_pickle=False)
     pq.write_table(vocabulary.to_table(), folder / ITEMS_NAME)
-    popular = popular_items(vocabulary) if fallback is None else list(fallback)
+    popular = fallback_ids(vocabulary) if fallback is None else list(fallback)
     text = json.dumps(popular, ensure_ascii=True)
     (folder / FALLBACK_NAME).write_text(text + "\n", encoding="ascii")
     own = {"kind": index.kind, "dim": index.dim, "num_items": index.num_items}
@@ -132,7 +132,7 @@ def write_bundle(
     return manifests.seal(folder, {**values, **own})
 
 
-def popular_items(vocabulary: ItemVocabulary) -> list[str]:
+def fallback_ids(vocabulary: ItemVocabulary) -> list[str]:
     """Raw ids of the items with most training clicks, best first."""
     order = np.argsort(-vocabulary.counts, kind="stable")[:FALLBACK_ITEMS]
     return [vocabulary.item_ids[row] for row in order]

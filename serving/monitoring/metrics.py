@@ -54,7 +54,7 @@ class MonitoringOptions(NamedTuple):
 DEFAULT_MONITORING = MonitoringOptions()
 
 
-def read_options(path: str | os.PathLike) -> MonitoringOptions:
+def read_monitoring_options(path: str | os.PathLike) -> MonitoringOptions:
     """Reads a `MonitoringConfig` file.
 
     Raises:

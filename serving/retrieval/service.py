@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serving.api.recall_limits import RecallLimits, check_item_ids, check_requests, check_size
+from serving.api.recall_limits import RecallLimits, check_num_item_ids, check_requests, check_size
 from serving.api.recall_request import MERGE_DIVERSITY, RecallRequest, RecallResponse
 from serving.api.recaller import ItemVectors
 from serving.index.bundle import check_compatible
@@ -99,7 +99,7 @@ class RecallService:
         Raises:
             InputError: There are more, or one is too long.
         """
-        check_item_ids(item_ids, self.limits)
+        check_num_item_ids(item_ids, self.limits)
         return look_up(self._catalogue.view(), item_ids)
 
     def recall_together(

@@ -42,7 +42,7 @@ class UserVectorSource(Protocol):
         """User vectors of at least one history of raw item ids, oldest first."""
 
 
-def parse_outputs(
+def parse_user_vectors(
     outputs: Mapping[str, np.ndarray], batch_size: int, model_version: int
 ) -> UserVectors:
     """Checks the outputs of a user tower and puts them into a `UserVectors`.

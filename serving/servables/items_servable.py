@@ -10,7 +10,7 @@ import numpy as np
 
 from recall.errors import InputError
 from serving.api import items_tensors
-from serving.api.item_changes import MAX_CHANGES, MODEL_NAME, ItemChanger
+from serving.api.item_changes import ITEMS_MODEL, MAX_CHANGES, ItemChanger
 from serving.api.items_tensors import DELETE, UPSERT
 from serving.protocol import signatures
 
@@ -22,7 +22,7 @@ class ItemsServable:
 
     def __init__(self, live_items: ItemChanger, version: int):
         """Wraps the live items of a server; `version` is the release's."""
-        self.name = MODEL_NAME
+        self.name = ITEMS_MODEL
         self.version = version
         self.live_items = live_items
         self.signature_defs = items_tensors.signature_defs()

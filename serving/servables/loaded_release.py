@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from recall.errors import InputError
 from serving.api.recall_limits import RecallLimits
-from serving.api.recall_request import MODEL_NAME, RecallRequest
+from serving.api.recall_request import RECALL_MODEL, RecallRequest
 from serving.batching.options import BatchingOptions
 from serving.index.bundle import open_bundle, read_fallback
 from serving.live.catalogue import LiveCatalogue
@@ -171,7 +171,7 @@ class LoadedRelease:
             return service
         if metrics is None:
             return BatchedRecallService(service)
-        report = functools.partial(metrics.count_batch, MODEL_NAME)
+        report = functools.partial(metrics.count_batch, RECALL_MODEL)
         return BatchedRecallService(service, report=report)
 
     def _build_front(

@@ -12,7 +12,7 @@ from serving.api import recall_tensors
 from serving.api.recall_limits import check_size
 from serving.api.recall_request import (
     FALLBACK_INTEREST,
-    MODEL_NAME,
+    RECALL_MODEL,
     RESPONSE_FACTS,
     RecallRequest,
     RecallResponse,
@@ -29,7 +29,7 @@ class RecallServable:
 
     def __init__(self, service: Recaller, version: int):
         """Wraps a service; `version` is the release's."""
-        self.name = MODEL_NAME
+        self.name = RECALL_MODEL
         self.version = version
         self.service = service
         self.signature_defs = recall_tensors.signature_defs()

@@ -11,7 +11,7 @@ from serving.servables.loaded_release import LoadedRelease
 
 TOWERS = (USER_TOWER, ITEM_TOWER)
 
-RELEASE_MODELS = (*TOWERS, recall_request.MODEL_NAME, item_changes.MODEL_NAME)
+RELEASE_MODELS = (*TOWERS, recall_request.RECALL_MODEL, item_changes.ITEMS_MODEL)
 """Models that come from `--release` and change versions together."""
 
 

@@ -19,7 +19,7 @@ from serving.protocol import tensors
 from serving.protocol.signatures import NEW_ITEMS_SIGNATURE
 from serving.protocol.status import Code, ServingError
 from serving.release.release import USER_TOWER
-from serving.retrieval.user_vectors import UserVectors, parse_outputs
+from serving.retrieval.user_vectors import UserVectors, parse_user_vectors
 from serving.servables.remote_model import RemoteModel
 from serving.sharding.vectors import TowerVectors
 
@@ -138,7 +138,7 @@ class PredictUserVectors:
     ) -> UserVectors:
         """See `UserVectorSource`; a running step is not interrupted."""
         outputs = self._predict({HISTORY_INPUT: tensors.pad_strings(histories)})
-        return parse_outputs(outputs, len(histories), self._version)
+        return parse_user_vectors(outputs, len(histories), self._version)
 
 
 class SavedModelUserVectors(PredictUserVectors):
@@ -188,7 +188,7 @@ class TfServingUserVectors:
         """See `UserVectorSource`; tries again and raises as `RemoteModel.predict`."""
         inputs = {HISTORY_INPUT: tensors.pad_strings(histories)}
         outputs, version = self._model.predict(inputs, timeout_s=timeout_s)
-        return parse_outputs(outputs, len(histories), version)
+        return parse_user_vectors(outputs, len(histories), version)
 
     def close(self) -> None:
         """Closes the connection."""

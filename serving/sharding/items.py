@@ -7,7 +7,7 @@ import numpy as np
 
 from recall.errors import InputError
 from serving.api import item_changes
-from serving.api.item_changes import MODEL_NAME, UNKNOWN_COUNT, Acknowledgement, ItemUpsert
+from serving.api.item_changes import ITEMS_MODEL, UNKNOWN_COUNT, Acknowledgement, ItemUpsert
 from serving.index.shards import home_of
 from serving.protocol import tensors
 from serving.protocol.status import ServingError
@@ -56,7 +56,7 @@ class ShardedItems:
 
     def status(self) -> dict[str, Any]:
         """The sums over the shards that answer, and how many they are."""
-        (answers,) = self.clients.ask_all([ShardCall(MODEL_NAME, "status", {})], CHANGE_TIMEOUT_S)
+        (answers,) = self.clients.ask_all([ShardCall(ITEMS_MODEL, "status", {})], CHANGE_TIMEOUT_S)
         arrived = [answer for answer in answers if not isinstance(answer, ServingError)]
         sums = {
             name: int(sum(answer[name] for answer in arrived))
@@ -77,7 +77,7 @@ class ShardedItems:
         return sorted(parts.items())
 
     def _change(self, kind: str, inputs: dict[int, dict[str, np.ndarray]]) -> Acknowledgement:
-        calls = {home: ShardCall(MODEL_NAME, kind, of_home) for home, of_home in inputs.items()}
+        calls = {home: ShardCall(ITEMS_MODEL, kind, of_home) for home, of_home in inputs.items()}
         answers = self.clients.change_each(calls, CHANGE_TIMEOUT_S).values()
         sums = Acknowledgement(
             *(int(sum(answer[name] for answer in answers)) for name in Acknowledgement._fields)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from serving.api import recall_tensors
-from serving.api.recall_limits import RecallLimits, check_item_ids, check_requests
-from serving.api.recall_request import MERGE_MAX_SCORE, MODEL_NAME, RecallRequest, RecallResponse
+from serving.api.recall_limits import RecallLimits, check_num_item_ids, check_requests
+from serving.api.recall_request import MERGE_MAX_SCORE, RECALL_MODEL, RecallRequest, RecallResponse
 from serving.api.recaller import ItemVectors
 from serving.protocol.call import deadline_after
 from serving.protocol.status import Code, ServingError
@@ -117,7 +117,7 @@ class ShardedRecallService:
 
     def item_vectors(self, item_ids: Sequence[str]) -> ItemVectors:
         """See `RecallService.item_vectors`; from the shards."""
-        check_item_ids(item_ids, self.limits)
+        check_num_item_ids(item_ids, self.limits)
         return look_up(self._space.with_items(self._vectors.find(item_ids, math.inf)), item_ids)
 
     def _merge(
@@ -198,4 +198,4 @@ def _build_call(fingerprint: str, request: RecallRequest, interests: UserInteres
         fingerprint=fingerprint if len(interests.vectors) else "",
         deny=tuple(dict.fromkeys((*request.deny, *seen, *request.similar_to))),
     )
-    return ShardCall(MODEL_NAME, *recall_tensors.build_inputs(of_shard))
+    return ShardCall(RECALL_MODEL, *recall_tensors.build_inputs(of_shard))

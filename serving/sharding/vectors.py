@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from serving.api.recall_request import MODEL_NAME
+from serving.api.recall_request import RECALL_MODEL
 from serving.api.recall_tensors import ITEM_VECTORS_SIGNATURE
 from serving.index.catalogue import NO_ROW
 from serving.index.shards import home_of
@@ -114,7 +114,7 @@ class ShardedVectors:
         if not parts:
             return {}
         calls = [
-            (home, ShardCall(MODEL_NAME, ITEM_VECTORS_SIGNATURE, {"item_ids": _tensor(part)}))
+            (home, ShardCall(RECALL_MODEL, ITEM_VECTORS_SIGNATURE, {"item_ids": _tensor(part)}))
             for home, part in parts
         ]
         left_s = deadline_s - time.monotonic()

@@ -14,7 +14,7 @@ import numpy as np
 from absl import app, flags
 
 from pipelines.artifacts import trained_model
-from pipelines.artifacts.held_out import HeldOut
+from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import lists, vectors
 from recall.config import RecallConfig
 from recall.ragged import Ragged
@@ -35,12 +35,12 @@ _PRODUCT_ITEMS = 16_384
 """Users and items of one bare product: large enough for the full rate of the machine."""
 
 
-def draw_held_out(num_users: int, num_items: int) -> HeldOut:
+def draw_held_out(num_users: int, num_items: int) -> HeldOutUsers:
     """Users with a history as long as in Amazon Beauty and one positive each."""
     generator = np.random.default_rng(0)
     lengths = logs.draw_num_slots(num_users, generator)
     ids = logs.draw_item_ids(int(lengths.sum()), num_items, generator)
-    return HeldOut(
+    return HeldOutUsers(
         np.array([f"u{user}".encode() for user in range(num_users)], object),
         Ragged(ids, np.concatenate([[0], np.cumsum(lengths)])),
         Ragged(logs.draw_item_ids(num_users, num_items, generator), np.arange(num_users + 1)),

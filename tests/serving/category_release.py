@@ -8,7 +8,7 @@ import tensorflow as tf
 from recall.config import RecallConfig
 from recall.towers import ItemTower, UserTower
 from recall.vocabulary import ItemVocabulary
-from serving.index.bundle import popular_items, write_bundle
+from serving.index.bundle import fallback_ids, write_bundle
 from serving.index.exact_index import ExactIndex
 from serving.release import export, manifest
 
@@ -66,7 +66,7 @@ def write_release(serving_dir, version, shard=None):
         vectors,
         ExactIndex(vectors),
         values,
-        fallback=popular_items(VOCABULARY),
+        fallback=fallback_ids(VOCABULARY),
     )
     shutil.rmtree(export_dir)
     rows = item_tower.category_embeddings.numpy()[1:]

@@ -86,7 +86,7 @@ FLAGS = {
 }
 
 
-def read_options(values: flags.FlagValues) -> dict[str, Any]:
+def read_http_options(values: flags.FlagValues) -> dict[str, Any]:
     """The options of the server that these flags make.
 
     Raises:

@@ -20,7 +20,7 @@ CONFIG = Path(serving.__file__).parent / "config"
 
 def _options(*flags):
     values, _ = cli.parse("serve", ["--release=x", *flags])
-    return serve.read_options(values)
+    return serve.read_server_options(values)
 
 
 def test_defaults():

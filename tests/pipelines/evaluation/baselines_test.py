@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from pipelines.artifacts.held_out import HeldOut
+from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import baselines, lists
 from recall.ragged import Ragged
 
@@ -117,7 +117,7 @@ def test_bigram_equals_plain_python(block_items, monkeypatch):
 
 
 def test_lists_of_a_baseline_can_be_evaluated():
-    held_out = HeldOut(np.array([b"a", b"b"], object), dense([[0], [1, 0]]), dense([[1], [2]]))
+    held_out = HeldOutUsers(np.array([b"a", b"b"], object), dense([[0], [1, 0]]), dense([[1], [2]]))
     rank = baselines.popularity_ranker(np.array([3, 2, 1]), k=2)
     result = lists.evaluate_lists(rank, held_out, ks=[1, 2], exclude_seen=True)
     np.testing.assert_array_equal(result.top_rows, [[1, 2], [2, -1]])

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines.artifacts import held_out, records, trained_model
-from pipelines.artifacts.held_out import HeldOut
+from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import blessing, evaluate, lists, vectors
 from pipelines.ingestion import examples as example_writer
 from pipelines.training import trainer
@@ -229,7 +229,7 @@ def test_the_early_stopping_metric_is_the_reported_one(job):
 class TestEvaluateUserVectors:
     """With numpy in the place of towers: items on the axes, users point at one."""
 
-    held_out = HeldOut(
+    held_out = HeldOutUsers(
         np.array([b"a", b"b", b"c"], object),
         Ragged.from_rows([[2, 3], [4], [3, 3, 2, 5]]),
         Ragged.from_rows([[4], [2, 1], [3]]),

@@ -8,7 +8,7 @@ import ir_measures
 import numpy as np
 import pytest
 
-from pipelines.artifacts.held_out import HeldOut
+from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import full_ranking, lists
 from recall.ragged import Ragged
 from recall.vocabulary import FIRST_ITEM_ID, UNKNOWN_ID
@@ -26,7 +26,7 @@ def draw_held_out(seed=0, most_positives=4):
             UNKNOWN_ID, FIRST_ITEM_ID + NUM_ITEMS, generator.integers(low, high)
         )
 
-    return HeldOut(
+    return HeldOutUsers(
         np.array([f"u{user}".encode() for user in range(NUM_USERS)], object),
         Ragged.from_rows([ids(1, 60) for _ in range(NUM_USERS)]),
         Ragged.from_rows([ids(1, most_positives + 1) for _ in range(NUM_USERS)]),
@@ -158,7 +158,7 @@ def test_a_seen_item_counts_as_seen_however_long_ago_and_how_often():
         ]
     )
     assert twice.lengths.max() > 60
-    repeated = HeldOut(held_out.user_ids, twice, held_out.positives)
+    repeated = HeldOutUsers(held_out.user_ids, twice, held_out.positives)
     assert_same(evaluate(vectors, repeated), evaluate(vectors, held_out))
 
 
@@ -169,7 +169,7 @@ def test_a_model_without_a_preference_is_not_lent_the_order_of_the_vocabulary():
     popular, any_item = (generator.integers(0, size, NUM_USERS * 20) for size in (30, NUM_ITEMS))
     positives = np.where(generator.random(NUM_USERS * 20) < 0.5, popular, any_item)
     held_out = draw_held_out()
-    wanted = HeldOut(
+    wanted = HeldOutUsers(
         held_out.user_ids,
         held_out.histories,
         Ragged.from_rows((positives + FIRST_ITEM_ID).reshape(NUM_USERS, 20)),

@@ -504,8 +504,8 @@ def test_a_damaged_model_is_refused_in_one_line(finished, tmp_path, damage):
 )
 def test_fewer_validation_users_need_more_patience(settings, num_users, patience):
     config = CONFIG.override(["train.early_stopping_patience=null", *settings])
-    limits = callbacks.choose_limits(config.train, num_users)
-    assert limits == (CONFIG.train.max_epochs, patience)
+    rule = callbacks.choose_stopping_rule(config.train, num_users)
+    assert rule == (CONFIG.train.max_epochs, patience)
 
 
 @pytest.mark.parametrize(("num_users", "said"), [(1, True), (999, True), (1000, False)])

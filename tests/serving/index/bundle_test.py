@@ -67,7 +67,7 @@ def test_fallback_is_the_most_clicked(folder):
 
 def test_fallback_is_bounded():
     vocabulary = ItemVocabulary([str(i) for i in range(1500)], range(1500))
-    popular = bundle.popular_items(vocabulary)
+    popular = bundle.fallback_ids(vocabulary)
     assert len(popular) == 1000
     assert popular[:2] == ["1499", "1498"]
 

@@ -27,9 +27,12 @@ def _models(*entries):
 def test_shipped_files_are_valid():
     config = read_config(SHIPPED / "models.config", RELEASE_MODELS)
     assert config == (ModelEntry(Path("/models/user_tower"), LATEST, {}), {})
-    options = batching_options.read_options(SHIPPED / "batching.config")
+    options = batching_options.read_batching_options(SHIPPED / "batching.config")
     assert options == BatchingOptions(allowed_batch_sizes=(1, 8, 16, 32))
-    assert metrics.read_options(SHIPPED / "monitoring.config") == metrics.MonitoringOptions()
+    assert (
+        metrics.read_monitoring_options(SHIPPED / "monitoring.config")
+        == metrics.MonitoringOptions()
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,7 +95,7 @@ def test_missing_file(tmp_path):
 
 def test_batching_parameters(tmp_path):
     text = "max_batch_size { value: 64 } batch_timeout_micros { value: 1500 }"
-    options = batching_options.read_options(_write(tmp_path, text))
+    options = batching_options.read_batching_options(_write(tmp_path, text))
     assert options == BatchingOptions(
         max_batch_size=64, batch_timeout_s=0.0015, pad_variable_length_inputs=False
     )
@@ -112,11 +115,11 @@ def test_batching_parameters(tmp_path):
 )
 def test_batching_errors(tmp_path, text, error):
     with pytest.raises(InputError, match=error):
-        batching_options.read_options(_write(tmp_path, text))
+        batching_options.read_batching_options(_write(tmp_path, text))
 
 
 def test_monitoring(tmp_path):
-    read = metrics.read_options
+    read = metrics.read_monitoring_options
     assert read(_write(tmp_path, "")).path is None
     assert read(_write(tmp_path, "prometheus_config { enable: true }")).path == metrics.DEFAULT_PATH
     text = 'prometheus_config { enable: true path: "%s" }'

@@ -17,7 +17,7 @@ from serving.network.tls import TlsFiles
 from serving.protocol.status import Code, ServingError
 from serving.protocol.tensors import to_proto
 from serving.release import manifest
-from serving.retrieval.user_vectors import parse_outputs
+from serving.retrieval.user_vectors import parse_user_vectors
 from serving.servables import remote_model
 from serving.servables.towers import SavedModelUserVectors, TfServingUserVectors
 
@@ -237,12 +237,12 @@ def _outputs(**changes):
 
 
 def test_outputs_that_are_not_a_user_tower():
-    assert parse_outputs(_outputs(), 1, 2).fingerprint == "f"
+    assert parse_user_vectors(_outputs(), 1, 2).fingerprint == "f"
     with pytest.raises(ServingError, match="no output `num_known`"):
-        parse_outputs(_outputs(num_known=None), 1, 2)
+        parse_user_vectors(_outputs(num_known=None), 1, 2)
     with pytest.raises(ServingError, match="shapes"):
-        parse_outputs(_outputs(num_known=np.array(1)), 1, 2)
+        parse_user_vectors(_outputs(num_known=np.array(1)), 1, 2)
     with pytest.raises(ServingError, match="shapes"):
-        parse_outputs(_outputs(), 2, 2)
+        parse_user_vectors(_outputs(), 2, 2)
     with pytest.raises(ServingError, match="shapes"):
-        parse_outputs(_outputs(user_vectors=np.zeros((1, 4), np.float32)), 1, 2)
+        parse_user_vectors(_outputs(user_vectors=np.zeros((1, 4), np.float32)), 1, 2)

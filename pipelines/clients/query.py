@@ -11,27 +11,21 @@ from recall.errors import InputError
 from recall.vocabulary import is_unicode
 from serving.api import recall_json
 from serving.api.recall_limits import RecallLimits, check_requests
-from serving.api.recall_request import FALLBACK_INTEREST, RecallRequest, RecallResponse
+from serving.api.recall_request import (
+    FALLBACK_INTEREST,
+    REQUEST_FIELDS,
+    RecallRequest,
+    RecallResponse,
+)
+from serving.api.request_fields import Kind
 from serving.protocol.status import ServingError
 
-REQUEST_FLAGS = (
-    "history",
-    "similar_to",
-    "k",
-    "exclude",
-    "include_seen",
-    "allow",
-    "categories",
-    "exclude_categories",
-    "max_per_category",
-    "interest_weights",
-    "merge",
-    "diversity_weight",
-    "exact",
-)
+REQUEST_FLAGS = tuple(field.name for field in REQUEST_FIELDS if field.flag)
 """The flags that are fields of a request, by the same names."""
 
-_TEXT_LISTS = {"history", "similar_to", "exclude", "allow", "categories", "exclude_categories"}
+
+def _flags_of(kind: Kind) -> set[str]:
+    return {field.name for field in REQUEST_FIELDS if field.flag and field.kind is kind}
 
 
 def build_request(given: Mapping[str, Any]) -> RecallRequest:
@@ -45,9 +39,9 @@ def build_request(given: Mapping[str, Any]) -> RecallRequest:
             request makes no sense.
     """
     document = dict(given)
-    if "interest_weights" in document:
-        document["interest_weights"] = _numbers(document["interest_weights"])
-    for name in document.keys() & _TEXT_LISTS:
+    for name in document.keys() & _flags_of(Kind.NUMBERS):
+        document[name] = _numbers(name, document[name])
+    for name in document.keys() & _flags_of(Kind.TEXTS):
         if "" in document[name]:
             raise InputError(
                 f"--{name}={','.join(document[name])} has an empty entry. Separate entries by one "
@@ -63,12 +57,12 @@ def build_request(given: Mapping[str, Any]) -> RecallRequest:
     return request
 
 
-def _numbers(texts: list[str]) -> list[float]:
+def _numbers(name: str, texts: list[str]) -> list[float]:
     try:
         return [float(text) for text in texts]
     except ValueError as error:
         raise InputError(
-            f"--interest_weights={','.join(texts)} must be numbers separated by commas."
+            f"--{name}={','.join(texts)} must be numbers separated by commas."
         ) from error
 
 

@@ -7,6 +7,37 @@ from absl import flags
 
 from pipelines.commands.shared import tls_flags
 from pipelines.commands.shared.flags import Command, FlagSpec
+from serving.api.recall_request import REQUEST_FIELDS
+from serving.api.request_fields import Kind
+
+_FLAGS = {
+    Kind.TEXTS: {"kind": "list"},
+    Kind.NUMBERS: {"kind": "list"},
+    Kind.TEXT: {"kind": "string"},
+    Kind.INTEGER: {"kind": "integer", "minimum": 1},
+    Kind.NUMBER: {"kind": "float", "minimum": 0},
+    Kind.SWITCH: {"kind": "boolean"},
+}
+"""What each kind of field is as a flag."""
+
+
+def _request_flags() -> dict[str, FlagSpec]:
+    """The flags that are fields of a request."""
+    fields = {field.name: field for field in REQUEST_FIELDS if field.flag}
+    names = [name for name, field in fields.items() if not field.flag.after]
+    for name, field in fields.items():
+        if field.flag.after:
+            names.insert(names.index(field.flag.after) + 1, name)
+    return {
+        name: FlagSpec(
+            help=fields[name].flag.help,
+            value=fields[name].flag.value,
+            default=fields[name].default,
+            **_FLAGS[fields[name].kind],
+        )
+        for name in names
+    }
+
 
 COMMAND = Command(
     summary="Asks a running server for recommendations.",
@@ -24,80 +55,7 @@ COMMAND = Command(
             value="HOST:PORT",
             default="127.0.0.1:8500",
         ),
-        "history": FlagSpec(
-            help="Ids of the items the user clicked, oldest first, separated by commas.",
-            value="IDS",
-            default=(),
-            kind="list",
-        ),
-        "k": FlagSpec(help="Items wanted.", value="N", default=20, kind="integer", minimum=1),
-        "similar_to": FlagSpec(
-            help="Ids of items; instead of --history, items like these are wanted.",
-            value="IDS",
-            default=(),
-            kind="list",
-        ),
-        "exclude": FlagSpec(
-            help="Ids of items that must not be in the answer.",
-            value="IDS",
-            default=(),
-            kind="list",
-        ),
-        "include_seen": FlagSpec(
-            help="Also recalls items of the history.", value="", default=False, kind="boolean"
-        ),
-        "allow": FlagSpec(
-            help="Ids of the only items that may be in the answer.",
-            value="IDS",
-            default=(),
-            kind="list",
-        ),
-        "categories": FlagSpec(
-            help="Only items that have at least one of these categories.",
-            value="NAMES",
-            default=(),
-            kind="list",
-        ),
-        "exclude_categories": FlagSpec(
-            help="No items that have one of these categories.",
-            value="NAMES",
-            default=(),
-            kind="list",
-        ),
-        "max_per_category": FlagSpec(
-            help="Most items of any one category. Without it there is no limit.",
-            value="N",
-            default=None,
-            kind="integer",
-            minimum=1,
-        ),
-        "interest_weights": FlagSpec(
-            help="One number per interest, which multiplies its scores; 0 leaves the interest "
-            "out. With --merge=quota: the interest's share of the answer.",
-            value="NUMBERS",
-            default=(),
-            kind="list",
-        ),
-        "merge": FlagSpec(
-            help="How the lists of the interests become one: max_score, quota (each interest "
-            "has its share of the places) or diversity (score against difference of "
-            "categories).",
-            value="MODE",
-            default="max_score",
-        ),
-        "diversity_weight": FlagSpec(
-            help="With --merge=diversity: what a difference is worth.",
-            value="N",
-            default=0.1,
-            kind="float",
-            minimum=0,
-        ),
-        "exact": FlagSpec(
-            help="Scores every item instead of asking the index.",
-            value="",
-            default=False,
-            kind="boolean",
-        ),
+        **_request_flags(),
         "timeout_s": FlagSpec(
             help="Seconds to wait for an answer.",
             value="N",

@@ -5,21 +5,21 @@ Imports no TensorFlow. The keys of a request are the fields of `RecallRequest`:
 either there may be `"timeout_ms"`, the time the client waits.
 """
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from serving.api.recall_limits import check_size
-from serving.api.recall_request import RecallRequest, RecallResponse
+from serving.api.recall_request import REQUEST_FIELDS, RecallRequest, RecallResponse
+from serving.api.request_fields import Kind
 from serving.protocol import json_fields
 from serving.protocol.json_answers import encode_json
 from serving.protocol.json_document import show
 from serving.protocol.status import ServingError, invalid_argument
 
 _BATCH_KEY, _TIMEOUT_KEY = "requests", "timeout_ms"
-_SUBJECTS = ("history", "user_vectors", "similar_to")
+_SUBJECTS = tuple(field.name for field in REQUEST_FIELDS if field.is_subject)
 
 
 class ParsedBody(NamedTuple):
@@ -115,7 +115,7 @@ def to_json(response: RecallResponse) -> dict[str, Any]:
 def request_to_json(request: RecallRequest) -> dict[str, Any]:
     """What `parse_request` reads: the fields that differ from their defaults."""
     document = {}
-    for field in dataclasses.fields(RecallRequest):
+    for field in REQUEST_FIELDS:
         value = getattr(request, field.name)
         if isinstance(value, np.ndarray):
             document[field.name] = value.tolist()
@@ -124,24 +124,18 @@ def request_to_json(request: RecallRequest) -> dict[str, Any]:
     return document if document.keys() & set(_SUBJECTS) else {"history": [], **document}
 
 
-_PARSERS: dict[str, Callable[[str, Any], Any]] = {
-    "history": json_fields.read_texts,
-    "k": json_fields.read_integer,
-    "exclude": json_fields.read_texts,
-    "include_seen": json_fields.read_boolean,
-    "user_vectors": json_fields.read_vectors,
-    "fingerprint": json_fields.read_text,
-    "similar_to": json_fields.read_texts,
-    "allow": json_fields.read_restriction,
-    "deny": json_fields.read_texts,
-    "categories": json_fields.read_restriction,
-    "exclude_categories": json_fields.read_texts,
-    "max_per_category": json_fields.read_integer,
-    "interest_weights": json_fields.read_numbers,
-    "merge": json_fields.read_text,
-    "diversity_weight": json_fields.read_number,
-    "leaves_to_search": json_fields.read_integer,
-    "reorder": json_fields.read_integer,
-    "exact": json_fields.read_boolean,
+_READERS: dict[Kind, Callable[[str, Any], Any]] = {
+    Kind.TEXTS: json_fields.read_texts,
+    Kind.NUMBERS: json_fields.read_numbers,
+    Kind.VECTORS: json_fields.read_vectors,
+    Kind.TEXT: json_fields.read_text,
+    Kind.INTEGER: json_fields.read_integer,
+    Kind.NUMBER: json_fields.read_number,
+    Kind.SWITCH: json_fields.read_boolean,
+}
+
+_PARSERS = {
+    field.name: json_fields.read_restriction if field.is_restriction else _READERS[field.kind]
+    for field in REQUEST_FIELDS
 }
 """How each field of a request is read, in the order of the fields."""

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from recall.errors import InputError
-from serving.api.recall_request import MERGE_DIVERSITY, MERGE_MODES, RecallRequest
+from serving.api.recall_request import MERGE_DIVERSITY, REQUEST_FIELDS, RecallRequest
+from serving.api.request_fields import FieldSpec, Kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,19 +53,15 @@ class RecallLimits:
     """Characters of an item id or a category: far longer than any real one."""
 
 
-_SIZES = {
-    "history": "max_history_length",
-    "exclude": "max_exclude",
-    "deny": "max_deny",
-    "allow": "max_allow",
-    "similar_to": "max_similar_to",
-    "categories": "max_categories",
-    "exclude_categories": "max_categories",
-    "interest_weights": "max_interests",
+_BY_KIND = {
+    kind: tuple(field for field in REQUEST_FIELDS if field.kind == kind and field.limit)
+    for kind in Kind
 }
-"""The lists of a request and the limits of their lengths."""
+"""The fields with a limit, by what they are."""
 
-_TEXTS = ("history", "exclude", "deny", "allow", "similar_to", "categories", "exclude_categories")
+_LISTS = (*_BY_KIND[Kind.TEXTS], *_BY_KIND[Kind.NUMBERS])
+
+_CHOICES = tuple(field for field in REQUEST_FIELDS if field.choices)
 
 
 def check_requests(requests: Sequence[RecallRequest], limits: RecallLimits) -> None:
@@ -75,24 +72,17 @@ def check_requests(requests: Sequence[RecallRequest], limits: RecallLimits) -> N
     """
     check_size("number of requests in a batch", len(requests), limits.max_batch_size)
     for request in requests:
-        _check_range("k", request.k, limits.max_k)
-        for name in _SIZES:
-            values = getattr(request, name)
-            if values:
-                check_size(f"length of `{name}`", len(values), _max_length(name, request, limits))
-        for name in _TEXTS:
-            longest = max(map(len, getattr(request, name)), default=0)
-            what = "a category" if "categories" in name else "an item id"
-            check_size(f"length of {what}", longest, limits.max_text_length)
-        if request.leaves_to_search is not None:
-            _check_range("leaves_to_search", request.leaves_to_search, limits.max_leaves_to_search)
-        if request.reorder is not None:
-            _check_range("reorder", request.reorder, limits.max_reorder)
-        if request.max_per_category is not None:
-            _check_range("max_per_category", request.max_per_category, limits.max_k)
+        for field in _BY_KIND[Kind.INTEGER]:
+            value = getattr(request, field.name)
+            if value is not None:
+                _check_range(field.name, value, getattr(limits, field.limit))
+        _check_lists(request, limits)
         _check_subject(request, limits)
         _check_weights(request.interest_weights, limits)
-        _check_merge(request, limits)
+        _check_choices(request)
+        for field in _BY_KIND[Kind.NUMBER]:
+            _check_number(field.name, getattr(request, field.name), getattr(limits, field.limit))
+        _check_merge(request)
 
 
 def check_one_subject(request: RecallRequest) -> None:
@@ -128,10 +118,23 @@ def check_size(what: str, size: int, limit: int) -> None:
         raise InputError(f"The {what} must be at most {limit}, received {size}.")
 
 
-def _max_length(name: str, request: RecallRequest, limits: RecallLimits) -> int:
+def _check_lists(request: RecallRequest, limits: RecallLimits) -> None:
+    """Compares how many values there are, and how long the texts among them."""
+    for field in _LISTS:
+        values = getattr(request, field.name)
+        if values:
+            length = _max_length(field, request, limits)
+            check_size(f"length of `{field.name}`", len(values), length)
+    for field in _BY_KIND[Kind.TEXTS]:
+        values = getattr(request, field.name)
+        if values:
+            check_size(f"length of {field.text}", max(map(len, values)), limits.max_text_length)
+
+
+def _max_length(field: FieldSpec, request: RecallRequest, limits: RecallLimits) -> int:
     """The limit of a list."""
-    limit = getattr(limits, _SIZES[name])
-    if name == "deny" and not request.history and not request.similar_to:
+    limit = getattr(limits, field.limit)
+    if field.name == "deny" and not request.history and not request.similar_to:
         limit += limits.max_history_length
     return limit
 
@@ -172,16 +175,21 @@ def _check_weights(weights: Sequence[float], limits: RecallLimits) -> None:
         raise InputError("One of `interest_weights` must be larger than 0.")
 
 
-def _check_merge(request: RecallRequest, limits: RecallLimits) -> None:
-    if request.merge not in MERGE_MODES:
-        raise InputError(
-            f"`merge` must be one of {', '.join(MERGE_MODES)}, received {request.merge!r}."
-        )
-    if not 0 <= request.diversity_weight <= limits.max_diversity_weight:
-        raise InputError(
-            f"`diversity_weight` must be in [0, {limits.max_diversity_weight:g}], "
-            f"received {request.diversity_weight}."
-        )
+def _check_choices(request: RecallRequest) -> None:
+    for field in _CHOICES:
+        value = getattr(request, field.name)
+        if value not in field.choices:
+            raise InputError(
+                f"`{field.name}` must be one of {', '.join(field.choices)}, received {value!r}."
+            )
+
+
+def _check_number(name: str, value: float, limit: float) -> None:
+    if not 0 <= value <= limit:
+        raise InputError(f"`{name}` must be in [0, {limit:g}], received {value}.")
+
+
+def _check_merge(request: RecallRequest) -> None:
     if request.merge == MERGE_DIVERSITY and request.max_per_category is not None:
         raise InputError(
             "`max_per_category` cannot be combined with `merge` = diversity, which spreads the "

@@ -1,13 +1,17 @@
 """What goes into the recall service and what comes out.
 
-Imports no TensorFlow. The limits are in `recall_limits`.
+Imports no TensorFlow, nor numpy: `recall query --help` reads the fields of a
+request here. The limits are in `recall_limits`.
 """
 
 import dataclasses
 import functools
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
+from serving.api.request_fields import Kind, RequestFlag, declare, specs_of
+
+if TYPE_CHECKING:
+    import numpy as np
 
 RECALL_MODEL = "recall"
 """Name of the recall service among the models of a server."""
@@ -23,6 +27,8 @@ MERGE_MODES = (MERGE_MAX_SCORE, MERGE_QUOTA, MERGE_DIVERSITY)
 @dataclasses.dataclass(frozen=True, eq=False)
 class RecallRequest:
     """What one user is to be recommended.
+
+    Here alone is said what a field is; see `request_fields`.
 
     A request gives `history`, `user_vectors` or `similar_to`, at most one of
     them. An empty filter is no filter.
@@ -65,25 +71,111 @@ class RecallRequest:
         exact: Whether every item is scored.
     """
 
-    history: tuple[str, ...] = ()
-    k: int = 20
-    exclude: tuple[str, ...] = ()
-    include_seen: bool = False
-    user_vectors: np.ndarray | None = None
-    fingerprint: str = ""
-    similar_to: tuple[str, ...] = ()
-    allow: tuple[str, ...] = ()
-    deny: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
-    exclude_categories: tuple[str, ...] = ()
-    max_per_category: int | None = None
-    interest_weights: tuple[float, ...] = ()
-    merge: str = MERGE_MAX_SCORE
-    diversity_weight: float = 0.1
-    leaves_to_search: int | None = None
-    reorder: int | None = None
-    exact: bool = False
+    history: tuple[str, ...] = declare(
+        (),
+        Kind.TEXTS,
+        input_name="history_item_ids",
+        is_subject=True,
+        limit="max_history_length",
+        flag=RequestFlag(
+            "Ids of the items the user clicked, oldest first, separated by commas.", "IDS"
+        ),
+    )
+    k: int = declare(20, Kind.INTEGER, limit="max_k", flag=RequestFlag("Items wanted.", "N"))
+    exclude: tuple[str, ...] = declare(
+        (),
+        Kind.TEXTS,
+        input_name="exclude_item_ids",
+        limit="max_exclude",
+        flag=RequestFlag("Ids of items that must not be in the answer.", "IDS"),
+    )
+    include_seen: bool = declare(
+        False,
+        Kind.SWITCH,
+        subject="history",
+        flag=RequestFlag("Also recalls items of the history."),
+    )
+    user_vectors: "np.ndarray | None" = declare(
+        None, Kind.VECTORS, is_subject=True, limit="max_interests"
+    )
+    fingerprint: str = declare("", Kind.TEXT, subject="user_vectors")
+    similar_to: tuple[str, ...] = declare(
+        (),
+        Kind.TEXTS,
+        input_name="similar_to_item_ids",
+        is_subject=True,
+        limit="max_similar_to",
+        flag=RequestFlag(
+            "Ids of items; instead of --history, items like these are wanted.", "IDS", after="k"
+        ),
+    )
+    allow: tuple[str, ...] = declare(
+        (),
+        Kind.TEXTS,
+        input_name="allow_item_ids",
+        is_restriction=True,
+        limit="max_allow",
+        flag=RequestFlag("Ids of the only items that may be in the answer.", "IDS"),
+    )
+    deny: tuple[str, ...] = declare((), Kind.TEXTS, input_name="deny_item_ids", limit="max_deny")
+    categories: tuple[str, ...] = declare(
+        (),
+        Kind.TEXTS,
+        text="a category",
+        is_restriction=True,
+        limit="max_categories",
+        flag=RequestFlag("Only items that have at least one of these categories.", "NAMES"),
+    )
+    exclude_categories: tuple[str, ...] = declare(
+        (),
+        Kind.TEXTS,
+        text="a category",
+        limit="max_categories",
+        flag=RequestFlag("No items that have one of these categories.", "NAMES"),
+    )
+    max_per_category: int | None = declare(
+        None,
+        Kind.INTEGER,
+        limit="max_k",
+        flag=RequestFlag("Most items of any one category. Without it there is no limit.", "N"),
+    )
+    interest_weights: tuple[float, ...] = declare(
+        (),
+        Kind.NUMBERS,
+        limit="max_interests",
+        flag=RequestFlag(
+            "One number per interest, which multiplies its scores; 0 leaves the interest out. "
+            "With --merge=quota: the interest's share of the answer.",
+            "NUMBERS",
+        ),
+    )
+    merge: str = declare(
+        MERGE_MAX_SCORE,
+        Kind.TEXT,
+        choices=MERGE_MODES,
+        flag=RequestFlag(
+            "How the lists of the interests become one: max_score, quota (each interest has its "
+            "share of the places) or diversity (score against difference of categories).",
+            "MODE",
+        ),
+    )
+    diversity_weight: float = declare(
+        0.1,
+        Kind.NUMBER,
+        limit="max_diversity_weight",
+        flag=RequestFlag("With --merge=diversity: what a difference is worth.", "N"),
+    )
+    leaves_to_search: int | None = declare(None, Kind.INTEGER, limit="max_leaves_to_search")
+    reorder: int | None = declare(None, Kind.INTEGER, limit="max_reorder")
+    exact: bool = declare(
+        False,
+        Kind.SWITCH,
+        flag=RequestFlag("Scores every item instead of asking the index."),
+    )
 
+
+REQUEST_FIELDS = specs_of(RecallRequest)
+"""What is declared of every field, in their order."""
 
 DIVERSITY_POOL = 4
 """Items `merge="diversity"` chooses from per item wanted: with 4 interests, as
@@ -126,9 +218,9 @@ class RecallResponse:
             else 1.
     """
 
-    item_ids: np.ndarray
-    scores: np.ndarray
-    interests: np.ndarray
+    item_ids: "np.ndarray"
+    scores: "np.ndarray"
+    interests: "np.ndarray"
     is_fallback: bool
     num_known: int
     num_unknown: int

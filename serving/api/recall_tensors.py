@@ -14,7 +14,8 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 from recall.errors import InputError
 from serving.api.recall_limits import check_one_subject
-from serving.api.recall_request import RecallRequest
+from serving.api.recall_request import REQUEST_FIELDS, RecallRequest
+from serving.api.request_fields import FieldSpec, Kind
 from serving.protocol import signatures, tensors
 from serving.protocol.status import ServingError, invalid_argument
 
@@ -61,47 +62,44 @@ def _numbers(row: np.ndarray) -> tuple[float, ...]:
     return tuple(row.tolist())
 
 
-def _text_matrix(field: str) -> InputSpec:
-    return InputSpec(field, types_pb2.DT_STRING, _MATRIX, _texts)
-
-
-_COMMON = {
-    "k": InputSpec("k", types_pb2.DT_INT32, _ANY_RANK, int),
-    "exclude_item_ids": _text_matrix("exclude"),
-    "allow_item_ids": _text_matrix("allow"),
-    "deny_item_ids": _text_matrix("deny"),
-    "categories": _text_matrix("categories"),
-    "exclude_categories": _text_matrix("exclude_categories"),
-    "max_per_category": InputSpec(
-        "max_per_category", types_pb2.DT_INT32, _ANY_RANK, _positive_or_none
-    ),
-    "interest_weights": InputSpec("interest_weights", types_pb2.DT_FLOAT, _MATRIX, _numbers),
-    "merge": InputSpec("merge", types_pb2.DT_STRING, _ANY_RANK, bytes.decode),
-    "diversity_weight": InputSpec("diversity_weight", types_pb2.DT_FLOAT, _ANY_RANK, float),
-    "leaves_to_search": InputSpec(
-        "leaves_to_search", types_pb2.DT_INT32, _ANY_RANK, _positive_or_none
-    ),
-    "reorder": InputSpec("reorder", types_pb2.DT_INT32, _ANY_RANK, _positive_or_none),
-    "exact": InputSpec("exact", types_pb2.DT_BOOL, _ANY_RANK, bool),
+_TENSORS = {
+    Kind.TEXTS: (types_pb2.DT_STRING, _MATRIX, _texts),
+    Kind.NUMBERS: (types_pb2.DT_FLOAT, _MATRIX, _numbers),
+    Kind.VECTORS: (types_pb2.DT_FLOAT, (-1, -1, -1), np.asarray),
+    Kind.TEXT: (types_pb2.DT_STRING, _ANY_RANK, bytes.decode),
+    Kind.INTEGER: (types_pb2.DT_INT32, _ANY_RANK, int),
+    Kind.NUMBER: (types_pb2.DT_FLOAT, _ANY_RANK, float),
+    Kind.SWITCH: (types_pb2.DT_BOOL, _ANY_RANK, bool),
 }
-"""Inputs of every signature; all have defaults."""
+"""What each kind of field is as a tensor: data type, shape and how one is parsed."""
+
+
+def _input_spec(field: FieldSpec) -> InputSpec:
+    dtype, shape, parse = _TENSORS[field.kind]
+    if field.kind is Kind.INTEGER and field.default is None:
+        parse = _positive_or_none
+    return InputSpec(field.name, dtype, shape, parse)
+
 
 _SUBJECTS = {
-    signatures.DEFAULT_SIGNATURE: {
-        "history_item_ids": _text_matrix("history"),
-        "include_seen": InputSpec("include_seen", types_pb2.DT_BOOL, _ANY_RANK, bool),
-    },
-    USER_VECTORS_SIGNATURE: {
-        "user_vectors": InputSpec("user_vectors", types_pb2.DT_FLOAT, (-1, -1, -1), np.asarray),
-        "fingerprint": InputSpec("fingerprint", types_pb2.DT_STRING, _ANY_RANK, bytes.decode),
-    },
-    SIMILAR_ITEMS_SIGNATURE: {"similar_to_item_ids": _text_matrix("similar_to")},
+    signatures.DEFAULT_SIGNATURE: "history",
+    USER_VECTORS_SIGNATURE: "user_vectors",
+    SIMILAR_ITEMS_SIGNATURE: "similar_to",
 }
-"""What each signature asks for; the first input gives the number of rows."""
+"""The field that each signature asks about; its input gives the number of rows."""
 
-_REQUIRED = {name: next(iter(inputs)) for name, inputs in _SUBJECTS.items()}
 
-INPUTS = {name: {**inputs, **_COMMON} for name, inputs in _SUBJECTS.items()}
+def _inputs_of(subject: str) -> dict[str, InputSpec]:
+    """Inputs of one signature: the required one, its own, and those of every signature."""
+    fields = [field for field in REQUEST_FIELDS if subject in (field.name, field.subject)]
+    fields += [f for f in REQUEST_FIELDS if not f.is_subject and not f.subject]
+    return {field.input_name: _input_spec(field) for field in fields}
+
+
+INPUTS = {name: _inputs_of(subject) for name, subject in _SUBJECTS.items()}
+"""Signature -> its inputs by name; all but the first have defaults."""
+
+_REQUIRED = {name: next(iter(inputs)) for name, inputs in INPUTS.items()}
 
 OUTPUTS = {
     "item_ids": (types_pb2.DT_STRING, (-1, -1)),

@@ -1,0 +1,95 @@
+"""How a field of a recall request is declared: once, for doors, limits and flags.
+
+Imports no TensorFlow. The fields are in `recall_request`; their JSON keys are
+read in `recall_json`, their tensors in `recall_tensors`, what is too large is
+refused in `recall_limits`, and `recall query` makes flags of them.
+"""
+
+import dataclasses
+import enum
+from typing import Any, NamedTuple
+
+
+class Kind(enum.Enum):
+    """What the values of a field are; doors, limits and flags have a row for each."""
+
+    TEXTS = "ids or names"
+    NUMBERS = "numbers"
+    VECTORS = "rows of numbers"
+    TEXT = "a text"
+    INTEGER = "a whole number >= 1; None, where that is the default, says nothing"
+    NUMBER = "a number >= 0"
+    SWITCH = "true or false"
+
+
+class RequestFlag(NamedTuple):
+    """The flag of `recall query` that gives a field, of the field's name.
+
+    Attributes:
+        help: One or two sentences for a newcomer.
+        value: Placeholder of the value in the help; "" for a switch.
+        after: The flag it follows in the help; "" leaves it in the order of
+            the fields.
+    """
+
+    help: str
+    value: str = ""
+    after: str = ""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FieldSpec:
+    """One field of a request.
+
+    Attributes:
+        kind: What its values are.
+        name: Of the field and of its JSON key.
+        default: What stands for it where it is not given.
+        input_name: Name of its tensor; "" is that of the field.
+        is_subject: Whether it says who or what is asked about. Every subject
+            has a signature, of which it is the required input.
+        subject: The subject that it belongs to; "" is all of them.
+        limit: The field of `RecallLimits` that bounds its size or, of a
+            number, its value; "" for none.
+        text: What one of its texts is, for errors.
+        is_restriction: Whether all that its texts do not name is left out, so
+            that an empty list can only be a mistake.
+        choices: All values that a text may have; () for any.
+        flag: Its flag of `recall query`, None for none.
+    """
+
+    kind: Kind
+    name: str = ""
+    default: Any = None
+    input_name: str = ""
+    is_subject: bool = False
+    subject: str = ""
+    limit: str = ""
+    text: str = "an item id"
+    is_restriction: bool = False
+    choices: tuple[str, ...] = ()
+    flag: RequestFlag | None = None
+
+
+def declare(default: Any, kind: Kind, **spec: Any) -> Any:
+    """A field of a dataclass of requests.
+
+    Args:
+        default: What stands for it where it is not given.
+        kind: What its values are.
+        **spec: Other attributes of `FieldSpec`.
+    """
+    declared = FieldSpec(kind=kind, default=default, **spec)
+    return dataclasses.field(default=default, metadata={"spec": declared})
+
+
+def specs_of(request_type: type) -> tuple[FieldSpec, ...]:
+    """What is declared of the fields of a dataclass, in their order."""
+    return tuple(
+        dataclasses.replace(
+            field.metadata["spec"],
+            name=field.name,
+            input_name=field.metadata["spec"].input_name or field.name,
+        )
+        for field in dataclasses.fields(request_type)
+    )

@@ -11,7 +11,8 @@ import numpy as np
 from pipelines.sources import items as items_files
 from recall.errors import InputError
 from serving.api import client
-from serving.api.item_changes import ITEMS_MODEL, MAX_CHANGES, UNKNOWN_COUNT
+from serving.api.item_changes import ITEMS_MODEL, MAX_CHANGES, UNKNOWN_COUNT, ItemUpsert
+from serving.api.items_json import to_json
 from serving.doors import admin
 from serving.network import door_address
 from serving.network.client_tls import NO_TLS, ClientTls
@@ -70,7 +71,7 @@ def _send(server: str, kind: str, batch: list[Any], **how: Any) -> tuple[int, in
     """One call through the door of the address: items after it, and items it changed."""
     is_http = door_address.is_http(server)
     if is_http:
-        document = {"ids": batch} if kind == "delete" else {"items": [_item(i) for i in batch]}
+        document = {"ids": batch} if kind == "delete" else {"items": [to_json(i) for i in batch]}
         answer = client.post_json(server, f"/items:{kind}", document, **how)
     else:
         answer = client.predict(server, ITEMS_MODEL, kind, _inputs(kind, batch), **how)
@@ -80,23 +81,13 @@ def _send(server: str, kind: str, batch: list[Any], **how: Any) -> tuple[int, in
         raise client.another_server(server, "HTTP" if is_http else "gRPC") from error
 
 
-def _item(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of an items file as the JSON door wants it; empty cells are left out."""
-    given = {name: row[name] for name in ("categories", "title") if row[name]}
-    return {"id": row["item_id"], **given}
-
-
 def _inputs(kind: str, batch: list[Any]) -> dict[str, np.ndarray]:
     """A batch as tensors."""
-    from serving.protocol.tensors import pad_strings
+    from serving.api import items_tensors
 
     if kind == "delete":
-        return {"item_ids": pad_strings([batch])[0]}
-    return {
-        "item_ids": pad_strings([[row["item_id"] for row in batch]])[0],
-        "categories": pad_strings([row["categories"] for row in batch]),
-        "titles": pad_strings([[row["title"] for row in batch]])[0],
-    }
+        return items_tensors.build_ids(batch)
+    return items_tensors.build_inputs([ItemUpsert(**row) for row in batch])
 
 
 def _batches(values: list[Any]) -> Iterator[list[Any]]:

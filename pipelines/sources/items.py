@@ -12,15 +12,17 @@ from pipelines.sources.columns.column_types import has_text, to_mask, to_text
 from pipelines.sources.tables import table_files
 from pipelines.sources.tables.text_format import TextOptions
 from recall.errors import InputError
+from serving.api.item_changes import ITEM_FIELDS
+from serving.api.request_fields import Kind
 from serving.release import storage
 
-ITEM_SCHEMA = pa.schema(
-    [
-        ("item_id", pa.string()),
-        ("categories", pa.list_(pa.string())),
-        ("title", pa.string()),
-    ]
-)
+_ARROW = {Kind.TEXT: pa.string(), Kind.TEXTS: pa.list_(pa.string())}
+
+ITEM_SCHEMA = pa.schema([(f.name, _ARROW[f.kind]) for f in ITEM_FIELDS if f.in_items_file])
+"""The fields of an item that a file may have: ids, categories, titles."""
+
+_TEXTS = tuple(f.name for f in ITEM_FIELDS[1:] if f.in_items_file and f.kind is Kind.TEXT)
+"""Those that are one text: a file may lack them."""
 
 CATEGORY_SEPARATOR = "|"
 
@@ -113,23 +115,27 @@ def read_items(
     category_columns = columns.category.split(",")
     parts, raw, seen = [], [], {}
     for table in table_files.open_tables(str(path), options):
-        wanted = [columns.item_id, *category_columns]
-        has_title = columns.title in table.names
-        if has_title or columns.title != DEFAULT_COLUMNS.title:
-            wanted.append(columns.title)
+        texts = {name: getattr(columns, name, name) for name in _TEXTS}
+        texts = {n: column for n, column in texts.items() if column in table.names or column != n}
+        wanted = [columns.item_id, *category_columns, *texts.values()]
         table.require(wanted, _REMEDY)
         for rows, batch in table.read_rows(list(dict.fromkeys(wanted)), BadRows()):
             file = str(table.path)
             item_ids = to_text(batch[columns.item_id], file, columns.item_id)
             _check_ids(item_ids, rows, table.path, columns.item_id, seen, columns.separator)
             raw.append([batch[name] for name in category_columns])
-            parts.append(_Part(table, item_ids, _titles(batch, file, columns, has_title)))
+            parts.append(_Part(table, item_ids, _read_texts(batch, file, texts)))
     if not seen:
         raise InputError(f"{path} has no items. Give a file with at least one, or leave it out.")
     read = _read_flags if _are_flags(raw) else _read_names
     batches = [
-        pa.RecordBatch.from_arrays(
-            [part.item_ids, read(part.table, cells, columns), part.titles], schema=ITEM_SCHEMA
+        pa.RecordBatch.from_pydict(
+            {
+                "item_id": part.item_ids,
+                "categories": read(part.table, cells, columns),
+                **part.texts,
+            },
+            schema=ITEM_SCHEMA,
         )
         for part, cells in zip(parts, raw, strict=True)
     ]
@@ -141,13 +147,23 @@ class _Part(NamedTuple):
 
     table: table_files.Table
     item_ids: pa.Array
-    titles: pa.Array
+    texts: dict[str, pa.Array]
 
 
-def _titles(batch: pa.RecordBatch, file: str, columns: ItemColumns, has_title: bool) -> pa.Array:
-    if has_title:
-        return to_text(batch[columns.title], file, columns.title).fill_null("")
-    return pa.array([""] * batch.num_rows, pa.string())
+def _read_texts(batch: pa.RecordBatch, file: str, columns: dict[str, str]) -> dict[str, pa.Array]:
+    """Texts by the name of the field; "" where there is none.
+
+    Args:
+        batch: Rows of the file.
+        file: For errors.
+        columns: Name of the field -> column; fields that the file lacks are left out.
+    """
+    return {
+        name: to_text(batch[columns[name]], file, columns[name]).fill_null("")
+        if name in columns
+        else pa.array([""] * batch.num_rows, pa.string())
+        for name in _TEXTS
+    }
 
 
 def _are_flags(parts: list[list[pa.Array]]) -> bool:

@@ -3,6 +3,7 @@
 Imports no TensorFlow.
 """
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from recall.errors import InputError
 from recall.vocabulary import check_item_ids, is_unicode
+from serving.api.request_fields import Kind, specs_of
 
 ITEMS_MODEL = "items"
 """Name under which live items are a model of the Predict API."""
@@ -21,7 +23,8 @@ MAX_ID_LENGTH = 1024
 """Bytes; as in a recall request."""
 
 MAX_CATEGORIES = 100
-"""Categories of one item; the largest public catalogues have some ten."""
+"""Categories of one item, or other names of one list; the largest public catalogues have
+some ten categories."""
 
 MAX_TEXT_LENGTH = 4096
 """Characters of a title or a category name."""
@@ -30,8 +33,46 @@ UNKNOWN_COUNT = -1
 """In the place of a number of items that nobody has counted."""
 
 
-class ItemUpsert(NamedTuple):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ItemField:
+    """One field of an item, for all doors and the items file.
+
+    Attributes:
+        kind: What its values are: `TEXT`, `TEXTS` or `NUMBERS`.
+        name: Of the field, and of its column in the table of an items file.
+        default: What says nothing about it.
+        json_key: Its JSON key; "" is the name.
+        input_name: Its tensor; "" is the name.
+        text: What one of its texts is, for errors.
+        in_items_file: Whether an items file may have it: as a column of texts; of
+            lists only the categories, of numbers none.
+    """
+
+    kind: Kind
+    name: str = ""
+    default: Any = None
+    json_key: str = ""
+    input_name: str = ""
+    text: str = ""
+    in_items_file: bool = True
+
+    @property
+    def key(self) -> str:
+        """Its JSON key."""
+        return self.json_key or self.name
+
+
+def declare_field(default: Any, kind: Kind, **spec: Any) -> Any:
+    """A field of `ItemUpsert`; see `ItemField`."""
+    declared = ItemField(kind=kind, default=default, **spec)
+    return dataclasses.field(default=default, metadata={"spec": declared})
+
+
+@dataclasses.dataclass(frozen=True)
+class ItemUpsert:
     """An item to have from now on.
+
+    Here alone is said how a field is sent; see `ItemField`.
 
     Attributes:
         item_id: Raw id.
@@ -44,10 +85,21 @@ class ItemUpsert(NamedTuple):
             None takes the trained vector, or that of the categories.
     """
 
-    item_id: str
-    categories: tuple[str, ...] = ()
-    title: str = ""
-    vector: Sequence[float] | np.ndarray | None = None
+    item_id: str = declare_field(
+        dataclasses.MISSING, Kind.TEXT, json_key="id", input_name="item_ids"
+    )
+    categories: tuple[str, ...] = declare_field((), Kind.TEXTS, text="category")
+    title: str = declare_field("", Kind.TEXT, input_name="titles")
+    vector: Sequence[float] | np.ndarray | None = declare_field(
+        None, Kind.NUMBERS, input_name="vectors", in_items_file=False
+    )
+
+
+ITEM_FIELDS: tuple[ItemField, ...] = specs_of(ItemUpsert)
+"""What is declared of every field of an item; the first is the id."""
+
+_LISTS = tuple(field for field in ITEM_FIELDS if field.kind is Kind.TEXTS)
+_TEXTS = tuple(field.name for field in ITEM_FIELDS[1:] if field.kind is Kind.TEXT)
 
 
 class Acknowledgement(NamedTuple):
@@ -112,21 +164,30 @@ def check_upserts(items: Sequence[ItemUpsert]) -> None:
     """
     check_ids([item.item_id for item in items])
     for item in items:
-        if len(item.categories) > MAX_CATEGORIES:
-            raise InputError(
-                f"Item {item.item_id!r} has {len(item.categories)} categories; "
-                f"at most {MAX_CATEGORIES} are taken."
-            )
-        for text in (*item.categories, item.title):
-            if not is_unicode(text):
-                raise InputError(f"A text of item {item.item_id!r} is not valid Unicode.")
-            if len(text) > MAX_TEXT_LENGTH:
+        texts: list[str] = []
+        for field in _LISTS:
+            values = getattr(item, field.name)
+            if len(values) > MAX_CATEGORIES:
                 raise InputError(
-                    f"A text of item {item.item_id!r} has {len(text)} characters; "
-                    f"at most {MAX_TEXT_LENGTH} are taken."
+                    f"Item {item.item_id!r} has {len(values)} {field.name}; "
+                    f"at most {MAX_CATEGORIES} are taken."
                 )
-        if "" in item.categories:
-            raise InputError(f"Item {item.item_id!r} has an empty category. Leave it out.")
+            texts += values
+        _check_texts(item.item_id, [*texts, *(getattr(item, name) for name in _TEXTS)])
+        for field in _LISTS:
+            if "" in getattr(item, field.name):
+                raise InputError(f"Item {item.item_id!r} has an empty {field.text}. Leave it out.")
         # NaN alone is unequal to itself; a row of NaN says nothing in a Predict request.
         if item.vector is not None and all(number != number for number in item.vector):
             raise InputError(f"The vector of item {item.item_id!r} has no number. Leave it out.")
+
+
+def _check_texts(item_id: str, texts: Sequence[str]) -> None:
+    for text in texts:
+        if not is_unicode(text):
+            raise InputError(f"A text of item {item_id!r} is not valid Unicode.")
+        if len(text) > MAX_TEXT_LENGTH:
+            raise InputError(
+                f"A text of item {item_id!r} has {len(text)} characters; "
+                f"at most {MAX_TEXT_LENGTH} are taken."
+            )

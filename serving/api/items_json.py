@@ -8,17 +8,20 @@ takes `{"ids": ["12"]}`, and `GET /items` tells the status.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from serving.api.item_changes import MAX_CHANGES, ItemChanger, ItemUpsert
+from serving.api.item_changes import ITEM_FIELDS, MAX_CHANGES, ItemChanger, ItemUpsert
+from serving.api.request_fields import Kind
 from serving.protocol import json_fields
 from serving.protocol.json_document import show
 from serving.protocol.status import invalid_argument
 
-_OPTIONAL: dict[str, Callable[[str, Any], Any]] = {
-    "categories": json_fields.read_texts,
-    "title": json_fields.read_text,
-    "vector": json_fields.read_numbers,
+_READERS: dict[Kind, Callable[[str, Any], Any]] = {
+    Kind.TEXTS: json_fields.read_texts,
+    Kind.TEXT: json_fields.read_text,
+    Kind.NUMBERS: json_fields.read_numbers,
 }
-"""How the fields of an item beside its id are read; null is as good as none."""
+
+_ID, *_OPTIONAL = ITEM_FIELDS
+_KEYS = tuple(field.key for field in ITEM_FIELDS)
 
 
 def upsert(live_items: ItemChanger, document: Mapping[str, Any], *, version: int) -> dict[str, int]:
@@ -58,9 +61,21 @@ def _list(document: Mapping[str, Any], key: str) -> list[Any]:
 
 def _parse_item(position: int, item: Any) -> ItemUpsert:
     where = f"items[{position}]"
-    json_fields.check_object(f"`{where}`", item, ("id", *_OPTIONAL))
-    given = {name: item[name] for name in _OPTIONAL if item.get(name) is not None}
+    json_fields.check_object(f"`{where}`", item, _KEYS)
     return ItemUpsert(
-        json_fields.read_id(f"{where}.id", item.get("id")),
-        **{name: _OPTIONAL[name](f"{where}.{name}", value) for name, value in given.items()},
+        json_fields.read_id(f"{where}.{_ID.key}", item.get(_ID.key)),
+        **{
+            field.name: _READERS[field.kind](f"{where}.{field.key}", item[field.key])
+            for field in _OPTIONAL
+            if item.get(field.key) is not None  # null is as good as none
+        },
     )
+
+
+def to_json(item: Mapping[str, Any]) -> dict[str, Any]:
+    """What `POST /items:upsert` takes; what says nothing is left out.
+
+    Args:
+        item: Name of the field -> value, without vectors.
+    """
+    return {field.key: item[field.name] for field in ITEM_FIELDS if item.get(field.name)}

@@ -1,37 +1,44 @@
 """The Predict signatures of live items: which inputs there are and what they mean."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from serving.api.item_changes import ItemUpsert
-from serving.protocol import signatures
+from recall.errors import InputError
+from serving.api.item_changes import ITEM_FIELDS, ItemField, ItemUpsert
+from serving.api.request_fields import Kind
+from serving.protocol import signatures, tensors
 from serving.protocol.status import invalid_argument
 
 UPSERT, DELETE, STATUS = "upsert", "delete", "status"
 
-_ITEM_IDS = {"item_ids": (types_pb2.DT_STRING, (-1,))}
+_TENSORS = {
+    Kind.TEXT: (types_pb2.DT_STRING, (-1,)),
+    Kind.TEXTS: (types_pb2.DT_STRING, (-1, -1)),
+    Kind.NUMBERS: (types_pb2.DT_FLOAT, (-1, -1)),
+}
+"""What each kind of field is as a tensor of all items: data type and shape. Lists of
+texts are padded with "". A row of "", a text "" or numbers NaN say nothing, as no rows
+at all do: what the release knows of the item then stays."""
+
+_ID, *_OPTIONAL = ITEM_FIELDS
+
+_ITEM_IDS = {_ID.input_name: _TENSORS[_ID.kind]}
 
 _INPUTS = {
-    UPSERT: {
-        **_ITEM_IDS,
-        "categories": (types_pb2.DT_STRING, (-1, -1)),
-        "titles": (types_pb2.DT_STRING, (-1,)),
-        "vectors": (types_pb2.DT_FLOAT, (-1, -1)),
-    },
+    UPSERT: {field.input_name: _TENSORS[field.kind] for field in ITEM_FIELDS},
     DELETE: _ITEM_IDS,
     STATUS: {},
 }
-"""`categories` are padded with "". A row of "", a title "" or a vector of NaN says
-nothing, as no rows at all do: what the release knows of the item then stays."""
 
-_DEFAULTS = {
-    "categories": np.empty((0, 0), dtype=object),
-    "titles": np.empty(0, dtype=object),
-    "vectors": np.empty((0, 0), dtype=np.float32),
-}
+
+def _nothing(dtype: int, shape: tuple[int, ...]) -> np.ndarray:
+    return np.empty((0,) * len(shape), dtype=tensors.numpy_dtype(dtype))
+
+
+_DEFAULTS = {field.input_name: _nothing(*_TENSORS[field.kind]) for field in _OPTIONAL}
 
 _OUTPUTS = {
     UPSERT: ("sequence", "num_items", "num_changed"),
@@ -57,7 +64,7 @@ def parse_item_ids(inputs: Mapping[str, np.ndarray]) -> list[str]:
     Raises:
         ServingError: INVALID_ARGUMENT, one is not UTF-8.
     """
-    return _texts("item_ids", inputs["item_ids"])
+    return _parse_text(_ID.input_name, inputs[_ID.input_name])
 
 
 def parse_upserts(inputs: Mapping[str, np.ndarray]) -> list[ItemUpsert]:
@@ -73,18 +80,66 @@ def parse_upserts(inputs: Mapping[str, np.ndarray]) -> list[ItemUpsert]:
                 f"{name} has {len(inputs[name])} rows, item_ids {len(item_ids)}. "
                 "Send one row for each item, or none."
             )
-    size = len(item_ids)
-    columns = (
-        [tuple(filter(None, _texts("categories", row))) for row in inputs["categories"]]
-        or [()] * size,
-        _texts("titles", inputs["titles"]) or [""] * size,
-        [None if np.isnan(row).all() else row for row in inputs["vectors"]] or [None] * size,
-    )
+    columns = [
+        _PARSERS[field.kind](field.input_name, inputs[field.input_name])
+        or [field.default] * len(item_ids)
+        for field in _OPTIONAL
+    ]
     return [ItemUpsert(*item) for item in zip(item_ids, *columns, strict=True)]
 
 
-def _texts(name: str, values: np.ndarray) -> list[str]:
+def build_ids(item_ids: Sequence[str]) -> dict[str, np.ndarray]:
+    """The inputs of `delete`; `parse_item_ids` reads them."""
+    return {_ID.input_name: tensors.pad_strings([item_ids])[0]}
+
+
+def build_inputs(items: Sequence[ItemUpsert]) -> dict[str, np.ndarray]:
+    """The inputs of `upsert`; `parse_upserts` reads them.
+
+    Raises:
+        InputError: Vectors have different lengths.
+    """
+    inputs = {}
+    for field in ITEM_FIELDS:
+        values = [getattr(item, field.name) for item in items]
+        if field.kind is Kind.TEXT:
+            inputs[field.input_name] = tensors.pad_strings([values])[0]
+        elif field.kind is Kind.TEXTS:
+            inputs[field.input_name] = tensors.pad_strings(values)
+        elif any(value is not None for value in values):
+            inputs[field.input_name] = _stack(field, values)
+    return inputs
+
+
+def _stack(field: ItemField, values: Sequence[Sequence[float] | None]) -> np.ndarray:
+    """Rows of numbers; NaN where there are none."""
+    lengths = {len(row) for row in values if row is not None}
+    if len(lengths) > 1:
+        raise InputError(f"The {field.input_name} of one call have different lengths.")
+    nothing = np.full(lengths.pop(), np.nan, np.float32)
+    rows = [nothing if row is None else row for row in values]
+    return np.array(rows, dtype=tensors.numpy_dtype(_TENSORS[field.kind][0]))
+
+
+def _parse_text(name: str, values: np.ndarray) -> list[str]:
     try:
         return [value.decode() for value in values.tolist()]
     except UnicodeDecodeError as error:
         raise invalid_argument(f"{name} holds a text that is not valid UTF-8.") from error
+
+
+def _parse_texts(name: str, rows: np.ndarray) -> list[tuple[str, ...]]:
+    return [tuple(filter(None, _parse_text(name, row))) for row in rows]
+
+
+def _parse_numbers(name: str, rows: np.ndarray) -> list[np.ndarray | None]:
+    del name
+    return [None if np.isnan(row).all() else row for row in rows]
+
+
+_PARSERS = {
+    Kind.TEXT: _parse_text,
+    Kind.TEXTS: _parse_texts,
+    Kind.NUMBERS: _parse_numbers,
+}
+"""How all rows of an input are read."""

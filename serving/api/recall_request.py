@@ -8,7 +8,7 @@ import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from serving.api.request_fields import Kind, RequestFlag, declare, specs_of
+from serving.api.request_fields import FieldSpec, Kind, RequestFlag, declare, specs_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -174,7 +174,7 @@ class RecallRequest:
     )
 
 
-REQUEST_FIELDS = specs_of(RecallRequest)
+REQUEST_FIELDS: tuple[FieldSpec, ...] = specs_of(RecallRequest)
 """What is declared of every field, in their order."""
 
 DIVERSITY_POOL = 4

@@ -83,13 +83,13 @@ def declare(default: Any, kind: Kind, **spec: Any) -> Any:
     return dataclasses.field(default=default, metadata={"spec": declared})
 
 
-def specs_of(request_type: type) -> tuple[FieldSpec, ...]:
-    """What is declared of the fields of a dataclass, in their order."""
+def specs_of(of: type) -> tuple[Any, ...]:
+    """What is declared of the fields of a dataclass, in their order, with their names."""
     return tuple(
         dataclasses.replace(
             field.metadata["spec"],
             name=field.name,
             input_name=field.metadata["spec"].input_name or field.name,
         )
-        for field in dataclasses.fields(request_type)
+        for field in dataclasses.fields(of)
     )

@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from recall.errors import InputError
 from serving.api import item_changes
 from serving.api.item_changes import ITEMS_MODEL, UNKNOWN_COUNT, Acknowledgement, ItemUpsert
+from serving.api.items_tensors import build_ids, build_inputs
 from serving.index.shards import home_of
-from serving.protocol import tensors
 from serving.protocol.status import ServingError
 from serving.sharding.clients import ShardCall, ShardClients
 
@@ -45,13 +44,15 @@ class ShardedItems:
                 made their part of the change.
         """
         item_changes.check_upserts(items)
-        return self._change("upsert", {home: _inputs(part) for home, part in self._split(items)})
+        return self._change("upsert", {h: build_inputs(part) for h, part in self._split(items)})
 
     def delete(self, item_ids: Sequence[str], *, version: int | None = None) -> Acknowledgement:
         """See `LiveItems.delete`; for the rest as `upsert`."""
         item_changes.check_ids(item_ids)
         ids = [ItemUpsert(item_id) for item_id in item_ids]
-        parts = {home: {"item_ids": _ids(part)} for home, part in self._split(ids)}
+        parts = {
+            home: build_ids([item.item_id for item in part]) for home, part in self._split(ids)
+        }
         return self._change("delete", parts)
 
     def status(self) -> dict[str, Any]:
@@ -84,24 +85,3 @@ class ShardedItems:
         )
         is_whole = len(answers) == len(self.clients.addresses)
         return sums if is_whole else sums._replace(num_items=UNKNOWN_COUNT)
-
-
-def _ids(items: Sequence[ItemUpsert]) -> np.ndarray:
-    return tensors.pad_strings([[item.item_id for item in items]])[0]
-
-
-def _inputs(items: Sequence[ItemUpsert]) -> dict[str, np.ndarray]:
-    """Items as tensors; what is not given is "", or a row of NaN."""
-    inputs = {
-        "item_ids": _ids(items),
-        "categories": tensors.pad_strings([item.categories for item in items]),
-        "titles": tensors.pad_strings([[item.title for item in items]])[0],
-    }
-    given = [item.vector for item in items if item.vector is not None]
-    if given:
-        nothing = np.full(len(given[0]), np.nan, np.float32)
-        rows = [nothing if item.vector is None else item.vector for item in items]
-        if len({len(row) for row in rows}) > 1:
-            raise InputError("The vectors of one call have different lengths.")
-        inputs["vectors"] = np.array(rows, dtype=np.float32)
-    return inputs

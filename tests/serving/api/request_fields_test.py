@@ -38,7 +38,7 @@ import json, sys, types
 # The one place, with three fields more; everybody else imports it afterwards.
 import serving.api
 source = open(sys.argv[1], encoding="utf-8").read()
-head, mark, tail = source.partition("\\n\\n\\nREQUEST_FIELDS = ")
+head, mark, tail = source.partition("\\n\\n\\nREQUEST_FIELDS: ")
 assert mark
 module = types.ModuleType("serving.api.recall_request")
 module.__file__ = sys.argv[1]

@@ -86,10 +86,10 @@ def run_index(
             "the exported model was trained on."
         )
     fallback = bundle.fallback_ids(vocabulary)
-    held, values = vocabulary, {}
+    bundled, shard_values = vocabulary, {}
     if shard is not None:
-        held, values = _take_shard(vocabulary, shard), {shards.KEY: shard._asdict()}
-    item_vectors = embed_items(export_dir, held, manifest["fingerprint"])
+        bundled, shard_values = _take_shard(vocabulary, shard), {shards.KEY: shard._asdict()}
+    item_vectors = embed_items(export_dir, bundled, manifest["fingerprint"])
     queries, measured_on = build_queries(export_dir, examples_dir, vocabulary, item_vectors)
     with native_log.quiet_native_code():
         index = build_index(item_vectors, config.index, manifest["similarity"])
@@ -102,12 +102,12 @@ def run_index(
         "measured_on": measured_on,
         "num_queries": len(queries),
         **({_TUNING_KEY: tuning} if tuning else {}),
-        **values,
+        **shard_values,
     }
     with folders.atomic_directory(index_dir) as staging:
         sealed = bundle.write_bundle(
             staging,
-            held,
+            bundled,
             item_vectors,
             index,
             report,

@@ -117,12 +117,14 @@ def run(
         if overwrite and _is_of_another_log(paths, ingest_record):
             _remove_artifacts(paths)
         executed = [
-            job.name for number, job in enumerate(before, 1) if _bring_up(job, number, len(jobs))
+            job.name
+            for number, job in enumerate(before, 1)
+            if _execute_if_stale(job, number, len(jobs))
         ]
         evaluate.add_index_report(paths.evaluation, index.read_report(paths.index))
         report = storage.read_json(paths.evaluation / records.REPORT_NAME)
         show(summary.results(report))
-        if _bring_up(publication, len(jobs), len(jobs)):
+        if _execute_if_stale(publication, len(jobs), len(jobs)):
             executed.append(publication.name)
         version = release.latest_release(paths.serving).version
         return RunResult(report, version, tuple(executed))
@@ -196,7 +198,7 @@ def _push_job(output_dir: Path, serving_dir: Path, publish: Callable[[], int]) -
     return _Job("push", serving_dir, find, execute)
 
 
-def _bring_up(job: _Job, number: int, num_jobs: int) -> bool:
+def _execute_if_stale(job: _Job, number: int, num_jobs: int) -> bool:
     """Executes a job unless its result is up to date; whether it did."""
 
     def report(text: str) -> None:

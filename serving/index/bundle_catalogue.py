@@ -9,7 +9,7 @@ from serving.index.bundle import IndexBundle
 from serving.index.catalogue import NO_ROW, CategoryPairs
 from serving.index.category_index import CategoryIndex
 from serving.index.exact_index import ExactIndex
-from serving.index.item_index import DEFAULT_KNOBS, SearchKnobs, SearchResult
+from serving.index.item_index import DEFAULT_PARAMETERS, SearchParameters, SearchResult
 
 
 class BundleCatalogue:
@@ -80,10 +80,10 @@ class BundleCatalogue:
         return self._categories.categories_of(rows)
 
     def search(
-        self, queries: np.ndarray, k: int, knobs: SearchKnobs = DEFAULT_KNOBS
+        self, queries: np.ndarray, k: int, parameters: SearchParameters = DEFAULT_PARAMETERS
     ) -> SearchResult:
         """See `CatalogueView`."""
-        return self._index.search(queries, min(k, self.num_items), knobs)
+        return self._index.search(queries, min(k, self.num_items), parameters)
 
     def exact_search(
         self, queries: np.ndarray, k: int, rows: np.ndarray | None = None

@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from serving.index.item_index import SearchKnobs, SearchResult
+from serving.index.item_index import SearchParameters, SearchResult
 
 NO_ROW = -1
 """Row of an id that is no item of the view."""
@@ -73,18 +73,18 @@ class CatalogueView(Protocol):
     def categories_of(self, rows: np.ndarray) -> CategoryPairs:
         """The categories of rows; a row without any has no pair."""
 
-    def search(self, queries: np.ndarray, k: int, knobs: SearchKnobs) -> SearchResult:
+    def search(self, queries: np.ndarray, k: int, parameters: SearchParameters) -> SearchResult:
         """Finds items with large inner products, as the index does it.
 
         Args:
             queries: `[num_queries, dim]` finite float32; may have no rows.
             k: Items wanted per query, >= 1; more than there are means all.
-            knobs: How far to look.
+            parameters: How far to look.
 
         Returns:
             `SearchResult` of `num_queries` rows, best score first, ties to the
             lower row. A row may be shorter than `k`: then nothing is left
-            that a search with these knobs finds.
+            that a search with these parameters finds.
         """
 
     def exact_search(

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from serving.index.item_index import (
-    DEFAULT_KNOBS,
+    DEFAULT_PARAMETERS,
     ItemIndex,
-    SearchKnobs,
+    SearchParameters,
     SearchResult,
     check_item_vectors,
     check_queries,
@@ -52,14 +52,14 @@ class ExactIndex:
         self.num_items, self.dim = self._item_vectors.shape
 
     def search(
-        self, query_vectors: np.ndarray, k: int, knobs: SearchKnobs = DEFAULT_KNOBS
+        self, query_vectors: np.ndarray, k: int, parameters: SearchParameters = DEFAULT_PARAMETERS
     ) -> SearchResult:
         """Finds the items with the largest inner product for every query.
 
         Args:
             query_vectors: `[num_queries, dim]` float32; may have no rows.
             k: Items wanted per query, 1 <= k <= `num_items`.
-            knobs: Not used: nothing can be looked at beyond every item.
+            parameters: Not used: nothing can be looked at beyond every item.
 
         Returns:
             `SearchResult` of `num_queries` rows, each of `k` items.

@@ -23,7 +23,7 @@ class SearchResult(NamedTuple):
     scores: list[np.ndarray]
 
 
-class SearchKnobs(NamedTuple):
+class SearchParameters(NamedTuple):
     """How far a search looks; an index ignores what it has no use for.
 
     Attributes:
@@ -38,7 +38,7 @@ class SearchKnobs(NamedTuple):
     effort: int = 1
 
 
-DEFAULT_KNOBS = SearchKnobs()
+DEFAULT_PARAMETERS = SearchParameters()
 
 
 class ItemIndex(Protocol):
@@ -49,7 +49,7 @@ class ItemIndex(Protocol):
     dim: int
 
     def search(
-        self, query_vectors: np.ndarray, k: int, knobs: SearchKnobs = DEFAULT_KNOBS
+        self, query_vectors: np.ndarray, k: int, parameters: SearchParameters = DEFAULT_PARAMETERS
     ) -> SearchResult:
         """Finds the items with the largest inner product for every query."""
 

@@ -15,8 +15,8 @@ from recall.config import IndexConfig
 from recall.errors import InputError
 from serving.index.exact_index import ExactIndex
 from serving.index.item_index import (
-    DEFAULT_KNOBS,
-    SearchKnobs,
+    DEFAULT_PARAMETERS,
+    SearchParameters,
     SearchResult,
     check_item_vectors,
     check_queries,
@@ -212,7 +212,7 @@ class ScannIndex:
         return cls(searcher, shape, ScannParameters(**parameters), long_rows)
 
     def search(
-        self, query_vectors: np.ndarray, k: int, knobs: SearchKnobs = DEFAULT_KNOBS
+        self, query_vectors: np.ndarray, k: int, parameters: SearchParameters = DEFAULT_PARAMETERS
     ) -> SearchResult:
         """Finds items with large inner products for every query.
 
@@ -222,7 +222,7 @@ class ScannIndex:
         Args:
             query_vectors: `[num_queries, dim]` float32; may have no rows.
             k: Items wanted per query, 1 <= k <= `num_items`.
-            knobs: How far to look; numbers beyond the index mean all of it.
+            parameters: How far to look; numbers beyond the index mean all of it.
 
         Returns:
             `SearchResult` of `num_queries` rows, best score first. A row is
@@ -237,8 +237,8 @@ class ScannIndex:
         rows, scores = self._searcher.search_batched(
             queries,
             final_num_neighbors=min(k, self._num_held),
-            pre_reorder_num_neighbors=self._num_reordered(k, knobs),
-            leaves_to_search=self._num_leaves(knobs),
+            pre_reorder_num_neighbors=self._num_reordered(k, parameters),
+            leaves_to_search=self._num_leaves(parameters),
         )
         result = SearchResult(list(rows.astype(np.int64)), list(scores))
         # Seldom: something is missing, or there are ties.
@@ -251,17 +251,18 @@ class ScannIndex:
             return result
         return SearchResult(*self._long.merge(queries, k, result.rows, result.scores))
 
-    def _num_reordered(self, k: int, knobs: SearchKnobs) -> int:
+    def _num_reordered(self, k: int, parameters: SearchParameters) -> int:
         """Candidates to score exactly: what the caller says, at least `k`."""
-        if knobs.reorder is not None:
-            return min(max(knobs.reorder * knobs.effort, k), self._num_held)
+        if parameters.reorder is not None:
+            return min(max(parameters.reorder * parameters.effort, k), self._num_held)
         # Twice `k`: a score by hash alone orders the last few only roughly.
-        return min(max(self.parameters.reorder * knobs.effort, 2 * k), self._num_held)
+        return min(max(self.parameters.reorder * parameters.effort, 2 * k), self._num_held)
 
-    def _num_leaves(self, knobs: SearchKnobs) -> int:
+    def _num_leaves(self, parameters: SearchParameters) -> int:
         """Leaves to look into: what the caller says, else the number that was measured."""
         num_leaves, leaves_to_search, _, _ = self.parameters
-        return min((knobs.leaves_to_search or leaves_to_search) * knobs.effort, num_leaves)
+        wanted = (parameters.leaves_to_search or leaves_to_search) * parameters.effort
+        return min(wanted, num_leaves)
 
 
 def _put_in_order(rows: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

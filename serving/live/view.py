@@ -12,7 +12,7 @@ import numpy as np
 
 from serving.index.catalogue import NO_ROW, CatalogueView, CategoryPairs
 from serving.index.exact_index import top_rows
-from serving.index.item_index import DEFAULT_KNOBS, SearchKnobs, SearchResult
+from serving.index.item_index import DEFAULT_PARAMETERS, SearchParameters, SearchResult
 from serving.live.delta import Delta, DeltaItem
 
 _RETRY_FACTOR = 2
@@ -177,11 +177,11 @@ class LiveView:
         return CategoryPairs(positions[order], np.concatenate([base.codes, delta.codes])[order])
 
     def search(
-        self, queries: np.ndarray, k: int, knobs: SearchKnobs = DEFAULT_KNOBS
+        self, queries: np.ndarray, k: int, parameters: SearchParameters = DEFAULT_PARAMETERS
     ) -> SearchResult:
         """See `CatalogueView`."""
         if not self.num_hidden:
-            return self._merge(self.base.search(queries, k, knobs), queries, k)
+            return self._merge(self.base.search(queries, k, parameters), queries, k)
         wanted = min(k, self.base.num_items - self.num_hidden)
         if not wanted:
             return self._merge(_nothing(len(queries)), queries, k)
@@ -189,7 +189,7 @@ class LiveView:
         share = self.num_hidden / self.base.num_items
         fetched = wanted + min(self.num_hidden, 16 + int(2 * share * wanted))
         while True:
-            found = self.base.search(queries, fetched, knobs)
+            found = self.base.search(queries, fetched, parameters)
             kept = self._visible(found, k)
             # A row that came back short of `fetched` has nothing left to give.
             may_have_more = any(

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from serving.index.catalogue import CatalogueView
-from serving.index.item_index import SearchKnobs
+from serving.index.item_index import SearchParameters
 from serving.retrieval.search import UserSearch
 
 _WIDENINGS = (1, 4)
@@ -37,12 +37,12 @@ def search_batch(
             for search, only_exact in zip(searches, exact, strict=True)
             if not (search.is_complete or only_exact or search.is_tight)
         ]
-        for asked, knobs, group in _groups(indexed, factor):
+        for asked, parameters, group in _groups(indexed, factor):
             group = [search for search in group if not search.is_late]
             if not group:
                 continue
             queries = np.concatenate([search.vectors for search in group])
-            found = view.search(queries, asked, knobs)
+            found = view.search(queries, asked, parameters)
             start = 0
             for search in group:
                 lists = slice(start, start + len(search.vectors))
@@ -55,21 +55,21 @@ def search_batch(
 
 def _groups(
     searches: Sequence[UserSearch], factor: int
-) -> Iterator[tuple[int, SearchKnobs, list[UserSearch]]]:
-    """Searches that ask for the same number of items with the same knobs.
+) -> Iterator[tuple[int, SearchParameters, list[UserSearch]]]:
+    """Searches that ask for the same number of items with the same parameters.
 
     Numbers are rounded so that most of a batch falls into few groups, but by
     each search alone: an answer does not depend on who else is in the batch.
     """
-    groups: dict[tuple[int, SearchKnobs], list[UserSearch]] = defaultdict(list)
+    groups: dict[tuple[int, SearchParameters], list[UserSearch]] = defaultdict(list)
     for search in searches:
-        knobs = search.knobs._replace(effort=factor)
-        groups[_round_up(search.num_to_fetch * factor), knobs].append(search)
-    for (asked, knobs), members in groups.items():
+        parameters = search.parameters._replace(effort=factor)
+        groups[_round_up(search.num_to_fetch * factor), parameters].append(search)
+    for (asked, parameters), members in groups.items():
         per_search = asked * max(len(search.vectors) for search in members)
         chunk = max(1, _MAX_ENTRIES // per_search)
         for start in range(0, len(members), chunk):
-            yield asked, knobs, members[start : start + chunk]
+            yield asked, parameters, members[start : start + chunk]
 
 
 def _round_up(number: int) -> int:

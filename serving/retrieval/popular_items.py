@@ -7,7 +7,7 @@ from serving.index.catalogue import CatalogueView
 from serving.index.row_sets import without
 from serving.retrieval.filters import ItemFilter
 from serving.retrieval.merge import MergedItems, RankedLists
-from serving.retrieval.selection import Draft
+from serving.retrieval.selection import CappedSelection
 
 _BLOCK = 4096
 """Items looked at between two removals of full categories."""
@@ -27,17 +27,17 @@ def popular_items(
     Returns:
         At most `k` items of score 0, in order of popularity.
     """
-    draft = Draft(view, k, max_per_category=max_per_category)
+    selection = CappedSelection(view, k, max_per_category=max_per_category)
     listed = view.fallback_rows
-    draft.take_from(_ranked(listed), item_filter.keep(listed))
-    if draft.is_full:
-        return draft.items
+    selection.take_from(_ranked(listed), item_filter.keep(listed))
+    if selection.is_full:
+        return selection.items
     others = without(item_filter.allowed_rows(view), np.sort(listed))
-    while len(others) and not draft.is_full:
+    while len(others) and not selection.is_full:
         block = others[:_BLOCK]
-        draft.take_from(_ranked(block), np.ones(len(block), dtype=np.bool_))
-        others = without(others[_BLOCK:], draft.blocked_rows())
-    return draft.items
+        selection.take_from(_ranked(block), np.ones(len(block), dtype=np.bool_))
+        others = without(others[_BLOCK:], selection.blocked_rows())
+    return selection.items
 
 
 def _ranked(rows: np.ndarray) -> RankedLists:

@@ -11,12 +11,12 @@ import numpy as np
 
 from serving.api.recall_request import DIVERSITY_POOL, MERGE_DIVERSITY, MERGE_QUOTA, RecallRequest
 from serving.index.catalogue import CatalogueView
-from serving.index.item_index import SearchKnobs, SearchResult
+from serving.index.item_index import SearchParameters, SearchResult
 from serving.index.row_sets import without
 from serving.retrieval.filters import ItemFilter
 from serving.retrieval.interests import UserInterests
 from serving.retrieval.merge import NOTHING, MergedItems, best_items, quotas, rank_lists
-from serving.retrieval.selection import Draft
+from serving.retrieval.selection import CappedSelection
 
 _TIGHT_ROWS = 50_000
 """Allowed rows up to which all are scored at once; measured: 6 CPU-ms for 4 interests,
@@ -25,18 +25,18 @@ where the index, asked for enough, took 15 and was not exact."""
 _TIGHT_SHARE = 4
 """Only if a filter leaves less than one in this many; else the index finds enough."""
 
-_SPARE = 1.5
+_FILTER_OVERFETCH = 1.5
 """Items fetched per item that a filter is expected to leave: a filter is
 rarely spread evenly over the neighbourhood of an interest."""
 
-_DRAFT_SPARE = 2
+_CAPPED_OVERFETCH = 2
 """Items fetched per item wanted where categories are limited; a guess, made
 good by a second search."""
 
 _MANY_LISTED = 256
 """Items named one by one beyond which not all are expected among the best."""
 
-_EXACT_DRAFT = 1024
+_MIN_EXACT_FETCH = 1024
 """Fewest items an exact search fetches where categories are limited: to sort
 them costs little beside the scores of all."""
 
@@ -71,7 +71,7 @@ class UserSearch:
         self._deadline_s = deadline_s
         self._filter = item_filter
         self.vectors = interests.vectors
-        self.knobs = SearchKnobs(request.leaves_to_search, request.reorder)
+        self.parameters = SearchParameters(request.leaves_to_search, request.reorder)
         self._k = request.k
         if request.merge == MERGE_DIVERSITY:
             self._k *= DIVERSITY_POOL
@@ -107,17 +107,17 @@ class UserSearch:
         interest, which is expected of short lists only; a category or an
         allow-list leaves its share of the items.
         """
-        wanted = self._k * (1 if self._max_per_category is None else _DRAFT_SPARE)
+        wanted = self._k * (1 if self._max_per_category is None else _CAPPED_OVERFETCH)
         share = min(1.0, (self.num_allowed + self._filter.num_listed) / self._view.num_items)
         if share < 1:
-            wanted *= _SPARE / share
+            wanted *= _FILTER_OVERFETCH / share
         return min(int(wanted) + self._num_listed, self._view.num_items)
 
     @property
     def _num_listed(self) -> int:
         if self._filter.allowed is not None:
             return 0
-        return min(self._filter.num_listed, max(_MANY_LISTED, _DRAFT_SPARE * self._k))
+        return min(self._filter.num_listed, max(_MANY_LISTED, _CAPPED_OVERFETCH * self._k))
 
     def take(self, rows: Sequence[np.ndarray], scores: Sequence[np.ndarray], asked: int) -> None:
         """Makes the answer from what an index found.
@@ -132,9 +132,9 @@ class UserSearch:
             if self._limits_nothing:
                 self.items = best_items(ranked, self._k, self._filter.keep, certain=certain)
             else:
-                draft = self._draft()
-                draft.take_from(ranked, self._filter.keep(ranked.entries.rows), certain=certain)
-                self.items = draft.items
+                selection = self._new_selection()
+                selection.take_from(ranked, self._filter.keep(ranked.entries.rows), certain=certain)
+                self.items = selection.items
             if certain and len(self.items.rows) >= self.num_wanted:
                 self.is_complete = True
                 return
@@ -144,15 +144,15 @@ class UserSearch:
         if self._limits_nothing:
             self._search_best()
         else:
-            self._search_draft()
+            self._search_capped()
 
     @property
     def _limits_nothing(self) -> bool:
         """Whether the answer is simply the items of largest score."""
         return self._places is None and self._max_per_category is None
 
-    def _draft(self) -> Draft:
-        return Draft(self._view, self._k, self._places, self._max_per_category)
+    def _new_selection(self) -> CappedSelection:
+        return CappedSelection(self._view, self._k, self._places, self._max_per_category)
 
     def _search_best(self) -> None:
         """One search: among all rows if that is cheaper, else among the allowed ones."""
@@ -165,26 +165,26 @@ class UserSearch:
         self.items = best_items(rank_lists(*found), self._k, self._filter.keep)
         self.is_complete = True
 
-    def _search_draft(self) -> None:
+    def _search_capped(self) -> None:
         """Searches again without what was taken or blocked until the answer is full.
 
         Every search but the last blocks at least one item, usually whole
         categories.
         """
-        draft = self._draft()
+        selection = self._new_selection()
         rows = self._filter.allowed_rows(self._view)
-        asked = max(_DRAFT_SPARE * self._k, _EXACT_DRAFT)
+        asked = max(_CAPPED_OVERFETCH * self._k, _MIN_EXACT_FETCH)
         while True:
-            found = self._search_interests(draft.has_places(len(self.vectors)), asked, rows)
+            found = self._search_interests(selection.has_places(len(self.vectors)), asked, rows)
             ranked = rank_lists(*found, asked if asked < len(rows) else None)
-            draft.take_from(ranked, np.ones(len(ranked.entries.rows), dtype=np.bool_))
-            self.items = draft.items
-            if draft.is_full or asked >= len(rows):
+            selection.take_from(ranked, np.ones(len(ranked.entries.rows), dtype=np.bool_))
+            self.items = selection.items
+            if selection.is_full or asked >= len(rows):
                 self.is_complete = True
                 return
             if self.is_late:
                 return
-            rows = without(rows, draft.blocked_rows())
+            rows = without(rows, selection.blocked_rows())
 
     def _search_interests(self, used: np.ndarray, asked: int, rows: np.ndarray) -> SearchResult:
         """Exact search of some interests; the others have found nothing."""

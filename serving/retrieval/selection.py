@@ -14,7 +14,7 @@ from serving.index.row_sets import as_set, union
 from serving.retrieval.merge import MergedItems, RankedLists
 
 
-class Draft:
+class CappedSelection:
     """A growing answer: `take_from` adds the best items that its limits allow.
 
     An entry of the lists is passed over when its item is in the answer, when

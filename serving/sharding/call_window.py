@@ -17,23 +17,23 @@ class CallWindow:
         self._num_free = size
         self._waiting: collections.deque[Callable[[], None]] = collections.deque()
 
-    def ask(self, give: Callable[[], None]) -> None:
+    def ask(self, start: Callable[[], None]) -> None:
         """Asks for one turn, which must `end`.
 
         Callers that ask for the next turn when they have got one alternate, however
         many calls each of them has to make.
 
         Args:
-            give: Called once when the turn has come: here, or later in the thread
+            start: Called once when the turn has come: here, or later in the thread
                 of whoever ended one. Must not wait.
         """
         with self._lock:
             if not self._num_free:
-                self._waiting.append(give)
+                self._waiting.append(start)
                 return
             self._num_free -= 1
         try:
-            give()
+            start()
         except BaseException:  # Who could not be told does not keep the turn.
             self.end()
             raise
@@ -44,17 +44,17 @@ class CallWindow:
             if not self._waiting:
                 self._num_free += 1
                 return
-            give = self._waiting.popleft()
+            start = self._waiting.popleft()
         try:
-            give()
+            start()
         except BaseException:
             self.end()
             raise
 
-    def withdraw(self, give: Callable[[], None]) -> None:
+    def withdraw(self, start: Callable[[], None]) -> None:
         """Takes back what was asked for and not used; a turn given meanwhile ends."""
         with self._lock:
-            if give in self._waiting:
-                self._waiting.remove(give)
+            if start in self._waiting:
+                self._waiting.remove(start)
                 return
         self.end()

@@ -126,9 +126,9 @@ class ShardCalls:
     def _ask_turn(self, shard: int) -> None:
         """Asks for the turn of the next request to a shard, if there is one."""
         if self._unsent[shard]:
-            give = functools.partial(self._to_do.put, functools.partial(self._send, shard))
-            self._asked[shard] = give
-            self._shards[shard].window.ask(give)
+            start = functools.partial(self._to_do.put, functools.partial(self._send, shard))
+            self._asked[shard] = start
+            self._shards[shard].window.ask(start)
 
     def _send(self, shard: int) -> None:
         """Uses a turn."""
@@ -169,8 +169,8 @@ class ShardCalls:
 
     def _leave(self) -> None:
         """Gives up what is not sent and what is not answered."""
-        for shard, give in self._asked.items():
-            self._shards[shard].window.withdraw(give)
+        for shard, start in self._asked.items():
+            self._shards[shard].window.withdraw(start)
         for sent in self._in_flight.values():
             sent.future.cancel()
 

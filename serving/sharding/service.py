@@ -22,7 +22,7 @@ from serving.retrieval.service import look_up
 from serving.retrieval.user_vectors import UserVectorSource
 from serving.sharding.calls import Outputs
 from serving.sharding.clients import ShardCall, ShardClients
-from serving.sharding.vectors import ShardedVectors, Space, TowerVectors, time_left_s
+from serving.sharding.vectors import ItemsOfShards, ShardedVectors, TowerVectors, time_left_s
 
 SHARD_TIMEOUT_S = 1.0
 """Longest wait for a shard's answer to one request where the caller has more time: a
@@ -59,7 +59,7 @@ class ShardedRecallService:
             ServingError: The tower does not answer.
         """
         probe = user_vectors_source.compute([()])
-        self._space = Space(probe.fingerprint, probe.user_vectors.shape[2], version)
+        self._items = ItemsOfShards(probe.fingerprint, probe.user_vectors.shape[2], version)
         self._source = user_vectors_source
         self._clients = clients
         self.popular_item_ids = tuple(popular_item_ids)
@@ -68,7 +68,7 @@ class ShardedRecallService:
         self._vectors = ShardedVectors(
             clients,
             tower_vectors,
-            self._space.fingerprint,
+            self._items.fingerprint,
             ids_per_call=self.limits.max_similar_to,
             call_timeout_s=SHARD_TIMEOUT_S,
         )
@@ -96,10 +96,10 @@ class ShardedRecallService:
         for request in requests:
             _check_offered(request)
         wanted = (item_id for request in requests for item_id in request.similar_to)
-        space = self._space.with_items(self._vectors.find(wanted, deadline_s))
-        interests = compute_interests(space, self._source, requests, time_left_s(deadline_s))
+        items = self._items.with_items(self._vectors.find(wanted, deadline_s))
+        interests = compute_interests(items, self._source, requests, time_left_s(deadline_s))
         calls = [
-            _build_call(space.fingerprint, request, found)
+            _build_call(items.fingerprint, request, found)
             for request, found in zip(requests, interests, strict=True)
         ]
         left_s = time_left_s(deadline_s)
@@ -118,7 +118,7 @@ class ShardedRecallService:
     def item_vectors(self, item_ids: Sequence[str]) -> ItemVectors:
         """See `RecallService.item_vectors`; from the shards."""
         check_num_item_ids(item_ids, self.limits)
-        return look_up(self._space.with_items(self._vectors.find(item_ids, math.inf)), item_ids)
+        return look_up(self._items.with_items(self._vectors.find(item_ids, math.inf)), item_ids)
 
     def _merge(
         self,
@@ -164,7 +164,7 @@ class ShardedRecallService:
             interests.num_known,
             interests.num_unknown,
             interests.model_version,
-            self._space.version,
+            self._items.version,
             degraded=True,
             coverage=0.0,
         )

@@ -26,8 +26,8 @@ _SHARDS_SHARE = 0.5
 """Share of the time left that the shards may use: the tower and the search come after."""
 
 
-class Space(NamedTuple):
-    """What is known here of the catalogue; stands for a view of it.
+class ItemsOfShards(NamedTuple):
+    """What is known here of the items that the shards hold; stands for a view of a catalogue.
 
     Attributes:
         fingerprint: See `CatalogueView`, as the next two.
@@ -43,7 +43,7 @@ class Space(NamedTuple):
     row_of: Mapping[bytes, int] = MappingProxyType({})
     table: np.ndarray | None = None
 
-    def with_items(self, vectors: Mapping[str, np.ndarray]) -> "Space":
+    def with_items(self, vectors: Mapping[str, np.ndarray]) -> "ItemsOfShards":
         """The same with items that were looked up."""
         if not vectors:
             return self

@@ -21,7 +21,7 @@ from absl import app, flags
 from recall.config import IndexConfig
 from serving.index.bundle import open_bundle
 from serving.index.exact_index import ExactIndex
-from serving.index.item_index import SearchKnobs
+from serving.index.item_index import SearchParameters
 from serving.index.scann_index import ScannIndex, ScannParameters
 from tests.benchmarks import measure
 from tests.benchmarks.serving_release import draw_unit_vectors
@@ -110,10 +110,10 @@ def build_scann(vectors: np.ndarray) -> Iterator[Candidate]:
     for effort in _EFFORTS:
         leaves = min(least * effort, chosen.num_leaves)
         for reorder in sorted({min(_REORDERED, chosen.reorder), chosen.reorder}):
-            knobs = SearchKnobs(leaves_to_search=leaves, reorder=reorder)
+            parameters = SearchParameters(leaves_to_search=leaves, reorder=reorder)
             yield Candidate(
                 {"leaves_to_search": leaves, "reorder": reorder},
-                lambda queries, knobs=knobs: index.search(queries, K, knobs).rows,
+                lambda queries, parameters=parameters: index.search(queries, K, parameters).rows,
             )
 
 

@@ -18,7 +18,7 @@ from pipelines.artifacts import records
 from pipelines.publishing.embed import build_queries, embed_items
 from recall.config import IndexConfig
 from serving.index.exact_index import ExactIndex, recall_of_rows
-from serving.index.item_index import SearchKnobs
+from serving.index.item_index import SearchParameters
 from serving.index.scann_index import ScannIndex, ScannParameters
 from serving.release import manifest as manifests
 from tests.benchmarks import measure
@@ -66,8 +66,8 @@ def measure_index(
     """
 
     def recall(leaves: int) -> float:
-        knobs = SearchKnobs(leaves_to_search=leaves)
-        return recall_of_rows(index.search(queries, K, knobs).rows, wanted)
+        parameters = SearchParameters(leaves_to_search=leaves)
+        return recall_of_rows(index.search(queries, K, parameters).rows, wanted)
 
     num_leaves, searched, _, _ = index.parameters
     needed = next((n for n in range(1, num_leaves + 1) if recall(n) >= TARGET), None)

@@ -36,9 +36,9 @@ class CountingJob:
         self.directory.mkdir(exist_ok=True)
         records.write_record(self.directory, self.record())
 
-    def bring_up(self):
+    def execute_if_stale(self):
         job = run._artifact_job("count", self.directory, self.record, self.execute)
-        return run._bring_up(job, 1, 6)
+        return run._execute_if_stale(job, 1, 6)
 
 
 def start_run(output_dir, spec=SPEC, **kwargs):
@@ -54,27 +54,27 @@ def write_examples_record(output_dir, spec):
 
 def test_a_job_runs_once_and_again_when_its_settings_change(tmp_path):
     job = CountingJob(tmp_path / "artifact", {"a": 1})
-    assert job.bring_up() is True
-    assert job.bring_up() is False
+    assert job.execute_if_stale() is True
+    assert job.execute_if_stale() is False
     job.settings = {"a": 2}
-    assert job.bring_up() is True
-    assert job.bring_up() is False
+    assert job.execute_if_stale() is True
+    assert job.execute_if_stale() is False
     assert job.executions == 2
 
 
 def test_a_failed_job_is_not_taken_for_done(tmp_path):
     job = CountingJob(tmp_path / "artifact", {}, fails=True)
     with pytest.raises(InputError):
-        job.bring_up()
+        job.execute_if_stale()
     job.fails = False
-    assert job.bring_up() is True
+    assert job.execute_if_stale() is True
 
 
 def test_progress_says_what_happens_and_how_long_it_took(tmp_path, caplog):
     caplog.set_level("INFO", logger="absl")
     job = CountingJob(tmp_path / "artifact", {})
-    job.bring_up()
-    job.bring_up()
+    job.execute_if_stale()
+    job.execute_if_stale()
     lines = [record.getMessage() for record in caplog.records]
     assert lines[0].startswith("[1/6] count")
     assert " done in " in lines[1]

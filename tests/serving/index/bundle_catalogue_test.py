@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from recall.vocabulary import SCHEMA
 from serving.index.category_index import CategoryIndex
 from serving.index.exact_index import ExactIndex
-from serving.index.item_index import DEFAULT_KNOBS
+from serving.index.item_index import DEFAULT_PARAMETERS
 from tests.serving.recall_reference import Shop
 
 SHOP = Shop(600)
@@ -28,9 +28,11 @@ def test_ids_and_rows():
 def test_searches_equal_sorting():
     queries = SHOP.vectors[:3] + 1
     order = np.argsort(-(queries @ SHOP.vectors.T), axis=1, kind="stable")
-    for result in (VIEW.search(queries, 9, DEFAULT_KNOBS), VIEW.exact_search(queries, 9)):
+    for result in (VIEW.search(queries, 9, DEFAULT_PARAMETERS), VIEW.exact_search(queries, 9)):
         assert [rows.tolist() for rows in result.rows] == order[:, :9].tolist()
-    assert [len(rows) for rows in VIEW.search(queries, 10_000, DEFAULT_KNOBS).rows] == [600] * 3
+    assert [len(rows) for rows in VIEW.search(queries, 10_000, DEFAULT_PARAMETERS).rows] == [
+        600
+    ] * 3
 
 
 def test_exact_search_of_some_rows():
@@ -46,7 +48,7 @@ def test_exact_search_of_some_rows():
 
 def test_search_without_queries():
     nothing = np.empty((0, 4), np.float32)
-    assert VIEW.search(nothing, 5, DEFAULT_KNOBS) == ([], [])
+    assert VIEW.search(nothing, 5, DEFAULT_PARAMETERS) == ([], [])
     assert VIEW.exact_search(nothing, 5) == VIEW.exact_search(nothing, 5, np.array([1])) == ([], [])
 
 

@@ -7,7 +7,7 @@ from recall.config import IndexConfig
 from recall.errors import InputError
 from serving.index import exact_index
 from serving.index.exact_index import ExactIndex, recall_against_exact
-from serving.index.item_index import SearchKnobs, SearchResult
+from serving.index.item_index import SearchParameters, SearchResult
 from serving.index.scann_index import ScannIndex, ScannParameters, build_index, chooses_scann
 
 NUM_ITEMS, DIM = 400, 8
@@ -143,7 +143,7 @@ def test_scann_rows_are_short_never_padded():
     vectors = unit_vectors((NUM_ITEMS, DIM), seed=0)
     index = ScannIndex.build(vectors, ScannParameters(8, 1, NUM_ITEMS, spherical=True))
     queries = unit_vectors((20, DIM), seed=5)
-    result = index.search(queries, NUM_ITEMS, SearchKnobs(leaves_to_search=1))
+    result = index.search(queries, NUM_ITEMS, SearchParameters(leaves_to_search=1))
     assert min(len(rows) for rows in result.rows) < NUM_ITEMS
     for query, rows, scores in zip(queries, result.rows, result.scores, strict=True):
         assert len(np.unique(rows)) == len(rows) == len(scores)
@@ -304,18 +304,19 @@ def test_top_rows_equal_a_stable_sort(num_items, num_values):
         assert [row.tolist() for row in found] == order[:, :k].tolist()
 
 
-def test_knobs_of_a_scann_index():
+def test_search_parameters_of_a_scann_index():
     """All leaves and all items reordered is exact search, however it is asked for."""
     vectors = unit_vectors((NUM_ITEMS, DIM), seed=0)
     index = ScannIndex.build(vectors, ScannParameters(8, 1, 40, spherical=True))
     queries = unit_vectors((20, DIM), seed=5)
     exact = ExactIndex(vectors).search(queries, 10)
 
-    def recall(knobs):
-        rows = index.search(queries, 10, knobs).rows
+    def recall(parameters):
+        rows = index.search(queries, 10, parameters).rows
         return np.mean([np.isin(a, b).mean() for a, b in zip(exact.rows, rows, strict=True)])
 
-    assert recall(SearchKnobs()) == recall(SearchKnobs(1, 40)) < 0.9
-    assert recall(SearchKnobs(leaves_to_search=8)) > recall(SearchKnobs(leaves_to_search=2))
-    assert recall(SearchKnobs(8, NUM_ITEMS)) == recall(SearchKnobs(10**6, 10**6)) == 1.0
-    assert recall(SearchKnobs(effort=10)) == recall(SearchKnobs(4, 200, effort=2)) == 1.0
+    assert recall(SearchParameters()) == recall(SearchParameters(1, 40)) < 0.9
+    few, many = (SearchParameters(leaves_to_search=number) for number in (2, 8))
+    assert recall(many) > recall(few)
+    assert recall(SearchParameters(8, NUM_ITEMS)) == recall(SearchParameters(10**6, 10**6)) == 1.0
+    assert recall(SearchParameters(effort=10)) == recall(SearchParameters(4, 200, effort=2)) == 1.0

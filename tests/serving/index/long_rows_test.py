@@ -7,7 +7,7 @@ from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
 from serving.index import bundle
 from serving.index.exact_index import ExactIndex, recall_against_exact
-from serving.index.item_index import SearchKnobs
+from serving.index.item_index import SearchParameters
 from serving.index.long_rows import LongRows, find_long_rows, lengths_of
 from serving.index.scann_index import ScannIndex, ScannParameters
 from serving.release import manifest
@@ -91,7 +91,7 @@ class TestScann:
     def test_everything_searched_is_exact_search(self):
         vectors, _ = self.lengthen(15, 50)
         index = ScannIndex.build(vectors, self.PARAMETERS)
-        queries, everything = draw(20, seed=2), SearchKnobs(leaves_to_search=40, reorder=2000)
+        queries, everything = draw(20, seed=2), SearchParameters(leaves_to_search=40, reorder=2000)
         for k in (1, 10, 1990, 2000):
             wanted = ExactIndex(vectors).search(queries, k)
             found = index.search(queries, k, everything)

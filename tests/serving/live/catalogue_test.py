@@ -10,7 +10,7 @@ from recall.config import IndexConfig
 from recall.vocabulary import ItemVocabulary
 from serving.index import bundle
 from serving.index.catalogue import NO_ROW
-from serving.index.item_index import SearchKnobs
+from serving.index.item_index import SearchParameters
 from serving.index.scann_index import build_index
 from serving.live import rebuild
 from serving.live.catalogue import EmbeddedItems, LiveCatalogue
@@ -148,7 +148,7 @@ def check_searches(view, model):
     rows = np.sort(view.rows_of([i.encode() for i in allowed]))
     for k in (1, 5, 100):
         for found, only in (
-            (view.search(QUERIES, k, SearchKnobs()), None),
+            (view.search(QUERIES, k, SearchParameters()), None),
             (view.exact_search(QUERIES, k), None),
             (view.exact_search(QUERIES, k, rows), allowed),
         ):

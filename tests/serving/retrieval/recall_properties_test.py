@@ -73,8 +73,8 @@ def test_answers_are_those_of_brute_force(size):
 
 def test_limits_per_category_with_many_exact_searches(monkeypatch):
     """The loop over ever fewer rows, which only large catalogues come to."""
-    monkeypatch.setattr(search, "_EXACT_DRAFT", 1)
-    monkeypatch.setattr(search, "_DRAFT_SPARE", 1)
+    monkeypatch.setattr(search, "_MIN_EXACT_FETCH", 1)
+    monkeypatch.setattr(search, "_CAPPED_OVERFETCH", 1)
     shop = SHOPS[600]
     service = SERVICES[600]
 

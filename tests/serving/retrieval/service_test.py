@@ -9,7 +9,7 @@ from serving.api.recall_request import RecallRequest
 from serving.index.bundle import IndexBundle
 from serving.index.bundle_catalogue import BundleCatalogue
 from serving.index.exact_index import ExactIndex
-from serving.index.item_index import DEFAULT_KNOBS, SearchResult
+from serving.index.item_index import DEFAULT_PARAMETERS, SearchResult
 from serving.protocol import call
 from serving.protocol.status import Code, ServingError
 from serving.retrieval import search as user_search
@@ -71,11 +71,11 @@ class HalfBlindIndex:
 
     def __init__(self, num_seen=2, clock=None):
         self.num_seen, self.clock = num_seen, clock or Clock()
-        self.calls, self.knobs = [], []
+        self.calls, self.parameters = [], []
 
-    def search(self, query_vectors, k, knobs=DEFAULT_KNOBS):
+    def search(self, query_vectors, k, parameters=DEFAULT_PARAMETERS):
         self.calls.append((len(query_vectors), k))
-        self.knobs.append(knobs)
+        self.parameters.append(parameters)
         self.clock.now_s += 0.2
         if not self.num_seen:
             nothing = [np.empty(0, np.int64)] * len(query_vectors)
@@ -251,7 +251,7 @@ def test_short_first_search_at_the_deadline_is_degraded(clock):
 
 
 def test_users_whose_turn_did_not_come_before_the_deadline(clock):
-    # Other knobs are another search; the new visitor needs none.
+    # Other parameters are another search; the new visitor needs none.
     service = _service(index=HalfBlindIndex(clock=clock))
     requests = [
         RecallRequest(("d",), k=2),
@@ -296,14 +296,14 @@ def test_nothing_found_before_the_deadline_is_an_error(clock):
     assert caught.value.code == Code.DEADLINE_EXCEEDED
 
 
-def test_knobs_reach_the_index_and_grow_with_the_second_search():
+def test_parameters_reach_the_index_and_grow_with_the_second_search():
     index = HalfBlindIndex()
     service = _service(index=index)
     service.recall([RecallRequest(("d",), k=3, leaves_to_search=3, reorder=50)])
-    assert index.knobs == [(3, 50, 1), (3, 50, 4)]
-    index.knobs.clear()
+    assert index.parameters == [(3, 50, 1), (3, 50, 4)]
+    index.parameters.clear()
     service.recall([RecallRequest(("d",), k=3, exact=True)])
-    assert index.knobs == []
+    assert index.parameters == []
 
 
 def test_ready_vectors_need_no_tower():

@@ -29,8 +29,8 @@ def test_ended_turns_are_free_for_those_who_come_later():
 def test_what_is_withdrawn_is_not_given():
     window, given = CallWindow(1), []
     first, second, third = (functools.partial(given.append, name) for name in "abc")
-    for give in (first, second, third):
-        window.ask(give)
+    for start in (first, second, third):
+        window.ask(start)
     window.withdraw(second)
     window.end()
     assert given == ["a", "c"]

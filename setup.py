@@ -23,7 +23,8 @@ _REQUIRES = [
     "importlib_resources>=6.0",
     "numpy>=2.0",
     "prometheus-client>=0.20",
-    "protobuf>=6.30",
+    # `serving/protocol/tf_serving_config_pb2.py` is made for this one and later.
+    "protobuf>=6.31",
     "pyarrow>=18",
     "scann[tf]==1.4.2",
     "tensorboard>=2.20,<2.21",
@@ -69,7 +70,7 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["recall*", "pipelines*", "serving*"]),
-    package_data={"serving": ["config/*.config"]},
+    package_data={"serving": ["config/*.config", "protocol/*.proto"]},
     install_requires=_REQUIRES,
     extras_require={
         "test": _TEST + _OTEL,

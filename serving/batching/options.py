@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from recall.errors import InputError
 from serving.protocol import text_config
+from serving.protocol.tf_serving_config_pb2 import BatchingParameters
 
 _FLAG = "batching_parameters_file"
 
@@ -66,7 +67,7 @@ def read_batching_options(path: str | os.PathLike) -> BatchingOptions:
     Raises:
         InputError: The file cannot be read, or a value makes no sense.
     """
-    message = text_config.read_message(path, text_config.BatchingParameters, _FLAG)
+    message = text_config.read_message(path, BatchingParameters, _FLAG)
     names = ("max_batch_size", "max_enqueued_batches", "num_batch_threads")
     given = {name: getattr(message, name).value for name in names if message.HasField(name)}
     for name, value in given.items():

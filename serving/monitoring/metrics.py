@@ -25,6 +25,7 @@ from recall.errors import InputError
 from serving.batching.batch_queue import BatchReport
 from serving.protocol import text_config
 from serving.protocol.status import Code
+from serving.protocol.tf_serving_config_pb2 import MonitoringConfig
 
 DEFAULT_PATH = "/monitoring/prometheus/metrics"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -61,7 +62,7 @@ def read_monitoring_options(path: str | os.PathLike) -> MonitoringOptions:
         InputError: The file cannot be read, or the path is none.
     """
     flag = "monitoring_config_file"
-    message = text_config.read_message(path, text_config.MonitoringConfig, flag)
+    message = text_config.read_message(path, MonitoringConfig, flag)
     if not message.prometheus_config.enable:
         return MonitoringOptions(None)
     shown_at = message.prometheus_config.path or DEFAULT_PATH

@@ -134,7 +134,6 @@ class PredictionService:
             outputs = servable.predict(
                 signature_name, inputs, request.output_filter, timeout_s=call.time_left_s()
             )
-        self._backend.metrics.count_answers(outputs)
         response = predict_pb2.PredictResponse()
         model_status.fill_effective_spec(
             response.model_spec, servable, signature_name or signatures.DEFAULT_SIGNATURE

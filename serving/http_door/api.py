@@ -167,7 +167,6 @@ class HttpApi:
             request.call.check()
             timeout_s = request.call.time_left_s()
             outputs = servable.predict(signature_name, parsed.arrays, timeout_s=timeout_s)
-        self.backend.metrics.count_answers(outputs)
         if parsed.is_flat:
             outputs = json_outputs.flatten(outputs, signature)
         request.call.check()
@@ -190,15 +189,12 @@ class HttpApi:
             self.backend.counted_answer(request.call, name, name, ENTRYPOINT),
             self.backend.model_server.use(name) as servable,
         ):
-            service = servable.service
             with self._large_bodies.reading(request):
                 document = parse_json(request.body)
-                body = recall_json.parse_body(document, service.limits.max_batch_size)
+                body = recall_json.parse_body(document, servable.service.limits.max_batch_size)
             request.call.check()
             timeout_s = body.shorter(request.call.time_left_s())
-            responses = service.recall(body.requests, timeout_s=timeout_s)
-        facts = [response.facts() for response in responses]
-        self.backend.metrics.count_answers({"responses": facts})
+            responses = servable.recall(body.requests, timeout_s=timeout_s)
         return HttpResponse(200, body.encode_answer(responses))
 
     def _items(self, request: HttpRequest) -> HttpResponse:

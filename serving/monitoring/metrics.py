@@ -6,10 +6,9 @@ Imports no TensorFlow. TF Serving's metrics keep its names, labels and unit
 
 import os
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
-import numpy as np
 from prometheus_client import (
     CollectorRegistry,
     Counter,
@@ -171,20 +170,21 @@ class Metrics:
         for waited_s in report.waited_s:
             self._queue_us.labels(model_name).observe(waited_s * 1e6)
 
-    def count_answers(self, outputs: Mapping[str, Any]) -> None:
-        """Counts the users a recall answer is for; other models' outputs say nothing.
+    def count_recall_answers(
+        self, *, num_personal: int, num_fallback: int, num_degraded: int, coverage: float
+    ) -> None:
+        """Counts the users that one call of the model recall answered.
 
         Args:
-            outputs: Of Predict, or the document of one or several answers.
+            num_personal: Users answered from what they looked at or asked for.
+            num_fallback: Users answered with popular items.
+            num_degraded: Those of both kinds whose answer was cut short.
+            coverage: Sum over the users of both kinds.
         """
-        for response in outputs.get("responses", (outputs,)):
-            if "is_fallback" not in response:
-                continue
-            is_fallback = np.atleast_1d(response["is_fallback"])
-            self._answers.labels("fallback").inc(int(is_fallback.sum()))
-            self._answers.labels("personal").inc(int((~is_fallback).sum()))
-            self._degraded.inc(int(np.sum(response.get("degraded", 0))))
-            self._coverage.inc(float(np.sum(response.get("coverage", np.ones(len(is_fallback))))))
+        self._answers.labels("fallback").inc(num_fallback)
+        self._answers.labels("personal").inc(num_personal)
+        self._degraded.inc(num_degraded)
+        self._coverage.inc(coverage)
 
     def count_shed(self, entrypoint: str) -> None:
         """Counts a request that was refused because the server was full."""

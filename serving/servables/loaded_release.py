@@ -114,7 +114,10 @@ class LoadedRelease:
                 f"No user vectors from --tf_serving_address={tf_serving_address}: {error} "
                 "Start TF Serving there first, with the user tower of this release."
             ) from error
-        models = (RecallServable(service, release.version), ItemsServable(items, release.version))
+        models = (
+            RecallServable(service, release.version, metrics),
+            ItemsServable(items, release.version),
+        )
         self.servables = {**self.servables, **{model.name: model for model in models}}
 
     def close(self) -> None:

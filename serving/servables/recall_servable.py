@@ -18,6 +18,7 @@ from serving.api.recall_request import (
     RecallResponse,
 )
 from serving.api.recaller import ItemVectors, Recaller
+from serving.monitoring.metrics import Metrics
 from serving.protocol import signatures
 from serving.protocol.tensors import numpy_dtype
 
@@ -27,11 +28,18 @@ _WARM_UP_BATCH_SIZES = (1, 8)
 class RecallServable:
     """See `servable.Servable`."""
 
-    def __init__(self, service: Recaller, version: int):
-        """Wraps a service; `version` is the release's."""
+    def __init__(self, service: Recaller, version: int, metrics: Metrics | None = None):
+        """Wraps a service.
+
+        Args:
+            service: What answers.
+            version: The release's.
+            metrics: Told of the answers to callers, not of those to `warm_up` and `probe`.
+        """
         self.name = RECALL_MODEL
         self.version = version
         self.service = service
+        self._metrics = metrics
         self.signature_defs = recall_tensors.signature_defs()
 
     def check_shapes(self, signature_name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
@@ -83,18 +91,33 @@ class RecallServable:
             item_ids = recall_tensors.parse_item_ids(inputs)
             outputs = _vector_outputs(self.service.item_vectors(item_ids))
         else:
-            outputs = self._answer(signature_name, inputs, timeout_s)
+            requests = recall_tensors.parse_requests(
+                signature_name, inputs, self.service.limits.max_batch_size
+            )
+            responses = self.service.recall(requests, timeout_s=timeout_s)
+            outputs = _build_outputs(responses, max((r.k for r in requests), default=0))
+            if "is_fallback" in selected:  # Others do not ask what kind of answer it is.
+                self._count(responses)
         return {name: outputs[name] for name in selected}
 
-    def _answer(
-        self, signature_name: str, inputs: Mapping[str, np.ndarray], timeout_s: float | None
-    ) -> dict[str, np.ndarray]:
-        """All outputs for the requests of checked inputs."""
-        requests = recall_tensors.parse_requests(
-            signature_name, inputs, self.service.limits.max_batch_size
-        )
+    def recall(
+        self, requests: Sequence[RecallRequest], *, timeout_s: float | None = None
+    ) -> list[RecallResponse]:
+        """Answers and counts; see `Recaller`."""
         responses = self.service.recall(requests, timeout_s=timeout_s)
-        return _build_outputs(responses, max((r.k for r in requests), default=0))
+        self._count(responses)
+        return responses
+
+    def _count(self, responses: Sequence[RecallResponse]) -> None:
+        if self._metrics is None:
+            return
+        num_fallback = sum(response.is_fallback for response in responses)
+        self._metrics.count_recall_answers(
+            num_personal=len(responses) - num_fallback,
+            num_fallback=num_fallback,
+            num_degraded=sum(response.degraded for response in responses),
+            coverage=sum(response.coverage for response in responses),
+        )
 
     def warm_up(self) -> None:
         """Answers small batches, with known items and without."""

@@ -5,16 +5,35 @@ import re
 import numpy as np
 import pytest
 
+from serving.api.recall_limits import RecallLimits
+from serving.api.recall_request import RecallRequest, RecallResponse
 from serving.live.items import LiveItems
 from serving.models.model_server import ModelServer
 from serving.models.servable import State
 from serving.models.state_metrics import ItemStates, ModelStates
 from serving.monitoring.metrics import Metrics
+from serving.servables.recall_servable import RecallServable
 
 
 class Servable:
     def warm_up(self):
         pass
+
+
+class Answers:
+    """Answers without items, all with the same `is_fallback`, `degraded` and `coverage`."""
+
+    def __init__(self, facts):
+        self.facts = facts
+        self.limits = RecallLimits()
+        self.popular_item_ids = ("a",)
+
+    def recall(self, requests, *, timeout_s=None):
+        none = (np.empty(0, "S1"), np.empty(0, np.float32), np.empty(0, np.int32))
+        return [
+            RecallResponse(*none, is_fallback, 0, 0, 1, 1, degraded, coverage)
+            for is_fallback, degraded, coverage in self.facts
+        ]
 
 
 def _values(metrics, name):
@@ -81,14 +100,16 @@ def test_items_that_changed(tmp_path):
 @pytest.mark.parametrize("door", ["gRPC", "HTTP"])
 def test_degraded_answers_and_their_coverage(door):
     metrics = Metrics()
-    facts = {"is_fallback": [False, True, False], "degraded": [False, False, True]}
-    facts["coverage"] = [1.0, 1.0, 0.25]
+    facts = [(False, False, 1.0), (True, False, 1.0), (False, True, 0.25)]
+    servable = RecallServable(Answers(facts), 8, metrics)
+    servable.probe()  # Nobody's answer.
     if door == "gRPC":
-        metrics.count_answers({name: np.array(values) for name, values in facts.items()})
-        metrics.count_answers({"degraded": np.array([True])})  # Filtered: users are not known.
+        inputs = {"history_item_ids": np.array([[b"a"], [b""], [b"b"]], object)}
+        outputs = servable.predict("serving_default", inputs)
+        assert outputs["coverage"].tolist() == [1.0, 1.0, 0.25]
+        servable.predict("serving_default", inputs, ["degraded"])  # Filtered: users are not known.
     else:
-        rows = zip(*facts.values(), strict=True)
-        metrics.count_answers({"responses": [dict(zip(facts, row, strict=True)) for row in rows]})
+        servable.recall([RecallRequest()] * 3)
     assert _values(metrics, "recall_answers_total") == {
         'kind="fallback"': 1.0,
         'kind="personal"': 2.0,

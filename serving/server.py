@@ -6,6 +6,7 @@ once and health checks see the loading; they close before models go.
 
 import contextlib
 import dataclasses
+import functools
 import gc
 import os
 import signal
@@ -36,12 +37,12 @@ from serving.models.manager import ModelManager
 from serving.models.model_server import ModelServer
 from serving.models.state_metrics import ItemStates, ModelStates
 from serving.monitoring.access_log import RequestLog
+from serving.monitoring.metrics import Metrics
 from serving.monitoring.telemetry import SpanSender
 from serving.network import addresses
 from serving.network.watched_files import FileWatch
 from serving.release import release as releases
-from serving.release.release import Release
-from serving.servables.loaded_release import LoadedRelease
+from serving.servables.loaded_release import load_release
 from serving.servables.release_source import RELEASE_MODELS, TOWERS, ReleaseSource
 from serving.server_options import ServerOptions
 from serving.server_secrets import ServerSecrets
@@ -91,12 +92,18 @@ class RecallServer:
         releases.latest_release(release_dir)
         self.model_server = ModelServer()
         self._release_dir = Path(release_dir)
-        self._items: LiveItems | ShardedItems | None = None
         # Refuses files that do not work, before anything is loaded.
         self._secrets = ServerSecrets.read(self._options)
         self._files = FileWatch(self._secrets.watched())
-        self._backend = self._build_backend()
-        self._open_ports()
+        self._items = self._open_items()
+        try:
+            metrics = Metrics()
+            self._manager = self._build_manager(metrics)
+            self._backend = self._build_backend(metrics)
+            self._open_ports()
+        except BaseException:
+            self._items.close()
+            raise
         self._reachable_host = addresses.reachable_host(self._options.host)
 
     @property
@@ -121,7 +128,6 @@ class RecallServer:
             self._files.start()
             self._grpc_server.start()
             self._http_server.start()
-            self._items = self._open_items()
             self._manager.start()
             self._health.set_serving(True)
             self._backend.heartbeat.start(self._health.set_serving)
@@ -147,8 +153,7 @@ class RecallServer:
         grpc_stopped.wait()
         self._files.stop()
         self._manager.stop(timeout_s=SHUTDOWN_S)
-        if self._items is not None:
-            self._items.close()
+        self._items.close()
         if self._spans is not None:
             self._spans.close()
 
@@ -159,7 +164,31 @@ class RecallServer:
     def __exit__(self, *exception: object) -> None:
         self.stop()
 
-    def _build_backend(self) -> Backend:
+    def _build_manager(self, metrics: Metrics) -> ModelManager:
+        """What loads the models."""
+        options = self._options
+        names = RELEASE_MODELS
+        if options.tf_serving_address is not None:
+            names = tuple(name for name in names if name not in TOWERS)
+        load = functools.partial(
+            load_release,
+            items=self._items,
+            tf_serving_address=options.tf_serving_address,
+            tf_serving_tls=self._secrets.tf_serving,
+            batching=options.batching,
+            limits=options.limits,
+            metrics=metrics,
+        )
+        return ModelManager(
+            self.model_server,
+            ReleaseSource(self._release_dir, names, load),
+            metrics,
+            options.config,
+            newest_labels=options.version_labels,
+            poll_s=options.poll_s,
+        )
+
+    def _build_backend(self, metrics: Metrics) -> Backend:
         """Puts together what is behind the doors."""
         options = self._options
         admin = AdminGuard(self._secrets.admin_token, open_without_token=options.is_local)
@@ -168,42 +197,17 @@ class RecallServer:
         requests = RequestLog(options.access_log, listeners)
         backend = Backend(
             self.model_server,
+            metrics=metrics,
             admission=Admission(options.max_in_flight),
             budget=ByteBudget(options.max_request_bytes, options.max_total_bytes),
             admin=admin,
             requests=requests,
+            reload=lambda message: self._manager.reload(parse_config(message, RELEASE_MODELS)),
         )
-        backend.metrics.register(ModelStates(self.model_server))
-        backend.metrics.register(ItemStates(self._item_status))
-        names = RELEASE_MODELS
-        if options.tf_serving_address is not None:
-            names = tuple(name for name in names if name not in TOWERS)
-
-        def load_release(release: Release) -> LoadedRelease:
-            return LoadedRelease(
-                release,
-                self._items,
-                tf_serving_address=options.tf_serving_address,
-                tf_serving_tls=self._secrets.tf_serving,
-                batching=options.batching,
-                limits=options.limits,
-                metrics=backend.metrics,
-            )
-
-        self._manager = ModelManager(
-            self.model_server,
-            ReleaseSource(self._release_dir, names, load_release),
-            backend.metrics,
-            options.config,
-            newest_labels=options.version_labels,
-            poll_s=options.poll_s,
-        )
-        backend.reload = lambda message: self._manager.reload(parse_config(message, RELEASE_MODELS))
+        metrics.register(ModelStates(self.model_server))
+        if isinstance(self._items, LiveItems):  # Shards tell their own.
+            metrics.register(ItemStates(self._items.status))
         return backend
-
-    def _item_status(self) -> dict[str, Any] | None:
-        """What changed of the items of this process; shards tell their own."""
-        return self._items.status() if isinstance(self._items, LiveItems) else None
 
     def _open_items(self) -> LiveItems | ShardedItems:
         """One for all versions, so that a swap keeps every change."""

@@ -46,11 +46,21 @@ from serving.sharding.service import ShardedRecallService
 _LOGGER = logging.getLogger(__name__)
 
 
+Items = LiveItems | ShardedItems
+
+
 class _Towers(NamedTuple):
-    """Where vectors come from, in this process or elsewhere."""
+    """Where vectors come from, in this process or elsewhere.
+
+    Attributes:
+        user_vectors: Of histories.
+        item_tower: Of items.
+        servables: Those of the towers in this process, by name.
+    """
 
     user_vectors: UserVectorSource
     item_tower: ItemTower
+    servables: Mapping[str, Servable]
 
 
 class LoadedRelease:
@@ -63,62 +73,15 @@ class LoadedRelease:
 
     def __init__(
         self,
-        release: Release,
-        items: LiveItems | ShardedItems,
+        servables: Mapping[str, Servable],
+        closing: contextlib.ExitStack,
         *,
-        tf_serving_address: str | None = None,
-        tf_serving_tls: ClientTls | RotatingTls = NO_TLS,
-        batching: BatchingOptions | None = None,
-        limits: RecallLimits | None = None,
-        metrics: Metrics | None = None,
+        asks_others: bool,
     ):
-        """Loads a release whose files are already verified.
-
-        Args:
-            release: What to load.
-            items: Changes of the items; those of shards mean that the shards
-                are searched, and the index of the release is not opened.
-            tf_serving_address: `host:port` of a TF Serving that serves the
-                towers; none is loaded into this process then.
-            tf_serving_tls: Certificates of the connection to it.
-            batching: How requests for the user tower share batches; None runs
-                those, and those for items, each alone. Requests for items only
-                share batches beside a tower of this process: their runners
-                must not wait for a network.
-            limits: Largest sizes of a recall request.
-            metrics: Told of runs and batches.
-
-        Raises:
-            InputError: A part is damaged, or the parts do not belong together.
-            LoadLaterError: TF Serving or the shards do not answer, or from
-                another release.
-        """
-        self.servables: Mapping[str, Servable] = {}
-        self.asks_others = tf_serving_address is not None or isinstance(items, ShardedItems)
-        self._release = release
-        self._closing = contextlib.ExitStack()
-        try:
-            with contextlib.ExitStack() as failed:
-                failed.callback(self.close)
-                self._closing.enter_context(retention.held(release))
-                if tf_serving_address is None:
-                    towers = self._load_towers(batching, metrics)
-                else:
-                    towers = self._reach_towers(tf_serving_address, tf_serving_tls)
-                service = self._build_service(towers, items, limits, batching, metrics)
-                failed.pop_all()
-        except (ServingError, InputError) as error:
-            if tf_serving_address is None or isinstance(error, LoadLaterError):
-                raise
-            raise LoadLaterError(
-                f"No user vectors from --tf_serving_address={tf_serving_address}: {error} "
-                "Start TF Serving there first, with the user tower of this release."
-            ) from error
-        models = (
-            RecallServable(service, release.version, metrics),
-            ItemsServable(items, release.version),
-        )
-        self.servables = {**self.servables, **{model.name: model for model in models}}
+        """Takes what `load_release` has made; `closing` drops it."""
+        self.servables = servables
+        self.asks_others = asks_others
+        self._closing = closing
 
     def close(self) -> None:
         """Drops everything; a SavedModel is full of cycles that hold its memory."""
@@ -126,75 +89,150 @@ class LoadedRelease:
         self.servables = {}
         gc.collect()
 
-    def _load_towers(self, batching: BatchingOptions | None, metrics: Metrics | None) -> _Towers:
-        """Both towers in this process, each a model of its own too."""
-        release = self._release
-        user_tower = SavedModelServable(
-            USER_TOWER, release.version, release.user_tower_dir, batching=batching, metrics=metrics
-        )
-        item_tower = SavedModelServable(
-            ITEM_TOWER, release.version, release.item_tower_dir, metrics=metrics
-        )
-        self.servables = {USER_TOWER: user_tower, ITEM_TOWER: item_tower}
-        return _Towers(PredictUserVectors(user_tower.predict_default, release.version), item_tower)
 
-    def _reach_towers(self, address: str, tls: ClientTls | RotatingTls) -> _Towers:
-        """Both towers behind the address of a TF Serving, in the version of the release."""
-        release = self._release
-        user_vectors = TfServingUserVectors(address, USER_TOWER, version=release.version, tls=tls)
-        self._closing.callback(user_vectors.close)
-        item_model = RemoteModel(address, ITEM_TOWER, version=release.version, tls=tls)
-        self._closing.callback(item_model.close)
-        return _Towers(user_vectors, RemoteItemTower(item_model, release.item_tower_dir))
+def load_release(
+    release: Release,
+    items: Items,
+    *,
+    tf_serving_address: str | None = None,
+    tf_serving_tls: ClientTls | RotatingTls = NO_TLS,
+    batching: BatchingOptions | None = None,
+    limits: RecallLimits | None = None,
+    metrics: Metrics | None = None,
+) -> LoadedRelease:
+    """Loads a release whose files are already verified.
 
-    def _build_service(
-        self,
-        towers: _Towers,
-        items: LiveItems | ShardedItems,
-        limits: RecallLimits | None,
-        batching: BatchingOptions | None,
-        metrics: Metrics | None,
-    ) -> RecallService | BatchedRecallService | ShardedRecallService:
-        if isinstance(items, ShardedItems):
-            return self._build_front(towers, items, limits)
-        bundle = open_bundle(self._release.index_dir, verify=False)  # Just verified.
-        embed = item_embedder(towers.item_tower)
-        catalogue = LiveCatalogue(bundle, version=self._release.version, embed=embed)
-        if catalogue.common_categories:
-            _LOGGER.info(
-                "Version %d: nearly all items have the category %s, which counts neither for "
-                "max_per_category nor for merge=diversity.",
-                self._release.version,
-                ", ".join(map(repr, catalogue.common_categories)),
+    Args:
+        release: What to load.
+        items: Changes of the items; those of shards mean that the shards
+            are searched, and the index of the release is not opened.
+        tf_serving_address: `host:port` of a TF Serving that serves the
+            towers; none is loaded into this process then.
+        tf_serving_tls: Certificates of the connection to it.
+        batching: How requests for the user tower share batches; None runs
+            those, and those for items, each alone. Requests for items only
+            share batches beside a tower of this process: their runners
+            must not wait for a network.
+        limits: Largest sizes of a recall request.
+        metrics: Told of runs, batches and answers.
+
+    Raises:
+        InputError: A part is damaged, or the parts do not belong together.
+        LoadLaterError: TF Serving or the shards do not answer, or from
+            another release.
+    """
+    try:
+        with contextlib.ExitStack() as closing:
+            closing.enter_context(retention.held(release))
+            if tf_serving_address is None:
+                towers = _load_towers(release, batching, metrics)
+            else:
+                towers = _reach_towers(release, tf_serving_address, tf_serving_tls, closing)
+            if isinstance(items, ShardedItems):
+                service = _build_front(release, towers, items, limits)
+            else:
+                catalogue = _open_catalogue(release, towers)
+                closing.callback(items.detach, catalogue)
+                items.attach(catalogue)
+                service = _build_service(towers, catalogue, limits, batching, metrics)
+            models = (
+                RecallServable(service, release.version, metrics),
+                ItemsServable(items, release.version),
             )
-        self._closing.callback(items.detach, catalogue)
-        items.attach(catalogue)
-        service = RecallService(towers.user_vectors, catalogue, limits=limits)
-        if batching is None or USER_TOWER not in self.servables:
-            return service
-        if metrics is None:
-            return BatchedRecallService(service)
-        report = functools.partial(metrics.count_batch, RECALL_MODEL)
-        return BatchedRecallService(service, report=report)
+            return LoadedRelease(
+                {**towers.servables, **{model.name: model for model in models}},
+                closing.pop_all(),
+                asks_others=tf_serving_address is not None or isinstance(items, ShardedItems),
+            )
+    except (ServingError, InputError) as error:
+        if tf_serving_address is None or isinstance(error, LoadLaterError):
+            raise
+        raise LoadLaterError(
+            f"No user vectors from --tf_serving_address={tf_serving_address}: {error} "
+            "Start TF Serving there first, with the user tower of this release."
+        ) from error
 
-    def _build_front(
-        self, towers: _Towers, items: ShardedItems, limits: RecallLimits | None
-    ) -> ShardedRecallService:
-        """The service in front of the shards, once one of them answers."""
-        index_dir = self._release.index_dir
-        popular = read_fallback(index_dir, manifests.read(index_dir))
-        service = ShardedRecallService(
-            towers.user_vectors,
-            item_vectors(towers.item_tower, self._release.fingerprint),
-            items.clients,
-            popular,
-            version=self._release.version,
-            limits=limits,
+
+def _load_towers(
+    release: Release, batching: BatchingOptions | None, metrics: Metrics | None
+) -> _Towers:
+    """Both towers in this process, each a model of its own too."""
+    user_tower = SavedModelServable(
+        USER_TOWER, release.version, release.user_tower_dir, batching=batching, metrics=metrics
+    )
+    item_tower = SavedModelServable(
+        ITEM_TOWER, release.version, release.item_tower_dir, metrics=metrics
+    )
+    return _Towers(
+        PredictUserVectors(user_tower.predict_default, release.version),
+        item_tower,
+        {USER_TOWER: user_tower, ITEM_TOWER: item_tower},
+    )
+
+
+def _reach_towers(
+    release: Release,
+    address: str,
+    tls: ClientTls | RotatingTls,
+    closing: contextlib.ExitStack,
+) -> _Towers:
+    """Both towers behind the address of a TF Serving, in the version of the release."""
+    user_vectors = TfServingUserVectors(address, USER_TOWER, version=release.version, tls=tls)
+    closing.callback(user_vectors.close)
+    item_model = RemoteModel(address, ITEM_TOWER, version=release.version, tls=tls)
+    closing.callback(item_model.close)
+    return _Towers(user_vectors, RemoteItemTower(item_model, release.item_tower_dir), {})
+
+
+def _open_catalogue(release: Release, towers: _Towers) -> LiveCatalogue:
+    """The items of the release, without the changes since."""
+    bundle = open_bundle(release.index_dir, verify=False)  # Just verified.
+    embed = item_embedder(towers.item_tower)
+    catalogue = LiveCatalogue(bundle, version=release.version, embed=embed)
+    if catalogue.common_categories:
+        _LOGGER.info(
+            "Version %d: nearly all items have the category %s, which counts neither for "
+            "max_per_category nor for merge=diversity.",
+            release.version,
+            ", ".join(map(repr, catalogue.common_categories)),
         )
-        try:
-            service.recall([RecallRequest(history=tuple(popular[:1]))])
-        except ServingError as error:
-            raise LoadLaterError(
-                f"No shard answers: {error} Start their servers first, with this release."
-            ) from error
+    return catalogue
+
+
+def _build_service(
+    towers: _Towers,
+    catalogue: LiveCatalogue,
+    limits: RecallLimits | None,
+    batching: BatchingOptions | None,
+    metrics: Metrics | None,
+) -> RecallService | BatchedRecallService:
+    """The service that searches the items here."""
+    service = RecallService(towers.user_vectors, catalogue, limits=limits)
+    if batching is None or USER_TOWER not in towers.servables:
         return service
+    if metrics is None:
+        return BatchedRecallService(service)
+    report = functools.partial(metrics.count_batch, RECALL_MODEL)
+    return BatchedRecallService(service, report=report)
+
+
+def _build_front(
+    release: Release, towers: _Towers, items: ShardedItems, limits: RecallLimits | None
+) -> ShardedRecallService:
+    """The service in front of the shards, once one of them answers."""
+    popular = read_fallback(release.index_dir, manifests.read(release.index_dir))
+    service = ShardedRecallService(
+        towers.user_vectors,
+        item_vectors(towers.item_tower, release.fingerprint),
+        items.clients,
+        popular,
+        version=release.version,
+        limits=limits,
+    )
+    try:
+        service.recall([RecallRequest(history=tuple(popular[:1]))])
+    except ServingError as error:
+        raise LoadLaterError(
+            f"No shard answers: {error} Start their servers first, with this release."
+        ) from error
+    return service

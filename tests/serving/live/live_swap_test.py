@@ -23,7 +23,7 @@ from serving.models.model_server import State
 from serving.protocol.tensors import pad_strings, to_proto
 from serving.protocol.warmup import WARMUP_FILE
 from serving.release.release import PARTS
-from serving.servables.loaded_release import LoadedRelease
+from serving.servables import loaded_release
 from serving.servables.recall_servable import RecallServable
 from serving.server import RecallServer
 from tests.serving.category_release import NUM_ITEMS, write_release
@@ -137,15 +137,15 @@ def test_a_version_that_fails_leaves_the_live_items_as_they_were(releases, servi
 def test_a_defect_while_a_version_loads_leaves_the_live_items_as_they_were(
     releases, serving_dir, monkeypatch
 ):
-    build = LoadedRelease._build_service
+    build = loaded_release._build_service
 
-    def fail_late(loaded, *arguments):
-        service = build(loaded, *arguments)
-        if loaded._release.version == 2:
+    def fail_late(towers, catalogue, *arguments):
+        service = build(towers, catalogue, *arguments)
+        if catalogue.version == 2:
             raise RuntimeError("a defect")
         return service
 
-    monkeypatch.setattr(LoadedRelease, "_build_service", fail_late)
+    monkeypatch.setattr(loaded_release, "_build_service", fail_late)
     with start(serving_dir, poll_s=POLL_S) as server:
         publish(releases[2], serving_dir, 2)
         wait_for(lambda: server.model_server.states()["items"].get(2) == State.END)

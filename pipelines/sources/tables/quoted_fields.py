@@ -9,6 +9,9 @@ quoted field are no field but rows when
 3. the line it opens in and a later one have, taken without quotes, as many
    fields as the table has columns. (Not where a number in the first stands at
    the place of several words in the later one: that is prose with commas.)
+   Where the text itself holds separators, and so the first line has more
+   fields, the fields beside it tell: numbers and single words stand where
+   they stand in the first line.
 
 Then the line that opens it is a bad row, and reading goes on in the next line.
 Imports no TensorFlow.
@@ -22,6 +25,7 @@ _MAX_FIELD_BYTES = 1 << 20
 _NUMBER = re.compile(rb"\s*[+-]?[\d.]+([eE][+-]?\d+)?\s*")
 _SEVERAL_WORDS = re.compile(rb"(?![\d\s:./+-]*\Z)\s*\S+\s+\S.*")
 """More than one word, and no date with a time."""
+_WORD = re.compile(rb"\S+")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _MARK = "\x01bad line %d\x01"
 
@@ -162,6 +166,8 @@ class QuotedFields:
         """Rule 3."""
         before = self._fields(text[record:opens])
         lines = _LINE_END.split(text[opens:closes])
+        if self._has_alike_line(before, lines, text, closes):
+            return True
         if len(before) + lines[0].count(self._separator) != self._num_columns:
             return False
         # The last line goes on after the quote with what follows the field.
@@ -171,6 +177,26 @@ class QuotedFields:
             for line, number in zip(lines[1:], wanted, strict=True)
             if number
         ) or (len(before) == 1 and self._num_columns > 1 and len(lines) > 1)
+
+    def _has_alike_line(
+        self, before: list[bytes], lines: list[bytes], text: bytes, closes: int
+    ) -> bool:
+        """Whether a later line has beside its text such fields as the first one has."""
+        num_left = len(before) - 1
+        num_right = self._num_columns - 1 - num_left
+        first = before[:-1] + lines[0].split(self._separator)
+        if len(first) < self._num_columns:
+            return False
+        line_end = _LINE_END.search(text, closes)
+        last = lines[-1] + text[closes : line_end.start() if line_end else len(text)]
+        wanted = first[:num_left] + first[len(first) - num_right :]
+        for line in [*lines[1:-1], last]:
+            fields = line.split(self._separator)
+            if len(fields) >= self._num_columns:
+                found = fields[:num_left] + fields[len(fields) - num_right :]
+                if _are_alike(wanted, found, needs_number=len(fields) > self._num_columns):
+                    return True
+        return False
 
     def _is_prose(self, line: bytes, before: list[bytes]) -> bool:
         """Whether several words stand where the first line has a number."""
@@ -205,6 +231,16 @@ class QuotedFields:
         self._num_marks += 1
         self.bad_lines[mark] = BadLine(text, reason, count_lines(text))
         return mark.encode() + b"\n"
+
+
+def _are_alike(first: list[bytes], later: list[bytes], *, needs_number: bool) -> bool:
+    """Whether numbers and single words of one line stand for such in the other."""
+    pairs = list(zip(first, later, strict=True))
+    numbers = [_NUMBER.fullmatch(b) for a, b in pairs if _NUMBER.fullmatch(a)]
+    words = [b for a, b in pairs if _WORD.fullmatch(a) and not _NUMBER.fullmatch(a)]
+    if not (numbers or (words and not needs_number)):
+        return False
+    return all(numbers) and all(_WORD.fullmatch(word) for word in words)
 
 
 def _quoted_pattern(before: bytes, slash: bytes, without: bytes) -> bytes:

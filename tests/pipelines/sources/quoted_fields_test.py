@@ -68,6 +68,28 @@ def test_rows_are_found_whatever_ends_the_field(tmp_path, closing):
     assert numbers(rows_of(open_events(path), 1)) == [0, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize("opening", ['"red, shoes', '"red', '", ,'])
+@pytest.mark.parametrize("closing", ['blue"', 'blue, white"'])
+def test_a_stray_quote_before_text_with_separators(tmp_path, opening, closing):
+    queries = ["x", opening, "x", closing, "x"]
+    for place in (0, 3):  # the text last, and first
+        rows = [[f"{n}", f"i{n}", f"{1700000000 + n}"] for n in range(5)]
+        for row, query in zip(rows, queries, strict=True):
+            row.insert(3 - place, query)
+        names = ["user_id", "item_id", "timestamp"]
+        names.insert(3 - place, "query")
+        text = "\n".join(",".join(row) for row in [names, *rows]) + "\n"
+        path = write(tmp_path / "log.csv", text)
+        assert "Data row 2 of" in error_of(path)
+        source = open_events(path)
+        read = numbers(rows_of(source, 3))
+        assert {0, 2, 4} <= set(read)
+        assert len(read) + source.bad_rows.total == 5
+    # The next row closes it, so no whole row lies between.
+    path = write(tmp_path / "log.csv", log_with(["x", opening, closing, "x"]))
+    assert "Data row 2 of" in error_of(path)
+
+
 def test_in_the_first_column_and_in_the_row_before_the_quote_that_ends_it(tmp_path):
     text = HEADER + '"u0,i0,17,x\nu1",i1,18,x\nu2,i2,19,"\nu3,i3,20,5"\n'
     path = write(tmp_path / "log.csv", text)
@@ -174,8 +196,9 @@ def test_every_line_is_read_or_counted(tmp_path, monkeypatch, seed):
         'wide 5"',
         '"',
         '"red',
+        '"red, a',
     ]
-    chances = np.array([30, 10, 5, 5, 5, 5, 2, 2, 1, 1]) / 66
+    chances = np.array([30, 10, 5, 5, 5, 5, 2, 2, 1, 1, 1]) / 67
     for _ in range(20):
         queries = rng.choice(kinds, size=60, p=chances)
         lines = [f"{n % 7},{n % 5},{1700000000 + n},{query}" for n, query in enumerate(queries)]
@@ -190,6 +213,6 @@ def test_every_line_is_read_or_counted(tmp_path, monkeypatch, seed):
         source = open_events(path, columns)
         rows = sum(batch.num_rows for batch in source.read_batches(1000))
         assert rows + source.bad_rows.total == 60, path
-        num_strays = sum(query in ('"', '"red') for query in queries)
+        num_strays = sum(query in ('"', '"red', '"red, a') for query in queries)
         assert source.bad_rows.total <= num_strays
         assert bool(source.bad_rows.total) == bool(num_strays)

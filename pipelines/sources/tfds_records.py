@@ -82,9 +82,15 @@ def check_split(builder: Any, split: str, names: Sequence[str]) -> None:
         InputError: The split selects no example.
         ValueError: There is no such split, or it is not written as TFDS wants it.
     """
+    from tensorflow_datasets.core import splits
+
     if _find_reader(builder, names) is None:
         open_dataset(builder, split, names)
-    elif not builder.info.splits[split].file_instructions:
+        return
+    # TFDS reads up to the end where a part ends one example before it begins.
+    parts = splits.AbstractSplit.from_spec(split).to_absolute(builder.info.splits)
+    is_backwards = any(p.to is not None and p.to < (p.from_ or 0) for p in parts)
+    if is_backwards or not builder.info.splits[split].file_instructions:
         raise InputError(f"The split {split!r} selects no example. Name a larger part.")
 
 

@@ -196,11 +196,12 @@ class TfdsSource(EventSource):
             columns = columns._replace(item_id=next(found, columns.item_id))
         names_split = columns.split not in ("", DEFAULT_COLUMNS.split)
         wanted = columns.names_by_field(with_split=names_split).values()
+        scalars = [name for name in features if features[name].shape == ()]
         for name in (*wanted, *(condition.column for condition in self.where)):
-            if name not in features or features[name].shape != ():
+            if name not in scalars:
                 raise InputError(
-                    f"{self.spec} has no scalar feature {name!r}; its features are: "
-                    f"{', '.join(features)}. Name the one to read (--user_column, "
+                    f"{self.spec} has no scalar feature {name!r}; its scalar features are: "
+                    f"{', '.join(scalars)}. Name the one to read (--user_column, "
                     "--item_column, ...)."
                 )
         return columns

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent import futures
 from typing import Any, NamedTuple
+from urllib.parse import unquote
 
 import grpc
 from grpc import aio
@@ -238,10 +239,16 @@ class _Facts:
             bytes_out=bytes_out,
             start_s=self.start_s,
             seconds=time.perf_counter() - self._started_s,
-            peer=context.peer() or "",
+            peer=_address(context.peer() or ""),
             request_id=self.request_id,
             trace_parent=self._trace_parent,
         )
+
+
+def _address(peer: str) -> str:
+    """The address in gRPC's name of a peer, `ipv4:127.0.0.1:50000` or `ipv6:%5B::1%5D:50000`."""
+    kind, _, place = peer.partition(":")
+    return unquote(place.rpartition(":")[0]).strip("[]") if kind in ("ipv4", "ipv6") else peer
 
 
 _OUR_FAULTS = {Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS}

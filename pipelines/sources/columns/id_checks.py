@@ -24,7 +24,7 @@ UNMATCHED_FACTS = ("unmatched", "matched_plain", "only_in_log", "only_in_file")
 """What `match_items` tells besides `matched`."""
 
 _MARKERS = pa.array(NULL_MARKERS)
-_REWRITTEN = r"^[\s\p{Z}]|[\s\p{Z}]$|^[+-]?0\d|^\+\d|^-?\d+\.0*$"
+_REWRITTEN = r"^[\s\p{Z}\x{FEFF}]|[\s\p{Z}]$|^[+-]?0\d|^\+\d|^-?\d+\.0*$"
 _WHOLE_NUMBER = r"^\+?(-?)0*(\d+?)(\.0*)?$"
 
 
@@ -41,7 +41,9 @@ def plain_ids(ids: pa.StringArray) -> pa.StringArray:
     """
     if not pc.any(pc.match_substring_regex(ids, _REWRITTEN)).as_py():
         return ids
-    return pc.replace_substring_regex(pc.utf8_trim_whitespace(ids), _WHOLE_NUMBER, r"\1\2")
+    return pc.replace_substring_regex(
+        pc.utf8_trim_whitespace(pc.utf8_ltrim(ids, "\ufeff")), _WHOLE_NUMBER, r"\1\2"
+    )
 
 
 def find_look_alikes(ids: pa.StringArray) -> dict[str, Any]:

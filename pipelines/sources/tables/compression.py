@@ -208,7 +208,12 @@ def _open_zip(path: Path) -> zipfile.ZipFile:
 
 
 def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
-    names = [name for name in archive.namelist() if not name.endswith("/")]
+    # macOS adds a folder of its own, __MACOSX, for attributes of the files.
+    names = [
+        name
+        for name in archive.namelist()
+        if not name.endswith("/") and not name.startswith("__MACOSX/")
+    ]
     if len(names) != 1:
         raise InputError(
             f"{path} holds {len(names)} files ({', '.join(map(repr, names[:3]))}). "

@@ -199,9 +199,9 @@ def _is_other_text(path: Path) -> bool:
 def _report_left_out(files: Sequence[Path], folder: str) -> None:
     if files:
         _log.warning(
-            "%s: %d files are not read, the first is %s. Name them by a pattern to read them.",
+            "%s: %s not read, the first is %s. Name them by a pattern to read them.",
             folder,
-            len(files),
+            "1 file is" if len(files) == 1 else f"{len(files):,} files are",
             files[0].name,
         )
 

@@ -93,6 +93,8 @@ def test_zip_holds_one_file(tmp_path):
     assert read(write(tmp_path / "log.zip", zipped(TEXT, "log.csv"))) == ROWS
     tabs = TEXT.replace(",", "\t")
     assert read(write(tmp_path / "LOG.ZIP", zipped(tabs, "log.TSV"))) == ROWS
+    mac = zipped(TEXT, "log.csv", "__MACOSX/._log.csv")
+    assert read(write(tmp_path / "mac.csv.zip", mac)) == ROWS
     message = error_of(read, write(tmp_path / "two.zip", zipped(TEXT, "a.csv", "b.csv")))
     assert "2 files ('a.csv', 'b.csv')" in message
     with compression.open_bytes(tmp_path / "log.zip") as stream:

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.sources.columns import column_types, time_texts, time_units
+from pipelines.sources.columns.iso_forms import IsoForms
 from pipelines.sources.columns.time_findings import Rows, TimeFindings
 from recall.errors import InputError
 
@@ -24,12 +25,14 @@ class _FileForm:
 
     Attributes:
         file: The file.
+        iso: What its ISO 8601 texts were so far.
         is_iso: Whether its texts are ISO 8601; None while no value has told.
         size_class: Class of its numbers (see `time_units`); `SMALL` while no value has told.
         example: The first number of that class.
     """
 
     file: str
+    iso: IsoForms
     is_iso: bool | None = None
     size_class: int = time_units.SMALL
     example: dict[str, Any] = dataclasses.field(default_factory=dict)
@@ -48,13 +51,14 @@ class EventTimes:
         Args:
             column: Name of the column, for messages.
             unit: Of numbers: `s`, `ms`, `us` or `ns`; `auto` tells it by their size and
-                refuses two in one file; `mixed` tells it number by number; `none`
-                takes numbers as they are.
+                refuses two in one file; `mixed` tells it number by number, and takes
+                ISO 8601 texts with and without a zone; `none` takes numbers as they are.
             form: Of texts, as for `datetime.strptime`; "" reads numbers and ISO 8601.
         """
         self.findings = TimeFindings()
         self._column, self._unit, self._form = column, unit, form
-        self._file = _FileForm("")
+        self._has_numbers = self._has_iso = False
+        self._file = self._start("")
 
     @property
     def expected(self) -> str:
@@ -81,7 +85,8 @@ class EventTimes:
             InputError: The type is no time's, or the file has numbers of two units.
         """
         if file != self._file.file:
-            self._file = _FileForm(file)
+            self._file.iso.end(self.findings)
+            self._file = self._start(file)
         if pa.types.is_dictionary(array.type):
             array = array.dictionary_decode()
         rows = Rows(array, file, row_numbers)
@@ -101,9 +106,20 @@ class EventTimes:
         """Refuses what only the whole log shows; call it after the last row.
 
         Raises:
-            InputError: There are times, and numbers that cannot be times.
+            InputError: There are times, and numbers that cannot be times; or the unit
+                is of numbers, and there are none.
         """
+        self._file.iso.end(self.findings)
+        self._file = self._start("")
         self.findings.check(self._column)
+        if self._unit not in ("auto", "mixed") and self._has_iso and not self._has_numbers:
+            raise InputError(
+                f"--timestamp_unit={self._unit} is for numbers, but the column {self._column!r} "
+                "holds ISO 8601 texts. Leave it out."
+            )
+
+    def _start(self, file: str) -> _FileForm:
+        return _FileForm(file, IsoForms(self._column, may_mix=self._unit == "mixed"))
 
     def _require_text(self, rows: Rows) -> pa.Array:
         if column_types.is_time(rows.array.type):
@@ -121,7 +137,12 @@ class EventTimes:
                 self._file.is_iso = _is_iso_first(texts, numbers)
             if not self._file.is_iso:
                 return self._read_numbers(rows, _to_numpy(numbers))
-        return self._note_times(rows, _to_numpy(time_texts.parse_iso(texts)), "ISO 8601 texts")
+        times = time_texts.read_iso(texts)
+        seconds = _to_numpy(times.seconds)
+        self._has_iso = True
+        self._file.iso.note(rows, times, ~np.isnan(seconds))
+        self.findings.add_times(rows, seconds)
+        return seconds
 
     def _note_times(self, rows: Rows, seconds: np.ndarray, form: str) -> np.ndarray:
         self.findings.add_form(form, rows.file)
@@ -130,6 +151,7 @@ class EventTimes:
 
     def _read_numbers(self, rows: Rows, numbers: np.ndarray) -> np.ndarray:
         numbers[np.isinf(numbers)] = np.nan
+        self._has_numbers = self._has_numbers or not np.isnan(numbers).all()
         if self._unit == "none":
             return numbers
         if self._unit in time_units.UNITS_PER_SECOND:

@@ -114,6 +114,11 @@ class TimeFindings:
         """Counts numbers in another unit than the first of their file."""
         self._tally("converted", rows, is_converted)
 
+    def add(self, name: str, count: int, first: Mapping[str, Any]) -> None:
+        """Counts `count` more times of a kind of `_LINES`; `first` is where the first one is."""
+        tally = self._tallies.setdefault(name, {"count": 0, **first})
+        tally["count"] += count
+
     def _start(self, file: str) -> "_File":
         """The state of `file`; ends the file before it."""
         if file != self._file.name:
@@ -125,9 +130,7 @@ class TimeFindings:
     def _tally(self, name: str, rows: Rows, found: np.ndarray) -> None:
         count = int(np.count_nonzero(found))
         if count:
-            first = rows.show(int(np.argmax(found)))
-            tally = self._tallies.setdefault(name, {"count": 0, **first})
-            tally["count"] += count
+            self.add(name, count, rows.show(int(np.argmax(found))))
 
     def check(self, column: str) -> None:
         """Refuses a log whose times and whose small numbers cannot be one unit.
@@ -178,6 +181,11 @@ def time_lines(times: Mapping[str, Any]) -> list[str]:
 _LINES = {
     "converted": (
         "{count} in another unit than the first of the file, converted; the first is {first}."
+    ),
+    "zoneless": ("{count} without a zone in a file with zones, read as UTC; the first is {first}."),
+    "days": (
+        "{count} that are days beside full times, read as midnight UTC, "
+        "before the clicks of that day; the first is {first}."
     ),
     "early": (
         "{count} of 0, below 0 or of the first day of 1970, counted as the earliest of the "

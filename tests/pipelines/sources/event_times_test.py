@@ -16,6 +16,7 @@ from pipelines.ingestion.open_log import open_events
 from pipelines.sources.columns import time_findings
 from pipelines.sources.columns.read_options import ReadOptions
 from pipelines.sources.events import EventColumns
+from pipelines.sources.tables import csv_files
 from recall.config import RecallConfig
 from recall.errors import InputError
 
@@ -171,6 +172,9 @@ def test_times_in_the_future_are_counted(tmp_path):
         ("2014-04-07 10:51:09 UTC", 1396867869),
         ("2014-04-07 10:51:09.277123456", 1396867869.277123),
         (" 2014-04-07 10:51 ", 1396867860),
+        ("20140407T105109Z", 1396867869),
+        ("20140407T105109.277+0200", 1396860669.277),
+        ("20140407T1051", 1396867860),
     ],
 )
 def test_iso_texts(tmp_path, text, seconds):
@@ -180,6 +184,51 @@ def test_iso_texts(tmp_path, text, seconds):
     )
     assert alone == [seconds]
     assert among_others == [seconds, 86400.0, 946684800.0]
+
+
+ZONED, PLAIN, DAY = "2023-11-14T22:30:10Z", "2023-11-15 00:30:00", "2023-11-15"
+
+
+@pytest.mark.parametrize("times", [[ZONED, PLAIN], [DAY, PLAIN, ZONED], [ZONED, "x", PLAIN]])
+@pytest.mark.parametrize("block", [8, 4 << 20])
+def test_times_with_and_without_a_zone_in_one_file_are_refused(tmp_path, monkeypatch, times, block):
+    monkeypatch.setattr(csv_files, "_BLOCK_BYTES", block)
+    path = write_log(tmp_path / "log.csv", times)
+    message = error_of(path, max_bad_rows=1)
+    assert f"data row {times.index(ZONED) + 1}: {ZONED}" in message
+    assert f"data row {times.index(PLAIN) + 1}: {PLAIN}" in message
+    seconds, source = read(path, max_bad_rows=1, timestamp_unit="mixed")
+    expected = {ZONED: 1_700_001_010.0, PLAIN: 1_700_008_200.0, DAY: 1_700_006_400.0}
+    assert seconds == [expected[time] for time in times if time != "x"]
+    (zoneless, *days) = time_findings.time_lines(source.times)
+    assert len(days) == (DAY in times)
+    assert "1 time without a zone in a file with zones" in zoneless
+
+
+def test_files_with_and_without_a_zone_make_a_line(tmp_path):
+    write_log(tmp_path / "log" / "a.csv", [ZONED])
+    write_log(tmp_path / "log" / "b.csv", [PLAIN])
+    (line,) = time_findings.time_lines(read(tmp_path / "log")[1].times)
+    assert "several forms" in line
+    assert "without a zone, read as UTC (1 file, the first is" in line
+
+
+@pytest.mark.parametrize(("times", "row"), [([PLAIN, DAY, PLAIN], 2), ([DAY, ZONED], 1)])
+def test_days_among_times_are_counted(tmp_path, times, row):
+    path = write_log(tmp_path / "log.csv", times)
+    seconds, source = read(path)
+    assert seconds[row - 1] == 1_700_006_400
+    (line,) = time_findings.time_lines(source.times)
+    assert "Warning: 1 time" in line
+    assert f"data row {row} of {path}: {DAY}" in line
+    assert time_findings.time_lines(read(write_log(tmp_path / "log.csv", [DAY] * 2))[1].times) == []
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "none"])
+def test_a_unit_for_iso_texts_is_refused(tmp_path, unit):
+    path = write_log(tmp_path / "log.csv", [PLAIN])
+    assert f"--timestamp_unit={unit} is for numbers" in error_of(path, timestamp_unit=unit)
+    assert read(path, timestamp_unit="mixed")[0] == [1_700_008_200.0]
 
 
 def test_what_is_no_day_is_a_bad_row(tmp_path):

@@ -10,25 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recall.errors import InputError
+from serving.network import failure_texts
 from serving.network.addresses import require_address
+from serving.network.failure_texts import Cause
 
 if TYPE_CHECKING:
     import grpc
-
-_WRONG_NAME = ("Hostname Verification", "ostname mismatch", "IP address mismatch")
-_WRONG_AUTHORITY = ("CERTIFICATE_VERIFY_FAILED",)
-_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "record layer failure")
-_HUNG_UP = (
-    "CERTIFICATE_REQUIRED",
-    "ALERT",
-    "EOF occurred",
-    "failed to connect to all addresses; last error: UNAVAILABLE",
-    "Connection reset",
-    "Broken pipe",
-    "Remote end closed",
-)
-"""What the texts of gRPC and of Python have in common, by what is wrong. A server
-that wants another certificate, or a certificate at all, just hangs up on some."""
 
 
 class ClientTls(NamedTuple):
@@ -121,22 +108,19 @@ class ClientTls(NamedTuple):
         Args:
             details: Text of the error of gRPC or of Python.
         """
-
-        def speaks_of(signs: tuple[str, ...]) -> bool:
-            return any(sign in details for sign in signs)
-
+        cause = failure_texts.find_cause(details)
         authority, pair = self._flag("server_ca"), f"{self._flag('certificate')} and "
         pair += self._flag("key")
-        if speaks_of(_WRONG_NAME):
+        if cause is Cause.WRONG_NAME:
             return "its certificate is not for this address. Use a name that the certificate has."
-        if speaks_of(_WRONG_AUTHORITY):
+        if cause is Cause.WRONG_AUTHORITY:
             return (
                 f"its certificate is out of date, or not of an authority in {authority}. "
                 "Give the file of its authority."
             )
-        if speaks_of(_NO_TLS):
+        if cause is Cause.NO_TLS:
             return f"it speaks without TLS. Leave {authority} out, and ask http:// over HTTP."
-        if not speaks_of(_HUNG_UP):
+        if cause is None:
             return None
         if self.server_ca is None:
             return (

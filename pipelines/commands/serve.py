@@ -188,7 +188,7 @@ def read_server_options(values: flags.FlagValues) -> "ServerOptions":
         )
     changes = {}
     if values.model_config_file:
-        changes["config"] = config.read_config(values.model_config_file, RELEASE_MODELS)
+        changes["config"] = config.read_models_config(values.model_config_file, RELEASE_MODELS)
     if values.batching_parameters_file:
         changes["batching"] = batching_options.read_batching_options(
             values.batching_parameters_file

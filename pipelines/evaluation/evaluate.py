@@ -78,7 +78,7 @@ def run_evaluation(
             f"The model in {model_dir} was trained on other examples than {examples_dir}. "
             "Run `recall train` again."
         )
-    report = build_report(examples_dir, trained, vocabulary, config.evaluation)
+    report = build_evaluation_report(examples_dir, trained, vocabulary, config.evaluation)
     with folders.atomic_directory(evaluation_dir) as staging:
         storage.write_json(staging / records.REPORT_NAME, report)
         blessing.write_verdict(staging, report["blessing"]["blessed"])
@@ -87,7 +87,7 @@ def run_evaluation(
     return report
 
 
-def build_report(
+def build_evaluation_report(
     examples_dir: str | Path,
     trained: TrainedModel,
     vocabulary: ItemVocabulary,

@@ -149,7 +149,7 @@ class _Ingest:
         vocabulary, items = self._number_items()
         written = self._write(options)
         statistics = ingest_report.build_statistics(self._config, vocabulary, split, written)
-        report = ingest_report.build_report(
+        report = ingest_report.build_ingest_report(
             self._source.spec, read, sorted_facts, split_facts, rare_items, statistics, items
         )
         report["similar_ids"]["items"] = item_look_alikes

@@ -221,7 +221,7 @@ def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
     return float(values[np.searchsorted(cumulative, middle, side="right")].mean())
 
 
-def build_report(
+def build_ingest_report(
     source_spec: str,
     read: Mapping[str, Any],
     sorted_facts: list[Mapping[str, Any]],

@@ -24,7 +24,7 @@ def warning_lines(report: Mapping[str, Any]) -> list[str]:
     """What people should know of a report besides what was dropped and kept.
 
     Args:
-        report: From `report.build_report`.
+        report: From `report.build_ingest_report`.
     """
     return [
         *_lines_of_ids(report["similar_ids"]),

@@ -74,7 +74,7 @@ def read_examples(
             )
 
 
-def check_split(builder: Any, split: str, names: Sequence[str]) -> None:
+def check_data_set_split(builder: Any, split: str, names: Sequence[str]) -> None:
     """Checks that `read_examples` would find examples.
 
     Raises:

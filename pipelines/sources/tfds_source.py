@@ -166,7 +166,7 @@ class TfdsSource(EventSource):
         split = self._split_of(builder)
         try:
             names = self.columns.names_by_field(with_split=False)
-            tfds_records.check_split(builder, split, list(names.values()))
+            tfds_records.check_data_set_split(builder, split, list(names.values()))
         except AssertionError as error:
             folder = self.data_dir or builder.data_dir
             raise InputError(

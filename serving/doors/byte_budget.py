@@ -48,7 +48,7 @@ class ByteBudget:
             ServingError: INVALID_ARGUMENT, more than one request may take;
                 RESOURCE_EXHAUSTED, other requests hold too much of the rest.
         """
-        check_size(num_bytes, self.max_request_bytes)
+        check_num_bytes(num_bytes, self.max_request_bytes)
         with self._lock:
             if self._used + num_bytes <= self.max_total_bytes:
                 self._used += num_bytes
@@ -83,7 +83,7 @@ class ByteBudget:
             self.give_back(num_bytes)
 
 
-def check_size(num_bytes: int, max_request_bytes: int) -> None:
+def check_num_bytes(num_bytes: int, max_request_bytes: int) -> None:
     """Refuses what one request may not take.
 
     Raises:

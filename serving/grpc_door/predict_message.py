@@ -15,7 +15,7 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorflow_serving.apis import model_pb2, predict_pb2
 
-from serving.doors.byte_budget import check_size
+from serving.doors.byte_budget import check_num_bytes
 from serving.protocol import tensors
 from serving.protocol.status import invalid_argument
 
@@ -192,13 +192,13 @@ def _read_tensor(content: bytes, start: int, end: int, name: str, max_bytes: int
             proto = tensor_shape_pb2.TensorShapeProto.FromString(content[first:last])
             shape = tensors.read_shape(proto, name)
             size = most = math.prod(shape)
-            check_size(_memory(dtype, size, end - start, 0), max_bytes)
+            check_num_bytes(_memory(dtype, size, end - start, 0), max_bytes)
             most = min(most, max_bytes // NUMBER_BYTES)
         elif number not in _OTHERS:
             raise tensors.parsing_error(name, f"the field {number} is not supported")
     tensors.check_dtype(dtype, name)
     header = InputHeader(dtype, () if shape is None else shape, end - start, num_typed)
-    check_size(header.memory, max_bytes)
+    check_num_bytes(header.memory, max_bytes)
     return header
 
 

@@ -53,7 +53,7 @@ class ServerConfig(NamedTuple):
 NO_MODELS = ServerConfig(None, {})
 
 
-def read_config(path: str | os.PathLike, release_models: Collection[str]) -> ServerConfig:
+def read_models_config(path: str | os.PathLike, release_models: Collection[str]) -> ServerConfig:
     """Reads a `models.config` file.
 
     Args:

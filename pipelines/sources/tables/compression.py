@@ -31,7 +31,7 @@ _COMPRESSED_BYTES = 1 << 20
 """Compressed bytes taken at a time; what they become is bounded by the reader."""
 
 
-def ending_of(path: Path) -> str:
+def packed_ending(path: Path) -> str:
     """The last ending of a name in small letters when it is a compression's, or ""."""
     ending = path.suffix.lower()
     return ending if ending in ENDINGS else ""
@@ -56,7 +56,7 @@ def open_bytes(path: Path) -> BinaryIO:
         InputError: The file is not compressed as its name says.
         OSError: It cannot be opened.
     """
-    ending = ending_of(path)
+    ending = packed_ending(path)
     if not ending:
         return open(path, "rb")
     if ending == ".zip":

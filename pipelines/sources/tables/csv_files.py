@@ -239,7 +239,7 @@ def _explain(path: Path, error: Exception, options: TextOptions) -> str:
     text = str(error)
     if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in text:
         packed = compression.compression_of_content(path)
-        if packed and not compression.ending_of(path):
+        if packed and not compression.packed_ending(path):
             name = "gzip" if packed == ".gz" else packed[1:]
             return f"{path} is {name} data. Name it {path.name}{packed}."
         return (

@@ -181,7 +181,7 @@ def _is_hidden(path: Path) -> bool:
 
 def _is_bare_archive(path: Path) -> bool:
     """Whether a name does not say what is in the `.zip`."""
-    return compression.ending_of(path) == ".zip" and len(path.suffixes) < 2
+    return compression.packed_ending(path) == ".zip" and len(path.suffixes) < 2
 
 
 def _is_table(path: Path) -> bool:

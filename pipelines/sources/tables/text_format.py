@@ -93,7 +93,7 @@ def text_ending(path: Path) -> str:
     >>> text_ending(Path("Log.CSV.GZ"))
     '.csv'
     """
-    packed = compression.ending_of(path)
+    packed = compression.packed_ending(path)
     name = path.name.lower()
     stem = name.removesuffix(packed)
     ending = next((ending for ending in ENDINGS if stem.endswith(ending)), "")

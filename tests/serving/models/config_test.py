@@ -6,7 +6,7 @@ import serving
 from recall.errors import InputError
 from serving.batching import options as batching_options
 from serving.batching.options import BatchingOptions
-from serving.models.config import ModelEntry, read_config
+from serving.models.config import ModelEntry, read_models_config
 from serving.models.version_policy import ALL_VERSIONS, LATEST, VersionPolicy, specific_versions
 from serving.monitoring import metrics
 from serving.servables.release_source import RELEASE_MODELS
@@ -25,7 +25,7 @@ def _models(*entries):
 
 
 def test_shipped_files_are_valid():
-    config = read_config(SHIPPED / "models.config", RELEASE_MODELS)
+    config = read_models_config(SHIPPED / "models.config", RELEASE_MODELS)
     assert config == (ModelEntry(Path("/models/user_tower"), LATEST, {}), {})
     options = batching_options.read_batching_options(SHIPPED / "batching.config")
     assert options == BatchingOptions(allowed_batch_sizes=(1, 8, 16, 32))
@@ -50,7 +50,7 @@ def test_shipped_files_are_valid():
 )
 def test_policies(tmp_path, text, policy):
     entry = f'name: "m" base_path: "/models/m" {text} version_labels {{ key: "stable" value: 3 }}'
-    config = read_config(_write(tmp_path, _models(entry)), RELEASE_MODELS)
+    config = read_models_config(_write(tmp_path, _models(entry)), RELEASE_MODELS)
     assert config == (None, {"m": ModelEntry(Path("/models/m"), policy, {"stable": 3})})
 
 
@@ -84,13 +84,13 @@ TOWER = 'name: "user_tower" base_path: "/m/u"'
 def test_errors_name_the_file(tmp_path, text, error):
     path = _write(tmp_path, text)
     with pytest.raises(InputError, match=error) as caught:
-        read_config(path, RELEASE_MODELS)
+        read_models_config(path, RELEASE_MODELS)
     assert f"--model_config_file={path}" in str(caught.value)
 
 
 def test_missing_file(tmp_path):
     with pytest.raises(InputError, match=r"Cannot read --model_config_file=.*: No such file"):
-        read_config(tmp_path / "none", RELEASE_MODELS)
+        read_models_config(tmp_path / "none", RELEASE_MODELS)
 
 
 def test_batching_parameters(tmp_path):

@@ -17,15 +17,11 @@ import numpy as np
 from recall.errors import InputError
 from serving.api.recall_json import request_to_json
 from serving.api.recall_request import RECALL_MODEL, RESPONSE_FACTS, RecallRequest, RecallResponse
-from serving.network import door_address
+from serving.network import door_address, failure_texts
 from serving.network.client_tls import NO_TLS, ClientTls
 
 TIMEOUT_S = 10.0
 """Longest wait where the caller names none: a first request may meet a cold model."""
-
-
-_UNREACHED = ("failed to connect", "DNS resolution", "Socket closed", "reset by peer", "recvmsg")
-"""In the texts of gRPC itself; another text of UNAVAILABLE is that of a server."""
 
 
 def query(
@@ -196,7 +192,7 @@ def _grpc_reason(server: str, error: Any, timeout_s: float, tls: ClientTls) -> s
     if name == "DEADLINE_EXCEEDED":
         return _too_late(server, timeout_s)
     details = error.details()
-    is_unreached = name == "UNAVAILABLE" and any(text in details for text in _UNREACHED)
+    is_unreached = name == "UNAVAILABLE" and failure_texts.is_of_grpc(details)
     if is_unreached and (cause := tls.find_cause(details)) is not None:
         return _no_connection(server, cause)
     # Codes of an address where nobody, or something else than this server, listens.

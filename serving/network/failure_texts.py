@@ -59,6 +59,22 @@ FAILURE_TEXTS = (
 )
 """The first row whose text an error has counts: a wrong name is a failed verification too."""
 
+UNREACHED_TEXTS = (
+    ("failed to connect", _GRPC),
+    ("errors resolving", _GRPC),
+    ("DNS resolution", "gRPC of other versions, in the place of the one before"),
+    ("Socket closed", _GRPC),
+    ("reset by peer", f"{_LINUX}, passed on by {_GRPC}"),
+    ("recvmsg", _GRPC),
+)
+"""Texts, and whose they are, that gRPC itself gives with UNAVAILABLE; another text of that
+code is a server's."""
+
+
+def is_of_grpc(details: str) -> bool:
+    """Whether an error of the code UNAVAILABLE is gRPC's own, so that no server has answered."""
+    return any(text in details for text, _ in UNREACHED_TEXTS)
+
 
 def find_cause(details: str) -> Cause | None:
     """What the text of an error says is wrong, None if no row knows it."""

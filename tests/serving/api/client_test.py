@@ -135,6 +135,12 @@ def test_nobody_listens(scheme):
     assert "\n" not in str(caught.value)
 
 
+def test_no_machine_has_the_name():
+    name = f"{'a' * 64}.invalid:9"  # Longer than DNS allows: no server of names is asked.
+    with pytest.raises(InputError, match=f"No recall server answers at {name}"):
+        client.query(name, ONE)
+
+
 def test_one_door_is_not_the_other(recall_server):
     with pytest.raises(InputError, match=r"give its gRPC port|did not answer"):
         client.query(recall_server.http_address, ONE, timeout_s=5.0)

@@ -47,7 +47,7 @@ def _doors(door, server_files, client_files, host="127.0.0.1"):
     return provoke
 
 
-def _peer(scheme, client_files, sent=b"", *, reset=False):
+def _peer(scheme, client_files, sent=b"", *, reset=False, reads=1):
     """What a client is told by a peer that reads, sends something, and closes."""
 
     def answer(listener):
@@ -57,6 +57,8 @@ def _peer(scheme, client_files, sent=b"", *, reset=False):
                 with connection, contextlib.suppress(OSError):
                     connection.recv(65536)
                     connection.sendall(sent)
+                    for _ in range(reads - 1):
+                        connection.recv(65536)
                     if reset:
                         linger = struct.pack("ii", 1, 0)
                         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -112,6 +114,18 @@ PROVOKED = [
     ("Remote end closed", _peer("http://", ())),
 ]
 
+SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""The first frame of a server of HTTP/2: it makes a client of gRPC send its request."""
+
+UNREACHED = [
+    ("failed to connect", lambda certificates: _asked("127.0.0.1:9", certificates, ())),
+    # A label longer than DNS allows: no server of names is asked.
+    ("errors resolving", lambda certificates: _asked(f"{'a' * 64}.invalid:9", certificates, ())),
+    ("Socket closed", _peer("", (), SETTINGS, reads=3)),
+    ("reset by peer", _peer("", (), SETTINGS, reads=3, reset=True)),
+    ("recvmsg", _peer("", (), SETTINGS, reads=3, reset=True)),
+]
+
 RECORD_LAYER = ("RECORD_LAYER_FAILURE", "record layer failure")
 """What OpenSSL from 3.2 says in the place of WRONG_VERSION_NUMBER."""
 
@@ -126,6 +140,17 @@ def test_a_text_is_provoked(certificates, text, provoke):
     assert failure_texts.find_cause(details) is row.cause
 
 
+@pytest.mark.parametrize(("text", "provoke"), UNREACHED, ids=[text for text, _ in UNREACHED])
+def test_a_text_of_who_is_not_reached_is_provoked(certificates, text, provoke):
+    details = provoke(certificates)
+    assert text in details
+    assert failure_texts.is_of_grpc(details)
+
+
+def test_a_server_that_is_not_ready_is_reached():
+    assert not failure_texts.is_of_grpc("Servable not found for request: Latest(recall)")
+
+
 def test_python_tells_of_a_server_without_tls_in_the_words_of_its_openssl(certificates):
     details = _doors("http", None, CA)(certificates)
     assert any(text in details for text in ("WRONG_VERSION_NUMBER", *RECORD_LAYER))
@@ -136,6 +161,8 @@ def test_every_row_is_provoked():
     texts = [row.text for row in FAILURE_TEXTS]
     assert len(set(texts)) == len(texts)
     assert set(texts) == {text for text, _ in PROVOKED} | set(RECORD_LAYER)
+    unreached = [text for text, _ in failure_texts.UNREACHED_TEXTS]
+    assert set(unreached) == {text for text, _ in UNREACHED} | {"DNS resolution"}
 
 
 @pytest.mark.parametrize("details", ["Connection refused", "Socket closed", ""])

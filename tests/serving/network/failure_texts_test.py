@@ -19,6 +19,10 @@ from serving.network.tls import TlsFiles
 from tests.serving.network.client_tls_test import empty_doors
 
 TIMEOUT_S = 10.0
+SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+"""The first frame of a server of HTTP/2: it makes a client of gRPC send its request."""
+
+DATA, END_STREAM = 0, 1
 CA, SERVER, ELSEWHERE = (
     ("ca.pem",),
     ("server.pem", "server.key"),
@@ -47,7 +51,7 @@ def _doors(door, server_files, client_files, host="127.0.0.1"):
     return provoke
 
 
-def _peer(scheme, client_files, sent=b"", *, reset=False, reads=1):
+def _peer(scheme, client_files, sent=b"", *, reset=False):
     """What a client is told by a peer that reads, sends something, and closes."""
 
     def answer(listener):
@@ -55,13 +59,20 @@ def _peer(scheme, client_files, sent=b"", *, reset=False, reads=1):
             while True:
                 connection, _ = listener.accept()
                 with connection, contextlib.suppress(OSError):
-                    connection.recv(65536)
-                    connection.sendall(sent)
-                    for _ in range(reads - 1):
+                    connection.settimeout(TIMEOUT_S)
+                    if sent == SETTINGS:
+                        connection.sendall(sent)
+                        _read_http2_request(connection)
+                    else:
                         connection.recv(65536)
+                        connection.sendall(sent)
                     if reset:
                         linger = struct.pack("ii", 1, 0)
                         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    else:  # What is left unread would make a reset of it.
+                        connection.shutdown(socket.SHUT_WR)
+                        while connection.recv(65536):
+                            pass
 
     def provoke(certificates):
         with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -75,6 +86,17 @@ def _peer(scheme, client_files, sent=b"", *, reset=False, reads=1):
                 thread.join()
 
     return provoke
+
+
+def _read_http2_request(connection):
+    """Reads up to the end of the first request."""
+    with connection.makefile("rb") as stream:
+        stream.read(len(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"))
+        while len(head := stream.read(9)) == 9:
+            size, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
+            stream.read(size)
+            if kind == DATA and flags & END_STREAM:
+                return
 
 
 def _broken_pipe(certificates):
@@ -114,16 +136,13 @@ PROVOKED = [
     ("Remote end closed", _peer("http://", ())),
 ]
 
-SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
-"""The first frame of a server of HTTP/2: it makes a client of gRPC send its request."""
-
 UNREACHED = [
     ("failed to connect", lambda certificates: _asked("127.0.0.1:9", certificates, ())),
     # A label longer than DNS allows: no server of names is asked.
     ("errors resolving", lambda certificates: _asked(f"{'a' * 64}.invalid:9", certificates, ())),
-    ("Socket closed", _peer("", (), SETTINGS, reads=3)),
-    ("reset by peer", _peer("", (), SETTINGS, reads=3, reset=True)),
-    ("recvmsg", _peer("", (), SETTINGS, reads=3, reset=True)),
+    ("Socket closed", _peer("", (), SETTINGS)),
+    ("reset by peer", _peer("", (), SETTINGS, reset=True)),
+    ("recvmsg", _peer("", (), SETTINGS, reset=True)),
 ]
 
 RECORD_LAYER = ("RECORD_LAYER_FAILURE", "record layer failure")

@@ -46,6 +46,7 @@ class FileSource(EventSource):
         with_split = []
         for table in self._tables:
             table.require(wanted.values())
+            table.require_single([*wanted.values(), columns.split])
             table.require((condition.column for condition in where), _WHERE_REMEDY)
             with_split.append(columns.split in table.names)
         self.has_split = with_split[0]

@@ -119,6 +119,7 @@ def read_items(
         texts = {n: column for n, column in texts.items() if column in table.names or column != n}
         wanted = [columns.item_id, *category_columns, *texts.values()]
         table.require(wanted, _REMEDY)
+        table.require_single([columns.item_id])
         for rows, batch in table.read_rows(list(dict.fromkeys(wanted)), BadRows()):
             file = str(table.path)
             item_ids = to_text(batch[columns.item_id], file, columns.item_id)

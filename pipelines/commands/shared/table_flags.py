@@ -51,7 +51,8 @@ LOG = {
     **text_flags("", "a log"),
     "where": FlagSpec(
         help="Rows of the log that are events: event=purchase, or event!=view, or several values "
-        "as event=purchase|cart. Several conditions, all to be met, by commas or by several flags.",
+        "as event=purchase|cart. Several conditions, all to be met, by commas or by several flags; "
+        "\\, is a comma of a value.",
         value="COLUMN=VALUE",
         default=(),
         kind="repeated",

@@ -81,6 +81,23 @@ class Table:
                     f"{', '.join(map(repr, self.names))}. {remedy}"
                 )
 
+    def require_single(self, wanted: Iterable[str]) -> None:
+        """Checks that no wanted column is one of RecBole's sequences.
+
+        Args:
+            wanted: Names of columns of which a row has one value.
+
+        Raises:
+            InputError: One is.
+        """
+        for name in wanted:
+            if name in self.lists:
+                raise InputError(
+                    f"{self.path}: the column {name!r} is a sequence (token_seq or float_seq), so "
+                    "a row holds several values; one is wanted. Write one row for each of them, "
+                    f"or, where there is only one, {name}:token (or :float) in the header."
+                )
+
     def read_rows(
         self, names: list[str], bad_rows: BadRows
     ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:

@@ -5,6 +5,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import zipfile
 
 import pyarrow as pa
@@ -227,5 +228,10 @@ def test_repeated_columns_matter_only_when_they_are_read(tmp_path):
 def test_recbole_types_are_no_part_of_the_names(tmp_path):
     text = "user_id:token\titem_id:token\ttimestamp:float\nu1\ta\t10\n"
     assert read(write(tmp_path / "log.inter", text)) == [("u1", "a", 10.0)]
+    for field in ("user_id", "item_id", "timestamp"):
+        path = write(
+            tmp_path / "seq.inter", re.sub(f"{field}:(token|float)", rf"{field}:\1_seq", text)
+        )
+        assert f"the column {field!r} is a sequence" in error_of(read, path)
     text = "user:id\titem_id\ttimestamp\nu1\ta\t10\n"
     assert "'user:id'" in error_of(read, write(tmp_path / "log.inter", text))

@@ -1,6 +1,7 @@
 """--where: rows that are no events are left out and counted."""
 
 import datetime
+from decimal import Decimal as D
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -39,6 +40,10 @@ def test_forms():
         Condition("d", ("e",), False),
         Condition("f", ("",), True),
     )
+    assert parse_conditions([r"a=b\, c|d\|e,f=g"]) == (
+        Condition("a", ("b, c", "d|e"), True),
+        Condition("f", ("g",), True),
+    )
     for text in ("a", "=b", "a>3", "", "a<=4"):
         with pytest.raises(InputError, match="is no condition"):
             parse_conditions([text])
@@ -59,6 +64,12 @@ def test_forms():
 def test_rows_left_out_are_counted_and_not_checked(log, conditions, rows):
     # Row 2 is bad; it is no error where it is left out.
     assert read(log, *conditions) == (rows, 5 - len(rows))
+
+
+def test_a_comma_of_a_value(tmp_path):
+    rows = 'u,a,1,"Toys, new"\nu,b,2,Toys\nu,c,3,"Toys, new"\n'
+    (tmp_path / "log.csv").write_text("user_id,item_id,timestamp,kind\n" + rows)
+    assert read(tmp_path / "log.csv", r"kind=Toys\, new") == ([0, 2], 1)
 
 
 def test_a_column_that_is_not_there(log):
@@ -100,6 +111,8 @@ def test_types_of_parquet(tmp_path):
             "liked": [True, False, None],
             "count": pa.array([1, 2, None], pa.int8()),
             "day": [day, None, day],
+            "price": pa.array([None, D("1.50"), D("-0.00")], pa.decimal128(10, 2)),
+            "far": pa.array([1.5, None, float("nan")], pa.float32()).dictionary_encode(),
             "kind": pa.array(["x", "y", "x"]).dictionary_encode(),
         }
     )
@@ -112,7 +125,24 @@ def test_types_of_parquet(tmp_path):
         "count=": [2],
         "day=2024-01-02": [0, 2],
         "kind=x": [0, 2],
+        "rating=": [2],
+        "rating!=": [0, 1],
+        "rating=|5": [0, 2],
+        "liked=": [2],
+        "day=": [1],
+        "kind=": [],
+        "price=": [0],
+        "price=1.5": [1],
+        "price=1.50|0": [1, 2],
+        "price!=1.500": [0, 2],
+        "price=1.501": [],
+        "far=": [1, 2],
+        "far=1.5": [0],
     }.items():
-        assert read(tmp_path / "log.parquet", text) == (rows, 3 - len(rows)), text
+        if rows:
+            assert read(tmp_path / "log.parquet", text) == (rows, 3 - len(rows)), text
+            continue
+        with pytest.raises(InputError, match="--where leaves out 3 rows"):
+            read(tmp_path / "log.parquet", text)
     with pytest.raises(InputError, match="column 'rating' holds numbers"):
         read(tmp_path / "log.parquet", "rating=good")

@@ -29,8 +29,8 @@ _WHOLE_NUMBER = r"^\+?(-?)0*(\d+?)(\.0*)?$"
 
 
 def is_null_marker(ids: pa.StringArray) -> np.ndarray:
-    """`[n]` bool, True where a text stands for a missing value."""
-    return to_mask(pc.is_in(ids, value_set=_MARKERS))
+    """`[n]` bool, True where a text stands for a missing value, blanks around it or not."""
+    return to_mask(pc.is_in(pc.utf8_trim_whitespace(ids), value_set=_MARKERS))
 
 
 def plain_ids(ids: pa.StringArray) -> pa.StringArray:

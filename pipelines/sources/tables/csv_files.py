@@ -23,6 +23,8 @@ from recall.errors import InputError
 _BLOCK_BYTES = 4 << 20
 """Text parsed at a time, about 200,000 events: memory stays in tens of MB."""
 
+_MARK_IN_TEXT = re.compile(rb"(?<=[\n\r])" + codecs.BOM_UTF8)
+
 _UNIT_SEPARATOR = "\x1f"
 """Stands for a separator of several characters, which Arrow does not know."""
 
@@ -168,7 +170,8 @@ class _Stream(io.RawIOBase):
             self._decoder = codecs.getincrementaldecoder(layout.encoding)()
         separator = layout.separator.encode()
         self._separator = separator if len(separator) > 1 else None
-        self._pending = b""
+        self._pending = self._cut_mark = b""
+        self._at_line_start = True
         self._skip(layout.header_bytes)
         self._source = self._read_text
         if layout.quoting:
@@ -212,10 +215,25 @@ class _Stream(io.RawIOBase):
             ended = not data
             if self._decoder is not None:
                 data = self._decoder.decode(data, final=ended).encode()
+            data = self._without_marks(data, ended)
             if self._separator is not None:
                 data = self._replace(data, ended)
             if data or ended:
                 return data
+
+    def _without_marks(self, data: bytes, ended: bool) -> bytes:
+        """Takes away byte order marks at the beginning of lines, as joined files have them."""
+        data, self._cut_mark = self._cut_mark + data, b""
+        if data.endswith((codecs.BOM_UTF8[:1], codecs.BOM_UTF8[:2])) and not ended:
+            cut = data.rindex(codecs.BOM_UTF8[:1])
+            data, self._cut_mark = data[:cut], data[cut:]
+        if self._at_line_start and data.startswith(codecs.BOM_UTF8):
+            data = data[len(codecs.BOM_UTF8) :]
+        if codecs.BOM_UTF8 in data:
+            data = _MARK_IN_TEXT.sub(b"", data)
+        if data:
+            self._at_line_start = data.endswith((b"\n", b"\r"))
+        return data
 
     def _replace(self, data: bytes, ended: bool) -> bytes:
         """Puts one character for each separator; one may be cut by the block's end."""

@@ -4,7 +4,8 @@ A quote at the beginning of a field opens a quoted field, which may hold line
 breaks. A stray one therefore swallows rows up to the next quote. The lines of a
 quoted field are no field but rows when
 
-1. the quote that closes it is not followed by a separator or the end of a line,
+1. the quote that closes it is not followed by a separator or the end of a line
+   (blanks between them do not matter; this also holds in one line),
 2. it does not close before the end of the file, or within a mebibyte, or
 3. the line it opens in and a later one have, taken without quotes, as many
    fields as the table has columns. (Not where a number in the first stands at
@@ -82,12 +83,10 @@ class QuotedFields:
         slash = re.escape(self._escape)
         # Possessive: the matcher never goes back, and needs no memory per field.
         one_line = _quoted_pattern(before, slash, rb"\n\r")
-        self._clean = re.compile(rb'(?:[^"]*+(?:%s|(?<=%s)"))*+[^"]*+' % (one_line, before))
+        ends = rb"(?= *+(?:[%s\n\r]|\Z))" % re.escape(self._separator)
+        self._clean = re.compile(rb'(?:[^"]*+(?:%s%s|(?<=%s)"))*+[^"]*+' % (one_line, ends, before))
+        self._ends = re.compile(ends)
         self._field = re.compile(_quoted_pattern(before, slash, b""), re.DOTALL)
-        self._backslash = re.compile(
-            rb'(?<!%s)"(?:[^"\n\r]++|"")*+(?<=\\)"(?![%s"\r\n]|\Z)'
-            % (before, re.escape(self._separator))
-        )
 
     def read(self, size: int) -> bytes | memoryview:
         """About `size` bytes of whole lines, b"" at the end."""
@@ -120,14 +119,14 @@ class QuotedFields:
             record = _last_line(text, at, opens) or record
             if opens == end:
                 parts.append(text[written:end])
-                return self._without_backslashes(b"".join(parts)), text[end:]
+                return b"".join(parts), text[end:]
             close = self._field.match(text, opens)
             closes = close.end() if close else len(text)
             in_sight = close is not None and closes <= end and closes < len(text)
             too_long = close is None and len(text) - opens >= _MAX_FIELD_BYTES
             if not (self._ended or in_sight or too_long):
                 parts.append(text[written:record])
-                return self._without_backslashes(b"".join(parts)), text[record:]
+                return b"".join(parts), text[record:]
             reason = self._reason(text, record, opens, closes if close else None)
             if not reason:
                 at = closes
@@ -139,24 +138,24 @@ class QuotedFields:
 
     def _reason(self, text: bytes, record: int, opens: int, closes: int | None) -> str:
         """Why the field `text[opens:closes]` is none, "" where it is one."""
+        spark = f"pass --{self._prefix}escape=\\"
         if closes is None:
             reason = "a quoted field opens here and does not end"
-        elif closes < len(text) and text[closes : closes + 1] not in (
-            self._separator,
-            b"\n",
-            b"\r",
-        ):
-            reason = "a quoted field opens here and ends lines later in the middle of a field"
+        elif not self._ends.match(text, closes):
+            if not _LINE_END.search(text, opens, closes):
+                if not self._escape and text[closes - 2 : closes] == b'\\"':
+                    return f"a backslash stands before a quote; {spark}"
+                reason = "text stands after the quote that closes a field"
+            else:
+                reason = "a quoted field opens here and ends lines later in the middle of a field"
         elif not self._trusted and self._holds_rows(text, record, opens, closes):
             reason = "a quoted field opens here and holds lines that look like rows"
         else:
             return ""
         line_end = _LINE_END.search(text, opens)
-        if (
-            text.find(b'\\"', opens, line_end.start() if line_end else len(text)) >= 0
-            and not self._escape
-        ):
-            return f"{reason}; if a backslash stands before quotes, pass --{self._prefix}escape=\\"
+        stop = line_end.start() if line_end else len(text)
+        if text.find(b'\\"', opens, stop) >= 0 and not self._escape:
+            return f"{reason}; if a backslash stands before quotes, {spark}"
         remedy = f"if quotes are ordinary characters, pass --{self._prefix}quoting=false"
         if closes is not None and reason.endswith("rows"):
             remedy += f", if they are right, --{self._prefix}quoting=true"
@@ -209,20 +208,6 @@ class QuotedFields:
     def _fields(self, text: bytes) -> list[bytes]:
         """The fields of the beginning of a record; the last one is the one that opens."""
         return self._field.sub(b"quoted", text).split(self._separator)
-
-    def _without_backslashes(self, text: bytes) -> bytes:
-        """Takes out lines with a backslash before a quote, as Spark writes them."""
-        if self._escape or b'\\"' not in text:
-            return text
-        parts, written = [], 0
-        while match := self._backslash.search(text, written):
-            record = _last_line(text, written, match.start()) or written
-            line = _LINE_END.search(text, match.end())
-            stop = line.end() if line else len(text)
-            reason = f"a backslash stands before a quote; pass --{self._prefix}escape=\\"
-            parts += [text[written:record], self._take_out(text[record:stop], reason)]
-            written = stop
-        return b"".join([*parts, text[written:]])
 
     def _take_out(self, lines: bytes, reason: str) -> bytes:
         """Keeps bad lines and returns the line that stands for them."""

@@ -1,6 +1,7 @@
 """Text files as people have them: separators, headers, encodings, compressions."""
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -187,13 +188,18 @@ def test_encodings(tmp_path):
     assert [b["user_id"].to_pylist()[-1] for b in source.read_batches()][-1] == "é2"
     assert read(write(tmp_path / "log.csv", text.encode("utf-16"))) == expected
     assert read(write(tmp_path / "log.csv", text.encode("utf-8-sig"))) == expected
+    assert read(write(tmp_path / "log.csv", text.encode("utf-32"))) == expected
+    big_endian = codecs.BOM_UTF32_BE + text.encode("utf-32-be")
+    assert read(write(tmp_path / "log.csv", big_endian)) == expected
     path = write(tmp_path / "log.csv", text)
     assert "not ascii text" in error_of(
         lambda: list(open_events(path, text=TextOptions(encoding="ascii")).read_batches())
     )
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "cp1252", "shift_jis"])
+@pytest.mark.parametrize(
+    "encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32", "utf-32-le", "cp1252", "shift_jis"]
+)
 def test_the_first_row_is_whole_in_every_encoding(tmp_path, encoding):
     for text in (TEXT, BODY):
         data = text.encode("utf-8" if encoding == "utf-8-sig" else encoding)
@@ -201,6 +207,15 @@ def test_the_first_row_is_whole_in_every_encoding(tmp_path, encoding):
         columns = () if text == TEXT else ("user_id", "item_id", "timestamp")
         source = open_events(path, text=TextOptions(columns=columns, encoding=encoding))
         assert [b["user_id"].to_pylist() for b in source.read_batches()] == [["u1", "u1", "u2"]]
+
+
+@pytest.mark.parametrize("block", [8, 13, 4 << 20])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16-le"])
+def test_marks_of_joined_files_are_no_part_of_an_id(tmp_path, monkeypatch, encoding, block):
+    monkeypatch.setattr(csv_files, "_BLOCK_BYTES", block)
+    parts = [HEADER, "u1,a,10\n", "u1,b,11.5\n", "u2,a\ufeff,3\n"]
+    data = b"".join(gzip.compress(("\ufeff" + part).encode(encoding)) for part in parts)
+    assert read(write(tmp_path / "log.csv.gz", data)) == [*ROWS[:2], ("u2", "a\ufeff", 3.0)]
 
 
 def test_options_of_text_are_refused_where_there_is_none(tmp_path):

@@ -185,3 +185,8 @@ def test_a_split_column_that_is_not_used_is_said_and_not_read(tmp_path):
     source = open_events(str(tmp_path / "log.csv"), EventColumns(split=""))
     report = ingest.run_ingest(source, None, tmp_path / "y", RecallConfig())
     assert "ignored_split_column" not in report
+
+
+def test_markers_with_blanks_around_them():
+    ids = pa.array([" NULL", "NULL ", "\tnan\t", "N ULL", " ", None, "\u00a0NaN"])
+    assert id_checks.is_null_marker(ids).tolist() == [True, True, True, False, False, False, True]

@@ -216,3 +216,18 @@ def test_every_line_is_read_or_counted(tmp_path, monkeypatch, seed):
         num_strays = sum(query in ('"', '"red', '"red, a') for query in queries)
         assert source.bad_rows.total <= num_strays
         assert bool(source.bad_rows.total) == bool(num_strays)
+
+
+@pytest.mark.parametrize("trusted", [None, True])
+@pytest.mark.parametrize(
+    ("query", "is_bad"), [('"4"x', True), ('"5" monitor', True), ('"a","b"', True), ('"a" ', False)]
+)
+def test_text_after_the_quote_that_closes_a_field(tmp_path, query, is_bad, trusted):
+    last = f"{query}\nu2,i2,1700000002,z"
+    path = write(tmp_path / "log.csv", log_with(["x", "y"]) + f"u9,i9,1700000009,{last}\n")
+    source = open_events(path, text=TextOptions(quoting=trusted))
+    assert numbers(rows_of(source, 1)) == [0, 1, *([] if is_bad else [2]), 3]
+    if query == '"4"x':
+        message = error_of(path, TextOptions(quoting=trusted))
+        assert "Data row 3 of" in message
+        assert "text stands after the quote that closes a field" in message

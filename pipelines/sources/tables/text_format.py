@@ -5,14 +5,18 @@ line. Imports no TensorFlow.
 """
 
 import codecs
+import contextlib
 import csv
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pipelines.sources.tables import compression
+from pipelines.sources.tables import compression, header_lines
 from recall.errors import InputError
+
+_log = logging.getLogger(__name__)
 
 FOLDER_ENDINGS = (".csv", ".tsv")
 ENDINGS = (*FOLDER_ENDINGS, ".txt", ".dat", ".data", ".inter", ".item")
@@ -184,7 +188,7 @@ def find_format(path: Path, options: TextOptions) -> TextFormat:
         InputError: The file cannot be read as text, is empty, or does not have
             the columns the user named.
     """
-    line, encoding, skipped = _first_line(path, options.encoding)
+    line, later, encoding, skipped = _first_lines(path, options.encoding)
     text = line.rstrip("\r\n")
     separator = options.separator or _find_separator(path, text, options)
     fields = _split(path, text, separator, options)
@@ -197,10 +201,22 @@ def find_format(path: Path, options: TextOptions) -> TextFormat:
     has_header = not options.columns or tuple(names) == options.columns
     if not has_header:
         _check_count(path, fields, separator, options)
+        plain, lists = _read_types(names)
+        rows = _split_later(path, later, separator, options)
+        if header_lines.is_header(plain, options.columns, rows):
+            has_header = True
+            _log.warning(
+                "%s has a header after all (%s): it is not read as a row. Leave --%scolumns out "
+                "to go by its names.",
+                path,
+                ", ".join(map(repr, names[:4])),
+                options.prefix,
+            )
         names = list(options.columns)
+        lists = frozenset(n for n, old in zip(names, plain, strict=True) if old in lists)
     else:
-        skipped += len(line.encode(encoding))
         names, lists = _read_types(names)
+    skipped += len(line.encode(encoding)) if has_header else 0
     return TextFormat(
         tuple(names),
         lists,
@@ -214,8 +230,8 @@ def find_format(path: Path, options: TextOptions) -> TextFormat:
     )
 
 
-def _first_line(path: Path, encoding: str | None) -> tuple[str, str, int]:
-    """The first line with its end, the encoding, and the length of the mark before it."""
+def _first_lines(path: Path, encoding: str | None) -> tuple[str, list[str], str, int]:
+    """The first line with its end, some after it, the encoding, the length of the mark before."""
     with compression.open_bytes(path) as stream:
         start = b""
         while data := stream.read(_HEADER_BLOCK_BYTES):
@@ -235,7 +251,19 @@ def _first_line(path: Path, encoding: str | None) -> tuple[str, str, int]:
             if not text.strip()
             else f"{path} begins with an empty line. Its first line must name the columns."
         )
-    return line, encoding, len(mark)
+    later = text[len(line) :].splitlines()
+    return line, later[: header_lines.MAX_LINES], encoding, len(mark)
+
+
+def _split_later(
+    path: Path, lines: Sequence[str], separator: str, options: TextOptions
+) -> list[list[str]]:
+    """Fields of some lines; those that cannot be split, or are cut off, are left out."""
+    rows = []
+    for line in filter(str.strip, lines):
+        with contextlib.suppress(InputError):
+            rows.append(_split(path, line, separator, options))
+    return [row for row in rows if len(row) == len(options.columns)]
 
 
 def _find_separator(path: Path, line: str, options: TextOptions) -> str:

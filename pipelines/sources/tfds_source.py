@@ -183,6 +183,11 @@ class TfdsSource(EventSource):
             raise InputError(f"{self.spec}: {error}") from error
         except (ValueError, KeyError) as error:
             known = ", ".join(f"{n} ({s.num_examples})" for n, s in builder.info.splits.items())
+            if "incompatible with" in str(error):  # TFDS on parts that reach beyond the split.
+                raise InputError(
+                    f"{self.spec}: The split {split!r} selects no example, or more than there are "
+                    f"({_first_line(error)}); the splits are: {known}. Name a part of them."
+                ) from error
             raise InputError(
                 f"{self.spec} has no split {split!r} ({_first_line(error)}); its splits are: "
                 f"{known}."

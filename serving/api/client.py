@@ -197,6 +197,9 @@ def _grpc_reason(server: str, error: Any, timeout_s: float, tls: ClientTls) -> s
         return _no_connection(server, cause)
     # Codes of an address where nobody, or something else than this server, listens.
     is_another = name == "UNIMPLEMENTED" and "Method not found" in details
+    if is_unreached and tls.server_ca is None and "Socket closed" in details:
+        # Cut off by a server that stops, or that waits for a handshake of TLS.
+        name += "; if it speaks TLS, give --tls_server_ca"
     if is_another or is_unreached or name == "UNKNOWN":
         return _nobody(server, name, "gRPC")
     return f"{server} refused the request: {details}"

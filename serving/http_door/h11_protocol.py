@@ -6,6 +6,7 @@ readers, and answers what it cannot parse in plain text.
 
 import asyncio
 import http
+import re
 import time
 from typing import Any
 
@@ -19,6 +20,8 @@ from serving.monitoring.access_log import REQUEST_ID_HEADER, RequestRecord, choo
 
 _HTTP_VERSIONS = (b"1.1", b"1.0")
 _SCHEMES = (b"http", b"https")
+_BYTES_SENT = re.compile(r":? (bytearray\()?b['\"].*", re.DOTALL)
+"""What h11 repeats of a request at the end of an error."""
 _HEAD, _INTERIM_HEAD = b"HTTP/1.1 ", b"HTTP/1.1 1"
 
 HEADER, BODY, WORK, WRITE, IDLE = "header", "body", "work", "write", "idle"
@@ -52,9 +55,13 @@ class StrictConnection(h11.Connection):
     def _describe(self, error: h11.RemoteProtocolError) -> tuple[int, str]:
         """Status and text of what h11 could not parse."""
         if error.error_status_hint != 431:
-            return error.error_status_hint, f"The request is no valid HTTP/1.1: {error}."
+            reason = _BYTES_SENT.sub("", str(error))
+            return error.error_status_hint, f"The request is no valid HTTP/1.1: {reason}."
         if b"\n" not in self.trailing_data[0]:
             return self._too_long()
+        return self._too_large()
+
+    def _too_large(self) -> tuple[int, str]:
         return 431, f"The headers must have at most {MAX_HEADER_BYTES} bytes."
 
     def _too_long(self) -> tuple[int, str]:
@@ -65,6 +72,9 @@ class StrictConnection(h11.Connection):
         target = request.target
         if len(target) > MAX_TARGET_BYTES:
             raise self._refuse(*self._too_long())
+        # h11 bounds only what is not whole yet, and not headers that come at once.
+        if sum(len(name) + len(value) for name, value in request.headers) > MAX_HEADER_BYTES:
+            raise self._refuse(*self._too_large())
         if request.http_version not in _HTTP_VERSIONS:
             raise self._refuse(505, "The server speaks HTTP/1.1 and HTTP/1.0.")
         names = [name for name, _ in request.headers]

@@ -184,6 +184,7 @@ def test_a_log_with_ids_beyond_int64(ids_dir, file_format):
     ("split", "error"),
     [
         ("train[:0]", r"tfds:small:train\[:0\]: The split 'train\[:0\]' selects no example"),
+        ("train[100:]", r"The split 'train\[100:\]' selects no example, or more than there are"),
         ("train[3:2]", r"The split 'train\[3:2\]' selects no example"),
         ("train[5:2]", r"The split 'train\[5:2\]' selects no example"),
         ("trian", r"no split 'trian' \(Unknown split 'trian'.*: train \(7\), test \(3\)\.$"),

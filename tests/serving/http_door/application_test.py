@@ -375,6 +375,9 @@ BAD = [
     (b"GET /" + LONG + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414, "at most 8192 bytes"),
     (b"GET /" + LONG * 8, 414, "at most 8192 bytes"),
     (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + LONG * 8, 431, "at most 65536 bytes"),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + LONG * 8 + b"\r\n\r\n", 431, "at most 65536 bytes"),
+    (b"GET / HTTP/1.1\r\nHost: a\r\nX Y: b\r\n\r\n", 400, "HTTP/1.1: illegal header line."),
+    (b"GET /\x01 HTTP/1.1\r\nHost: a\r\n\r\n", 400, "HTTP/1.1: illegal request line."),
 ]
 
 
@@ -386,6 +389,7 @@ def test_what_is_no_request_is_refused_in_json(door, request_bytes, status, text
         assert (found, headers["Content-Type"]) == (status, "application/json")
         assert headers["Connection"] == "close"
         assert text in json.loads(body)["error"]
+        assert b"bytearray" not in body
         with contextlib.suppress(ConnectionError):
             assert raw.recv(100) == b""  # Nothing that followed was taken for a request.
 

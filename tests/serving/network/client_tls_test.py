@@ -1,6 +1,8 @@
 """Calls that leave the process over TLS: clients, a front and its shards, remote towers."""
 
 import contextlib
+import socket as sockets
+import threading
 
 import numpy as np
 import pytest
@@ -191,3 +193,24 @@ def test_http_without_s_is_not_encrypted(certificates):
 def test_other_errors_are_not_blamed_on_certificates():
     assert NO_TLS.find_cause("Connection refused") is None
     assert NO_TLS.find_cause("Socket closed") is None  # Amid a call: the server was stopped.
+
+
+def hang_up(listener):
+    """Closes every connection when something was sent, as servers of TLS do."""
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = listener.accept()
+            connection.recv(1000)
+            connection.close()
+
+
+def test_a_server_that_hangs_up_without_a_word_may_speak_tls():
+    with sockets.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=hang_up, args=(listener,), daemon=True)
+        thread.start()
+        port = listener.getsockname()[1]
+        for scheme in ("", "http://"):
+            with pytest.raises(InputError, match="speaks TLS, give --tls_server_ca"):
+                client.query(f"{scheme}127.0.0.1:{port}", REQUEST)
+        listener.shutdown(sockets.SHUT_RDWR)
+    thread.join()

@@ -12,7 +12,9 @@ quoted field are no field but rows when
    the place of several words in the later one: that is prose with commas.)
    Where the text itself holds separators, and so the first line has more
    fields, the fields beside it tell: numbers and single words stand where
-   they stand in the first line.
+   they stand in the first line. So do ids at the beginning of lines: words of
+   the same letters and digits (`tt12`, `tt345`), or without digits such words in
+   all lines.
 
 Then the line that opens it is a bad row, and reading goes on in the next line.
 Imports no TensorFlow.
@@ -26,6 +28,7 @@ _MAX_FIELD_BYTES = 1 << 20
 _NUMBER = re.compile(rb"\s*[+-]?[\d.]+([eE][+-]?\d+)?\s*")
 _SEVERAL_WORDS = re.compile(rb"(?![\d\s:./+-]*\Z)\s*\S+\s+\S.*")
 """More than one word, and no date with a time."""
+_MIN_ID_LENGTH = 2
 _WORD = re.compile(rb"\S+")
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 _MARK = "\x01bad line %d\x01"
@@ -189,12 +192,14 @@ class QuotedFields:
         line_end = _LINE_END.search(text, closes)
         last = lines[-1] + text[closes : line_end.start() if line_end else len(text)]
         wanted = first[:num_left] + first[len(first) - num_right :]
-        for line in [*lines[1:-1], last]:
-            fields = line.split(self._separator)
-            if len(fields) >= self._num_columns:
-                found = fields[:num_left] + fields[len(fields) - num_right :]
-                if _are_alike(wanted, found, needs_number=len(fields) > self._num_columns):
-                    return True
+        later = [line.split(self._separator) for line in [*lines[1:-1], last]]
+        whole = [fields for fields in later if len(fields) >= self._num_columns]
+        if num_left and _are_ids(first[0], [f[0] for f in whole], all_lines=whole == later):
+            return True
+        for fields in whole:
+            found = fields[:num_left] + fields[len(fields) - num_right :]
+            if _are_alike(wanted, found, needs_number=len(fields) > self._num_columns):
+                return True
         return False
 
     def _is_prose(self, line: bytes, before: list[bytes]) -> bool:
@@ -226,6 +231,34 @@ def _are_alike(first: list[bytes], later: list[bytes], *, needs_number: bool) ->
     if not (numbers or (words and not needs_number)):
         return False
     return all(numbers) and all(_WORD.fullmatch(word) for word in words)
+
+
+def _are_ids(first: bytes, later: list[bytes], *, all_lines: bool) -> bool:
+    """Whether later lines begin with ids of the form of the first line's.
+
+    Args:
+        first: Field that the line with the quote begins with.
+        later: Those of the later lines that have enough fields.
+        all_lines: Whether all later lines have enough.
+    """
+    form = _form_of(first)
+    if not _WORD.fullmatch(first) or _NUMBER.fullmatch(first) or first in later:
+        return False
+    alike = [word for word in later if _WORD.fullmatch(word) and _form_of(word) == form]
+    if b"9" in form and len(first) >= _MIN_ID_LENGTH:
+        return bool(alike)  # Prose has no words like tt0133093 or B00X4WHP5E before a separator.
+    return bool(alike) and all_lines and len(alike) == len(later) == len(set(later))
+
+
+def _form_of(word: bytes) -> bytes:
+    """A word with one letter for letters and one digit for digits that follow each other.
+
+    >>> _form_of(b"tt0133093"), _form_of(b"Up-2")
+    (b'a9', b'Aa-9')
+    """
+    for kind, one in ((rb"[0-9]+", b"9"), (rb"[A-Z]+", b"A"), (rb"[a-z\x80-\xff]+", b"a")):
+        word = re.sub(kind, one, word)
+    return word
 
 
 def _quoted_pattern(before: bytes, slash: bytes, without: bytes) -> bytes:

@@ -231,3 +231,29 @@ def test_text_after_the_quote_that_closes_a_field(tmp_path, query, is_bad, trust
         message = error_of(path, TextOptions(quoting=trusted))
         assert "Data row 3 of" in message
         assert "text stands after the quote that closes a field" in message
+
+
+@pytest.mark.parametrize(
+    "ids", [["tt11", "tt12", "tt345"], ["B00X", "B01Y7", "B9Z"], ["alien", "heat", "up"]]
+)
+def test_titles_with_commas_between_text_ids_and_a_stray_quote(tmp_path, ids):
+    titles = ['"Alien, the eighth passenger', "Heat, or so", 'Up, and away"']
+    rows = [f"{a},{b},Some Kind\n" for a, b in zip(ids, titles, strict=True)]
+    path = write(tmp_path / "items.csv", "item_id,title,category\n" + "".join(rows))
+    with pytest.raises(InputError, match="holds lines that look like rows") as caught:
+        read_items(path)
+    assert "--items_quoting=false" in str(caught.value) or "--quoting=false" in str(caught.value)
+    assert "quoting=true" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Alien, a film, about\nHere, on earth, too",
+        "A list, of, words\nword, and, a word, too\n",
+        "Seen in 1979, at last, by us\n1980, the sequel, follows",
+    ],
+)
+def test_prose_with_commas_beside_text_ids_is_a_field(tmp_path, text):
+    path = write(tmp_path / "items.csv", f'item_id,title,category\ntt1,"{text}",x y\ntt2,b,c\n')
+    assert read_items(path)["title"].to_pylist() == [text, "b"]

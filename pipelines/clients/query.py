@@ -66,12 +66,23 @@ def _numbers(name: str, texts: list[str]) -> list[float]:
         ) from error
 
 
+def _one_line(text: str) -> str:
+    """A text of an item without what would break the line, or steer the terminal."""
+    return "".join(sign if sign.isprintable() else " " for sign in text)
+
+
 def format_answer(answer: RecallResponse) -> str:
     """The answer as a table, best item first, and a line about where it is from."""
     rows = [["rank", "item", "score", "interest"]]
+    metadata = answer.metadata
+    if metadata is not None:
+        rows[0] += ["title", "categories"]
     for rank, item in enumerate(answer.items, 1):
         interest = "popular" if item.interest == FALLBACK_INTEREST else str(item.interest)
         rows.append([str(rank), item.item_id, f"{item.score:.4f}", interest])
+        if metadata is not None:
+            texts = (metadata.titles[rank - 1], "|".join(metadata.categories[rank - 1]))
+            rows[-1] += [_one_line(text) for text in texts]
     notes = [f"index version {answer.index_version}, model version {answer.model_version}"]
     notes.append(f"{answer.num_known} known and {answer.num_unknown} unknown ids in the history")
     if not rows[1:]:

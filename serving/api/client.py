@@ -15,8 +15,15 @@ from typing import Any
 import numpy as np
 
 from recall.errors import InputError
+from serving.api.metadata_tensors import METADATA_OUTPUTS, parse_metadata
 from serving.api.recall_json import request_to_json
-from serving.api.recall_request import RECALL_MODEL, RESPONSE_FACTS, RecallRequest, RecallResponse
+from serving.api.recall_request import (
+    RECALL_MODEL,
+    RESPONSE_FACTS,
+    ItemMetadata,
+    RecallRequest,
+    RecallResponse,
+)
 from serving.network import door_address, failure_texts
 from serving.network.client_tls import NO_TLS, ClientTls
 
@@ -54,7 +61,7 @@ def _ask_http(
     document = {**request_to_json(request), "timeout_ms": 1000 * timeout_s}
     answer = post_json(server, "/recall", document, timeout_s=timeout_s, tls=tls)
     try:
-        return _parse_json(answer)
+        return _parse_json(answer, request.with_metadata)
     except (KeyError, TypeError) as error:
         raise another_server(server, "HTTP") from error
 
@@ -122,13 +129,19 @@ def _http_reason(error: urllib.error.HTTPError) -> str:
         return f"{error.code} {error.reason}"
 
 
-def _parse_json(answer: Mapping[str, Any]) -> RecallResponse:
+def _parse_json(answer: Mapping[str, Any], with_metadata: bool) -> RecallResponse:
     items = answer["items"]
     return RecallResponse(
         np.array([item["item_id"].encode() for item in items], dtype=np.bytes_),
         np.array([item["score"] for item in items], dtype=np.float32),
         np.array([item["interest"] for item in items], dtype=np.int32),
         *(answer[name] for name in RESPONSE_FACTS),
+        metadata=ItemMetadata(
+            tuple(item["title"] for item in items),
+            tuple(tuple(item["categories"]) for item in items),
+        )
+        if with_metadata
+        else None,
     )
 
 
@@ -238,4 +251,5 @@ def parse_outputs(outputs: Mapping[str, np.ndarray]) -> RecallResponse:
         outputs["scores"][0][found],
         outputs["interests"][0][found],
         *(outputs[name][0].item() for name in RESPONSE_FACTS),
+        metadata=parse_metadata(outputs, found) if METADATA_OUTPUTS[0] in outputs else None,
     )

@@ -109,7 +109,11 @@ def parse_request(document: Any, *, beside: Iterable[str] = ()) -> RecallRequest
 
 def to_json(response: RecallResponse) -> dict[str, Any]:
     """The response as plain values."""
-    return {"items": [item._asdict() for item in response.items], **response.facts()}
+    items = [item._asdict() for item in response.items]
+    if response.metadata is not None:
+        for item, title, categories in zip(items, *response.metadata, strict=True):
+            item.update(title=title, categories=list(categories))
+    return {"items": items, **response.facts()}
 
 
 def request_to_json(request: RecallRequest) -> dict[str, Any]:

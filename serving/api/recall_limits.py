@@ -45,6 +45,8 @@ class RecallLimits:
     """Beyond the leaves of 10^9 items; the index takes its own number if lower."""
     max_reorder: int = 100_000
     """A hundred times the largest `k`: beyond it `exact` is as cheap."""
+    max_metadata_items: int = 100_000
+    """Items wanted with titles and categories in one call: a fifth of a second of work."""
     max_batch_size: int = 512
     """Users in one call: about a second of work at the largest `k`."""
     max_queries: int = 4096
@@ -83,6 +85,8 @@ def check_requests(requests: Sequence[RecallRequest], limits: RecallLimits) -> N
         for field in _BY_KIND[Kind.NUMBER]:
             _check_number(field.name, getattr(request, field.name), getattr(limits, field.limit))
         _check_merge(request)
+    num_items = sum(request.k for request in requests if request.with_metadata)
+    check_size("number of items `with_metadata` in a batch", num_items, limits.max_metadata_items)
 
 
 def check_one_subject(request: RecallRequest) -> None:

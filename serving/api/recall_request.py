@@ -69,6 +69,7 @@ class RecallRequest:
             number.
         reorder: Candidates the index scores exactly, None for its own number.
         exact: Whether every item is scored.
+        with_metadata: Whether the answer has titles and categories.
     """
 
     history: tuple[str, ...] = declare(
@@ -172,6 +173,11 @@ class RecallRequest:
         Kind.SWITCH,
         flag=RequestFlag("Scores every item instead of asking the index."),
     )
+    with_metadata: bool = declare(
+        False,
+        Kind.SWITCH,
+        flag=RequestFlag("Also shows the title and the categories of every item."),
+    )
 
 
 REQUEST_FIELDS: tuple[FieldSpec, ...] = specs_of(RecallRequest)
@@ -197,6 +203,18 @@ class RecalledItem(NamedTuple):
     interest: int
 
 
+class ItemMetadata(NamedTuple):
+    """What is known of the items of an answer beside their ids; one entry per item.
+
+    Attributes:
+        titles: "" where there is none.
+        categories: Names, in the order of the release or of the upsert.
+    """
+
+    titles: tuple[str, ...] = ()
+    categories: tuple[tuple[str, ...], ...] = ()
+
+
 @dataclasses.dataclass(frozen=True, eq=False)
 class RecallResponse:
     """The answer for one user; items as columns, best first, each item once.
@@ -216,6 +234,7 @@ class RecallResponse:
             be missing or not be the best.
         coverage: Share of the items wanted that a degraded answer holds,
             else 1.
+        metadata: Titles and categories, None where the request did not ask.
     """
 
     item_ids: "np.ndarray"
@@ -228,6 +247,7 @@ class RecallResponse:
     index_version: int
     degraded: bool = False
     coverage: float = 1.0
+    metadata: ItemMetadata | None = None
 
     @functools.cached_property
     def items(self) -> tuple[RecalledItem, ...]:
@@ -243,5 +263,5 @@ class RecallResponse:
         return {name: getattr(self, name) for name in RESPONSE_FACTS}
 
 
-RESPONSE_FACTS = tuple(field.name for field in dataclasses.fields(RecallResponse))[3:]
+RESPONSE_FACTS = tuple(field.name for field in dataclasses.fields(RecallResponse))[3:-1]
 """Names of the values of an answer that are not columns of items."""

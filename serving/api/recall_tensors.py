@@ -112,8 +112,10 @@ OUTPUTS = {
     "index_version": (types_pb2.DT_INT64, (-1,)),
     "degraded": (types_pb2.DT_BOOL, (-1,)),
     "coverage": (types_pb2.DT_FLOAT, (-1,)),
+    "titles": (types_pb2.DT_STRING, (-1, -1)),
+    "categories": (types_pb2.DT_STRING, (-1, -1, -1)),
 }
-"""Outputs of every signature that takes requests."""
+"""Outputs of every signature that takes requests; see also `metadata_tensors`."""
 
 _ITEM_VECTORS_INPUT = "item_ids"
 _ITEM_VECTORS_OUTPUTS = {

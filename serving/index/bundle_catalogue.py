@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from serving.index.bundle import IndexBundle
-from serving.index.catalogue import NO_ROW, CategoryPairs
+from serving.index.catalogue import NO_ROW, CategoryPairs, ItemTexts
 from serving.index.category_index import CategoryIndex
 from serving.index.exact_index import ExactIndex
 from serving.index.item_index import DEFAULT_PARAMETERS, SearchParameters, SearchResult
@@ -40,6 +40,7 @@ class BundleCatalogue:
             else ExactIndex(bundle.item_vectors)
         )
         self._row_of = dict(zip(bundle.item_ids.tolist(), range(self.num_items), strict=True))
+        self._texts = bundle.table["title"], bundle.table["categories"]
         self._categories = CategoryIndex.from_column(bundle.table["categories"])
         self.common_categories = self._categories.common_names()
         self.common_codes = self.category_codes(self.common_categories)
@@ -78,6 +79,15 @@ class BundleCatalogue:
     def categories_of(self, rows: np.ndarray) -> CategoryPairs:
         """See `CatalogueView`."""
         return self._categories.categories_of(rows)
+
+    def texts(self, rows: np.ndarray) -> ItemTexts:
+        """See `CatalogueView`."""
+        titles, categories = self._texts
+        rows = np.asarray(rows).tolist()
+        return ItemTexts(
+            tuple(titles[row].as_py() or "" for row in rows),
+            tuple(tuple(categories[row].as_py() or ()) for row in rows),
+        )
 
     def search(
         self, queries: np.ndarray, k: int, parameters: SearchParameters = DEFAULT_PARAMETERS

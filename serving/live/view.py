@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from serving.index.catalogue import NO_ROW, CatalogueView, CategoryPairs
+from serving.index.catalogue import NO_ROW, CatalogueView, CategoryPairs, ItemTexts
 from serving.index.exact_index import top_rows
 from serving.index.item_index import DEFAULT_PARAMETERS, SearchParameters, SearchResult
 from serving.live.delta import Delta, DeltaItem
@@ -175,6 +175,20 @@ class LiveView:
         positions = np.concatenate([here[base.positions], there[delta.positions]])
         order = np.argsort(positions, kind="stable")
         return CategoryPairs(positions[order], np.concatenate([base.codes, delta.codes])[order])
+
+    def texts(self, rows: np.ndarray) -> ItemTexts:
+        """See `CatalogueView`."""
+        rows = np.asarray(rows, np.int64)
+        in_delta = rows >= self._first_slot_row
+        if not in_delta.any():
+            return self.base.texts(rows)
+        of_base = zip(*self.base.texts(rows[~in_delta]), strict=True)
+        slots = (rows - self._first_slot_row).tolist()
+        texts = [
+            (self.delta.title(slot), self.delta.categories(slot)) if is_slot else next(of_base)
+            for slot, is_slot in zip(slots, in_delta.tolist(), strict=True)
+        ]
+        return ItemTexts(*zip(*texts, strict=True))
 
     def search(
         self, queries: np.ndarray, k: int, parameters: SearchParameters = DEFAULT_PARAMETERS

@@ -10,7 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from serving.api.recall_limits import RecallLimits, check_num_item_ids, check_requests, check_size
-from serving.api.recall_request import MERGE_DIVERSITY, RecallRequest, RecallResponse
+from serving.api.recall_request import (
+    MERGE_DIVERSITY,
+    ItemMetadata,
+    RecallRequest,
+    RecallResponse,
+)
 from serving.api.recaller import ItemVectors
 from serving.index.bundle import check_compatible
 from serving.index.catalogue import NO_ROW, Catalogue, CatalogueView, distinctive_categories
@@ -161,7 +166,7 @@ def _search_response(
         categories = distinctive_categories(view, items.rows)
         items = diversify(items, categories, request.k, request.diversity_weight)
     items = items._replace(interests=interests.numbers[items.interests])
-    return _response(view, items, interests, False, not search.is_complete, coverage)
+    return _response(view, request, items, interests, False, not search.is_complete, coverage)
 
 
 def _popular_response(
@@ -169,11 +174,12 @@ def _popular_response(
 ) -> RecallResponse:
     """The answer for a user nothing is known about."""
     items = popular_items(view, request.k, item_filter, request.max_per_category)
-    return _response(view, items, interests, True, False, 1.0)
+    return _response(view, request, items, interests, True, False, 1.0)
 
 
 def _response(
     view: CatalogueView,
+    request: RecallRequest,
     items: MergedItems,
     interests: UserInterests,
     is_fallback: bool,
@@ -191,6 +197,7 @@ def _response(
         view.version,
         degraded,
         coverage,
+        ItemMetadata(*view.texts(items.rows)) if request.with_metadata else None,
     )
 
 

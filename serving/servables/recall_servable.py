@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from serving.api import recall_tensors
+from serving.api.metadata_tensors import METADATA_OUTPUTS, build_metadata
 from serving.api.recall_limits import check_size
 from serving.api.recall_request import (
     FALLBACK_INTEREST,
@@ -72,12 +73,14 @@ class RecallServable:
                 Rows of texts are padded with "", and one row, or one value,
                 serves for the whole batch. 0 as `max_per_category`,
                 `leaves_to_search` or `reorder` says nothing.
-            output_filter: Outputs wanted; none means all.
+            output_filter: Outputs wanted; none means all, titles and categories
+                only where a request is `with_metadata`.
             timeout_s: Time left.
 
         Returns:
             Outputs by name. Lists shorter than the largest `k` of the batch
-            are padded with "", score 0 and interest -1.
+            are padded with "", score 0 and interest -1, as are titles and
+            categories of requests that did not ask for them.
 
         Raises:
             InputError: A limit of the service is exceeded.
@@ -95,10 +98,14 @@ class RecallServable:
                 signature_name, inputs, self.service.limits.max_batch_size
             )
             responses = self.service.recall(requests, timeout_s=timeout_s)
-            outputs = _build_outputs(responses, max((r.k for r in requests), default=0))
+            k = max((request.k for request in requests), default=0)
+            outputs = _build_outputs(responses, k)
+            is_named = any(name in output_filter for name in METADATA_OUTPUTS)
+            if is_named or any(request.with_metadata for request in requests):
+                outputs |= build_metadata(responses, k)
             if "is_fallback" in selected:  # Others do not ask what kind of answer it is.
                 self._count(responses)
-        return {name: outputs[name] for name in selected}
+        return {name: outputs[name] for name in selected if name in outputs}
 
     def recall(
         self, requests: Sequence[RecallRequest], *, timeout_s: float | None = None

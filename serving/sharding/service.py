@@ -12,8 +12,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from serving.api import recall_tensors
+from serving.api.metadata_tensors import parse_metadata
 from serving.api.recall_limits import RecallLimits, check_num_item_ids, check_requests
-from serving.api.recall_request import MERGE_MAX_SCORE, RECALL_MODEL, RecallRequest, RecallResponse
+from serving.api.recall_request import (
+    MERGE_MAX_SCORE,
+    RECALL_MODEL,
+    ItemMetadata,
+    RecallRequest,
+    RecallResponse,
+)
 from serving.api.recaller import ItemVectors
 from serving.protocol.call import deadline_after
 from serving.protocol.status import Code, ServingError
@@ -129,7 +136,7 @@ class ShardedRecallService:
         """The best of all shards' answers."""
         arrived = [answer for answer in answers if not isinstance(answer, ServingError)]
         if not arrived:
-            return self._nothing_found(interests)
+            return self._nothing_found(request, interests)
         found = [answer["item_ids"][0].astype(np.bool_) for answer in arrived]  # "" is padding.
         item_ids, scores, numbers = (
             np.concatenate([a[name][0][mask] for a, mask in zip(arrived, found, strict=True)])
@@ -152,9 +159,10 @@ class ShardedRecallService:
             min(int(answer["index_version"][0]) for answer in arrived),
             degraded=coverage < 1,
             coverage=coverage,
+            metadata=_merge_metadata(arrived, found, best) if request.with_metadata else None,
         )
 
-    def _nothing_found(self, interests: UserInterests) -> RecallResponse:
+    def _nothing_found(self, request: RecallRequest, interests: UserInterests) -> RecallResponse:
         """The answer where no shard answered but others of the batch were."""
         return RecallResponse(
             np.empty(0, np.bytes_),
@@ -167,12 +175,32 @@ class ShardedRecallService:
             self._items.version,
             degraded=True,
             coverage=0.0,
+            metadata=ItemMetadata() if request.with_metadata else None,
         )
 
     def _popularity(self, item_ids: Sequence[bytes]) -> np.ndarray:
         """Places in the fallback list; items that are not in it come last."""
         last = len(self._place_of)
         return np.array([self._place_of.get(item_id, last) for item_id in item_ids], np.int64)
+
+
+def _merge_metadata(
+    answers: Sequence[Outputs], found: Sequence[np.ndarray], best: np.ndarray
+) -> ItemMetadata:
+    """Titles and categories of the best items of all answers.
+
+    Args:
+        answers: Of the shards.
+        found: `[k]` bool for each, which places hold an item.
+        best: `[n]` places among all items found, in the order of `answers`.
+    """
+    parts = [parse_metadata(answer, mask) for answer, mask in zip(answers, found, strict=True)]
+    titles = [title for part in parts for title in part.titles]
+    categories = [names for part in parts for names in part.categories]
+    places = best.tolist()
+    return ItemMetadata(
+        tuple(titles[place] for place in places), tuple(categories[place] for place in places)
+    )
 
 
 def _check_offered(request: RecallRequest) -> None:

@@ -18,6 +18,7 @@ VOCABULARY = ItemVocabulary(
     [f"i{row}" for row in range(NUM_ITEMS)],
     range(NUM_ITEMS, 0, -1),
     [(COLOURS[row % 3],) for row in range(NUM_ITEMS)],
+    [f"Item {row}" if row else "" for row in range(NUM_ITEMS)],
 )
 CONFIG = RecallConfig.from_dict(
     {

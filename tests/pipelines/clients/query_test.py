@@ -10,7 +10,7 @@ from pipelines.clients import query
 from recall.errors import InputError
 from serving.api import recall_json
 from serving.api.recall_limits import RecallLimits, check_requests
-from serving.api.recall_request import RecallRequest, RecallResponse
+from serving.api.recall_request import ItemMetadata, RecallRequest, RecallResponse
 from serving.protocol.status import ServingError
 
 
@@ -27,6 +27,17 @@ def test_text_of_an_answer():
         "2     i345  0.2500         0\n"
         "index version 8, model version 7; 3 known and 1 unknown ids in the history\n"
     )
+
+
+def test_text_of_an_answer_with_metadata():
+    items = [(b"12", 0.5, 1), (b"i345", 0.25, 0)]
+    metadata = ItemMetadata(("Red\x1b[1m\nhat", ""), (("red", "wool"), ()))
+    answer = dataclasses.replace(_response(items, False, 3, 0, 7, 8), metadata=metadata)
+    assert query.format_answer(answer).splitlines()[:3] == [
+        "rank  item   score  interest        title  categories",
+        "1       12  0.5000         1  Red [1m hat    red|wool",
+        "2     i345  0.2500         0",
+    ]
 
 
 def test_text_of_a_degraded_answer():
@@ -50,11 +61,13 @@ def test_flags_become_a_request():
             "--merge=quota",
             "--max_per_category=3",
             "--exact",
+            "--with_metadata",
         ],
     )
     request = query.build_request(given(values))
     assert (request.similar_to, request.history, request.k) == (("12", "i3"), (), 7)
     assert (request.categories, request.max_per_category) == (("A", "B"), 3)
+    assert request.with_metadata
     assert (request.interest_weights, request.merge, request.exact) == ((0.5, 2.0), "quota", True)
 
 

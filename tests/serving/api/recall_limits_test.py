@@ -25,6 +25,7 @@ LIMITS = RecallLimits(
     max_diversity_weight=2.0,
     max_leaves_to_search=10,
     max_reorder=11,
+    max_metadata_items=12,
     max_batch_size=3,
     max_queries=9,
     max_text_length=4,
@@ -114,6 +115,14 @@ def test_requests_in_a_batch(service):
     assert len(service.recall([RecallRequest(("n1",), k=1)] * 3)) == 3
     with pytest.raises(InputError, match="requests in a batch must be at most 3, received 4"):
         service.recall([RecallRequest(("n1",), k=1)] * 4)
+
+
+def test_items_with_metadata_in_a_batch(service):
+    asking = RecallRequest(("n1",), k=6, with_metadata=True)
+    assert len(service.recall([asking, asking, RecallRequest(("n1",), k=9)])) == 3
+    one_more = RecallRequest(("n1",), k=1, with_metadata=True)
+    with pytest.raises(InputError, match=r"`with_metadata` in a batch must be at most 12, .* 13"):
+        service.recall([asking, asking, one_more])
 
 
 def test_interests_in_a_batch(service):

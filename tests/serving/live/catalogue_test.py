@@ -141,6 +141,10 @@ def check_categories(view, model):
     for position, item_id in enumerate(view.item_ids(rows).tolist()):
         own = {name_of[code] for code in pairs.codes[pairs.positions == position].tolist()}
         assert own == set(model.items[item_id.decode()][1])
+    ids = [item_id.decode() for item_id in view.item_ids(rows).tolist()]
+    titles = tuple(f"T{i[1:]}" if i in BASE_IDS else "" for i in ids)
+    assert view.texts(rows) == (titles, tuple(model.items[i][1] for i in ids))
+    assert view.texts(rows[:0]) == ((), ())
 
 
 def check_searches(view, model):

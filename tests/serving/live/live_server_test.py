@@ -106,6 +106,48 @@ def test_over_http(server):
     assert status["versions"][0]["num_items"] == 59
 
 
+def test_titles_and_categories(server):
+    """Of the release, of upserts that say all or a part, and of popular items; no deleted ones."""
+    new = {"id": "new", "categories": ["red", "a|b"], "title": 'Hüt "1"'}
+    post(server, "/items:upsert", {"items": [new, {"id": "i4", "title": "Renamed"}]})
+    post(server, "/items:upsert", {"items": [{"id": "i6", "categories": ["red", "green"]}]})
+    post(server, "/items:delete", {"ids": ["i8"]})
+    expected = {f"i{n}": (f"Item {n}", [("blue", "green", "red")[n % 3]]) for n in range(60)}
+    expected |= {"new": ('Hüt "1"', ["red", "a|b"]), "i0": ("", ["blue"])}
+    expected |= {"i4": ("Renamed", ["green"]), "i6": ("Item 6", ["red", "green"])}
+    del expected["i8"]
+    seen = {"k": 500, "include_seen": True, "with_metadata": True}
+    for fields in ({}, {"exact": True}, {"max_per_category": 90}):
+        answer = post(server, "/recall", {"history": ["i0", "i1"], **seen, **fields})
+        found = {i["item_id"]: (i["title"], i["categories"]) for i in answer["items"]}
+        assert found == expected
+    popular = post(server, "/recall", {"history": [], "k": 7, "with_metadata": True})
+    assert [(i["item_id"], i["title"], i["categories"]) for i in popular["items"][3:7]] == [
+        ("i3", "Item 3", ["blue"]),
+        ("i4", "Renamed", ["green"]),
+        ("i5", "Item 5", ["red"]),
+        ("i6", "Item 6", ["red", "green"]),
+    ]
+    outputs = predict(
+        server.grpc_address,
+        "recall",
+        "similar_items",
+        similar_to_item_ids=strings("new").reshape(1, 1),
+        k=np.array(500, np.int32),
+        with_metadata=np.array([[True]]),
+    )
+    columns = (outputs[name][0].tolist() for name in ("item_ids", "titles", "categories"))
+    found = {
+        item_id.decode(): (title.decode(), [name.decode() for name in names if name])
+        for item_id, title, names in zip(*columns, strict=True)
+        if item_id
+    }
+    del expected["new"]
+    assert found == expected
+    plain = post(server, "/recall", {"history": ["i0"], "k": 1})
+    assert plain["items"][0].keys() == {"item_id", "score", "interest"}
+
+
 def test_over_grpc(server):
     answer = predict(
         server.grpc_address,

@@ -84,6 +84,7 @@ def test_inputs_built_from_a_request_are_parsed_back():
         leaves_to_search=4,
         reorder=5,
         exact=True,
+        with_metadata=True,
     )
     name, inputs = recall_tensors.build_inputs(request)
     encoded = {
@@ -105,6 +106,24 @@ def test_one_row_for_a_batch_is_one_row_for_each():
         np.testing.assert_array_equal(array, second[name])
     assert not np.isin([b"n10", b"n37"], first["item_ids"]).any()
     assert np.isin([b"n10", b"n37"], SERVABLE.predict("", none)["item_ids"]).any()
+
+
+def test_titles_and_categories_are_sent_to_who_asks():
+    histories = {"history_item_ids": np.array([[b"n1"], [b"n2"]], object)}
+    plain = SERVABLE.predict("", {**histories, "k": np.array(3, np.int32)})
+    assert not {"titles", "categories"} & plain.keys()
+    asked = {**histories, "k": np.array(3, np.int32), "with_metadata": np.array([False, True])}
+    outputs = SERVABLE.predict("", asked)
+    assert outputs.keys() == plain.keys() | {"titles", "categories"}
+    for name, array in plain.items():
+        np.testing.assert_array_equal(outputs[name], array)
+    assert outputs["titles"].tolist() == [[b""] * 3] * 2  # The shop has no titles.
+    assert (outputs["categories"][0] == b"").all()
+    for item_id, names in zip(outputs["item_ids"][1], outputs["categories"][1], strict=True):
+        expected = SHOP.categories[SHOP.row_of(item_id.decode())]
+        assert [name.decode() for name in names if name] == list(expected)
+    filtered = SERVABLE.predict("", {**asked, "with_metadata": np.array(False)}, ["titles"])
+    assert {name: array.tolist() for name, array in filtered.items()} == {"titles": [[b""] * 3] * 2}
 
 
 def test_vectors_of_items():

@@ -99,6 +99,19 @@ def test_equal_to_one_server(whole, front, name):
     assert found.facts() == expected.facts()
 
 
+@pytest.mark.parametrize("name", ["history", "all items", "similar", "new visitor"])
+def test_titles_and_categories_come_from_the_shards(front, name):
+    request = dataclasses.replace(REQUESTS[name], with_metadata=True)
+    answer, plain = ask(front, request), ask(front, REQUESTS[name])
+    assert answer.item_ids.tolist() == plain.item_ids.tolist()
+    assert plain.metadata is None
+    numbers = [int(item_id[1:]) for item_id in answer.item_ids.tolist()]
+    assert len(numbers) > 9
+    titles = tuple(f"Item {number}" if number else "" for number in numbers)
+    colours = tuple((("blue", "green", "red")[number % 3],) for number in numbers)
+    assert answer.metadata == (titles, colours)
+
+
 @pytest.mark.parametrize(
     "fields", [{"merge": "quota"}, {"merge": "diversity"}, {"max_per_category": 2}]
 )

@@ -1,0 +1,48 @@
+"""Titles and categories as outputs of Predict, and back."""
+
+import numpy as np
+
+from serving.api.metadata_tensors import build_metadata, parse_metadata
+from serving.api.recall_request import ItemMetadata, RecallResponse
+
+
+def response(num_items, metadata=None):
+    return RecallResponse(
+        np.array([b"i%d" % number for number in range(num_items)]),
+        np.zeros(num_items, np.float32),
+        np.zeros(num_items, np.int32),
+        *(False, 1, 0, 2, 2),
+        metadata=metadata,
+    )
+
+
+BATCH = [
+    response(2, ItemMetadata(("Hat", ""), (("red", "a|b"), ()))),
+    response(3),
+    response(1, ItemMetadata(("Écharpe",), (("blue",),))),
+]
+OUTPUTS = {
+    "titles": [[b"Hat", b"", b""], [b""] * 3, ["Écharpe".encode(), b"", b""]],
+    "categories": [
+        [[b"red", b"a|b"], [b"", b""], [b"", b""]],
+        [[b"", b""]] * 3,
+        [[b"blue", b""], [b"", b""], [b"", b""]],
+    ],
+}
+
+
+def test_rows_are_padded():
+    outputs = build_metadata(BATCH, 3)
+    assert {name: array.tolist() for name, array in outputs.items()} == OUTPUTS
+
+
+def test_nobody_asked():
+    outputs = build_metadata([response(2)], 2)
+    assert outputs["titles"].tolist() == [[b"", b""]]
+    assert outputs["categories"].shape == (1, 2, 0)
+
+
+def test_what_was_padded_is_left_out():
+    outputs = {name: np.array(rows[:1], object) for name, rows in OUTPUTS.items()}
+    found = np.array([True, True, False])
+    assert parse_metadata(outputs, found) == (("Hat", ""), (("red", "a|b"), ()))

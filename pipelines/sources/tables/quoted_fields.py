@@ -86,7 +86,8 @@ class QuotedFields:
         slash = re.escape(self._escape)
         # Possessive: the matcher never goes back, and needs no memory per field.
         one_line = _quoted_pattern(before, slash, rb"\n\r")
-        ends = rb"(?= *+(?:[%s\n\r]|\Z))" % re.escape(self._separator)
+        stop = rb"[%s\n\r]" % re.escape(self._separator)
+        ends = rb"(?=%s|\Z| ++(?:%s|\Z))" % (stop, stop)  # The usual first: it is quick.
         self._clean = re.compile(rb'(?:[^"]*+(?:%s%s|(?<=%s)"))*+[^"]*+' % (one_line, ends, before))
         self._ends = re.compile(ends)
         self._field = re.compile(_quoted_pattern(before, slash, b""), re.DOTALL)

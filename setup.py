@@ -36,6 +36,7 @@ _REQUIRES = [
     "tf_keras>=2.20,<2.21",
     # `serving/http_door/h11_protocol.py` builds on the insides of its class of connections on h11.
     "uvicorn>=0.54,<0.55",
+    "uvloop>=0.21",
     # `tensorboard` imports pkg_resources, which setuptools 82 no longer has.
     "setuptools>=77,<82",
 ]

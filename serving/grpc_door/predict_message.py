@@ -38,6 +38,10 @@ _MAX_SPEC_BYTES = 4096
 _MAX_BEFORE_SHAPE = 1 << 16
 """Values that may come before the shape: whoever writes a message writes the shape first."""
 
+_SMALL_BYTES = 4096
+"""Texts of at most so many bytes are not counted one by one before they are parsed: they take
+270 KB at the worst, and the count is most of what a usual history costs here (35 us of 50 ids)."""
+
 _NO_MESSAGE = "The message is no PredictRequest."
 _UNREADABLE = (IndexError, DecodeError, UnicodeDecodeError)
 
@@ -178,6 +182,8 @@ def _read_tensor(content: bytes, start: int, end: int, name: str, max_bytes: int
     shape, most = None, _MAX_BEFORE_SHAPE
     for number, kind, first, last in _fields(content, start, end):
         if number == _STRINGS or (number in _NUMBERS and kind != _BYTES):
+            if dtype == types_pb2.DT_STRING and shape is not None and end - start <= _SMALL_BYTES:
+                break
             num_values += 1
             num_typed += number != _STRINGS
             if num_values > most:

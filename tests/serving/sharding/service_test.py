@@ -411,9 +411,8 @@ class TestLostShards:
 
 
 def test_addresses_must_be_distinct(folders):
-    server = RecallServer(folders / "0", grpc_port=0, http_port=0, shards=("a:1", "a:1"))
     with pytest.raises(InputError, match="Name each shard's server once"):
-        server.start()
+        RecallServer(folders / "0", grpc_port=0, http_port=0, shards=("a:1", "a:1"))
 
 
 def test_shards_share_no_item_and_lose_none():

@@ -1,7 +1,10 @@
 """A SavedModel as a servable: its signatures run as they are."""
 
 import functools
+import logging
 import os
+import queue
+import threading
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -22,6 +25,8 @@ from serving.monitoring.metrics import Metrics
 from serving.protocol import signatures, tensors, warmup
 from serving.protocol.status import Code, ServingError, invalid_argument
 from serving.release import paths
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class SavedModelServable:
@@ -164,12 +169,31 @@ def _destroy_tables_with(owner: object, model: Any) -> None:
         for child in tf.train.TrackableView(model).descendants()
         if isinstance(child, tf.saved_model.experimental.TrackableResource)
     ]
-    weakref.finalize(owner, _destroy, handles).atexit = False
+    _start_destroyer()
+    weakref.finalize(owner, _LEFT_BEHIND.put, handles).atexit = False
 
 
-def _destroy(handles: Sequence[tf.Tensor]) -> None:
-    for handle in handles:
-        tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
+_LEFT_BEHIND: queue.SimpleQueue[Sequence[tf.Tensor]] = queue.SimpleQueue()
+"""Tables whose owner is gone. Python collects garbage in whatever thread makes the next object,
+also in the middle of TensorFlow's own work: an operation run there waits for a lock which that
+thread holds, for ever, or becomes part of a graph being traced. So the collector only puts
+(which a SimpleQueue allows at any time), and a thread of its own runs the operations."""
+
+
+@functools.cache
+def _start_destroyer() -> threading.Thread:
+    thread = threading.Thread(target=_destroy_left_behind, name="table-destroyer", daemon=True)
+    thread.start()
+    return thread
+
+
+def _destroy_left_behind() -> None:
+    while True:
+        for handle in _LEFT_BEHIND.get():
+            try:
+                tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
+            except tf.errors.OpError:
+                _LOGGER.exception("A lookup table could not be freed")
 
 
 def _first_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ from recall.errors import InputError
 from serving.models.saved_model import SavedModelServable
 from serving.protocol import warmup
 from serving.protocol.status import Code, ServingError
+from tests.waiting import wait_for
 
 
 class Adder(tf.Module):
@@ -168,24 +169,52 @@ class Vocabulary(tf.Module):
         return {"numbers": self.table.lookup(words)}
 
 
-def test_tables_are_freed_when_the_last_user_is_gone(tmp_path):
-    """TensorFlow keeps a table by its name: every version's vocabulary would stay."""
-    module = Vocabulary()
-    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.find})
-    servable = SavedModelServable("words", 1, tmp_path)
-    other = SavedModelServable("words", 2, tmp_path)
-    predict, inputs = servable.predict, {"words": np.array([b"b", b"?"], object)}
+def _load_words(folder, version=1):
+    """A servable with a table, and the handle of the table."""
+    servable = SavedModelServable("words", version, folder)
     (handle,) = [
         child.resource_handle
         for child in tf.train.TrackableView(servable._model).descendants()
         if isinstance(child, tf.saved_model.experimental.TrackableResource)
     ]
+    return servable, handle
+
+
+def _is_freed(handle):
+    try:
+        tf.raw_ops.LookupTableSizeV2(table_handle=handle)
+    except tf.errors.NotFoundError:
+        return True
+    return False
+
+
+@pytest.fixture
+def words_folder(tmp_path):
+    module = Vocabulary()
+    tf.saved_model.save(module, str(tmp_path), signatures={"serving_default": module.find})
+    return tmp_path
+
+
+def test_tables_are_freed_when_the_last_user_is_gone(words_folder):
+    """TensorFlow keeps a table by its name: every version's vocabulary would stay."""
+    servable, handle = _load_words(words_folder)
+    other, _ = _load_words(words_folder, 2)
+    predict, inputs = servable.predict, {"words": np.array([b"b", b"?"], object)}
     del servable
     gc.collect()
     assert predict("", inputs)["numbers"].tolist() == [8, -1]  # A request that is still running.
     assert tf.raw_ops.LookupTableSizeV2(table_handle=handle).numpy() == 2
     del predict
     gc.collect()
-    with pytest.raises(tf.errors.NotFoundError):
-        tf.raw_ops.LookupTableSizeV2(table_handle=handle)
+    wait_for(lambda: _is_freed(handle))
     assert other.predict("", inputs)["numbers"].tolist() == [8, -1]
+
+
+def test_a_collection_amid_other_work_runs_no_operation_there(words_folder):
+    """Garbage is collected in any thread, also while it traces a graph or waits for a lock."""
+    servable, handle = _load_words(words_folder)
+    with tf.Graph().as_default() as graph:
+        del servable
+        gc.collect()
+        assert graph.get_operations() == []
+    wait_for(lambda: _is_freed(handle))

@@ -75,7 +75,10 @@ def test_random_mocked_examples_and_other_columns(tmp_path):
             "tfds:no_such_dataset",
             ("'no_such_dataset' with the data folder", "not found", "tfds build"),
         ),
-        ("tfds:mnist", ("no scalar feature 'user_id'", "image, label", "--user_column")),
+        (
+            "tfds:mnist",
+            ("no scalar feature 'user_id'", "scalar features are: label", "--user_column"),
+        ),
         ("tfds:", ("tfds:movielens/1m-ratings:train",)),
         ("tfds:a b", ("tfds:name/config",)),
     ],

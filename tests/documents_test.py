@@ -11,7 +11,11 @@ MAX_LINE = 110
 MAX_CELL = 60
 """Characters of a table's cell: a number or five words. Prose goes below the table."""
 
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("findings/*.md")])
+PAGES = sorted(
+    page
+    for names in ("*.md", "docs/*.md", "findings/*.md", "tests/**/*.md")
+    for page in ROOT.glob(names)
+)
 
 _LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 _CODE = re.compile(r"`([^`]+)`")

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from pipelines.commands.shared import table_flags, tls_flags
+from pipelines.commands.shared import call_flags, table_flags, tls_flags
 from pipelines.commands.shared.flags import Command, FlagSpec, UsageError
 
 COMMAND = Command(
@@ -17,12 +17,7 @@ COMMAND = Command(
         "items --server=http://127.0.0.1:8501 --delete=12,57",
     ),
     flags={
-        "server": FlagSpec(
-            help="Address of the server's gRPC port, or http://HOST:PORT of its HTTP port "
-            "(https:// with TLS).",
-            value="HOST:PORT",
-            default="127.0.0.1:8500",
-        ),
+        **call_flags.SERVER,
         "upsert": FlagSpec(
             help="Items to have: a text file (.csv, .tsv ...) or .parquet with the columns "
             "item_id, category and optionally title, as for `recall run`. A new item gets the "
@@ -39,15 +34,7 @@ COMMAND = Command(
             value="FILE",
             kind="path",
         ),
-        "timeout_s": FlagSpec(
-            help="Seconds to wait for an answer.",
-            value="N",
-            default=10.0,
-            kind="float",
-            minimum=0.001,
-            maximum=86_400,
-        ),
-        **tls_flags.client_flags("", "the server"),
+        **call_flags.CALL,
     },
 )
 

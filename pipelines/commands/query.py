@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from pipelines.commands.shared import tls_flags
+from pipelines.commands.shared import call_flags, tls_flags
 from pipelines.commands.shared.flags import Command, FlagSpec
 from serving.api.recall_request import REQUEST_FIELDS
 from serving.api.request_fields import Kind
@@ -49,22 +49,9 @@ COMMAND = Command(
         "query --similar_to=12 --max_per_category=3",
     ),
     flags={
-        "server": FlagSpec(
-            help="Address of the server's gRPC port, or http://HOST:PORT of its HTTP port "
-            "(https:// with TLS).",
-            value="HOST:PORT",
-            default="127.0.0.1:8500",
-        ),
+        **call_flags.SERVER,
         **_request_flags(),
-        "timeout_s": FlagSpec(
-            help="Seconds to wait for an answer.",
-            value="N",
-            default=10.0,
-            kind="float",
-            minimum=0.001,
-            maximum=86_400,
-        ),
-        **tls_flags.client_flags("", "the server"),
+        **call_flags.CALL,
     },
 )
 

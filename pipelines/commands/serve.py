@@ -13,6 +13,19 @@ if TYPE_CHECKING:
     from serving.network.tls import TlsFiles
     from serving.server_options import ServerOptions
 
+
+def _port(door: str, default: int) -> FlagSpec:
+    """The flag of a door's port."""
+    return FlagSpec(
+        help=f"{door} port; 0 picks a free one.",
+        value="PORT",
+        default=default,
+        kind="integer",
+        minimum=0,
+        maximum=65535,
+    )
+
+
 COMMAND = Command(
     summary="Answers recall requests from a published release, over gRPC and HTTP.",
     description="One process: TensorFlow Serving's gRPC and REST protocols for the models "
@@ -30,22 +43,8 @@ COMMAND = Command(
             value="HOST",
             default="127.0.0.1",
         ),
-        "grpc_port": FlagSpec(
-            help="gRPC port; 0 picks a free one.",
-            value="PORT",
-            default=8500,
-            kind="integer",
-            minimum=0,
-            maximum=65535,
-        ),
-        "http_port": FlagSpec(
-            help="HTTP port; 0 picks a free one.",
-            value="PORT",
-            default=8501,
-            kind="integer",
-            minimum=0,
-            maximum=65535,
-        ),
+        "grpc_port": _port("gRPC", 8500),
+        "http_port": _port("HTTP", 8501),
         "tf_serving_address": FlagSpec(
             help="Takes vectors from a TensorFlow Serving at this address instead of loading "
             "the towers in this process.",

@@ -124,8 +124,7 @@ class Backend:
 
     def needs_admin(self, servable: Servable, signature_name: str) -> bool:
         """Whether a signature changes something, so that its callers need the admin token."""
-        guarded = getattr(servable, "admin_signatures", ())
-        return (signature_name or DEFAULT_SIGNATURE) in guarded
+        return (signature_name or DEFAULT_SIGNATURE) in servable.admin_signatures
 
     def check_admin(
         self, servable: Servable, signature_name: str, authorization: str | None

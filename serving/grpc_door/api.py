@@ -153,9 +153,7 @@ class PredictionService:
         max_bytes = self._backend.budget.max_request_bytes
         headers = {name: message.read_header(name, max_bytes) for name in message.names}
         signatures.check_types(signature, {n: (h.dtype, h.shape) for n, h in headers.items()})
-        check_shapes = getattr(servable, "check_shapes", None)
-        if check_shapes is not None:
-            check_shapes(signature_name, {name: h.shape for name, h in headers.items()})
+        servable.check_shapes(signature_name, {name: h.shape for name, h in headers.items()})
         factor = EXAMPLE_FACTOR if signature_name == signatures.EXAMPLE_SIGNATURE else 0
         return sum(header.memory + factor * header.num_bytes for header in headers.values())
 

@@ -21,6 +21,7 @@ from recall.errors import InputError
 from serving.batching import arrays
 from serving.batching.batcher import Batcher
 from serving.batching.options import BatchingOptions
+from serving.models.servable import Servable
 from serving.monitoring.metrics import Metrics
 from serving.protocol import signatures, tensors, warmup
 from serving.protocol.status import Code, ServingError, invalid_argument
@@ -29,7 +30,7 @@ from serving.release import paths
 _LOGGER = logging.getLogger(__name__)
 
 
-class SavedModelServable:
+class SavedModelServable(Servable):
     """One version of an exported tower; see `servable.Servable`."""
 
     def __init__(

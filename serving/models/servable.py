@@ -1,7 +1,7 @@
 """What a model server serves: loaded versions of models, and the states they go through."""
 
 import enum
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -13,16 +13,23 @@ from serving.protocol.status import Code
 
 
 class Servable(Protocol):
-    """One loaded version of a model.
+    """One loaded version of a model; who names it as a base has its defaults.
 
-    A servable may also have `admin_signatures`, names of signatures that only
-    bearers of the admin token may run, and `check_shapes(signature_name, shapes)`, which
-    refuses inputs for their sizes before they are decoded.
+    Attributes:
+        admin_signatures: Names of signatures that only bearers of the admin token may run.
     """
 
     name: str
     version: int
     signature_defs: Mapping[str, meta_graph_pb2.SignatureDef]
+    admin_signatures: Collection[str] = ()
+
+    def check_shapes(self, signature_name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """Refuses inputs for their sizes before they are decoded; all sizes do by default.
+
+        Raises:
+            InputError: The signature takes no such sizes.
+        """
 
     def predict(
         self,

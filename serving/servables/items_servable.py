@@ -12,10 +12,11 @@ from recall.errors import InputError
 from serving.api import items_tensors
 from serving.api.item_changes import ITEMS_MODEL, MAX_CHANGES, ItemChanger
 from serving.api.items_tensors import DELETE, UPSERT
+from serving.models.servable import Servable
 from serving.protocol import signatures
 
 
-class ItemsServable:
+class ItemsServable(Servable):
     """See `servable.Servable`."""
 
     admin_signatures = (UPSERT, DELETE)

@@ -19,6 +19,7 @@ from serving.api.recall_request import (
     RecallResponse,
 )
 from serving.api.recaller import ItemVectors, Recaller
+from serving.models.servable import Servable
 from serving.monitoring.metrics import Metrics
 from serving.protocol import signatures
 from serving.protocol.tensors import numpy_dtype
@@ -26,7 +27,7 @@ from serving.protocol.tensors import numpy_dtype
 _WARM_UP_BATCH_SIZES = (1, 8)
 
 
-class RecallServable:
+class RecallServable(Servable):
     """See `servable.Servable`."""
 
     def __init__(self, service: Recaller, version: int, metrics: Metrics | None = None):

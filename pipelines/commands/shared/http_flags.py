@@ -10,11 +10,11 @@ from absl import flags
 
 from pipelines.commands.shared.flags import FlagSpec
 from recall.errors import InputError
+from serving.monitoring import access_log
 
 if TYPE_CHECKING:
     from serving.http_door.limits import HttpLimits
 
-_ACCESS_LOGS = ("off", "text", "json")
 _LOG_FORMATS = ("text", "json")
 
 
@@ -92,7 +92,7 @@ def read_http_options(values: flags.FlagValues) -> dict[str, Any]:
     Raises:
         InputError: A value makes no sense.
     """
-    _check_choice("access_log", values.access_log, _ACCESS_LOGS)
+    _check_choice("access_log", values.access_log, access_log.MODES)
     _check_choice("log_format", values.log_format, _LOG_FORMATS)
     for origin in values.cors_allowed_origins:
         _check_origin(origin)

@@ -89,6 +89,9 @@ def format_answer(answer: RecallResponse) -> str:
         notes.append("no item passes the filters")
     if answer.is_fallback:
         notes.append("no known id in the history: these are the popular items")
+    if answer.interest_weights:
+        weights = ", ".join(f"{weight:.3f}" for weight in answer.interest_weights)
+        notes.append(f"weights of the interests {weights}")
     if answer.degraded:
         notes.append(f"the time was too short: {answer.coverage:.0%} of the answer")
     return summary.align(rows) + "\n" + "; ".join(notes) + "\n"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from recall.errors import InputError
-from serving.api.metadata_tensors import METADATA_OUTPUTS, parse_metadata
+from serving.api.metadata_tensors import INTERESTS_OUTPUT, METADATA_OUTPUTS, parse_metadata
 from serving.api.recall_json import request_to_json
 from serving.api.recall_request import (
     RECALL_MODEL,
@@ -61,7 +61,7 @@ def _ask_http(
     document = {**request_to_json(request), "timeout_ms": 1000 * timeout_s}
     answer = post_json(server, "/recall", document, timeout_s=timeout_s, tls=tls)
     try:
-        return _parse_json(answer, request.with_metadata)
+        return _parse_json(answer, request)
     except (KeyError, TypeError) as error:
         raise another_server(server, "HTTP") from error
 
@@ -129,7 +129,7 @@ def _http_reason(error: urllib.error.HTTPError) -> str:
         return f"{error.code} {error.reason}"
 
 
-def _parse_json(answer: Mapping[str, Any], with_metadata: bool) -> RecallResponse:
+def _parse_json(answer: Mapping[str, Any], request: RecallRequest) -> RecallResponse:
     items = answer["items"]
     return RecallResponse(
         np.array([item["item_id"].encode() for item in items], dtype=np.bytes_),
@@ -140,8 +140,9 @@ def _parse_json(answer: Mapping[str, Any], with_metadata: bool) -> RecallRespons
             tuple(item["title"] for item in items),
             tuple(tuple(item["categories"]) for item in items),
         )
-        if with_metadata
+        if request.with_metadata
         else None,
+        interest_weights=tuple(answer["interest_weights"]) if request.with_interests else None,
     )
 
 
@@ -252,4 +253,7 @@ def parse_outputs(outputs: Mapping[str, np.ndarray]) -> RecallResponse:
         outputs["interests"][0][found],
         *(outputs[name][0].item() for name in RESPONSE_FACTS),
         metadata=parse_metadata(outputs, found) if METADATA_OUTPUTS[0] in outputs else None,
+        interest_weights=tuple(outputs[INTERESTS_OUTPUT][0].tolist())
+        if INTERESTS_OUTPUT in outputs
+        else None,
     )

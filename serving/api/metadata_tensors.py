@@ -1,17 +1,54 @@
-"""Titles and categories of answered items as outputs of Predict. Imports no TensorFlow.
+"""What only answers have that were asked for it, as outputs of Predict. Imports no TensorFlow.
 
-They are outputs of every signature of requests, but are sent only to who asks,
-by `with_metadata` or by the output filter: texts are most of such an answer.
+Titles and categories of the items, and the weights of the interests. They are outputs of
+every signature of requests, but are sent only to who asks, by `with_metadata` and
+`with_interests` or by the output filter: texts are most of such an answer.
 """
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from serving.api.recall_request import ItemMetadata, RecallResponse
+from serving.api.recall_request import ItemMetadata, RecallRequest, RecallResponse
 
 METADATA_OUTPUTS = ("titles", "categories")
-"""Names of the outputs."""
+"""Names of the outputs of `with_metadata`."""
+
+INTERESTS_OUTPUT = "interest_weights"
+"""Name of the output of `with_interests`."""
+
+
+def build_asked(
+    requests: Sequence[RecallRequest],
+    responses: Sequence[RecallResponse],
+    k: int,
+    output_filter: Sequence[str],
+) -> dict[str, np.ndarray]:
+    """Those of the outputs that a request of the batch, or the output filter, asks for.
+
+    Args:
+        requests: Of the batch.
+        responses: One for each.
+        k: Width of the rows of items.
+        output_filter: Names of outputs wanted.
+    """
+    outputs = {}
+    is_named = any(name in output_filter for name in METADATA_OUTPUTS)
+    if is_named or any(request.with_metadata for request in requests):
+        outputs |= build_metadata(responses, k)
+    is_named = INTERESTS_OUTPUT in output_filter
+    if is_named or any(request.with_interests for request in requests):
+        outputs[INTERESTS_OUTPUT] = _build_weights(responses)
+    return outputs
+
+
+def _build_weights(responses: Sequence[RecallResponse]) -> np.ndarray:
+    """`[n, most interests]` float32, padded with 0."""
+    rows = [response.interest_weights or () for response in responses]
+    weights = np.zeros((len(rows), max(map(len, rows), default=0)), np.float32)
+    for row, values in enumerate(rows):
+        weights[row, : len(values)] = values
+    return weights
 
 
 def build_metadata(responses: Sequence[RecallResponse], k: int) -> dict[str, np.ndarray]:

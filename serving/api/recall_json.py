@@ -113,7 +113,10 @@ def to_json(response: RecallResponse) -> dict[str, Any]:
     if response.metadata is not None:
         for item, title, categories in zip(items, *response.metadata, strict=True):
             item.update(title=title, categories=list(categories))
-    return {"items": items, **response.facts()}
+    document = {"items": items, **response.facts()}
+    if response.interest_weights is not None:
+        document["interest_weights"] = list(response.interest_weights)
+    return document
 
 
 def request_to_json(request: RecallRequest) -> dict[str, Any]:

@@ -70,6 +70,7 @@ class RecallRequest:
         reorder: Candidates the index scores exactly, None for its own number.
         exact: Whether every item is scored.
         with_metadata: Whether the answer has titles and categories.
+        with_interests: Whether the answer has the weights of the interests.
     """
 
     history: tuple[str, ...] = declare(
@@ -178,6 +179,11 @@ class RecallRequest:
         Kind.SWITCH,
         flag=RequestFlag("Also shows the title and the categories of every item."),
     )
+    with_interests: bool = declare(
+        False,
+        Kind.SWITCH,
+        flag=RequestFlag("Also shows the weight that the user tower gives each interest."),
+    )
 
 
 REQUEST_FIELDS: tuple[FieldSpec, ...] = specs_of(RecallRequest)
@@ -235,6 +241,8 @@ class RecallResponse:
         coverage: Share of the items wanted that a degraded answer holds,
             else 1.
         metadata: Titles and categories, None where the request did not ask.
+        interest_weights: The user tower's weight of every interest; () where it was not
+            asked or knows none of the history, None where the request did not ask.
     """
 
     item_ids: "np.ndarray"
@@ -248,6 +256,7 @@ class RecallResponse:
     degraded: bool = False
     coverage: float = 1.0
     metadata: ItemMetadata | None = None
+    interest_weights: tuple[float, ...] | None = None
 
     @functools.cached_property
     def items(self) -> tuple[RecalledItem, ...]:
@@ -263,5 +272,5 @@ class RecallResponse:
         return {name: getattr(self, name) for name in RESPONSE_FACTS}
 
 
-RESPONSE_FACTS = tuple(field.name for field in dataclasses.fields(RecallResponse))[3:-1]
-"""Names of the values of an answer that are not columns of items."""
+RESPONSE_FACTS = tuple(field.name for field in dataclasses.fields(RecallResponse))[3:-2]
+"""Names of the values that every answer has beside its columns of items."""

@@ -26,6 +26,7 @@ class UserInterests(NamedTuple):
         num_known: See `RecallResponse`.
         num_unknown: See `RecallResponse`.
         model_version: See `RecallResponse`.
+        weights: The user tower's weights of all interests, where it knows the history.
     """
 
     vectors: np.ndarray
@@ -34,6 +35,7 @@ class UserInterests(NamedTuple):
     num_known: int
     num_unknown: int
     model_version: int
+    weights: tuple[float, ...] = ()
 
 
 def compute_interests(
@@ -90,13 +92,16 @@ def _from_tower(request: RecallRequest, answer: UserVectors, row: int) -> UserIn
     used, shares = _apply_weights(request, len(vectors), answer.interest_weights[row])
     if not num_known:
         used = used[:0]
-    return _build(
+    found = _build(
         request,
         vectors[used],
         used,
         shares[used],
         (num_known, int(answer.num_unknown[row]), answer.model_version),
     )
+    if not (num_known and request.with_interests):
+        return found
+    return found._replace(weights=tuple(answer.interest_weights[row].tolist()))
 
 
 def _from_caller(view: CatalogueView, request: RecallRequest) -> UserInterests:

@@ -198,6 +198,7 @@ def _response(
         degraded,
         coverage,
         ItemMetadata(*view.texts(items.rows)) if request.with_metadata else None,
+        interests.weights if request.with_interests else None,
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from serving.api import recall_tensors
-from serving.api.metadata_tensors import METADATA_OUTPUTS, build_metadata
+from serving.api.metadata_tensors import build_asked
 from serving.api.recall_limits import check_size
 from serving.api.recall_request import (
     FALLBACK_INTEREST,
@@ -75,7 +75,8 @@ class RecallServable(Servable):
                 serves for the whole batch. 0 as `max_per_category`,
                 `leaves_to_search` or `reorder` says nothing.
             output_filter: Outputs wanted; none means all, titles and categories
-                only where a request is `with_metadata`.
+                only where a request is `with_metadata`, weights of interests
+                only where one is `with_interests`.
             timeout_s: Time left.
 
         Returns:
@@ -101,9 +102,7 @@ class RecallServable(Servable):
             responses = self.service.recall(requests, timeout_s=timeout_s)
             k = max((request.k for request in requests), default=0)
             outputs = _build_outputs(responses, k)
-            is_named = any(name in output_filter for name in METADATA_OUTPUTS)
-            if is_named or any(request.with_metadata for request in requests):
-                outputs |= build_metadata(responses, k)
+            outputs |= build_asked(requests, responses, k, output_filter)
             if "is_fallback" in selected:  # Others do not ask what kind of answer it is.
                 self._count(responses)
         return {name: outputs[name] for name in selected if name in outputs}

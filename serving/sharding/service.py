@@ -160,6 +160,7 @@ class ShardedRecallService:
             degraded=coverage < 1,
             coverage=coverage,
             metadata=_merge_metadata(arrived, found, best) if request.with_metadata else None,
+            interest_weights=interests.weights if request.with_interests else None,
         )
 
     def _nothing_found(self, request: RecallRequest, interests: UserInterests) -> RecallResponse:
@@ -176,6 +177,7 @@ class ShardedRecallService:
             degraded=True,
             coverage=0.0,
             metadata=ItemMetadata() if request.with_metadata else None,
+            interest_weights=interests.weights if request.with_interests else None,
         )
 
     def _popularity(self, item_ids: Sequence[bytes]) -> np.ndarray:
@@ -222,6 +224,7 @@ def _build_call(fingerprint: str, request: RecallRequest, interests: UserInteres
         include_seen=False,
         similar_to=(),
         interest_weights=(),  # The vectors are multiplied already.
+        with_interests=False,  # They are known here.
         user_vectors=interests.vectors if len(interests.vectors) else None,
         fingerprint=fingerprint if len(interests.vectors) else "",
         deny=tuple(dict.fromkeys((*request.deny, *seen, *request.similar_to))),

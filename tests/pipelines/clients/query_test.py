@@ -40,6 +40,12 @@ def test_text_of_an_answer_with_metadata():
     ]
 
 
+def test_text_of_an_answer_with_interests():
+    answer = _response([(b"12", 0.5, 1)], False, 3, 0, 7, 8)
+    answer = dataclasses.replace(answer, interest_weights=(0.75, 0.25))
+    assert query.format_answer(answer).endswith("; weights of the interests 0.750, 0.250\n")
+
+
 def test_text_of_a_degraded_answer():
     answer = _response([(b"12", 0.5, 0)], False, 1, 0, 7, 8, True, 0.25)
     assert query.format_answer(answer).endswith("the time was too short: 25% of the answer\n")

@@ -93,7 +93,8 @@ def _vectors(rows):
         {"history": ("i3", "i9"), "merge": "diversity", "diversity_weight": 9.0, "k": 12},
         {"history": ("i3",), "leaves_to_search": 3, "reorder": 40, "exact": True, "k": 3},
         {"similar_to": ("zebra",), "categories": ("by3",), "k": 3},
-        {"similar_to": ("i3", "i9"), "with_metadata": True, "k": 4},
+        {"similar_to": ("i3", "i9"), "with_metadata": True, "with_interests": True, "k": 4},
+        {"history": ("i3",), "with_interests": True, "k": 3},
     ],
     ids=lambda fields: "-".join(fields),
 )
@@ -109,6 +110,7 @@ def test_every_field_goes_through_both_doors(address, recall_server, fields):
     np.testing.assert_allclose(response.scores, expected.scores, rtol=1e-5)
     assert response.facts() == expected.facts()
     assert response.metadata == expected.metadata
+    assert response.interest_weights == expected.interest_weights
     if "history" in fields and "exact" not in fields:  # The field was not just left out.
         plain = service.recall([RecallRequest(history=("i3", "i9"), k=request.k)])[0]
         assert [i.item_id for i in plain.items] != [i.item_id for i in expected.items]

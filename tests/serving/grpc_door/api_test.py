@@ -341,6 +341,7 @@ def _metadata(prediction, name, fields=("signature_def",), **spec):
                 "max_per_category",
                 "merge",
                 "reorder",
+                "with_interests",
                 "with_metadata",
             ],
         ),

@@ -85,6 +85,7 @@ def test_inputs_built_from_a_request_are_parsed_back():
         reorder=5,
         exact=True,
         with_metadata=True,
+        with_interests=True,
     )
     name, inputs = recall_tensors.build_inputs(request)
     encoded = {
@@ -124,6 +125,19 @@ def test_titles_and_categories_are_sent_to_who_asks():
         assert [name.decode() for name in names if name] == list(expected)
     filtered = SERVABLE.predict("", {**asked, "with_metadata": np.array(False)}, ["titles"])
     assert {name: array.tolist() for name, array in filtered.items()} == {"titles": [[b""] * 3] * 2}
+
+
+def test_weights_of_the_interests_are_sent_to_who_asks():
+    histories = {"history_item_ids": np.array([[b"n1"], [b"n2"], [b"unheard"]], object)}
+    plain = SERVABLE.predict("", histories)
+    assert "interest_weights" not in plain
+    asked = {**histories, "with_interests": np.array([False, True, True])}
+    outputs = SERVABLE.predict("", asked)
+    assert outputs.keys() == plain.keys() | {"interest_weights"}
+    # As `Shop` has them; nothing is known of the last history.
+    assert outputs["interest_weights"].tolist() == [[0.0] * 3, [0.5, 0.25, 0.25], [0.0] * 3]
+    filtered = SERVABLE.predict("", histories, ["interest_weights"])
+    assert {name: array.shape for name, array in filtered.items()} == {"interest_weights": (3, 0)}
 
 
 def test_vectors_of_items():

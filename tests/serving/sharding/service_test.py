@@ -112,6 +112,14 @@ def test_titles_and_categories_come_from_the_shards(front, name):
     assert answer.metadata == (titles, colours)
 
 
+@pytest.mark.parametrize("name", ["history", "similar", "new visitor"])
+def test_weights_of_the_interests_are_those_of_one_server(whole, front, name):
+    request = dataclasses.replace(REQUESTS[name], with_interests=True)
+    expected, found = ask(whole, request), ask(front, request)
+    assert found.interest_weights == expected.interest_weights
+    assert bool(found.interest_weights) == (name == "history")
+
+
 @pytest.mark.parametrize(
     "fields", [{"merge": "quota"}, {"merge": "diversity"}, {"max_per_category": 2}]
 )

@@ -13,7 +13,13 @@ from typing import Any
 
 from recall.errors import InputError
 from recall.evaluation_config import EvaluationConfig
-from recall.plain_values import build_from_values, parse_value, require, require_choice, unknown_key
+from recall.plain_values import (
+    build_from_values,
+    parse_value,
+    require_choice,
+    require_setting,
+    unknown_key,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +46,8 @@ class IngestConfig:
     def __post_init__(self):
         require_choice("ingest.protocol", self.protocol, self.PROTOCOLS)
         for name in ("num_targets", "min_user_events", "min_item_events", "num_shards"):
-            require(getattr(self, name) >= 1, f"ingest.{name}", getattr(self, name), ">= 1")
-        require(
+            require_setting(getattr(self, name) >= 1, f"ingest.{name}", getattr(self, name), ">= 1")
+        require_setting(
             self.max_user_events is None or self.max_user_events >= 2,
             "ingest.max_user_events",
             self.max_user_events,
@@ -85,15 +91,17 @@ class ModelConfig:
         require_choice("model.extractor", self.extractor, self.EXTRACTORS)
         require_choice("model.similarity", self.similarity, self.SIMILARITIES)
         for name in ("num_interests", "dim", "max_history_length", "num_blocks", "num_heads"):
-            require(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), ">= 1")
-        require(self.feed_forward_dim >= 1, "model.feed_forward_dim", self.feed_forward_dim, ">= 1")
-        require(
+            require_setting(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), ">= 1")
+        require_setting(
+            self.feed_forward_dim >= 1, "model.feed_forward_dim", self.feed_forward_dim, ">= 1"
+        )
+        require_setting(
             self.dim % self.num_heads == 0,
             "model.num_heads",
             self.num_heads,
             f"a divisor of model.dim = {self.dim}",
         )
-        require(
+        require_setting(
             self.dropout_rate is None or 0 <= self.dropout_rate < 1,
             "model.dropout_rate",
             self.dropout_rate,
@@ -125,9 +133,11 @@ class IndexConfig:
 
     def __post_init__(self):
         require_choice("index.kind", self.kind, self.KINDS)
-        require(self.reorder >= 1, "index.reorder", self.reorder, ">= 1")
-        require(self.min_scann_items >= 1, "index.min_scann_items", self.min_scann_items, ">= 1")
-        require(
+        require_setting(self.reorder >= 1, "index.reorder", self.reorder, ">= 1")
+        require_setting(
+            self.min_scann_items >= 1, "index.min_scann_items", self.min_scann_items, ">= 1"
+        )
+        require_setting(
             0 < self.leaves_to_search_fraction <= 1,
             "index.leaves_to_search_fraction",
             self.leaves_to_search_fraction,
@@ -135,7 +145,7 @@ class IndexConfig:
         )
         for name in ("target_recall", "min_index_recall"):
             value = getattr(self, name)
-            require(0 <= value <= 1, f"index.{name}", value, "in [0, 1]")
+            require_setting(0 <= value <= 1, f"index.{name}", value, "in [0, 1]")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,23 +176,25 @@ class LossConfig:
 
     def __post_init__(self):
         require_choice("loss.negatives", self.negatives, self.NEGATIVES)
-        require(self.temperature > 0, "loss.temperature", self.temperature, "> 0")
-        require(self.num_negatives >= 1, "loss.num_negatives", self.num_negatives, ">= 1")
+        require_setting(self.temperature > 0, "loss.temperature", self.temperature, "> 0")
+        require_setting(self.num_negatives >= 1, "loss.num_negatives", self.num_negatives, ">= 1")
         require_choice("loss.interest_reduction", self.interest_reduction, self.REDUCTIONS)
-        require(
+        require_setting(
             self.negatives != "interest_queues" or self.interest_reduction == "max",
             "loss.interest_reduction",
             self.interest_reduction,
             "max with loss.negatives=interest_queues",
         )
-        require(
+        require_setting(
             0 <= self.min_interest_share <= 1,
             "loss.min_interest_share",
             self.min_interest_share,
             "in [0, 1]",
         )
-        require(self.seq2seq_weight >= 0, "loss.seq2seq_weight", self.seq2seq_weight, ">= 0")
-        require(
+        require_setting(
+            self.seq2seq_weight >= 0, "loss.seq2seq_weight", self.seq2seq_weight, ">= 0"
+        )
+        require_setting(
             0 < self.confident_fraction <= 1,
             "loss.confident_fraction",
             self.confident_fraction,
@@ -232,17 +244,21 @@ class TrainConfig:
 
     def __post_init__(self):
         for name in ("batch_size", "batch_slots", "min_batch_size", "max_epochs"):
-            require(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), ">= 1")
-        require(self.validation_users >= 1, "train.validation_users", self.validation_users, ">= 1")
-        require(
+            require_setting(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), ">= 1")
+        require_setting(
+            self.validation_users >= 1, "train.validation_users", self.validation_users, ">= 1"
+        )
+        require_setting(
             self.early_stopping_patience is None or self.early_stopping_patience >= 1,
             "train.early_stopping_patience",
             self.early_stopping_patience,
             ">= 1, or null",
         )
-        require(0 <= self.seed < 2**32, "train.seed", self.seed, "in [0, 2^32)")
-        require(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "> 0")
-        require(self.averaging_window >= 0, "train.averaging_window", self.averaging_window, ">= 0")
+        require_setting(0 <= self.seed < 2**32, "train.seed", self.seed, "in [0, 2^32)")
+        require_setting(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "> 0")
+        require_setting(
+            self.averaging_window >= 0, "train.averaging_window", self.averaging_window, ">= 0"
+        )
         require_choice("train.learning_rate_schedule", self.learning_rate_schedule, self.SCHEDULES)
         require_choice("train.gradient_dtype", self.gradient_dtype, self.DTYPES)
 

@@ -6,7 +6,7 @@ Imports no TensorFlow.
 import dataclasses
 
 from recall.errors import InputError
-from recall.plain_values import require
+from recall.plain_values import require_setting
 from recall.thresholds import parse_threshold
 
 
@@ -27,8 +27,8 @@ class EvaluationConfig:
     lists with fewer popular items, may need other conditions (docs/operations.md)."""
 
     def __post_init__(self):
-        require(bool(self.ks), "evaluation.ks", self.ks, "a list of at least one cut-off")
-        require(min(self.ks) >= 1, "evaluation.ks", self.ks, "numbers >= 1")
+        require_setting(bool(self.ks), "evaluation.ks", self.ks, "a list of at least one cut-off")
+        require_setting(min(self.ks) >= 1, "evaluation.ks", self.ks, "numbers >= 1")
         try:
             for text in self.thresholds:
                 parse_threshold(text)

@@ -18,7 +18,7 @@ from recall.errors import InputError
 _OTHER_FRACTION = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
-def require(condition: bool, key: str, value: Any, wanted: str) -> None:
+def require_setting(condition: bool, key: str, value: Any, wanted: str) -> None:
     """Raises `InputError` that names the key unless the condition holds."""
     if not condition:
         raise InputError(f"Config key `{key}` must be {wanted}, received {value!r}.")
@@ -26,7 +26,7 @@ def require(condition: bool, key: str, value: Any, wanted: str) -> None:
 
 def require_choice(key: str, value: str, choices: tuple[str, ...]) -> None:
     """Raises `InputError` unless the value is one of the choices."""
-    require(value in choices, key, value, "one of " + ", ".join(choices))
+    require_setting(value in choices, key, value, "one of " + ", ".join(choices))
 
 
 def parse_value(text: str) -> Any:
@@ -75,11 +75,11 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         inner = next(t for t in typing.get_args(hint) if t is not type(None))
         return None if value is None else _convert(inner, value, key)
     if typing.get_origin(hint) is tuple:
-        require(isinstance(value, list | tuple), key, value, "a list")
+        require_setting(isinstance(value, list | tuple), key, value, "a list")
         return tuple(_convert(typing.get_args(hint)[0], item, key) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     correct = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
-    require(correct, key, value, f"of type {hint.__name__}")
-    require(hint is not float or math.isfinite(value), key, value, "a finite number")
+    require_setting(correct, key, value, f"of type {hint.__name__}")
+    require_setting(hint is not float or math.isfinite(value), key, value, "a finite number")
     return value

@@ -9,7 +9,7 @@ from serving.doors.admission import MAX_IN_FLIGHT
 from serving.doors.byte_budget import MAX_REQUEST_BYTES, MAX_TOTAL_BYTES
 from serving.http_door.limits import DEFAULT_LIMITS, HttpLimits
 from serving.models.config import NO_MODELS, ServerConfig
-from serving.models.manager import POLL_S
+from serving.models.manager import RELEASE_POLL_S
 from serving.monitoring.access_log import OFF
 from serving.monitoring.metrics import DEFAULT_MONITORING, MonitoringOptions
 from serving.network.addresses import is_loopback
@@ -74,7 +74,7 @@ class ServerOptions:
     config: ServerConfig = NO_MODELS
     batching: BatchingOptions | None = DEFAULT_BATCHING
     monitoring: MonitoringOptions = DEFAULT_MONITORING
-    poll_s: float = POLL_S
+    poll_s: float = RELEASE_POLL_S
     tls: TlsFiles | None = None
     admin_token: str | None = None
     admin_token_file: str | os.PathLike | None = None

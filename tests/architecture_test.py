@@ -161,3 +161,48 @@ def test_files_are_short_and_say_what_they_are(path):
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= MAX_LINES
     assert not text.strip() or ast.get_docstring(ast.parse(text))
+
+
+def public_names(path: Path) -> dict[str, ast.stmt]:
+    """What a file defines at its top: name -> its statement."""
+    found = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        names = [node.name] if isinstance(node, ast.ClassDef | ast.FunctionDef) else []
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names = [target.id for target in targets if isinstance(target, ast.Name)]
+        found |= {name: node for name in names if not name.startswith("_")}
+    return found
+
+
+def names_of_several_modules() -> dict[str, dict[str, ast.stmt]]:
+    """Public name -> module -> statement, for names that more than one module defines."""
+    modules: dict[str, dict[str, ast.stmt]] = {}
+    for path in SOURCES:
+        if not path.name.endswith("_pb2.py"):
+            for name, node in public_names(path).items():
+                modules.setdefault(name, {})[module_name(path)] = node
+    return {name: places for name, places in modules.items() if len(places) > 1}
+
+
+def test_a_class_has_its_name_for_itself():
+    classes = {
+        name: sorted(places)
+        for name, places in names_of_several_modules().items()
+        if any(isinstance(node, ast.ClassDef) for node in places.values())
+    }
+    assert classes == {}
+
+
+def test_a_name_of_several_modules_is_used_with_its_module():
+    """`manifest.read(...)` says whose `read` it is; `from manifest import read` does not."""
+    shared = names_of_several_modules()
+    bare = [
+        f"{path.relative_to(ROOT)}: {name} of {node.module}"
+        for path in (*SOURCES, *sorted((ROOT / "tests").rglob("*.py")))
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        for name in (alias.name for alias in node.names)
+        if node.module in shared.get(name, {})
+    ]
+    assert bare == []

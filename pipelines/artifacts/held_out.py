@@ -13,7 +13,7 @@ from recall.features import HISTORY, ITEM_IDS, POSITIVES, USER_ID
 from recall.ragged import Ragged
 from serving.release import storage
 
-SPLITS = ("valid", "test")
+HELD_OUT_SPLITS = ("valid", "test")
 """The splits whose users have held-out positives."""
 
 _BATCH_SIZE = 4096
@@ -71,8 +71,8 @@ def read_held_out(examples_dir: str | Path, split: str) -> HeldOutUsers:
         InputError: A file is missing, damaged or incomplete, or there are no
             held-out users.
     """
-    if split not in SPLITS:
-        raise ValueError(f"`split` must be one of {SPLITS}, received {split!r}.")
+    if split not in HELD_OUT_SPLITS:
+        raise ValueError(f"`split` must be one of {HELD_OUT_SPLITS}, received {split!r}.")
     parts = []
     for path, batches in _read_split(Path(examples_dir), split, _FEATURES):
         parts += batches

@@ -12,7 +12,7 @@ from pipelines.sources import items as items_files
 from recall.errors import InputError
 from serving.api import client
 from serving.api.item_changes import ITEMS_MODEL, MAX_CHANGES, UNKNOWN_COUNT, ItemUpsert
-from serving.api.items_json import to_json
+from serving.api.items_json import item_to_json
 from serving.doors import admin
 from serving.network import door_address
 from serving.network.client_tls import NO_TLS, ClientTls
@@ -71,7 +71,9 @@ def _send(server: str, kind: str, batch: list[Any], **how: Any) -> tuple[int, in
     """One call through the door of the address: items after it, and items it changed."""
     is_http = door_address.is_http(server)
     if is_http:
-        document = {"ids": batch} if kind == "delete" else {"items": [to_json(i) for i in batch]}
+        document = (
+            {"ids": batch} if kind == "delete" else {"items": [item_to_json(i) for i in batch]}
+        )
         answer = client.post_json(server, f"/items:{kind}", document, **how)
     else:
         answer = client.predict(server, ITEMS_MODEL, kind, _inputs(kind, batch), **how)
@@ -86,8 +88,8 @@ def _inputs(kind: str, batch: list[Any]) -> dict[str, np.ndarray]:
     from serving.api import items_tensors
 
     if kind == "delete":
-        return items_tensors.build_ids(batch)
-    return items_tensors.build_inputs([ItemUpsert(**row) for row in batch])
+        return items_tensors.build_delete_inputs(batch)
+    return items_tensors.build_upsert_inputs([ItemUpsert(**row) for row in batch])
 
 
 def _batches(values: list[Any]) -> Iterator[list[Any]]:

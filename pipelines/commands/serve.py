@@ -163,7 +163,7 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
 
     options = read_server_options(values)
     if values.log_format == "json":
-        console_log.write_json()
+        console_log.log_json()
     server.serve(release_dir, options)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from recall.ragged import Ragged
 
-NO_ROW = -1
+EMPTY_SLOT = -1
 """Row of an empty slot: fewer than k items were left after the exclusions."""
 
 _TIE_SEED = 20_200_823
@@ -41,7 +41,7 @@ class RankedItems(NamedTuple):
     """The best items of each user, best first.
 
     Attributes:
-        rows: `[num_users, k]` int32 vocabulary rows, `NO_ROW` in empty slots.
+        rows: `[num_users, k]` int32 vocabulary rows, `EMPTY_SLOT` in empty slots.
         scores: `[num_users, k]` float32, -inf in empty slots.
     """
 
@@ -114,14 +114,14 @@ def rank_scores(
     row_at = np.random.default_rng(_TIE_SEED).permutation(num_items)
     excluded_cells = _excluded_cells(excluded, row_at)
     scores = np.full((num_users, k), -np.inf, np.float32)
-    places = np.full((num_users, k), NO_ROW, np.int64)
+    places = np.full((num_users, k), EMPTY_SLOT, np.int64)
     for start in range(0, num_items, _BLOCK_ITEMS):
         stop = min(start + _BLOCK_ITEMS, num_items)
         block = score(row_at[start:stop])
         cells = slice(*np.searchsorted(excluded_cells[0], (start, stop)))
         block[excluded_cells[1][cells], excluded_cells[0][cells] - start] = -np.inf
         scores, places = _merge(scores, places, block, start)
-    rows = np.where(places == NO_ROW, NO_ROW, row_at[places]).astype(np.int32)
+    rows = np.where(places == EMPTY_SLOT, EMPTY_SLOT, row_at[places]).astype(np.int32)
     return RankedItems(rows, scores)
 
 

@@ -30,8 +30,8 @@ from recall.vocabulary import ItemVocabulary
 from serving.release import folders, storage
 
 JOB = "ingest"
-REPORT_NAME = "ingest_report.json"
-SPLITS = ("train", "valid", "test")
+INGEST_REPORT_NAME = "ingest_report.json"
+WRITTEN_SPLITS = ("train", "valid", "test")
 _WORK_NAME = "work"
 
 _log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def run_ingest(
     record = ingest_record(source, items_file, config)
     if records.is_current(output_dir, record):
         _log.info("%s is up to date.", output_dir)
-        return storage.read_json(output_dir / REPORT_NAME)
+        return storage.read_json(output_dir / INGEST_REPORT_NAME)
     _check_output_dir(output_dir, record, overwrite)
     source = copy.copy(source)
     source.use_split = config.ingest.protocol == "provided"
@@ -215,7 +215,7 @@ class _Ingest:
 
     def _write(self, options) -> list[dict]:
         """Writes the TFRecord files; facts of every shard."""
-        for split in SPLITS:
+        for split in WRITTEN_SPLITS:
             (self._examples_dir / f"Split-{split}").mkdir()
         step = ingest_steps.WriteShard(
             self._config.ingest.num_shards,
@@ -239,5 +239,5 @@ class _Ingest:
         )
         records.write_vocabulary(self._examples_dir, vocabulary)
         storage.write_json(self._examples_dir / records.STATISTICS_NAME, statistics)
-        storage.write_json(self._examples_dir / REPORT_NAME, report)
+        storage.write_json(self._examples_dir / INGEST_REPORT_NAME, report)
         shutil.rmtree(self._work_dir)

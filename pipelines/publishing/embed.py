@@ -40,7 +40,7 @@ def embed_items(export_dir: str | Path, vocabulary: ItemVocabulary, fingerprint:
     parts = []
     for start in range(0, vocabulary.num_items, _ITEM_BATCH):
         batch = vocabulary.item_ids[start : start + _ITEM_BATCH]
-        outputs = item_tower(**{export.ITEM_IDS: tf.constant(batch)})
+        outputs = item_tower(**{export.ITEM_IDS_INPUT: tf.constant(batch)})
         if not tf.reduce_all(outputs["is_known"]) or outputs["fingerprint"][0] != fingerprint:
             raise InputError(
                 f"The item tower of {export_dir} is not the one its manifest describes. "

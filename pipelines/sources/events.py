@@ -37,7 +37,7 @@ the data row in the input: the order of events with equal timestamps.
 
 EVENT_SCHEMA_WITH_SPLIT = EVENT_SCHEMA.append(pa.field("split", pa.string()))
 
-SPLITS = ("train", "valid", "test", "context")
+NAMED_SPLITS = ("train", "valid", "test", "context")
 """Values of the split column; context = history only, never a target."""
 
 
@@ -225,8 +225,10 @@ def check_rows(
     if "split" in raw.columns:
         schema = EVENT_SCHEMA_WITH_SPLIT
         values["split"] = to_text(raw.columns["split"], raw.file, columns.split)
-        known = pc.is_in(values["split"], value_set=pa.array(SPLITS))
-        problems.append((f"a split must be one of {', '.join(SPLITS)}", "split", ~to_mask(known)))
+        known = pc.is_in(values["split"], value_set=pa.array(NAMED_SPLITS))
+        problems.append(
+            (f"a split must be one of {', '.join(NAMED_SPLITS)}", "split", ~to_mask(known))
+        )
     bad = np.zeros(len(raw.rows), bool)
     for reason, field, wrong in problems:
         first_wrong = np.flatnonzero(wrong & ~bad)

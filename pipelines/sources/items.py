@@ -45,7 +45,7 @@ class ItemColumns(NamedTuple):
     separator: str = CATEGORY_SEPARATOR
 
 
-DEFAULT_COLUMNS = ItemColumns()
+DEFAULT_ITEM_COLUMNS = ItemColumns()
 _REMEDY = (
     "Rename the column, or name the one to read (--items_id_column, --items_category_column, "
     "--items_title_column); name all columns of a file without a header (--items_columns)."
@@ -62,7 +62,7 @@ class ItemsFile(NamedTuple):
     """
 
     path: str
-    columns: ItemColumns = DEFAULT_COLUMNS
+    columns: ItemColumns = DEFAULT_ITEM_COLUMNS
     options: TextOptions = TextOptions(prefix="items_")
 
     @classmethod
@@ -95,7 +95,7 @@ class ItemsFile(NamedTuple):
 
 def read_items(
     path: str,
-    columns: ItemColumns = DEFAULT_COLUMNS,
+    columns: ItemColumns = DEFAULT_ITEM_COLUMNS,
     options: TextOptions = ItemsFile._field_defaults["options"],
 ) -> pa.Table:
     """Reads an items file: text or Parquet; a file, folder or pattern.

@@ -152,7 +152,7 @@ def _ask_grpc(
     """Predict of the model `recall`."""
     from serving.api import recall_tensors
 
-    signature_name, inputs = recall_tensors.build_inputs(request)
+    signature_name, inputs = recall_tensors.build_recall_inputs(request)
     outputs = predict(server, RECALL_MODEL, signature_name, inputs, timeout_s=timeout_s, tls=tls)
     return parse_outputs(outputs)
 

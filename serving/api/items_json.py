@@ -72,7 +72,7 @@ def _parse_item(position: int, item: Any) -> ItemUpsert:
     )
 
 
-def to_json(item: Mapping[str, Any]) -> dict[str, Any]:
+def item_to_json(item: Mapping[str, Any]) -> dict[str, Any]:
     """What `POST /items:upsert` takes; what says nothing is left out.
 
     Args:

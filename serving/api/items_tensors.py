@@ -48,7 +48,7 @@ _OUTPUTS = {
 """All are one int64."""
 
 
-def signature_defs() -> dict[str, meta_graph_pb2.SignatureDef]:
+def items_signature_defs() -> dict[str, meta_graph_pb2.SignatureDef]:
     """The signatures as clients may ask for them, with defaults of optional inputs."""
     return {
         name: signatures.signature_def(
@@ -58,7 +58,7 @@ def signature_defs() -> dict[str, meta_graph_pb2.SignatureDef]:
     }
 
 
-def parse_item_ids(inputs: Mapping[str, np.ndarray]) -> list[str]:
+def parse_changed_ids(inputs: Mapping[str, np.ndarray]) -> list[str]:
     """The raw ids of the inputs.
 
     Raises:
@@ -73,7 +73,7 @@ def parse_upserts(inputs: Mapping[str, np.ndarray]) -> list[ItemUpsert]:
     Raises:
         ServingError: INVALID_ARGUMENT, a text is not UTF-8, or the rows do not fit together.
     """
-    item_ids = parse_item_ids(inputs)
+    item_ids = parse_changed_ids(inputs)
     for name in _DEFAULTS:
         if len(inputs[name]) not in (0, len(item_ids)):
             raise invalid_argument(
@@ -88,12 +88,12 @@ def parse_upserts(inputs: Mapping[str, np.ndarray]) -> list[ItemUpsert]:
     return [ItemUpsert(*item) for item in zip(item_ids, *columns, strict=True)]
 
 
-def build_ids(item_ids: Sequence[str]) -> dict[str, np.ndarray]:
-    """The inputs of `delete`; `parse_item_ids` reads them."""
+def build_delete_inputs(item_ids: Sequence[str]) -> dict[str, np.ndarray]:
+    """The inputs of `delete`; `parse_changed_ids` reads them."""
     return {_ID.input_name: tensors.pad_strings([item_ids])[0]}
 
 
-def build_inputs(items: Sequence[ItemUpsert]) -> dict[str, np.ndarray]:
+def build_upsert_inputs(items: Sequence[ItemUpsert]) -> dict[str, np.ndarray]:
     """The inputs of `upsert`; `parse_upserts` reads them.
 
     Raises:

@@ -51,7 +51,7 @@ def _build_weights(responses: Sequence[RecallResponse]) -> np.ndarray:
     return weights
 
 
-def build_metadata(responses: Sequence[RecallResponse], k: int) -> dict[str, np.ndarray]:
+def build_metadata_outputs(responses: Sequence[RecallResponse], k: int) -> dict[str, np.ndarray]:
     """The outputs for a batch.
 
     Args:
@@ -77,7 +77,7 @@ def parse_metadata(outputs: Mapping[str, np.ndarray], found: np.ndarray) -> Item
     """The outputs of a batch of one -> titles and categories.
 
     Args:
-        outputs: With those of `build_metadata`.
+        outputs: With those of `build_metadata_outputs`.
         found: `[k]` bool, which places hold an item.
     """
     return ItemMetadata(

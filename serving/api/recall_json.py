@@ -48,8 +48,8 @@ class ParsedBody(NamedTuple):
         garbage collector.
         """
         if not self.is_batch:
-            return encode_json(to_json(responses[0]))
-        texts = [encode_json(to_json(response)) for response in responses]
+            return encode_json(response_to_json(responses[0]))
+        texts = [encode_json(response_to_json(response)) for response in responses]
         return b'{"responses": [' + b", ".join(texts) + b"]}"
 
 
@@ -107,7 +107,7 @@ def parse_request(document: Any, *, beside: Iterable[str] = ()) -> RecallRequest
     return RecallRequest(**{name: _PARSERS[name](name, document[name]) for name in document})
 
 
-def to_json(response: RecallResponse) -> dict[str, Any]:
+def response_to_json(response: RecallResponse) -> dict[str, Any]:
     """The response as plain values."""
     items = [item._asdict() for item in response.items]
     if response.metadata is not None:

@@ -126,7 +126,7 @@ _ITEM_VECTORS_OUTPUTS = {
 }
 
 
-def signature_defs() -> dict[str, meta_graph_pb2.SignatureDef]:
+def recall_signature_defs() -> dict[str, meta_graph_pb2.SignatureDef]:
     """The signatures as clients may ask for them, with defaults of optional inputs."""
     of_requests = {name: _signature_def(name) for name in INPUTS}
     of_items = signatures.signature_def(
@@ -140,7 +140,7 @@ def subject_input(signature_name: str) -> str:
     return _REQUIRED[signature_name or signatures.DEFAULT_SIGNATURE]
 
 
-def build_inputs(request: RecallRequest) -> tuple[str, dict[str, np.ndarray]]:
+def build_recall_inputs(request: RecallRequest) -> tuple[str, dict[str, np.ndarray]]:
     """The signature and the inputs that ask for one request.
 
     Returns:
@@ -211,7 +211,7 @@ def parse_requests(
     ]
 
 
-def parse_item_ids(inputs: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+def parse_item_vectors_inputs(inputs: Mapping[str, np.ndarray]) -> tuple[str, ...]:
     """Inputs of `item_vectors` -> raw ids.
 
     Raises:

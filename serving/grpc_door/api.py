@@ -30,7 +30,7 @@ from serving.protocol.status import Code, ServingError, invalid_argument
 
 _LOGGER = logging.getLogger(__name__)
 
-ENTRYPOINT = "GRPC"
+GRPC_ENTRYPOINT = "GRPC"
 """TF Serving's label of this door's requests."""
 
 PREDICTION = "tensorflow.serving.PredictionService"
@@ -115,7 +115,7 @@ class PredictionService:
         """
         spec = message.model_spec
         call.model = "" if spec is None else spec.name
-        with self._backend.counted_answer(call.call, call.model, "Predict", ENTRYPOINT):
+        with self._backend.counted_answer(call.call, call.model, "Predict", GRPC_ENTRYPOINT):
             if spec is None:
                 raise invalid_argument("Missing ModelSpec")
             with self._backend.model_server.use(spec.name, **_version_choice(spec)) as servable:

@@ -24,7 +24,7 @@ from grpc import aio
 
 from serving.doors.admission import Admission
 from serving.doors.backend import Backend
-from serving.grpc_door.api import ENTRYPOINT, GrpcCall, GrpcMethod, build_methods, status_of
+from serving.grpc_door.api import GRPC_ENTRYPOINT, GrpcCall, GrpcMethod, build_methods, status_of
 from serving.grpc_door.inbox import Inbox
 from serving.monitoring.access_log import (
     REQUEST_ID_HEADER,
@@ -153,7 +153,7 @@ class GrpcServer:
         self, method: GrpcMethod, context: aio.ServicerContext, facts: "_Facts"
     ) -> bytes:
         if method.is_admitted:
-            with self._backend.shedding(ENTRYPOINT):
+            with self._backend.shedding(GRPC_ENTRYPOINT):
                 self._backend.admission.check()  # Known before the message is read.
         message = await self._inbox.read(context)
         facts.bytes_in = len(message)
@@ -177,7 +177,7 @@ class GrpcServer:
         admission, pool = self._aside_admission, self._aside
         if method.is_admitted:
             admission, pool = self._backend.admission, self._workers
-        with self._backend.shedding(ENTRYPOINT):
+        with self._backend.shedding(GRPC_ENTRYPOINT):
             admission.enter()
         try:
             budget.take(size)
@@ -234,7 +234,7 @@ class _Facts:
     ) -> RequestRecord:
         """The record of the call, which has ended."""
         return RequestRecord(
-            door=ENTRYPOINT,
+            door=GRPC_ENTRYPOINT,
             method=method.name,
             path=f"/{method.service}/{method.name}",
             model="" if self.call is None else self.call.model,

@@ -25,7 +25,7 @@ from serving.protocol.status import Code, ServingError, invalid_argument
 
 _LOGGER = logging.getLogger(__name__)
 
-ENTRYPOINT = "REST"
+REST_ENTRYPOINT = "REST"
 """TF Serving's label of this door's requests."""
 
 _PREDICT = "predict"
@@ -128,7 +128,7 @@ class HttpApi:
         predict = paths.parse_predict(path) if method == "POST" else None
         if predict is not None:
             model, verb = predict
-            with self.backend.counted_answer(request.call, model.name, verb, ENTRYPOINT):
+            with self.backend.counted_answer(request.call, model.name, verb, REST_ENTRYPOINT):
                 return self._predict(request, model, verb)
         described = paths.parse_model(path) if method == "GET" else None
         if described is not None:
@@ -186,7 +186,7 @@ class HttpApi:
         """POST /recall."""
         name = recall_request.RECALL_MODEL
         with (
-            self.backend.counted_answer(request.call, name, name, ENTRYPOINT),
+            self.backend.counted_answer(request.call, name, name, REST_ENTRYPOINT),
             self.backend.model_server.use(name) as servable,
         ):
             with self._large_bodies.reading(request):
@@ -213,7 +213,7 @@ class HttpApi:
     def _change_items(self, request: HttpRequest, verb: str, change: Callable) -> HttpResponse:
         name = item_changes.ITEMS_MODEL
         with (
-            self.backend.counted_answer(request.call, name, verb, ENTRYPOINT),
+            self.backend.counted_answer(request.call, name, verb, REST_ENTRYPOINT),
             self.backend.model_server.use(name) as servable,
         ):
             with self._large_bodies.reading(request):

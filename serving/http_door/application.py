@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from concurrent import futures
 from typing import Any
 
-from serving.http_door.api import ENTRYPOINT, HttpApi
+from serving.http_door.api import REST_ENTRYPOINT, HttpApi
 from serving.http_door.body import DisconnectedError, Reservation, read_body
 from serving.http_door.request import LARGE_BYTES
 from serving.http_door.response import HttpError, HttpResponse, error_response
@@ -25,7 +25,7 @@ from serving.protocol.call import Call
 from serving.protocol.json_document import decoded_bytes
 from serving.protocol.status import ServingError
 
-TIMEOUT_S = 30.0
+_TIMEOUT_S = 30.0
 """Deadline of a request, which HTTP has no way to state: TF Serving's default."""
 
 _FIRST_ERROR = 500
@@ -71,7 +71,7 @@ class HttpDoor:
             path = _path(scope)
             self._backend.requests.record(
                 RequestRecord(
-                    door=ENTRYPOINT,
+                    door=REST_ENTRYPOINT,
                     method=scope["method"],
                     path=path,
                     model=self._api.model_of(path),
@@ -103,12 +103,12 @@ class HttpDoor:
                 return self._sites.preflight(headers, self._api.allowed_methods(path))
             if path in self._api.immediate_paths:
                 return self._api(method, path)
-            with self._backend.shedding(ENTRYPOINT):
+            with self._backend.shedding(REST_ENTRYPOINT):
                 self._backend.admission.check()  # Known before the body is read.
                 body, sizes[0] = await read_body(receive, headers, reservation)
                 if len(body) > LARGE_BYTES:
                     reservation.grow(decoded_bytes(body))
-            with self._backend.admitted(ENTRYPOINT):
+            with self._backend.admitted(REST_ENTRYPOINT):
                 return await self._run(method, path, body, headers, is_foreign, receive)
         except HttpError as error:
             self._backend.metrics.count_http_refusal(error.reason)
@@ -128,7 +128,7 @@ class HttpDoor:
         receive: Any,
     ) -> HttpResponse:
         """Runs an admitted request in a thread, and tells it when its client goes."""
-        call = Call(TIMEOUT_S)
+        call = Call(_TIMEOUT_S)
         authorization, content_type = (
             _text(headers, b"authorization"),
             _text(headers, b"content-type"),

@@ -22,7 +22,7 @@ from serving.protocol.status import Code, ServingError
 
 _LOGGER = logging.getLogger(__name__)
 
-POLL_S = 0.05
+_POLL_S = 0.05
 """How often changes of other processes on the same folder are looked for: 5
 microseconds of work."""
 
@@ -202,7 +202,7 @@ class LiveItems:
     def _watch(self) -> None:
         """Body of the thread that looks for changes of other processes."""
         is_behind = False  # The store tells of a change once; it may take several tries to make it.
-        while not self._stop.wait(POLL_S):
+        while not self._stop.wait(_POLL_S):
             try:
                 is_behind = self._store.changed_elsewhere() or is_behind
                 if is_behind:

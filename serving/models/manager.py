@@ -22,7 +22,7 @@ from serving.protocol.status import Code, ServingError
 
 _LOGGER = logging.getLogger(__name__)
 
-POLL_S = 1.0
+RELEASE_POLL_S = 1.0
 """TF Serving's default `file_system_poll_wait_seconds`."""
 
 _RELEASE_DEFAULTS = ModelEntry(Path(), LATEST, {})
@@ -54,7 +54,7 @@ class ModelManager:
         config: ServerConfig,
         *,
         newest_labels: Iterable[str] = (),
-        poll_s: float = POLL_S,
+        poll_s: float = RELEASE_POLL_S,
     ):
         """Prepares the models; `start` loads them.
 

@@ -14,7 +14,7 @@ from recall.errors import InputError
 
 _LOGGER = logging.getLogger(__name__)
 
-POLL_S = 1.0
+_POLL_S = 1.0
 """Between looks at the files; some stat calls each."""
 
 Content = TypeVar("Content")
@@ -88,7 +88,7 @@ class WatchedFiles(Generic[Content]):
 class FileWatch:
     """A thread that looks at files every second, and at once when it is told to."""
 
-    def __init__(self, watched: Iterable[Watched], *, poll_s: float = POLL_S):
+    def __init__(self, watched: Iterable[Watched], *, poll_s: float = _POLL_S):
         self._watched = tuple(watched)
         self._poll_s = poll_s
         self._wake = threading.Event()

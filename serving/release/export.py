@@ -23,7 +23,7 @@ from serving.protocol.signatures import DEFAULT_SIGNATURE, EXAMPLE_SIGNATURE, NE
 from serving.release import manifest, warmup_requests
 from serving.release.release import ITEM_TOWER, USER_TOWER
 
-ITEM_IDS = "item_ids"
+ITEM_IDS_INPUT = "item_ids"
 """Input of the item tower: raw ids."""
 
 ITEM_ID = "item_id"
@@ -32,7 +32,7 @@ ITEM_ID = "item_id"
 CATEGORIES = "categories"
 """Input of the item tower's signature for new items: category names."""
 
-EXAMPLES = "examples"
+EXAMPLES_INPUT = "examples"
 """Input of the other signature of both towers: serialised `tf.Example`s."""
 
 _FINGERPRINT_LENGTH = 16
@@ -168,7 +168,7 @@ class _UserTowerModule(_TowerModule):
     def signatures(self) -> dict[str, Callable]:
         return {
             DEFAULT_SIGNATURE: tf.function(self._embed, [_spec(HISTORY_ITEM_IDS, 2)]),
-            EXAMPLE_SIGNATURE: tf.function(self._embed_examples, [_spec(EXAMPLES, 1)]),
+            EXAMPLE_SIGNATURE: tf.function(self._embed_examples, [_spec(EXAMPLES_INPUT, 1)]),
         }
 
     def _embed(self, history_item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -216,8 +216,8 @@ class _ItemTowerModule(_TowerModule):
 
     def signatures(self) -> dict[str, Callable]:
         functions = {
-            DEFAULT_SIGNATURE: tf.function(self._embed, [_spec(ITEM_IDS, 1)]),
-            EXAMPLE_SIGNATURE: tf.function(self._embed_examples, [_spec(EXAMPLES, 1)]),
+            DEFAULT_SIGNATURE: tf.function(self._embed, [_spec(ITEM_IDS_INPUT, 1)]),
+            EXAMPLE_SIGNATURE: tf.function(self._embed_examples, [_spec(EXAMPLES_INPUT, 1)]),
         }
         if self._tower_of_categories is not None:
             functions[NEW_ITEMS_SIGNATURE] = tf.function(self._embed_new, [_spec(CATEGORIES, 2)])

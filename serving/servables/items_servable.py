@@ -26,7 +26,7 @@ class ItemsServable(Servable):
         self.name = ITEMS_MODEL
         self.version = version
         self.live_items = live_items
-        self.signature_defs = items_tensors.signature_defs()
+        self.signature_defs = items_tensors.items_signature_defs()
 
     def check_shapes(self, signature_name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Refuses more changes than one call may make, before they are decoded.
@@ -70,7 +70,7 @@ class ItemsServable(Servable):
             items = items_tensors.parse_upserts(complete)
             answer = self.live_items.upsert(items, version=self.version)._asdict()
         elif signature_name == DELETE:
-            item_ids = items_tensors.parse_item_ids(complete)
+            item_ids = items_tensors.parse_changed_ids(complete)
             answer = self.live_items.delete(item_ids, version=self.version)._asdict()
         else:
             answer = self.live_items.status()

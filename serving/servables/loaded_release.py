@@ -33,9 +33,9 @@ from serving.servables.items_servable import ItemsServable
 from serving.servables.recall_servable import RecallServable
 from serving.servables.remote_model import RemoteModel
 from serving.servables.towers import (
-    ItemTower,
     PredictUserVectors,
     RemoteItemTower,
+    ServedItemTower,
     TfServingUserVectors,
     item_embedder,
     item_vectors,
@@ -59,7 +59,7 @@ class _Towers(NamedTuple):
     """
 
     user_vectors: UserVectorSource
-    item_tower: ItemTower
+    item_tower: ServedItemTower
     servables: Mapping[str, Servable]
 
 

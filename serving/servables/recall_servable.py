@@ -42,7 +42,7 @@ class RecallServable(Servable):
         self.version = version
         self.service = service
         self._metrics = metrics
-        self.signature_defs = recall_tensors.signature_defs()
+        self.signature_defs = recall_tensors.recall_signature_defs()
 
     def check_shapes(self, signature_name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Refuses a batch that is too large, before it is decoded.
@@ -93,7 +93,7 @@ class RecallServable(Servable):
         signatures.check_sent(signature, inputs)
         selected = signatures.select_outputs(signature, output_filter)
         if signature_name == recall_tensors.ITEM_VECTORS_SIGNATURE:
-            item_ids = recall_tensors.parse_item_ids(inputs)
+            item_ids = recall_tensors.parse_item_vectors_inputs(inputs)
             outputs = _vector_outputs(self.service.item_vectors(item_ids))
         else:
             requests = recall_tensors.parse_requests(

@@ -20,7 +20,7 @@ from serving.protocol import tensors
 from serving.protocol.call import deadline_after, time_until_s
 from serving.protocol.status import Code, ServingError
 
-TIMEOUT_S = 5.0
+_TIMEOUT_S = 5.0
 """Deadline of a request when the caller has none."""
 
 _PAUSES_S = (0.05, 0.1, 0.2)
@@ -83,7 +83,7 @@ class RemoteModel:
         Args:
             inputs: By name.
             signature_name: "" for `serving_default`.
-            timeout_s: Longest wait, `TIMEOUT_S` by default.
+            timeout_s: Longest wait, `_TIMEOUT_S` by default.
 
         Returns:
             All outputs by name, and the version that answered.
@@ -99,7 +99,7 @@ class RemoteModel:
             request.model_spec.version.value = self._version
         for name, value in inputs.items():
             request.inputs[name].CopyFrom(tensors.to_proto(value))
-        response = self._call(request, TIMEOUT_S if timeout_s is None else timeout_s)
+        response = self._call(request, _TIMEOUT_S if timeout_s is None else timeout_s)
         outputs = {name: tensors.to_numpy(proto, name) for name, proto in response.outputs.items()}
         return outputs, response.model_spec.version.value
 

@@ -29,7 +29,7 @@ _BATCH = 1024
 """Items per call: 256 kB of vectors at 64 dimensions."""
 
 
-class ItemTower(Protocol):
+class ServedItemTower(Protocol):
     """An item tower, in this process or elsewhere."""
 
     signature_defs: Mapping[str, Any]
@@ -65,12 +65,12 @@ class RemoteItemTower:
         *,
         timeout_s: float | None = None,
     ) -> dict[str, np.ndarray]:
-        """See `ItemTower`; tries again and raises as `RemoteModel.predict`."""
+        """See `ServedItemTower`; tries again and raises as `RemoteModel.predict`."""
         outputs, _ = self._model.predict(inputs, signature_name=signature_name, timeout_s=timeout_s)
         return outputs
 
 
-def item_embedder(item_tower: ItemTower) -> ItemEmbedder | None:
+def item_embedder(item_tower: ServedItemTower) -> ItemEmbedder | None:
     """Categories -> vectors by an item tower; None where its model has no categories."""
     if NEW_ITEMS_SIGNATURE not in item_tower.signature_defs:
         return None
@@ -92,7 +92,7 @@ def item_embedder(item_tower: ItemTower) -> ItemEmbedder | None:
     return embed
 
 
-def item_vectors(item_tower: ItemTower, fingerprint: str) -> TowerVectors:
+def item_vectors(item_tower: ServedItemTower, fingerprint: str) -> TowerVectors:
     """A function that has the vectors of items from an item tower.
 
     Args:

@@ -24,7 +24,7 @@ from serving.sharding.call_window import CallWindow
 _REFUSALS = {Code.INVALID_ARGUMENT, Code.UNIMPLEMENTED, Code.PERMISSION_DENIED}
 """Codes that say that the request is wrong: every shard would say so."""
 
-Outputs = dict[str, np.ndarray]
+ShardOutputs = dict[str, np.ndarray]
 
 
 class ShardConnection(NamedTuple):
@@ -86,10 +86,10 @@ class ShardCalls:
         self._asked: dict[int, Callable[[], None]] = {}
         self._in_flight: dict[int, _Sent] = {}
         self._heard_s: dict[int, float] = {}
-        self._answers: dict[int, Outputs | ServingError] = {}
+        self._answers: dict[int, ShardOutputs | ServingError] = {}
         self._to_do: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
 
-    def run(self, call: Call) -> list[Outputs | ServingError]:
+    def run(self, call: Call) -> list[ShardOutputs | ServingError]:
         """Sends all requests and waits for the answers; ends early when `call` is cancelled.
 
         Returns:
@@ -180,7 +180,7 @@ class ShardCalls:
         )
 
 
-def _read(shard: ShardConnection, future: grpc.Future) -> Outputs | ServingError:
+def _read(shard: ShardConnection, future: grpc.Future) -> ShardOutputs | ServingError:
     """The outputs of a finished call, or why there are none.
 
     Raises:

@@ -18,9 +18,9 @@ from serving.protocol import tensors
 from serving.protocol.call import NO_CALL, current, deadline_after
 from serving.protocol.status import ServingError
 from serving.sharding.call_window import CallWindow
-from serving.sharding.calls import Outputs, ShardCalls, ShardConnection
+from serving.sharding.calls import ShardCalls, ShardConnection, ShardOutputs
 
-MAX_IN_FLIGHT = 32
+MAX_CALLS_PER_SHARD = 32
 """Calls to one shard at a time, of all callers together. As many as its two batches of 16
 requests take; half of what it admits by default, so that two fronts do not overload it."""
 
@@ -80,7 +80,7 @@ class ShardClients:
             ShardConnection(
                 f"Shard {number}/{len(addresses)} at {address}",
                 prediction_service_pb2_grpc.PredictionServiceStub(channel),
-                CallWindow(MAX_IN_FLIGHT),
+                CallWindow(MAX_CALLS_PER_SHARD),
                 tls,
             )
             for number, (address, channel) in enumerate(zip(addresses, self._channels, strict=True))
@@ -92,11 +92,11 @@ class ShardClients:
         timeout_s: float,
         *,
         call_timeout_s: float = math.inf,
-    ) -> list[list[Outputs | ServingError]]:
+    ) -> list[list[ShardOutputs | ServingError]]:
         """Sends every call to every shard and waits for all.
 
         Args:
-            calls: Any number; a shard gets `MAX_IN_FLIGHT` at a time.
+            calls: Any number; a shard gets `MAX_CALLS_PER_SHARD` at a time.
             timeout_s: Longest wait for everything.
             call_timeout_s: Longest wait for the answer to one call. A shard from
                 which nothing came for as long gets no more of these calls.
@@ -120,12 +120,14 @@ class ShardClients:
         timeout_s: float,
         *,
         call_timeout_s: float = math.inf,
-    ) -> list[Outputs | ServingError]:
+    ) -> list[ShardOutputs | ServingError]:
         """As `ask_all`, each call to the shard of a number; one entry per call."""
         requests = [(shard, _build(call)) for shard, call in calls]
         return self._ask(requests, timeout_s, call_timeout_s)
 
-    def change_each(self, calls: Mapping[int, ShardCall], timeout_s: float) -> dict[int, Outputs]:
+    def change_each(
+        self, calls: Mapping[int, ShardCall], timeout_s: float
+    ) -> dict[int, ShardOutputs]:
         """Sends one change, an admin call, to each of some shards.
 
         Args:
@@ -166,7 +168,7 @@ class ShardClients:
         requests: Sequence[tuple[int, predict_pb2.PredictRequest]],
         timeout_s: float,
         call_timeout_s: float,
-    ) -> list[Outputs | ServingError]:
+    ) -> list[ShardOutputs | ServingError]:
         """The answers to requests of the current call, in their order."""
         deadline_s = deadline_after(timeout_s)
         asked = ShardCalls(

@@ -7,7 +7,7 @@ import numpy as np
 
 from serving.api import item_changes
 from serving.api.item_changes import ITEMS_MODEL, UNKNOWN_COUNT, Acknowledgement, ItemUpsert
-from serving.api.items_tensors import build_ids, build_inputs
+from serving.api.items_tensors import build_delete_inputs, build_upsert_inputs
 from serving.index.shards import home_of
 from serving.protocol.status import ServingError
 from serving.sharding.clients import ShardCall, ShardClients
@@ -44,14 +44,17 @@ class ShardedItems:
                 made their part of the change.
         """
         item_changes.check_upserts(items)
-        return self._change("upsert", {h: build_inputs(part) for h, part in self._split(items)})
+        return self._change(
+            "upsert", {h: build_upsert_inputs(part) for h, part in self._split(items)}
+        )
 
     def delete(self, item_ids: Sequence[str], *, version: int | None = None) -> Acknowledgement:
         """See `LiveItems.delete`; for the rest as `upsert`."""
         item_changes.check_ids(item_ids)
         ids = [ItemUpsert(item_id) for item_id in item_ids]
         parts = {
-            home: build_ids([item.item_id for item in part]) for home, part in self._split(ids)
+            home: build_delete_inputs([item.item_id for item in part])
+            for home, part in self._split(ids)
         }
         return self._change("delete", parts)
 

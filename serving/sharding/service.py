@@ -27,7 +27,7 @@ from serving.protocol.status import Code, ServingError
 from serving.retrieval.interests import UserInterests, compute_interests
 from serving.retrieval.service import look_up
 from serving.retrieval.user_vectors import UserVectorSource
-from serving.sharding.calls import Outputs
+from serving.sharding.calls import ShardOutputs
 from serving.sharding.clients import ShardCall, ShardClients
 from serving.sharding.vectors import ItemsOfShards, ShardedVectors, TowerVectors, time_left_s
 
@@ -131,7 +131,7 @@ class ShardedRecallService:
         self,
         request: RecallRequest,
         interests: UserInterests,
-        answers: Sequence[Outputs | ServingError],
+        answers: Sequence[ShardOutputs | ServingError],
     ) -> RecallResponse:
         """The best of all shards' answers."""
         arrived = [answer for answer in answers if not isinstance(answer, ServingError)]
@@ -187,7 +187,7 @@ class ShardedRecallService:
 
 
 def _merge_metadata(
-    answers: Sequence[Outputs], found: Sequence[np.ndarray], best: np.ndarray
+    answers: Sequence[ShardOutputs], found: Sequence[np.ndarray], best: np.ndarray
 ) -> ItemMetadata:
     """Titles and categories of the best items of all answers.
 
@@ -229,4 +229,4 @@ def _build_call(fingerprint: str, request: RecallRequest, interests: UserInteres
         fingerprint=fingerprint if len(interests.vectors) else "",
         deny=tuple(dict.fromkeys((*request.deny, *seen, *request.similar_to))),
     )
-    return ShardCall(RECALL_MODEL, *recall_tensors.build_inputs(of_shard))
+    return ShardCall(RECALL_MODEL, *recall_tensors.build_recall_inputs(of_shard))

@@ -19,7 +19,7 @@ from serving.index.shards import home_of
 from serving.protocol import tensors
 from serving.protocol.status import ServingError
 from serving.retrieval.service import deadline_exceeded
-from serving.sharding.calls import Outputs
+from serving.sharding.calls import ShardOutputs
 from serving.sharding.clients import ShardCall, ShardClients
 
 _SHARDS_SHARE = 0.5
@@ -145,7 +145,7 @@ class ShardedVectors:
             for start in range(0, len(ids), size)
         ]
 
-    def _is_usable(self, answer: Outputs | ServingError) -> bool:
+    def _is_usable(self, answer: ShardOutputs | ServingError) -> bool:
         """Whether a shard answered, and from the embedding space of this release."""
         if isinstance(answer, ServingError):
             return False

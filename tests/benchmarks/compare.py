@@ -60,7 +60,7 @@ def write_release(root: Path, serving_dir: Path, num_items: int, settings: Seque
 def build_messages(num_items: int) -> dict[str, list[bytes]]:
     """Whole requests by door: the same histories at both."""
     histories = draw_histories(num_items)
-    inputs = [recall_tensors.build_inputs(RecallRequest(h, k=K)) for h in histories]
+    inputs = [recall_tensors.build_recall_inputs(RecallRequest(h, k=K)) for h in histories]
     return {
         "grpc": [build_message("recall", *parts).SerializeToString() for parts in inputs],
         "http": [json.dumps({"history": list(h), "k": K}).encode() for h in histories],

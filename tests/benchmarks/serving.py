@@ -72,7 +72,7 @@ def build_requests(num_items: int, num_interests: int, dim: int) -> dict[str, li
 
 
 def _recall_message(request: RecallRequest):
-    return build_message("recall", *recall_tensors.build_inputs(request))
+    return build_message("recall", *recall_tensors.build_recall_inputs(request))
 
 
 def measure_load(

@@ -72,7 +72,7 @@ def _code_of(client: Client, message) -> grpc.StatusCode:
 
 
 def _recall_message(**fields):
-    return build_message("recall", *recall_tensors.build_inputs(RecallRequest(**fields)))
+    return build_message("recall", *recall_tensors.build_recall_inputs(RecallRequest(**fields)))
 
 
 def test_limits(release_folder, start_server, tally):

@@ -191,7 +191,7 @@ def test_structured_tensors(server, tally):
 def _valid_messages() -> list[predict_pb2.PredictRequest]:
     """One good request of every kind."""
     messages = [
-        build_message("recall", *recall_tensors.build_inputs(request))
+        build_message("recall", *recall_tensors.build_recall_inputs(request))
         for request in (
             RecallRequest(("i3", "i7"), k=5, exclude=("i1",)),
             RecallRequest(similar_to=("i3",), k=5),

@@ -25,7 +25,7 @@ HEALTH_MS = 100.0
 
 
 def _good() -> predict_pb2.PredictRequest:
-    return build_message("recall", *recall_tensors.build_inputs(RecallRequest(("i3",), k=5)))
+    return build_message("recall", *recall_tensors.build_recall_inputs(RecallRequest(("i3",), k=5)))
 
 
 def _shapes_alone() -> predict_pb2.PredictRequest:

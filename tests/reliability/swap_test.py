@@ -184,7 +184,7 @@ def test_rollback_by_label(release_folder, start_server, tally):
 
 def _labelled_version(client: Client) -> int:
     """The version that answers a request for the label."""
-    signature, inputs = recall_tensors.build_inputs(RecallRequest(("i3",), k=3))
+    signature, inputs = recall_tensors.build_recall_inputs(RecallRequest(("i3",), k=3))
     message = build_message("recall", signature, inputs)
     message.model_spec.version_label = "stable"
     return client.prediction.Predict(message, timeout=30).model_spec.version.value

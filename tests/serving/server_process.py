@@ -174,7 +174,7 @@ class Client(contextlib.AbstractContextManager):
 
     def recall(self, request: RecallRequest, timeout_s: float | None = 60.0) -> RecallResponse:
         """The items of one user."""
-        signature, inputs = recall_tensors.build_inputs(request)
+        signature, inputs = recall_tensors.build_recall_inputs(request)
         return client.parse_outputs(self.predict("recall", signature, inputs, timeout_s))
 
     def states(self, name: str = "recall") -> dict[int, Any]:

@@ -56,7 +56,7 @@ def set_up(verbosity: int) -> None:
         logging.getLogger(package).setLevel(logging.INFO - 10 * verbosity)
 
 
-def write_json() -> None:
+def log_json() -> None:
     """Makes every line from now on a JSON object."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, StderrHandler):

@@ -24,7 +24,7 @@ def test_lines_of_json(capsys):
     )
     usual = handler.formatter
     try:
-        console_log.write_json()
+        console_log.log_json()
         handler.handle(logging.LogRecord("x", logging.ERROR, "x.py", 1, "a %s", ("b",), None))
     finally:
         handler.setFormatter(usual)

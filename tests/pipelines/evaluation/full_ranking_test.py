@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines.evaluation import full_ranking
-from pipelines.evaluation.full_ranking import NO_ROW
+from pipelines.evaluation.full_ranking import EMPTY_SLOT
 from recall.ragged import Ragged
 
 
@@ -61,15 +61,15 @@ class TestRankCatalogue:
         users, items = random_vectors(num_users=2, num_items=6)
         ranked = full_ranking.rank_catalogue(users, items, 5, Ragged.from_rows([[0, 1, 2, 3], []]))
         assert set(ranked.rows[0, :2]) == {4, 5}
-        np.testing.assert_array_equal(ranked.rows[0, 2:], [NO_ROW] * 3)
+        np.testing.assert_array_equal(ranked.rows[0, 2:], [EMPTY_SLOT] * 3)
         assert np.isneginf(ranked.scores[0, 2:]).all()
-        assert (ranked.rows[1] != NO_ROW).all()
+        assert (ranked.rows[1] != EMPTY_SLOT).all()
 
     def test_k_beyond_the_catalogue(self):
         users, items = random_vectors(num_items=40)
         ranked = full_ranking.rank_catalogue(users, items, 60)
         np.testing.assert_array_equal(ranked.rows[:, :40], brute_force(users, items, 40))
-        assert (ranked.rows[:, 40:] == NO_ROW).all()
+        assert (ranked.rows[:, 40:] == EMPTY_SLOT).all()
 
     def test_constant_scores_do_not_follow_the_vocabulary(self):
         users, items = random_vectors(num_users=4, num_items=2000)

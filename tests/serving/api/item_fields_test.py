@@ -45,15 +45,15 @@ item = {"id": "a", "maker": "Acme", "shops": ["x", "y"]}
 items_json.upsert(taker, {"items": [item, {"id": "b"}]}, version=1)
 sent = {
     name: tensors.to_numpy(tensors.to_proto(value), name)
-    for name, value in items_tensors.build_inputs(taker.items).items()
+    for name, value in items_tensors.build_upsert_inputs(taker.items).items()
 }
-signature = items_tensors.signature_defs()["upsert"]
+signature = items_tensors.items_signature_defs()["upsert"]
 received = items_tensors.parse_upserts(
     {**sent, "vectors": tensors.to_numpy(signature.defaults["vectors"], "vectors")}
 )
 json.dump({
     "json": [[i.item_id, i.brand, i.shops] for i in taker.items],
-    "back to json": items_json.to_json({"item_id": "a", "brand": "Acme", "shops": ()}),
+    "back to json": items_json.item_to_json({"item_id": "a", "brand": "Acme", "shops": ()}),
     "unknown": refusal(items_json.upsert, taker, {"items": [{"q": 1}]}, version=1),
     "wrong": refusal(items_json.upsert, taker, {"items": [{"id": "a", "maker": 3}]}, version=1),
     "too long": refusal(module.check_upserts, [module.ItemUpsert("a", brand="x" * 4097)]),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from serving.api.metadata_tensors import build_metadata, parse_metadata
+from serving.api.metadata_tensors import build_metadata_outputs, parse_metadata
 from serving.api.recall_request import ItemMetadata, RecallResponse
 
 
@@ -32,12 +32,12 @@ OUTPUTS = {
 
 
 def test_rows_are_padded():
-    outputs = build_metadata(BATCH, 3)
+    outputs = build_metadata_outputs(BATCH, 3)
     assert {name: array.tolist() for name, array in outputs.items()} == OUTPUTS
 
 
 def test_nobody_asked():
-    outputs = build_metadata([response(2)], 2)
+    outputs = build_metadata_outputs([response(2)], 2)
     assert outputs["titles"].tolist() == [[b"", b""]]
     assert outputs["categories"].shape == (1, 2, 0)
 

@@ -61,8 +61,8 @@ def refusal(call, *args):
 Request = module.RecallRequest
 document = {"history": ["a"], "colour": "red", "depth": 3, "shops": ["x", "y"]}
 request = recall_json.parse_request(document)
-signatures = recall_tensors.signature_defs()
-name, inputs = recall_tensors.build_inputs(request)
+signatures = recall_tensors.recall_signature_defs()
+name, inputs = recall_tensors.build_recall_inputs(request)
 inputs = {n: tensors.to_numpy(tensors.to_proto(value), n) for n, value in inputs.items()}
 (parsed,) = recall_tensors.parse_requests(name, inputs, 1)
 names = ("colour", "depth_of_search", "shops")

@@ -87,7 +87,7 @@ def test_inputs_built_from_a_request_are_parsed_back():
         with_metadata=True,
         with_interests=True,
     )
-    name, inputs = recall_tensors.build_inputs(request)
+    name, inputs = recall_tensors.build_recall_inputs(request)
     encoded = {
         key: np.vectorize(str.encode, otypes=[object])(array) if array.dtype == object else array
         for key, array in inputs.items()

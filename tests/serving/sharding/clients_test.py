@@ -12,7 +12,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from serving.protocol import tensors
 from serving.protocol.call import Call, answering
 from serving.protocol.status import Code, ServingError
-from serving.sharding.clients import MAX_IN_FLIGHT, ShardCall, ShardClients
+from serving.sharding.clients import MAX_CALLS_PER_SHARD, ShardCall, ShardClients
 from tests.waiting import wait_for
 
 TIMEOUT_S = 20.0
@@ -99,24 +99,24 @@ def test_callers_together_have_a_bounded_number_of_calls_in_flight(shards, clien
     batches = [range(start, start + 200) for start in (0, 1000, 2000)]
     asked = [pool.submit(clients.ask_all, calls_of(batch), TIMEOUT_S) for batch in batches]
     for shard in shards:
-        shard.wait_for(MAX_IN_FLIGHT)
+        shard.wait_for(MAX_CALLS_PER_SHARD)
         shard.gate.set()
     for batch, future in zip(batches, asked, strict=True):
         assert values(future.result(TIMEOUT_S)) == [[number, number] for number in batch]
-    assert [shard.most for shard in shards] == [MAX_IN_FLIGHT] * 2
+    assert [shard.most for shard in shards] == [MAX_CALLS_PER_SHARD] * 2
 
 
 def test_a_lone_call_does_not_wait_for_a_whole_batch(shards, clients, pool):
     shards[0].gate.clear()
     batch = pool.submit(clients.ask_all, calls_of(range(300)), TIMEOUT_S)
-    shards[0].wait_for(MAX_IN_FLIGHT)
+    shards[0].wait_for(MAX_CALLS_PER_SHARD)
     lone = pool.submit(clients.ask_all, calls_of([1000]), TIMEOUT_S)
     shards[1].wait_for(301)
     shards[0].gate.set()
     assert values(lone.result(TIMEOUT_S)) == [[1000, 1000]]
     batch.result(TIMEOUT_S)
     # Turns are taken in order, but the thread that got one may be a while in using it.
-    assert shards[0].asked.index(1000) <= 4 * MAX_IN_FLIGHT
+    assert shards[0].asked.index(1000) <= 4 * MAX_CALLS_PER_SHARD
 
 
 def test_a_batch_may_take_longer_than_a_call(shards, clients, pool):
@@ -126,13 +126,13 @@ def test_a_batch_may_take_longer_than_a_call(shards, clients, pool):
 
     def open_for_a_wave():
         for wave in range(1, 9):
-            shard.wait_for(MAX_IN_FLIGHT * wave)
+            shard.wait_for(MAX_CALLS_PER_SHARD * wave)
             time.sleep(0.3)
             shard.gate.set()
             shard.gate.clear()
 
     opening = pool.submit(open_for_a_wave)
-    numbers = range(8 * MAX_IN_FLIGHT)
+    numbers = range(8 * MAX_CALLS_PER_SHARD)
     started_s = time.monotonic()
     answers = clients.ask_some(
         [(0, call) for call in calls_of(numbers)], TIMEOUT_S, call_timeout_s=2.0
@@ -149,7 +149,7 @@ def test_a_silent_shard_is_given_up_after_the_time_of_one_call(shards, clients):
     assert 2.0 <= time.monotonic() - started_s < 4.0
     assert [answer[0]["x"].item() for answer in answers] == list(range(500))
     assert codes(answer[1] for answer in answers) == {Code.DEADLINE_EXCEEDED}
-    assert len(shards[1].asked) == MAX_IN_FLIGHT
+    assert len(shards[1].asked) == MAX_CALLS_PER_SHARD
 
 
 def test_the_time_of_the_caller_ends_what_is_sent_and_what_is_not(shards, clients):
@@ -172,7 +172,7 @@ def test_a_client_that_leaves_ends_the_wait(shards, clients, pool):
             clients.ask_all(calls_of(range(100)), TIMEOUT_S)
 
     asking = pool.submit(ask)
-    shards[0].wait_for(MAX_IN_FLIGHT)
+    shards[0].wait_for(MAX_CALLS_PER_SHARD)
     call.cancel()
     with pytest.raises(ServingError) as error:
         asking.result(TIMEOUT_S)

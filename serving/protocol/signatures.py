@@ -3,6 +3,7 @@
 Nothing here runs a model. Existing clients match on these texts.
 """
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
@@ -18,6 +19,9 @@ EXAMPLE_SIGNATURE = "serving_tf_example"
 
 NEW_ITEMS_SIGNATURE = "embed_new_items"
 """Of the item tower of a model with categories: takes these instead of ids."""
+
+_EXTRA_INPUTS = re.compile(r"input size does not match signature: .* Sent extra: \{([^}]+)\}")
+"""In the text of `check_names`."""
 
 TensorSpec = tuple[int, tuple[int, ...] | None]
 """Data type number, and shape: -1 is any size, None any shape."""
@@ -113,6 +117,19 @@ def check_names(signature: meta_graph_pb2.SignatureDef, names: Iterable[str]) ->
             f"Sent extra: {_names(sent - known)}. "
             f"Missing but required: {_names(required - sent)}."
         )
+
+
+def read_extra_inputs(refusal: str) -> list[str]:
+    """The inputs that a server did not know, from the text of `check_names`; else none.
+
+    >>> read_extra_inputs(
+    ...     "input size does not match signature: 2!=1 len({x,y}) != len({x}). "
+    ...     "Sent extra: {y}. Missing but required: {}."
+    ... )
+    ['y']
+    """
+    found = _EXTRA_INPUTS.match(refusal)
+    return found[1].split(",") if found else []
 
 
 def check_types(

@@ -16,7 +16,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from serving.network.client_tls import ClientTls
 from serving.network.rotating_channel import RotatingTls
-from serving.protocol import tensors
+from serving.protocol import signatures, tensors
 from serving.protocol.call import Call, deadline_after, time_until_s
 from serving.protocol.status import Code, ServingError
 from serving.sharding.call_window import CallWindow
@@ -193,6 +193,22 @@ def _read(shard: ShardConnection, future: grpc.Future) -> ShardOutputs | Serving
         reason = shard.tls.find_cause(error.details()) or error.details()
         lost = ServingError(code, f"{shard.name}: {reason}")
         if code in _REFUSALS:
-            raise lost from error
+            raise _of_older_version(shard, reason) or lost from error
         return lost
     return {name: tensors.to_numpy(proto, name) for name, proto in response.outputs.items()}
+
+
+def _of_older_version(shard: ShardConnection, reason: str) -> ServingError | None:
+    """What to say where a shard refuses an input that it does not know; None for another reason.
+
+    Requests are checked before they are sent to the shards, so it runs an older version.
+    """
+    names = signatures.read_extra_inputs(reason)
+    if not names:
+        return None
+    inputs = ", ".join(f"`{name}`" for name in names)
+    return ServingError(
+        Code.UNIMPLEMENTED,
+        f"{shard.name} runs an older version, which does not know {inputs}. Update the shards "
+        "before the front, or ask without.",
+    )

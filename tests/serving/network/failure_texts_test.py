@@ -14,7 +14,7 @@ from serving.api import client
 from serving.api.recall_request import RecallRequest
 from serving.network import failure_texts
 from serving.network.client_tls import ClientTls
-from serving.network.failure_texts import FAILURE_TEXTS, Cause
+from serving.network.failure_texts import FAILURE_TEXTS
 from serving.network.tls import TlsFiles
 from tests.serving.network.client_tls_test import empty_doors
 
@@ -124,6 +124,7 @@ PROVOKED = [
     ("CERTIFICATE_VERIFY_FAILED", _doors("grpc", SERVER, ("other_ca.pem",))),
     ("CERTIFICATE_VERIFY_FAILED", _doors("http", SERVER, ("other_ca.pem",))),
     ("WRONG_VERSION_NUMBER", _doors("grpc", None, CA)),
+    ("WRONG_VERSION_NUMBER", _doors("http", None, CA)),
     ("CERTIFICATE_REQUIRED", _peer("", CA, _alert(CERTIFICATE_REQUIRED))),
     ("ALERT", _peer("", CA, _alert(HANDSHAKE_FAILURE))),
     ("ALERT", _peer("https://", CA, _alert(HANDSHAKE_FAILURE))),
@@ -144,9 +145,6 @@ UNREACHED = [
     ("reset by peer", _peer("", (), SETTINGS, reset=True)),
     ("recvmsg", _peer("", (), SETTINGS, reset=True)),
 ]
-
-RECORD_LAYER = ("RECORD_LAYER_FAILURE", "record layer failure")
-"""What OpenSSL from 3.2 says in the place of WRONG_VERSION_NUMBER."""
 
 
 @pytest.mark.parametrize(
@@ -170,20 +168,16 @@ def test_a_server_that_is_not_ready_is_reached():
     assert not failure_texts.is_of_grpc("Servable not found for request: Latest(recall)")
 
 
-def test_python_tells_of_a_server_without_tls_in_the_words_of_its_openssl(certificates):
-    details = _doors("http", None, CA)(certificates)
-    assert any(text in details for text in ("WRONG_VERSION_NUMBER", *RECORD_LAYER))
-    assert failure_texts.find_cause(details) is Cause.NO_TLS
-
-
 def test_every_row_is_provoked():
     texts = [row.text for row in FAILURE_TEXTS]
     assert len(set(texts)) == len(texts)
-    assert set(texts) == {text for text, _ in PROVOKED} | set(RECORD_LAYER)
+    assert set(texts) == {text for text, _ in PROVOKED}
     unreached = [text for text, _ in failure_texts.UNREACHED_TEXTS]
-    assert set(unreached) == {text for text, _ in UNREACHED} | {"DNS resolution"}
+    assert set(unreached) == {text for text, _ in UNREACHED}
 
 
-@pytest.mark.parametrize("details", ["Connection refused", "Socket closed", ""])
+@pytest.mark.parametrize(
+    "details", ["Connection refused", "Socket closed", "record layer failure", ""]
+)
 def test_other_texts_say_nothing(details):
     assert failure_texts.find_cause(details) is None

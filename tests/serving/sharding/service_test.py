@@ -1,6 +1,8 @@
 """A front over three shard servers answers like one server over all items."""
 
+import copy
 import dataclasses
+import re
 import shutil
 import socket
 import time
@@ -126,6 +128,32 @@ def test_weights_of_the_interests_are_those_of_one_server(whole, front, name):
 def test_what_needs_all_items_in_one_place_is_refused(front, fields):
     with pytest.raises(InputError, match=r"refused the request: Over shards"):
         ask(front, RecallRequest(("i3",), **fields))
+
+
+@pytest.fixture
+def old_shard(shard_servers, monkeypatch):
+    """The second shard, with the signatures of a version before titles and categories."""
+    servable = shard_servers[1].model_server.find("recall")
+    old_signatures = copy.deepcopy(servable.signature_defs)
+    for signature in old_signatures.values():
+        for fields in (signature.inputs, signature.defaults, signature.outputs):
+            for name in ("with_metadata", "titles", "categories"):
+                fields.pop(name, None)
+    monkeypatch.setattr(servable, "signature_defs", old_signatures)
+    return shard_servers[1]
+
+
+@pytest.mark.parametrize("name", ["history", "vectors", "similar", "new visitor"])
+def test_a_shard_that_knows_no_titles_is_named_where_they_are_wanted(front, old_shard, name):
+    plain = ask(front, REQUESTS[name])
+    assert len(plain.item_ids) == REQUESTS[name].k
+    assert not plain.degraded
+    said = (
+        rf"Shard 1/3 at {re.escape(old_shard.grpc_address)} runs an older version, which does "
+        r"not know `with_metadata`\. Update the shards before the front, or ask without\."
+    )
+    with pytest.raises(InputError, match=said):
+        ask(front, dataclasses.replace(REQUESTS[name], with_metadata=True))
 
 
 def test_a_wrong_request_is_refused_not_degraded(front):

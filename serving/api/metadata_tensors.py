@@ -35,7 +35,7 @@ def build_asked(
     outputs = {}
     is_named = any(name in output_filter for name in METADATA_OUTPUTS)
     if is_named or any(request.with_metadata for request in requests):
-        outputs |= build_metadata(responses, k)
+        outputs |= build_metadata_outputs(responses, k)
     is_named = INTERESTS_OUTPUT in output_filter
     if is_named or any(request.with_interests for request in requests):
         outputs[INTERESTS_OUTPUT] = _build_weights(responses)

@@ -9,7 +9,7 @@ DEMO_OUTPUT ?= runs/demo
 DEMO_EVENTS ?= synthetic:users=4000,items=1000,run_length=1.2
 DEMO_FLAGS ?= --set=train.max_epochs=10
 
-.PHONY: help install demo test test-slow reliability soak lint format pins clean distclean
+.PHONY: help install demo test test-slow test-documents reliability soak docs lint format pins clean distclean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,10 +31,16 @@ demo: install ## The main job on a built-in log, then a look at what it learned 
 	$(BIN)/recall demo --run=$(DEMO_OUTPUT)
 
 test: install ## The fast tests.
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not reliability and not soak"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not documents and not reliability and not soak"
 
 test-slow: install ## The heavy tests.
 	$(BIN)/python -m pytest -q -m slow
+
+test-documents: install ## Runs every command and code block of the pages.
+	$(BIN)/python -m pytest -q -m documents tests/documents
+
+docs: install ## The pages as a site, with checked links (build/site/index.html).
+	$(BIN)/mkdocs --quiet build
 
 reliability: install ## Counts what holds under faults and load; 11 minutes on two idle cores.
 	$(BIN)/python -m pytest -q -m reliability tests/reliability

@@ -52,6 +52,8 @@ _TEST = [
     "wheel",
 ]
 _LINT = ["ruff"]
+# The pages of docs/ as a site (`make docs`).
+_DOCS = ["mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"]
 # Spans of requests (`recall serve --otlp_endpoint`).
 _OTEL = [
     "opentelemetry-api>=1.30",
@@ -77,7 +79,8 @@ setup(
         "test": _TEST + _OTEL,
         "lint": _LINT,
         "otel": _OTEL,
-        "dev": _TEST + _LINT + _OTEL,
+        "docs": _DOCS,
+        "dev": _TEST + _LINT + _OTEL + _DOCS,
     },
     entry_points={"console_scripts": ["recall=pipelines.cli:main"]},
 )

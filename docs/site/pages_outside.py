@@ -16,7 +16,9 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parents[2]
 OUTSIDE = ("BUILD.md", "CHANGELOG.md", "TRIALS.md", "findings/README.md")
 
-_LINK = re.compile(r"(?P<picture>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)")
+_LINK = re.compile(
+    r"(?P<picture>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)"
+)
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -35,7 +37,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         path = normpath(join(dirname(place), link["target"]))
         name = "index.md" if path == "README.md" else path.removeprefix("docs/")
         if files.get_file_from_path(name) is not None:
-            return f"{link['picture']}[{link['text']}]({relpath(name, dirname(here) or '.')}{link['anchor'] or ''})"
+            target = relpath(name, dirname(here) or ".") + (link["anchor"] or "")
+            return f"{link['picture']}[{link['text']}]({target})"
         if (ROOT / path).exists():
             return link["text"]
         return link.group()

@@ -8,6 +8,8 @@ What a fence says decides what happens to its block:
 | `python` | run by one interpreter for the whole page |
 | any with `title="NAME"` | written to the file NAME, which a later block uses |
 | `text` | output, data or a sketch; not code |
+
+`<!-- not run: REASON -->` in the line above a block leaves it out, as it needs what no test has.
 """
 
 import re
@@ -23,6 +25,7 @@ PAGES = sorted(page for names in ("README.md", "docs/**/*.md") for page in ROOT.
 """BUILD.md is about work on the code: its commands are those of the Makefile."""
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<info>.*)$")
+_NOT_RUN = re.compile(r"^ *<!-- not run: (.+) -->$")
 _TITLE = re.compile(r'title="([^"]+)"')
 
 
@@ -36,6 +39,13 @@ class Block:
     language: str
     title: str | None
     text: str
+    not_run: str | None = None
+    """Why no test runs it."""
+
+    @property
+    def is_run(self) -> bool:
+        """Whether a test runs it, or writes it for one that is run."""
+        return self.not_run is None and (self.title is not None or self.language in RUN)
 
     @property
     def place(self) -> str:
@@ -53,19 +63,23 @@ def read_blocks(page: Path) -> list[Block]:
     """
     blocks: list[Block] = []
     opened: re.Match | None = None
+    before = ""
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
         fence = _FENCE.match(line)
         if opened is None and fence is not None:
-            opened, first, lines = fence, number, []
+            opened, first, lines, reason = fence, number, [], _NOT_RUN.match(before)
         elif opened is not None and fence is not None and not fence["info"].strip():
             info = opened["info"].strip()
             title = _TITLE.search(info)
             language = info.split(maxsplit=1)[0] if info else ""
             name = title and title.group(1)
-            blocks.append(Block(page, first, language, name, "\n".join(lines) + "\n"))
+            text = "\n".join(lines) + "\n"
+            not_run = reason and reason.group(1)
+            blocks.append(Block(page, first, language, name, text, not_run))
             opened = None
         elif opened is not None:
             lines.append(line.removeprefix(opened["indent"]))
+        before = line
     if opened is not None:
         raise ValueError(f"{page}:{first}: the block is not closed")
     return blocks

@@ -64,6 +64,8 @@ class PageRunner:
             self._run_shell(prologue.read_text(encoding="utf-8"), f"{prologue.name}")
         count = 0
         for block in read_blocks(self._page):
+            if not block.is_run:
+                continue
             text = self.with_free_ports(block.text)
             if block.title is not None:
                 path = self._folder / block.title
@@ -71,10 +73,8 @@ class PageRunner:
                 path.write_text(text, encoding="utf-8")
             elif block.language == "sh":
                 self._run_shell(text, block.place)
-            elif block.language == "python":
-                self._run_python(block, text)
             else:
-                continue
+                self._run_python(block, text)
             count += 1
         return count
 

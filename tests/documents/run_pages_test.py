@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.documents.blocks import PAGES, ROOT, RUN, read_blocks
+from tests.documents.blocks import PAGES, ROOT, read_blocks
 from tests.documents.page_runner import PageError, PageRunner
 
-_RUNNABLE = [page for page in PAGES if any(block.language in RUN for block in read_blocks(page))]
+_RUNNABLE = [page for page in PAGES if any(block.is_run for block in read_blocks(page))]
 
 
 def by_path(path):
@@ -25,8 +25,7 @@ def run_page(page, tmp_path):
 @pytest.mark.documents
 @pytest.mark.parametrize("page", _RUNNABLE, ids=by_path)
 def test_blocks_run(page, tmp_path):
-    expected = sum(block.title is not None or block.language in RUN for block in read_blocks(page))
-    assert run_page(page, tmp_path) == expected
+    assert run_page(page, tmp_path) == sum(block.is_run for block in read_blocks(page))
 
 
 def test_blocks_share_a_folder_a_shell_and_an_interpreter(tmp_path):

@@ -1,0 +1,1 @@
+source "$REPOSITORY/tests/documents/prologues/shared.sh"

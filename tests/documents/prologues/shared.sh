@@ -1,0 +1,25 @@
+# Sourced by the prologues: what a reader has before the first command.
+
+# A log with ids that are numbers, and its items: events.csv, items.csv.
+make_log() {
+  command recall synthesize --output=log --users="${1:-300}" --items="${2:-100}"
+  gunzip -c log/events.csv.gz | sed 's/,i\([0-9]\)/,\1/' > events.csv
+  gunzip -c log/items.csv.gz | sed 's/^i\([0-9]\)/\1/' > items.csv
+}
+
+# Trainings of one epoch. Such a model need not beat anything, so nothing is asked of it,
+# unless the page does.
+recall() {
+  case "$*" in
+    run*thresholds* | run*--config*) command recall "$@" --set=train.max_epochs=1 ;;
+    run* | evaluate*) command recall "$@" --set=train.max_epochs=1 --set='evaluation.thresholds=[]' ;;
+    train*) command recall "$@" --set=train.max_epochs=1 ;;
+    *) command recall "$@" ;;
+  esac
+}
+
+# A finished run in runs/mine.
+make_run() {
+  make_log
+  recall run --events=events.csv --items=items.csv --output=runs/mine "$@"
+}

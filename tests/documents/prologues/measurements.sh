@@ -5,3 +5,15 @@ make_log
 mkdir beauty ml-1m
 gzip -c events.csv | tee beauty/events.csv.gz > ml-1m/events.csv.gz
 gzip -c items.csv | tee beauty/items.csv.gz > ml-1m/items.csv.gz
+
+python() {
+  case "$2" in
+    tests.benchmarks.quality) command python "$@" --seeds=1 --set=train.max_epochs=1 ;;
+    tests.benchmarks.training)
+      command python "$@" --catalogues=200 --interests=4 --seq2seq=on --batches=bucketed --steps=3 ;;
+    tests.benchmarks.serving)
+      command python "$@" --num_items=2000 --seconds=0.3 --changes=5 --concurrency=1 ;;
+    tests.benchmarks.leaves) command python "$@" --builds=1 --max_queries=50 ;;
+    *) command python "$@" ;;
+  esac
+}

@@ -11,7 +11,8 @@ make_log() {
 # unless the page does.
 recall() {
   case "$*" in
-    run*thresholds* | run*--config*) command recall "$@" --set=train.max_epochs=1 ;;
+    run*thresholds*) command recall "$@" --set=train.max_epochs=10 ;;
+    run*--config*) command recall "$@" ;;
     run* | evaluate*) command recall "$@" --set=train.max_epochs=1 --set='evaluation.thresholds=[]' ;;
     train*) command recall "$@" --set=train.max_epochs=1 ;;
     *) command recall "$@" ;;

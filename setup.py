@@ -26,6 +26,8 @@ _REQUIRES = [
     # `serving/protocol/tf_serving_config_pb2.py` is made for this one and later.
     "protobuf>=6.31",
     "pyarrow>=18",
+    # The live line of long jobs.
+    "rich>=13",
     "scann[tf]==1.4.2",
     "tensorboard>=2.20,<2.21",
     "tensorflow>=2.20,<2.21",

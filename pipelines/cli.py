@@ -16,7 +16,7 @@ from absl import flags as absl_flags
 from absl import logging
 
 import recall
-from pipelines.commands.shared import console_log, flags
+from pipelines.commands.shared import console_log, flags, progress_flags
 from pipelines.commands.shared.flags import UsageError
 from pipelines.commands.table import COMMANDS
 from recall.errors import InputError
@@ -78,7 +78,8 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
         return 0
     values, beam_args = parse(name, arguments)
     console_log.set_up(values["verbosity"].value)
-    COMMANDS[name].call(values, beam_args)
+    with progress_flags.shown(values):
+        COMMANDS[name].call(values, beam_args)
     return 0
 
 
@@ -107,12 +108,14 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[absl_flags.FlagValues, l
         raise UsageError(f"{reason}.") from error
     if command.beam_flags:
         rest = _beam_words(rest, command)
-    elif rest:
+    elif rest and command.word and not values[command.word].present:
+        values[command.word].value, rest = rest[0], rest[1:]
+    if rest and not command.beam_flags:
         raise UsageError(f"unexpected word {rest[0]!r}; every value belongs to a --flag=value.")
     for flag in command.required:
         if not values[flag].value:
             raise UsageError(f"--{flag} is required, for example: recall {command.examples[0]}")
-    flags.check_numbers(values, command)
+    flags.check_values(values, command)
     flags.settle_paths(values, command)
     return values, rest
 

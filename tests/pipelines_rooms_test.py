@@ -10,17 +10,19 @@ from pipelines.commands.table import COMMANDS
 from tests import rooms
 
 ROOMS = {
+    "progress": set(),
     "sources.columns": set(),
     "sources.tables": {"sources.columns"},
     "sources": {"sources.columns", "sources.tables"},
     "artifacts": set(),
-    "synthetic": {"sources"},
-    "ingestion": {"sources", "synthetic", "artifacts"},
-    "evaluation": {"artifacts"},
-    "training": {"artifacts", "evaluation"},
-    "publishing": {"sources", "artifacts", "ingestion", "evaluation", "training"},
+    "synthetic": {"sources", "progress"},
+    "ingestion": {"sources", "synthetic", "artifacts", "progress"},
+    "evaluation": {"artifacts", "progress"},
+    "training": {"artifacts", "evaluation", "progress"},
+    "publishing": {"sources", "artifacts", "ingestion", "evaluation", "training", "progress"},
     "clients": {"sources", "publishing"},
-    "commands.shared": {"sources", "artifacts", "ingestion"},
+    "commands.shared": {"sources", "artifacts", "ingestion", "progress"},
+    "completion": {"commands.shared"},
     "commands": {
         "sources",
         "synthetic",
@@ -30,6 +32,7 @@ ROOMS = {
         "training",
         "publishing",
         "clients",
+        "completion",
         "commands.shared",
     },
 }

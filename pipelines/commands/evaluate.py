@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from pipelines.commands.shared import folders, settings
+from pipelines.commands.shared import folders, progress_flags, settings
 from pipelines.commands.shared.flags import Command
 
 COMMAND = Command(
@@ -22,6 +22,7 @@ COMMAND = Command(
         "output": folders.flag("Folder for the report."),
         **settings.FLAGS,
         **folders.REPLACE,
+        **progress_flags.FLAGS,
     },
     required=("examples", "model", "output"),
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from pipelines.commands.shared import folders
+from pipelines.commands.shared import folders, progress_flags
 from pipelines.commands.shared.flags import Command
 
 COMMAND = Command(
@@ -16,6 +16,7 @@ COMMAND = Command(
         "model": folders.MODEL,
         "output": folders.flag("Folder for the SavedModels."),
         **folders.REPLACE,
+        **progress_flags.FLAGS,
     },
     required=("model", "output"),
 )

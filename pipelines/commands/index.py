@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from pipelines.commands.shared import folders, settings
+from pipelines.commands.shared import folders, progress_flags, settings
 from pipelines.commands.shared.flags import Command, FlagSpec
 from serving.index.shards import Shard
 
@@ -30,6 +30,7 @@ COMMAND = Command(
         ),
         **settings.FLAGS,
         **folders.REPLACE,
+        **progress_flags.FLAGS,
     },
     required=("export", "examples", "output"),
 )

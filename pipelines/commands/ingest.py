@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from pipelines.commands.shared import beam_flags, folders, log_flags, settings
+from pipelines.commands.shared import beam_flags, folders, log_flags, progress_flags, settings
 from pipelines.commands.shared.flags import Command
 
 COMMAND = Command(
@@ -19,6 +19,7 @@ COMMAND = Command(
         **settings.FLAGS,
         **log_flags.READING,
         **folders.OVERWRITE,
+        **progress_flags.FLAGS,
     },
     required=("events", "output"),
     beam_flags=True,

@@ -33,6 +33,7 @@ def _request_flags() -> dict[str, FlagSpec]:
             help=fields[name].flag.help,
             value=fields[name].flag.value,
             default=fields[name].default,
+            choices=fields[name].choices,
             **_FLAGS[fields[name].kind],
         )
         for name in names

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from pipelines.commands.shared import beam_flags, folders, log_flags, publish_flags, settings
+from pipelines.commands.shared import (
+    beam_flags,
+    folders,
+    log_flags,
+    progress_flags,
+    publish_flags,
+    settings,
+)
 from pipelines.commands.shared.flags import Command, FlagSpec
 
 COMMAND = Command(
@@ -32,6 +39,7 @@ COMMAND = Command(
             kind="boolean",
         ),
         **publish_flags.FLAGS,
+        **progress_flags.FLAGS,
     },
     required=("events", "output"),
     beam_flags=True,

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from pipelines.commands.shared import progress_flags
 from pipelines.commands.shared.flags import Command, FlagSpec
 from pipelines.synthetic.config import SyntheticConfig
 
@@ -42,11 +43,17 @@ COMMAND = Command(
     ),
     flags={
         "output": FlagSpec(help="Folder for the two files.", value="DIR", kind="path"),
-        "format": FlagSpec(help="csv.gz, csv or parquet.", value="NAME", default="csv.gz"),
+        "format": FlagSpec(
+            help="csv.gz, csv or parquet.",
+            value="NAME",
+            default="csv.gz",
+            choices=("csv.gz", "csv", "parquet"),
+        ),
         **planted_world(),
         "overwrite": FlagSpec(
             help="Replaces files of the same name.", value="", default=False, kind="boolean"
         ),
+        **progress_flags.FLAGS,
     },
     required=("output",),
 )

@@ -3,6 +3,7 @@
 from types import ModuleType
 
 from pipelines.commands import (
+    completion,
     demo,
     evaluate,
     export,
@@ -29,6 +30,9 @@ COMMANDS: dict[str, ModuleType] = {
     "query": query,
     "items": items,
     "synthesize": synthesize,
+    "completion": completion,
     "demo": demo,
 }
 """Name -> module with `COMMAND`, its flags, and `call(values, beam_args)`."""
+
+completion.know({name: module.COMMAND for name, module in COMMANDS.items()})

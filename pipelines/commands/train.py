@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from pipelines.commands.shared import folders, settings
+from pipelines.commands.shared import folders, progress_flags, settings
 from pipelines.commands.shared.flags import Command
 
 COMMAND = Command(
@@ -19,6 +19,7 @@ COMMAND = Command(
         "output": folders.flag("Folder for the model."),
         **settings.FLAGS,
         **folders.OVERWRITE,
+        **progress_flags.FLAGS,
     },
     required=("examples", "output"),
 )

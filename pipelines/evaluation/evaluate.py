@@ -17,6 +17,7 @@ from pipelines.artifacts.held_out import HeldOutUsers, read_held_out, read_train
 from pipelines.artifacts.trained_model import TrainedModel, load_model
 from pipelines.evaluation import baselines, blessing, lists, vectors
 from pipelines.evaluation.full_ranking import Ranker
+from pipelines.progress import tasks
 from recall.categories import common_categories
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -169,9 +170,10 @@ def _section(
 ) -> dict[str, Any]:
     """All numbers of one ranker on one split."""
     start = time.monotonic()
-    result = lists.evaluate_lists(
-        rank, held_out, ks=config.all_ks, exclude_seen=config.exclude_seen
-    )
+    with tasks.open_task(name):
+        result = lists.evaluate_lists(
+            rank, held_out, ks=config.all_ks, exclude_seen=config.exclude_seen
+        )
     section = result.metrics | diversity.compute_diversity_metrics(
         result.top_rows, vocabulary.counts, vocabulary.categories, config.all_ks
     )

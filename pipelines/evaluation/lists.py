@@ -11,6 +11,7 @@ import numpy as np
 from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import full_ranking
 from pipelines.evaluation.full_ranking import Ranker
+from pipelines.progress import tasks
 from recall.metrics import ranking
 from recall.ragged import Ragged
 from recall.vocabulary import FIRST_ITEM_ID
@@ -106,11 +107,13 @@ def evaluate_lists(
     # Users of like history lengths share a batch: towers then pad less.
     order = np.argsort(held_out.histories.lengths, kind="stable")
     top_rows = np.empty((held_out.num_users, max(ks)), np.int32)
-    for start in range(0, held_out.num_users, batch_size):
-        users = order[start : start + batch_size]
-        histories = held_out.histories.take(users)
-        excluded = to_rows(histories) if exclude_seen else None
-        top_rows[users] = rank(histories, excluded)
+    with tasks.open_task("rank all items", total=held_out.num_users, unit="users") as task:
+        for start in range(0, held_out.num_users, batch_size):
+            users = order[start : start + batch_size]
+            histories = held_out.histories.take(users)
+            excluded = to_rows(histories) if exclude_seen else None
+            top_rows[users] = rank(histories, excluded)
+            task.advance(len(users))
     metrics = ranking.compute_ranking_metrics(top_rows, to_rows(held_out.positives), ks)
     return EvaluationResult(metrics.values, top_rows, metrics.standard_errors)
 

@@ -21,6 +21,7 @@ from pipelines.ingestion import schema, sequences, warning_lines
 from pipelines.ingestion import steps as ingest_steps
 from pipelines.ingestion.beam import beam, build_options, run_chain
 from pipelines.ingestion.shard_files import ShardFiles
+from pipelines.progress import tasks
 from pipelines.sources.columns import id_checks
 from pipelines.sources.events import EventSource
 from pipelines.sources.items import ItemsFile
@@ -163,7 +164,9 @@ class _Ingest:
         steps = ingest_steps.read_and_shuffle(
             self._source, max_bad_rows, self._config.ingest, self._work_dir
         )
-        run_chain(options, [None], *steps, beam.ParDo(ingest_steps.SortShard(self._work_dir)))
+        sort = ingest_steps.SortShard(self._config.ingest.num_shards, self._work_dir)
+        with tasks.open_task(ingest_steps.READING, unit="events", rate="events"):
+            run_chain(options, [None], *steps, beam.ParDo(sort))
         for failure in self._files.read_all_facts(ingest_steps.FAILED):
             raise InputError(failure["message"])
         (read,) = self._files.read_all_facts(ingest_steps.READ)
@@ -188,7 +191,8 @@ class _Ingest:
         """Gives every event its part; facts of every shard."""
         shards = self._files.shards(ingest_steps.SORTED)
         step = ingest_steps.SplitShard(self._config.ingest, self._work_dir)
-        run_chain(options, shards, beam.Reshuffle(), beam.ParDo(step))
+        with tasks.open_task(ingest_steps.SPLITTING, total=len(shards), unit="shards"):
+            run_chain(options, shards, beam.Reshuffle(), beam.ParDo(step))
         return self._files.read_all_facts(ingest_steps.SPLIT)
 
     def _number_items(self) -> tuple[ItemVocabulary, dict[str, Any]]:
@@ -224,7 +228,8 @@ class _Ingest:
             self._work_dir,
         )
         shards = self._files.shards(ingest_steps.SPLIT)
-        run_chain(options, shards, beam.Reshuffle(), beam.ParDo(step))
+        with tasks.open_task(ingest_steps.WRITING, total=len(shards), unit="shards"):
+            run_chain(options, shards, beam.Reshuffle(), beam.ParDo(step))
         return self._files.read_all_facts(ingest_steps.WRITTEN)
 
     def _finish(

@@ -23,6 +23,7 @@ from pipelines.ingestion import arrow_coder, sequences
 from pipelines.ingestion.beam import beam
 from pipelines.ingestion.sequences import Part
 from pipelines.ingestion.shard_files import ShardFiles
+from pipelines.progress import tasks
 from pipelines.sources.columns import id_checks
 from pipelines.sources.events import EventSource
 from recall.config import IngestConfig
@@ -35,6 +36,10 @@ SPLIT, TRAINING_COUNTS = "split", "training_counts"
 WRITTEN = "written"
 # Names of the tables that are made between the chains, for all shards (0).
 FREQUENT_ITEMS, VOCABULARY = "frequent_items", "vocabulary"
+
+# Names of the tasks that steps count for, where they run in the process of the job.
+READING, SORTING = "read the log", "order the events"
+SPLITTING, WRITING = "split users", "write examples"
 
 _SHOWN_ROWS = 3
 """Rows shown per shard and reason in the report of what was dropped."""
@@ -86,6 +91,7 @@ class ReadEvents(beam.DoFn):
                     batch = batch.drop_columns("split")
                 num_events += batch.num_rows
                 _count("events_read", batch.num_rows)
+                tasks.count(READING, batch.num_rows)
                 yield batch
         except InputError as error:
             files.write_facts(FAILED, 0, {"message": str(error)})
@@ -117,11 +123,13 @@ class PartitionByUser(beam.DoFn):
 class SortShard(beam.DoFn):
     """Orders the events of a shard, drops duplicates, counts items."""
 
-    def __init__(self, work_dir: Path):
+    def __init__(self, num_shards: int, work_dir: Path):
+        self._num_shards = num_shards
         self._work_dir = work_dir
 
     def process(self, element: tuple[int, Iterable[pa.RecordBatch]]) -> Iterator[int]:
         """Writes the shard and yields its number."""
+        tasks.turn_to(READING, SORTING, total=self._num_shards, unit="shards")
         shard, batches = element
         events = sequences.order_events(pa.Table.from_batches(batches))
         duplicates = sequences.find_duplicates(events)
@@ -141,6 +149,7 @@ class SortShard(beam.DoFn):
             },
         )
         _count("duplicates", duplicates.sum())
+        tasks.count(SORTING, 1)
         yield shard
 
 
@@ -174,6 +183,7 @@ class SplitShard(beam.DoFn):
         trained = sequences.count_items(events["item_id"], parts == Part.TRAIN)
         files.write_table(TRAINING_COUNTS, element, trained)
         files.write_facts(SPLIT, element, facts | _describe(offsets, parts))
+        tasks.count(SPLITTING, 1)
         yield element
 
     def _cap(self, events: pa.Table, offsets: np.ndarray, parts: np.ndarray) -> dict[str, Any]:
@@ -244,6 +254,7 @@ class WriteShard(beam.DoFn):
         files.write_facts(WRITTEN, element, facts)
         for split, written in facts.items():
             _count(f"{split}_examples", sum(written["files"].values()))
+        tasks.count(WRITING, 1)
         yield element
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.artifacts import held_out, records
+from pipelines.progress import tasks
 from recall.errors import InputError
 from recall.features import HISTORY_ITEM_IDS
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_TOKEN, ItemVocabulary
@@ -38,15 +39,17 @@ def embed_items(export_dir: str | Path, vocabulary: ItemVocabulary, fingerprint:
     """
     item_tower = _load_signature(Path(export_dir) / export.ITEM_TOWER)
     parts = []
-    for start in range(0, vocabulary.num_items, _ITEM_BATCH):
-        batch = vocabulary.item_ids[start : start + _ITEM_BATCH]
-        outputs = item_tower(**{export.ITEM_IDS_INPUT: tf.constant(batch)})
-        if not tf.reduce_all(outputs["is_known"]) or outputs["fingerprint"][0] != fingerprint:
-            raise InputError(
-                f"The item tower of {export_dir} is not the one its manifest describes. "
-                + records.how_to_renew(export_dir, "export")
-            )
-        parts.append(outputs["item_vectors"].numpy())
+    with tasks.open_task("embed items", total=vocabulary.num_items, unit="items") as task:
+        for start in range(0, vocabulary.num_items, _ITEM_BATCH):
+            batch = vocabulary.item_ids[start : start + _ITEM_BATCH]
+            outputs = item_tower(**{export.ITEM_IDS_INPUT: tf.constant(batch)})
+            if not tf.reduce_all(outputs["is_known"]) or outputs["fingerprint"][0] != fingerprint:
+                raise InputError(
+                    f"The item tower of {export_dir} is not the one its manifest describes. "
+                    + records.how_to_renew(export_dir, "export")
+                )
+            parts.append(outputs["item_vectors"].numpy())
+            task.advance(len(batch))
     return np.concatenate(parts)
 
 
@@ -91,12 +94,15 @@ def embed_histories(
     user_tower = _load_signature(Path(export_dir) / export.USER_TOWER)
     length = manifests.read(export_dir)["max_history_length"]
     parts = []
-    for start in range(0, len(histories), _USER_BATCH):
-        known = [h[h >= FIRST_ITEM_ID][-length:] for h in histories[start : start + _USER_BATCH]]
-        rows = [vocabulary.to_raw(history) for history in known]
-        padded = [row + [PADDING_TOKEN] * (length - len(row)) for row in rows]
-        outputs = user_tower(**{HISTORY_ITEM_IDS: tf.constant(padded)})
-        parts.append(outputs["user_vectors"].numpy()[outputs["num_known"].numpy() > 0])
+    with tasks.open_task("embed users", total=len(histories), unit="users") as task:
+        for start in range(0, len(histories), _USER_BATCH):
+            batch = histories[start : start + _USER_BATCH]
+            known = [history[history >= FIRST_ITEM_ID][-length:] for history in batch]
+            rows = [vocabulary.to_raw(history) for history in known]
+            padded = [row + [PADDING_TOKEN] * (length - len(row)) for row in rows]
+            outputs = user_tower(**{HISTORY_ITEM_IDS: tf.constant(padded)})
+            parts.append(outputs["user_vectors"].numpy()[outputs["num_known"].numpy() > 0])
+            task.advance(len(batch))
     return np.concatenate(parts)
 
 

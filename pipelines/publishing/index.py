@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.artifacts import records
+from pipelines.progress import tasks
 from pipelines.publishing import native_log
 from pipelines.publishing.embed import build_queries, embed_items
 from pipelines.publishing.index_choice import RECALL_K, tune_index
@@ -91,9 +92,12 @@ def run_index(
         bundled, shard_values = _take_shard(vocabulary, shard), {shards.KEY: shard._asdict()}
     item_vectors = embed_items(export_dir, bundled, manifest["fingerprint"])
     queries, measured_on = build_queries(export_dir, examples_dir, vocabulary, item_vectors)
-    with native_log.quiet_native_code():
+    with tasks.open_task("build the index"), native_log.quiet_native_code():
         index = build_index(item_vectors, config.index, manifest["similarity"])
-    index, index_recall, tuning = tune_index(index, ExactIndex(item_vectors), queries, config.index)
+    with tasks.open_task("measure the index"):
+        index, index_recall, tuning = tune_index(
+            index, ExactIndex(item_vectors), queries, config.index
+        )
     _require_recall(index_recall, config.index)
     report = {
         "fingerprint": manifest["fingerprint"],

@@ -18,6 +18,7 @@ from pipelines.artifacts import records
 from pipelines.artifacts.records import RunPaths
 from pipelines.evaluation import evaluate
 from pipelines.ingestion import ingest
+from pipelines.progress import tasks
 from pipelines.publishing import export, index, push, summary
 from pipelines.sources.events import EventSource
 from pipelines.sources.items import ItemsFile
@@ -209,7 +210,9 @@ def _execute_if_stale(job: _Job, number: int, num_jobs: int) -> bool:
         report(f"up to date ({found})")
         return False
     report("started")
-    report(job.execute())
+    with tasks.open_task(f"[{number}/{num_jobs}] {job.name}"):
+        done = job.execute()
+    report(done)
     return True
 
 

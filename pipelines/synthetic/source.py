@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.progress import tasks
 from pipelines.sources.columns.bad_rows import BadRows
 from pipelines.sources.columns.where import Condition
 from pipelines.sources.events import EVENT_SCHEMA, EventSource, RawBatch
@@ -44,6 +45,9 @@ _GENERATOR_VERSION = 1
 
 _BLOCK_EVENTS = 1 << 17
 """Events generated at a time: some 50 MB of working memory."""
+
+_WRITING = "write events"
+"""The task of `write_log`."""
 
 _NAMES = (
     "skirts",
@@ -115,6 +119,7 @@ def generate_events(config: SyntheticConfig) -> Iterator[pa.RecordBatch]:
             pa.array(np.arange(num_rows, num_rows + len(users))),
         ]
         num_rows += len(users)
+        tasks.count(_WRITING, num_users)
         yield pa.RecordBatch.from_arrays(columns, schema=EVENT_SCHEMA)
 
 
@@ -156,9 +161,10 @@ def write_log(config: SyntheticConfig, events_path: str | Path, items_path: str 
     Raises:
         InputError: A path cannot be written to, or its format is unknown.
     """
-    num_events = table_writer.write_batches(
-        events_path, map(_to_file_columns, generate_events(config))
-    )
+    with tasks.open_task(_WRITING, total=config.num_users, unit="users", rate="users"):
+        num_events = table_writer.write_batches(
+            events_path, map(_to_file_columns, generate_events(config))
+        )
     items = generate_items(config)
     category = pc.binary_join(items["categories"], CATEGORY_SEPARATOR)
     table = pa.table({"item_id": items["item_id"], "category": category, "title": items["title"]})

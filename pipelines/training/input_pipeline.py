@@ -32,11 +32,13 @@ class TrainingData(NamedTuple):
         dataset: `SequenceBatch` after `SequenceBatch`, epoch after epoch.
         steps_per_epoch: Batches per epoch.
         num_sequences: Sequences per epoch.
+        num_targets: Clicks per epoch that are learnt from, None where the statistics lack them.
     """
 
     dataset: tf.data.Dataset
     steps_per_epoch: int
     num_sequences: int
+    num_targets: int | None
 
 
 class _Bucket(NamedTuple):
@@ -109,7 +111,8 @@ def read_training_data(
         .map(parse_sequences, num_parallel_calls=tf.data.AUTOTUNE)
         .prefetch(tf.data.AUTOTUNE)
     )
-    return TrainingData(dataset, sum(batches), sum(b.num_sequences for b in buckets))
+    num_sequences = sum(bucket.num_sequences for bucket in buckets)
+    return TrainingData(dataset, sum(batches), num_sequences, _num_targets(Path(examples_dir)))
 
 
 def count_steps_per_epoch(examples_dir: str | Path, config: RecallConfig) -> int:
@@ -135,6 +138,11 @@ def _read_buckets(examples_dir: Path) -> list[_Bucket]:
         _Bucket(length, list(files), sum(files.values()))
         for length, files in sorted(grouped.items())
     ]
+
+
+def _num_targets(examples_dir: Path) -> int | None:
+    statistics = storage.read_json(examples_dir / records.STATISTICS_NAME)
+    return statistics["splits"]["train"].get("targets")
 
 
 def _file_counts(examples_dir: Path, split: str) -> dict[str, int]:

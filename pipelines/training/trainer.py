@@ -1,7 +1,6 @@
 """Trains a model on ingested examples, resumably."""
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +17,8 @@ from pipelines.artifacts.trained_model import (
     load_model,
 )
 from pipelines.evaluation.remarks import FEW_USERS
-from pipelines.training import callbacks, input_pipeline, threads
+from pipelines.progress import tasks
+from pipelines.training import callbacks, curves, epoch_lines, input_pipeline, threads
 from pipelines.training.job_state import JobState
 from pipelines.training.weight_averaging import WeightAverage
 from recall.config import RecallConfig
@@ -192,14 +192,22 @@ def _fit(
         training.progress,
         best_manager(model, checkpoints_root),
     )
-    model.fit(
-        data.dataset,
-        initial_epoch=first_epoch,
-        epochs=config.train.max_epochs,
-        steps_per_epoch=data.steps_per_epoch,
-        callbacks=_callbacks(training, validation, stopping_rule, model_dir),
-        verbose=1 if sys.stdout.isatty() else 2,
-    )
+    with tasks.open_task("training") as task:
+        shown = epoch_lines.ShowEpochs(
+            task, training.progress, stopping_rule, data.steps_per_epoch, data.num_targets
+        )
+        model.fit(
+            data.dataset,
+            initial_epoch=first_epoch,
+            epochs=config.train.max_epochs,
+            steps_per_epoch=data.steps_per_epoch,
+            callbacks=[
+                *_callbacks(training, validation, stopping_rule, model_dir),
+                curves.WriteCurves(model_dir, config),
+                shown,
+            ],
+            verbose=0,
+        )
 
 
 def _open_training(
@@ -241,7 +249,6 @@ def _callbacks(
         callbacks.SaveProgress(
             training.progress, training.manager, stopping_rule, model_dir / "training_log.jsonl"
         ),
-        tf.keras.callbacks.TensorBoard(str(model_dir / "logs"), write_graph=False),
     ]
 
 

@@ -33,6 +33,8 @@ class FlagSpec:
             `repeated` (the flag may be given several times), `path` (a file or
             folder of this machine) or `log` (a path, or a source's name and
             settings).
+        choices: All values that a `string` may have; () for any.
+        suggestions: Beginnings of values that completion offers; others are as good.
         minimum: Smallest allowed number, None for no limit.
         maximum: Largest allowed number, None for no limit.
     """
@@ -41,6 +43,8 @@ class FlagSpec:
     value: str = "TEXT"
     default: Any = None
     kind: str = "string"
+    choices: tuple[str, ...] = ()
+    suggestions: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
 
@@ -55,6 +59,8 @@ class Command:
         examples: Command lines without the leading `recall `.
         flags: Name -> spec, in the order of the help.
         required: Names of flags without which the command cannot start.
+        word: The flag that a bare word is the value of, for example `bash` of
+            `recall completion bash`; "" allows none.
         beam_flags: Whether unknown flags go to Beam's PipelineOptions.
         hidden: Whether `recall --help` leaves it out.
     """
@@ -64,6 +70,7 @@ class Command:
     examples: tuple[str, ...]
     flags: Mapping[str, FlagSpec]
     required: tuple[str, ...] = ()
+    word: str = ""
     beam_flags: bool = False
     hidden: bool = False
 
@@ -106,16 +113,19 @@ def define(command: Command) -> flags.FlagValues:
     return values
 
 
-def check_numbers(values: flags.FlagValues, command: Command) -> None:
-    """Refuses `nan` and `inf`, which are beyond no limit.
+def check_values(values: flags.FlagValues, command: Command) -> None:
+    """Refuses what is none of a flag's choices, and `nan` and `inf`, which are beyond no limit.
 
     Raises:
-        UsageError: A flag has one of them.
+        UsageError: A flag has such a value.
     """
     for name, spec in command.flags.items():
-        number = values[name].value
-        if spec.kind == "float" and number is not None and not math.isfinite(number):
-            raise UsageError(f"flag --{name}={number} must be a finite number.")
+        value = values[name].value
+        if spec.choices and value is not None and value not in spec.choices:
+            choices = ", ".join(spec.choices)
+            raise UsageError(f"--{name}={value} must be one of {choices}.")
+        if spec.kind == "float" and value is not None and not math.isfinite(value):
+            raise UsageError(f"flag --{name}={value} must be a finite number.")
 
 
 def settle_paths(values: flags.FlagValues, command: Command) -> None:
@@ -154,7 +164,12 @@ def overview(commands: Mapping[str, Command]) -> str:
 
 def page(name: str, command: Command) -> str:
     """The page of `recall <name> --help`."""
-    required = " ".join(f"--{flag}={command.flags[flag].value}" for flag in command.required)
+    required = " ".join(
+        command.flags[flag].value
+        if flag == command.word
+        else f"--{flag}={command.flags[flag].value}"
+        for flag in command.required
+    )
     sections = [
         f"usage: recall {name} {required} [flags]".replace("  ", " "),
         textwrap.fill(f"{command.summary} {command.description}", 88),

@@ -15,8 +15,6 @@ from serving.monitoring import access_log
 if TYPE_CHECKING:
     from serving.http_door.limits import HttpLimits
 
-_LOG_FORMATS = ("text", "json")
-
 
 def _seconds(what: str, default: float) -> FlagSpec:
     return FlagSpec(
@@ -72,6 +70,7 @@ FLAGS = {
         "line has a history.",
         value="MODE",
         default="off",
+        choices=access_log.MODES,
     ),
     "otlp_endpoint": FlagSpec(
         help="OpenTelemetry collector that gets a span for every request of both ports (OTLP over "
@@ -82,6 +81,7 @@ FLAGS = {
         help="Form of all lines on stderr: text, or json with one object per line.",
         value="FORMAT",
         default="text",
+        choices=("text", "json"),
     ),
 }
 
@@ -92,8 +92,6 @@ def read_http_options(values: flags.FlagValues) -> dict[str, Any]:
     Raises:
         InputError: A value makes no sense.
     """
-    _check_choice("access_log", values.access_log, access_log.MODES)
-    _check_choice("log_format", values.log_format, _LOG_FORMATS)
     for origin in values.cors_allowed_origins:
         _check_origin(origin)
     for host in values.allowed_hosts:
@@ -122,11 +120,6 @@ def _limits(values: flags.FlagValues) -> "HttpLimits":
         max_connections=values.max_http_connections,
         max_connections_per_peer=values.max_http_connections_per_peer,
     )
-
-
-def _check_choice(flag: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise InputError(f"--{flag} must be one of {', '.join(choices)}, received {value!r}.")
 
 
 def _check_origin(origin: str) -> None:

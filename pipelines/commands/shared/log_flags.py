@@ -54,6 +54,7 @@ READING = {
         "file by file; mixed tells it number by number; none takes them as they are.",
         value="UNIT",
         default="auto",
+        choices=("auto", "mixed", "none", "s", "ms", "us", "ns"),
     ),
     "timestamp_format": FlagSpec(
         help="Form of timestamps that are neither numbers nor ISO 8601, as for Python's strptime, "
@@ -66,6 +67,7 @@ READING = {
         "exporters write for a missing value: bad makes bad rows of them, ids takes them as ids.",
         value="CHOICE",
         default="bad",
+        choices=("bad", "ids"),
     ),
     "data_dir": FlagSpec(
         help="Where prepared TFDS datasets lie; only for tfds:NAME.", value="DIR", kind="path"

@@ -1,5 +1,6 @@
 """The flags --config and --set, and the settings they make. Imports no TensorFlow."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +9,16 @@ from absl import flags
 from pipelines.commands.shared.flags import FlagSpec
 from recall.config import RecallConfig
 from recall.errors import InputError
+
+
+def setting_names() -> tuple[str, ...]:
+    """All settings as `section.key`, in their order."""
+    return tuple(
+        f"{section.name}.{field.name}"
+        for section in dataclasses.fields(RecallConfig)
+        for field in dataclasses.fields(section.default_factory)
+    )
+
 
 FLAGS = {
     "config": FlagSpec(
@@ -20,6 +31,7 @@ FLAGS = {
         value="KEY=VALUE",
         default=(),
         kind="repeated",
+        suggestions=tuple(f"{name}=" for name in setting_names()),
     ),
 }
 

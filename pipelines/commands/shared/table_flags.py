@@ -33,6 +33,7 @@ def text_flags(prefix: str, what: str) -> dict[str, FlagSpec]:
             "separator is , or ; and then lines that look swallowed by a stray quote are bad rows.",
             value="MODE",
             default="auto",
+            choices=("auto", "true", "false"),
         ),
         f"{prefix}escape": FlagSpec(
             help=f"Character before a quote inside a quoted field of {what}, \\ for Spark's CSV "

@@ -71,11 +71,12 @@ def test_markers_as_ids_and_up_to_date_logic(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "flag", ["--timestamp_unit=h", "--timestamp_format=%H", "--null_markers=x"]
+    ("flag", "code"),
+    [("--timestamp_unit=h", 2), ("--timestamp_format=%H", 1), ("--null_markers=x", 2)],
 )
-def test_wrong_values_are_refused_in_one_line(tmp_path, capsys, flag):
+def test_wrong_values_are_refused_in_one_line(tmp_path, capsys, flag, code):
     path = write_log(tmp_path / "log.csv", ["1", "2", "3", "4"])
-    assert ingest(tmp_path, path, flag) == (1, None)
+    assert ingest(tmp_path, path, flag) == (code, None)
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert flag in error

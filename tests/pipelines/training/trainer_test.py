@@ -151,12 +151,14 @@ def test_tensorboard_has_the_scalars_of_the_log(finished):
     found = scalars(finished / "logs")
 
     for line in read_log(finished):
-        step = line["epoch"] - 1
+        step = line["epoch"]
         for name in ("loss", "seq2item", "seq2seq"):
-            assert found[f"train/epoch_{name}", step] == pytest.approx(line[name], abs=1e-4)
-        assert found["validation/epoch_ndcg@10", step] == pytest.approx(
+            assert found[f"training/loss/{name}", step] == pytest.approx(line[name], abs=1e-4)
+        assert found["training/validation/ndcg@10", step] == pytest.approx(
             line["val_ndcg@10"], abs=1e-4
         )
+    settings = found["training/config", 0].item().decode()
+    assert f"| model.num_interests | `{CONFIG.model.num_interests}` |" in settings
 
 
 def test_a_finished_job_is_not_run_again(finished, examples_dir, monkeypatch):

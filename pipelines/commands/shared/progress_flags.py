@@ -1,0 +1,24 @@
+"""The flag --progress of commands that take long. Imports no TensorFlow."""
+
+import contextlib
+
+from absl import flags
+
+from pipelines.commands.shared.flags import FlagSpec
+from pipelines.progress import display, tasks
+
+FLAGS = {
+    "progress": FlagSpec(
+        help="How to show how far the work is: live is one line that changes, lines are lines of "
+        "the log from time to time, off is neither; auto is live at a terminal, else lines.",
+        value="MODE",
+        default=display.AUTO,
+        choices=display.MODES,
+    ),
+}
+
+
+def shown(values: flags.FlagValues) -> contextlib.AbstractContextManager[None]:
+    """Shows tasks inside as the flags say; without the flag, none."""
+    mode = values["progress"].value if "progress" in values else display.OFF
+    return tasks.shown_by(display.choose(mode, verbosity=values["verbosity"].value))

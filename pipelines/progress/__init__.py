@@ -1,0 +1,1 @@
+"""How far a job is, for people: counted by the job, shown by a thread of its own."""

@@ -1,0 +1,129 @@
+"""What people see of a training: how far the epoch is, and a short line about each.
+
+The whole record of an epoch is a line of `training_log.jsonl`, which `callbacks.SaveProgress`
+writes; shares of interests are there and in TensorBoard, not here.
+"""
+
+import time
+from collections.abc import Mapping
+
+import tensorflow as tf
+from absl import logging
+
+from pipelines.progress import words
+from pipelines.progress.tasks import Task
+from pipelines.training.callbacks import STOPPING_METRIC, Progress, StoppingRule
+
+MAX_CHARACTERS = 110
+"""Of a line with its time: more is wrapped by most terminals and by viewers of logs."""
+
+_MAX_MESSAGE = MAX_CHARACTERS - len("21:12:05 ")
+
+_SHOWN = ("loss", STOPPING_METRIC, "recall@10")
+"""What a line has; the last one goes where that would be too long."""
+
+
+class ShowEpochs(tf.keras.callbacks.Callback):
+    """Counts steps for the live line, and logs a line per epoch.
+
+    Comes last: it tells what the other callbacks found.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        progress: Progress,
+        rule: StoppingRule,
+        steps_per_epoch: int,
+        targets_per_epoch: int | None,
+    ):
+        """Describes the work.
+
+        Args:
+            task: Is shown while an epoch lasts.
+            progress: Of the job.
+            rule: When it ends.
+            steps_per_epoch: Batches of an epoch.
+            targets_per_epoch: Clicks that an epoch trains on, None where nobody knows.
+        """
+        super().__init__()
+        self._task, self._progress, self._rule = task, progress, rule
+        self._steps_per_epoch = steps_per_epoch
+        task.rate = "steps" if targets_per_epoch is None else "slots"
+        task.per_step = 1.0 if targets_per_epoch is None else targets_per_epoch / steps_per_epoch
+        self._started_s = time.monotonic()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts the bar anew."""
+        self._started_s = time.monotonic()
+        name = f"epoch {epoch + 1}/{self._rule.max_epochs}"
+        self._task.restart(name, self._steps_per_epoch, "steps")
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Counts a step; costs an addition."""
+        self._task.advance()
+        if logs:
+            self._task.facts["loss"] = logs["loss"]
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Logs the line of the epoch."""
+        seconds = time.monotonic() - self._started_s
+        epochs_left = self._rule.max_epochs - epoch - 1
+        self._task.later_s = seconds * max(0, epochs_left - 1)
+        logging.info(
+            "%s",
+            describe_epoch(
+                epoch + 1,
+                self._rule.max_epochs,
+                logs,
+                best_epoch=int(self._progress.best_epoch),
+                seconds=seconds,
+                seconds_left=seconds * epochs_left,
+            ),
+        )
+
+    def on_train_end(self, logs=None):
+        """Says why the training ended where it did."""
+        best_epoch, done = int(self._progress.best_epoch), int(self._progress.epochs_done)
+        why = (
+            "all are done"
+            if done >= self._rule.max_epochs
+            else f"{done - best_epoch} without a better one"
+        )
+        logging.info(
+            "Ended after %d epochs (%s). The best is epoch %d: validation %s %.4f.",
+            done,
+            why,
+            best_epoch,
+            STOPPING_METRIC,
+            float(self._progress.best_value),
+        )
+
+
+def describe_epoch(
+    epoch: int,
+    max_epochs: int,
+    logs: Mapping[str, float],
+    *,
+    best_epoch: int,
+    seconds: float,
+    seconds_left: float,
+) -> str:
+    """The line of one epoch.
+
+    >>> logs = {"loss": 5.99491, "val_ndcg@10": 0.2032, "val_recall@10": 0.3885}
+    >>> describe_epoch(20, 20, logs, best_epoch=3, seconds=6.1, seconds_left=0)
+    'epoch 20/20: loss 5.9949, ndcg@10 0.2032 (best: epoch 3), recall@10 0.3885, 6.1 s'
+    """
+    values = {name.removeprefix("val_"): float(value) for name, value in logs.items()}
+    metric = "best" if best_epoch == epoch else f"best: epoch {best_epoch}"
+    times = [words.duration(seconds)]
+    if epoch < max_epochs:
+        times.append(f"at most {words.rough_duration(seconds_left)} left")
+    for names in (_SHOWN, _SHOWN[:-1]):
+        facts = [words.fact(name, values[name]) for name in names if name in values]
+        facts = [f"{fact} ({metric})" if STOPPING_METRIC in fact else fact for fact in facts]
+        line = f"epoch {epoch}/{max_epochs}: {', '.join([*facts, *times])}"
+        if len(line) <= _MAX_MESSAGE:
+            break
+    return line

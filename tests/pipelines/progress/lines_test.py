@@ -36,11 +36,11 @@ def test_a_restarted_task_has_a_new_pace():
 
 def test_time_left_counts_what_comes_after():
     task = training()
-    assert lines.time_left_s(task, 4.5) == pytest.approx((78 - 45) / 4.5)
+    assert lines.seconds_left(task, 4.5) == pytest.approx((78 - 45) / 4.5)
     task.later_s = 100.0
-    assert lines.time_left_s(task, 4.5) == pytest.approx(33 / 4.5 + 100)
-    assert lines.time_left_s(task, None) is None
-    assert lines.time_left_s(Task("read", None, "events"), 4.5) is None
+    assert lines.seconds_left(task, 4.5) == pytest.approx(33 / 4.5 + 100)
+    assert lines.seconds_left(task, None) is None
+    assert lines.seconds_left(Task("read", None, "events"), 4.5) is None
 
 
 def test_words_for_a_log():

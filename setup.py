@@ -12,6 +12,8 @@ _ROOT = Path(__file__).parent
 # pins everything, also what these packages need in turn.
 _REQUIRES = [
     "absl-py>=2.1",
+    # The report of a run: drawings, which `vl-convert-python` turns into SVG, and pages.
+    "altair>=6,<7",
     "apache-beam>=2.77",
     "array_record>=0.8",
     "grpcio>=1.80",
@@ -21,6 +23,8 @@ _REQUIRES = [
     "h11>=0.16,<0.17",
     # `tensorflow-datasets` imports it without naming it among its own needs.
     "importlib_resources>=6.0",
+    "jinja2>=3.1",
+    "markupsafe>=2.1",
     "numpy>=2.0",
     "prometheus-client>=0.20",
     # `serving/protocol/tf_serving_config_pb2.py` is made for this one and later.
@@ -39,15 +43,18 @@ _REQUIRES = [
     # `serving/http_door/h11_protocol.py` builds on the insides of its class of connections on h11.
     "uvicorn>=0.54,<0.55",
     "uvloop>=0.21",
+    "vl-convert-python>=1.9,<2",
     # `tensorboard` imports pkg_resources, which setuptools 82 no longer has.
     "setuptools>=77,<82",
 ]
 _TEST = [
+    "axe-playwright-python",
     "build",
     "hypothesis",
     "ir_measures",
     "ml_dtypes",
     "packaging",
+    "playwright",
     "pytest",
     "pytest-xdist",
     "trustme",
@@ -75,7 +82,10 @@ setup(
     license_files=["LICENSE"],
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["recall*", "pipelines*", "serving*"]),
-    package_data={"serving": ["config/*.config", "protocol/*.proto"]},
+    package_data={
+        "pipelines": ["reporting/templates/*"],
+        "serving": ["config/*.config", "protocol/*.proto"],
+    },
     install_requires=_REQUIRES,
     extras_require={
         "test": _TEST + _OTEL,

@@ -28,6 +28,8 @@ STATISTICS_NAME = "statistics.json"
 REPORT_NAME = "report.json"
 VOCABULARY_NAME = "vocabulary.parquet"
 CONFIG_NAME = "config.json"
+INGEST_REPORT_NAME = "ingest_report.json"
+TRAINING_LOG_NAME = "training_log.jsonl"
 _RECORDED_PACKAGES = ("tensorflow", "tf_keras", "tensorflow-recommenders", "scann", "apache-beam")
 
 

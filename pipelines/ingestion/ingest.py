@@ -31,7 +31,6 @@ from recall.vocabulary import ItemVocabulary
 from serving.release import folders, storage
 
 JOB = "ingest"
-INGEST_REPORT_NAME = "ingest_report.json"
 WRITTEN_SPLITS = ("train", "valid", "test")
 _WORK_NAME = "work"
 
@@ -98,7 +97,7 @@ def run_ingest(
     record = ingest_record(source, items_file, config)
     if records.is_current(output_dir, record):
         _log.info("%s is up to date.", output_dir)
-        return storage.read_json(output_dir / INGEST_REPORT_NAME)
+        return storage.read_json(output_dir / records.INGEST_REPORT_NAME)
     _check_output_dir(output_dir, record, overwrite)
     source = copy.copy(source)
     source.use_split = config.ingest.protocol == "provided"
@@ -107,7 +106,7 @@ def run_ingest(
     with folders.atomic_directory(output_dir) as staging:
         report = _Ingest(source, items, staging, config).run(max_bad_rows, options)
         records.write_record(staging, record)
-    for line in ingest_report.report_lines(report):
+    for line in report["lines"]:
         is_warning = line.startswith(warning_lines.PREFIX)
         _log.log(logging.WARNING if is_warning else logging.INFO, "%s", line)
     return report
@@ -156,6 +155,7 @@ class _Ingest:
         report["similar_ids"]["items"] = item_look_alikes
         if self._source.has_split and not self._source.use_split:
             report["ignored_split_column"] = self._source.columns.split
+        report["lines"] = ingest_report.report_lines(report)
         self._finish(vocabulary, statistics, report)
         return report
 
@@ -244,5 +244,5 @@ class _Ingest:
         )
         records.write_vocabulary(self._examples_dir, vocabulary)
         storage.write_json(self._examples_dir / records.STATISTICS_NAME, statistics)
-        storage.write_json(self._examples_dir / INGEST_REPORT_NAME, report)
+        storage.write_json(self._examples_dir / records.INGEST_REPORT_NAME, report)
         shutil.rmtree(self._work_dir)

@@ -20,6 +20,7 @@ from pipelines.evaluation import evaluate
 from pipelines.ingestion import ingest
 from pipelines.progress import tasks
 from pipelines.publishing import export, index, push, summary
+from pipelines.reporting import report as run_report
 from pipelines.sources.events import EventSource
 from pipelines.sources.items import ItemsFile
 from pipelines.training import trainer
@@ -73,7 +74,7 @@ def run(
     allow_loss: bool = False,
     show: Callable[[str], None] = print,
 ) -> RunResult:
-    """Runs every job that is not up to date, then publishes the release.
+    """Runs every job that is not up to date, publishes the release and writes report.html.
 
     Args:
         source: The log.
@@ -125,10 +126,21 @@ def run(
         evaluate.add_index_report(paths.evaluation, index.read_report(paths.index))
         report = storage.read_json(paths.evaluation / records.REPORT_NAME)
         show(summary.results(report))
-        if _execute_if_stale(publication, len(jobs), len(jobs)):
-            executed.append(publication.name)
+        try:
+            if _execute_if_stale(publication, len(jobs), len(jobs)):
+                executed.append(publication.name)
+        finally:  # A release that is refused has a report too: it says why.
+            _write_report(output_dir)
         version = release.latest_release(paths.serving).version
         return RunResult(report, version, tuple(executed))
+
+
+def _write_report(output_dir: Path) -> None:
+    """Writes report.html; what was published stays so where that fails."""
+    try:
+        run_report.write_report(output_dir)
+    except InputError as error:
+        logging.warning("There is no report: %s", error)
 
 
 def _jobs(

@@ -247,7 +247,10 @@ def _callbacks(
         callbacks.MeanLosses(),
         validation,
         callbacks.SaveProgress(
-            training.progress, training.manager, stopping_rule, model_dir / "training_log.jsonl"
+            training.progress,
+            training.manager,
+            stopping_rule,
+            model_dir / records.TRAINING_LOG_NAME,
         ),
     ]
 

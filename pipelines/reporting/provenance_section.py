@@ -1,0 +1,96 @@
+"""Where everything came from: settings, inputs, software, verdict. Imports no TensorFlow."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pipelines.evaluation import blessing
+from pipelines.reporting import texts
+from pipelines.reporting.blocks import Block, Missing, Section, Table
+from pipelines.reporting.run_folder import RunFolder
+
+_SHOWN_DIGITS = 12
+"""Digits of a checksum that are shown."""
+
+
+def build(run: RunFolder, other: RunFolder | None) -> Section:
+    """The section about how a run was made."""
+    blocks: list[Block] = [*_verdict(run), _inputs(run), _software(run)]
+    if run.config is None:
+        blocks.append(Missing("The settings: the folder has no finished `model`."))
+    else:
+        blocks.append(_settings(run, other))
+    return Section(
+        "provenance",
+        "Provenance",
+        "What made this run, so that it can be made again.",
+        blocks,
+    )
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as dotted names with their values.
+
+    >>> list(flatten({"model": {"dim": 8}, "x": 1}))
+    [('model.dim', 8), ('x', 1)]
+    """
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _verdict(run: RunFolder) -> list[Block]:
+    if run.evaluation is None:
+        return []
+    verdict = run.evaluation["blessing"]
+    rows = [
+        (check["threshold"], blessing.show_sides(check), "holds" if check["passed"] else "fails")
+        for check in verdict["thresholds"]
+    ]
+    word = "blessed" if verdict["blessed"] else "not blessed"
+    caption = f"The model is {word}" + (": all conditions hold" if verdict["blessed"] else "")
+    return [Table(("condition", "values", "outcome"), rows, caption, numeric=False)]
+
+
+def _inputs(run: RunFolder) -> Table:
+    rows = [
+        (job, name, checksum if len(checksum) < 2 * _SHOWN_DIGITS else checksum[:_SHOWN_DIGITS])
+        for job, record in run.records.items()
+        for name, checksum in record["inputs"].items()
+    ]
+    return Table(("job", "input", "checksum"), rows, "Inputs of the jobs", numeric=False)
+
+
+def _software(run: RunFolder) -> Table:
+    versions: dict[str, str] = {}
+    for record in run.records.values():
+        versions |= record["versions"]
+    return Table(("package", "version"), list(versions.items()), "Software", numeric=False)
+
+
+def _settings(run: RunFolder, other: RunFolder | None) -> Table:
+    mine = dict(flatten(run.config or {}))
+    if other is None or other.config is None:
+        rows = [(name, _shown(value)) for name, value in mine.items()]
+        return Table(("setting", "value"), rows, "Settings", numeric=False)
+    theirs = dict(flatten(other.config))
+    rows = [
+        (
+            name,
+            _shown(mine.get(name)),
+            _shown(theirs.get(name)),
+            "" if mine.get(name) == theirs.get(name) else "differs",
+        )
+        for name in {**mine, **theirs}
+    ]
+    rows.sort(key=lambda row: row[-1] == "")
+    return Table(("setting", run.name, other.name, ""), rows, "Settings", numeric=False)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "chosen by the job"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value)) or texts.NONE
+    return str(value)

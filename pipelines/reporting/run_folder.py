@@ -1,0 +1,111 @@
+"""What a run left in its folder, read once; what is missing is None. Imports no TensorFlow."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipelines.artifacts import records
+from pipelines.artifacts.records import RunPaths
+from recall.errors import InputError
+from recall.vocabulary import ItemVocabulary
+from serving.release import manifest as manifests
+from serving.release import release, storage
+
+_JOBS = ("ingest", "train", "evaluate", "export", "index")
+"""Jobs with a record, in the order of the folders of `RunPaths`."""
+
+_Part = TypeVar("_Part")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """A run, as far as it has come.
+
+    Attributes:
+        name: What to call it.
+        directory: The folder.
+        records: `artifact.json` by job, of the finished ones.
+        ingest_report: What ingest read, dropped and kept.
+        statistics: Sizes of the log and of the splits.
+        vocabulary: The items.
+        epochs: What training wrote of each epoch, oldest first.
+        config: The settings of the model, as plain values.
+        evaluation: Content of evaluation/report.json.
+        index: Manifest of the index without its checksums.
+        version: The newest published version.
+    """
+
+    name: str
+    directory: Path
+    records: Mapping[str, Mapping[str, Any]]
+    ingest_report: Mapping[str, Any] | None
+    statistics: Mapping[str, Any] | None
+    vocabulary: ItemVocabulary | None
+    epochs: Sequence[Mapping[str, float]]
+    config: Mapping[str, Any] | None
+    evaluation: Mapping[str, Any] | None
+    index: Mapping[str, Any] | None
+    version: int | None
+
+    @property
+    def num_interests(self) -> int | None:
+        """Interests of a user, None where the model is missing."""
+        if self.config is None:
+            return None
+        model = self.config["model"]
+        return 1 if model["extractor"] == "last_state" else model["num_interests"]
+
+    @classmethod
+    def read(cls, run_dir: str | Path) -> "RunFolder":
+        """Reads the folder of a run; a file that is missing or damaged is no error.
+
+        Raises:
+            InputError: It is no folder of a run: no job has finished there.
+        """
+        paths = RunPaths.under(run_dir)
+        found = {
+            job: _attempt(lambda folder=folder: records.read_record(folder))
+            for job, folder in zip(_JOBS, paths, strict=False)
+        }
+        found = {job: record for job, record in found.items() if record is not None}
+        if not found:
+            raise InputError(
+                f"{run_dir} holds no finished job. Name the folder that `recall run` wrote to."
+            )
+        return cls(
+            Path(run_dir).resolve().name,
+            Path(run_dir),
+            found,
+            _attempt(lambda: storage.read_json(paths.examples / records.INGEST_REPORT_NAME)),
+            _attempt(lambda: storage.read_json(paths.examples / records.STATISTICS_NAME)),
+            _attempt(lambda: records.read_vocabulary(paths.examples)),
+            _attempt(lambda: _read_lines(paths.model / records.TRAINING_LOG_NAME)) or (),
+            _attempt(lambda: records.read_config(paths.model).to_dict()),
+            _attempt(lambda: storage.read_json(paths.evaluation / records.REPORT_NAME)),
+            _attempt(lambda: _read_index(paths.index)),
+            _attempt(lambda: release.latest_release(paths.serving).version),
+        )
+
+
+def _attempt(read: Callable[[], _Part]) -> _Part | None:
+    """What can be read, None where it cannot."""
+    try:
+        return read()
+    except (InputError, OSError, ValueError) as error:
+        _log.debug("Left out of the report: %s", error)
+        return None
+
+
+def _read_lines(path: Path) -> list[dict[str, float]]:
+    """JSON texts, one a line."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _read_index(index_dir: Path) -> dict[str, Any]:
+    manifest = manifests.read(index_dir)
+    return {key: value for key, value in manifest.items() if key not in ("files", "checksum")}

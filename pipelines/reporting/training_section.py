@@ -1,0 +1,105 @@
+"""Learning curves: losses, validation metrics, shares of the interests. Imports no TensorFlow."""
+
+from collections.abc import Mapping, Sequence
+
+from pipelines.reporting import charts, texts
+from pipelines.reporting.blocks import Block, Figure, Missing, Section, Words
+from pipelines.reporting.charts import Axis, Series
+from pipelines.reporting.run_folder import RunFolder
+
+STOPPING_METRIC = "val_ndcg@10"
+"""What early stopping looks at; the best epoch has the largest."""
+
+_EPOCH = Axis("epoch", "d", texts.count, whole=True)
+
+_CURVES = (
+    ("Loss of the next click", "seq2item", "The sampled softmax over every click (seq2item)."),
+    (
+        "Loss of the future",
+        "seq2seq",
+        "Between interests of the past and of the future, over the confident pairs (seq2seq).",
+    ),
+    (
+        "Validation NDCG@10",
+        STOPPING_METRIC,
+        "Over the full catalogue, with averaged weights; training stops by it.",
+    ),
+    ("Validation recall@10", "val_recall@10", "Share of the next clicks among the first ten."),
+)
+
+_SHARES = (
+    (
+        "Share of clicks by interest",
+        "val_interest_",
+        "Of the validation clicks, which interest scores them highest. A line near zero is an "
+        "interest that costs a search per request and finds nothing of its own.",
+    ),
+    (
+        "Share of gradients by interest",
+        "gradient_",
+        "How much each interest learns: its part of the norms of the gradients.",
+    ),
+)
+
+
+def build(run: RunFolder, other: RunFolder | None) -> Section:
+    """The section about the training of a run, beside another one."""
+    return Section(
+        "training",
+        "Training",
+        "Whether it learnt, when it stopped, and how the interests shared the work.",
+        _blocks(run, other),
+    )
+
+
+def find_best_epoch(epochs: Sequence[Mapping[str, float]]) -> Mapping[str, float] | None:
+    """What was written of the epoch whose weights were kept; the first of equals."""
+    measured = [epoch for epoch in epochs if STOPPING_METRIC in epoch]
+    return max(measured, key=lambda epoch: epoch[STOPPING_METRIC], default=None)
+
+
+def _blocks(run: RunFolder, other: RunFolder | None) -> list[Block]:
+    if not run.epochs:
+        return [Missing("The curves: `model` has no training_log.jsonl.")]
+    blocks: list[Block] = [Words([_describe(run)])]
+    for title, key, text in _CURVES:
+        series = _curve(run, key, run.name, charts.MODEL)
+        if other is not None:
+            series += _curve(other, key, other.name, charts.OTHER_RUN)
+        if series and any(series[0].ys):
+            blocks.append(charts.lines(title, text, series, _EPOCH, Axis(key.removeprefix("val_"))))
+    return [*blocks, *(figure for share in _SHARES if (figure := _draw_shares(run, *share)))]
+
+
+def _describe(run: RunFolder) -> str:
+    best = find_best_epoch(run.epochs)
+    total_s = sum(epoch.get("seconds", 0.0) for epoch in run.epochs)
+    text = f"{texts.number_of(len(run.epochs), 'epoch')} in {texts.seconds(total_s)}"
+    if best is None:
+        return f"{text}."
+    return (
+        f"{text}; the weights of epoch {best['epoch']} were kept, whose validation NDCG@10 of "
+        f"{texts.metric(best[STOPPING_METRIC])} is the best."
+    )
+
+
+def _curve(run: RunFolder, key: str, name: str, colour: str) -> list[Series]:
+    epochs = [epoch for epoch in run.epochs if key in epoch]
+    if not epochs:
+        return []
+    xs, ys = ([epoch[name] for epoch in epochs] for name in ("epoch", key))
+    return [Series(name, colour, xs, ys)]
+
+
+def _draw_shares(run: RunFolder, title: str, prefix: str, text: str) -> Figure | None:
+    keys = [key for key in run.epochs[-1] if key.startswith(prefix)]
+    series = [
+        one
+        for number, key in enumerate(keys)
+        for one in _curve(run, key, f"interest {number}", charts.interest_colour(number))
+    ]
+    if not series:
+        return None
+    return charts.lines(
+        title, text, series, _EPOCH, Axis("share", ".0%", texts.share, from_zero=True)
+    )

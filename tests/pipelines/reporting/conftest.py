@@ -1,0 +1,40 @@
+"""Runs to report about, and a browser to look at their pages with."""
+
+import shutil
+import tarfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+
+@pytest.fixture(scope="session")
+def old_archive(tmp_path_factory):
+    """The run of a version that left less than a report can show; not to be changed."""
+    folder = tmp_path_factory.mktemp("old")
+    with tarfile.open(ROOT / "tests" / "compatibility" / "f44e6fa.tar.xz") as archive:
+        archive.extractall(folder, filter="data")
+    return folder / "run"
+
+
+@pytest.fixture
+def old_run(old_archive, tmp_path):
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(old_archive, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Chromium without a network."""
+    if CHROMIUM is None:
+        pytest.skip("there is no chromium (on Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--host-resolver-rules=MAP * ~NOTFOUND"]
+        )
+        yield chromium
+        chromium.close()

@@ -1,0 +1,135 @@
+"""The page about a run: what is in it, and that it opens without a network."""
+
+import json
+import re
+import shutil
+
+import pytest
+
+from pipelines import cli
+from pipelines.reporting import report
+from recall.errors import InputError
+
+MAX_BYTES = 3_000_000
+"""What a report may weigh, so that it can be sent."""
+
+THEMES = [(width, theme) for width in (390, 1280) for theme in ("light", "dark")]
+
+
+def open_page(browser, path, width=1280, theme="light"):
+    """The page, and what it said on the console or asked a network for."""
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
+    said = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: said.append(request.url))
+    page.goto(path.as_uri())
+    return page, said
+
+
+def find_faults(page):
+    """Faults that axe-core calls serious or worse, as texts."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page).response["violations"]
+    return [
+        f"{fault['id']}: {node['html'][:200]}"
+        for fault in found
+        if fault["impact"] in ("serious", "critical")
+        for node in fault["nodes"]
+    ]
+
+
+def test_an_old_run_has_a_report_that_says_what_is_missing(old_run):
+    path = report.write_report(old_run)
+    text = path.read_text(encoding="utf-8")
+    test = json.loads((old_run / "evaluation" / "report.json").read_text())["test"]
+    assert path == old_run / "report.html"
+    assert f"{test['recall@10']:.4f}" in text
+    assert "60 users, 30 items" in text
+    assert "ingested by an earlier version" in text
+    assert path.stat().st_size <= MAX_BYTES
+
+
+def test_nothing_is_fetched(old_run):
+    text = report.build_report(old_run)
+    assert re.findall(r"(?:src|href)\s*=\s*[\"'](?!#)", text) == []
+    assert re.findall(r"https?:|url\((?!#d)|@import", text) == []
+
+
+@pytest.mark.parametrize("part", ["examples", "model", "evaluation", "index", "serving"])
+def test_a_missing_part_leaves_a_gap_not_an_error(old_run, part):
+    shutil.rmtree(old_run / part)
+    assert "<h1>run</h1>" in report.build_report(old_run)
+
+
+def test_a_damaged_part_counts_as_missing(old_run):
+    (old_run / "evaluation" / "report.json").write_text("{")
+    assert "no finished `evaluation`" in report.build_report(old_run)
+
+
+def test_a_folder_of_something_else_is_refused_in_a_line(tmp_path, capsys):
+    assert cli.main(["report", f"--run={tmp_path}"]) == 1
+    assert capsys.readouterr().err == (
+        f"recall report: error: {tmp_path} holds no finished job. Name the folder that "
+        "`recall run` wrote to.\n"
+    )
+    with pytest.raises(InputError, match="holds no finished job"):
+        report.write_report(tmp_path)
+
+
+def test_a_file_that_cannot_be_written_is_named(old_run, tmp_path):
+    with pytest.raises(InputError, match=r"Cannot write .*nowhere/a\.html: No such file"):
+        report.write_report(old_run, output=tmp_path / "nowhere" / "a.html")
+    assert list(tmp_path.glob(".*partial")) == []
+
+
+def test_texts_of_the_data_are_no_markup(old_run):
+    path = old_run / "examples" / "ingest_report.json"
+    values = json.loads(path.read_text())
+    path.write_text(json.dumps(values | {"source": '<b>bold</b> & "more".csv'}))
+    text = report.build_report(old_run)
+    assert "<b>bold" not in text
+    assert "&lt;b&gt;bold&lt;/b&gt; &amp; &#34;more&#34;.csv" in text
+
+
+def test_another_run_stands_beside_it(old_run, tmp_path):
+    other = shutil.copytree(old_run, tmp_path / "other")
+    path = other / "model" / "config.json"
+    config = json.loads(path.read_text())
+    config["train"]["seed"] = 77
+    path.write_text(json.dumps(config))
+    text = report.build_report(old_run, other)
+    assert "compared with other" in text
+    assert re.search(r"train\.seed</th><td>1</td><td>77</td><td>differs", text)
+
+
+def test_two_runs_of_one_name_are_told_apart(old_run, tmp_path):
+    other = shutil.copytree(old_run, tmp_path / "elsewhere" / "run")
+    assert f"compared with {other}" in report.build_report(old_run, other)
+
+
+def test_every_drawing_has_a_table(old_run):
+    figures = re.findall(r"<figure>.*?</figure>", report.build_report(old_run), re.S)
+    assert len(figures) >= 5
+    for figure in figures:
+        assert figure.count("<svg") == 1
+        assert figure.count("<table") == 1
+
+
+@pytest.mark.parametrize(("width", "theme"), THEMES)
+def test_a_browser_opens_it_without_a_word(old_run, browser, width, theme):
+    path = report.write_report(old_run)
+    page, said = open_page(browser, path, width, theme)
+    assert said == [path.as_uri()]
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert find_faults(page) == []
+    page.close()
+
+
+def test_pointing_at_a_mark_shows_its_numbers(old_run, browser):
+    page, _ = open_page(browser, report.write_report(old_run))
+    assert page.locator("#tip").is_hidden()
+    page.locator("svg [data-tip*='epoch: 1']").first.hover()
+    assert page.locator("#tip").inner_text().startswith("epoch: 1")
+    page.close()

@@ -17,6 +17,9 @@ HISTORY = "history"
 """All events before the held-out ones: int64 list, oldest first, not cut."""
 POSITIVES = "positives"
 """The held-out events: int64 list."""
+NUM_TRAINED = "num_trained"
+"""Events of the user that training learns from: int64, one value; 0 for a user who is new to
+the model. Examples of earlier versions lack it."""
 
 HISTORY_ITEM_IDS = "history_item_ids"
 """Raw ids of a request's history: string list, oldest first."""

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from pipelines.artifacts import records
 from recall.errors import InputError
-from recall.features import HISTORY, ITEM_IDS, POSITIVES, USER_ID
+from recall.features import HISTORY, ITEM_IDS, NUM_TRAINED, POSITIVES, USER_ID
 from recall.ragged import Ragged
 from serving.release import storage
 
@@ -19,11 +19,15 @@ HELD_OUT_SPLITS = ("valid", "test")
 _BATCH_SIZE = 4096
 """Examples parsed at once; parsing one by one is ten times slower."""
 
+UNKNOWN_NUMBER = -1
+"""Of training events, where the examples do not say it."""
+
 _INT64_LIST = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
 _FEATURES = {
     USER_ID: tf.io.FixedLenFeature([], tf.string),
     HISTORY: _INT64_LIST,
     POSITIVES: _INT64_LIST,
+    NUM_TRAINED: tf.io.FixedLenFeature([], tf.int64, default_value=UNKNOWN_NUMBER),
 }
 
 
@@ -35,14 +39,21 @@ class HeldOutUsers:
         user_ids: `[num_users]` bytes objects, raw ids in UTF-8.
         histories: Dense ids of every earlier event per user, oldest first.
         positives: Dense ids of the held-out events per user, at least one.
+        num_trained: `[num_users]` int64, events of each user that training learns from, or
+            `UNKNOWN_NUMBER`; None stands for the latter everywhere.
     """
 
     user_ids: np.ndarray
     histories: Ragged
     positives: Ragged
+    num_trained: np.ndarray | None = None
 
     def __post_init__(self):
-        if not len(self.user_ids) == len(self.histories) == len(self.positives):
+        if self.num_trained is None:
+            unknown = np.full(len(self.user_ids), UNKNOWN_NUMBER)
+            object.__setattr__(self, "num_trained", unknown)
+        numbers = (self.histories, self.positives, self.num_trained)
+        if any(len(values) != len(self.user_ids) for values in numbers):
             raise ValueError("User ids, histories and positives differ in number.")
 
     @property
@@ -53,7 +64,10 @@ class HeldOutUsers:
     def take(self, rows: np.ndarray) -> "HeldOutUsers":
         """The given users, in the given order."""
         return HeldOutUsers(
-            self.user_ids[rows], self.histories.take(rows), self.positives.take(rows)
+            self.user_ids[rows],
+            self.histories.take(rows),
+            self.positives.take(rows),
+            self.num_trained[rows],
         )
 
 
@@ -87,6 +101,7 @@ def read_held_out(examples_dir: str | Path, split: str) -> HeldOutUsers:
         np.concatenate([part[USER_ID].numpy() for part in parts]),
         _concatenate([part[HISTORY] for part in parts]),
         _concatenate([part[POSITIVES] for part in parts]),
+        np.concatenate([part[NUM_TRAINED].numpy() for part in parts]),
     )
 
 

@@ -8,15 +8,16 @@ import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from pipelines.artifacts import records
 from pipelines.artifacts.held_out import HeldOutUsers, read_held_out, read_training_windows
 from pipelines.artifacts.trained_model import TrainedModel, load_model
-from pipelines.evaluation import baselines, blessing, lists, vectors
+from pipelines.evaluation import baselines, blessing, details, lists, vectors
 from pipelines.evaluation.full_ranking import Ranker
+from pipelines.evaluation.user_results import UserResults
 from pipelines.progress import tasks
 from recall.categories import common_categories
 from recall.config import RecallConfig
@@ -79,29 +80,56 @@ def run_evaluation(
             f"The model in {model_dir} was trained on other examples than {examples_dir}. "
             "Run `recall train` again."
         )
-    report = build_evaluation_report(examples_dir, trained, vocabulary, config.evaluation)
+    evaluated = evaluate_model(examples_dir, trained, vocabulary, config.evaluation)
+    report = evaluated.report
     with folders.atomic_directory(evaluation_dir) as staging:
         storage.write_json(staging / records.REPORT_NAME, report)
+        storage.write_json(staging / records.DETAILS_NAME, evaluated.details)
+        evaluated.users.write(staging / records.USERS_NAME)
         blessing.write_verdict(staging, report["blessing"]["blessed"])
         records.write_record(staging, record)
     _log_blessing(report["blessing"])
     return report
 
 
-def build_evaluation_report(
+class Evaluated(NamedTuple):
+    """What an evaluation leaves.
+
+    Attributes:
+        report: Content of report.json; `index` is None until the index is measured.
+        details: Content of details.json.
+        users: Content of users.parquet.
+    """
+
+    report: dict[str, Any]
+    details: dict[str, Any]
+    users: UserResults
+
+
+def evaluate_model(
     examples_dir: str | Path,
     trained: TrainedModel,
     vocabulary: ItemVocabulary,
     config: EvaluationConfig,
-) -> dict[str, Any]:
-    """The content of report.json; `index` is None until the index is measured."""
+) -> Evaluated:
+    """Ranks the catalogue for all held-out users, by the model and the baselines."""
     held_out = {name: read_held_out(examples_dir, name) for name in ("valid", "test")}
-    rank = _model_ranker(trained, vocabulary.num_items, max(config.all_ks))
+    k, max_length = max(config.all_ks), trained.config.model.max_history_length
+    user_vectors = vectors.build_user_vector_function(trained.model)
+    item_vectors = vectors.compute_item_vectors(trained.model, vocabulary.num_items)
+    rank = lists.vector_ranker(user_vectors, item_vectors, max_length, k)
     bigrams = baselines.count_bigrams(read_training_windows(examples_dir), vocabulary.num_items)
     rankers = {
-        "popularity": baselines.popularity_ranker(vocabulary.counts, max(config.all_ks)),
-        "bigram": baselines.bigram_ranker(bigrams, vocabulary.counts, max(config.all_ks)),
+        "model": rank,
+        "popularity": baselines.popularity_ranker(vocabulary.counts, k),
+        "bigram": baselines.bigram_ranker(bigrams, vocabulary.counts, k),
     }
+    validation, _ = _section("validation", rank, held_out["valid"], vocabulary, config)
+    sections, top_rows = {}, {}
+    for name, ranker in rankers.items():
+        sections[name], top_rows[name] = _section(
+            name, ranker, held_out["test"], vocabulary, config
+        )
     report: dict[str, Any] = {
         "format": _FORMAT,
         "protocol": _describe_protocol(examples_dir, trained.config, config, vocabulary),
@@ -110,16 +138,20 @@ def build_evaluation_report(
             "validation": held_out["valid"].num_users,
             "test": held_out["test"].num_users,
         },
-        "validation": _section("validation", rank, held_out["valid"], vocabulary, config),
-        "test": _section("test", rank, held_out["test"], vocabulary, config),
-        "baselines": {
-            name: _section(name, ranker, held_out["test"], vocabulary, config)
-            for name, ranker in rankers.items()
-        },
+        "validation": validation,
+        "test": sections.pop("model"),
+        "baselines": sections,
         "index": None,
     }
     report["blessing"] = blessing.judge(report, config.thresholds)
-    return report
+    start = time.monotonic()
+    with tasks.open_task("details"):
+        told = details.describe(
+            held_out["test"], top_rows, user_vectors, item_vectors, vocabulary, config, max_length
+        )
+        users = details.collect_user_results(held_out["test"], top_rows)
+    _log.info("details for the report: %.1f s", time.monotonic() - start)
+    return Evaluated(report, told, users)
 
 
 def add_index_report(evaluation_dir: str | Path, index_report: Mapping[str, Any]) -> None:
@@ -131,15 +163,6 @@ def add_index_report(evaluation_dir: str | Path, index_report: Mapping[str, Any]
     records.require(evaluation_dir, _JOB)
     path = Path(evaluation_dir) / records.REPORT_NAME
     storage.write_json(path, storage.read_json(path) | {"index": dict(index_report)})
-
-
-def _model_ranker(trained: TrainedModel, num_items: int, k: int) -> Ranker:
-    return lists.vector_ranker(
-        vectors.build_user_vector_function(trained.model),
-        vectors.compute_item_vectors(trained.model, num_items),
-        trained.config.model.max_history_length,
-        k,
-    )
 
 
 def _describe_protocol(
@@ -167,8 +190,8 @@ def _section(
     held_out: HeldOutUsers,
     vocabulary: ItemVocabulary,
     config: EvaluationConfig,
-) -> dict[str, Any]:
-    """All numbers of one ranker on one split."""
+) -> tuple[dict[str, Any], np.ndarray]:
+    """All numbers of one ranker on one split, and its lists."""
     start = time.monotonic()
     with tasks.open_task(name):
         result = lists.evaluate_lists(
@@ -178,7 +201,8 @@ def _section(
         result.top_rows, vocabulary.counts, vocabulary.categories, config.all_ks
     )
     _log.info("%s: %d users in %.1f s", name, held_out.num_users, time.monotonic() - start)
-    return section | count_positives(held_out) | {"standard_errors": result.standard_errors}
+    section |= count_positives(held_out) | {"standard_errors": result.standard_errors}
+    return section, result.top_rows
 
 
 def count_positives(held_out: HeldOutUsers) -> dict[str, int]:

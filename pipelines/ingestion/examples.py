@@ -61,9 +61,11 @@ class ShardWriter:
         parts, offsets = events["part"].to_numpy(), sequences.user_offsets(events)
         user_ids = events["user_id"].take(pa.array(offsets[:-1])).cast(pa.binary()).to_pylist()
         facts = {Part.TRAIN.label: self._write_windows(dense, parts, offsets)}
+        num_trained = np.diff(sequences.training_offsets(offsets, parts))
+        num_trained[num_trained < windows.SHORTEST] = 0
         for part in (Part.VALID, Part.TEST):
             held_out = sequences.hold_out_marked(offsets, parts, part)
-            examples = _held_out_examples(held_out, dense, user_ids)
+            examples = _held_out_examples(held_out, dense, user_ids, num_trained)
             name, count = self._write_file(part.label, UNBUCKETED, examples)
             files = {name: count} if count else {}
             facts[part.label] = {"files": files, "targets": len(held_out.positives)}
@@ -111,9 +113,16 @@ def train_example(item_ids: np.ndarray) -> bytes:
     return _serialize({features.ITEM_IDS: item_ids})
 
 
-def held_out_example(user_id: bytes, history: np.ndarray, positives: np.ndarray) -> bytes:
-    """A serialised prediction task: raw user id, dense history and positives."""
-    return _serialize({features.HISTORY: history, features.POSITIVES: positives}, user_id)
+def held_out_example(
+    user_id: bytes, history: np.ndarray, positives: np.ndarray, num_trained: int = 0
+) -> bytes:
+    """A serialised prediction task: raw user id, dense history and positives, events learnt."""
+    lists = {
+        features.HISTORY: history,
+        features.POSITIVES: positives,
+        features.NUM_TRAINED: np.array([num_trained]),
+    }
+    return _serialize(lists, user_id)
 
 
 def _serialize(id_lists: dict[str, np.ndarray], user_id: bytes | None = None) -> bytes:
@@ -127,12 +136,16 @@ def _serialize(id_lists: dict[str, np.ndarray], user_id: bytes | None = None) ->
 
 
 def _held_out_examples(
-    held_out: sequences.HeldOutTasks, dense: np.ndarray, user_ids: list[bytes]
+    held_out: sequences.HeldOutTasks,
+    dense: np.ndarray,
+    user_ids: list[bytes],
+    num_trained: np.ndarray,
 ) -> Iterator[bytes]:
     starts, stops = held_out.histories
     positives = dense[held_out.positives]
     for task, user in enumerate(held_out.users.tolist()):
         first, last = held_out.positive_offsets[task : task + 2]
+        history = dense[starts[task] : stops[task]]
         yield held_out_example(
-            user_ids[user], dense[starts[task] : stops[task]], positives[first:last]
+            user_ids[user], history, positives[first:last], int(num_trained[user])
         )

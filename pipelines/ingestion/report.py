@@ -70,6 +70,14 @@ def find_largest_user(
     }
 
 
+def add_days(facts: Iterable[Mapping[str, Any]]) -> list[list[int]]:
+    """Adds up the events of each day, in order; empty where the log has no times."""
+    total: dict[int, int] = {}
+    for day, events in (pair for fact in facts for pair in fact["days"]):
+        total[day] = total.get(day, 0) + events
+    return [list(pair) for pair in sorted(total.items())]
+
+
 def _add_maps(maps: Iterable[Mapping[str, int]]) -> dict[str, int]:
     total: dict[str, int] = {}
     for values in maps:
@@ -185,6 +193,7 @@ def build_statistics(
             "min": int(lengths.min()),
             "max": int(lengths.max()),
         },
+        "lengths": [list(pair) for pair in split["lengths"].items()],
         "training_only_users": split["training_only_users"],
         "context_events": split["events"][Part.CONTEXT.label],
         "unknowns": {
@@ -243,6 +252,7 @@ def build_ingest_report(
             "rare_items": {"items": rare_items, **add_dropped(split_facts, "rare_items")},
             "short_users": {"users": 0, **add_dropped(split_facts, "short_users")},
         },
+        "clicks_by_day": add_days(split_facts),
         "median_events_per_user": statistics["events_per_user"]["median"],
         "kept": {name: statistics[f"num_{name}"] for name in ("users", "items", "events")},
         "items_file": {name: items.get(name, 0) for name in ("items", "matched")},

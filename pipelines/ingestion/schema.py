@@ -36,6 +36,12 @@ def build_schema(num_items: int, max_history_length: int, num_targets: int | Non
     )
     user_id.presence.min_fraction = 1.0
     user_id.value_count.min = user_id.value_count.max = 1
+    trained = schema.feature.add(
+        name="num_trained", type=schema_pb2.INT, in_environment=list(_HELD_OUT)
+    )
+    trained.presence.min_fraction = 1.0
+    trained.value_count.min = trained.value_count.max = 1
+    trained.int_domain.min = 0
     _add_ids(schema, "history", _HELD_OUT, last_id, fewest=1)
     _add_ids(schema, "positives", _HELD_OUT, last_id, fewest=num_targets or 1, most=num_targets)
     return schema

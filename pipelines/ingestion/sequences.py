@@ -16,7 +16,12 @@ import pyarrow.compute as pc
 
 from pipelines.ingestion.windows import Windows
 from pipelines.sources.columns.id_checks import plain_ids
+from pipelines.sources.columns.time_findings import DAY_S
+from pipelines.sources.columns.time_units import FIRST_TIME_S
 from recall.errors import InputError
+
+_LAST_TIME_S = 1e10
+"""The year 2286; larger numbers are counters of something."""
 
 
 class Part(enum.IntEnum):
@@ -149,6 +154,23 @@ def sum_counts(tables: list[pa.Table]) -> pa.Table:
     """Adds up tables of `item_id` and `count`, items by id as text."""
     summed = pa.concat_tables(tables).group_by("item_id").aggregate([("count", "sum")])
     return summed.rename_columns(["item_id", "count"]).sort_by("item_id")
+
+
+def count_days(timestamps: np.ndarray) -> list[list[int]]:
+    """Events per day, for those whose timestamps are times.
+
+    Args:
+        timestamps: `[n]` float, seconds since 1970, or numbers too small to be times.
+
+    Returns:
+        Pairs of a day (UTC, since 1970) and the number of its events, ascending.
+
+    >>> count_days(np.array([1_700_000_000.0, 1_700_000_001.0, 3.0]))
+    [[19675, 2]]
+    """
+    is_time = (timestamps >= FIRST_TIME_S) & (timestamps < _LAST_TIME_S)
+    days, counts = np.unique(timestamps[is_time] // DAY_S, return_counts=True)
+    return np.stack([days.astype(np.int64), counts], axis=1).tolist()
 
 
 def long_enough(offsets: np.ndarray, min_user_events: int) -> np.ndarray:

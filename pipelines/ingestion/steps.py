@@ -182,6 +182,7 @@ class SplitShard(beam.DoFn):
         )
         trained = sequences.count_items(events["item_id"], parts == Part.TRAIN)
         files.write_table(TRAINING_COUNTS, element, trained)
+        facts["days"] = sequences.count_days(events["timestamp"].to_numpy())
         files.write_facts(SPLIT, element, facts | _describe(offsets, parts))
         tasks.count(SPLITTING, 1)
         yield element

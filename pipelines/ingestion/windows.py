@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+SHORTEST = 2
+"""Events of the shortest window: one to learn from and one to predict."""
+
 
 class Windows(NamedTuple):
     """Half-open ranges `starts[i]:stops[i]` of a flat array of events."""

@@ -16,14 +16,18 @@ RECALL_K = 100
 """Depth at which an index is compared with exact search."""
 
 
+_COST_QUERIES = 40
+"""Vectors that exact search is timed with where nothing depends on it: ten users'."""
+
+
 class TunedIndex(NamedTuple):
     """An index to serve.
 
     Attributes:
         index: ScaNN or exact.
         recall: recall@100 against exact search.
-        facts: Why it is that one, in one line and in numbers; empty where
-            ScaNN was not tried.
+        facts: Why it is that one, in one line and in numbers; what exact search costs alone
+            where ScaNN was not tried.
     """
 
     index: ExactIndex | ScannIndex
@@ -54,10 +58,12 @@ def tune_index(
     """
     k = min(RECALL_K, index.num_items)
     half = (len(query_vectors) + 1) // 2
-    facts: dict[str, Any] = {}
     if isinstance(index, ScannIndex):
         wanted = max(config.target_recall, config.min_index_recall)
         index, facts = _choose(index, exact, query_vectors[:half], k, wanted, config.kind)
+    else:
+        cost_ms = index_tuning.measure_cost_ms(index, query_vectors[:_COST_QUERIES], k)
+        facts = {"exact_cpu_ms_per_user": round(cost_ms, 4)}
     measured = query_vectors[half:] if len(query_vectors) > half else query_vectors
     return TunedIndex(index, recall_against_exact(index, exact, measured, k), facts)
 
@@ -81,4 +87,7 @@ def _choose(
         reason = f"{tuning.reason}; index.kind=exact is cheaper: {cheaper.reason}"
         cheaper = cheaper._replace(index=tuning.index, reason=reason)
     _LOGGER.info("Index: %s.", cheaper.reason)
-    return cheaper.index, {"reason": cheaper.reason, **cheaper.facts}
+    middle = tuning.index if isinstance(tuning.index, ScannIndex) else index
+    best_rows = exact.search(query_vectors, k).rows
+    curve = index_tuning.measure_curve(middle, best_rows, query_vectors, k)
+    return cheaper.index, {"reason": cheaper.reason, **cheaper.facts, "curve": curve}

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pipelines.artifacts import records
@@ -19,6 +20,7 @@ from pipelines.artifacts.records import RunPaths
 from pipelines.evaluation import blessing
 from pipelines.evaluation.blessing import BLESSED, NOT_BLESSED
 from pipelines.publishing.release_losses import REFUSED_SHARE, find_losses
+from pipelines.reporting import model_card
 from recall.errors import InputError
 from serving.release import folders, release, retention, storage
 from serving.release import manifest as manifests
@@ -37,12 +39,14 @@ class _Part(NamedTuple):
         source: Folder the files are copied from.
         files: Path within `source` -> SHA-256.
         values: What its manifest says beside the files.
+        texts: Files that are written, not copied: name -> content.
     """
 
     name: str
     source: Path
     files: Mapping[str, str]
     values: Mapping[str, Any]
+    texts: Mapping[str, str] = MappingProxyType({})
 
     @property
     def remedy(self) -> str:
@@ -82,41 +86,22 @@ def run_push(
             lost, or `serving_dir` cannot be written.
     """
     paths = RunPaths.under(run_dir)
-    return push_release(
-        paths.export,
-        index_dir or paths.index,
-        paths.evaluation,
-        serving_dir or paths.serving,
-        keep=keep,
-        allow_loss=allow_loss,
-    )
-
-
-def push_release(
-    export_dir: str | Path,
-    index_dir: str | Path,
-    evaluation_dir: str | Path,
-    serving_dir: str | Path,
-    *,
-    keep: int | None = None,
-    allow_loss: bool = False,
-) -> int:
-    """`run_push` with each folder named."""
-    parts = _read_parts(export_dir, index_dir, evaluation_dir)
+    index_dir, serving_dir = Path(index_dir or paths.index), Path(serving_dir or paths.serving)
+    parts = _with_card(_read_parts(paths.export, index_dir, paths.evaluation), run_dir)
     with folders.locked_folder(serving_dir, _LOCK_NAME):
         for part in release.PARTS:
-            folders.clear_leftovers(Path(serving_dir) / part)
-        _check_losses(Path(serving_dir), Path(index_dir), allow_loss=allow_loss)
-        version = _next_version(Path(serving_dir), time.time)
+            folders.clear_leftovers(serving_dir / part)
+        _check_losses(serving_dir, index_dir, allow_loss=allow_loss)
+        version = _next_version(serving_dir, time.time)
         try:
-            _publish(parts, Path(serving_dir), version)
+            _publish(parts, serving_dir, version)
         except OSError as error:  # For example a full disk.
             raise InputError(
                 f"Cannot publish version {version} to {serving_dir}: {error.strerror}. "
                 "Nothing was published; make room there, or choose another folder."
             ) from error
         if keep is not None:
-            _remove_old_versions(Path(serving_dir), keep)
+            _remove_old_versions(serving_dir, keep)
     return version
 
 
@@ -137,8 +122,13 @@ def published_version(run_dir: str | Path, serving_dir: str | Path | None = None
         }
     except InputError:
         return None
-    same = all(manifest_of[part.name]["files"] == part.files for part in parts)
+    same = all(_copied_files(manifest_of[part.name]) == part.files for part in parts)
     return newest.version if same else None
+
+
+def _copied_files(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Checksums by name without the card's: releases of earlier versions have none."""
+    return {name: sum_ for name, sum_ in manifest["files"].items() if name not in model_card.NAMES}
 
 
 def require_blessed(evaluation_dir: str | Path) -> None:
@@ -179,6 +169,14 @@ def _read_parts(
     return [
         _Part(release.INDEX, Path(index_dir), index["files"], _values(index)),
         *(_tower_part(name, Path(export_dir), export) for name in release.PARTS[1:]),
+    ]
+
+
+def _with_card(parts: list[_Part], run_dir: str | Path) -> list[_Part]:
+    """The parts, with the model card beside the user tower, which is what people call the model."""
+    card = model_card.texts_of(run_dir)
+    return [
+        part._replace(texts=card) if part.name == release.USER_TOWER else part for part in parts
     ]
 
 
@@ -293,4 +291,8 @@ def _copy_part(part: _Part, staging: Path) -> None:
                 f"{source} is damaged: its SHA-256 is not the one in the manifest. Nothing was "
                 f"published. {part.remedy}"
             )
-    manifests.write(staging, part.values, part.files)
+    written = {}
+    for name, text in part.texts.items():
+        (staging / name).write_text(text, encoding="utf-8")
+        written[name] = storage.sha256_of_file(staging / name)
+    manifests.write(staging, part.values, {**part.files, **written})

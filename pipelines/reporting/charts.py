@@ -22,7 +22,7 @@ MODEL, OTHER_RUN = "var(--model)", "var(--other)"
 BASELINES = {"popularity": "var(--popularity)", "bigram": "var(--bigram)"}
 PLAIN = "var(--plain)"
 
-_WIDTH, _HEIGHT = 400, 240
+_WIDTH, _HEIGHT = 360, 230
 """Drawn for the width of a phone; the page makes it as wide as its column."""
 
 _ROW = 26

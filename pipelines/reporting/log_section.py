@@ -4,7 +4,6 @@ Imports no TensorFlow.
 """
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import numpy as np
 
@@ -17,7 +16,7 @@ from recall.vocabulary import ItemVocabulary
 _CURVE_POINTS = 60
 _LENGTH_BARS = 24
 _TIME_BARS = 48
-_DAY_S = 86_400
+_DAY_MS = 86_400_000
 
 _RENEW = "the log was ingested by an earlier version; remove `examples` and give the command again"
 
@@ -139,15 +138,11 @@ def _draw_days(days: Sequence[Sequence[int]]) -> Figure:
     return charts.histogram(
         "Clicks over time",
         f"Each bar is {texts.number_of(width, 'day')}.",
-        (edges * _DAY_S * 1000.0).tolist(),
+        (edges * _DAY_MS).tolist(),
         heights.tolist(),
-        Axis("day (UTC)", text=_day, is_time=True),
+        Axis("day (UTC)", text=lambda ms: texts.day(ms // _DAY_MS), is_time=True),
         Axis("clicks", "~s", texts.count),
     )
-
-
-def _day(milliseconds: float) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).date().isoformat()
 
 
 def _dropped(run: RunFolder) -> list[Block]:

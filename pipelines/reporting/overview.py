@@ -5,7 +5,7 @@ Imports no TensorFlow.
 
 from typing import NamedTuple
 
-from pipelines.reporting import quality_section, texts
+from pipelines.reporting import texts
 from pipelines.reporting.blocks import Tile
 from pipelines.reporting.run_folder import RunFolder
 
@@ -48,13 +48,13 @@ def _tiles(run: RunFolder) -> list[Tile]:
     tiles = []
     if run.evaluation is not None:
         test, baselines = run.evaluation["test"], run.evaluation["baselines"]
-        k = quality_section.cut_off(run.evaluation)
+        k = run.k
         for metric in ("recall", "ndcg"):
             name = f"{metric}@{k}"
             best = max(baselines, key=lambda baseline: baselines[baseline][name])
             bound = baselines[best][name]
             note = f"{best} {texts.metric(bound)}"
-            if bound > 0:
+            if 0 < bound < test[name]:
                 note = f"{texts.times(test[name] / bound)} {best} ({texts.metric(bound)})"
             tiles.append(Tile(name, texts.metric(test[name]), note))
         tiles.append(

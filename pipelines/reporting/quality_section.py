@@ -3,10 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from pipelines.evaluation.intervals import Interval, bootstrap
+from pipelines.evaluation.user_results import UserResults
 from pipelines.reporting import charts, texts
 from pipelines.reporting.blocks import Block, Figure, Missing, Section, Table, Words
 from pipelines.reporting.charts import Axis, Series
 from pipelines.reporting.run_folder import RunFolder
+
+_MODEL = "model"
 
 _METRICS = {
     "recall": "share of a user's next clicks in the list, mean over users",
@@ -25,8 +31,11 @@ _BY_LENGTH = (
     ("ndcg", "The same, with hits further up worth more."),
 )
 
-WIDE = 1.96
-"""Standard errors of a 95 % interval."""
+_COMPARED = "ndcg"
+"""What differences are told of: the metric that early stopping looks at."""
+
+_ENOUGH_SHARED = 0.5
+"""Share of the test users that two runs must have in common to be compared user by user."""
 
 
 def build(run: RunFolder, other: RunFolder | None) -> Section:
@@ -45,19 +54,23 @@ def _blocks(run: RunFolder, other: RunFolder | None) -> list[Block]:
     if report is None:
         return [Missing("The metrics: the folder has no finished `evaluation`.")]
     columns = {
-        run.name: report["test"],
+        _MODEL: report["test"],
         **({other.name: other.evaluation["test"]} if other and other.evaluation else {}),
         **report["baselines"],
     }
-    k = cut_off(report)
-    chosen = [f"{name}@{k}" for name in _METRICS if f"{name}@{k}" in report["test"]]
-    figures = [_draw_by_length(columns, report, *measure) for measure in _BY_LENGTH]
-    return [
+    k = run.k
+    chosen = metric_names(report, k)
+    blocks: list[Block] = [
         Words([_describe(report)]),
-        _table(columns, chosen),
-        *figures,
-        Words([f"{n}: {text}" for n, text in _METRICS.items() if f"{n}@{k}" in chosen], True),
+        _table(columns, chosen, find_intervals(run, other, k)),
     ]
+    if run.users is None:
+        blocks.append(Missing(f"Intervals: {run.EARLIER_EVALUATION}"))
+    else:
+        blocks.append(Words(_differences(run, other, k), as_list=True))
+    blocks += [_draw_by_length(columns, report, *measure) for measure in _BY_LENGTH]
+    legend = [f"{n}: {text}" for n, text in _METRICS.items() if f"{n}@{k}" in chosen]
+    return [*blocks, Words(legend, as_list=True)]
 
 
 def _describe(report: Mapping[str, Any]) -> str:
@@ -69,26 +82,83 @@ def _describe(report: Mapping[str, Any]) -> str:
     )
 
 
-def cut_off(report: Mapping[str, Any], wanted: int = 10) -> int:
-    """The measured cut-off that comes nearest to `wanted`."""
-    return min(report["protocol"]["ks"], key=lambda k: (abs(k - wanted), k))
+def find_intervals(
+    run: RunFolder, other: RunFolder | None, k: int
+) -> dict[str, dict[str, Interval]]:
+    """Intervals of the ranking metrics at k by ranker; the other run's under its name."""
+    found = {}
+    if run.users is not None:
+        for ranker in run.users.places:
+            found[ranker] = bootstrap(run.users.user_metrics(ranker, [k])).metrics
+    if other is not None and other.users is not None and k <= other.users.depth:
+        found[other.name] = bootstrap(other.users.user_metrics(_MODEL, [k])).metrics
+    return found
 
 
-def _table(columns: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> Table:
-    rows = [(name, *(_cell(values, name) for values in columns.values())) for name in names]
-    return Table(("metric", *columns), rows, "Test users; ± is half a 95 % interval")
+def metric_names(report: Mapping[str, Any], k: int) -> list[str]:
+    """The metrics of a report at k, in the order they are shown in."""
+    return [f"{name}@{k}" for name in _METRICS if f"{name}@{k}" in report["test"]]
 
 
-def _cell(values: Mapping[str, Any], name: str) -> str:
-    error = values.get("standard_errors", {}).get(name)
-    text = texts.metric(values.get(name))
-    return text if error is None else f"{text} ± {WIDE * error:.4f}"
+def _table(
+    columns: Mapping[str, Mapping[str, Any]],
+    names: Sequence[str],
+    intervals: Mapping[str, Mapping[str, Interval]],
+) -> Table:
+    rows = [
+        (
+            name,
+            *(
+                _cell(values.get(name), intervals.get(column, {}).get(name))
+                for column, values in columns.items()
+            ),
+        )
+        for name in names
+    ]
+    return Table(("metric", *columns), rows, "Test users; in brackets 95 % bootstrap intervals")
+
+
+def _cell(value: float | None, interval: Interval | None) -> str:
+    text = texts.metric(value)
+    if interval is None:
+        return text
+    return f"{text} ({texts.metric(interval.low)} to {texts.metric(interval.high)})"
+
+
+def _differences(run: RunFolder, other: RunFolder | None, k: int) -> list[str]:
+    """What the model is better or worse by, user by user."""
+    name = f"{_COMPARED}@{k}"
+    of_rankers = {ranker: run.users.user_metrics(ranker, [k])[name] for ranker in run.users.places}
+    found = bootstrap({_MODEL: of_rankers.pop(_MODEL), **of_rankers}).differences
+    lines = [_tell(name, ranker, difference) for ranker, difference in found.items()]
+    if other is None or other.users is None:
+        return lines
+    shared = _match_users(run.users, other.users)
+    if shared is None or k > other.users.depth:
+        return [*lines, f"{other.name} has other test users: its numbers are not compared."]
+    mine, theirs = (users.user_metrics(_MODEL, [k])[name] for users in shared)
+    difference = bootstrap({"mine": mine, "theirs": theirs}).differences["theirs"]
+    return [*lines, _tell(name, other.name, difference)]
+
+
+def _match_users(mine: UserResults, theirs: UserResults) -> tuple[UserResults, UserResults] | None:
+    """The users that both have, in one order; None where these are too few."""
+    shared, own, their = np.intersect1d(mine.user_ids, theirs.user_ids, return_indices=True)
+    if len(shared) < _ENOUGH_SHARED * max(mine.num_users, theirs.num_users):
+        return None
+    return mine.take(own), theirs.take(their)
+
+
+def _tell(name: str, other: str, difference: Interval) -> str:
+    sides = f"{difference.value:+.4f} ({difference.low:+.4f} to {difference.high:+.4f})"
+    verdict = "more than chance" if difference.excludes_zero else "may be chance"
+    return f"{name}, the model minus {other}: {sides}, {verdict}."
 
 
 def _draw_by_length(
     columns: Mapping[str, Mapping[str, Any]], report: Mapping[str, Any], metric: str, text: str
 ) -> Figure:
-    """A metric by the length of the list, with 95 % intervals in the table."""
+    """A metric by the length of the list."""
     ks = report["protocol"]["ks"]
     colours = [charts.MODEL, charts.OTHER_RUN][: len(columns) - len(charts.BASELINES)]
     colours += charts.BASELINES.values()

@@ -3,27 +3,29 @@
 import base64
 import dataclasses
 import hashlib
-import itertools
 import logging
 import os
 import time
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 import recall
 from pipelines.reporting import (
     findings,
+    index_section,
+    interests_section,
+    lists_section,
     log_section,
     overview,
+    pages,
     provenance_section,
     quality_section,
+    slices_section,
     training_section,
+    users_section,
 )
-from pipelines.reporting.blocks import Block
 from pipelines.reporting.run_folder import RunFolder
 from recall.errors import InputError
 from serving.release import storage
@@ -65,40 +67,29 @@ def build_report(run_dir: str | Path, compare_dir: str | Path | None = None) -> 
     other = None if compare_dir is None else _read_other(run, compare_dir)
     sections = [
         quality_section.build(run, other),
+        slices_section.build(run),
+        interests_section.build(run),
+        users_section.build(run),
+        lists_section.build(run, other),
         training_section.build(run, other),
         log_section.build(run),
+        index_section.build(run),
         provenance_section.build(run, other),
     ]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipelines.reporting"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals["neighbours"] = _neighbours
-    style, script = (
-        Markup(environment.loader.get_source(environment, name)[0])
-        for name in ("report.css", "report.js")
-    )
+    style, script = (Markup(pages.read(name)) for name in ("report.css", "report.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template("report.html.j2").render(
+    template = pages.environment().get_template("report.html.j2")
+    return template.render(
         run=run,
         other=other,
         head=overview.build(run, other),
-        findings=findings.find(run, other),
+        findings=findings.find(run),
         sections=sections,
         style=style,
         script=script,
         script_hash=digest,
         version=recall.__version__,
     )
-
-
-def _neighbours(blocks: Sequence[Block]) -> list[tuple[str, list[Block]]]:
-    """Blocks by kind, those of one kind that follow each other together."""
-    groups = itertools.groupby(blocks, key=lambda block: block.kind)
-    return [(kind, list(group)) for kind, group in groups]
 
 
 def _read_other(run: RunFolder, compare_dir: str | Path) -> RunFolder:

@@ -5,10 +5,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pipelines.artifacts import records
 from pipelines.artifacts.records import RunPaths
+from pipelines.evaluation.user_results import UserResults
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
 from serving.release import manifest as manifests
@@ -16,6 +17,8 @@ from serving.release import release, storage
 
 _JOBS = ("ingest", "train", "evaluate", "export", "index")
 """Jobs with a record, in the order of the folders of `RunPaths`."""
+
+_CUT_OFF = 10
 
 _Part = TypeVar("_Part")
 
@@ -36,6 +39,8 @@ class RunFolder:
         epochs: What training wrote of each epoch, oldest first.
         config: The settings of the model, as plain values.
         evaluation: Content of evaluation/report.json.
+        details: Content of evaluation/details.json; earlier versions left none.
+        users: Places of the held-out clicks of every test user; the same.
         index: Manifest of the index without its checksums.
         version: The newest published version.
     """
@@ -49,8 +54,15 @@ class RunFolder:
     epochs: Sequence[Mapping[str, float]]
     config: Mapping[str, Any] | None
     evaluation: Mapping[str, Any] | None
+    details: Mapping[str, Any] | None
+    users: UserResults | None
     index: Mapping[str, Any] | None
     version: int | None
+
+    EARLIER_EVALUATION: ClassVar = (
+        "the folder has no evaluation of this version; remove `evaluation` and give `recall run` "
+        "again."
+    )
 
     @property
     def num_interests(self) -> int | None:
@@ -59,6 +71,19 @@ class RunFolder:
             return None
         model = self.config["model"]
         return 1 if model["extractor"] == "last_state" else model["num_interests"]
+
+    @property
+    def k(self) -> int:
+        """The cut-off that the report is about: of those measured the one nearest to 10."""
+        ks = self.evaluation["protocol"]["ks"] if self.evaluation else [_CUT_OFF]
+        return min(ks, key=lambda k: (abs(k - _CUT_OFF), k))
+
+    def item_name(self, row: int) -> str:
+        """What to call an item: its title or its id."""
+        vocabulary = self.vocabulary
+        if vocabulary is None:
+            return f"row {row}"
+        return vocabulary.titles[row] or vocabulary.item_ids[row]
 
     @classmethod
     def read(cls, run_dir: str | Path) -> "RunFolder":
@@ -87,6 +112,8 @@ class RunFolder:
             _attempt(lambda: _read_lines(paths.model / records.TRAINING_LOG_NAME)) or (),
             _attempt(lambda: records.read_config(paths.model).to_dict()),
             _attempt(lambda: storage.read_json(paths.evaluation / records.REPORT_NAME)),
+            _attempt(lambda: storage.read_json(paths.evaluation / records.DETAILS_NAME)),
+            _attempt(lambda: UserResults.read(paths.evaluation / records.USERS_NAME)),
             _attempt(lambda: _read_index(paths.index)),
             _attempt(lambda: release.latest_release(paths.serving).version),
         )

@@ -1,6 +1,7 @@
 """Numbers as people read them. Imports no TensorFlow."""
 
 import math
+from datetime import date, timedelta
 
 NONE = "-"
 """Where there is no number."""
@@ -68,6 +69,15 @@ def seconds(value: float | None) -> str:
     if value < 3600:
         return f"{int(value // 60)} min {int(value % 60)} s"
     return f"{int(value // 3600)} h {int(value % 3600 // 60)} min"
+
+
+def day(number: int) -> str:
+    """A day by its number since 1970, as ISO 8601.
+
+    >>> day(19675)
+    '2023-11-14'
+    """
+    return (date(1970, 1, 1) + timedelta(days=int(number))).isoformat()
 
 
 def number_of(count_: int, noun: str) -> str:

@@ -53,31 +53,61 @@ def compute_ranking_metrics(
         ValueError: A user has no positives, or a cut-off is out of range.
     """
     _check(retrieved_ids, positives, ks)
-    ranks = compute_ranks(retrieved_ids, positives)
-    users, num_events = positives.row_numbers(), positives.lengths
+    per_user = compute_user_metrics(compute_ranks(retrieved_ids, positives), positives, ks)
+    values = {name: metric.total() for name, metric in per_user.items()}
+    errors = {name: metric.standard_error() for name, metric in per_user.items()}
+    return RankingMetrics(values, errors if len(positives) > 1 else {})
+
+
+class UserMetric(NamedTuple):
+    """A metric by user: over users it is the sum of `gains` divided by that of `weights`.
+
+    Attributes:
+        gains: `[num_users]` float.
+        weights: `[num_users]` float, 1 where the metric is a mean over users.
+    """
+
+    gains: np.ndarray
+    weights: np.ndarray
+
+    def total(self) -> float:
+        """The metric over all users."""
+        return float(self.gains.sum() / self.weights.sum())
+
+    def standard_error(self) -> float:
+        """Standard error of `total`; of a ratio of sums linearised (delta method)."""
+        return _standard_error((self.gains - self.total() * self.weights) / self.weights.mean())
+
+
+def compute_user_metrics(
+    ranks: np.ndarray, positives: Ragged, ks: Sequence[int]
+) -> dict[str, UserMetric]:
+    """The metrics of `compute_ranking_metrics` before they are summed over users.
+
+    Args:
+        ranks: `[num_events]` int from 0, place of every held-out event in its user's list; at
+            least the largest of `ks` where it is not in it.
+        positives: Held-out ids of each user, at least one per user.
+        ks: Cut-offs.
+    """
+    users, num_events = positives.row_numbers(), positives.lengths.astype(np.float64)
     distinct = _first_occurrences(users, positives.values)
     num_distinct = _sum_by_user(distinct, users, len(positives))
     best_rank = np.minimum.reduceat(ranks, positives.offsets[:-1])
-    values, errors = {}, {}
+    ones = np.ones(len(positives))
+    metrics = {}
     for k in ks:
         found = ranks < k
         events_found = _sum_by_user(found, users, len(positives))
         found &= distinct
-        gains = np.where(found, 1 / np.log2(ranks + 2.0), 0.0)
-        per_user = {
-            f"recall@{k}": _sum_by_user(found, users, len(positives)) / num_distinct,
-            f"ndcg@{k}": _sum_by_user(gains, users, len(positives)) / _ideal(num_distinct, k),
-            f"mrr@{k}": np.where(best_rank < k, 1 / (best_rank + 1.0), 0.0),
-        }
-        for name, metric in per_user.items():
-            values[name] = float(metric.mean())
-            errors[name] = _standard_error(metric - values[name])
-        share = events_found.sum() / num_events.sum()
-        values[f"hit_rate@{k}"] = float(share)
-        # A ratio of two sums over users: linearised (delta method).
-        residuals = (events_found - share * num_events) / num_events.mean()
-        errors[f"hit_rate@{k}"] = _standard_error(residuals)
-    return RankingMetrics(values, errors if len(positives) > 1 else {})
+        gains = _sum_by_user(np.where(found, 1 / np.log2(ranks + 2.0), 0.0), users, len(positives))
+        recalls = _sum_by_user(found, users, len(positives)) / num_distinct
+        first_hits = np.where(best_rank < k, 1 / (best_rank + 1.0), 0.0)
+        metrics[f"recall@{k}"] = UserMetric(recalls, ones)
+        metrics[f"ndcg@{k}"] = UserMetric(gains / _ideal(num_distinct, k), ones)
+        metrics[f"mrr@{k}"] = UserMetric(first_hits, ones)
+        metrics[f"hit_rate@{k}"] = UserMetric(events_found, num_events)
+    return metrics
 
 
 def compute_ranks(retrieved_ids: np.ndarray, positives: Ragged) -> np.ndarray:

@@ -24,6 +24,9 @@ place, so exact search is cheaper than to reorder more than a quarter of the ite
 _USER_VECTORS = 4
 """Queries of a call whose cost is measured: the interests of a user."""
 
+_CURVE = (0.125, 0.25, 0.5, 1, 2, 4)
+"""Of the leaves of the index that is served: where less and more is too little and too much."""
+
 _COST_CALLS = 50
 _COST_RUNS = 3
 """The cheapest run counts: others are at work on the machine, too."""
@@ -104,6 +107,36 @@ def prefer_cheaper(tuning: Tuning, exact: ExactIndex, query_vectors: np.ndarray,
     if tuning.index is exact or exact_ms > scann_ms:
         return tuning._replace(facts=facts, reason=f"{tuning.reason}; {costs}")
     return Tuning(exact, 1.0, costs, facts)
+
+
+def measure_curve(
+    index: ScannIndex, best_rows: list[np.ndarray], query_vectors: np.ndarray, k: int
+) -> list[dict[str, float]]:
+    """Recall and cost from a fraction to a multiple of an index's leaves, for people to look at.
+
+    Args:
+        index: The setting in the middle.
+        best_rows: Exact top `k` of every query.
+        query_vectors: `[num_queries, dim]` float32, at least one.
+        k: Items asked for.
+
+    Returns:
+        For each setting `leaves`, `reorder`, `recall` and `cpu_ms_per_user`.
+    """
+    num_leaves, chosen, reorder, _ = index.parameters
+    points = []
+    for leaves in sorted({min(num_leaves, max(1, round(chosen * f))) for f in _CURVE}):
+        candidate = index.with_setting(leaves, reorder)
+        rows = candidate.search(query_vectors, k).rows
+        points.append(
+            {
+                "leaves": leaves,
+                "reorder": reorder,
+                "recall": round(recall_of_rows(rows, best_rows), 4),
+                "cpu_ms_per_user": round(measure_cost_ms(candidate, query_vectors, k), 4),
+            }
+        )
+    return points
 
 
 def measure_cost_ms(index: ItemIndex, query_vectors: np.ndarray, k: int) -> float:

@@ -1,0 +1,96 @@
+"""How groups of users and of held-out clicks fare. Imports no TensorFlow."""
+
+from collections.abc import Sequence
+
+from pipelines.evaluation import slices
+from pipelines.evaluation.slices import Slice, SliceResult
+from pipelines.reporting import charts, texts
+from pipelines.reporting.blocks import Block, Figure, Missing, Section
+from pipelines.reporting.charts import Axis, Series
+from pipelines.reporting.run_folder import RunFolder
+
+_UNKNOWN_NOVELTY = (
+    "New and returning users: the examples were made by an earlier version; remove `examples` "
+    "and give the command again."
+)
+
+
+def build(run: RunFolder) -> Section:
+    """The section about groups of test users."""
+    return Section(
+        "slices",
+        "For whom it works",
+        "The share of the held-out clicks of a group that is among the first items of the lists. "
+        "Whiskers are 95 % intervals of a bootstrap over users.",
+        _blocks(run),
+    )
+
+
+def _blocks(run: RunFolder) -> list[Block]:
+    results = run.users
+    if results is None:
+        return [Missing(f"Groups of users: {run.EARLIER_EVALUATION}")]
+    blocks: list[Block] = [
+        _draw(
+            run, "By the length of the history", "clicks before", slices.by_history_length(results)
+        ),
+    ]
+    if run.vocabulary is not None:
+        blocks.append(
+            _draw(
+                run,
+                "By the popularity of the clicked item",
+                "items by training clicks",
+                slices.by_popularity(results, run.vocabulary),
+            )
+        )
+        groups = slices.by_category(results, run.vocabulary)
+        if groups:
+            blocks.append(_draw(run, "By category of the clicked item", "category", groups))
+        else:
+            blocks.append(Missing("By category: no item that was clicked has one."))
+    blocks.append(_novelty(run))
+    return blocks
+
+
+def _novelty(run: RunFolder) -> Block:
+    results = run.users
+    if (results.num_trained < 0).all():
+        return Missing(_UNKNOWN_NOVELTY)
+    groups = slices.by_novelty(results)
+    sizes = {group.name: int(group.is_member.sum()) for group in groups}
+    if min(sizes.values()) < slices.MIN_CLICKS:
+        shown = " and ".join(f"{number:,} of {name}" for name, number in sizes.items())
+        return Missing(
+            f"New and returning users: the held-out clicks are {shown}, so that there is nothing "
+            "to compare. A user is new when training has learnt from none of her clicks."
+        )
+    return _draw(run, "New and returning users", "users", groups)
+
+
+def _draw(run: RunFolder, title: str, what: str, groups: Sequence[Slice]) -> Figure | Missing:
+    measured = slices.measure(run.users, groups, run.k)
+    if not measured:
+        return Missing(f"{title}: no group has {slices.MIN_CLICKS} held-out clicks.")
+    names = [f"{texts.short(one.name, 24)}" for one in measured]
+    series = [
+        _series(measured, names, ranker, colour)
+        for ranker, colour in {"model": charts.MODEL, **charts.BASELINES}.items()
+    ]
+    sizes = ", ".join(f"{one.name}: {one.num_clicks:,}" for one in measured)
+    axis = Axis(f"share found in the first {run.k}", ".0%", texts.share, from_zero=True)
+    return charts.intervals(title, f"Held-out clicks: {sizes}.", series, what, axis)
+
+
+def _series(
+    measured: Sequence[SliceResult], names: Sequence[str], ranker: str, colour: str
+) -> Series:
+    rates = [one.hit_rates.metrics[ranker] for one in measured]
+    return Series(
+        ranker,
+        colour,
+        names,
+        [rate.value for rate in rates],
+        [rate.low for rate in rates],
+        [rate.high for rate in rates],
+    )

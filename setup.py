@@ -83,7 +83,7 @@ setup(
     python_requires=">=3.11,<3.12",
     packages=find_packages(include=["recall*", "pipelines*", "serving*"]),
     package_data={
-        "pipelines": ["reporting/templates/*"],
+        "pipelines": ["reporting/page/templates/*"],
         "serving": ["config/*.config", "protocol/*.proto"],
     },
     install_requires=_REQUIRES,

@@ -19,7 +19,9 @@ ROOMS = {
     "ingestion": {"sources", "synthetic", "artifacts", "progress"},
     "evaluation": {"artifacts", "progress"},
     "training": {"artifacts", "evaluation", "progress"},
-    "reporting": {"artifacts", "ingestion", "evaluation"},
+    "reporting.page": set(),
+    "reporting.sections": {"artifacts", "ingestion", "evaluation", "reporting.page"},
+    "reporting": {"evaluation", "reporting.page", "reporting.sections"},
     "publishing": {
         "sources",
         "artifacts",

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-PARTS = 10
+NUM_DECILES = 10
 """Deciles of the catalogue."""
 
 
@@ -19,7 +19,7 @@ def popularity_deciles(item_counts: np.ndarray) -> np.ndarray:
     """
     order = np.argsort(-item_counts, kind="stable")
     deciles = np.empty(len(item_counts), np.int64)
-    deciles[order] = np.arange(len(item_counts)) * PARTS // max(1, len(item_counts))
+    deciles[order] = np.arange(len(item_counts)) * NUM_DECILES // max(1, len(item_counts))
     return deciles
 
 
@@ -41,12 +41,12 @@ def measure_exposure(
     deciles = popularity_deciles(item_counts)
 
     def count(rows: np.ndarray) -> list[int]:
-        return np.bincount(deciles[rows[rows >= 0]], minlength=PARTS).tolist()
+        return np.bincount(deciles[rows[rows >= 0]], minlength=NUM_DECILES).tolist()
 
-    clicks = np.bincount(deciles, weights=item_counts, minlength=PARTS)
+    clicks = np.bincount(deciles, weights=item_counts, minlength=NUM_DECILES)
     return {
         "k": k,
-        "items": np.bincount(deciles, minlength=PARTS).tolist(),
+        "items": np.bincount(deciles, minlength=NUM_DECILES).tolist(),
         "clicks": clicks.astype(np.int64).tolist(),
         "targets": count(positive_rows),
         "slots": {name: count(rows[:, :k]) for name, rows in lists.items()},

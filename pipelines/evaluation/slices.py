@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.evaluation.exposure import PARTS, popularity_deciles
+from pipelines.evaluation.exposure import NUM_DECILES, popularity_deciles
 from pipelines.evaluation.intervals import Intervals, bootstrap
 from pipelines.evaluation.user_results import NOT_FOUND, UserResults
 from recall.categories import common_categories
@@ -99,7 +99,9 @@ def by_popularity(results: UserResults, vocabulary: ItemVocabulary) -> list[Slic
     known = rows >= 0
     deciles[known] = popularity_deciles(vocabulary.counts)[rows[known]]
     clicked[known] = vocabulary.counts[rows[known]] > 0
-    slices = [Slice(decile_name(decile), (deciles == decile) & clicked) for decile in range(PARTS)]
+    slices = [
+        Slice(decile_name(decile), (deciles == decile) & clicked) for decile in range(NUM_DECILES)
+    ]
     return [*slices, Slice("not in training", ~clicked)]
 
 
@@ -109,7 +111,7 @@ def decile_name(decile: int) -> str:
     >>> decile_name(0), decile_name(3), decile_name(9)
     ('top 10 %', '30-40 %', 'last 10 %')
     """
-    if decile in (0, PARTS - 1):
+    if decile in (0, NUM_DECILES - 1):
         return "last 10 %" if decile else "top 10 %"
     return f"{10 * decile}-{10 * decile + 10} %"
 

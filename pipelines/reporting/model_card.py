@@ -15,8 +15,9 @@ from typing import Any
 from pipelines.evaluation import slices
 from pipelines.evaluation.intervals import Interval
 from pipelines.evaluation.slices import SliceResult
-from pipelines.reporting import findings, pages, quality_section, texts
-from pipelines.reporting.run_folder import RunFolder
+from pipelines.reporting.page import pages, texts
+from pipelines.reporting.sections import findings, quality
+from pipelines.reporting.sections.run_folder import RunFolder
 
 JSON_NAME, MARKDOWN_NAME = "model_card.json", "model_card.md"
 NAMES = (JSON_NAME, MARKDOWN_NAME)
@@ -115,12 +116,12 @@ def _metrics(run: RunFolder) -> dict[str, dict[str, Any]]:
     report = run.evaluation
     if report is None or "test" not in report:
         return {}
-    intervals = quality_section.find_intervals(run, None, run.k)
+    intervals = quality.find_intervals(run, None, run.k)
     columns = {"model": report["test"], **report["baselines"]}
     return {
         ranker: {
             name: _number(values[name], intervals.get(ranker, {}).get(name))
-            for name in quality_section.metric_names(report, run.k)
+            for name in quality.metric_names(report, run.k)
             if name in values
         }
         for ranker, values in columns.items()

@@ -12,25 +12,25 @@ from pathlib import Path
 from markupsafe import Markup
 
 import recall
-from pipelines.reporting import (
+from pipelines.reporting.page import pages
+from pipelines.reporting.sections import (
     findings,
-    index_section,
-    interests_section,
-    lists_section,
-    log_section,
+    index,
+    interests,
+    lists,
+    log,
     overview,
-    pages,
-    provenance_section,
-    quality_section,
-    slices_section,
-    training_section,
-    users_section,
+    provenance,
+    quality,
+    slices,
+    training,
+    users,
 )
-from pipelines.reporting.run_folder import RunFolder
+from pipelines.reporting.sections.run_folder import RunFolder
 from recall.errors import InputError
 from serving.release import storage
 
-REPORT_NAME = "report.html"
+HTML_NAME = "report.html"
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def write_report(
         InputError: A folder is none of a run, or the file cannot be written.
     """
     started_s = time.monotonic()
-    path = Path(output or Path(run_dir) / REPORT_NAME)
+    path = Path(output or Path(run_dir) / HTML_NAME)
     text = build_report(run_dir, compare_dir)
     _write_text(path, text)
     _log.info("Report: %s (%.1f MB, %.1f s).", path, len(text) / 1e6, time.monotonic() - started_s)
@@ -66,15 +66,15 @@ def build_report(run_dir: str | Path, compare_dir: str | Path | None = None) -> 
     run = RunFolder.read(run_dir)
     other = None if compare_dir is None else _read_other(run, compare_dir)
     sections = [
-        quality_section.build(run, other),
-        slices_section.build(run),
-        interests_section.build(run),
-        users_section.build(run),
-        lists_section.build(run, other),
-        training_section.build(run, other),
-        log_section.build(run),
-        index_section.build(run),
-        provenance_section.build(run, other),
+        quality.build(run, other),
+        slices.build(run),
+        interests.build(run),
+        users.build(run),
+        lists.build(run, other),
+        training.build(run, other),
+        log.build(run),
+        index.build(run),
+        provenance.build(run, other),
     ]
     style, script = (Markup(pages.read(name)) for name in ("report.css", "report.js"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

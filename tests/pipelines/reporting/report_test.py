@@ -130,6 +130,6 @@ def test_a_browser_opens_it_without_a_word(old_run, browser, width, theme):
 def test_pointing_at_a_mark_shows_its_numbers(old_run, browser):
     page, _ = open_page(browser, report.write_report(old_run))
     assert page.locator("#tip").is_hidden()
-    page.locator("svg [data-tip*='epoch: 1']").first.hover()
-    assert page.locator("#tip").inner_text().startswith("epoch: 1")
+    page.locator("svg [data-tip^='epoch 1: ']").first.hover()
+    assert page.locator("#tip").inner_text().startswith("epoch 1: ")
     page.close()

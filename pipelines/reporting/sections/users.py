@@ -6,9 +6,9 @@ Imports no TensorFlow.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.reporting import charts, texts
-from pipelines.reporting.blocks import Block, Key, Missing, Section, ShownItem, UserCard
-from pipelines.reporting.run_folder import RunFolder
+from pipelines.reporting.page import charts, texts
+from pipelines.reporting.page.blocks import Block, Key, Missing, Section, ShownItem, UserCard
+from pipelines.reporting.sections.run_folder import RunFolder
 
 
 def build(run: RunFolder) -> Section:
@@ -40,7 +40,7 @@ def _card(run: RunFolder, user: Mapping[str, Any]) -> UserCard:
     ]
     return UserCard(
         f"User {texts.short(user['user_id'], 30)}",
-        f"{texts.number_of(user['history_length'], 'click')}, {texts.number_of(hits, 'hit')} in "
+        f"{texts.counted(user['history_length'], 'click')}, {texts.counted(hits, 'hit')} in "
         f"{len(items)} items",
         _names(run, user["history"]),
         _names(run, user["positives"]),

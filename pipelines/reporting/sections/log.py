@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pipelines.reporting import charts, texts
-from pipelines.reporting.blocks import Block, Figure, Missing, Section, Table, Words
-from pipelines.reporting.charts import Axis, Series
-from pipelines.reporting.run_folder import RunFolder
+from pipelines.reporting.page import charts, texts
+from pipelines.reporting.page.blocks import Block, Figure, Missing, Section, ShownTable, Words
+from pipelines.reporting.page.charts import Axis, Series
+from pipelines.reporting.sections.run_folder import RunFolder
 from recall.vocabulary import ItemVocabulary
 
 _CURVE_POINTS = 60
@@ -66,8 +66,10 @@ def _sizes(run: RunFolder) -> list[Block]:
         for name, split in facts["splits"].items()
     ]
     return [
-        Table(("", "kept"), rows, "Sizes of the log", numeric=True),
-        Table(("split", "examples", "clicks to predict"), splits, "What is learnt and held out"),
+        ShownTable(("", "kept"), rows, "Sizes of the log", numeric=True),
+        ShownTable(
+            ("split", "examples", "clicks to predict"), splits, "What is learnt and held out"
+        ),
     ]
 
 
@@ -137,7 +139,7 @@ def _draw_days(days: Sequence[Sequence[int]]) -> Figure:
     heights = np.histogram(at, edges, weights=clicks)[0]
     return charts.histogram(
         "Clicks over time",
-        f"Each bar is {texts.number_of(width, 'day')}.",
+        f"Each bar is {texts.counted(width, 'day')}.",
         (edges * _DAY_MS).tolist(),
         heights.tolist(),
         Axis("day (UTC)", text=lambda ms: texts.day(ms // _DAY_MS), is_time=True),
@@ -160,6 +162,6 @@ def _dropped(run: RunFolder) -> list[Block]:
         for name, number in numbers.items()
     ]
     rows.append(("kept", texts.count(report["kept"]["events"]), ""))
-    table = Table(("", "clicks", "why"), rows, "From the file to the model")
+    table = ShownTable(("", "clicks", "why"), rows, "From the file to the model")
     lines = report.get("lines")
     return [table, Words(lines, as_list=True)] if lines else [table]

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 
 @dataclass(frozen=True)
-class Table:
+class ShownTable:
     """Rows of texts.
 
     Attributes:
@@ -53,7 +53,7 @@ class Figure:
     text: str
     svg: Markup
     legend: Sequence[Key]
-    table: Table
+    table: ShownTable
 
     kind: ClassVar = "figure"
 
@@ -153,7 +153,7 @@ class UserCard:
     kind: ClassVar = "user"
 
 
-Block = Table | Figure | Words | Missing | InterestCard | UserCard
+Block = ShownTable | Figure | Words | Missing | InterestCard | UserCard
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.reporting import charts, texts
-from pipelines.reporting.blocks import Bar, Block, InterestCard, Missing, Section, Words
-from pipelines.reporting.run_folder import RunFolder
+from pipelines.reporting.page import charts, texts
+from pipelines.reporting.page.blocks import Bar, Block, InterestCard, Missing, Section, Words
+from pipelines.reporting.sections.run_folder import RunFolder
 
 
 def build(run: RunFolder) -> Section:
@@ -23,7 +23,7 @@ def _blocks(run: RunFolder) -> list[Block]:
     if run.details is None:
         return [Missing(f"The interests: {run.EARLIER_EVALUATION}")]
     interests = run.details["interests"]
-    users = texts.number_of(run.details["num_users"], "test user")
+    users = texts.counted(run.details["num_users"], "test user")
     if len(interests) == 1:
         return [Words([f"The model has one interest ({users} were looked at)."])]
     k = run.details["k"]

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipelines.reporting import charts, texts
-from pipelines.reporting.blocks import Block, Missing, Section, Table, Words
-from pipelines.reporting.charts import Axis, Series
-from pipelines.reporting.run_folder import RunFolder
+from pipelines.reporting.page import charts, texts
+from pipelines.reporting.page.blocks import Block, Missing, Section, ShownTable, Words
+from pipelines.reporting.page.charts import Axis, Series
+from pipelines.reporting.sections.run_folder import RunFolder
 
 
 def build(run: RunFolder) -> Section:
@@ -33,7 +33,7 @@ def _blocks(run: RunFolder) -> list[Block]:
     for key, name in _COSTS.items():
         if key in tuning:
             rows.append((name, f"{tuning[key]:.3g} ms"))
-    blocks: list[Block] = [Table(("", "value"), rows, "The index", numeric=False)]
+    blocks: list[Block] = [ShownTable(("", "value"), rows, "The index", numeric=False)]
     if tuning.get("reason"):
         blocks.append(Words([f"Why this one: {tuning['reason']}."]))
     points = tuning.get("curve")

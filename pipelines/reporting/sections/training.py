@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipelines.reporting import charts, texts
-from pipelines.reporting.blocks import Block, Figure, Missing, Section, Words
-from pipelines.reporting.charts import Axis, Series
-from pipelines.reporting.run_folder import RunFolder
+from pipelines.reporting.page import charts, texts
+from pipelines.reporting.page.blocks import Block, Figure, Missing, Section, Words
+from pipelines.reporting.page.charts import Axis, Series
+from pipelines.reporting.sections.run_folder import RunFolder
 
-STOPPING_METRIC = "val_ndcg@10"
+BEST_BY = "val_ndcg@10"
 """What early stopping looks at; the best epoch has the largest."""
 
 _EPOCH = Axis("epoch", "d", texts.count, whole=True)
@@ -21,7 +21,7 @@ _CURVES = (
     ),
     (
         "Validation NDCG@10",
-        STOPPING_METRIC,
+        BEST_BY,
         "Over the full catalogue, with averaged weights; training stops by it.",
     ),
     ("Validation recall@10", "val_recall@10", "Share of the next clicks among the first ten."),
@@ -54,8 +54,8 @@ def build(run: RunFolder, other: RunFolder | None) -> Section:
 
 def find_best_epoch(epochs: Sequence[Mapping[str, float]]) -> Mapping[str, float] | None:
     """What was written of the epoch whose weights were kept; the first of equals."""
-    measured = [epoch for epoch in epochs if STOPPING_METRIC in epoch]
-    return max(measured, key=lambda epoch: epoch[STOPPING_METRIC], default=None)
+    measured = [epoch for epoch in epochs if BEST_BY in epoch]
+    return max(measured, key=lambda epoch: epoch[BEST_BY], default=None)
 
 
 def _blocks(run: RunFolder, other: RunFolder | None) -> list[Block]:
@@ -74,12 +74,12 @@ def _blocks(run: RunFolder, other: RunFolder | None) -> list[Block]:
 def _describe(run: RunFolder) -> str:
     best = find_best_epoch(run.epochs)
     total_s = sum(epoch.get("seconds", 0.0) for epoch in run.epochs)
-    text = f"{texts.number_of(len(run.epochs), 'epoch')} in {texts.seconds(total_s)}"
+    text = f"{texts.counted(len(run.epochs), 'epoch')} in {texts.seconds(total_s)}"
     if best is None:
         return f"{text}."
     return (
         f"{text}; the weights of epoch {best['epoch']} were kept, whose validation NDCG@10 of "
-        f"{texts.metric(best[STOPPING_METRIC])} is the best."
+        f"{texts.metric(best[BEST_BY])} is the best."
     )
 
 

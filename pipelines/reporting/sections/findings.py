@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.evaluation import remarks
-from pipelines.evaluation.exposure import PARTS
+from pipelines.evaluation.exposure import NUM_DECILES
 from pipelines.ingestion import warning_lines
-from pipelines.reporting import texts
-from pipelines.reporting.run_folder import RunFolder
-from pipelines.reporting.training_section import STOPPING_METRIC, find_best_epoch
+from pipelines.reporting.page import texts
+from pipelines.reporting.sections.run_folder import RunFolder
+from pipelines.reporting.sections.training import BEST_BY, find_best_epoch
 
 _ALMOST_NOTHING = 0.1
 """An interest with less than this part of its equal share 1 / K hardly works."""
@@ -25,7 +25,7 @@ _OVER_FIT = 2.0
 _HEAD_BIAS = 1.25
 """Times that the lists may show the head of the catalogue more than users click it."""
 
-_METRIC = STOPPING_METRIC.removeprefix("val_")
+_METRIC = BEST_BY.removeprefix("val_")
 
 
 def find(run: RunFolder) -> list[str]:
@@ -80,7 +80,7 @@ def _one_interest_does(interests: list[Mapping[str, Any]], recall: float, k: int
 
 
 def _popularity_bias(exposure: Mapping[str, Any]) -> list[str]:
-    if sum(exposure["items"]) < PARTS:
+    if sum(exposure["items"]) < NUM_DECILES:
         return []
     slots, targets = exposure["slots"]["model"], exposure["targets"]
     shown, wanted = slots[0] / max(1, sum(slots)), targets[0] / max(1, sum(targets))
@@ -97,15 +97,15 @@ def _over_fitting(run: RunFolder) -> list[str]:
     best, section = find_best_epoch(run.epochs), (run.evaluation or {}).get("validation", {})
     error = section.get("standard_errors", {}).get(_METRIC)
     last = run.epochs[-1] if run.epochs else {}
-    if best is None or error is None or STOPPING_METRIC not in last:
+    if best is None or error is None or BEST_BY not in last:
         return []
-    fallen = best[STOPPING_METRIC] - last[STOPPING_METRIC]
+    fallen = best[BEST_BY] - last[BEST_BY]
     if fallen < _OVER_FIT * error:
         return []
     return [
         f"Over-fitting: after epoch {best['epoch']} of {last['epoch']} the training loss went on "
-        f"falling while validation {_METRIC} fell from {texts.metric(best[STOPPING_METRIC])} to "
-        f"{texts.metric(last[STOPPING_METRIC])}. The weights of the best epoch are kept; a higher "
+        f"falling while validation {_METRIC} fell from {texts.metric(best[BEST_BY])} to "
+        f"{texts.metric(last[BEST_BY])}. The weights of the best epoch are kept; a higher "
         "model.dropout_rate or a smaller model.dim may carry it further."
     ]
 

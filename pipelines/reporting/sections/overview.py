@@ -5,9 +5,9 @@ Imports no TensorFlow.
 
 from typing import NamedTuple
 
-from pipelines.reporting import texts
-from pipelines.reporting.blocks import Tile
-from pipelines.reporting.run_folder import RunFolder
+from pipelines.reporting.page import texts
+from pipelines.reporting.page.blocks import Tile
+from pipelines.reporting.sections.run_folder import RunFolder
 
 
 class Head(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import jinja2
 
-from pipelines.reporting.blocks import Block
+from pipelines.reporting.page.blocks import Block
 
 _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|&~])")
 """What Markdown would read as a mark."""
@@ -17,7 +17,7 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]<>#|&~])")
 def environment() -> jinja2.Environment:
     """Templates of this folder; what they put into HTML is escaped."""
     made = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipelines.reporting"),
+        loader=jinja2.PackageLoader("pipelines.reporting.page"),
         autoescape=jinja2.select_autoescape(enabled_extensions=("html.j2",), default=False),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,

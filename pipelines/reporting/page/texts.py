@@ -80,10 +80,10 @@ def day(number: int) -> str:
     return (date(1970, 1, 1) + timedelta(days=int(number))).isoformat()
 
 
-def number_of(count_: int, noun: str) -> str:
+def counted(count_: int, noun: str) -> str:
     """A number with its noun.
 
-    >>> number_of(1, "item"), number_of(1200, "item")
+    >>> counted(1, "item"), counted(1200, "item")
     ('1 item', '1,200 items')
     """
     return f"{count_:,} {noun}" + ("" if count_ == 1 else "s")

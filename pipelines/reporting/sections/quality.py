@@ -7,10 +7,10 @@ import numpy as np
 
 from pipelines.evaluation.intervals import Interval, bootstrap
 from pipelines.evaluation.user_results import UserResults
-from pipelines.reporting import charts, texts
-from pipelines.reporting.blocks import Block, Figure, Missing, Section, Table, Words
-from pipelines.reporting.charts import Axis, Series
-from pipelines.reporting.run_folder import RunFolder
+from pipelines.reporting.page import charts, texts
+from pipelines.reporting.page.blocks import Block, Figure, Missing, Section, ShownTable, Words
+from pipelines.reporting.page.charts import Axis, Series
+from pipelines.reporting.sections.run_folder import RunFolder
 
 _MODEL = "model"
 
@@ -104,7 +104,7 @@ def _table(
     columns: Mapping[str, Mapping[str, Any]],
     names: Sequence[str],
     intervals: Mapping[str, Mapping[str, Interval]],
-) -> Table:
+) -> ShownTable:
     rows = [
         (
             name,
@@ -115,7 +115,9 @@ def _table(
         )
         for name in names
     ]
-    return Table(("metric", *columns), rows, "Test users; in brackets 95 % bootstrap intervals")
+    return ShownTable(
+        ("metric", *columns), rows, "Test users; in brackets 95 % bootstrap intervals"
+    )
 
 
 def _cell(value: float | None, interval: Interval | None) -> str:

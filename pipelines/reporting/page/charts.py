@@ -4,9 +4,9 @@ Every function returns a `Figure`, which holds the drawn numbers as a table too.
 variables of CSS, so that one drawing serves light, dark and print. Imports no TensorFlow.
 """
 
+import itertools
 import math
 import re
-import zlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -14,8 +14,8 @@ import altair as alt
 import vl_convert
 from markupsafe import Markup
 
-from pipelines.reporting import texts
-from pipelines.reporting.blocks import Figure, Key, Table
+from pipelines.reporting.page import texts
+from pipelines.reporting.page.blocks import Figure, Key, ShownTable
 
 _INTEREST_COLOURS = 8
 MODEL, OTHER_RUN = "var(--model)", "var(--other)"
@@ -24,6 +24,8 @@ PLAIN = "var(--plain)"
 
 _WIDTH, _HEIGHT = 360, 230
 """Drawn for the width of a phone; the page makes it as wide as its column."""
+
+_NO_MARK = re.compile(r' aria-roledescription="(?:axis|legend|title)')
 
 _ROW = 26
 """Height of a row of `intervals`, for each series in it."""
@@ -84,19 +86,20 @@ def lines(
     title: str, text: str, series: Sequence[Series], x: Axis, y: Axis, *, points: bool = True
 ) -> Figure:
     """Lines over a number, in the order of the points."""
-    base = alt.Chart(_data(series)).encode(
+    base = alt.Chart(_data(series, x, y)).encode(
         x=alt.X("x:Q", axis=_axis(x, is_x=True), scale=_scale(x)),
         y=alt.Y("y:Q", axis=_axis(y), scale=_scale(y)),
         color=_colours(series),
         order="n:Q",
     )
+    told = base.encode(description="tip:N")
     dashes = [[5, 4] if s.is_dashed else [1, 0] for s in series]
     line = base.mark_line(strokeWidth=2, interpolate="linear").encode(
         strokeDash=alt.StrokeDash(
             "s:N", legend=None, scale=alt.Scale(domain=[s.name for s in series], range=dashes)
         )
     )
-    drawing = line + base.mark_point(size=22, filled=True, opacity=1) if points else line
+    drawing = line + told.mark_point(size=22, filled=True, opacity=1) if points else line
     return Figure(title, text, _draw(drawing), _legend(series), _table(title, series, x, y))
 
 
@@ -104,13 +107,14 @@ def bars(title: str, text: str, series: Sequence[Series], x: Axis, y: Axis) -> F
     """Bars side by side over names."""
     names = [s.name for s in series]
     drawing = (
-        alt.Chart(_data(series))
+        alt.Chart(_data(series, x, y))
         .mark_bar()
         .encode(
             x=alt.X("x:N", axis=_axis(x, is_x=True, is_named=True), sort=None),
             xOffset=alt.XOffset("s:N", sort=names),
             y=alt.Y("y:Q", axis=_axis(y), scale=_scale(y._replace(from_zero=not y.is_log))),
             color=_colours(series),
+            description="tip:N",
         )
     )
     return Figure(title, text, _draw(drawing), _legend(series), _table(title, series, x, y))
@@ -127,9 +131,10 @@ def histogram(title: str, text: str, edges: Sequence[float], ys: Sequence[float]
         x: The quantity that has edges.
         y: The quantity of the bars.
     """
+    named = [f"{x.text(a)} to {x.text(b)}" for a, b in itertools.pairwise(edges)]
     rows = [
-        {"a": float(a), "b": float(b), "y": float(value)}
-        for a, b, value in zip(edges[:-1], edges[1:], ys, strict=True)
+        {"a": float(a), "b": float(b), "y": float(value), "tip": f"{name}: {y.text(value)}"}
+        for (a, b), value, name in zip(itertools.pairwise(edges), ys, named, strict=True)
     ]
     drawing = (
         alt.Chart(alt.Data(values=rows))
@@ -138,9 +143,10 @@ def histogram(title: str, text: str, edges: Sequence[float], ys: Sequence[float]
             x=alt.X("a:T" if x.is_time else "a:Q", axis=_axis(x, is_x=True), scale=_scale(x)),
             x2="b:Q",
             y=alt.Y("y:Q", axis=_axis(y), scale=_scale(y._replace(from_zero=True))),
+            description="tip:N",
         )
     )
-    table = Table(
+    table = ShownTable(
         (x.title, y.title),
         [(f"{x.text(row['a'])} to {x.text(row['b'])}", y.text(row["y"])) for row in rows],
         title,
@@ -151,7 +157,8 @@ def histogram(title: str, text: str, edges: Sequence[float], ys: Sequence[float]
 def intervals(title: str, text: str, series: Sequence[Series], y_title: str, x: Axis) -> Figure:
     """Points with intervals, a row per name of `Series.xs`."""
     names = [s.name for s in series]
-    base = alt.Chart(_data(series)).encode(
+    places = Axis(y_title, text=str)
+    base = alt.Chart(_data(series, places, x)).encode(
         y=alt.Y(
             "x:N",
             sort=None,
@@ -159,6 +166,7 @@ def intervals(title: str, text: str, series: Sequence[Series], y_title: str, x: 
         ),
         yOffset=alt.YOffset("s:N", sort=names),
         color=_colours(series),
+        description="tip:N",
     )
     rules = base.mark_rule(strokeWidth=2).encode(
         x=alt.X("lo:Q", axis=_axis(x, is_x=True), scale=_scale(x)), x2="hi:Q"
@@ -166,21 +174,33 @@ def intervals(title: str, text: str, series: Sequence[Series], y_title: str, x: 
     points = base.mark_point(size=45, filled=True, opacity=1).encode(x="y:Q")
     num_rows = len(dict.fromkeys(name for s in series for name in s.xs))
     height = 60 + num_rows * (10 + _ROW * len(series) * 0.6)
-    axis = Axis(y_title, text=str)
-    table = _table(title, series, axis, x)
+    table = _table(title, series, places, x)
     return Figure(title, text, _draw(rules + points, round(height)), _legend(series), table)
 
 
-def _data(series: Sequence[Series]) -> alt.Data:
+def _data(series: Sequence[Series], x: Axis, y: Axis) -> alt.Data:
     """All points as rows; what is no number is left out."""
     rows = []
     for one in series:
         lows, highs = one.lows or one.ys, one.highs or one.ys
-        for n, (x, y, low, high) in enumerate(zip(one.xs, one.ys, lows, highs, strict=True)):
-            if y is None or not math.isfinite(y):
+        name = f"{one.name}, " if len(series) > 1 else ""
+        for n, (place, value, low, high) in enumerate(
+            zip(one.xs, one.ys, lows, highs, strict=True)
+        ):
+            if value is None or not math.isfinite(value):
                 continue
-            rows.append({"x": x, "y": y, "lo": low, "hi": high, "s": one.name, "n": n})
+            tip = f"{name}{x.title} {x.text(place)}: {_with_interval(one, n, y)}"
+            row = {"x": place, "y": value, "lo": low, "hi": high, "s": one.name, "n": n, "tip": tip}
+            rows.append(row)
     return alt.Data(values=rows)
+
+
+def _with_interval(one: Series, at: int, y: Axis) -> str:
+    """A number as a text, with its interval where it has one."""
+    text = y.text(one.ys[at])
+    if one.lows is None:
+        return text
+    return f"{text} ({y.text(one.lows[at])} to {y.text(one.highs[at])})"
 
 
 def _colours(series: Sequence[Series]) -> alt.Color:
@@ -216,7 +236,7 @@ def _legend(series: Sequence[Series]) -> list[Key]:
     return [Key(s.name, s.colour) for s in series] if len(series) > 1 else []
 
 
-def _table(title: str, series: Sequence[Series], x: Axis, y: Axis) -> Table:
+def _table(title: str, series: Sequence[Series], x: Axis, y: Axis) -> ShownTable:
     """A row for each place along the first axis, a column for each series."""
     places = list(dict.fromkeys(place for one in series for place in one.xs))
     columns = [dict(zip(one.xs, range(len(one.xs)), strict=True)) for one in series]
@@ -224,17 +244,14 @@ def _table(title: str, series: Sequence[Series], x: Axis, y: Axis) -> Table:
     def cell(one: Series, at: int | None) -> str:
         if at is None or one.ys[at] is None:
             return texts.NONE
-        text = y.text(one.ys[at])
-        if one.lows is None:
-            return text
-        return f"{text} ({y.text(one.lows[at])} to {y.text(one.highs[at])})"
+        return _with_interval(one, at, y)
 
     rows = [
         (x.text(p), *(cell(s, c.get(p)) for s, c in zip(series, columns, strict=True)))
         for p in places
     ]
     names = [s.name for s in series] if len(series) > 1 else [y.title]
-    return Table((x.title, *names), rows, title)
+    return ShownTable((x.title, *names), rows, title)
 
 
 def _draw(chart: alt.Chart | alt.LayerChart, height: int = _HEIGHT) -> Markup:
@@ -259,16 +276,15 @@ def _draw(chart: alt.Chart | alt.LayerChart, height: int = _HEIGHT) -> Markup:
 def _for_page(svg: str) -> str:
     """Makes an SVG document a part of a page.
 
-    Its names become its own: a page has one space of them. The words that Vega writes for
-    screen readers name each mark; the page has a table instead, and shows them to those who
-    point at a mark.
+    The words that Vega writes for screen readers name each mark; the page has a table instead,
+    and shows them to those who point at a mark.
     """
-    prefix = f"d{zlib.crc32(svg.encode()):x}-"
 
     def change(tag: re.Match) -> str:
-        kept = _LEFT_OUT.sub("", tag.group())
-        kept = re.sub(r'( id="|url\(#)', rf"\1{prefix}", kept)
-        return kept.replace(" aria-label=", " data-tip=")
+        text = tag.group()
+        if _NO_MARK.search(text):
+            text = re.sub(r' aria-label="[^"]*"', "", text)
+        return _LEFT_OUT.sub("", text).replace(" aria-label=", " data-tip=")
 
     # In a tag ">" is escaped whatever the data were.
     svg = re.sub(r"<[^>]+>", change, svg)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipelines.evaluation import blessing
-from pipelines.reporting import texts
-from pipelines.reporting.blocks import Block, Missing, Section, Table
-from pipelines.reporting.run_folder import RunFolder
+from pipelines.reporting.page import texts
+from pipelines.reporting.page.blocks import Block, Missing, Section, ShownTable
+from pipelines.reporting.sections.run_folder import RunFolder
 
 _SHOWN_DIGITS = 12
 """Digits of a checksum that are shown."""
@@ -27,15 +27,15 @@ def build(run: RunFolder, other: RunFolder | None) -> Section:
     )
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def list_settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Nested settings as dotted names with their values.
 
-    >>> list(flatten({"model": {"dim": 8}, "x": 1}))
+    >>> list(list_settings({"model": {"dim": 8}, "x": 1}))
     [('model.dim', 8), ('x', 1)]
     """
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from flatten(value, f"{prefix}{name}.")
+            yield from list_settings(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 
@@ -50,31 +50,31 @@ def _verdict(run: RunFolder) -> list[Block]:
     ]
     word = "blessed" if verdict["blessed"] else "not blessed"
     caption = f"The model is {word}" + (": all conditions hold" if verdict["blessed"] else "")
-    return [Table(("condition", "values", "outcome"), rows, caption, numeric=False)]
+    return [ShownTable(("condition", "values", "outcome"), rows, caption, numeric=False)]
 
 
-def _inputs(run: RunFolder) -> Table:
+def _inputs(run: RunFolder) -> ShownTable:
     rows = [
         (job, name, checksum if len(checksum) < 2 * _SHOWN_DIGITS else checksum[:_SHOWN_DIGITS])
         for job, record in run.records.items()
         for name, checksum in record["inputs"].items()
     ]
-    return Table(("job", "input", "checksum"), rows, "Inputs of the jobs", numeric=False)
+    return ShownTable(("job", "input", "checksum"), rows, "Inputs of the jobs", numeric=False)
 
 
-def _software(run: RunFolder) -> Table:
+def _software(run: RunFolder) -> ShownTable:
     versions: dict[str, str] = {}
     for record in run.records.values():
         versions |= record["versions"]
-    return Table(("package", "version"), list(versions.items()), "Software", numeric=False)
+    return ShownTable(("package", "version"), list(versions.items()), "Software", numeric=False)
 
 
-def _settings(run: RunFolder, other: RunFolder | None) -> Table:
-    mine = dict(flatten(run.config or {}))
+def _settings(run: RunFolder, other: RunFolder | None) -> ShownTable:
+    mine = dict(list_settings(run.config or {}))
     if other is None or other.config is None:
         rows = [(name, _shown(value)) for name, value in mine.items()]
-        return Table(("setting", "value"), rows, "Settings", numeric=False)
-    theirs = dict(flatten(other.config))
+        return ShownTable(("setting", "value"), rows, "Settings", numeric=False)
+    theirs = dict(list_settings(other.config))
     rows = [
         (
             name,
@@ -85,7 +85,7 @@ def _settings(run: RunFolder, other: RunFolder | None) -> Table:
         for name in {**mine, **theirs}
     ]
     rows.sort(key=lambda row: row[-1] == "")
-    return Table(("setting", run.name, other.name, ""), rows, "Settings", numeric=False)
+    return ShownTable(("setting", run.name, other.name, ""), rows, "Settings", numeric=False)
 
 
 def _shown(value: Any) -> str:

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipelines.evaluation.slices import decile_name
-from pipelines.reporting import charts, texts
-from pipelines.reporting.blocks import Block, Figure, Missing, Section
-from pipelines.reporting.charts import Axis, Series
-from pipelines.reporting.run_folder import RunFolder
+from pipelines.reporting.page import charts, texts
+from pipelines.reporting.page.blocks import Block, Figure, Missing, Section
+from pipelines.reporting.page.charts import Axis, Series
+from pipelines.reporting.sections.run_folder import RunFolder
 
 _SHARE = Axis("share", ".0%", texts.share, from_zero=True)
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from pipelines.evaluation import slices
 from pipelines.evaluation.slices import Slice, SliceResult
-from pipelines.reporting import charts, texts
-from pipelines.reporting.blocks import Block, Figure, Missing, Section
-from pipelines.reporting.charts import Axis, Series
-from pipelines.reporting.run_folder import RunFolder
+from pipelines.reporting.page import charts, texts
+from pipelines.reporting.page.blocks import Block, Figure, Missing, Section
+from pipelines.reporting.page.charts import Axis, Series
+from pipelines.reporting.sections.run_folder import RunFolder
 
 _UNKNOWN_NOVELTY = (
     "New and returning users: the examples were made by an earlier version; remove `examples` "

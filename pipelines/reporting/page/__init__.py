@@ -1,0 +1,1 @@
+"""How a page is made: blocks, drawings, numbers as texts, templates. Knows nothing of runs."""

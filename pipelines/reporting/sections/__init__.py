@@ -1,0 +1,1 @@
+"""What a report says: the folder of a run read, and a file for each part of the page."""

@@ -61,15 +61,39 @@ def visible_versions(serving_dir: Path) -> list[list[int]]:
     return [release.list_versions(serving_dir / part) for part in release.PARTS]
 
 
+class TestModelCard:
+    def test_it_is_one_of_the_checked_files(self, run_dir):
+        published = release.read_release(run_dir / "serving", push.run_push(run_dir))
+        release.verify(published)
+        card = published.user_tower_dir / "model_card.md"
+        assert card.read_text().startswith("# Model card")
+        card.write_text("# Another card")
+        with pytest.raises(InputError, match=r"model_card\.md is damaged"):
+            release.verify(published)
+
+    def test_a_release_without_one_is_not_published_again_for_it(self, run_dir):
+        version = push.run_push(run_dir)
+        folder = run_dir / "serving" / "user_tower" / str(version)
+        manifest = manifests.read(folder)
+        for name in ("model_card.md", "model_card.json"):
+            (folder / name).unlink()
+            del manifest["files"][name]
+        values = {"fingerprint": manifest["fingerprint"], "dim": manifest["dim"]}
+        manifests.write(folder, values, manifest["files"])
+        assert push.published_version(run_dir) == version
+
+
 class TestPublish:
     def test_every_part_is_there(self, run_dir):
         before = int(time.time())
         version = push.run_push(run_dir)
         assert before <= version <= time.time()
         serving = run_dir / "serving"
-        assert files_below(serving / "user_tower" / str(version)) == {
+        user_tower = files_below(serving / "user_tower" / str(version))
+        assert {name: user_tower[name] for name in TOWER_FILES} == {
             name: f"user_tower {name} 1" for name in TOWER_FILES
         }
+        assert user_tower.keys() == {*TOWER_FILES, "model_card.json", "model_card.md"}
         assert files_below(serving / "item_tower" / str(version)) == {
             name: f"item_tower {name} 1" for name in TOWER_FILES
         }

@@ -1,142 +1,53 @@
-"""The HTTP door: TF Serving's REST API, `POST /recall`, health.
+"""What the HTTP door answers: TF Serving's REST API, `POST /recall`, health.
 
-A plain callable, request in and response out, with no socket; `server`
-puts it behind one. All bodies are JSON.
+One function a route, request in and response out; `routes` has their paths. All bodies
+are JSON.
 """
 
-import logging
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from recall.errors import InputError
+from starlette.requests import Request
+from starlette.responses import Response
+
 from serving.api import item_changes, items_json, recall_json, recall_request
 from serving.doors import model_status
 from serving.doors.backend import Backend
-from serving.http_door import paths
-from serving.http_door.request import HttpRequest, LargeBodies
-from serving.http_door.response import RETRY_AFTER, HttpError, HttpResponse, error_response, refusal
+from serving.http_door.endpoints import ENTRYPOINT, AdmittedRequest, LargeBodies
+from serving.http_door.errors import JSON_TYPE, RETRY_AFTER
+from serving.http_door.paths import ModelPath
 from serving.monitoring import metrics
 from serving.monitoring.access_log import show_path
 from serving.protocol import json_outputs, json_tensors, signatures
-from serving.protocol.call import Call
 from serving.protocol.json_answers import encode_json
 from serving.protocol.json_document import parse_json
 from serving.protocol.status import Code, ServingError, invalid_argument
 
-_LOGGER = logging.getLogger(__name__)
-
-REST_ENTRYPOINT = "REST"
-"""TF Serving's label of this door's requests."""
-
 _PREDICT = "predict"
-_READING, _ASKING = ("GET", "HEAD", "OPTIONS"), ("POST", "OPTIONS")
-
-
-class _Route(NamedTuple):
-    """A fixed path: its one method, who answers, and who may ask."""
-
-    method: str
-    handler: Callable[[HttpRequest], HttpResponse]
-    needs_admin: bool = False
 
 
 class HttpApi:
-    """Routes requests; safe to call from several threads."""
+    """Answers requests; safe to call from several threads.
 
-    def __init__(self, backend: Backend, *, metrics_path: str | None = metrics.DEFAULT_PATH):
-        """Opens the door to a server.
+    `async` functions run in the event loop and must be quick; the others run in a thread
+    (`endpoints.in_thread`).
 
-        Args:
-            backend: The models and what guards them.
-            metrics_path: Where metrics are shown; None shows none.
-        """
+    Attributes:
+        backend: The models and what guards them.
+    """
+
+    def __init__(self, backend: Backend):
+        """Answers for a server."""
         self.backend = backend
-        self._routes: dict[str, _Route] = {
-            "/recall": _Route("POST", self._recall),
-            "/items": _Route("GET", self._items),
-            "/items:upsert": _Route("POST", self._upsert_items, needs_admin=True),
-            "/items:delete": _Route("POST", self._delete_items, needs_admin=True),
-            "/healthz": _Route("GET", self._healthz),
-            "/readyz": _Route("GET", self._readyz),
-        }
-        if metrics_path is not None:
-            self._routes[metrics_path] = _Route("GET", self._metrics)
         self._large_bodies = LargeBodies()
-        self.immediate_paths = frozenset({"/healthz", "/readyz", metrics_path} - {None})
 
-    def __call__(
-        self,
-        method: str,
-        path: str,
-        body: bytes = b"",
-        authorization: str | None = None,
-        call: Call | None = None,
-        content_type: str | None = None,
-        is_foreign: bool = False,
-    ) -> HttpResponse:
-        """Answers one request; the arguments are those of `HttpRequest`."""
-        request = HttpRequest(
-            method, path, body, authorization, call or Call(), content_type, is_foreign
-        )
-        try:
-            return self._route(request)
-        except HttpError as error:
-            self.backend.metrics.count_http_refusal(error.reason)
-            return error.response
-        except ServingError as error:
-            return error_response(error.code, error.message)
-        except InputError as error:
-            return error_response(Code.INVALID_ARGUMENT, str(error))
-        except Exception:
-            _LOGGER.exception("%s %s failed", method, show_path(path))
-            return error_response(
-                Code.INTERNAL, "Internal error; the server's log has the details."
-            )
-
-    def allowed_methods(self, path: str) -> str:
-        """The methods a path answers, as `Allow` has them; all where it is not known."""
-        if path in self._routes:
-            methods = _ASKING if self._routes[path].method == "POST" else _READING
-        elif paths.parse_predict(path) is not None:
-            methods = _ASKING
-        elif paths.parse_model(path) is not None:
-            methods = _READING
-        else:
-            methods = dict.fromkeys((*_READING, *_ASKING))
-        return ", ".join(methods)
-
-    def model_of(self, path: str) -> str:
-        """The model a path names, "" for none."""
-        if path in self._routes:
-            return "" if path in self.immediate_paths else path[1:].partition(":")[0]
-        return paths.model_name(path)
-
-    def _route(self, request: HttpRequest) -> HttpResponse:
-        path = request.path
-        method = "GET" if request.method == "HEAD" else request.method
-        if path in self._routes:
-            route = self._routes[path]
-            if method != route.method:
-                allow = (("Allow", self.allowed_methods(path)),)
-                return refusal(405, f"{path} answers {route.method} only.", allow)
-            if route.needs_admin:
-                request.check_change()
-                self.backend.admin.check(request.authorization)
-            return route.handler(request)
-        if not paths.is_models(path):
-            return error_response(Code.NOT_FOUND, f"Not Found: {show_path(path)}")
-        predict = paths.parse_predict(path) if method == "POST" else None
-        if predict is not None:
-            model, verb = predict
-            with self.backend.counted_answer(request.call, model.name, verb, REST_ENTRYPOINT):
-                return self._predict(request, model, verb)
-        described = paths.parse_model(path) if method == "GET" else None
-        if described is not None:
-            return self._describe(*described)
-        raise invalid_argument(f"Malformed request: {request.method} {show_path(path)}")
-
-    def _predict(self, request: HttpRequest, model: paths.ModelPath, verb: str) -> HttpResponse:
+    def predict(self, request: AdmittedRequest) -> Response:
         """POST /v1/models/NAME[/versions/N|/labels/L]:predict."""
+        model, verb = request.path_params["model"], request.path_params["verb"]
+        with self.backend.counted_answer(request.call, model.name, verb, ENTRYPOINT):
+            return self._predict(request, model, verb)
+
+    def _predict(self, request: AdmittedRequest, model: ModelPath, verb: str) -> Response:
         if verb != _PREDICT:
             raise ServingError(
                 Code.UNIMPLEMENTED,
@@ -145,7 +56,7 @@ class HttpApi:
                 "Use :predict.",
             )
         with self._large_bodies.reading(request):
-            document = parse_json(request.body)
+            document = parse_json(request.content)
         signature_name = document.get("signature_name", signatures.DEFAULT_SIGNATURE)
         if not isinstance(signature_name, str):
             raise invalid_argument(
@@ -159,8 +70,7 @@ class HttpApi:
                     f'Serving signature name: "{signature_name}" not found in signature def'
                 )
             if self.backend.needs_admin(servable, signature_name):
-                request.check_change()
-                self.backend.admin.check(request.authorization)
+                request.check_change(self.backend.admin)
             request.call.check()
             with self._large_bodies.reading(request):
                 parsed = json_tensors.parse_inputs(document, signature)
@@ -170,62 +80,68 @@ class HttpApi:
         if parsed.is_flat:
             outputs = json_outputs.flatten(outputs, signature)
         request.call.check()
-        return HttpResponse(200, encode_json(json_outputs.build_answer(outputs, parsed.row_form)))
+        return _json(json_outputs.build_answer(outputs, parsed.row_form))
 
-    def _describe(self, model: paths.ModelPath, metadata: bool) -> HttpResponse:
-        """GET /v1/models/NAME[/versions/N|/labels/L][/metadata]."""
-        if not model.name:
-            raise invalid_argument("Missing model name in request.")
-        if metadata:
-            with self.backend.model_server.use(*model) as servable:
-                return HttpResponse(200, encode_json(model_status.metadata_json(servable)))
+    def status(self, request: AdmittedRequest) -> Response:
+        """GET /v1/models/NAME[/versions/N|/labels/L]."""
+        model = _named(request)
         status = model_status.build_status(self.backend.model_server, *model)
-        return HttpResponse(200, encode_json(model_status.to_dict(status)))
+        return _json(model_status.to_dict(status))
 
-    def _recall(self, request: HttpRequest) -> HttpResponse:
+    def metadata(self, request: AdmittedRequest) -> Response:
+        """GET /v1/models/NAME[/versions/N|/labels/L]/metadata."""
+        with self.backend.model_server.use(*_named(request)) as servable:
+            return _json(model_status.metadata_json(servable))
+
+    async def malformed(self, request: Request) -> Response:
+        """Whatever else begins with /v1/."""
+        path = request.scope["path"]
+        raise invalid_argument(f"Malformed request: {request.method} {show_path(path)}")
+
+    def recall(self, request: AdmittedRequest) -> Response:
         """POST /recall."""
         name = recall_request.RECALL_MODEL
         with (
-            self.backend.counted_answer(request.call, name, name, REST_ENTRYPOINT),
+            self.backend.counted_answer(request.call, name, name, ENTRYPOINT),
             self.backend.model_server.use(name) as servable,
         ):
             with self._large_bodies.reading(request):
-                document = parse_json(request.body)
+                document = parse_json(request.content)
                 body = recall_json.parse_body(document, servable.service.limits.max_batch_size)
             request.call.check()
             timeout_s = body.shorter(request.call.time_left_s())
             responses = servable.recall(body.requests, timeout_s=timeout_s)
-        return HttpResponse(200, body.encode_answer(responses))
+        return Response(body.encode_answer(responses), media_type=JSON_TYPE)
 
-    def _items(self, request: HttpRequest) -> HttpResponse:
+    def items(self, request: AdmittedRequest) -> Response:
         """GET /items: live changes and how the loaded versions hold them."""
         with self.backend.model_server.use(item_changes.ITEMS_MODEL) as servable:
-            return HttpResponse(200, encode_json(servable.live_items.status()))
+            return _json(servable.live_items.status())
 
-    def _upsert_items(self, request: HttpRequest) -> HttpResponse:
+    def upsert_items(self, request: AdmittedRequest) -> Response:
         """POST /items:upsert."""
         return self._change_items(request, "upsert", items_json.upsert)
 
-    def _delete_items(self, request: HttpRequest) -> HttpResponse:
+    def delete_items(self, request: AdmittedRequest) -> Response:
         """POST /items:delete."""
         return self._change_items(request, "delete", items_json.delete)
 
-    def _change_items(self, request: HttpRequest, verb: str, change: Callable) -> HttpResponse:
+    def _change_items(self, request: AdmittedRequest, verb: str, change: Callable) -> Response:
         name = item_changes.ITEMS_MODEL
         with (
-            self.backend.counted_answer(request.call, name, verb, REST_ENTRYPOINT),
+            self.backend.counted_answer(request.call, name, verb, ENTRYPOINT),
             self.backend.model_server.use(name) as servable,
         ):
             with self._large_bodies.reading(request):
-                document = parse_json(request.body)
+                document = parse_json(request.content)
             answer = change(servable.live_items, document, version=servable.version)
-            return HttpResponse(200, encode_json(answer))
+            return _json(answer)
 
-    def _healthz(self, request: HttpRequest) -> HttpResponse:
+    async def healthz(self, request: Request) -> Response:
         """GET /healthz: the process lives and its door answers."""
-        return HttpResponse(200, encode_json({"alive": True}))
+        return _json({"alive": True})
 
-    def _readyz(self, request: HttpRequest) -> HttpResponse:
+    async def readyz(self, request: Request) -> Response:
         """GET /readyz: every model is available, requests are answered, no shutdown began."""
         model_server = self.backend.model_server
         ready = self.backend.is_ready()
@@ -237,9 +153,25 @@ class HttpApi:
         if not self.backend.heartbeat.is_alive:
             silent_s = self.backend.heartbeat.silent_s
             document["error"] = f"No request was answered for {silent_s:.0f} s."
-        body = encode_json(document)
-        return HttpResponse(200, body) if ready else HttpResponse(503, body, RETRY_AFTER)
+        return _json(document) if ready else _json(document, 503, RETRY_AFTER)
 
-    def _metrics(self, request: HttpRequest) -> HttpResponse:
+    async def metrics(self, request: Request) -> Response:
         """GET /monitoring/prometheus/metrics."""
-        return HttpResponse(200, self.backend.metrics.page(), content_type=metrics.CONTENT_TYPE)
+        return Response(self.backend.metrics.page(), media_type=metrics.CONTENT_TYPE)
+
+
+def _json(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """An answer in our own JSON, which has numbers of numpy."""
+    return Response(encode_json(document), status, headers, JSON_TYPE)
+
+
+def _named(request: AdmittedRequest) -> ModelPath:
+    """The model of a path.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, the path names none.
+    """
+    model = request.path_params["model"]
+    if not model.name:
+        raise invalid_argument("Missing model name in request.")
+    return model

@@ -1,84 +1,104 @@
-"""The HTTP door as an ASGI application: what happens between a socket and `HttpApi`.
+"""The HTTP door as an ASGI application: Starlette's routes behind the guards of the door.
 
-Refuses what may not be asked, reads bodies within their bounds, admits requests,
-runs them in threads, and leaves a record of each.
+Refuses what may not be asked, turns errors into JSON, and leaves a record of each request.
 """
 
-import asyncio
+import logging
 import time
 from collections.abc import Mapping
 from concurrent import futures
-from typing import Any
 
-from serving.http_door.api import REST_ENTRYPOINT, HttpApi
-from serving.http_door.body import DisconnectedError, Reservation, read_body
-from serving.http_door.request import LARGE_BYTES
-from serving.http_door.response import HttpError, HttpResponse, error_response
+from starlette.exceptions import HTTPException
+from starlette.middleware.exceptions import ExceptionMiddleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Router
+from starlette.types import Receive, Scope, Send
+
+from recall.errors import InputError
+from serving.doors.backend import Backend
+from serving.http_door.body import Reservation
+from serving.http_door.endpoints import ENTRYPOINT
+from serving.http_door.errors import HttpError, error_response, refusal
+from serving.http_door.exchange import Exchange
+from serving.http_door.paths import allowed_methods
 from serving.http_door.sites import Sites
 from serving.monitoring.access_log import (
     REQUEST_ID_HEADER,
     TRACE_HEADER,
     RequestRecord,
     choose_request_id,
+    show_path,
 )
-from serving.protocol.call import Call
-from serving.protocol.json_document import decoded_bytes
-from serving.protocol.status import ServingError
+from serving.protocol.status import Code, ServingError
 
-_TIMEOUT_S = 30.0
-"""Deadline of a request, which HTTP has no way to state: TF Serving's default."""
+_LOGGER = logging.getLogger(__name__)
 
 _FIRST_ERROR = 500
-
-_STEP_BYTES = 256 << 10
-"""Of an answer, handed to the connection at a time."""
 
 _REQUEST_ID = REQUEST_ID_HEADER.encode()
 _TRACE = TRACE_HEADER.encode()
 
 
 class HttpDoor:
-    """Answers requests of an ASGI server."""
+    """Answers requests of an ASGI server.
 
-    def __init__(self, api: HttpApi, sites: Sites, executor: futures.Executor):
+    Attributes:
+        backend: The models and what guards them.
+        router: The routes.
+        executor: Runs what takes time, so that it does not hold up health checks.
+    """
+
+    def __init__(self, backend: Backend, router: Router, sites: Sites, executor: futures.Executor):
         """Opens the door.
 
         Args:
-            api: Answers the requests.
+            backend: The models and what guards them.
+            router: The routes.
             sites: Which pages may ask, and under which names.
-            executor: Runs them, so that they do not hold up health checks.
+            executor: Runs what takes time.
         """
-        self._api = api
-        self._backend = api.backend
+        self.backend = backend
+        self.router = router
+        self.executor = executor
         self._sites = sites
-        self._executor = executor
+        # Not the whole of `Starlette`: its outermost layer raises again what it answered.
+        self._app = ExceptionMiddleware(
+            self._check_and_route,
+            {
+                404: self._answer_no_path,
+                405: self._answer_no_method,
+                HTTPException: self._answer_refusal,
+                ServingError: self._answer_error,
+                InputError: self._answer_fault,
+                ClientDisconnect: self._answer_nobody,
+                Exception: self._answer_defect,
+            },
+        )
 
-    async def __call__(self, scope: Mapping[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request, in ASGI's terms."""
         start_s, started_s = time.time(), time.perf_counter()
         headers = dict(scope["headers"])
         request_id = choose_request_id(_text(headers, _REQUEST_ID))
-        with Reservation(self._backend.budget) as reservation:
-            sizes = [0]
-            response = await self._answer(scope, headers, receive, reservation, sizes)
-            if response is not None:
-                more = (*self._sites.answer_headers(headers), (REQUEST_ID_HEADER, request_id))
-                response = response._replace(headers=response.headers + more)
-                await _send(send, response, reservation)
-        if self._backend.requests.is_on:
-            if response is None:
-                response = HttpResponse(499, b"")
-            path = _path(scope)
-            self._backend.requests.record(
+        added = [*self._sites.answer_headers(headers), (_REQUEST_ID, request_id.encode())]
+        with Reservation(self.backend.budget) as reservation:
+            exchange = Exchange(send, reservation, added)
+            scope["app"] = self
+            scope["path"] = _path(scope)
+            scope["state"]["exchange"] = exchange
+            await self._app(scope, receive, exchange.send)
+        if self.backend.requests.is_on:
+            self.backend.requests.record(
                 RequestRecord(
-                    door=REST_ENTRYPOINT,
+                    door=ENTRYPOINT,
                     method=scope["method"],
-                    path=path,
-                    model=self._api.model_of(path),
-                    status=response.status,
-                    is_error=response.status >= _FIRST_ERROR,
-                    bytes_in=sizes[0],
-                    bytes_out=len(response.body),
+                    path=_path(scope),
+                    model=exchange.model,
+                    status=exchange.status,
+                    is_error=exchange.status >= _FIRST_ERROR,
+                    bytes_in=exchange.bytes_in,
+                    bytes_out=exchange.bytes_out,
                     start_s=start_s,
                     seconds=time.perf_counter() - started_s,
                     peer=scope["client"][0] if scope["client"] else "",
@@ -87,88 +107,56 @@ class HttpDoor:
                 )
             )
 
-    async def _answer(
-        self,
-        scope: Mapping[str, Any],
-        headers: Mapping[bytes, bytes],
-        receive: Any,
-        reservation: Reservation,
-        sizes: list[int],
-    ) -> HttpResponse | None:
-        """The answer, also of a refusal; None when there is nobody to answer."""
-        method, path = scope["method"], _path(scope)
-        try:
-            is_foreign = self._sites.check(method, headers)
-            if method == "OPTIONS":
-                return self._sites.preflight(headers, self._api.allowed_methods(path))
-            if path in self._api.immediate_paths:
-                return self._api(method, path)
-            with self._backend.shedding(REST_ENTRYPOINT):
-                self._backend.admission.check()  # Known before the body is read.
-                body, sizes[0] = await read_body(receive, headers, reservation)
-                if len(body) > LARGE_BYTES:
-                    reservation.grow(decoded_bytes(body))
-            with self._backend.admitted(REST_ENTRYPOINT):
-                return await self._run(method, path, body, headers, is_foreign, receive)
-        except HttpError as error:
-            self._backend.metrics.count_http_refusal(error.reason)
-            return error.response
-        except ServingError as error:
-            return error_response(error.code, error.message)
-        except DisconnectedError:
-            return None
+    async def _check_and_route(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What has no row in the table of routes: who may ask, and OPTIONS."""
+        headers, method = dict(scope["headers"]), scope["method"]
+        scope["state"]["exchange"].is_foreign = self._sites.check(method, headers)
+        if method == "OPTIONS":
+            answer = self._sites.preflight(headers, self._allowed_methods(scope))
+            await answer(scope, receive, send)
+        else:
+            await self.router(scope, receive, send)
 
-    async def _run(
-        self,
-        method: str,
-        path: str,
-        body: bytes,
-        headers: Mapping[bytes, bytes],
-        is_foreign: bool,
-        receive: Any,
-    ) -> HttpResponse:
-        """Runs an admitted request in a thread, and tells it when its client goes."""
-        call = Call(_TIMEOUT_S)
-        authorization, content_type = (
-            _text(headers, b"authorization"),
-            _text(headers, b"content-type"),
-        )
-        request = (method, path, body, authorization, call, content_type, is_foreign)
-        # Once the body is read, the next message says that the client went.
-        departure = asyncio.ensure_future(receive())
-        departure.add_done_callback(lambda _: call.cancel())
-        try:
-            return await asyncio.get_running_loop().run_in_executor(
-                self._executor, self._api, *request
-            )
-        finally:
-            departure.cancel()
+    def _allowed_methods(self, scope: Scope) -> str:
+        return allowed_methods(self.router.routes, _path(scope))
+
+    # Answers to errors, wherever they come from.
+
+    async def _answer_no_path(self, request: Request, error: HTTPException) -> Response:
+        return error_response(Code.NOT_FOUND, f"Not Found: {show_path(_path(request.scope))}")
+
+    async def _answer_no_method(self, request: Request, error: HTTPException) -> Response:
+        path, allow = _path(request.scope), self._allowed_methods(request.scope)
+        words = [word for word in allow.split(", ") if word not in ("HEAD", "OPTIONS")]
+        text = f"{show_path(path)} answers {' and '.join(words)} only."
+        return refusal(405, text, {"Allow": allow})
+
+    async def _answer_refusal(self, request: Request, error: HTTPException) -> Response:
+        if isinstance(error, HttpError):
+            self.backend.metrics.count_http_refusal(error.reason)
+        return refusal(error.status_code, error.detail, error.headers)
+
+    async def _answer_error(self, request: Request, error: ServingError) -> Response:
+        return error_response(error.code, error.message)
+
+    async def _answer_fault(self, request: Request, error: InputError) -> Response:
+        return error_response(Code.INVALID_ARGUMENT, str(error))
+
+    async def _answer_nobody(self, request: Request, error: ClientDisconnect) -> None:
+        """There is none to answer."""
+
+    async def _answer_defect(self, request: Request, error: Exception) -> Response:
+        path = show_path(_path(request.scope))
+        _LOGGER.error("%s %s failed", request.method, path, exc_info=error)
+        text = "Internal error; the server's log has the details."
+        return error_response(Code.INTERNAL, text)
 
 
-def _path(scope: Mapping[str, Any]) -> str:
+def _path(scope: Scope) -> str:
+    """The path as it was sent, which a mount does not change."""
     return scope["raw_path"].decode("ascii", "replace")
 
 
 def _text(headers: Mapping[bytes, bytes], name: bytes) -> str | None:
     value = headers.get(name)
     return None if value is None else value.decode("ascii", "replace")
-
-
-async def _send(send: Any, response: HttpResponse, reservation: Reservation) -> None:
-    headers = [
-        (b"content-type", response.content_type.encode()),
-        (b"content-length", str(len(response.body)).encode()),
-        *((name.lower().encode(), value.encode("latin-1")) for name, value in response.headers),
-    ]
-    if response.status == 204:
-        del headers[:2]
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    body = memoryview(response.body)
-    if len(body) > _STEP_BYTES:
-        # Sending at once would copy all of it several times while others wait.
-        reservation.hold(len(body))
-        while len(body) > _STEP_BYTES:
-            part, body = bytes(body[:_STEP_BYTES]), body[_STEP_BYTES:]
-            await send({"type": "http.response.body", "body": part, "more_body": True})
-            await asyncio.sleep(0)
-    await send({"type": "http.response.body", "body": bytes(body)})

@@ -6,24 +6,20 @@ client only announces holds nothing.
 
 import asyncio
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+
+from starlette.requests import Request
 
 from serving.doors.byte_budget import ByteBudget
+from serving.http_door.errors import HttpError
 from serving.http_door.limits import MAX_BODY_BYTES
-from serving.http_door.response import HttpError
 from serving.protocol.status import Code, ServingError
 
-_GZIP = (b"gzip", b"x-gzip")
+_GZIP = ("gzip", "x-gzip")
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 """Tells zlib that the stream has gzip's header and checksum."""
 
 _STEP_BYTES = 256 << 10
 """Decompressed at a time; the event loop answers others in between."""
-
-
-class DisconnectedError(Exception):
-    """The client went away, or took too long, before its request was complete."""
 
 
 class Reservation:
@@ -63,43 +59,33 @@ class Reservation:
         self._budget.give_back(self._num_bytes)
 
 
-async def read_body(
-    receive: Callable[[], Awaitable[Mapping[str, Any]]],
-    headers: Mapping[bytes, bytes],
-    reservation: Reservation,
-) -> tuple[bytes, int]:
+async def read_body(request: Request, reservation: Reservation) -> tuple[bytes, int]:
     """The whole body, and its size as sent.
 
     Args:
-        receive: Of ASGI.
-        headers: Of the request.
+        request: Not read yet.
         reservation: Grows by every byte that is kept.
 
     Raises:
         HttpError: The body is, or says it is, too large, or its encoding is not known.
         ServingError: RESOURCE_EXHAUSTED, the server holds too much already;
             INVALID_ARGUMENT, it is no gzip.
-        DisconnectedError: There is nobody to answer.
+        ClientDisconnect: There is nobody to answer: it went, or took too long.
     """
-    stated = headers.get(b"content-length")
+    stated = request.headers.get("content-length")
     if stated is not None:
         num_bytes = int(stated)  # Digits: the parser has looked.
         if num_bytes > MAX_BODY_BYTES:
             raise _too_large()
         reservation.check(num_bytes)
-    decoder = _build_decoder(headers.get(b"content-encoding", b""), reservation)
+    decoder = _build_decoder(request.headers.get("content-encoding", ""), reservation)
     received = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise DisconnectedError
-        chunk = message.get("body", b"")
+    async for chunk in request.stream():
         received += len(chunk)
         if received > MAX_BODY_BYTES:
             raise _too_large()
         await decoder.add(chunk)
-        if not message.get("more_body", False):
-            return decoder.finish(), received
+    return decoder.finish(), received
 
 
 class _Plain:
@@ -165,9 +151,9 @@ class _Gzip(_Plain):
         return super().finish()
 
 
-def _build_decoder(encoding: bytes, reservation: Reservation) -> _Plain:
+def _build_decoder(encoding: str, reservation: Reservation) -> _Plain:
     coding = encoding.strip().lower()
-    if coding in (b"", b"identity"):
+    if coding in ("", "identity"):
         return _Plain(reservation)
     if coding in _GZIP:
         return _Gzip(reservation)
@@ -175,7 +161,7 @@ def _build_decoder(encoding: bytes, reservation: Reservation) -> _Plain:
         "encoding",
         415,
         "The Content-Encoding of a body must be gzip or identity.",
-        (("Accept-Encoding", "gzip, identity"),),
+        {"Accept-Encoding": "gzip, identity"},
     )
 
 
@@ -185,4 +171,4 @@ def _not_gzip(reason: str) -> ServingError:
 
 def _too_large() -> HttpError:
     text = f"The body must be at most {MAX_BODY_BYTES} bytes, also once decompressed."
-    return HttpError("body_too_large", 413, text, (("Connection", "close"),))
+    return HttpError("body_too_large", 413, text, {"Connection": "close"})

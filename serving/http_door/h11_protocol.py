@@ -11,11 +11,12 @@ import time
 from typing import Any
 
 import h11
+from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from serving.http_door.connections import Connections
+from serving.http_door.errors import refusal
 from serving.http_door.limits import MAX_HEADER_BYTES, MAX_TARGET_BYTES
-from serving.http_door.response import HttpResponse, refusal
 from serving.monitoring.access_log import REQUEST_ID_HEADER, RequestRecord, choose_request_id
 
 _HTTP_VERSIONS = (b"1.1", b"1.0")
@@ -225,26 +226,25 @@ class GuardedProtocol(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
 
-    def _send_last(self, response: HttpResponse) -> None:
+    def _send_last(self, response: Response) -> None:
         """Sends an answer past the application and closes, where one can be sent at all."""
         if self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             self.transport.abort()
             return
         request_id = choose_request_id(None)
         self._record(response, request_id)
+        phrase = http.HTTPStatus(response.status_code).phrase
+        headers = [*response.raw_headers, (REQUEST_ID_HEADER.encode(), request_id.encode())]
         lines = [
-            f"HTTP/1.1 {response.status} {http.HTTPStatus(response.status).phrase}",
-            f"content-type: {response.content_type}",
-            f"content-length: {len(response.body)}",
-            *(f"{name.lower()}: {value}" for name, value in response.headers),
-            f"{REQUEST_ID_HEADER}: {request_id}",
-            "connection: close\r\n\r\n",
+            f"HTTP/1.1 {response.status_code} {phrase}".encode(),
+            *(b"%s: %s" % header for header in headers),
+            b"connection: close\r\n\r\n",
         ]
-        self.transport.write("\r\n".join(lines).encode() + response.body)
+        self.transport.write(b"\r\n".join(lines) + response.body)
         self.transport.close()
         self._is_refused = True
 
-    def _record(self, response: HttpResponse, request_id: str) -> None:
+    def _record(self, response: Response, request_id: str) -> None:
         """Leaves a record of what the application never saw."""
         if self._guard.requests.is_on:
             record = RequestRecord(
@@ -252,7 +252,7 @@ class GuardedProtocol(H11Protocol):
                 method="",
                 path="",
                 model="",
-                status=response.status,
+                status=response.status_code,
                 is_error=False,
                 bytes_in=0,
                 bytes_out=len(response.body),

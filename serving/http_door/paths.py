@@ -1,27 +1,21 @@
-"""Paths of TensorFlow Serving's REST API: which model, version or label they name.
+"""Paths of TensorFlow Serving's REST API, as routes of Starlette.
 
-Imports no TensorFlow.
+Imports no TensorFlow. Paths are matched as they are sent, still percent-encoded: a name
+of a model may contain `/` or `:` that way.
 """
 
 import re
 import urllib.parse
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from starlette.convertors import Convertor, register_url_convertor
+from starlette.routing import BaseRoute, Match, Route
 
 from serving.protocol.status import invalid_argument
 
-_PREDICT = re.compile(
-    r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:(classify|regress|predict)",
-    re.IGNORECASE,
-)
-_MODEL = re.compile(
-    r"/v1/models(?:/([^/:]+))?(?:/versions/(\d+)|/labels/([^/:]+))?(?:/(metadata))?",
-    re.IGNORECASE,
-)
-"""TF Serving's patterns. It compares the verb and `metadata` once more, with their case."""
-
-_ROOT = "/v1/"
-_METADATA = "metadata"
 _MAX_INT64 = (1 << 63) - 1
+_READING, _ASKING = ("GET", "HEAD", "OPTIONS"), ("POST", "OPTIONS")
 
 
 class ModelPath(NamedTuple):
@@ -38,50 +32,69 @@ class ModelPath(NamedTuple):
     label: str | None
 
 
-def is_models(path: str) -> bool:
-    """Whether a path belongs to the API at all."""
-    return path[: len(_ROOT)].lower() == _ROOT
+class _ModelConvertor(Convertor[ModelPath]):
+    """`[/NAME][/versions/N|/labels/L]` of a path, by TensorFlow Serving's pattern."""
+
+    regex = r"(?:/[^/:]+)?(?:/versions/\d+|/labels/[^/:]+)?"
+    _parts = re.compile(r"(?:/([^/]+))?(?:/versions/(\d+)|/labels/([^/]+))?", re.IGNORECASE)
+
+    def convert(self, value: str) -> ModelPath:
+        """The parts, decoded.
+
+        Raises:
+            ServingError: INVALID_ARGUMENT, the version is no int64.
+        """
+        name, version, label = self._parts.fullmatch(value).groups()
+        number = None
+        if version is not None:
+            number = int(version) if len(version) <= 19 else _MAX_INT64 + 1
+            if number > _MAX_INT64:
+                raise invalid_argument(f"Failed to convert version: {version[:40]} to numeric.")
+        return ModelPath(
+            urllib.parse.unquote(name or ""),
+            number,
+            urllib.parse.unquote(label) if label is not None else None,
+        )
 
 
-def parse_predict(path: str) -> tuple[ModelPath, str] | None:
-    """Model and verb of `/v1/models/NAME[/versions/N|/labels/L]:VERB`, None for another path.
+class _VerbConvertor(Convertor[str]):
+    """The verb of a model, in lower case as TensorFlow Serving wants it."""
 
-    Raises:
-        ServingError: INVALID_ARGUMENT, the version is no int64.
-    """
-    match = _PREDICT.fullmatch(path)
-    if match is None or not match.group(4).islower():
-        return None
-    return _decode(*match.groups()[:3]), match.group(4)
+    regex = "(?-i:classify|regress|predict)"
+
+    def convert(self, value: str) -> str:
+        """The verb as it is."""
+        return value
 
 
-def parse_model(path: str) -> tuple[ModelPath, bool] | None:
-    """Model of `/v1/models[/NAME][...][/metadata]`, and whether its metadata are wanted.
+class _MetadataConvertor(_VerbConvertor):
+    """The word `metadata` in lower case."""
 
-    Raises:
-        ServingError: INVALID_ARGUMENT, the version is no int64.
-    """
-    match = _MODEL.fullmatch(path)
-    if match is None:
-        return None
-    return _decode(*match.groups()[:3]), match.group(4) == _METADATA
+    regex = "(?-i:metadata)"
 
 
-def model_name(path: str) -> str:
-    """The model a path names, whatever else is wrong with it; "" for none."""
-    match = _PREDICT.fullmatch(path) or _MODEL.fullmatch(path)
-    return urllib.parse.unquote(match.group(1) or "") if match is not None else ""
+register_url_convertor("model", _ModelConvertor())
+register_url_convertor("verb", _VerbConvertor())
+register_url_convertor("metadata", _MetadataConvertor())
 
 
-def _decode(name: str | None, version: str | None, label: str | None) -> ModelPath:
-    """Parts of a path, decoded."""
-    number = None
-    if version is not None:
-        number = int(version) if len(version) <= 19 else _MAX_INT64 + 1
-        if number > _MAX_INT64:
-            raise invalid_argument(f"Failed to convert version: {version[:40]} to numeric.")
-    return ModelPath(
-        urllib.parse.unquote(name or ""),
-        number,
-        urllib.parse.unquote(label) if label is not None else None,
-    )
+class TfServingRoute(Route):
+    """A route whose path has no case, as those of TensorFlow Serving's REST API."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any):
+        """As `Route`."""
+        super().__init__(path, endpoint, **options)
+        self.path_regex = re.compile(self.path_regex.pattern, re.IGNORECASE)
+
+
+def allowed_methods(routes: Sequence[BaseRoute], path: str) -> str:
+    """The methods a path answers, as `Allow` has them; all where it is not known."""
+    found: set[str] = set()
+    for route in routes:
+        match, _ = route.matches({"type": "http", "method": "GET", "path": path})
+        if match is not Match.NONE:
+            # A mount has files below it; a route of all methods refuses them all.
+            found |= getattr(route, "methods", {"GET"}) or set()
+    found = found or {"GET", "POST"}
+    methods = (*(_READING if "GET" in found else ()), *(_ASKING if "POST" in found else ()))
+    return ", ".join(dict.fromkeys(methods))

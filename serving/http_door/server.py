@@ -14,13 +14,16 @@ from collections.abc import Sequence
 from concurrent import futures
 
 import uvicorn
+from starlette.routing import Router
 
 from serving.http_door.api import HttpApi
 from serving.http_door.application import HttpDoor
 from serving.http_door.connections import Connections
 from serving.http_door.h11_protocol import GuardedProtocol
 from serving.http_door.limits import DEFAULT_LIMITS, HttpLimits
+from serving.http_door.routes import build_routes
 from serving.http_door.sites import Sites
+from serving.monitoring import metrics
 from serving.network.tls import ServerTls
 
 _BACKLOG = 256
@@ -33,7 +36,11 @@ _STARTUP_S = 10.0
 
 
 class HttpServer:
-    """Serves an `HttpApi` on bound sockets."""
+    """Serves an `HttpApi` on bound sockets.
+
+    Attributes:
+        door: What uvicorn runs.
+    """
 
     def __init__(
         self,
@@ -43,6 +50,7 @@ class HttpServer:
         tls: ServerTls | None = None,
         limits: HttpLimits = DEFAULT_LIMITS,
         sites: Sites | None = None,
+        metrics_path: str | None = metrics.DEFAULT_PATH,
         shutdown_s: float = 10.0,
     ):
         """Prepares the server.
@@ -53,16 +61,19 @@ class HttpServer:
             tls: Certificate and key; None speaks HTTP without encryption.
             limits: Times and numbers of connections.
             sites: Which pages may ask, and under which names; None for this machine alone.
+            metrics_path: Where metrics are shown; None shows none.
             shutdown_s: Time running requests have when the server stops.
         """
-        self._api = api
         self._sockets = list(bound_sockets)
+        backend = api.backend
         # As many as may be admitted: none of them waits for a thread.
         self._executor = futures.ThreadPoolExecutor(
-            api.backend.admission.max_in_flight, thread_name_prefix="http"
+            backend.admission.max_in_flight, thread_name_prefix="http"
         )
+        router = Router(build_routes(api, metrics_path), redirect_slashes=False)
+        self.door = HttpDoor(backend, router, sites or Sites(), self._executor)
         config = uvicorn.Config(
-            HttpDoor(api, sites or Sites(), self._executor),
+            self.door,
             http="h11",
             ws="none",
             lifespan="off",
@@ -76,7 +87,6 @@ class HttpServer:
             timeout_graceful_shutdown=max(1, round(shutdown_s)),
             ssl_context_factory=None if tls is None else lambda *_: tls.ssl_context(),
         )
-        backend = api.backend
         connections = Connections(limits, backend.budget, backend.metrics, backend.requests)
         self._server = _Server(config, connections, limits)
         self._thread = threading.Thread(

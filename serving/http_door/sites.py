@@ -10,7 +10,9 @@ import functools
 import ipaddress
 from collections.abc import Mapping
 
-from serving.http_door.response import HttpError, HttpResponse
+from starlette.responses import Response
+
+from serving.http_door.errors import HttpError
 from serving.monitoring.access_log import REQUEST_ID_HEADER, TRACE_HEADER, show_path
 
 ANY_ORIGIN = "*"
@@ -78,40 +80,40 @@ class Sites:
             return True
         raise _foreign(f"A page of {show_path(origin.decode('latin-1'))}")
 
-    def answer_headers(self, headers: Mapping[bytes, bytes]) -> tuple[tuple[str, str], ...]:
+    def answer_headers(self, headers: Mapping[bytes, bytes]) -> list[tuple[bytes, bytes]]:
         """What lets the page that asked read the answer."""
         origin = headers.get(b"origin")
         if origin is None or not self._origins:
-            return ()
+            return []
         if not self._lists(origin):
-            allowed = ANY_ORIGIN if ANY_ORIGIN in self._origins else None
+            allowed = ANY_ORIGIN.encode() if ANY_ORIGIN in self._origins else None
         else:
-            allowed = origin.decode("latin-1")
-        vary = ("Vary", "Origin")
+            allowed = origin
+        vary = (b"vary", b"Origin")
         if allowed is None:
-            return (vary,)
-        return (
+            return [vary]
+        return [
             vary,
-            ("Access-Control-Allow-Origin", allowed),
-            ("Access-Control-Expose-Headers", REQUEST_ID_HEADER),
-        )
+            (b"access-control-allow-origin", allowed),
+            (b"access-control-expose-headers", REQUEST_ID_HEADER.encode()),
+        ]
 
-    def preflight(self, headers: Mapping[bytes, bytes], allow: str) -> HttpResponse:
+    def preflight(self, headers: Mapping[bytes, bytes], allow: str) -> Response:
         """The answer to OPTIONS, which browsers send before a request of another origin.
 
         Args:
             headers: Of the request.
             allow: Methods of the path.
         """
-        answer: tuple[tuple[str, str], ...] = (("Allow", allow),)
+        answer = {"Allow": allow}
         if self._origins and b"access-control-request-method" in headers:
             wanted = f"authorization, content-encoding, content-type, {REQUEST_ID_HEADER}"
-            answer += (
-                ("Access-Control-Allow-Methods", allow),
-                ("Access-Control-Allow-Headers", f"{wanted}, {TRACE_HEADER}"),
-                ("Access-Control-Max-Age", _PREFLIGHT_S),
-            )
-        return HttpResponse(204, b"", answer)
+            answer |= {
+                "Access-Control-Allow-Methods": allow,
+                "Access-Control-Allow-Headers": f"{wanted}, {TRACE_HEADER}",
+                "Access-Control-Max-Age": _PREFLIGHT_S,
+            }
+        return Response(status_code=204, headers=answer)
 
     def _lists(self, origin: bytes) -> bool:
         return origin.decode("latin-1").lower() in self._origins

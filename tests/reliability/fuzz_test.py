@@ -1,5 +1,7 @@
 """Requests of any kind: refused as the client's fault, never a crash and never a 5xx."""
 
+import contextlib
+import http.client
 import json
 import random
 from collections.abc import Iterator
@@ -118,14 +120,16 @@ _BODIES = st.binary(max_size=30) | st.dictionaries(
 
 @pytest.fixture
 def server(release_folder):
-    """A server of this process, whose doors are called without a socket."""
+    """A server of this process, whose gRPC door is called without a socket."""
     with RecallServer(release_folder.path, grpc_port=0, http_port=0, poll_s=0) as server:
         yield server
 
 
 def _rest_outcome(server, path: str, body: bytes) -> int:
-    api = server._http_server._api
-    return api("POST", path, body, content_type="application/json").status
+    connection = http.client.HTTPConnection(server.http_address, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("POST", path, body, {"Content-Type": "application/json"})
+        return connection.getresponse().status
 
 
 def _is_clients_fault(status: int) -> bool:

@@ -1,4 +1,4 @@
-"""An HTTP door without models, and a peer that asks it over plain sockets."""
+"""An HTTP door, without models unless it is given some, and a peer that asks over plain sockets."""
 
 import contextlib
 import http.client
@@ -12,7 +12,7 @@ from serving.models.model_server import ModelServer
 
 
 class Door:
-    """A door without models on a free port of 127.0.0.1."""
+    """A door on a free port of 127.0.0.1."""
 
     def __init__(
         self,
@@ -20,16 +20,19 @@ class Door:
         sites=None,
         send_buffer=None,
         tls=None,
+        models=None,
         **backend,
     ):
-        self.backend = Backend(ModelServer(), **backend)
+        self.backend = Backend(models or ModelServer(), **backend)
         bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         if send_buffer is not None:
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
         bound.bind(("127.0.0.1", 0))
         self.address = bound.getsockname()
-        self.api = api = HttpApi(self.backend)
-        self._server = HttpServer(api, [bound], tls=tls, limits=limits, sites=sites, shutdown_s=1)
+        self._server = HttpServer(
+            HttpApi(self.backend), [bound], tls=tls, limits=limits, sites=sites, shutdown_s=1
+        )
+        self.routes = self._server.door.router.routes
         self._server.start()
 
     def stop(self):

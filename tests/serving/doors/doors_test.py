@@ -1,5 +1,6 @@
 """What both doors do beside answering: locks, health, metrics, refusals, draining."""
 
+import contextlib
 import http.client
 import json
 import logging
@@ -21,9 +22,9 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from recall.errors import InputError
 from serving.grpc_door.reflection import MAX_STREAMS
+from serving.http_door import endpoints
 from serving.monitoring.metrics import MonitoringOptions
 from serving.network.tls import TlsFiles
-from serving.protocol.call import Call
 from serving.protocol.tensors import pad_strings
 from serving.server import RecallServer
 from tests.serving.grpc_requests import build_request
@@ -54,15 +55,18 @@ def _get(server, path):
 
 def _http_error(server, path, body=None, content_type="application/json"):
     """Status and error text of a request that is refused."""
-    host, port = server.http_address.split(":")
-    connection = http.client.HTTPConnection(host, int(port), timeout=10)
-    try:
+    status, document = _ask(server, path, body, content_type)
+    return status, document["error"]
+
+
+def _ask(server, path, body=None, content_type="application/json"):
+    """Status and JSON of an answer."""
+    connection = http.client.HTTPConnection(server.http_address, timeout=10)
+    with contextlib.closing(connection):
         headers = {"Content-Type": content_type}
         connection.request("GET" if body is None else "POST", path, body, headers)
         with connection.getresponse() as response:
-            return response.status, json.loads(response.read())["error"]
-    finally:
-        connection.close()
+            return response.status, json.loads(response.read())
 
 
 class Held:
@@ -183,10 +187,9 @@ def test_a_client_that_hangs_up_over_http_leaves_the_queue(held):
     first.result(10)
 
 
-def test_a_call_over_its_deadline_is_not_answered(recall_server):
-    api = recall_server._http_server._api
-    response = api("POST", "/recall", b'{"history": []}', call=Call(timeout_s=0.0))
-    assert response.status == 504
+def test_a_call_over_its_deadline_is_not_answered(recall_server, monkeypatch):
+    monkeypatch.setattr(endpoints, "TIMEOUT_S", 0.0)
+    assert _http_error(recall_server, "/recall", b'{"history": []}')[0] == 504
 
 
 # Draining
@@ -497,5 +500,5 @@ _JSON = st.recursive(
     ).map(lambda document: json.dumps(document).encode()),
 )
 def test_bodies_of_any_kind_are_client_errors(recall_server, path, body):
-    response = recall_server._http_server._api("POST", path, body)
-    assert response.status < 500 or response.status == 501
+    status, _ = _ask(recall_server, path, body)
+    assert status < 500 or status == 501

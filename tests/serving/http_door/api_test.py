@@ -9,12 +9,11 @@ import time
 import numpy as np
 import pytest
 
-from serving.doors.backend import Backend
 from serving.http_door import limits
-from serving.http_door.api import HttpApi
-from serving.http_door.response import error_response
+from serving.http_door.errors import error_response
 from serving.models.model_server import ModelServer
 from serving.protocol.status import Code
+from tests.serving.http_peer import Door
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +217,7 @@ def test_errors(connection, method, path, body, status, text):
 )
 def test_status_codes(code, status):
     response = error_response(code, 'a "quoted" text')
-    assert response.status == status
+    assert response.status_code == status
     assert json.loads(response.body) == {"error": 'a "quoted" text'}
 
 
@@ -341,23 +340,32 @@ def test_health(connection):
     assert document["models"]["recall"] == {"3": "AVAILABLE"}
 
 
-def test_not_ready_before_the_models_are_loaded():
+@pytest.fixture
+def door():
+    """A door whose one model is not loaded yet."""
     model_server = ModelServer()
     model_server.announce("recall", 3)
-    api = HttpApi(Backend(model_server))
-    assert api("GET", "/healthz").status == 200
-    response = api("GET", "/readyz")
-    assert response.status == 503
-    assert json.loads(response.body) == {"ready": False, "models": {"recall": {"3": "START"}}}
-    assert api("POST", "/recall", b'{"history": []}').status == 404
+    made = Door(models=model_server)
+    yield made
+    made.stop()
 
 
-def test_defects_are_answered_without_their_details(caplog):
-    api = HttpApi(None)
-    response = api("GET", "/readyz")
-    assert response.status == 500
-    assert "Traceback" not in response.body.decode()
-    assert "failed" in caplog.text
+def test_not_ready_before_the_models_are_loaded(door):
+    assert door.ask("GET", "/healthz")[0] == 200
+    status, headers, body = door.ask("GET", "/readyz")
+    assert (status, headers["Retry-After"]) == (503, "1")
+    assert json.loads(body) == {"ready": False, "models": {"recall": {"3": "START"}}}
+    assert door.ask("POST", "/recall", b'{"history": []}')[0] == 404
+
+
+def test_defects_are_answered_without_their_details(door, caplog):
+    door.backend.model_server = None
+    for method, path in (("GET", "/readyz"), ("POST", "/recall")):
+        status, headers, body = door.ask(method, path, b'{"history": []}')
+        assert (status, headers["Content-Type"]) == (500, "application/json")
+        assert "Traceback" not in body.decode()
+        assert f"{method} {path} failed" in caplog.text
+    assert "AttributeError" in caplog.text
 
 
 def test_query_string_is_not_part_of_the_path(connection):

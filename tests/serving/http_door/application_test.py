@@ -9,13 +9,13 @@ import time
 import zlib
 
 import pytest
+from starlette.responses import Response
+from starlette.routing import Route
 
 from serving.doors.byte_budget import ByteBudget
 from serving.http_door import limits as http_limits
-from serving.http_door.api import _Route
 from serving.http_door.connections import Connections
 from serving.http_door.limits import HttpLimits, connections_allowed
-from serving.http_door.response import HttpResponse
 from serving.http_door.sites import Sites
 from serving.monitoring.access_log import JSON, RequestLog
 from serving.monitoring.metrics import Metrics
@@ -154,9 +154,9 @@ def test_the_same_over_tls(open_door, certificates):
 def test_a_long_answer_is_sent_in_parts_and_counts_until_it_is_taken(open_door):
     door = open_door(QUICK._replace(write_timeout_s=2.0), send_buffer=4096)
     text = "x" * 3_000_000
-    answer = HttpResponse(200, json.dumps({"text": text}).encode())
+    answer = Response(json.dumps({"text": text}).encode())
     path = "/long"
-    door.api._routes[path] = _Route("GET", lambda _: answer)
+    door.routes.append(Route(path, lambda _: answer))
     status, headers, body = door.ask("GET", path)
     assert (status, int(headers["Content-Length"]), json.loads(body)["text"]) == (
         200,

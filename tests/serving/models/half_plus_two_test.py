@@ -5,10 +5,9 @@ import json
 import pytest
 import tensorflow as tf
 
-from serving.doors.backend import Backend
-from serving.http_door.api import HttpApi
 from serving.models.model_server import ModelServer
 from serving.models.saved_model import SavedModelServable
+from tests.serving.http_peer import Door
 
 
 class HalfPlusTwo(tf.Module):
@@ -18,14 +17,16 @@ class HalfPlusTwo(tf.Module):
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory):
+def door(tmp_path_factory):
     folder = tmp_path_factory.mktemp("half_plus_two")
     module = HalfPlusTwo()
     tf.saved_model.save(module, str(folder), signatures={"serving_default": module.run})
     models = ModelServer()
     models.announce("half_plus_two", 123)
     models.load("half_plus_two", 123, lambda: SavedModelServable("half_plus_two", 123, folder))
-    return HttpApi(Backend(models))
+    made = Door(models=models)
+    yield made
+    made.stop()
 
 
 @pytest.mark.parametrize(
@@ -38,21 +39,24 @@ def api(tmp_path_factory):
         ({"inputs": {"x": [[1.0]]}}, {"outputs": [[2.5]]}),
     ],
 )
-def test_its_answers(api, body, answer):
-    response = api("POST", "/v1/models/half_plus_two:predict", json.dumps(body).encode())
-    assert (response.status, json.loads(response.body)) == (200, answer)
+def test_its_answers(door, body, answer):
+    status, _, text = door.ask(
+        "POST", "/v1/models/half_plus_two:predict", json.dumps(body).encode()
+    )
+    assert (status, json.loads(text)) == (200, answer)
 
 
 @pytest.mark.parametrize(
     "body", [{"instances": [[1.0, 2.0]]}, {"inputs": 1.0}, {"instances": ["1"]}]
 )
-def test_what_fits_no_shape(api, body):
-    response = api("POST", "/v1/models/half_plus_two:predict", json.dumps(body).encode())
-    assert response.status == 400
+def test_what_fits_no_shape(door, body):
+    path = "/v1/models/half_plus_two:predict"
+    assert door.ask("POST", path, json.dumps(body).encode())[0] == 400
 
 
 @pytest.mark.parametrize("verb", ["classify", "regress"])
-def test_verbs_for_examples(api, verb):
-    response = api("POST", f"/v1/models/half_plus_two:{verb}", b'{"examples": [{"x": 1.0}]}')
-    assert response.status == 501
-    assert f"tensorflow/serving/{verb}" in json.loads(response.body)["error"]
+def test_verbs_for_examples(door, verb):
+    path, body = f"/v1/models/half_plus_two:{verb}", b'{"examples": [{"x": 1.0}]}'
+    status, _, text = door.ask("POST", path, body)
+    assert status == 501
+    assert f"tensorflow/serving/{verb}" in json.loads(text)["error"]

@@ -1,10 +1,13 @@
-"""What the HTTP door answers, and errors in TensorFlow Serving's form.
+"""Errors of the HTTP door, in TensorFlow Serving's form: JSON, `{"error": TEXT}`.
 
 Imports no TensorFlow.
 """
 
 import json
-from typing import NamedTuple
+from collections.abc import Mapping
+
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from serving.protocol.status import Code
 
@@ -30,33 +33,17 @@ _MAX_MESSAGE = 1000
 """Characters of an error: some repeat a part of the request."""
 
 _RETRY_STATUSES = (429, 503)
-RETRY_AFTER = (("Retry-After", "1"),)
+RETRY_AFTER = {"Retry-After": "1"}
 """A second: a full server has room again as soon as requests in work are answered."""
 
 JSON_TYPE = "application/json"
 
 
-class HttpResponse(NamedTuple):
-    """What the door answers.
-
-    Attributes:
-        status: HTTP status code.
-        body: UTF-8.
-        headers: Beside Content-Type and Content-Length.
-        content_type: Of the body.
-    """
-
-    status: int
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
-    content_type: str = JSON_TYPE
-
-
-class HttpError(Exception):
+class HttpError(HTTPException):
     """A request refused with a status that no `Code` stands for."""
 
     def __init__(
-        self, reason: str, status: int, message: str, headers: tuple[tuple[str, str], ...] = ()
+        self, reason: str, status: int, message: str, headers: Mapping[str, str] | None = None
     ):
         """An error.
 
@@ -66,22 +53,21 @@ class HttpError(Exception):
             message: For the client.
             headers: That the status asks for.
         """
-        super().__init__(message)
+        super().__init__(status, message, headers)
         self.reason = reason
-        self.response = refusal(status, message, headers)
 
 
-def refusal(status: int, message: str, headers: tuple[tuple[str, str], ...] = ()) -> HttpResponse:
-    """An error of any status, in TF Serving's form."""
+def refusal(status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+    """An error of any status."""
     if len(message) > _MAX_MESSAGE:
         message = message[:_MAX_MESSAGE] + "..."
     if status in _RETRY_STATUSES:
-        headers = (*headers, *RETRY_AFTER)
+        headers = {**(headers or {}), **RETRY_AFTER}
     body = json.dumps({"error": message}, ensure_ascii=False)
     # A surrogate can stand alone in what a request repeats, but not in UTF-8.
-    return HttpResponse(status, body.encode(errors="replace"), headers)
+    return Response(body.encode(errors="replace"), status, headers, JSON_TYPE)
 
 
-def error_response(code: Code, message: str) -> HttpResponse:
-    """An error in TF Serving's form, with the status of its table."""
+def error_response(code: Code, message: str) -> Response:
+    """An error with the status of TensorFlow Serving's table."""
     return refusal(_HTTP_STATUS.get(code, 500), message)

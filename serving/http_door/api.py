@@ -30,7 +30,7 @@ class HttpApi:
     """Answers requests; safe to call from several threads.
 
     `async` functions run in the event loop and must be quick; the others run in a thread
-    (`endpoints.in_thread`).
+    (`endpoints.InThread`).
 
     Attributes:
         backend: The models and what guards them.

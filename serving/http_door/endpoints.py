@@ -6,14 +6,17 @@ Imports no TensorFlow.
 import asyncio
 import contextlib
 import threading
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
+from concurrent import futures
 
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from serving.doors.admin import AdminGuard
 from serving.http_door.body import read_body
 from serving.http_door.errors import JSON_TYPE, HttpError
+from serving.http_door.exchange import Exchange
 from serving.monitoring.access_log import show_path
 from serving.protocol.call import Call
 from serving.protocol.json_document import decoded_bytes
@@ -34,15 +37,18 @@ class AdmittedRequest(Request):
     """A request in its thread, with its body.
 
     Attributes:
+        exchange: What the door knows of it.
         content: The body, decompressed; at most `MAX_BODY_BYTES`.
         call: Deadline, and whether the client is still there.
     """
 
-    def __init__(self, request: Request, content: bytes, call: Call):
-        """Takes over a request whose body is read."""
-        super().__init__(request.scope)
-        self.content = content
-        self.call = call
+    content: bytes
+    call: Call
+
+    def __init__(self, scope: Scope, receive: Receive):
+        """A request whose body is not read yet."""
+        super().__init__(scope, receive)
+        self.exchange: Exchange = scope["state"]["exchange"]
 
     def check_change(self, admin: AdminGuard) -> None:
         """Refuses to change something for a page that nobody named, a form, or without the token.
@@ -53,7 +59,7 @@ class AdmittedRequest(Request):
             HttpError: 403 or 415.
             ServingError: See `AdminGuard.check`.
         """
-        if self.state.exchange.is_foreign:
+        if self.exchange.is_foreign:
             raise HttpError(
                 "origin",
                 403,
@@ -72,51 +78,61 @@ class AdmittedRequest(Request):
         admin.check(self.headers.get("authorization"))
 
 
-def in_thread(
-    handler: Callable[[AdmittedRequest], Response], *, model: str = "", needs_admin: bool = False
-) -> Callable[[Request], Awaitable[Response]]:
+class InThread:
     """An endpoint whose answer takes time: the server must have room, and a thread works on it.
 
     Starlette's own threads have no bound that fits `Admission`, and do not tell the
     function when its client goes.
-
-    Args:
-        handler: Answers; runs in a thread.
-        model: That it asks, for the access log.
-        needs_admin: Whether it changes something: see `AdmittedRequest.check_change`.
     """
 
-    async def endpoint(request: Request) -> Response:
-        exchange, backend = request.state.exchange, request.app.backend
-        exchange.model = model or getattr(request.path_params.get("model"), "name", "")
+    def __init__(
+        self,
+        handler: Callable[[AdmittedRequest], Response],
+        model: str = "",
+        *,
+        needs_admin: bool = False,
+    ):
+        """An endpoint.
+
+        Args:
+            handler: Answers; runs in a thread.
+            model: That it asks, for the access log.
+            needs_admin: Whether it changes something: see `AdmittedRequest.check_change`.
+        """
+        self._handler = handler
+        self._model = model
+        self._needs_admin = needs_admin
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, in ASGI's terms."""
+        request, door = AdmittedRequest(scope, receive), scope["app"]
+        exchange, backend = request.exchange, door.backend
+        exchange.model = self._model or getattr(scope["path_params"].get("model"), "name", "")
         with backend.shedding(ENTRYPOINT):
             backend.admission.check()  # Known before the body is read.
-            content, exchange.bytes_in = await read_body(request, exchange.reservation)
-            if len(content) > LARGE_BYTES:
-                exchange.reservation.grow(decoded_bytes(content))
+            request.content, exchange.bytes_in = await read_body(request, exchange.reservation)
+            if len(request.content) > LARGE_BYTES:
+                exchange.reservation.grow(decoded_bytes(request.content))
         with backend.admitted(ENTRYPOINT):
-            return await _run(answer, AdmittedRequest(request, content, Call(TIMEOUT_S)), request)
+            response = await self._run(request, door.executor)
+        await response(scope, receive, send)
 
-    def answer(request: AdmittedRequest) -> Response:
-        if needs_admin:
+    async def _run(self, request: AdmittedRequest, executor: futures.Executor) -> Response:
+        """Answers in a thread, and tells it when the client goes."""
+        request.call = call = Call(TIMEOUT_S)
+        # Once the body is read, the next message says that the client went.
+        departure = asyncio.ensure_future(request.receive())
+        departure.add_done_callback(lambda _: call.cancel())
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(executor, self._answer, request)
+        finally:
+            departure.cancel()
+
+    def _answer(self, request: AdmittedRequest) -> Response:
+        if self._needs_admin:
             request.check_change(request.app.backend.admin)
-        return handler(request)
-
-    return endpoint
-
-
-async def _run(
-    answer: Callable[[AdmittedRequest], Response], admitted: AdmittedRequest, request: Request
-) -> Response:
-    """Answers in a thread, and tells it when the client goes."""
-    # Once the body is read, the next message says that the client went.
-    departure = asyncio.ensure_future(request.receive())
-    departure.add_done_callback(lambda _: admitted.call.cancel())
-    try:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(request.app.executor, answer, admitted)
-    finally:
-        departure.cancel()
+        return self._handler(request)
 
 
 class LargeBodies:

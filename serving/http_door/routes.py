@@ -7,8 +7,11 @@ alone is 405.
 from starlette.routing import BaseRoute, Route
 
 from serving.http_door.api import HttpApi
-from serving.http_door.endpoints import in_thread
+from serving.http_door.endpoints import InThread
 from serving.http_door.paths import TfServingRoute
+
+GET, POST = ("GET",), ("POST",)
+ANY = ()
 
 
 def build_routes(api: HttpApi, metrics_path: str | None) -> list[BaseRoute]:
@@ -16,34 +19,23 @@ def build_routes(api: HttpApi, metrics_path: str | None) -> list[BaseRoute]:
 
     Args:
         api: Answers. Its `async` functions are endpoints as they are, the others by
-            `in_thread`.
+            `InThread`.
         metrics_path: Where metrics are shown; None shows none.
     """
-    routes: list[BaseRoute] = [
-        Route("/recall", in_thread(api.recall, model="recall"), methods=["POST"]),
-        Route("/items", in_thread(api.items, model="items")),
-        Route(
-            "/items:upsert",
-            in_thread(api.upsert_items, model="items", needs_admin=True),
-            methods=["POST"],
-        ),
-        Route(
-            "/items:delete",
-            in_thread(api.delete_items, model="items", needs_admin=True),
-            methods=["POST"],
-        ),
-        Route("/healthz", api.healthz),
-        Route("/readyz", api.readyz),
-    ]
-    if metrics_path is not None:
-        routes.append(Route(metrics_path, api.metrics))
     model = "/v1/models{model:model}"
     return [
-        *routes,
-        TfServingRoute(f"{model}:{{verb:verb}}", in_thread(api.predict), methods=["POST"]),
-        TfServingRoute(model, in_thread(api.status)),
-        TfServingRoute(f"{model}/{{word:metadata}}", in_thread(api.metadata)),
+        Route("/recall", InThread(api.recall, "recall"), methods=POST),
+        Route("/items", InThread(api.items, "items"), methods=GET),
+        Route("/items:upsert", InThread(api.upsert_items, "items", needs_admin=True), methods=POST),
+        Route("/items:delete", InThread(api.delete_items, "items", needs_admin=True), methods=POST),
+        Route("/healthz", api.healthz, methods=GET),
+        Route("/readyz", api.readyz, methods=GET),
+        *([] if metrics_path is None else [Route(metrics_path, api.metrics, methods=GET)]),
+        TfServingRoute(f"{model}:{{verb:verb}}", InThread(api.predict), methods=POST),
+        TfServingRoute(model, InThread(api.status), methods=GET),
+        TfServingRoute(f"{model}/{{word:metadata}}", InThread(api.metadata), methods=GET),
         # TF Serving compares the word once more: METADATA is answered with the status.
-        TfServingRoute(f"{model}/metadata", in_thread(api.status)),
-        TfServingRoute("/v1/{rest:path}", api.malformed, methods=()),  # Of any.
+        TfServingRoute(f"{model}/metadata", InThread(api.status), methods=GET),
+        # What has no row of its own under /v1/, whatever the method.
+        TfServingRoute("/v1/{rest:path}", api.malformed, methods=ANY),
     ]

@@ -33,6 +33,7 @@ _REQUIRES = [
     # The live line of long jobs.
     "rich>=13",
     "scann[tf]==1.4.2",
+    "starlette>=1.10,<2",
     "tensorboard>=2.20,<2.21",
     "tensorflow>=2.20,<2.21",
     "tensorflow-datasets>=4.9.9",

@@ -65,9 +65,9 @@ def read_monitoring_options(path: str | os.PathLike) -> MonitoringOptions:
     if not message.prometheus_config.enable:
         return MonitoringOptions(None)
     shown_at = message.prometheus_config.path or DEFAULT_PATH
-    if not shown_at.startswith("/") or shown_at.startswith("/v1/"):
+    if not shown_at.startswith("/") or shown_at.startswith("/v1/") or "{" in shown_at:
         raise InputError(
-            f"--{flag}={path}: `path` must start with '/' and not with '/v1/', "
+            f"--{flag}={path}: `path` must start with '/', not with '/v1/', and have no '{{', "
             f"received {shown_at!r}."
         )
     return MonitoringOptions(shown_at)

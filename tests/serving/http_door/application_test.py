@@ -10,7 +10,8 @@ import zlib
 
 import pytest
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
 
 from serving.doors.byte_budget import ByteBudget
 from serving.http_door import limits as http_limits
@@ -426,6 +427,30 @@ def test_options(door, path, allow):
     assert (status, headers["Allow"], body) == (204, allow, b"")
     assert headers["Content-Length"] is None
     assert not any(name.lower().startswith("access-control") for name in headers)
+
+
+def test_files_are_a_row_of_the_routes(open_door, tmp_path):
+    """A page with its files, as any route: guarded, with an id, errors in JSON."""
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files/page.html").write_text("<p>hats</p>")
+    (tmp_path / "secret.txt").write_text("secret")
+    door = open_door()
+    door.routes.append(Mount("/static", StaticFiles(directory=tmp_path / "files")))
+    status, headers, body = door.ask("GET", "/static/page.html", X_Request_Id="r1")
+    assert (status, body, headers["x-request-id"]) == (200, b"<p>hats</p>", "r1")
+    assert headers["Content-Type"] == "text/html; charset=utf-8"
+    again = door.ask("GET", "/static/page.html", If_None_Match=headers["ETag"])
+    assert (again[0], again[2]) == (304, b"")
+    assert door.ask("HEAD", "/static/page.html")[2] == b""
+    assert door.ask("OPTIONS", "/static/page.html")[1]["Allow"] == "GET, HEAD, OPTIONS"
+    assert door.ask("GET", "/static/page.html", Host="evil.example")[0] == 403
+    for path in ("/static/none", "/static/../secret.txt", "/static/..%2Fsecret.txt", "/static"):
+        status, headers, body = door.ask("GET", path)
+        assert (status, headers["Content-Type"]) == (404, "application/json")
+        assert json.loads(body) == {"error": f"Not Found: {path}"}
+    status, headers, body = door.ask("POST", "/static/page.html", b"{}")
+    assert (status, headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+    assert json.loads(body) == {"error": "/static/page.html answers GET only."}
 
 
 def test_long_paths_are_not_repeated_in_full(door):

@@ -124,6 +124,6 @@ def test_monitoring(tmp_path):
     assert read(_write(tmp_path, "prometheus_config { enable: true }")).path == metrics.DEFAULT_PATH
     text = 'prometheus_config { enable: true path: "%s" }'
     assert read(_write(tmp_path, text % "/metrics")).path == "/metrics"
-    for path in ("metrics", "/v1/models/m"):
+    for path in ("metrics", "/v1/models/m", "/{x:y}"):
         with pytest.raises(InputError, match="`path` must start with '/'"):
             read(_write(tmp_path, text % path))

@@ -234,19 +234,14 @@ class RecallServer:
                 bound.close()
             raise
         self.http_port = http_sockets[0].getsockname()[1]
+        api = HttpApi(self._backend, metrics_path=options.monitoring.path)
         sites = Sites(
             allowed_hosts=options.allowed_hosts,
             allowed_origins=options.cors_allowed_origins,
             is_local=options.is_local,
         )
         self._http_server = HttpServer(
-            HttpApi(self._backend),
-            http_sockets,
-            tls=tls,
-            limits=options.http,
-            sites=sites,
-            metrics_path=options.monitoring.path,
-            shutdown_s=SHUTDOWN_S,
+            api, http_sockets, tls=tls, limits=options.http, sites=sites, shutdown_s=SHUTDOWN_S
         )
 
     def _open_grpc_port(self, credentials: grpc.ServerCredentials) -> int:

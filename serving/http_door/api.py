@@ -34,11 +34,18 @@ class HttpApi:
 
     Attributes:
         backend: The models and what guards them.
+        metrics_paths: Where metrics are shown: one path, or none.
     """
 
-    def __init__(self, backend: Backend):
-        """Answers for a server."""
+    def __init__(self, backend: Backend, *, metrics_path: str | None = metrics.DEFAULT_PATH):
+        """Answers for a server.
+
+        Args:
+            backend: The models and what guards them.
+            metrics_path: Where metrics are shown; None shows none.
+        """
         self.backend = backend
+        self.metrics_paths = () if metrics_path is None else (metrics_path,)
         self._large_bodies = LargeBodies()
 
     def predict(self, request: AdmittedRequest) -> Response:

@@ -14,13 +14,12 @@ GET, POST = ("GET",), ("POST",)
 ANY = ()
 
 
-def build_routes(api: HttpApi, metrics_path: str | None) -> list[BaseRoute]:
+def build_routes(api: HttpApi) -> list[BaseRoute]:
     """All routes.
 
     Args:
         api: Answers. Its `async` functions are endpoints as they are, the others by
             `InThread`.
-        metrics_path: Where metrics are shown; None shows none.
     """
     model = "/v1/models{model:model}"
     return [
@@ -30,7 +29,7 @@ def build_routes(api: HttpApi, metrics_path: str | None) -> list[BaseRoute]:
         Route("/items:delete", InThread(api.delete_items, "items", needs_admin=True), methods=POST),
         Route("/healthz", api.healthz, methods=GET),
         Route("/readyz", api.readyz, methods=GET),
-        *([] if metrics_path is None else [Route(metrics_path, api.metrics, methods=GET)]),
+        *(Route(path, api.metrics, methods=GET) for path in api.metrics_paths),
         TfServingRoute(f"{model}:{{verb:verb}}", InThread(api.predict), methods=POST),
         TfServingRoute(model, InThread(api.status), methods=GET),
         TfServingRoute(f"{model}/{{word:metadata}}", InThread(api.metadata), methods=GET),

@@ -23,7 +23,6 @@ from serving.http_door.h11_protocol import GuardedProtocol
 from serving.http_door.limits import DEFAULT_LIMITS, HttpLimits
 from serving.http_door.routes import build_routes
 from serving.http_door.sites import Sites
-from serving.monitoring import metrics
 from serving.network.tls import ServerTls
 
 _BACKLOG = 256
@@ -50,7 +49,6 @@ class HttpServer:
         tls: ServerTls | None = None,
         limits: HttpLimits = DEFAULT_LIMITS,
         sites: Sites | None = None,
-        metrics_path: str | None = metrics.DEFAULT_PATH,
         shutdown_s: float = 10.0,
     ):
         """Prepares the server.
@@ -61,7 +59,6 @@ class HttpServer:
             tls: Certificate and key; None speaks HTTP without encryption.
             limits: Times and numbers of connections.
             sites: Which pages may ask, and under which names; None for this machine alone.
-            metrics_path: Where metrics are shown; None shows none.
             shutdown_s: Time running requests have when the server stops.
         """
         self._sockets = list(bound_sockets)
@@ -70,7 +67,7 @@ class HttpServer:
         self._executor = futures.ThreadPoolExecutor(
             backend.admission.max_in_flight, thread_name_prefix="http"
         )
-        router = Router(build_routes(api, metrics_path), redirect_slashes=False)
+        router = Router(build_routes(api), redirect_slashes=False)
         self.door = HttpDoor(backend, router, sites or Sites(), self._executor)
         config = uvicorn.Config(
             self.door,

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from serving.api import item_changes, items_json, recall_json, recall_request
 from serving.doors import model_status
 from serving.doors.backend import Backend
-from serving.http_door.endpoints import ENTRYPOINT, AdmittedRequest, LargeBodies
+from serving.http_door.endpoints import REST_ENTRYPOINT, AdmittedRequest, LargeBodies
 from serving.http_door.errors import JSON_TYPE, RETRY_AFTER
 from serving.http_door.paths import ModelPath
 from serving.monitoring import metrics
@@ -51,7 +51,7 @@ class HttpApi:
     def predict(self, request: AdmittedRequest) -> Response:
         """POST /v1/models/NAME[/versions/N|/labels/L]:predict."""
         model, verb = request.path_params["model"], request.path_params["verb"]
-        with self.backend.counted_answer(request.call, model.name, verb, ENTRYPOINT):
+        with self.backend.counted_answer(request.call, model.name, verb, REST_ENTRYPOINT):
             return self._predict(request, model, verb)
 
     def _predict(self, request: AdmittedRequest, model: ModelPath, verb: str) -> Response:
@@ -109,7 +109,7 @@ class HttpApi:
         """POST /recall."""
         name = recall_request.RECALL_MODEL
         with (
-            self.backend.counted_answer(request.call, name, name, ENTRYPOINT),
+            self.backend.counted_answer(request.call, name, name, REST_ENTRYPOINT),
             self.backend.model_server.use(name) as servable,
         ):
             with self._large_bodies.reading(request):
@@ -136,7 +136,7 @@ class HttpApi:
     def _change_items(self, request: AdmittedRequest, verb: str, change: Callable) -> Response:
         name = item_changes.ITEMS_MODEL
         with (
-            self.backend.counted_answer(request.call, name, verb, ENTRYPOINT),
+            self.backend.counted_answer(request.call, name, verb, REST_ENTRYPOINT),
             self.backend.model_server.use(name) as servable,
         ):
             with self._large_bodies.reading(request):

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from recall.errors import InputError
 from serving.doors.backend import Backend
 from serving.http_door.body import Reservation
-from serving.http_door.endpoints import ENTRYPOINT
+from serving.http_door.endpoints import REST_ENTRYPOINT
 from serving.http_door.errors import HttpError, error_response, refusal
 from serving.http_door.exchange import Exchange
 from serving.http_door.paths import allowed_methods
@@ -91,7 +91,7 @@ class HttpDoor:
         if self.backend.requests.is_on:
             self.backend.requests.record(
                 RequestRecord(
-                    door=ENTRYPOINT,
+                    door=REST_ENTRYPOINT,
                     method=scope["method"],
                     path=_path(scope),
                     model=exchange.model,

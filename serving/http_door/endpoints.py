@@ -21,10 +21,10 @@ from serving.monitoring.access_log import show_path
 from serving.protocol.call import Call
 from serving.protocol.json_document import decoded_bytes
 
-ENTRYPOINT = "REST"
+REST_ENTRYPOINT = "REST"
 """TF Serving's label of this door's requests."""
 
-TIMEOUT_S = 30.0
+_TIMEOUT_S = 30.0
 """Deadline of a request, which HTTP has no way to state: TF Serving's default."""
 
 LARGE_BYTES = 64 << 10
@@ -108,18 +108,18 @@ class InThread:
         request, door = AdmittedRequest(scope, receive), scope["app"]
         exchange, backend = request.exchange, door.backend
         exchange.model = self._model or getattr(scope["path_params"].get("model"), "name", "")
-        with backend.shedding(ENTRYPOINT):
+        with backend.shedding(REST_ENTRYPOINT):
             backend.admission.check()  # Known before the body is read.
             request.content, exchange.bytes_in = await read_body(request, exchange.reservation)
             if len(request.content) > LARGE_BYTES:
                 exchange.reservation.grow(decoded_bytes(request.content))
-        with backend.admitted(ENTRYPOINT):
+        with backend.admitted(REST_ENTRYPOINT):
             response = await self._run(request, door.executor)
         await response(scope, receive, send)
 
     async def _run(self, request: AdmittedRequest, executor: futures.Executor) -> Response:
         """Answers in a thread, and tells it when the client goes."""
-        request.call = call = Call(TIMEOUT_S)
+        request.call = call = Call(_TIMEOUT_S)
         # Once the body is read, the next message says that the client went.
         departure = asyncio.ensure_future(request.receive())
         departure.add_done_callback(lambda _: call.cancel())

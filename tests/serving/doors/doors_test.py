@@ -188,7 +188,7 @@ def test_a_client_that_hangs_up_over_http_leaves_the_queue(held):
 
 
 def test_a_call_over_its_deadline_is_not_answered(recall_server, monkeypatch):
-    monkeypatch.setattr(endpoints, "TIMEOUT_S", 0.0)
+    monkeypatch.setattr(endpoints, "_TIMEOUT_S", 0.0)
     assert _http_error(recall_server, "/recall", b'{"history": []}')[0] == 504
 
 

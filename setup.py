@@ -26,6 +26,7 @@ _REQUIRES = [
     "jinja2>=3.1",
     "markupsafe>=2.1",
     "numpy>=2.0",
+    "packaging>=24",
     "prometheus-client>=0.20",
     # `serving/protocol/tf_serving_config_pb2.py` is made for this one and later.
     "protobuf>=6.31",
@@ -54,7 +55,6 @@ _TEST = [
     "hypothesis",
     "ir_measures",
     "ml_dtypes",
-    "packaging",
     "playwright",
     "pytest",
     "pytest-xdist",

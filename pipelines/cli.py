@@ -79,8 +79,7 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
     values, beam_args = parse(name, arguments)
     console_log.set_up(values["verbosity"].value)
     with progress_flags.shown(values):
-        COMMANDS[name].call(values, beam_args)
-    return 0
+        return COMMANDS[name].call(values, beam_args) or 0
 
 
 def _overview() -> str:

@@ -33,6 +33,7 @@ ROOMS = {
     },
     "clients": {"sources", "publishing"},
     "commands.shared": {"sources", "artifacts", "ingestion", "progress"},
+    "inspection": {"artifacts", "evaluation", "training", "progress"},
     "completion": {"commands.shared"},
     "commands": {
         "sources",
@@ -45,6 +46,7 @@ ROOMS = {
         "publishing",
         "clients",
         "completion",
+        "inspection",
         "commands.shared",
     },
 }

@@ -5,6 +5,7 @@ from types import ModuleType
 from pipelines.commands import (
     completion,
     demo,
+    doctor,
     evaluate,
     export,
     index,
@@ -16,6 +17,7 @@ from pipelines.commands import (
     run,
     serve,
     synthesize,
+    tensorboard,
     train,
 )
 
@@ -32,9 +34,14 @@ COMMANDS: dict[str, ModuleType] = {
     "query": query,
     "items": items,
     "synthesize": synthesize,
+    "tensorboard": tensorboard,
+    "doctor": doctor,
     "completion": completion,
     "demo": demo,
 }
-"""Name -> module with `COMMAND`, its flags, and `call(values, beam_args)`."""
+"""Name -> module with `COMMAND`, its flags, and `call(values, beam_args)`.
+
+What `call` returns is the exit code; None is 0.
+"""
 
 completion.know({name: module.COMMAND for name, module in COMMANDS.items()})

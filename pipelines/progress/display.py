@@ -20,6 +20,9 @@ _REFRESHES_PER_S = 5
 _FIRST_LINE_S, _LONGEST_PAUSE_S = 30.0, 600.0
 """A log gets a line after 30 s, one minute, two and so on, then every 10 minutes."""
 
+_LOOKS_PER_LINE = 30
+"""The speed is told from looks between the lines."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -69,12 +72,16 @@ class LinesFromTimeToTime:
 
     def _show(self, tasks: list[Task]) -> None:
         pause_s, pace = self._first_s, lines.Pace()
-        while not self._stopped.wait(pause_s):
+        due_s = time.monotonic() + pause_s
+        while not self._stopped.wait(self._first_s / _LOOKS_PER_LINE):
             shown, now_s = list(tasks), time.monotonic()
-            if shown:
-                per_second = pace.look(shown[-1], now_s)
+            if not shown:
+                continue
+            per_second = pace.look(shown[-1], now_s)
+            if now_s >= due_s:
                 _log.info("%s", lines.in_words(shown, per_second, now_s))
-            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+                due_s = now_s + pause_s
 
 
 class LiveLine:

@@ -18,21 +18,23 @@ _SEPARATOR = "  "
 
 
 class Pace:
-    """The speed of a task, from looks at it."""
+    """The speed of a task, from looks at it; counts from its first step, which may take long."""
 
     def __init__(self):
-        self._task_start: float | None = None
+        self._started_s: float | None = None
         self._looks: deque[tuple[float, int]] = deque()
 
     def look(self, task: Task, now_s: float) -> float | None:
         """Steps per second of the last seconds; None while there is nothing to tell it by."""
-        if task.started_s != self._task_start:
-            self._task_start = task.started_s
+        if task.started_s != self._started_s:
+            self._started_s = task.started_s
             self._looks.clear()
-            self._looks.append((task.started_s, 0))
-        self._looks.append((now_s, task.done))
+        if task.done:
+            self._looks.append((now_s, task.done))
         while len(self._looks) > 2 and self._looks[1][0] <= now_s - _WINDOW_S:
             self._looks.popleft()
+        if not self._looks:
+            return None
         first_s, first = self._looks[0]
         passed_s = now_s - first_s
         return (task.done - first) / passed_s if passed_s > 0 and task.done > first else None
@@ -42,7 +44,8 @@ def seconds_left(task: Task, per_second: float | None) -> float | None:
     """Seconds until the end, of what comes after it too; None where nobody knows."""
     if task.total is None or not per_second:
         return None
-    return max(0, task.total - task.done) / per_second + task.later_s
+    steps = max(0, task.total - task.done) + task.later_steps
+    return steps / per_second + task.later_s
 
 
 def in_words(tasks: Sequence[Task], per_second: float | None, now_s: float) -> str:
@@ -52,7 +55,7 @@ def in_words(tasks: Sequence[Task], per_second: float | None, now_s: float) -> s
     if left_s is None:
         time = f"{words.rough_duration(now_s - task.started_s)} so far"
     else:
-        time = f"{'at most ' if task.later_s else ''}{words.rough_duration(left_s)} left"
+        time = f"{'at most ' if task.is_at_most else ''}{words.rough_duration(left_s)} left"
     parts = [_count_in_words(task), *_details(task, per_second), time]
     return f"{_names(tasks)}: {', '.join(filter(None, parts))}"
 
@@ -79,7 +82,7 @@ def as_line(
     if left_s is None:
         time = words.duration(now_s - task.started_s)
     else:
-        time = f"{'<' if task.later_s else ''}{words.rough_duration(left_s)} left"
+        time = f"{'<' if task.is_at_most else ''}{words.rough_duration(left_s)} left"
     variants = list(_ever_shorter(_names(tasks), task, _details(task, per_second), time))
     texts = next((texts for texts in variants if _width(texts) <= width), variants[-1])
     room = width - _width(texts) - len(_SEPARATOR)

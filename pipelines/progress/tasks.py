@@ -27,13 +27,15 @@ class Task:
         rate: What to show per second, for example `slots`; "" shows no speed.
         per_step: How many of those a step has.
         facts: More to show, for example the loss: name -> number or text.
-        later_s: Seconds of the work that comes after this, at most.
+        later_steps: Steps like these that come after this, at most.
+        later_s: Seconds of what comes after this, at most.
         done: Steps that are done.
         started_s: When the first step began, in seconds of `time.monotonic`.
     """
 
     def __init__(self, name: str, total: int | None = None, unit: str = "", *, rate: str = ""):
-        self.rate, self.per_step, self.later_s = rate, 1.0, 0.0
+        self.rate, self.per_step = rate, 1.0
+        self.later_steps, self.later_s = 0, 0.0
         self.facts: dict[str, float | str] = {}
         self.restart(name, total, unit)
 
@@ -46,6 +48,11 @@ class Task:
     def advance(self, number: int = 1) -> None:
         """Counts steps as done."""
         self.done += number
+
+    @property
+    def is_at_most(self) -> bool:
+        """Whether the time left is the longest there can be."""
+        return self.later_steps > 0 or self.later_s > 0
 
     @property
     def share(self) -> float | None:

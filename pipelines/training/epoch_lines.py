@@ -51,6 +51,7 @@ class ShowEpochs(tf.keras.callbacks.Callback):
         self._steps_per_epoch = steps_per_epoch
         task.rate = "steps" if targets_per_epoch is None else "slots"
         task.per_step = 1.0 if targets_per_epoch is None else targets_per_epoch / steps_per_epoch
+        self._has_measured = False
         self._started_s = time.monotonic()
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -58,6 +59,8 @@ class ShowEpochs(tf.keras.callbacks.Callback):
         self._started_s = time.monotonic()
         name = f"epoch {epoch + 1}/{self._rule.max_epochs}"
         self._task.restart(name, self._steps_per_epoch, "steps")
+        if not self._has_measured:  # Later what an epoch took, with its validation, tells better.
+            self._task.later_steps = (self._rule.max_epochs - epoch - 1) * self._steps_per_epoch
 
     def on_train_batch_end(self, batch, logs=None):
         """Counts a step; costs an addition."""
@@ -69,6 +72,7 @@ class ShowEpochs(tf.keras.callbacks.Callback):
         """Logs the line of the epoch."""
         seconds = time.monotonic() - self._started_s
         epochs_left = self._rule.max_epochs - epoch - 1
+        self._has_measured, self._task.later_steps = True, 0
         self._task.later_s = seconds * max(0, epochs_left - 1)
         logging.info(
             "%s",

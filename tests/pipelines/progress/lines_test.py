@@ -26,12 +26,16 @@ def test_pace_is_that_of_the_last_seconds():
 
 def test_a_restarted_task_has_a_new_pace():
     task, pace = training(), lines.Pace()
-    assert pace.look(task, 110.0) == pytest.approx(4.5)
+    assert pace.look(task, 110.0) is None
+    task.done += 9
+    assert pace.look(task, 112.0) == pytest.approx(4.5)
     task.restart("epoch 4/20", 78, "steps")
     task.started_s = 200.0
     assert pace.look(task, 201.0) is None
     task.done = 6
-    assert pace.look(task, 203.0) == pytest.approx(2.0)
+    assert pace.look(task, 203.0) is None
+    task.done = 8
+    assert pace.look(task, 204.0) == pytest.approx(2.0)
 
 
 def test_time_left_counts_what_comes_after():
@@ -39,6 +43,8 @@ def test_time_left_counts_what_comes_after():
     assert lines.seconds_left(task, 4.5) == pytest.approx((78 - 45) / 4.5)
     task.later_s = 100.0
     assert lines.seconds_left(task, 4.5) == pytest.approx(33 / 4.5 + 100)
+    task.later_steps = 45
+    assert lines.seconds_left(task, 4.5) == pytest.approx((33 + 45) / 4.5 + 100)
     assert lines.seconds_left(task, None) is None
     assert lines.seconds_left(Task("read", None, "events"), 4.5) is None
 

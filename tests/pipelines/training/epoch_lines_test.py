@@ -46,6 +46,7 @@ def test_the_task_goes_along(caplog):
     for step in range(4):
         shown.on_train_batch_end(step, {"loss": 6.0 - step})
     assert (task.name, task.done, task.total, task.unit) == ("epoch 1/3", 4, 4, "steps")
+    assert (task.later_steps, task.later_s) == (8, 0)  # two more epochs at most
     assert (task.rate, task.per_step) == ("slots", 300.0)
     assert task.facts == {"loss": 3.0}
     progress.best_epoch.assign(1)
@@ -53,7 +54,8 @@ def test_the_task_goes_along(caplog):
     assert "(best)" in caplog.messages[-1]
     assert caplog.messages[-1].startswith("epoch 1/3: loss 5.9949, ndcg@10 0.2000")
     shown.on_epoch_begin(1)
-    assert (task.name, task.done) == ("epoch 2/3", 0)
+    assert (task.name, task.done, task.later_steps) == ("epoch 2/3", 0, 0)
+    assert task.later_s >= 0
 
 
 def test_steps_where_the_targets_are_not_known():

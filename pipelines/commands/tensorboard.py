@@ -43,4 +43,4 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     run_dir = folders.require("run", values["run"].value)
     from pipelines.inspection import board
 
-    board.show(run_dir, values.port, values.max_items)
+    board.serve_board(run_dir, values.port, values.max_items)

@@ -83,7 +83,7 @@ def start(model_dir: Path, port: int) -> str:
         ) from error
 
 
-def show(run_dir: str | Path, port: int, max_items: int) -> None:
+def serve_board(run_dir: str | Path, port: int, max_items: int) -> None:
     """Serves TensorBoard until Ctrl-C.
 
     Raises:

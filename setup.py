@@ -21,14 +21,16 @@ _REQUIRES = [
     "grpcio-health-checking>=1.80,<1.82",
     "grpcio-reflection>=1.80,<1.82",
     "h11>=0.16,<0.17",
+    "httpcore[asyncio]>=1.0,<2",
     # `tensorflow-datasets` imports it without naming it among its own needs.
     "importlib_resources>=6.0",
     "jinja2>=3.1",
     "markupsafe>=2.1",
+    "ml_dtypes>=0.5",
     "numpy>=2.0",
     "packaging>=24",
     "prometheus-client>=0.20",
-    # `serving/protocol/tf_serving_config_pb2.py` is made for this one and later.
+    # `serving/protocol/*_pb2.py` are made for this one and later.
     "protobuf>=6.31",
     "pyarrow>=18",
     # The live line of long jobs.
@@ -42,6 +44,7 @@ _REQUIRES = [
     "tensorflow-recommenders==0.7.7",
     "tensorflow-serving-api>=2.20,<2.21",
     "tf_keras>=2.20,<2.21",
+    "typing_extensions>=4.12",
     # `serving/http_door/h11_protocol.py` builds on the insides of its class of connections on h11.
     "uvicorn>=0.54,<0.55",
     "uvloop>=0.21",
@@ -54,7 +57,6 @@ _TEST = [
     "build",
     "hypothesis",
     "ir_measures",
-    "ml_dtypes",
     "playwright",
     "pytest",
     "pytest-xdist",

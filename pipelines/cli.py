@@ -1,6 +1,6 @@
 """The `recall` command: finds the job, parses its flags, calls it, reports errors.
 
-Defines only the chosen command's flags and imports only its modules, and no
+Imports only the chosen command, and defines only its flags; imports no
 TensorFlow by itself. Exit codes: 0 done, 1 bad input, 2 wrong usage, 130
 interrupted. Any other exception is a defect and keeps its traceback.
 """

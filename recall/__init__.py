@@ -1,25 +1,60 @@
 """Candidate recall with disentangled multi-interest user towers.
 
+    import recall
+
+    with recall.Client("127.0.0.1:8500") as client:
+        answer = client.recommend(["12", "57"], k=10)
+
 This package is the model library: configuration, layers, losses, towers and
 models. It opens no file, no socket and defines no command-line flag.
 
+The names above all others (`__all__`) are the door for people: they live in
+`serving` and `pipelines` and are imported when they are first used (PEP 562).
+That is the one exception to the direction of imports, and it is in this file
+alone: nothing below this package imports them.
+
 TensorFlow Recommenders needs Keras 2, which `tf.keras` is only when
-`TF_USE_LEGACY_KERAS=1` is set before TensorFlow is imported; importing this
-package first therefore sets it, and does not import TensorFlow itself.
+`TF_USE_LEGACY_KERAS=1` is set before it is first used; importing this package
+first therefore sets it, and does not import TensorFlow itself.
 """
 
+import importlib
 import os
-import sys
+from typing import TYPE_CHECKING, Any
 
-_LEGACY_KERAS = "TF_USE_LEGACY_KERAS"
+if TYPE_CHECKING:  # For editors and type checkers; at run time `__getattr__` finds them.
+    from recall.config import RecallConfig
+    from recall.errors import InputError
+    from serving.api.async_client import AsyncClient
+    from serving.api.client import Client
+    from serving.api.client_errors import CallError
+    from serving.api.item_changes import ItemUpsert
+    from serving.network.retries import RetryPolicy
 
-if os.environ.get(_LEGACY_KERAS, "").lower() not in ("1", "true"):
-    if "tensorflow" in sys.modules:
-        raise ImportError(
-            "TensorFlow was imported before `recall`, with Keras 3 as `tf.keras`. "
-            f"Set {_LEGACY_KERAS}=1 in the environment, or import `recall` first."
-        )
-    os.environ[_LEGACY_KERAS] = "1"
+__all__ = [
+    "AsyncClient",
+    "CallError",
+    "Client",
+    "InputError",
+    "ItemUpsert",
+    "RecallConfig",
+    "RetryPolicy",
+]
+
+_HOMES = {
+    "AsyncClient": "serving.api.async_client",
+    "CallError": "serving.api.client_errors",
+    "Client": "serving.api.client",
+    "InputError": "recall.errors",
+    "ItemUpsert": "serving.api.item_changes",
+    "RecallConfig": "recall.config",
+    "RetryPolicy": "serving.network.retries",
+}
+"""Name -> module that defines it."""
+
+# TensorFlow chooses its Keras when `tf.keras` is first used, which may be later than its
+# import; `recall.legacy_keras` says so where it was too early.
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
 
 # Silence TensorFlow's start-up lines (CUDA probing, CPU features): a user's
 # error should be the line that is seen. An explicit setting wins.
@@ -30,3 +65,15 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a name of `__all__` when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(importlib.import_module(_HOMES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

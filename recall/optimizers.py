@@ -2,6 +2,10 @@
 
 import tensorflow as tf
 
+from recall import legacy_keras
+
+legacy_keras.require()
+
 
 class RowwiseAdam(tf.keras.optimizers.Adam):
     """Adam that touches only the rows of a table that had a gradient.

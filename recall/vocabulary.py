@@ -4,13 +4,17 @@ Imports no TensorFlow. Reads and writes no files: `to_table` and `from_table`
 convert to and from Arrow, which the pipelines store as Parquet.
 """
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from recall.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 PADDING_ID = 0
 """Dense id of an empty slot in a history."""
@@ -32,14 +36,20 @@ UNUSABLE_ITEM_ID = r"[\n\r]|\x00$"
 """Pattern (`re` and RE2) of ids no release can hold: the towers' asset has one id per line,
 the index's array drops NUL at the end."""
 
-SCHEMA = pa.schema(
-    [
-        ("item_id", pa.string()),
-        ("count", pa.int64()),
-        ("categories", pa.list_(pa.string())),
-        ("title", pa.string()),
-    ]
-)
+
+@functools.cache
+def schema() -> "pa.Schema":
+    """Columns of a vocabulary as an Arrow table."""
+    import pyarrow as pa  # Clients, which check ids, need none.
+
+    return pa.schema(
+        [
+            ("item_id", pa.string()),
+            ("count", pa.int64()),
+            ("categories", pa.list_(pa.string())),
+            ("title", pa.string()),
+        ]
+    )
 
 
 def check_item_ids(item_ids: Iterable[str]) -> None:
@@ -191,21 +201,23 @@ class ItemVocabulary:
         columns = (self.item_ids, self.counts, self.categories, self.titles)
         return ItemVocabulary(*([column[row] for row in rows] for column in columns))
 
-    def to_table(self) -> pa.Table:
-        """The vocabulary as an Arrow table with the columns of `SCHEMA`."""
+    def to_table(self) -> "pa.Table":
+        """The vocabulary as an Arrow table with the columns of `schema`."""
+        import pyarrow as pa
+
         columns = [self.item_ids, self.counts, [list(c) for c in self.categories], self.titles]
-        arrays = [pa.array(c, type=f.type) for c, f in zip(columns, SCHEMA, strict=True)]
-        return pa.Table.from_arrays(arrays, schema=SCHEMA)
+        arrays = [pa.array(c, type=f.type) for c, f in zip(columns, schema(), strict=True)]
+        return pa.Table.from_arrays(arrays, schema=schema())
 
     @classmethod
-    def from_table(cls, table: pa.Table) -> "ItemVocabulary":
+    def from_table(cls, table: "pa.Table") -> "ItemVocabulary":
         """Inverse of `to_table`.
 
         Raises:
             InputError: A column is missing, or the content is not valid.
         """
-        missing = [name for name in SCHEMA.names if name not in table.column_names]
+        missing = [name for name in schema().names if name not in table.column_names]
         if missing:
             raise InputError(f"The vocabulary table lacks the column {missing[0]!r}.")
-        item_ids, counts, categories, titles = (table[n].to_pylist() for n in SCHEMA.names)
+        item_ids, counts, categories, titles = (table[n].to_pylist() for n in schema().names)
         return cls(item_ids, counts, categories, titles)

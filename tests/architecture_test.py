@@ -1,6 +1,7 @@
 """The rules of the house: who may import whom, what needs no TensorFlow, what is never done."""
 
 import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import recall
 from tests.rooms import ROOT, by_path, imported_modules, module_name
 
 PACKAGES = ("recall", "serving", "pipelines")
@@ -18,6 +20,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 
 LIBRARY_RANKS = {
     "errors": 0,
+    "legacy_keras": 0,
     "vocabulary": 1,
     "categories": 1,
     "plain_values": 1,
@@ -58,14 +61,59 @@ WITHOUT_TENSORFLOW = (
 """Promised by the design; files that say so in their docstring are added below."""
 
 
+DOOR_FOR_PEOPLE = ROOT / "recall" / "__init__.py"
+"""The one exception to the direction of imports: it reaches `serving` and `pipelines` lazily."""
+
+
 @pytest.mark.parametrize("path", SOURCES, ids=by_path)
 def test_imports_point_one_way(path):
+    if path == DOOR_FOR_PEOPLE:
+        return  # The tests below say what it may do instead.
     package = path.relative_to(ROOT).parts[0]
     allowed = PACKAGES[: PACKAGES.index(package) + 1]
     for module in imported_modules(path):
         top = module.split(".")[0]
         assert top not in PACKAGES or top in allowed, f"{by_path(path)} imports {module}"
         assert top != "tests"
+
+
+def test_the_door_for_people_imports_nothing_of_ours_when_it_is_imported():
+    """By its text: what it names of ours is for type checkers; by a process: nothing is there."""
+    tree = ast.parse(DOOR_FOR_PEOPLE.read_text(encoding="utf-8"))
+    at_import = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = {
+        name.split(".")[0]
+        for node in at_import
+        for name in (
+            [node.module] if isinstance(node, ast.ImportFrom) else [n.name for n in node.names]
+        )
+    }
+    assert names <= sys.stdlib_module_names
+    program = (
+        "import sys, recall; print([m for m in sys.modules if m.split('.')[0] in "
+        "('serving', 'pipelines', 'tensorflow', 'numpy', 'pyarrow', 'grpc') or 'recall.' in m])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_the_door_for_people_says_the_same_three_times():
+    """What is exported, where each name is at run time, and where for type checkers."""
+    tree = ast.parse(DOOR_FOR_PEOPLE.read_text(encoding="utf-8"))
+    (typed,) = (node for node in tree.body if isinstance(node, ast.If))
+    assert ast.unparse(typed.test) == "TYPE_CHECKING"
+    homes = {name.name: node.module for node in typed.body for name in node.names}
+    assert homes == recall._HOMES
+    assert sorted(recall.__all__) == sorted(homes)
+    assert set(recall.__all__) <= set(dir(recall))
+    for name, home in homes.items():
+        value = getattr(recall, name)
+        assert value is getattr(importlib.import_module(home), name)
+        assert value.__doc__, f"recall.{name} has no docstring"
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        recall.no_such_name  # noqa: B018
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recall").rglob("*.py")), ids=by_path)

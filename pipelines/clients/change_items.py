@@ -1,20 +1,17 @@
 """The items command: changes of the catalogue of a running server, in batches.
 
-Imports no TensorFlow by itself; the gRPC door needs it.
+Imports no TensorFlow.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
-
 from pipelines.sources import items as items_files
 from recall.errors import InputError
-from serving.api import client
-from serving.api.item_changes import ITEMS_MODEL, MAX_CHANGES, UNKNOWN_COUNT, ItemUpsert
-from serving.api.items_json import item_to_json
+from serving.api.caller import TIMEOUT_S
+from serving.api.client import Client
+from serving.api.item_changes import MAX_CHANGES, UNKNOWN_COUNT, ItemUpsert
 from serving.doors import admin
-from serving.network import door_address
 from serving.network.client_tls import NO_TLS, ClientTls
 
 
@@ -25,7 +22,7 @@ def change_items(
     *,
     token_file: str | None = None,
     tls: ClientTls = NO_TLS,
-    timeout_s: float = client.TIMEOUT_S,
+    timeout_s: float = TIMEOUT_S,
 ) -> str:
     """Sends an items file, then deletions; a batch is in effect when its answer is here.
 
@@ -48,48 +45,24 @@ def change_items(
     token = None if token_file is None else admin.read_token(token_file)
     upsert_file = items_files.ItemsFile.of(upsert_file)
     items = [] if upsert_file is None else upsert_file.read().to_pylist()
-    calls = [("upsert", batch) for batch in _batches(items)]
-    calls += [("delete", batch) for batch in _batches(list(dict.fromkeys(delete_ids)))]
+    upserts = [[ItemUpsert(**row) for row in batch] for batch in _batches(items)]
+    deletions = _batches(list(dict.fromkeys(delete_ids)))
     done = {"upsert": 0, "delete": 0, "unknown": 0}
     num_items = UNKNOWN_COUNT
-    for kind, batch in calls:
-        try:
-            num_items, num_changed = _send(
-                server, kind, batch, token=token, tls=tls, timeout_s=timeout_s
-            )
-        except InputError as error:
-            raise InputError(f"{error} {_count(done)} before that.") from error
-        done[kind] += num_changed
-        if kind == "delete":
-            done["unknown"] += len(batch) - num_changed
+    with Client(server, token=token, tls=tls, timeout_s=timeout_s) as client:
+        calls = [("upsert", client.upsert_items, batch) for batch in upserts]
+        calls += [("delete", client.delete_items, batch) for batch in deletions]
+        for kind, send, batch in calls:
+            try:
+                _, num_items, num_changed = send(batch)
+            except InputError as error:
+                raise InputError(f"{error} {_count(done)} before that.") from error
+            done[kind] += num_changed
+            if kind == "delete":
+                done["unknown"] += len(batch) - num_changed
     if num_items == UNKNOWN_COUNT:
         return f"{_count(done)}."
     return f"{_count(done)}; the server now has {num_items} items."
-
-
-def _send(server: str, kind: str, batch: list[Any], **how: Any) -> tuple[int, int]:
-    """One call through the door of the address: items after it, and items it changed."""
-    is_http = door_address.is_http(server)
-    if is_http:
-        document = (
-            {"ids": batch} if kind == "delete" else {"items": [item_to_json(i) for i in batch]}
-        )
-        answer = client.post_json(server, f"/items:{kind}", document, **how)
-    else:
-        answer = client.predict(server, ITEMS_MODEL, kind, _inputs(kind, batch), **how)
-    try:
-        return int(answer["num_items"]), int(answer["num_changed"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise client.another_server(server, "HTTP" if is_http else "gRPC") from error
-
-
-def _inputs(kind: str, batch: list[Any]) -> dict[str, np.ndarray]:
-    """A batch as tensors."""
-    from serving.api import items_tensors
-
-    if kind == "delete":
-        return items_tensors.build_delete_inputs(batch)
-    return items_tensors.build_upsert_inputs([ItemUpsert(**row) for row in batch])
 
 
 def _batches(values: list[Any]) -> Iterator[list[Any]]:

@@ -1,7 +1,7 @@
 """The command `recall completion`. Imports no TensorFlow."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from absl import flags
 
@@ -27,12 +27,12 @@ COMMAND = Command(
     word="shell",
 )
 
-_known: dict[str, Command] = {}
+_tables: list[Callable[[], Mapping[str, Command]]] = []
 
 
-def know(commands: Mapping[str, Command]) -> None:
-    """Tells this command about all; they are in a table that has this one too."""
-    _known.update(commands)
+def know(commands: Callable[[], Mapping[str, Command]]) -> None:
+    """Tells this command who knows all; they are in a table that has this one too."""
+    _tables[:] = [commands]
 
 
 def call(values: flags.FlagValues, _: Sequence[str]) -> None:
@@ -40,4 +40,4 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     from pipelines.completion import bash, fish, grammar, zsh
 
     modules = {"bash": bash, "zsh": zsh, "fish": fish}
-    sys.stdout.write(modules[values.shell].script(grammar.describe(_known)))
+    sys.stdout.write(modules[values.shell].script(grammar.describe(_tables[0]())))

@@ -1,47 +1,53 @@
-"""The commands of `recall`, in the order of its help. Imports no TensorFlow."""
+"""The commands of `recall`, in the order of its help. Imports no TensorFlow.
 
-from types import ModuleType
-
-from pipelines.commands import (
-    completion,
-    demo,
-    doctor,
-    evaluate,
-    export,
-    index,
-    ingest,
-    items,
-    push,
-    query,
-    report,
-    run,
-    serve,
-    synthesize,
-    tensorboard,
-    train,
-)
-
-COMMANDS: dict[str, ModuleType] = {
-    "run": run,
-    "ingest": ingest,
-    "train": train,
-    "evaluate": evaluate,
-    "export": export,
-    "index": index,
-    "push": push,
-    "report": report,
-    "serve": serve,
-    "query": query,
-    "items": items,
-    "synthesize": synthesize,
-    "tensorboard": tensorboard,
-    "doctor": doctor,
-    "completion": completion,
-    "demo": demo,
-}
-"""Name -> module with `COMMAND`, its flags, and `call(values, beam_args)`.
-
-What `call` returns is the exit code; None is 0.
+A command is imported when it is asked for: `recall query` is as fast as its own imports.
 """
 
-completion.know({name: module.COMMAND for name, module in COMMANDS.items()})
+import importlib
+from collections.abc import Iterator, Mapping
+from types import ModuleType
+
+from pipelines.commands import completion
+
+_NAMES = (
+    "run",
+    "ingest",
+    "train",
+    "evaluate",
+    "export",
+    "index",
+    "push",
+    "report",
+    "serve",
+    "query",
+    "items",
+    "synthesize",
+    "tensorboard",
+    "doctor",
+    "completion",
+    "demo",
+)
+
+
+class _Commands(Mapping[str, ModuleType]):
+    """Name -> module; looking at names imports nothing."""
+
+    def __getitem__(self, name: str) -> ModuleType:
+        if name not in _NAMES:
+            raise KeyError(name)
+        return importlib.import_module(f"pipelines.commands.{name}")
+
+    def __contains__(self, name: object) -> bool:
+        return name in _NAMES
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_NAMES)
+
+    def __len__(self) -> int:
+        return len(_NAMES)
+
+
+COMMANDS: Mapping[str, ModuleType] = _Commands()
+"""Name -> module with `COMMAND`, its flags, and `call(values, beam_args)`."""
+
+completion.know(lambda: {name: module.COMMAND for name, module in COMMANDS.items()})

@@ -1,34 +1,185 @@
-"""A client of a running recall server, over gRPC or HTTP.
+"""A client of a running recall server, over gRPC or HTTP; `async_client` is for coroutines.
 
-Imports no TensorFlow by itself: the gRPC door needs its protocol messages, whose
-import takes seconds, so they are imported when that door is asked.
+Imports no TensorFlow: messages of TensorFlow Serving's protocol come from
+`serving/protocol/predict_messages.proto`. gRPC and httpcore are imported when an
+address needs them.
 """
 
-import http.client
-import json
-import ssl
-import urllib.error
-import urllib.request
-from collections.abc import Mapping
-from typing import Any
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from recall.errors import InputError
-from serving.api.metadata_tensors import INTERESTS_OUTPUT, METADATA_OUTPUTS, parse_metadata
-from serving.api.recall_json import request_to_json
-from serving.api.recall_request import (
-    RECALL_MODEL,
-    RESPONSE_FACTS,
-    ItemMetadata,
-    RecallRequest,
-    RecallResponse,
-)
-from serving.network import door_address, failure_texts
+from serving.api import questions
+from serving.api.caller import TIMEOUT_S, Caller, request_of, wait_s
+from serving.api.client_connections import open_connections
+from serving.api.client_errors import CallError
+from serving.api.item_changes import Acknowledgement, ItemUpsert
+from serving.api.questions import HistoryVectors, ModelVersion, Question
+from serving.api.recall_request import RECALL_MODEL, RecallRequest, RecallResponse
 from serving.network.client_tls import NO_TLS, ClientTls
 
-TIMEOUT_S = 10.0
-"""Longest wait where the caller names none: a first request may meet a cold model."""
+if TYPE_CHECKING:
+    from typing_extensions import Unpack  # In `typing` from Python 3.11 on.
+
+    from serving.api.caller import RequestFields
+
+T = TypeVar("T")
+
+
+class Client(Caller):
+    """Asks a recall server; safe to use from several threads, connections are kept.
+
+    Calls that change nothing are sent again where the server is not reached, stops, starts
+    or is full (`RetryPolicy`); all attempts share the call's time. Every failure is a
+    `CallError` of one line with the canonical status code.
+
+    Example:
+        with recall.Client("127.0.0.1:8500") as client:
+            answer = client.recommend(["12", "57"], k=10, with_metadata=True)
+            print([item.item_id for item in answer.items])
+    """
+
+    _connections: Any = None
+
+    def recommend(
+        self,
+        history: Sequence[str] | None = None,
+        k: int = 20,
+        *,
+        user_vectors: np.ndarray | None = None,
+        timeout_s: float | None = None,
+        **fields: "Unpack[RequestFields]",
+    ) -> RecallResponse:
+        """Items for one user.
+
+        Args:
+            history: Raw ids of the items the user clicked, oldest first. Unknown ids are
+                passed over and counted (`num_unknown`); without a known one the answer is
+                popular items (`is_fallback`).
+            k: Items wanted.
+            user_vectors: `[num_interests, dim]` vectors instead of a history.
+            timeout_s: Longest wait, in seconds; None for the client's.
+            **fields: Filters and more, see `RecallRequest`: `categories`, `exclude`,
+                `max_per_category`, `merge`, `with_metadata` ...
+
+        Raises:
+            CallError: No server answers in time, or it refuses the request.
+        """
+        return self.ask(request_of(history, (), user_vectors, k, fields), timeout_s=timeout_s)
+
+    def similar_items(
+        self,
+        item_ids: Sequence[str],
+        k: int = 20,
+        *,
+        timeout_s: float | None = None,
+        **fields: "Unpack[RequestFields]",
+    ) -> RecallResponse:
+        """Items like all of the given ones, which are left out; arguments as `recommend`."""
+        return self.ask(request_of(None, item_ids, None, k, fields), timeout_s=timeout_s)
+
+    def ask(self, request: RecallRequest, *, timeout_s: float | None = None) -> RecallResponse:
+        """Answers a request that is made already; see `recommend`."""
+        return self._ask(questions.recall(request), timeout_s)
+
+    def user_vectors(
+        self, histories: Sequence[Sequence[str]], *, timeout_s: float | None = None
+    ) -> HistoryVectors:
+        """User vectors `[n, num_interests, dim]` of histories of raw item ids, oldest first."""
+        return self._ask(questions.embed_histories(histories), timeout_s)
+
+    def predict(
+        self,
+        model_name: str,
+        inputs: Mapping[str, np.ndarray],
+        *,
+        signature_name: str = "",
+        is_safe: bool = True,
+        timeout_s: float | None = None,
+    ) -> dict[str, np.ndarray]:
+        """Runs a signature of any model of the server, as TensorFlow Serving's Predict.
+
+        Args:
+            model_name: For example `item_tower`.
+            inputs: By name; texts as arrays of `object` or `str`.
+            signature_name: "" for `serving_default`.
+            is_safe: Whether the call changes nothing, so that it may be sent again.
+            timeout_s: As `recommend`.
+
+        Returns:
+            Outputs by name; texts as `object` arrays of bytes.
+
+        Raises:
+            CallError: As `recommend`.
+        """
+        question = questions.predict(model_name, signature_name, inputs, is_safe=is_safe)
+        return self._ask(question, timeout_s)
+
+    def model_versions(
+        self, model_name: str = RECALL_MODEL, *, timeout_s: float | None = None
+    ) -> list[ModelVersion]:
+        """The versions of a model and their states, newest first."""
+        return self._ask(questions.model_versions(model_name), timeout_s)
+
+    def model_metadata(
+        self, model_name: str = RECALL_MODEL, *, timeout_s: float | None = None
+    ) -> dict[str, Any]:
+        """Signatures of a model with names, types and shapes of inputs and outputs."""
+        return self._ask(questions.model_metadata(model_name), timeout_s)
+
+    def upsert_items(
+        self, items: Sequence[ItemUpsert], *, timeout_s: float | None = None
+    ) -> Acknowledgement:
+        """Adds or replaces at most 1,000 live items; needs the admin token. Sent once.
+
+        Raises:
+            CallError: As `recommend`. After `UNAVAILABLE` or `DEADLINE_EXCEEDED` the change may
+                have been made all the same; the same call again does no harm.
+        """
+        return self._ask(questions.upsert_items(items), timeout_s)
+
+    def delete_items(
+        self, item_ids: Sequence[str], *, timeout_s: float | None = None
+    ) -> Acknowledgement:
+        """Takes at most 1,000 items out of every answer; otherwise as `upsert_items`."""
+        return self._ask(questions.delete_items(item_ids), timeout_s)
+
+    def close(self) -> None:
+        """Closes the connections; a later call opens new ones."""
+        with self._lock:
+            connections, self._connections = self._connections, None
+        if connections is not None:
+            connections.close()
+
+    def __init__(self, *args: Any, **named: Any):
+        super().__init__(*args, **named)
+        self._lock = threading.Lock()
+
+    __init__.__doc__ = Caller.__init__.__doc__
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, question: Question[T], timeout_s: float | None) -> T:
+        timeout_s, attempts = self.begin(question, timeout_s)
+        with self._lock:
+            if self._connections is None:
+                self._connections = open_connections(self._where)
+            connections = self._connections
+        while True:
+            try:
+                answer = connections.ask(question, attempts.time_left_s(), timeout_s)
+            except CallError as error:
+                time.sleep(wait_s(error, attempts))
+            else:
+                self._budget.earn()
+                return answer
 
 
 def query(
@@ -38,123 +189,9 @@ def query(
     timeout_s: float = TIMEOUT_S,
     tls: ClientTls = NO_TLS,
 ) -> RecallResponse:
-    """Asks a running server for one user's items.
-
-    Args:
-        server: `host:port` of its gRPC door, or `http://host:port`, or
-            `https://host:port`.
-        request: Who is asked about, `k` and the filters.
-        timeout_s: Longest wait.
-        tls: Certificates.
-
-    Raises:
-        InputError: No server answers there in time, or it refuses the request.
-    """
-    ask = _ask_http if door_address.is_http(server) else _ask_grpc
-    return ask(server, request, timeout_s, tls)
-
-
-def _ask_http(
-    server: str, request: RecallRequest, timeout_s: float, tls: ClientTls
-) -> RecallResponse:
-    """POST /recall; as over gRPC, the server is told how long its client waits."""
-    document = {**request_to_json(request), "timeout_ms": 1000 * timeout_s}
-    answer = post_json(server, "/recall", document, timeout_s=timeout_s, tls=tls)
-    try:
-        return _parse_json(answer, request)
-    except (KeyError, TypeError) as error:
-        raise another_server(server, "HTTP") from error
-
-
-def post_json(
-    server: str,
-    path: str,
-    document: Mapping[str, Any],
-    *,
-    timeout_s: float = TIMEOUT_S,
-    token: str | None = None,
-    tls: ClientTls = NO_TLS,
-) -> Any:
-    """Sends a document to a path of a server's HTTP door; returns the answer's document.
-
-    The call is direct, whatever `http_proxy` of the environment says.
-
-    Args:
-        server: `http://host:port` or `https://host:port`.
-        path: For example `/recall`.
-        document: Plain values.
-        timeout_s: Longest wait.
-        token: The admin token, for calls that need it.
-        tls: Certificates.
-
-    Raises:
-        InputError: No server answers there in time, or it refuses the request.
-    """
-    if tls.server_ca is not None and not server.startswith("https://"):
-        raise InputError(f"--tls_server_ca encrypts nothing at {server}. Ask https:// there.")
-    context = tls.ssl_context()
-    headers = {"Content-Type": "application/json"}
-    if token is not None:
-        headers["Authorization"] = f"Bearer {token}"
-    body = json.dumps(document).encode()
-    message = urllib.request.Request(server.rstrip("/") + path, body, headers)
-    try:
-        with _opener(context).open(message, timeout=timeout_s) as answer:
-            return json.load(answer)
-    except urllib.error.HTTPError as error:
-        raise InputError(f"{server} refused the request: {_http_reason(error)}") from error
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        if isinstance(reason, TimeoutError):
-            raise InputError(_too_late(server, timeout_s)) from error
-        if (cause := tls.find_cause(str(error))) is not None:
-            raise InputError(_no_connection(server, cause)) from error
-        if isinstance(reason, OSError):
-            raise InputError(_nobody(server, reason.strerror or str(reason), "HTTP")) from error
-        raise another_server(server, "HTTP") from error
-
-
-def _opener(context: ssl.SSLContext | None) -> urllib.request.OpenerDirector:
-    """Opens URLs without a proxy."""
-    return urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
-    )
-
-
-def _http_reason(error: urllib.error.HTTPError) -> str:
-    text = error.read().decode("utf-8", "replace")
-    try:
-        return str(json.loads(text)["error"])
-    except (ValueError, KeyError, TypeError):
-        return f"{error.code} {error.reason}"
-
-
-def _parse_json(answer: Mapping[str, Any], request: RecallRequest) -> RecallResponse:
-    items = answer["items"]
-    return RecallResponse(
-        np.array([item["item_id"].encode() for item in items], dtype=np.bytes_),
-        np.array([item["score"] for item in items], dtype=np.float32),
-        np.array([item["interest"] for item in items], dtype=np.int32),
-        *(answer[name] for name in RESPONSE_FACTS),
-        metadata=ItemMetadata(
-            tuple(item["title"] for item in items),
-            tuple(tuple(item["categories"]) for item in items),
-        )
-        if request.with_metadata
-        else None,
-        interest_weights=tuple(answer["interest_weights"]) if request.with_interests else None,
-    )
-
-
-def _ask_grpc(
-    server: str, request: RecallRequest, timeout_s: float, tls: ClientTls
-) -> RecallResponse:
-    """Predict of the model `recall`."""
-    from serving.api import recall_tensors
-
-    signature_name, inputs = recall_tensors.build_recall_inputs(request)
-    outputs = predict(server, RECALL_MODEL, signature_name, inputs, timeout_s=timeout_s, tls=tls)
-    return parse_outputs(outputs)
+    """Asks a server once, over a connection of its own; see `Client.ask`."""
+    with Client(server, timeout_s=timeout_s, tls=tls) as client:
+        return client.ask(request)
 
 
 def predict(
@@ -167,93 +204,9 @@ def predict(
     token: str | None = None,
     tls: ClientTls = NO_TLS,
 ) -> dict[str, np.ndarray]:
-    """Runs a signature of a model behind a server's gRPC door; returns its outputs by name.
+    """Runs a signature of a model once, over a connection of its own; see `Client.predict`.
 
-    Args:
-        server: `host:port`.
-        model_name: For example `recall`.
-        signature_name: "" for `serving_default`.
-        inputs: By name.
-        timeout_s: Longest wait.
-        token: The admin token, for calls that need it.
-        tls: Certificates.
-
-    Raises:
-        InputError: No server answers there in time, or it refuses the request.
+    The call may change something, so it is sent once.
     """
-    import grpc
-    from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
-
-    from serving.protocol import tensors
-
-    message = predict_pb2.PredictRequest()
-    message.model_spec.name, message.model_spec.signature_name = model_name, signature_name
-    for name, value in inputs.items():
-        message.inputs[name].CopyFrom(tensors.to_proto(value))
-    metadata = [] if token is None else [("authorization", f"Bearer {token}")]
-    with tls.open_channel(server) as channel:
-        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-        try:
-            answer = stub.Predict(message, timeout=timeout_s, metadata=metadata)
-        except grpc.RpcError as error:
-            raise InputError(_grpc_reason(server, error, timeout_s, tls)) from error
-    return {name: tensors.to_numpy(proto, name) for name, proto in answer.outputs.items()}
-
-
-def _grpc_reason(server: str, error: Any, timeout_s: float, tls: ClientTls) -> str:
-    """One line about a failed call, a `grpc.RpcError`."""
-    name = error.code().name
-    if name == "DEADLINE_EXCEEDED":
-        return _too_late(server, timeout_s)
-    details = error.details()
-    is_unreached = name == "UNAVAILABLE" and failure_texts.is_of_grpc(details)
-    if is_unreached and (cause := tls.find_cause(details)) is not None:
-        return _no_connection(server, cause)
-    # Codes of an address where nobody, or something else than this server, listens.
-    is_another = name == "UNIMPLEMENTED" and "Method not found" in details
-    if is_unreached and tls.server_ca is None and "Socket closed" in details:
-        # Cut off by a server that stops, or that waits for a handshake of TLS.
-        name += "; if it speaks TLS, give --tls_server_ca"
-    if is_another or is_unreached or name == "UNKNOWN":
-        return _nobody(server, name, "gRPC")
-    return f"{server} refused the request: {details}"
-
-
-def another_server(server: str, door: str) -> InputError:
-    """The error of an address whose answer no recall server would give."""
-    return InputError(_nobody(server, "what answers is no recall server", door))
-
-
-def _nobody(server: str, reason: str, door: str) -> str:
-    return (
-        f"No recall server answers at {server} ({reason}). Start one with "
-        f"`recall serve --release=...`, and give its {door} port."
-    )
-
-
-def _no_connection(server: str, cause: str) -> str:
-    return f"No recall server answers at {server}: {cause}"
-
-
-def _too_late(server: str, timeout_s: float) -> str:
-    return f"{server} did not answer within {timeout_s:g} s. Check the address, or wait longer."
-
-
-def parse_outputs(outputs: Mapping[str, np.ndarray]) -> RecallResponse:
-    """Outputs of the model `recall` for a batch of one, without the padding.
-
-    Args:
-        outputs: By name, as `recall_servable.RecallServable` gives them.
-    """
-    item_ids = outputs["item_ids"][0]
-    found = item_ids.astype(np.bool_)  # "" is padding.
-    return RecallResponse(
-        item_ids[found].astype(np.bytes_),
-        outputs["scores"][0][found],
-        outputs["interests"][0][found],
-        *(outputs[name][0].item() for name in RESPONSE_FACTS),
-        metadata=parse_metadata(outputs, found) if METADATA_OUTPUTS[0] in outputs else None,
-        interest_weights=tuple(outputs[INTERESTS_OUTPUT][0].tolist())
-        if INTERESTS_OUTPUT in outputs
-        else None,
-    )
+    with Client(server, timeout_s=timeout_s, token=token, tls=tls) as client:
+        return client.predict(model_name, inputs, signature_name=signature_name, is_safe=False)

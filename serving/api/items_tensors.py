@@ -1,16 +1,22 @@
-"""The Predict signatures of live items: which inputs there are and what they mean."""
+"""The Predict signatures of live items: which inputs there are and what they mean.
+
+Imports no TensorFlow until signatures are made.
+"""
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
 
 from recall.errors import InputError
 from serving.api.item_changes import ITEM_FIELDS, ItemField, ItemUpsert
 from serving.api.request_fields import Kind
+from serving.protocol import predict_messages_pb2 as types_pb2
 from serving.protocol import signatures, tensors
 from serving.protocol.status import invalid_argument
+
+if TYPE_CHECKING:
+    from tensorflow.core.protobuf import meta_graph_pb2
 
 UPSERT, DELETE, STATUS = "upsert", "delete", "status"
 
@@ -48,7 +54,7 @@ _OUTPUTS = {
 """All are one int64."""
 
 
-def items_signature_defs() -> dict[str, meta_graph_pb2.SignatureDef]:
+def items_signature_defs() -> "dict[str, meta_graph_pb2.SignatureDef]":
     """The signatures as clients may ask for them, with defaults of optional inputs."""
     return {
         name: signatures.signature_def(

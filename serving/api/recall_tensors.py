@@ -2,22 +2,24 @@
 
 Every field of a `RecallRequest` is an input of one name and one type; here is
 the table, and the way from rows of tensors to requests. One signature more
-gives vectors of items.
+gives vectors of items. Imports no TensorFlow until signatures are made.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from tensorflow.core.framework import types_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
 
 from recall.errors import InputError
 from serving.api.recall_limits import check_one_subject
 from serving.api.recall_request import REQUEST_FIELDS, RecallRequest
 from serving.api.request_fields import FieldSpec, Kind
+from serving.protocol import predict_messages_pb2 as types_pb2
 from serving.protocol import signatures, tensors
 from serving.protocol.status import ServingError, invalid_argument
+
+if TYPE_CHECKING:
+    from tensorflow.core.protobuf import meta_graph_pb2
 
 USER_VECTORS_SIGNATURE = "user_vectors"
 """Ready vectors instead of a history, for callers with a user tower of their own."""
@@ -126,7 +128,7 @@ _ITEM_VECTORS_OUTPUTS = {
 }
 
 
-def recall_signature_defs() -> dict[str, meta_graph_pb2.SignatureDef]:
+def recall_signature_defs() -> "dict[str, meta_graph_pb2.SignatureDef]":
     """The signatures as clients may ask for them, with defaults of optional inputs."""
     of_requests = {name: _signature_def(name) for name in INPUTS}
     of_items = signatures.signature_def(
@@ -248,7 +250,7 @@ def _values(
     return values if len(values) == batch_size else values * batch_size
 
 
-def _signature_def(signature_name: str) -> meta_graph_pb2.SignatureDef:
+def _signature_def(signature_name: str) -> "meta_graph_pb2.SignatureDef":
     specs = INPUTS[signature_name]
     optional = [name for name in specs if name != _REQUIRED[signature_name]]
     return signatures.signature_def(

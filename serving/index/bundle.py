@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from recall.errors import InputError
-from recall.vocabulary import SCHEMA, ItemVocabulary
+from recall.vocabulary import ItemVocabulary, schema
 from serving.index import self_check
 from serving.index.exact_index import ExactIndex
 from serving.index.item_index import ItemIndex
@@ -187,7 +187,7 @@ def _read_table(path: Path) -> pa.Table:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"Cannot read {path}: {error}.") from error
-    if not table.schema.equals(SCHEMA):
+    if not table.schema.equals(schema()):
         raise InputError(f"{path} has not the columns of a vocabulary. Run `recall index` again.")
     return table
 

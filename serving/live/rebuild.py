@@ -12,7 +12,7 @@ import threading
 import numpy as np
 import pyarrow as pa
 
-from recall.vocabulary import SCHEMA
+from recall.vocabulary import schema
 from serving.index import index_tuning, self_check
 from serving.index.bundle import IndexBundle
 from serving.index.exact_index import ExactIndex
@@ -63,9 +63,9 @@ def _table(base: pa.Table, view: LiveView, rows: np.ndarray) -> pa.Table:
         [list(view.delta.categories(slot)) for slot in slots.tolist()],
         [view.delta.title(slot) for slot in slots.tolist()],
     ]
-    added = [pa.array(c, type=f.type) for c, f in zip(columns, SCHEMA, strict=True)]
+    added = [pa.array(c, type=f.type) for c, f in zip(columns, schema(), strict=True)]
     kept = base.take(pa.array(rows[:split]))
-    return pa.concat_tables([kept, pa.Table.from_arrays(added, schema=SCHEMA)])
+    return pa.concat_tables([kept, pa.Table.from_arrays(added, schema=schema())])
 
 
 def _build_index(base: IndexBundle, item_vectors: np.ndarray) -> ExactIndex | ScannIndex:

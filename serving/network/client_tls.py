@@ -27,13 +27,14 @@ class ClientTls(NamedTuple):
         certificate: The caller's certificate chain, for a server that asks
             for one; None has none.
         key: Its private key, without a password.
-        flag_prefix: What the names of its flags begin with, for errors.
+        flag_prefix: What the names of its flags begin with, for errors; None where a program
+            gave the files as arguments.
     """
 
     server_ca: str | os.PathLike | None = None
     certificate: str | os.PathLike | None = None
     key: str | os.PathLike | None = None
-    flag_prefix: str = ""
+    flag_prefix: str | None = ""
 
     def ssl_context(self) -> ssl.SSLContext | None:
         """For HTTPS; None for the authorities of the system.
@@ -45,13 +46,13 @@ class ClientTls(NamedTuple):
         if self.server_ca is None:
             return None
         context = self._try(
-            f"{self._flag('server_ca')}={self.server_ca}",
+            f"{self.name_of('server_ca')}={self.server_ca}",
             lambda: ssl.create_default_context(cafile=self.server_ca),
         )
         if self.certificate is not None:
             self._try(
-                f"{self._flag('certificate')}={self.certificate} and "
-                f"{self._flag('key')}={self.key}",
+                f"{self.name_of('certificate')}={self.certificate} and "
+                f"{self.name_of('key')}={self.key}",
                 lambda: context.load_cert_chain(self.certificate, self.key, password=no_password),
             )
         return context
@@ -88,6 +89,18 @@ class ClientTls(NamedTuple):
         )
         return grpc.ssl_channel_credentials(Path(self.server_ca).read_bytes(), *pair)
 
+    def open_aio_channel(
+        self, address: str, options: Sequence[tuple[str, Any]] | None = None
+    ) -> "grpc.aio.Channel":
+        """As `open_channel`, for coroutines of the running loop."""
+        import grpc
+
+        require_address(address)
+        options, credentials = [_NO_PROXY, *(options or ())], self.credentials()
+        if credentials is None:
+            return grpc.aio.insecure_channel(address, options)
+        return grpc.aio.secure_channel(address, credentials, options)
+
     @staticmethod
     def channel_with(
         credentials: "grpc.ChannelCredentials | None",
@@ -109,8 +122,8 @@ class ClientTls(NamedTuple):
             details: Text of the error of gRPC or of Python.
         """
         cause = failure_texts.find_cause(details)
-        authority, pair = self._flag("server_ca"), f"{self._flag('certificate')} and "
-        pair += self._flag("key")
+        authority, pair = self.name_of("server_ca"), f"{self.name_of('certificate')} and "
+        pair += self.name_of("key")
         if cause is Cause.WRONG_NAME:
             return "its certificate is not for this address. Use a name that the certificate has."
         if cause is Cause.WRONG_AUTHORITY:
@@ -131,8 +144,9 @@ class ClientTls(NamedTuple):
             return f"it closed the connection. If it asks for a certificate, give {pair}."
         return f"it closed the connection. Give {pair} of an authority that it lets in."
 
-    def _flag(self, name: str) -> str:
-        return f"--{self.flag_prefix}tls_{name}"
+    def name_of(self, name: str) -> str:
+        """What whoever gave a file calls it, for errors: its flag, or its argument."""
+        return f"tls_{name}" if self.flag_prefix is None else f"--{self.flag_prefix}tls_{name}"
 
     def _try(self, files: str, load: Any) -> Any:
         """Reads files, with an error that names their flags."""

@@ -12,6 +12,7 @@ _GRPC = "gRPC 1.85"
 _BORINGSSL = "BoringSSL in gRPC 1.85"
 _OPENSSL = "OpenSSL 3.0, of Python's ssl"
 _PYTHON = "Python 3.10 to 3.12"
+_HTTPCORE = "httpcore 1.0"
 _LINUX = "Linux"
 
 
@@ -55,7 +56,7 @@ FAILURE_TEXTS = (
     ),
     FailureText("Connection reset", _LINUX, Cause.HUNG_UP),
     FailureText("Broken pipe", _LINUX, Cause.HUNG_UP),
-    FailureText("Remote end closed", _PYTHON, Cause.HUNG_UP),
+    FailureText("Server disconnected", _HTTPCORE, Cause.HUNG_UP),
 )
 """The first row whose text an error has counts: a wrong name is a failed verification too."""
 

@@ -1,17 +1,21 @@
 """Signatures of Predict: how they are made, and checks of requests with TF Serving's texts.
 
-Nothing here runs a model. Existing clients match on these texts.
+Nothing here runs a model. Existing clients match on these texts. Imports no TensorFlow until a
+signature is made.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from tensorflow.core.framework import tensor_shape_pb2
-from tensorflow.core.protobuf import meta_graph_pb2
 
 from serving.protocol import tensors
 from serving.protocol.status import Code, ServingError, invalid_argument
+
+if TYPE_CHECKING:
+    from tensorflow.core.framework import tensor_shape_pb2
+    from tensorflow.core.protobuf import meta_graph_pb2
 
 DEFAULT_SIGNATURE = "serving_default"
 EXAMPLE_SIGNATURE = "serving_tf_example"
@@ -31,7 +35,7 @@ def signature_def(
     inputs: Mapping[str, TensorSpec],
     outputs: Mapping[str, TensorSpec],
     defaults: Mapping[str, np.ndarray],
-) -> meta_graph_pb2.SignatureDef:
+) -> "meta_graph_pb2.SignatureDef":
     """A signature of Predict.
 
     Args:
@@ -39,18 +43,25 @@ def signature_def(
         outputs: By name.
         defaults: What stands for inputs that are not sent; names that are no inputs do nothing.
     """
+    from tensorflow.core.protobuf import meta_graph_pb2
+
     signature = meta_graph_pb2.SignatureDef(method_name="tensorflow/serving/predict")
     for name, spec in inputs.items():
         signature.inputs[name].CopyFrom(tensor_info(name, *spec))
         if name in defaults:
-            signature.defaults[name].CopyFrom(tensors.to_proto(defaults[name]))
+            tensors.fill_proto(signature.defaults[name], defaults[name])
     for name, spec in outputs.items():
         signature.outputs[name].CopyFrom(tensor_info(name, *spec))
     return signature
 
 
-def tensor_info(name: str, dtype: int, shape: tuple[int, ...] | None) -> meta_graph_pb2.TensorInfo:
+def tensor_info(
+    name: str, dtype: int, shape: tuple[int, ...] | None
+) -> "meta_graph_pb2.TensorInfo":
     """A tensor of a signature; see `TensorSpec`."""
+    from tensorflow.core.framework import tensor_shape_pb2
+    from tensorflow.core.protobuf import meta_graph_pb2
+
     if shape is None:
         proto = tensor_shape_pb2.TensorShapeProto(unknown_rank=True)
     else:
@@ -60,8 +71,8 @@ def tensor_info(name: str, dtype: int, shape: tuple[int, ...] | None) -> meta_gr
 
 
 def find_signature(
-    signature_defs: Mapping[str, meta_graph_pb2.SignatureDef], signature_name: str
-) -> meta_graph_pb2.SignatureDef:
+    signature_defs: "Mapping[str, meta_graph_pb2.SignatureDef]", signature_name: str
+) -> "meta_graph_pb2.SignatureDef":
     """The signature of that name; "" means `serving_default`.
 
     Raises:
@@ -74,7 +85,7 @@ def find_signature(
 
 
 def check_inputs(
-    signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, np.ndarray]
+    signature: "meta_graph_pb2.SignatureDef", inputs: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
     """The inputs of a run: those sent, and the signature's defaults for the others.
 
@@ -91,7 +102,7 @@ def check_inputs(
     return {**inputs, **defaults}
 
 
-def check_sent(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, np.ndarray]) -> None:
+def check_sent(signature: "meta_graph_pb2.SignatureDef", inputs: Mapping[str, np.ndarray]) -> None:
     """Compares the inputs of a request with a signature.
 
     Raises:
@@ -102,7 +113,7 @@ def check_sent(signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, np.n
     check_types(signature, {name: (tensors.dtype_of(a), a.shape) for name, a in inputs.items()})
 
 
-def check_names(signature: meta_graph_pb2.SignatureDef, names: Iterable[str]) -> None:
+def check_names(signature: "meta_graph_pb2.SignatureDef", names: Iterable[str]) -> None:
     """Compares the names of the inputs of a request with a signature.
 
     Raises:
@@ -133,7 +144,7 @@ def read_extra_inputs(refusal: str) -> list[str]:
 
 
 def check_types(
-    signature: meta_graph_pb2.SignatureDef, inputs: Mapping[str, tuple[int, tuple[int, ...]]]
+    signature: "meta_graph_pb2.SignatureDef", inputs: Mapping[str, tuple[int, tuple[int, ...]]]
 ) -> None:
     """Compares types and shapes of inputs that have the right names with a signature.
 
@@ -150,7 +161,7 @@ def check_types(
 
 
 def select_outputs(
-    signature: meta_graph_pb2.SignatureDef, output_filter: Sequence[str]
+    signature: "meta_graph_pb2.SignatureDef", output_filter: Sequence[str]
 ) -> list[str]:
     """Names of the outputs to return: the filtered ones, or all, sorted.
 
@@ -178,7 +189,7 @@ def _names(names) -> str:
 def _check_input(
     position: int,
     name: str,
-    info: meta_graph_pb2.TensorInfo,
+    info: "meta_graph_pb2.TensorInfo",
     dtype: int,
     shape: tuple[int, ...],
 ) -> None:
@@ -196,7 +207,7 @@ def _check_input(
         )
 
 
-def _fits(wanted: tensor_shape_pb2.TensorShapeProto, shape: tuple[int, ...]) -> bool:
+def _fits(wanted: "tensor_shape_pb2.TensorShapeProto", shape: tuple[int, ...]) -> bool:
     if wanted.unknown_rank:
         return True
     return len(wanted.dim) == len(shape) and all(

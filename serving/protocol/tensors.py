@@ -3,6 +3,9 @@
 A TensorProto states a shape and carries values in one of many fields; nothing
 forces the two to agree. Everything is checked here before memory of the
 stated size is taken. String tensors are `object` arrays of `bytes`.
+
+Imports no TensorFlow. A message may be TensorFlow's own or ours: both have the same
+fields and bytes (`predict_messages.proto`).
 """
 
 import functools
@@ -10,9 +13,9 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
-from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
-from tensorflow.python.framework import dtypes
 
+from serving.protocol import predict_messages_pb2 as types_pb2
+from serving.protocol.predict_messages_pb2 import TensorProto, TensorShapeProto
 from serving.protocol.status import ServingError, invalid_argument
 
 MAX_ELEMENTS = 1 << 24
@@ -61,20 +64,41 @@ def dtype_of(array: np.ndarray) -> int:
     return types_pb2.DT_STRING if array.dtype.kind in "OSU" else _number_of(array.dtype)
 
 
-# A request asks a dozen times; TensorFlow's own way is a chain of lookups.
+_NAMES = {
+    types_pb2.DT_FLOAT: "float32",
+    types_pb2.DT_DOUBLE: "float64",
+    types_pb2.DT_HALF: "float16",
+}
+"""What numpy calls otherwise than TensorFlow."""
+
+_NUMBERS = {name: number for number, name in _NAMES.items()} | {
+    name.removeprefix("DT_").lower(): number for name, number in types_pb2.DataType.items()
+}
+
+
+# A request asks a dozen times.
 @functools.cache
 def _number_of(dtype: np.dtype) -> int:
-    return dtypes.as_dtype(dtype).as_datatype_enum
+    if dtype.name not in _NUMBERS:
+        raise TypeError(f"No tensor holds an array of {dtype}.")
+    return _NUMBERS[dtype.name]
 
 
 @functools.cache
 def numpy_dtype(dtype: int) -> np.dtype:
     """The type of the arrays that hold a data type number; strings are `object`."""
-    return np.dtype(dtypes.as_dtype(dtype).as_numpy_dtype)
+    if dtype == types_pb2.DT_STRING:
+        return np.dtype(object)
+    name = _NAMES.get(dtype) or dtype_name(dtype)
+    if name.startswith(("bfloat", "float8", "int4", "int2", "uint4", "uint2")):
+        import ml_dtypes  # These are no types of numpy itself.
+
+        return np.dtype(getattr(ml_dtypes, name))
+    return np.dtype(name)
 
 
 def to_numpy(
-    proto: tensor_pb2.TensorProto, name: str = "tensor", *, max_elements: int = MAX_ELEMENTS
+    proto: TensorProto, name: str = "tensor", *, max_elements: int = MAX_ELEMENTS
 ) -> np.ndarray:
     """Decodes one tensor of a request.
 
@@ -124,7 +148,7 @@ def check_dtype(dtype: int, name: str) -> None:
 
 
 def read_shape(
-    proto: tensor_shape_pb2.TensorShapeProto, name: str, max_elements: int = MAX_ELEMENTS
+    proto: TensorShapeProto, name: str, max_elements: int = MAX_ELEMENTS
 ) -> tuple[int, ...]:
     """The stated shape of an input of a request, checked for sign and size.
 
@@ -145,7 +169,7 @@ def read_shape(
     return shape
 
 
-def _from_content(proto: tensor_pb2.TensorProto, size: int, name: str) -> np.ndarray:
+def _from_content(proto: TensorProto, size: int, name: str) -> np.ndarray:
     """Values packed as bytes in `tensor_content`."""
     content = proto.tensor_content
     if proto.dtype == types_pb2.DT_STRING:
@@ -183,7 +207,7 @@ def _unpack_strings(content: bytes, size: int, name: str) -> list[bytes]:
     return [content[a:b] for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
 
 
-def _from_field(proto: tensor_pb2.TensorProto, size: int, name: str) -> np.ndarray:
+def _from_field(proto: TensorProto, size: int, name: str) -> np.ndarray:
     """Values in the repeated field of the data type."""
     field = _VALUE_FIELDS[proto.dtype]
     values = getattr(proto, field)
@@ -233,7 +257,7 @@ def _checked_cast(values: Iterable, wanted: np.dtype, dtype: int, name: str) -> 
     return numbers.astype(wanted)
 
 
-def to_proto(array: np.ndarray, *, packed: bool = False) -> tensor_pb2.TensorProto:
+def to_proto(array: np.ndarray, *, packed: bool = False) -> TensorProto:
     """Encodes an array.
 
     Answers use the typed fields (`float_val` ...), as TensorFlow Serving does
@@ -244,12 +268,12 @@ def to_proto(array: np.ndarray, *, packed: bool = False) -> tensor_pb2.TensorPro
         packed: Whether numbers go into `tensor_content`, which is faster
             (measured: 3 us against 15 us for a small tensor).
     """
-    proto = tensor_pb2.TensorProto()
+    proto = TensorProto()
     fill_proto(proto, np.asarray(array), packed=packed)
     return proto
 
 
-def fill_proto(proto: tensor_pb2.TensorProto, array: np.ndarray, *, packed: bool = False) -> None:
+def fill_proto(proto: TensorProto, array: np.ndarray, *, packed: bool = False) -> None:
     """As `to_proto`, into an empty message, for example one inside of another."""
     proto.dtype = dtype_of(array)
     add_dim = proto.tensor_shape.dim.add

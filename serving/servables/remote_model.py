@@ -98,7 +98,7 @@ class RemoteModel:
         if self._version is not None:
             request.model_spec.version.value = self._version
         for name, value in inputs.items():
-            request.inputs[name].CopyFrom(tensors.to_proto(value))
+            tensors.fill_proto(request.inputs[name], value)
         response = self._call(request, _TIMEOUT_S if timeout_s is None else timeout_s)
         outputs = {name: tensors.to_numpy(proto, name) for name, proto in response.outputs.items()}
         return outputs, response.model_spec.version.value

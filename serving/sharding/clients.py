@@ -181,5 +181,5 @@ def _build(call: ShardCall) -> predict_pb2.PredictRequest:
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = call[:2]
     for name, value in call.inputs.items():
-        request.inputs[name].CopyFrom(tensors.to_proto(value))
+        tensors.fill_proto(request.inputs[name], value)
     return request

@@ -3,7 +3,7 @@ import pyarrow as pa
 import pytest
 
 from recall.errors import InputError
-from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, SCHEMA, UNKNOWN_ID, ItemVocabulary
+from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, UNKNOWN_ID, ItemVocabulary, schema
 
 
 def _vocabulary():
@@ -81,7 +81,7 @@ def test_counts_cannot_be_changed():
 
 def test_table_round_trip():
     table = _vocabulary().to_table()
-    assert table.schema.equals(SCHEMA)
+    assert table.schema.equals(schema())
     assert table.to_pydict() == {
         "item_id": ["b", "a", "ü"],
         "count": [5, 3, 0],

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tensorflow_serving.apis import predict_pb2
 
-from serving.protocol.tensors import pad_strings, to_proto
+from serving.protocol.tensors import fill_proto, pad_strings
 
 
 def set_spec(
@@ -38,7 +38,7 @@ def build_request(
     request = set_spec(predict_pb2.PredictRequest(output_filter=output_filter), name, **spec)
     inputs = {"history_item_ids": pad_strings([["i3"]])} if inputs is None else inputs
     for key, value in inputs.items():
-        request.inputs[key].CopyFrom(to_proto(value))
+        fill_proto(request.inputs[key], value)
     return request
 
 

@@ -17,7 +17,7 @@ MAX_BYTES = 64 << 20
 
 def header_of(proto: tensor_pb2.TensorProto, max_bytes: int = MAX_BYTES):
     request = build_request(inputs={})
-    request.inputs["x"].CopyFrom(proto)
+    request.inputs["x"].ParseFromString(proto.SerializeToString())
     return PredictMessage(request.SerializeToString()).read_header("x", max_bytes)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pyarrow as pa
 from hypothesis import given, settings
 
-from recall.vocabulary import SCHEMA
+from recall.vocabulary import schema
 from serving.index.category_index import CategoryIndex
 from serving.index.exact_index import ExactIndex
 from serving.index.item_index import DEFAULT_PARAMETERS
@@ -72,7 +72,7 @@ COLUMNS = st.lists(
 def test_category_index_is_the_column_turned_round(column, names, num_chunks):
     size = -(-len(column) // num_chunks)
     pieces = [column[start : start + size] for start in range(0, len(column), size)]
-    kind = SCHEMA.field("categories").type
+    kind = schema().field("categories").type
     index = CategoryIndex.from_column(pa.chunked_array([pa.array(p, kind) for p in pieces], kind))
     sets = [set(names or ()) for names in column]
     codes = index.category_codes(names)
@@ -86,7 +86,7 @@ def test_category_index_is_the_column_turned_round(column, names, num_chunks):
 
 
 def test_catalogue_without_categories():
-    kind = SCHEMA.field("categories").type
+    kind = schema().field("categories").type
     index = CategoryIndex.from_column(pa.chunked_array([pa.array([[], []], kind)]))
     assert index.category_codes(["a"]).tolist() == []
     assert index.rows_in(np.empty(0, np.int64)).tolist() == []

@@ -68,7 +68,7 @@ def predict(address, model, signature, **inputs):
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = model, signature
     for name, value in inputs.items():
-        request.inputs[name].CopyFrom(tensors.to_proto(value))
+        tensors.fill_proto(request.inputs[name], value)
     with grpc.insecure_channel(address) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         answer = stub.Predict(request, timeout=30)

@@ -20,7 +20,7 @@ from serving.api.recall_request import RecallRequest
 from serving.index.shards import Shard
 from serving.live import items as live_items
 from serving.models.model_server import State
-from serving.protocol.tensors import pad_strings, to_proto
+from serving.protocol.tensors import fill_proto, pad_strings
 from serving.protocol.warmup import WARMUP_FILE
 from serving.release.release import PARTS
 from serving.servables import loaded_release
@@ -87,7 +87,7 @@ def predict_error(server, signature, token=None):
     """Code of the refusal of a change over gRPC."""
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "items", signature
-    request.inputs["item_ids"].CopyFrom(to_proto(pad_strings([["i1"]])[0]))
+    fill_proto(request.inputs["item_ids"], pad_strings([["i1"]])[0])
     metadata = [] if token is None else [("authorization", f"Bearer {token}")]
     with grpc.insecure_channel(server.grpc_address) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)

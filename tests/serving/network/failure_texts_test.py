@@ -64,7 +64,7 @@ def _peer(scheme, client_files, sent=b"", *, reset=False):
                         connection.sendall(sent)
                         _read_http2_request(connection)
                     else:
-                        connection.recv(65536)
+                        _read_request(connection)
                         connection.sendall(sent)
                     if reset:
                         linger = struct.pack("ii", 1, 0)
@@ -86,6 +86,13 @@ def _peer(scheme, client_files, sent=b"", *, reset=False):
                 thread.join()
 
     return provoke
+
+
+def _read_request(connection):
+    """Reads a whole request over HTTP, whose body may come later, or what else comes at once."""
+    received = connection.recv(65536)
+    while received.startswith(b"POST") and not received.endswith(b"}"):
+        received += connection.recv(65536)
 
 
 def _read_http2_request(connection):
@@ -134,7 +141,7 @@ PROVOKED = [
     ("Connection reset", _peer("http://", (), reset=True)),
     ("Connection reset", _peer("https://", CA, reset=True)),
     ("Broken pipe", _broken_pipe),
-    ("Remote end closed", _peer("http://", ())),
+    ("Server disconnected", _peer("http://", ())),
 ]
 
 UNREACHED = [

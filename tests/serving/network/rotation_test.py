@@ -163,8 +163,8 @@ def test_the_token_of_changes_is_replaced(release_folder, tmp_path):
     with RecallServer(release_folder.path, **options) as server:
 
         def delete(sent):
-            address = f"http://{server.http_address}"
-            client.post_json(address, "/items:delete", {"ids": ["i1"]}, token=sent)
+            with client.Client(f"http://{server.http_address}", token=sent) as caller:
+                caller.delete_items(["i1"])
 
         delete("first-token-0123456789")
         token.write_text("second-token-0123456789")

@@ -14,7 +14,7 @@ from serving.protocol.json_document import MAX_DEPTH, MAX_VALUES, parse_json, sh
 from serving.protocol.json_outputs import build_answer, flatten
 from serving.protocol.json_tensors import parse_inputs
 from serving.protocol.status import Code, ServingError
-from serving.protocol.tensors import to_proto
+from serving.protocol.tensors import fill_proto
 
 
 def _signature(defaults=None, **inputs):
@@ -22,7 +22,7 @@ def _signature(defaults=None, **inputs):
     for name, dtype in inputs.items():
         signature.inputs[name].dtype = dtype
     for name, value in (defaults or {}).items():
-        signature.defaults[name].CopyFrom(to_proto(value))
+        fill_proto(signature.defaults[name], value)
     return signature
 
 
@@ -209,7 +209,7 @@ def _column_signature():
     for size in (-1, 1):
         signature.inputs["x"].tensor_shape.dim.add(size=size)
         signature.outputs["y"].tensor_shape.dim.add(size=size)
-    signature.defaults["w"].CopyFrom(to_proto(np.zeros(1, np.int32)))
+    fill_proto(signature.defaults["w"], np.zeros(1, np.int32))
     signature.outputs["z"].tensor_shape.dim.add(size=-1)
     return signature
 

@@ -15,7 +15,7 @@ from recall.errors import InputError
 from serving.network.client_tls import ClientTls
 from serving.network.tls import TlsFiles
 from serving.protocol.status import Code, ServingError
-from serving.protocol.tensors import to_proto
+from serving.protocol.tensors import fill_proto
 from serving.release import manifest
 from serving.retrieval.user_vectors import parse_user_vectors
 from serving.servables import remote_model
@@ -116,7 +116,7 @@ class _Tower(prediction_service_pb2_grpc.PredictionServiceServicer):
         response = predict_pb2.PredictResponse()
         response.model_spec.version.value = 7
         for name, array in _outputs().items():
-            response.outputs[name].CopyFrom(to_proto(array))
+            fill_proto(response.outputs[name], array)
         return response
 
     def __enter__(self):

@@ -1,0 +1,146 @@
+"""What the clients for threads and for coroutines have in common; see `client`.
+
+Imports no TensorFlow and no gRPC.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import TypedDict
+
+import numpy as np
+
+from recall.errors import InputError
+from serving.api.client_connections import Where
+from serving.api.client_errors import CallError
+from serving.api.questions import Question
+from serving.api.recall_request import RecallRequest
+from serving.network import door_address
+from serving.network.client_tls import ClientTls
+from serving.network.retries import Attempts, RetryBudget, RetryPolicy
+
+TIMEOUT_S = 10.0
+"""Longest wait where the caller names none: a first request may meet a cold model."""
+
+MAX_CONNECTIONS = 64
+"""As many as a server answers at a time by default."""
+
+DEFAULT_RETRIES = RetryPolicy()
+
+
+class RequestFields(TypedDict, total=False):
+    """What a call may say beside its subject and `k`; see `RecallRequest` for each."""
+
+    exclude: Sequence[str]
+    include_seen: bool
+    fingerprint: str
+    allow: Sequence[str]
+    deny: Sequence[str]
+    categories: Sequence[str]
+    exclude_categories: Sequence[str]
+    max_per_category: int | None
+    interest_weights: Sequence[float]
+    merge: str
+    diversity_weight: float
+    leaves_to_search: int | None
+    reorder: int | None
+    exact: bool
+    with_metadata: bool
+    with_interests: bool
+
+
+class Caller:
+    """What both clients are: an address, certificates, a time and a policy of retries."""
+
+    def __init__(
+        self,
+        server: str = "127.0.0.1:8500",
+        *,
+        timeout_s: float = TIMEOUT_S,
+        retries: RetryPolicy = DEFAULT_RETRIES,
+        token: str | None = None,
+        tls_server_ca: str | os.PathLike | None = None,
+        tls_certificate: str | os.PathLike | None = None,
+        tls_key: str | os.PathLike | None = None,
+        tls: ClientTls | None = None,
+        max_connections: int = MAX_CONNECTIONS,
+    ):
+        """Names a server; nothing is sent yet.
+
+        Args:
+            server: `host:port` of its gRPC door, or `http://host:port` or `https://host:port`
+                of its HTTP door. Calls are direct, whatever proxy the environment names.
+            timeout_s: Longest wait for one call with all its attempts, in seconds.
+            retries: When calls that change nothing are sent again; `RetryPolicy(max_attempts=1)`
+                for never.
+            token: The admin token, for changes of items.
+            tls_server_ca: PEM file of the authorities of the server's certificate; over gRPC,
+                None speaks without encryption, over https:// it trusts those of the system.
+            tls_certificate: PEM file of the client's certificate, for mutual TLS.
+            tls_key: PEM file of its private key, without a password.
+            tls: All three, for callers that have them together.
+            max_connections: Open at a time over HTTP; over gRPC there is one.
+
+        Raises:
+            InputError: The address is none, or a certificate cannot be used.
+        """
+        if tls is None:
+            if bool(tls_certificate) != bool(tls_key) or (tls_certificate and not tls_server_ca):
+                raise InputError(
+                    "A client certificate needs tls_server_ca, tls_certificate and tls_key."
+                )
+            tls = ClientTls(tls_server_ca, tls_certificate, tls_key, None)
+        self.server = door_address.check(server, "server")
+        self.timeout_s = timeout_s
+        self._retries, self._budget = retries, RetryBudget(retries)
+        self._where = Where(self.server, tls, token, max_connections)
+        self._where.check()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.server!r}, timeout_s={self.timeout_s:g})"
+
+    def begin(self, question: Question, timeout_s: float | None) -> tuple[float, Attempts]:
+        """The time of a call, and its attempts.
+
+        Raises:
+            InputError: The time is none.
+        """
+        timeout_s = self.timeout_s if timeout_s is None else timeout_s
+        if not timeout_s > 0:
+            raise InputError(f"`timeout_s` must be a number > 0, received {timeout_s}.")
+        policy = self._retries if question.is_safe else self._retries._replace(max_attempts=1)
+        return timeout_s, Attempts(policy, self._budget, timeout_s)
+
+
+def wait_s(error: CallError, attempts: Attempts) -> float:
+    """How long to wait after a failed attempt.
+
+    Raises:
+        CallError: The call has failed.
+    """
+    waiting_s = attempts.wait_s(error.retry_after_s) if error.is_transient else None
+    if waiting_s is None:
+        raise error
+    return waiting_s
+
+
+def request_of(
+    history: Sequence[str] | None,
+    similar_to: Sequence[str],
+    user_vectors: np.ndarray | None,
+    k: int,
+    fields: RequestFields,
+) -> RecallRequest:
+    """A request from arguments; lists become the tuples that it holds."""
+    unknown = sorted(fields.keys() - RequestFields.__annotations__.keys())
+    if unknown:
+        known = ", ".join(RequestFields.__annotations__)
+        raise InputError(f"A recall request has no `{unknown[0]}`. It may have: {known}.")
+    if isinstance(history, str) or isinstance(similar_to, str):
+        raise InputError("Give a list of item ids, not one text: history=['12', '57'].")
+    return RecallRequest(
+        history=tuple(map(str, history or ())),
+        similar_to=tuple(map(str, similar_to)),
+        user_vectors=user_vectors,
+        k=k,
+        **{n: tuple(v) if isinstance(v, list | set) else v for n, v in fields.items()},
+    )

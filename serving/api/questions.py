@@ -1,0 +1,300 @@
+"""What a client may ask, in the words of either door, and how the answers are read.
+
+Imports no TensorFlow and no gRPC; sends nothing itself.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import numpy as np
+
+from serving.api import items_json, items_tensors, recall_tensors
+from serving.api.item_changes import ITEMS_MODEL, Acknowledgement, ItemUpsert
+from serving.api.metadata_tensors import INTERESTS_OUTPUT, METADATA_OUTPUTS, parse_metadata
+from serving.api.recall_json import request_to_json
+from serving.api.recall_request import (
+    RECALL_MODEL,
+    RESPONSE_FACTS,
+    ItemMetadata,
+    RecallRequest,
+    RecallResponse,
+)
+from serving.protocol import predict_messages_pb2 as messages
+from serving.protocol import tensors
+
+T = TypeVar("T")
+
+_PREDICT = "/tensorflow.serving.PredictionService/Predict"
+_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
+_METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
+_SIGNATURE_DEF = "signature_def"
+_USER_TOWER, _HISTORIES = "user_tower", "history_item_ids"
+
+
+class HistoryVectors(NamedTuple):
+    """User vectors of some histories, a row for each.
+
+    Attributes:
+        user_vectors: `[n, num_interests, dim]` float32.
+        interest_weights: `[n, num_interests]` float32, each row sums to 1.
+        num_known: `[n]` int32, ids of the history that are items.
+        num_unknown: `[n]` int32, ids of the history that are not.
+        fingerprint: The embedding space; send it back with the vectors.
+    """
+
+    user_vectors: np.ndarray
+    interest_weights: np.ndarray
+    num_known: np.ndarray
+    num_unknown: np.ndarray
+    fingerprint: str
+
+
+class ModelVersion(NamedTuple):
+    """One version of a model of a server.
+
+    Attributes:
+        version: Its number.
+        state: `START`, `LOADING`, `AVAILABLE`, `UNLOADING` or `END`.
+        error: Why it is not served, "" for no error.
+    """
+
+    version: int
+    state: str
+    error: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Question(Generic[T]):
+    """One call, as both doors take it.
+
+    Attributes:
+        http: Method, path and document (None for none) over HTTP, from the seconds left.
+        parse_json: Answer's document -> what the caller gets. KeyError, TypeError or ValueError
+            is an answer that no recall server would give.
+        grpc: Method, message and class of the answer.
+        parse_message: Answer's message -> what the caller gets.
+        is_safe: Whether it may be sent again: it changes nothing.
+        accepts: Statuses over HTTP that are answers, beside 200.
+    """
+
+    http: Callable[[float], tuple[str, str, Mapping[str, Any] | None]]
+    parse_json: Callable[[Any], T]
+    grpc: Callable[[], tuple[str, Any, Any]]
+    parse_message: Callable[[Any], T]
+    is_safe: bool = True
+    accepts: tuple[int, ...] = ()
+
+
+def recall(request: RecallRequest) -> Question[RecallResponse]:
+    """One user's items. Over HTTP too the server is told how long its client waits."""
+    return Question(
+        lambda left_s: ("POST", "/recall", _recall_document(request, left_s)),
+        lambda answer: _parse_recall(answer, request),
+        lambda: _predict(RECALL_MODEL, *recall_tensors.build_recall_inputs(request)),
+        lambda answer: parse_outputs(_outputs(answer)),
+    )
+
+
+def embed_histories(histories: Sequence[Sequence[str]]) -> Question[HistoryVectors]:
+    """User vectors of histories of raw ids."""
+    inputs = {_HISTORIES: tensors.pad_strings(histories)}
+    return _ask_model(_USER_TOWER, "", inputs, _parse_histories)
+
+
+def predict(
+    model_name: str, signature_name: str, inputs: Mapping[str, np.ndarray], *, is_safe: bool = True
+) -> Question[dict[str, np.ndarray]]:
+    """A signature of any model; outputs by name."""
+    return _ask_model(model_name, signature_name, inputs, dict, is_safe=is_safe)
+
+
+def model_versions(model_name: str) -> Question[list[ModelVersion]]:
+    """The versions of a model, newest first, and whether they are served."""
+    return Question(
+        lambda _: ("GET", f"/v1/models/{model_name}", None),
+        lambda answer: [
+            ModelVersion(int(v["version"]), str(v["state"]), str(v["status"]["error_message"]))
+            for v in answer["model_version_status"]
+        ],
+        lambda: (
+            _STATUS,
+            messages.GetModelStatusRequest(model_spec={"name": model_name}),
+            messages.GetModelStatusResponse,
+        ),
+        lambda answer: [
+            ModelVersion(v.version, v.State.Name(v.state), v.status.error_message)
+            for v in answer.model_version_status
+        ],
+    )
+
+
+def model_metadata(model_name: str) -> Question[dict[str, Any]]:
+    """Signatures of a model: their inputs and outputs with types and shapes, as plain values."""
+    return Question(
+        lambda _: ("GET", f"/v1/models/{model_name}/metadata", None),
+        lambda answer: dict(answer["metadata"][_SIGNATURE_DEF][_SIGNATURE_DEF]),
+        lambda: (
+            _METADATA,
+            messages.GetModelMetadataRequest(
+                model_spec={"name": model_name}, metadata_field=[_SIGNATURE_DEF]
+            ),
+            messages.GetModelMetadataResponse,
+        ),
+        _parse_signatures,
+    )
+
+
+def upsert_items(items: Sequence[ItemUpsert]) -> Question[Acknowledgement]:
+    """Items to have from now on; a change, which is sent once."""
+    rows = []
+    for item in items:
+        rows.append(items_json.item_to_json({**vars(item), "vector": None}))
+        if item.vector is not None:
+            rows[-1]["vector"] = np.asarray(item.vector).tolist()
+    return _change(
+        items_tensors.UPSERT, {"items": rows}, lambda: items_tensors.build_upsert_inputs(items)
+    )
+
+
+def delete_items(item_ids: Sequence[str]) -> Question[Acknowledgement]:
+    """Items to have no more; a change, which is sent once."""
+    document = {"ids": list(item_ids)}
+    return _change(
+        items_tensors.DELETE, document, lambda: items_tensors.build_delete_inputs(item_ids)
+    )
+
+
+def _change(
+    kind: str,
+    document: Mapping[str, Any],
+    build_inputs: Callable[[], Mapping[str, np.ndarray]],
+) -> Question[Acknowledgement]:
+    def parse(answer: Mapping[str, Any]) -> Acknowledgement:
+        return Acknowledgement(*(int(answer[name]) for name in Acknowledgement._fields))
+
+    return Question(
+        lambda _: ("POST", f"/items:{kind}", document),
+        parse,
+        lambda: _predict(ITEMS_MODEL, kind, build_inputs()),
+        lambda answer: parse(_outputs(answer)),
+        is_safe=False,
+    )
+
+
+def _ask_model(
+    model_name: str,
+    signature_name: str,
+    inputs: Mapping[str, np.ndarray],
+    parse: Callable[[dict[str, np.ndarray]], T],
+    *,
+    is_safe: bool = True,
+) -> Question[T]:
+    """Predict of a model, whose outputs `parse` reads."""
+
+    def document(_: float) -> tuple[str, str, Mapping[str, Any]]:
+        named = {"signature_name": signature_name} if signature_name else {}
+        plain = {name: _to_plain(np.asarray(value).tolist()) for name, value in inputs.items()}
+        return "POST", f"/v1/models/{model_name}:predict", {**named, "inputs": plain}
+
+    return Question(
+        document,
+        lambda answer: parse({name: _array(v) for name, v in _named(answer["outputs"]).items()}),
+        lambda: _predict(model_name, signature_name, inputs),
+        lambda answer: parse(_outputs(answer)),
+        is_safe=is_safe,
+    )
+
+
+def _predict(model_name: str, signature_name: str, inputs: Mapping[str, np.ndarray]):
+    """Method, message and class of the answer of Predict."""
+    message = messages.PredictRequest()
+    message.model_spec.name, message.model_spec.signature_name = model_name, signature_name
+    for name, value in inputs.items():
+        tensors.fill_proto(message.inputs[name], np.asarray(value))
+    return _PREDICT, message, messages.PredictResponse
+
+
+def _outputs(answer: messages.PredictResponse) -> dict[str, np.ndarray]:
+    return {name: tensors.to_numpy(proto, name) for name, proto in answer.outputs.items()}
+
+
+def _recall_document(request: RecallRequest, left_s: float) -> dict[str, Any]:
+    return {**request_to_json(request), "timeout_ms": 1000 * left_s}
+
+
+def _to_plain(value: Any) -> Any:
+    """Nested lists as JSON takes them: texts for bytes."""
+    if isinstance(value, list):
+        return [_to_plain(element) for element in value]
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def _named(outputs: Any) -> Mapping[str, Any]:
+    """Outputs by name; TF Serving leaves the name of a single one out."""
+    return outputs if isinstance(outputs, Mapping) else {"": outputs}
+
+
+def _array(value: Any) -> np.ndarray:
+    array = np.array(value)
+    if array.dtype.kind == "U":
+        return np.array([text.encode() for text in array.ravel()], object).reshape(array.shape)
+    narrow = {"f": np.float32, "i": np.int64}
+    return array.astype(narrow.get(array.dtype.kind, array.dtype))
+
+
+def _parse_histories(outputs: Mapping[str, np.ndarray]) -> HistoryVectors:
+    return HistoryVectors(
+        np.asarray(outputs["user_vectors"], np.float32),
+        np.asarray(outputs["interest_weights"], np.float32),
+        np.asarray(outputs["num_known"], np.int32),
+        np.asarray(outputs["num_unknown"], np.int32),
+        outputs["fingerprint"][0].decode(),
+    )
+
+
+def _parse_signatures(answer: messages.GetModelMetadataResponse) -> dict[str, Any]:
+    from google.protobuf import json_format
+
+    # The type's name in it is TensorFlow Serving's; the bytes are those of ours.
+    packed = messages.SignatureDefMap.FromString(answer.metadata[_SIGNATURE_DEF].value)
+    return json_format.MessageToDict(
+        packed, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )[_SIGNATURE_DEF]
+
+
+def _parse_recall(answer: Mapping[str, Any], request: RecallRequest) -> RecallResponse:
+    items = answer["items"]
+    return RecallResponse(
+        np.array([item["item_id"].encode() for item in items], dtype=np.bytes_),
+        np.array([item["score"] for item in items], dtype=np.float32),
+        np.array([item["interest"] for item in items], dtype=np.int32),
+        *(answer[name] for name in RESPONSE_FACTS),
+        metadata=ItemMetadata(
+            tuple(item["title"] for item in items),
+            tuple(tuple(item["categories"]) for item in items),
+        )
+        if request.with_metadata
+        else None,
+        interest_weights=tuple(answer["interest_weights"]) if request.with_interests else None,
+    )
+
+
+def parse_outputs(outputs: Mapping[str, np.ndarray]) -> RecallResponse:
+    """Outputs of the model `recall` for a batch of one, without the padding.
+
+    Args:
+        outputs: By name, as `recall_servable.RecallServable` gives them.
+    """
+    item_ids = outputs["item_ids"][0]
+    found = item_ids.astype(np.bool_)  # "" is padding.
+    return RecallResponse(
+        item_ids[found].astype(np.bytes_),
+        outputs["scores"][0][found],
+        outputs["interests"][0][found],
+        *(outputs[name][0].item() for name in RESPONSE_FACTS),
+        metadata=parse_metadata(outputs, found) if METADATA_OUTPUTS[0] in outputs else None,
+        interest_weights=tuple(outputs[INTERESTS_OUTPUT][0].tolist())
+        if INTERESTS_OUTPUT in outputs
+        else None,
+    )

@@ -29,7 +29,7 @@ _REQUIRES = [
     "ml_dtypes>=0.5",
     "numpy>=2.0",
     "packaging>=24",
-    "prometheus-client>=0.20",
+    "prometheus-client>=0.22",
     # `serving/protocol/*_pb2.py` are made for this one and later.
     "protobuf>=6.31",
     "pyarrow>=18",

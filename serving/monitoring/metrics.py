@@ -5,7 +5,6 @@ Imports no TensorFlow. TF Serving's metrics keep its names, labels and unit
 """
 
 import os
-import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -16,12 +15,12 @@ from prometheus_client import (
     GCCollector,
     Histogram,
     ProcessCollector,
-    generate_latest,
 )
 from prometheus_client.registry import Collector
 
 from recall.errors import InputError
 from serving.batching.batch_queue import BatchReport
+from serving.monitoring import exposition
 from serving.protocol import text_config
 from serving.protocol.status import Code
 from serving.protocol.tf_serving_config_pb2 import MonitoringConfig
@@ -34,8 +33,6 @@ _LATENCY_BUCKETS_US = tuple(10 * 1.8**power for power in range(32))
 """TF Serving's: 10 us times powers of 1.8, up to about 20 minutes."""
 
 _BATCH_BUCKETS = tuple(2**power for power in range(10))
-
-_LINE = re.compile(r"((?:# (?:HELP|TYPE) )?)([\w:]+)(.*)", re.DOTALL)
 
 UNKNOWN_MODEL = "unknown"
 """Label of requests for models that are not served: clients must not invent labels."""
@@ -78,8 +75,12 @@ class Metrics:
 
     def __init__(self):
         self._registry = CollectorRegistry()
-        self._requests = self._counter(
-            f"{_TF_SERVING}request_count", "The total number of requests.", "model_name", "status"
+        self._tf_serving_counters = CollectorRegistry()
+        self._requests = Counter(
+            f"{_TF_SERVING}request_count",
+            "The total number of requests.",
+            ("model_name", "status"),
+            registry=self._tf_serving_counters,
         )
         self._latency = self._histogram(
             f"{_TF_SERVING}request_latency",
@@ -215,13 +216,8 @@ class Metrics:
         self._swaps.labels(model_name, outcome).inc()
 
     def page(self) -> bytes:
-        """All metrics in Prometheus' text format.
-
-        prometheus-client ends every counter's name in `_total` and adds the
-        time it was made; TF Serving does neither.
-        """
-        lines = generate_latest(self._registry).decode().splitlines(keepends=True)
-        return "".join(map(_as_tf_serving, lines)).encode()
+        """All metrics in Prometheus' text format."""
+        return exposition.render(self._tf_serving_counters, self._registry)
 
     def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
         return Counter(name, documentation, labels, registry=self._registry)
@@ -230,11 +226,3 @@ class Metrics:
         self, name: str, documentation: str, buckets: tuple[float, ...], *labels: str
     ) -> Histogram:
         return Histogram(name, documentation, labels, registry=self._registry, buckets=buckets)
-
-
-def _as_tf_serving(line: str) -> str:
-    """A line of the page with the name TF Serving would print, "" for one it has not."""
-    head, name, rest = _LINE.fullmatch(line).groups()
-    if name.endswith("_created"):
-        return ""
-    return head + (name.removesuffix("_total") if name.startswith(_TF_SERVING) else name) + rest

@@ -60,6 +60,7 @@ _TEST = [
     "playwright",
     "pytest",
     "pytest-xdist",
+    "scipy",
     "trustme",
     "wheel",
 ]

@@ -108,6 +108,7 @@ def describe(
         ),
         "interests": sample.describe_interests(),
         "trade_off": sample.measure_trade_off(),
+        "trade_off_users": min(_DIVERSITY_USERS, len(chosen)),
         "users": sample.show_users(),
     }
 

@@ -27,6 +27,9 @@ _WIDTH, _HEIGHT = 360, 230
 
 _NO_MARK = re.compile(r' aria-roledescription="(?:axis|legend|title)')
 
+_POINT_SIZE, _ALONE_SIZE = 22, 80
+"""Square pixels of a point, and of one that no line leads to."""
+
 _ROW = 26
 """Height of a row of `intervals`, for each series in it."""
 
@@ -83,9 +86,26 @@ class Series(NamedTuple):
 
 
 def lines(
-    title: str, text: str, series: Sequence[Series], x: Axis, y: Axis, *, points: bool = True
+    title: str,
+    text: str,
+    series: Sequence[Series],
+    x: Axis,
+    y: Axis,
+    *,
+    points: bool = True,
+    chosen: float | None = None,
 ) -> Figure:
-    """Lines over a number, in the order of the points."""
+    """Lines over a number, in the order of the points.
+
+    Args:
+        title: Of the figure.
+        text: How to read it.
+        series: The lines.
+        x: The number they are over.
+        y: What they show.
+        points: Whether the points are drawn, too.
+        chosen: A place along the first axis that is marked by an upright line.
+    """
     base = alt.Chart(_data(series, x, y)).encode(
         x=alt.X("x:Q", axis=_axis(x, is_x=True), scale=_scale(x)),
         y=alt.Y("y:Q", axis=_axis(y), scale=_scale(y)),
@@ -99,7 +119,14 @@ def lines(
             "s:N", legend=None, scale=alt.Scale(domain=[s.name for s in series], range=dashes)
         )
     )
-    drawing = line + told.mark_point(size=22, filled=True, opacity=1) if points else line
+    drawing = (
+        line + told.mark_point(filled=True, opacity=1).encode(size=alt.Size("size:Q", scale=None))
+        if points
+        else line
+    )
+    if chosen is not None:
+        rule = alt.Chart(alt.Data(values=[{"x": chosen}])).encode(x="x:Q")
+        drawing = rule.mark_rule(color="var(--line)", strokeDash=[3, 3]) + drawing
     return Figure(title, text, _draw(drawing), _legend(series), _table(title, series, x, y))
 
 
@@ -133,16 +160,23 @@ def histogram(title: str, text: str, edges: Sequence[float], ys: Sequence[float]
     """
     named = [f"{x.text(a)} to {x.text(b)}" for a, b in itertools.pairwise(edges)]
     rows = [
-        {"a": float(a), "b": float(b), "y": float(value), "tip": f"{name}: {y.text(value)}"}
+        {
+            "a": float(a),
+            "b": float(b),
+            "y": float(value),
+            "zero": 0,
+            "tip": f"{name}: {y.text(value)}",
+        }
         for (a, b), value, name in zip(itertools.pairwise(edges), ys, named, strict=True)
     ]
     drawing = (
         alt.Chart(alt.Data(values=rows))
-        .mark_bar(color=PLAIN)
+        .mark_rect(color=PLAIN, stroke="var(--card)", strokeWidth=0.5)
         .encode(
             x=alt.X("a:T" if x.is_time else "a:Q", axis=_axis(x, is_x=True), scale=_scale(x)),
             x2="b:Q",
             y=alt.Y("y:Q", axis=_axis(y), scale=_scale(y._replace(from_zero=True))),
+            y2="zero:Q",
             description="tip:N",
         )
     )
@@ -162,7 +196,7 @@ def intervals(title: str, text: str, series: Sequence[Series], y_title: str, x: 
         y=alt.Y(
             "x:N",
             sort=None,
-            axis=alt.Axis(title=None, labelLimit=150, ticks=False, domain=False),
+            axis=alt.Axis(title=None, labelLimit=150, labelPadding=10, ticks=False, domain=False),
         ),
         yOffset=alt.YOffset("s:N", sort=names),
         color=_colours(series),
@@ -191,7 +225,7 @@ def _data(series: Sequence[Series], x: Axis, y: Axis) -> alt.Data:
                 continue
             tip = f"{name}{x.title} {x.text(place)}: {_with_interval(one, n, y)}"
             row = {"x": place, "y": value, "lo": low, "hi": high, "s": one.name, "n": n, "tip": tip}
-            rows.append(row)
+            rows.append(row | {"size": _ALONE_SIZE if len(one.xs) == 1 else _POINT_SIZE})
     return alt.Data(values=rows)
 
 

@@ -29,9 +29,10 @@ def _blocks(run: RunFolder) -> list[Block]:
     k = run.details["k"]
     lead = Words(
         [
-            f"Measured on {users}. Lift: how many times more often a category or item is in the "
-            "slots of this interest than in those of all. 'Alone' is the recall of lists that one "
-            f"interest makes by itself; all together have {texts.metric(run.details['recall'])}."
+            f"Measured on {users}. Beside a category or item: how many times more often it is in "
+            "the slots of this interest than in those of all (its lift), and in how many. 'Alone' "
+            "is the recall of lists that one interest makes by itself; all together have "
+            f"{texts.metric(run.details['recall'])}."
         ]
     )
     return [lead, *(_card(run, number, one, k) for number, one in enumerate(interests))]
@@ -56,7 +57,7 @@ def _bars(marks: Sequence[Mapping[str, Any]], name_of) -> list[Bar]:
     return [
         Bar(
             texts.short(str(name_of(mark["name"]))),
-            f"{texts.times(mark['lift'])}, {mark['count']:,} slots",
+            f"{mark['lift']:.1f}x, {mark['count']:,}",
             mark["lift"] / most,
         )
         for mark in marks

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pipelines.evaluation.slices import decile_name
 from pipelines.reporting.page import charts, texts
 from pipelines.reporting.page.blocks import Block, Figure, Missing, Section
 from pipelines.reporting.page.charts import Axis, Series
@@ -38,8 +37,8 @@ def _draw_exposure(run: RunFolder, other: RunFolder | None) -> Figure:
     exposure = run.details["exposure"]
     slots = exposure["slots"]
     named = {
-        "clicks next": (charts.PLAIN, exposure["targets"]),
-        run.name: (charts.MODEL, slots["model"]),
+        "clicked next": (charts.BASELINES["popularity"], exposure["targets"]),
+        "model": (charts.MODEL, slots["model"]),
         **(
             {other.name: (charts.OTHER_RUN, other.details["exposure"]["slots"]["model"])}
             if other
@@ -47,7 +46,7 @@ def _draw_exposure(run: RunFolder, other: RunFolder | None) -> Figure:
         ),
         "bigram": (charts.BASELINES["bigram"], slots["bigram"]),
     }
-    names = [decile_name(decile) for decile in range(len(exposure["items"]))]
+    names = [str(number) for number in range(1, len(exposure["items"]) + 1)]
     series = [
         Series(name, colour, names, _shares(values)) for name, (colour, values) in named.items()
     ]
@@ -58,7 +57,7 @@ def _draw_exposure(run: RunFolder, other: RunFolder | None) -> Figure:
         "bar is far above theirs shows the head more than users want it. (The popularity "
         "baseline shows only the head.)",
         series,
-        Axis("tenth of the catalogue by clicks", text=str),
+        Axis("tenth of the catalogue, 1 is the most clicked", text=str),
         _SHARE,
     )
 
@@ -70,7 +69,7 @@ def _shares(values: Sequence[int]) -> list[float]:
 
 def _draw_trade_off(run: RunFolder, other: RunFolder | None) -> Figure:
     k = run.details["k"]
-    series = [_trade_off(run.details, run.name, charts.MODEL)]
+    series = [_trade_off(run.details, "model", charts.MODEL)]
     if other is not None and other.details["trade_off"]:
         series.append(_trade_off(other.details, other.name, charts.OTHER_RUN))
     for name, metrics in (run.evaluation or {}).get("baselines", {}).items():
@@ -81,8 +80,8 @@ def _draw_trade_off(run: RunFolder, other: RunFolder | None) -> Figure:
     return charts.lines(
         "Recall against diversity",
         "To the right, lists whose items have fewer categories in common; each point of the "
-        f"line is a larger diversity_weight ({', '.join(f'{w:g}' for w in weights)}) of requests "
-        "with merge=diversity.",
+        f"line is a larger diversity_weight ({', '.join(f'{w:.2g}' for w in weights)}) of requests "
+        f"with merge=diversity. On {run.details['trade_off_users']:,} users.",
         series,
         Axis(f"category diversity of {k} items", text=texts.metric),
         Axis(f"recall@{k}", from_zero=True),

@@ -154,14 +154,13 @@ def _dropped(run: RunFolder) -> list[Block]:
     dropped = report["dropped"]
     numbers = {"bad_rows": dropped["bad_rows"]["rows"]}
     numbers |= {name: dropped[name]["events"] for name in _REASONS if name != "bad_rows"}
-    rows = [("read", texts.count(report["events_read"]), "")]
+    rows = [("read", texts.count(report["events_read"]))]
     if report.get("left_out_by_where"):
-        rows.append(("left out by --where", texts.count(report["left_out_by_where"]), ""))
+        rows.append(("left out by --where", texts.count(report["left_out_by_where"])))
     rows += [
-        (name.replace("_", " "), texts.count(number), _REASONS[name])
-        for name, number in numbers.items()
+        (f"dropped: {_REASONS[name]}", texts.count(number)) for name, number in numbers.items()
     ]
-    rows.append(("kept", texts.count(report["kept"]["events"]), ""))
-    table = ShownTable(("", "clicks", "why"), rows, "From the file to the model")
+    rows.append(("kept", texts.count(report["kept"]["events"])))
+    table = ShownTable(("", "clicks"), rows, "From the file to the model")
     lines = report.get("lines")
     return [table, Words(lines, as_list=True)] if lines else [table]

@@ -1,11 +1,12 @@
 """How groups of users and of held-out clicks fare. Imports no TensorFlow."""
 
+import dataclasses
 from collections.abc import Sequence
 
 from pipelines.evaluation import slices
 from pipelines.evaluation.slices import Slice, SliceResult
 from pipelines.reporting.page import charts, texts
-from pipelines.reporting.page.blocks import Block, Figure, Missing, Section
+from pipelines.reporting.page.blocks import Block, Figure, Missing, Section, ShownTable
 from pipelines.reporting.page.charts import Axis, Series
 from pipelines.reporting.sections.run_folder import RunFolder
 
@@ -72,14 +73,29 @@ def _draw(run: RunFolder, title: str, what: str, groups: Sequence[Slice]) -> Fig
     measured = slices.measure(run.users, groups, run.k)
     if not measured:
         return Missing(f"{title}: no group has {slices.MIN_CLICKS} held-out clicks.")
-    names = [f"{texts.short(one.name, 24)}" for one in measured]
+    names = [texts.short(one.name, 24) for one in measured]
     series = [
         _series(measured, names, ranker, colour)
         for ranker, colour in {"model": charts.MODEL, **charts.BASELINES}.items()
     ]
-    sizes = ", ".join(f"{one.name}: {one.num_clicks:,}" for one in measured)
     axis = Axis(f"share found in the first {run.k}", ".0%", texts.share, from_zero=True)
-    return charts.intervals(title, f"Held-out clicks: {sizes}.", series, what, axis)
+    figure = charts.intervals(title, _sizes(measured), series, what, axis)
+    return dataclasses.replace(figure, table=_with_sizes(figure.table, measured))
+
+
+def _sizes(measured: Sequence[SliceResult]) -> str:
+    numbers = [one.num_clicks for one in measured]
+    return f"{min(numbers):,} to {max(numbers):,} held-out clicks a group."
+
+
+def _with_sizes(table: ShownTable, measured: Sequence[SliceResult]) -> ShownTable:
+    """The table with the number of clicks of each group after its name."""
+    rows = [
+        (name, texts.count(one.num_clicks), *numbers)
+        for (name, *numbers), one in zip(table.rows, measured, strict=True)
+    ]
+    first, *rest = table.columns
+    return ShownTable((first, "clicks", *rest), rows, table.caption)
 
 
 def _series(

@@ -62,12 +62,15 @@ def _blocks(run: RunFolder, other: RunFolder | None) -> list[Block]:
     if not run.epochs:
         return [Missing("The curves: `model` has no training_log.jsonl.")]
     blocks: list[Block] = [Words([_describe(run)])]
+    best = find_best_epoch(run.epochs)
+    kept = None if best is None else best["epoch"]
     for title, key, text in _CURVES:
         series = _curve(run, key, run.name, charts.MODEL)
         if other is not None:
             series += _curve(other, key, other.name, charts.OTHER_RUN)
         if series and any(series[0].ys):
-            blocks.append(charts.lines(title, text, series, _EPOCH, Axis(key.removeprefix("val_"))))
+            axis = Axis(key.removeprefix("val_"))
+            blocks.append(charts.lines(title, text, series, _EPOCH, axis, chosen=kept))
     return [*blocks, *(figure for share in _SHARES if (figure := _draw_shares(run, *share)))]
 
 
@@ -79,7 +82,7 @@ def _describe(run: RunFolder) -> str:
         return f"{text}."
     return (
         f"{text}; the weights of epoch {best['epoch']} were kept, whose validation NDCG@10 of "
-        f"{texts.metric(best[BEST_BY])} is the best."
+        f"{texts.metric(best[BEST_BY])} is the best (the dashed line)."
     )
 
 

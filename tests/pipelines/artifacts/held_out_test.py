@@ -52,6 +52,23 @@ def test_all_users_in_the_order_of_the_files(tmp_path):
     assert users.histories.values.dtype == np.int64
 
 
+def test_what_training_learns_of_a_user(tmp_path):
+    example = example_writer.held_out_example(b"u", np.array([2]), np.array([3]), num_trained=7)
+    write_split(tmp_path, "test", [[example]])
+    assert held_out.read_held_out(tmp_path, "test").num_trained.tolist() == [7]
+
+
+def test_examples_of_earlier_versions_do_not_say_it(tmp_path):
+    example = tf.train.Example()
+    for name, values in (("history", [2]), ("positives", [3])):
+        example.features.feature[name].int64_list.value.extend(values)
+    example.features.feature["user_id"].bytes_list.value.append(b"u")
+    write_split(tmp_path, "test", [[example.SerializeToString()]])
+    users = held_out.read_held_out(tmp_path, "test")
+    assert users.num_trained.tolist() == [held_out.UNKNOWN_NUMBER]
+    assert users.take(np.array([0])).num_trained.tolist() == [held_out.UNKNOWN_NUMBER]
+
+
 def test_take(tmp_path):
     write_split(tmp_path, "test", [serialize(USERS)])
     users = held_out.read_held_out(tmp_path, "test").take(np.array([2, 0]))

@@ -9,6 +9,7 @@ import tensorflow as tf
 from pipelines.artifacts import held_out, records, trained_model
 from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import blessing, evaluate, lists, vectors
+from pipelines.evaluation.user_results import UserResults
 from pipelines.ingestion import examples as example_writer
 from pipelines.training import trainer
 from recall import thresholds
@@ -151,6 +152,19 @@ def test_report_is_complete(job):
             f"{name}@{k}" for name in ("recall", "ndcg", "mrr", "hit_rate") for k in (1, 5, 10)
         }
         assert section["num_users"] == 40
+
+
+def test_what_the_report_needs_lies_beside_it(job):
+    users = UserResults.read(job.evaluation / "users.parquet")
+    assert users.user_ids.tolist() == [user_id.decode() for user_id, *_ in job.tasks["test"]]
+    for ranker, section in {"model": job.report["test"], **job.report["baselines"]}.items():
+        metrics = users.user_metrics(ranker, [1, 5, 10])
+        for name, metric in metrics.items():
+            assert metric.total() == pytest.approx(section[name])
+            assert metric.standard_error() == pytest.approx(section["standard_errors"][name])
+    details = json.loads((job.evaluation / "details.json").read_text())
+    assert details["recall"] == pytest.approx(job.report["test"]["recall@10"])
+    assert len(details["interests"]) == 2
 
 
 def test_positives_that_cannot_be_hit_are_counted(job):

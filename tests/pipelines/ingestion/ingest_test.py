@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from pipelines.artifacts import records
 from pipelines.ingestion import beam, ingest, schema
+from pipelines.ingestion import report as ingest_report
 from pipelines.ingestion.open_log import open_events
 from pipelines.sources.events import EVENT_SCHEMA, EVENT_SCHEMA_WITH_SPLIT, EventSource
 from recall import features
@@ -113,6 +114,9 @@ class TestProtocols:
         assert _tasks(examples, "test") == [("u1", [4, 2, 3, 5], [6]), ("u2", [2, 4], [3])]
         assert report["kept"] == {"users": 4, "items": 5, "events": 12}
         assert report["training_only_users"] == 2
+        # u1 has a window of three events; the one training event of u2 makes none.
+        trained = {e["user_id"][0]: e["num_trained"] for e in _decode(examples, "test")}
+        assert trained == {b"u1": [3], b"u2": [0]}
 
     def test_next_n(self, tmp_path):
         rows = [("u1", item, at) for at, item in enumerate("abcdefgh")]
@@ -298,6 +302,23 @@ class TestFolder:
         assert [splits[s]["targets"] for s in ("train", "valid", "test")] == [4, 2, 2]
         assert [splits[s]["examples"] for s in ("train", "valid", "test")] == [2, 2, 2]
 
+    def test_lengths_and_days_are_kept_for_the_report(self, tmp_path):
+        """Two users of 3 and 2 clicks on two days; 0 is no time."""
+        day_s = 86_400
+        rows = [("u1", "a", 0), ("u1", "b", 19_675 * day_s), ("u1", "c", 19_676 * day_s - 1)]
+        rows += [("u2", "a", 19_676 * day_s), ("u2", "b", 19_676 * day_s)]
+        report = ingest.run_ingest(MemorySource(rows), None, tmp_path / "examples", _config())
+        assert report["clicks_by_day"] == [[19_675, 2], [19_676, 2]]
+        assert report["lines"] == ingest_report.report_lines(report)
+        statistics = _read_json(tmp_path / "examples" / "statistics.json")
+        assert statistics["lengths"] == [[2, 1], [3, 1]]
+
+    def test_a_log_without_times_has_no_days(self, tmp_path):
+        report = ingest.run_ingest(
+            MemorySource(_usual_rows()), None, tmp_path / "examples", _config()
+        )
+        assert report["clicks_by_day"] == []
+
     def test_schema_names_the_features_of_the_model(self, tmp_path):
         ingest.run_ingest(MemorySource(_usual_rows()), None, tmp_path / "examples", _config())
         written = schema.read_schema(tmp_path / "examples")
@@ -307,6 +328,7 @@ class TestFolder:
             features.USER_ID,
             features.HISTORY,
             features.POSITIVES,
+            features.NUM_TRAINED,
         }
         item_ids = by_name["item_ids"]
         assert (item_ids.value_count.min, item_ids.value_count.max) == (2, 51)

@@ -115,7 +115,8 @@ def test_bundle_searches_the_exported_vectors(export_dir, examples_dir, tmp_path
     assert (report["num_queries"], report["measured_on"]) == (60, "users of Split-test")
     assert report["recall@100"] >= 0.95
     assert report == index.read_report(tmp_path / "index")
-    assert ("reason" in report.get("tuning", {})) == (kind == "scann")
+    assert ("reason" in report["tuning"]) == ("curve" in report["tuning"]) == (kind == "scann")
+    assert report["tuning"]["exact_cpu_ms_per_user"] > 0
     query = make_table()[7:8]
     assert opened.index.search(query, 1).rows[0].tolist() == [5]  # Dense id 7 is row 5.
 

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from pipelines.artifacts import records
+from recall.vocabulary import ItemVocabulary
+
 ROOT = Path(__file__).parents[3]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -23,6 +26,27 @@ def old_archive(tmp_path_factory):
 def old_run(old_archive, tmp_path):
     """A copy of it, to be changed."""
     return Path(shutil.copytree(old_archive, tmp_path / "run"))
+
+
+@pytest.fixture(scope="session")
+def evaluated_archive(old_archive, tmp_path_factory):
+    """The same run with titles and a category that look like markup, evaluated as it is now."""
+    from pipelines.evaluation import evaluate
+
+    run = Path(shutil.copytree(old_archive, tmp_path_factory.mktemp("evaluated") / "run"))
+    old = records.read_vocabulary(run / "examples")
+    categories = [["<b>red</b>" if c == "red" else c for c in names] for names in old.categories]
+    titles = [f"<b>Title</b> & {item_id}" for item_id in old.item_ids]
+    vocabulary = ItemVocabulary(old.item_ids, old.counts, categories, titles)
+    records.write_vocabulary(run / "examples", vocabulary)
+    evaluate.run_evaluation(run / "examples", run / "model", run / "evaluation")
+    return run
+
+
+@pytest.fixture
+def evaluated_run(evaluated_archive, tmp_path):
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(evaluated_archive, tmp_path / "run"))
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,15 @@
 """The page about a run: what is in it, and that it opens without a network."""
 
+import dataclasses
 import json
 import re
 import shutil
 
+import numpy as np
 import pytest
 
 from pipelines import cli
+from pipelines.evaluation.user_results import UserResults
 from pipelines.reporting import report
 from recall.errors import InputError
 
@@ -93,6 +96,53 @@ def test_texts_of_the_data_are_no_markup(old_run):
     assert "&lt;b&gt;bold&lt;/b&gt; &amp; &#34;more&#34;.csv" in text
 
 
+def test_titles_categories_and_ids_are_no_markup(evaluated_run):
+    text = report.build_report(evaluated_run)
+    assert "<b>Title" not in text
+    assert "<b>red" not in text
+    assert text.count("&lt;b&gt;Title&lt;/b&gt; &amp; i") > 20
+    assert "&lt;b&gt;red&lt;/b&gt;" in text
+
+
+def test_a_run_has_all_sections(evaluated_run):
+    text = report.build_report(evaluated_run)
+    titles = re.findall(r"<h2>(.*?)</h2>", text)
+    assert titles == [
+        "What to know first",
+        "Quality",
+        "For whom it works",
+        "What each interest stands for",
+        "Example users",
+        "What is shown",
+        "Training",
+        "The data",
+        "The index",
+        "Provenance",
+    ]
+    assert text.count("<h3>User u") == 12
+    assert len(re.findall(r"<h3>Interest \d</h3>", text)) == 2
+    assert "Exposure by popularity" in text
+    assert "Recall against diversity" in text
+    assert "no evaluation of this version" not in text
+
+
+def test_the_comparison_is_user_by_user(evaluated_run, tmp_path):
+    """A copy of a run differs from it by nothing: -0 to 0, whatever the intervals are."""
+    other = shutil.copytree(evaluated_run, tmp_path / "other")
+    text = report.build_report(evaluated_run, other)
+    assert "ndcg@10, the model minus other: +0.0000 (+0.0000 to +0.0000), may be chance." in text
+
+
+def test_other_users_are_not_compared(evaluated_run, tmp_path):
+    other = shutil.copytree(evaluated_run, tmp_path / "other")
+    path = other / "evaluation" / "users.parquet"
+    users = UserResults.read(path)
+    names = np.array([f"other {name}" for name in users.user_ids], object)
+    dataclasses.replace(users, user_ids=names).write(path)
+    text = report.build_report(evaluated_run, other)
+    assert "other has other test users: its numbers are not compared." in text
+
+
 def test_another_run_stands_beside_it(old_run, tmp_path):
     other = shutil.copytree(old_run, tmp_path / "other")
     path = other / "model" / "config.json"
@@ -118,12 +168,15 @@ def test_every_drawing_has_a_table(old_run):
 
 
 @pytest.mark.parametrize(("width", "theme"), THEMES)
-def test_a_browser_opens_it_without_a_word(old_run, browser, width, theme):
-    path = report.write_report(old_run)
+def test_a_browser_opens_it_without_a_word(evaluated_run, browser, width, theme):
+    path = report.write_report(evaluated_run)
+    assert path.stat().st_size <= MAX_BYTES
     page, said = open_page(browser, path, width, theme)
     assert said == [path.as_uri()]
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
     assert find_faults(page) == []
+    assert said == [path.as_uri()]
     page.close()
 
 

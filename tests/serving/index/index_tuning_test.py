@@ -124,3 +124,16 @@ def test_real_index():
     tuning = index_tuning.tune(index, EXACT, QUERIES, k=K, wanted=0.9)
     assert isinstance(tuning.index, ScannIndex)
     assert tuning.recall == recall_against_exact(tuning.index, EXACT, QUERIES, K) >= 0.9
+
+
+def test_curve_has_less_and_more_than_what_was_chosen(monkeypatch):
+    monkeypatch.setattr(
+        index_tuning, "measure_cost_ms", lambda index, *_: float(index.parameters[1])
+    )
+    index = FakeIndex(lambda leaves, reorder: min(leaves, 10), ScannParameters(16, 8, 100, False))
+    best_rows = EXACT.search(QUERIES, K).rows
+    points = index_tuning.measure_curve(index, best_rows, QUERIES, K)
+    assert [point["leaves"] for point in points] == [1, 2, 4, 8, 16]
+    assert [point["recall"] for point in points] == [0.1, 0.2, 0.4, 0.8, 1.0]
+    assert [point["cpu_ms_per_user"] for point in points] == [1.0, 2.0, 4.0, 8.0, 16.0]
+    assert {point["reorder"] for point in points} == {100}

@@ -1,5 +1,10 @@
-# Every target sets itself up: Python 3.11, make and a package registry are enough.
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# Every target sets itself up: Python 3.10 to 3.12, make and a package registry are enough.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.10 || command -v python3)
+# Those of `make test-pythons`; each may be a path.
+PYTHONS ?= python3.10 python3.11 python3.12
+PYTHON_VERSION = $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+# NumPy and others have newer versions that Python 3.10 cannot have.
+PINS = $(if $(filter 3.10,$(PYTHON_VERSION)),constraints-3.10.txt,constraints.txt)
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -9,19 +14,19 @@ DEMO_OUTPUT ?= runs/demo
 DEMO_EVENTS ?= synthetic:users=4000,items=1000,run_length=1.2
 DEMO_FLAGS ?= --set=train.max_epochs=10
 
-.PHONY: help install demo test test-slow test-documents reliability soak docs lint format pins clean distclean
+.PHONY: help install demo test test-pythons test-slow test-documents reliability soak docs lint format pins clean distclean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Builds .venv with the pinned packages and the `recall` command.
 
-$(STAMP): setup.py constraints.txt pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || \
-		{ echo "Python 3.11 is needed, '$(PYTHON)' is not. Install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+$(STAMP): setup.py constraints.txt constraints-3.10.txt pyproject.toml
+	@case "$(PYTHON_VERSION)" in 3.10 | 3.11 | 3.12) ;; *) \
+		echo "Python 3.10, 3.11 or 3.12 is needed, '$(PYTHON)' is not. Install it, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1;; esac
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(PINS) setuptools wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c $(PINS) \
 		--no-build-isolation -e '.[dev]'
 	@touch $@
 	@echo "Installed. Try: $(BIN)/recall --help"
@@ -32,6 +37,14 @@ demo: install ## The main job on a built-in log, then a look at what it learned 
 
 test: install ## The fast tests.
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "not slow and not documents and not reliability and not soak"
+
+test-pythons: ## The fast tests on each of PYTHONS="python3.10 python3.11 python3.12".
+	@set -e; for python in $(PYTHONS); do \
+		version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])') || \
+			{ echo "No '$$python' here. Install it, or name others: make test-pythons PYTHONS=/path/to/python3.12" >&2; exit 1; }; \
+		echo "== Python $$version"; \
+		$(MAKE) --no-print-directory test PYTHON=$$python VENV=build/python-$$version; \
+	done
 
 test-slow: install ## The heavy tests.
 	$(BIN)/python -m pytest -q -m slow
@@ -56,12 +69,12 @@ format: install ## Formats the code and mends what the linter can mend.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-pins: ## Renews constraints.txt with the newest versions that setup.py allows.
+pins: ## Renews constraints.txt (PYTHON=python3.10: constraints-3.10.txt) with the newest versions allowed.
 	rm -rf build/pins && $(PYTHON) -m venv build/pins
 	build/pins/bin/python -m pip install --quiet 'setuptools<82' wheel
 	build/pins/bin/python -m pip install --quiet --no-build-isolation -e '.[dev]'
 	{ echo '# Every package of the environment, pinned. BUILD.md says how to renew this file.'; \
-		build/pins/bin/python -m pip freeze --all --exclude pip --exclude-editable | sort -f; } > constraints.txt
+		build/pins/bin/python -m pip freeze --all --exclude pip --exclude-editable | sort -f; } > $(PINS)
 	rm -rf build/pins
 
 clean: ## Removes builds and caches; keeps .venv and runs/.

@@ -10,47 +10,61 @@ _ROOT = Path(__file__).parent
 # The versions are those that work together: tensorflow-recommenders needs Keras 2
 # (`tf_keras`), and the TensorFlow that `scann[tf]` is compiled for. constraints.txt
 # pins everything, also what these packages need in turn.
-_REQUIRES = [
+
+# What asks a server: `recall query`, `serving/api/client.py`. It comes with every extra.
+_CLIENT = [
     "absl-py>=2.1",
-    # The report of a run: drawings, which `vl-convert-python` turns into SVG, and pages.
-    "altair>=6,<7",
-    "apache-beam>=2.77",
-    "array_record>=0.8",
     "grpcio>=1.80",
+    "httpcore[asyncio]>=1.0,<2",
+    "numpy>=2.0",
+    # `serving/protocol/*_pb2.py` are made for this one and later.
+    "protobuf>=6.31",
+    "typing_extensions>=4.12",
+]
+# What loads a release, in a server or in a job.
+_RELEASE = [
+    # Tensors of types that NumPy has not.
+    "ml_dtypes>=0.5",
+    "prometheus-client>=0.22",
+    "pyarrow>=18",
+    # Possessive quantifiers, which `re` has from Python 3.11 on.
+    "regex>=2024.4; python_version < '3.11'",
+    "scann[tf]==1.4.2",
+    "tensorflow>=2.20,<2.21",
+    "tensorflow-serving-api>=2.20,<2.21",
+]
+# `recall serve`: the doors.
+_SERVE = [
     # 1.82 needs protobuf 7, which tensorflow 2.20 refuses.
     "grpcio-health-checking>=1.80,<1.82",
     "grpcio-reflection>=1.80,<1.82",
     "h11>=0.16,<0.17",
-    "httpcore[asyncio]>=1.0,<2",
+    "starlette>=1.0,<2",
+    # `serving/http_door/h11_protocol.py` builds on the insides of its class of connections on h11.
+    "uvicorn>=0.54,<0.55",
+    "uvloop>=0.21",
+]
+# `recall run` and its jobs.
+_TRAIN = [
+    # The report of a run: drawings, which `vl-convert-python` turns into SVG, and pages.
+    "altair>=6,<7",
+    "apache-beam>=2.77",
+    "array_record>=0.8",
     # `tensorflow-datasets` imports it without naming it among its own needs.
     "importlib_resources>=6.0",
     "jinja2>=3.1",
     "markupsafe>=2.1",
-    "ml_dtypes>=0.5",
-    "numpy>=2.0",
     "packaging>=24",
-    "prometheus-client>=0.22",
-    # `serving/protocol/*_pb2.py` are made for this one and later.
-    "protobuf>=6.31",
-    "pyarrow>=18",
     # The live line of long jobs.
     "rich>=13",
-    "scann[tf]==1.4.2",
-    "starlette>=1.10,<2",
+    # `tensorboard` imports pkg_resources, which setuptools 82 no longer has.
+    "setuptools>=77,<82",
     "tensorboard>=2.20,<2.21",
-    "tensorflow>=2.20,<2.21",
     "tensorflow-datasets>=4.9.9",
     "tensorflow-metadata>=1.17",
     "tensorflow-recommenders==0.7.7",
-    "tensorflow-serving-api>=2.20,<2.21",
     "tf_keras>=2.20,<2.21",
-    "typing_extensions>=4.12",
-    # `serving/http_door/h11_protocol.py` builds on the insides of its class of connections on h11.
-    "uvicorn>=0.54,<0.55",
-    "uvloop>=0.21",
     "vl-convert-python>=1.9,<2",
-    # `tensorboard` imports pkg_resources, which setuptools 82 no longer has.
-    "setuptools>=77,<82",
 ]
 _TEST = [
     "axe-playwright-python",
@@ -65,9 +79,9 @@ _TEST = [
     "wheel",
 ]
 _LINT = ["ruff"]
-# The pages of docs/ as a site (`make docs`).
+# The pages as a site (`make docs`).
 _DOCS = ["mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"]
-# Spans of requests (`recall serve --otlp_endpoint`).
+# Spans of requests (`recall serve --otlp_endpoint`); beside [serve].
 _OTEL = [
     "opentelemetry-api>=1.30",
     "opentelemetry-exporter-otlp-proto-grpc>=1.30",
@@ -84,19 +98,20 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     license_files=["LICENSE"],
-    python_requires=">=3.11,<3.12",
+    python_requires=">=3.10,<3.13",
     packages=find_packages(include=["recall*", "pipelines*", "serving*"]),
     package_data={
         "pipelines": ["reporting/page/templates/*"],
         "serving": ["config/*.config", "protocol/*.proto"],
     },
-    install_requires=_REQUIRES,
+    install_requires=_CLIENT,
     extras_require={
-        "test": _TEST + _OTEL,
-        "lint": _LINT,
+        "client": [],  # A name for what comes without an extra.
+        "serve": _RELEASE + _SERVE,
+        "train": _RELEASE + _TRAIN,
         "otel": _OTEL,
         "docs": _DOCS,
-        "dev": _TEST + _LINT + _OTEL + _DOCS,
+        "dev": _RELEASE + _SERVE + _TRAIN + _OTEL + _TEST + _LINT + _DOCS,
     },
     entry_points={"console_scripts": ["recall=pipelines.cli:main"]},
 )

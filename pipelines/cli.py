@@ -7,6 +7,7 @@ interrupted. Any other exception is a defect and keeps its traceback.
 
 import difflib
 import errno
+import importlib.util
 import os
 import signal
 import sys
@@ -164,6 +165,16 @@ def _guarded(name: str, action: Callable[[], int]) -> int:
     except InputError as error:
         logging.debug("Traceback of the error:", exc_info=True)
         return _fail(job, str(error), EXIT_BAD_INPUT)
+    except ModuleNotFoundError as error:
+        if not _is_not_installed(error):
+            raise
+        logging.debug("Traceback of the error:", exc_info=True)
+        package, extra = error.name.split(".")[0], COMMANDS[name].COMMAND.extra
+        return _fail(
+            job,
+            f"{package} is not installed. What {job} needs: pip install 'recall[{extra}]'.",
+            EXIT_BAD_INPUT,
+        )
     except KeyboardInterrupt:
         return _interrupted(job)
     except BrokenPipeError:  # the reader of our output has gone, for example `| head`
@@ -177,6 +188,11 @@ def _guarded(name: str, action: Callable[[], int]) -> int:
             raise
         logging.debug("Traceback of the error:", exc_info=True)
         return _fail(job, reason, EXIT_BAD_INPUT)
+
+
+def _is_not_installed(error: ModuleNotFoundError) -> bool:
+    """Whether a package is not there, rather than a part of one that is."""
+    return bool(error.name) and importlib.util.find_spec(error.name.split(".")[0]) is None
 
 
 def _system_reason(error: BaseException) -> str | None:

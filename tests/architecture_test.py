@@ -21,12 +21,13 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 LIBRARY_RANKS = {
     "errors": 0,
     "legacy_keras": 0,
-    "vocabulary": 1,
+    "item_ids": 1,
+    "vocabulary": 2,
     "categories": 1,
     "plain_values": 1,
     "thresholds": 1,
     "evaluation_config": 2,
-    "ragged": 2,
+    "ragged": 3,
     "config": 3,
     "features": 4,
     "layers": 5,
@@ -38,7 +39,7 @@ LIBRARY_RANKS = {
 }
 """Inside `recall` an import goes to a lower rank, or stays in its own folder."""
 
-SERVING_MAY_USE = {"errors", "vocabulary", "categories", "config"}
+SERVING_MAY_USE = {"errors", "item_ids", "vocabulary", "categories", "config"}
 """Parts of `recall` every serving file may use; the model itself only the exporter may."""
 
 MODEL_IN_SERVING = {"serving/release/export.py", "serving/release/warmup_requests.py"}

@@ -1,20 +1,48 @@
 """What setup.py declares and constraints.txt pins is what the code imports, no less and no more."""
 
 import ast
+import functools
 import importlib.metadata
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-ROOT = Path(__file__).parent.parent
+from pipelines.commands.table import COMMANDS
+from tests.rooms import ROOT, imported_files, imported_modules
+
 PACKAGES = ("recall", "serving", "pipelines")
+
+RUNNING = ("_CLIENT", "_RELEASE", "_SERVE", "_TRAIN", "_OTEL")
+"""Lists of setup.py with what the packages import."""
+
+EVERYTHING = (*RUNNING, "_TEST", "_LINT", "_DOCS")
+
+EXTRAS = {
+    "client": ("_CLIENT",),
+    "serve": ("_CLIENT", "_RELEASE", "_SERVE", "_OTEL"),
+    "train": ("_CLIENT", "_RELEASE", "_TRAIN"),
+}
+"""What an extra installs; [otel] stands beside [serve]."""
+
+ONLY_SERVERS = {
+    ("ml-dtypes", "serving/protocol/tensors.py"),
+    ("tensorflow", "serving/protocol/signatures.py"),
+}
+"""Imports inside functions that clients do not call: tensors of types that no answer of recall
+has, and signatures of models."""
+
+PINS = "constraints-3.10.txt" if sys.version_info[:2] == (3, 10) else "constraints.txt"
 
 NOT_IMPORTED = {
     "build": "`python -m build`, in the test of the wheel",
     "importlib-resources": "tensorflow-datasets imports it",
+    "mkdocs": "`make docs`",
+    "mkdocs-material": "`make docs`",
+    "mkdocstrings": "`make docs`",
     "opentelemetry-exporter-otlp-proto-grpc": "a part of the module `opentelemetry`",
     "opentelemetry-sdk": "a part of the module `opentelemetry`",
     "pytest-xdist": "`pytest -n`",
@@ -40,55 +68,95 @@ def declared(*lists: str) -> dict[str, Requirement]:
 
 
 def pinned() -> dict[str, str]:
-    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    lines = (ROOT / PINS).read_text(encoding="utf-8").splitlines()
     pins = (line.split("==") for line in lines if not line.startswith("#"))
     return {canonicalize_name(name): version for name, version in pins}
 
 
-def imported_distributions(*folders: str) -> dict[str, str]:
-    """Distributions behind the imports of the files in `folders`, with one such file."""
-    of_module = importlib.metadata.packages_distributions()
-    own = {*PACKAGES, "tests"}
-    found = {}
-    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            if isinstance(node, ast.ImportFrom):
-                names = [node.module]
-            for top in {name.split(".")[0] for name in names} - own - sys.stdlib_module_names:
-                # `google` belongs to several; protobuf is the one that is meant.
-                candidates = {canonicalize_name(d) for d in of_module.get(top, [top])}
-                name = "protobuf" if "protobuf" in candidates else min(candidates)
-                found[name] = str(path.relative_to(ROOT))
+@functools.cache
+def distributions_of_modules() -> dict[str, list[str]]:
+    """Module at the top -> distributions with files of it.
+
+    `packages_distributions` of Python 3.10 knows only those that list their modules.
+    """
+    found: dict[str, list[str]] = {}
+    for distribution in importlib.metadata.distributions():
+        for top in {file.parts[0].partition(".")[0] for file in distribution.files or ()}:
+            found.setdefault(top, []).append(distribution.metadata["Name"])
     return found
+
+
+def imported_distributions(
+    paths: Iterable[Path], *, also_for_types: bool = True
+) -> dict[str, set[str]]:
+    """Distributions behind the imports of the files, with those files."""
+    of_module = distributions_of_modules()
+    own = {*PACKAGES, "tests"}
+    found: dict[str, set[str]] = {}
+    for path in paths:
+        modules = imported_modules(path, also_for_types=also_for_types)
+        tops = {module.split(".")[0] for module in modules}
+        for top in tops - own - sys.stdlib_module_names:
+            # `google` belongs to several; protobuf is the one that is meant.
+            candidates = {canonicalize_name(d) for d in of_module.get(top, [top])}
+            name = "protobuf" if "protobuf" in candidates else min(candidates)
+            found.setdefault(name, set()).add(str(path.relative_to(ROOT)))
+    return found
+
+
+def files_in(*folders: str) -> list[Path]:
+    return [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+
+
+def files_behind(start: Path) -> set[Path]:
+    """A file and those of ours that it imports, also inside functions, and so on."""
+    seen, waiting = set(), [start]
+    while waiting:
+        path = waiting.pop()
+        if path not in seen:
+            seen.add(path)
+            for package in PACKAGES:
+                waiting += imported_files(path, package, also_for_types=False)
+    return seen
 
 
 @pytest.mark.parametrize(
     ("folders", "lists"),
-    [(PACKAGES, ("_REQUIRES", "_OTEL")), (("tests",), ("_REQUIRES", "_TEST", "_OTEL"))],
+    [(PACKAGES, RUNNING), (("tests",), (*RUNNING, "_TEST"))],
     ids=["packages", "tests"],
 )
 def test_every_import_is_declared(folders, lists):
     missing = {
         name: file
-        for name, file in imported_distributions(*folders).items()
+        for name, file in imported_distributions(files_in(*folders)).items()
         if name not in declared(*lists)
     }
     assert missing == {}
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_extra_of_a_command_has_what_it_imports(name):
+    extra = COMMANDS[name].COMMAND.extra
+    files = files_behind(Path(COMMANDS[name].__file__))
+    imported = imported_distributions(files, also_for_types=False)
+    missing = {
+        (distribution, file)
+        for distribution in imported.keys() - declared(*EXTRAS[extra]).keys()
+        for file in imported[distribution]
+    }
+    assert missing - ONLY_SERVERS == set()
+
+
 def test_nothing_else_is_declared():
-    used = {*imported_distributions(*PACKAGES, "tests"), *NOT_IMPORTED}
-    assert set(declared("_REQUIRES", "_TEST", "_LINT", "_OTEL")) - used == set()
+    used = {*imported_distributions(files_in(*PACKAGES, "tests")), *NOT_IMPORTED}
+    assert set(declared(*EVERYTHING)) - used == set()
 
 
 def test_every_package_of_the_environment_is_pinned():
     """Also those that the declared packages need in turn."""
-    pins, waiting, seen = (
-        pinned(),
-        list(declared("_REQUIRES", "_TEST", "_LINT", "_OTEL").values()),
-        set(),
-    )
+    wanted = declared(*EVERYTHING).values()
+    waiting = [need for need in wanted if need.marker is None or need.marker.evaluate()]
+    pins, seen = pinned(), set()
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
@@ -96,7 +164,7 @@ def test_every_package_of_the_environment_is_pinned():
         if key in seen:
             continue
         seen.add(key)
-        assert name in pins, f"{name} is not in constraints.txt; `make pins` renews it"
+        assert name in pins, f"{name} is not in {PINS}; `make pins` renews it"
         assert requirement.specifier.contains(pins[name]), requirement
         for text in importlib.metadata.requires(name) or []:
             needed = Requirement(text)

@@ -21,14 +21,27 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported_modules(path: Path) -> Iterator[str]:
-    """Every module a file imports, also inside functions; `from a import b` gives `a.b`."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imported_modules(path: Path, *, also_for_types: bool = True) -> Iterator[str]:
+    """Every module a file imports, also inside functions; `from a import b` gives `a.b`.
+
+    Args:
+        path: Of the file.
+        also_for_types: Whether those below `if TYPE_CHECKING:` count, which are not there
+            when it runs.
+    """
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    if not also_for_types:
+        tree.body = [node for node in tree.body if not _is_for_types(node)]
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} uses a relative import"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _is_for_types(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def files_of(package: str) -> list[Path]:
@@ -46,9 +59,9 @@ def room_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).parts[1:-1])
 
 
-def imported_files(path: Path, package: str) -> Iterator[Path]:
-    """The files of the package that a file imports."""
-    for module in imported_modules(path):
+def imported_files(path: Path, package: str, *, also_for_types: bool = True) -> Iterator[Path]:
+    """The files of the package that a file imports; see `imported_modules`."""
+    for module in imported_modules(path, also_for_types=also_for_types):
         parts = module.split(".")
         if parts[0] != package:
             continue

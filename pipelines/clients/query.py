@@ -8,7 +8,7 @@ from typing import Any
 
 from pipelines.publishing import summary
 from recall.errors import InputError
-from recall.vocabulary import is_unicode
+from recall.item_ids import is_unicode
 from serving.api import recall_json
 from serving.api.recall_limits import RecallLimits, check_requests
 from serving.api.recall_request import (

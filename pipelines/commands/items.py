@@ -36,6 +36,7 @@ COMMAND = Command(
         ),
         **call_flags.CALL,
     },
+    extra="serve",
 )
 
 

@@ -54,6 +54,7 @@ COMMAND = Command(
         **_request_flags(),
         **call_flags.CALL,
     },
+    extra="client",
 )
 
 

@@ -153,6 +153,7 @@ COMMAND = Command(
         **http_flags.FLAGS,
     },
     required=("release",),
+    extra="serve",
 )
 
 

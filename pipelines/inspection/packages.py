@@ -89,10 +89,13 @@ def check_versions() -> Finding:
             BROKEN,
             f"{text}. Not as recall needs them: {', '.join(unmet)}.",
             "Install recall anew into an environment of its own, with the versions of "
-            "constraints.txt: pip install recall -c constraints.txt",
+            "constraints.txt: pip install 'recall[serve,train]' -c constraints.txt",
             facts,
         )
     return Finding("versions", OK, f"{text}.", "", facts)
+
+
+_EXTRAS = ("serve", "train")
 
 
 def _version(name: str) -> str | None:
@@ -112,12 +115,13 @@ def _unmet() -> list[str] | None:
         return None
     unmet = []
     for need in map(Requirement, needs):
-        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
-            continue
+        extras = [
+            e for e in ("", *_EXTRAS) if not need.marker or need.marker.evaluate({"extra": e})
+        ]
         version = _version(need.name)
-        if version is None:
-            unmet.append(f"{need.name} is missing")
-        elif not need.specifier.contains(version, prereleases=True):
+        if version is None:  # Which extras were installed is not kept anywhere.
+            unmet += [f"{need.name} is missing"] if "" in extras else []
+        elif extras and not need.specifier.contains(version, prereleases=True):
             unmet.append(f"{need.name} {version} instead of {need.specifier}")
     return unmet
 

@@ -19,7 +19,7 @@ from pipelines.sources.columns.id_checks import is_null_marker
 from pipelines.sources.columns.read_options import DEFAULT_OPTIONS, ReadOptions
 from pipelines.sources.columns.where import Condition, find_rows
 from recall.errors import InputError
-from recall.vocabulary import UNUSABLE_ITEM_ID
+from recall.item_ids import UNUSABLE_ITEM_ID
 
 EVENT_SCHEMA = pa.schema(
     [

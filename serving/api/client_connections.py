@@ -213,7 +213,7 @@ class AsyncHttpConnections:
                 extensions=message.extensions,
             )
             answer = await asyncio.wait_for(call, left_s)
-        except (*_failures(), asyncio.TimeoutError) as error:  # noqa: UP041
+        except (*_failures(), asyncio.TimeoutError) as error:
             # Another class than Python's own up to 3.10.
             raise _of_httpcore(self._where, error, timeout_s) from error
         return _read_http(self._where, question, answer, answer.content)

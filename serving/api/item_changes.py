@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from recall.errors import InputError
-from recall.vocabulary import check_item_ids, is_unicode
+from recall.item_ids import check_item_ids, is_unicode
 from serving.api.request_fields import Kind, specs_of
 
 ITEMS_MODEL = "items"

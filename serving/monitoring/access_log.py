@@ -139,7 +139,7 @@ def show_path(path: str) -> str:
 
 def format_time(seconds: float) -> str:
     """A time as ISO 8601, UTC, milliseconds."""
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -40,18 +40,25 @@ def copy_sources(target: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory):
+def wheel(tmp_path_factory):
+    """A wheel of this checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = copy_sources(folder / "source")  # setuptools leaves a build folder where it works
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder]
+    execute([*build, source], cwd=folder)
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+@pytest.fixture(scope="module")
+def environment(wheel):
     """The bin folder of an environment that holds the wheel.
 
     Its heavy packages are those of the running environment, named by a .pth
     file; such a file is not followed to further ones, so the project itself
     can only come from the wheel.
     """
-    folder = tmp_path_factory.mktemp("wheel")
-    source = copy_sources(folder / "source")  # setuptools leaves a build folder where it works
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder]
-    execute([*build, source], cwd=folder)
-    (wheel,) = folder.glob("*.whl")
+    folder = wheel.parent
     execute([sys.executable, "-m", "venv", "--without-pip", folder / "venv"], cwd=folder)
     site_packages = folder / "venv" / "lib" / f"python3.{sys.version_info.minor}" / "site-packages"
     (site_packages / "packages_of_the_tests.pth").write_text(

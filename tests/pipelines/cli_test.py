@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import importlib
 import os
 import signal
 import subprocess
@@ -301,6 +302,26 @@ def test_errors_a_user_can_mend_are_one_line(error, code, line, monkeypatch, cap
     assert one_line(capsys) == f"recall query: error: {line}"
 
 
+@pytest.mark.parametrize(
+    ("command", "extra"), [("query", "client"), ("serve", "serve"), ("train", "train")]
+)
+def test_a_package_that_is_not_installed_is_one_line(command, extra, monkeypatch, capsys):
+    def call(values, beam_words):
+        importlib.import_module("nobody_has_this.part")
+
+    monkeypatch.setattr(COMMANDS[command], "call", call)
+    monkeypatch.setattr(COMMANDS[command], "COMMAND", without_required(command))
+    assert run_cli(command) == 1
+    assert one_line(capsys) == (
+        f"recall {command}: error: nobody_has_this is not installed. What recall {command} "
+        f"needs: pip install 'recall[{extra}]'."
+    )
+
+
+def without_required(command):
+    return dataclasses.replace(COMMANDS[command].COMMAND, required=())
+
+
 def write_a_file(path):
     with open(path, "w") as file:
         file.write("x")
@@ -326,7 +347,14 @@ def test_a_full_disk_is_one_line(write, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("a defect"), OSError("no path"), ConnectionError(errno.ECONNRESET, "x")]
+    "error",
+    [
+        ValueError("a defect"),
+        OSError("no path"),
+        ConnectionError(errno.ECONNRESET, "x"),
+        ModuleNotFoundError("No module named 'serving.nothing'", name="serving.nothing"),
+        ModuleNotFoundError("No module named 'numpy.nothing'", name="numpy.nothing"),
+    ],
 )
 def test_defects_keep_their_traceback(error, monkeypatch):
     with_handler(monkeypatch, error)

@@ -63,6 +63,7 @@ class Command:
             `recall completion bash`; "" allows none.
         beam_flags: Whether unknown flags go to Beam's PipelineOptions.
         hidden: Whether `recall --help` leaves it out.
+        extra: Of the installation (setup.py), with the packages that it needs.
     """
 
     summary: str
@@ -73,6 +74,7 @@ class Command:
     word: str = ""
     beam_flags: bool = False
     hidden: bool = False
+    extra: str = "train"
 
 
 COMMON = {

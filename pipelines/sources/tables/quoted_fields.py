@@ -20,9 +20,14 @@ Then the line that opens it is a bad row, and reading goes on in the next line.
 Imports no TensorFlow.
 """
 
-import re
+import sys
 from collections.abc import Callable
 from typing import NamedTuple
+
+if sys.version_info >= (3, 11):
+    import re
+else:  # `re` had no possessive quantifiers before.
+    import regex as re
 
 _MAX_FIELD_BYTES = 1 << 20
 _NUMBER = re.compile(rb"\s*[+-]?[\d.]+([eE][+-]?\d+)?\s*")

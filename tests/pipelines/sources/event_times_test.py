@@ -271,7 +271,7 @@ def test_days_written_as_numbers_can_be_read_with_a_form(tmp_path):
     "kind", [pa.timestamp("s"), pa.timestamp("ns"), pa.timestamp("ms", "Asia/Tokyo"), pa.date64()]
 )
 def test_times_of_parquet_need_no_unit(tmp_path, kind, unit):
-    day = datetime.datetime(2014, 4, 7, tzinfo=datetime.UTC)
+    day = datetime.datetime(2014, 4, 7, tzinfo=datetime.timezone.utc)
     times = pa.array([day, None], pa.timestamp("us", "UTC")).cast(kind)
     table = pa.table({"user_id": ["u", "u"], "item_id": ["a", "b"], "timestamp": times})
     pq.write_table(table, tmp_path / "log.parquet")

@@ -2,13 +2,15 @@
 
 Imports no TensorFlow. `POST /items:upsert` takes `{"items": [{"id": "12",
 "categories": ["red"], "title": "...", "vector": [...]}]}`, `POST /items:delete`
-takes `{"ids": ["12"]}`, and `GET /items` tells the status.
+takes `{"ids": ["12"]}`, and `GET /items` tells the status. `POST /items:search` takes
+`{"query": "red hat", "k": 10}`, `POST /items:lookup` `{"ids": ["12"]}`.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from serving.api.item_changes import ITEM_FIELDS, MAX_CHANGES, ItemChanger, ItemUpsert
+from serving.api.item_search import DEFAULT_FOUND, MAX_LOOKED_UP, FoundItem, ItemFinder
 from serving.api.request_fields import Kind
 from serving.protocol import json_fields
 from serving.protocol.json_document import show
@@ -36,26 +38,62 @@ def upsert(live_items: ItemChanger, document: Mapping[str, Any], *, version: int
         InputError: An item is not valid, or no vector can be had for it.
         ServingError: The document is malformed, or the change cannot be written.
     """
-    items = [_parse_item(position, item) for position, item in enumerate(_list(document, "items"))]
+    listed = _list(document, "items", MAX_CHANGES)
+    items = [_parse_item(position, item) for position, item in enumerate(listed)]
     return live_items.upsert(items, version=version)._asdict()
 
 
 def delete(live_items: ItemChanger, document: Mapping[str, Any], *, version: int) -> dict[str, int]:
     """Answers `POST /items:delete`; the arguments and errors are those of `upsert`."""
-    ids = json_fields.read_texts("ids", _list(document, "ids"))
+    ids = json_fields.read_texts("ids", _list(document, "ids", MAX_CHANGES))
     return live_items.delete(ids, version=version)._asdict()
 
 
-def _list(document: Mapping[str, Any], key: str) -> list[Any]:
+def search(
+    finder: ItemFinder, document: Mapping[str, Any], *, version: int, timeout_s: float | None
+) -> dict[str, Any]:
+    """Answers `POST /items:search`.
+
+    Args:
+        finder: What is asked.
+        document: The decoded request.
+        version: The version that answers.
+        timeout_s: Time left.
+
+    Raises:
+        InputError: The query is too long, or `k` out of range.
+        ServingError: The document is malformed, or there is no answer.
+    """
+    json_fields.check_object("A search", document, ("query", "k"))
+    if "query" not in document:
+        raise invalid_argument("`query` is missing: a part of a title, or an id.")
+    query = json_fields.read_text("query", document["query"])
+    k = json_fields.read_integer("k", document.get("k", DEFAULT_FOUND))
+    found = finder.search(query, k, version=version, timeout_s=timeout_s)
+    return {"items": list(map(_show, found.items)), "is_complete": found.is_complete}
+
+
+def describe(
+    finder: ItemFinder, document: Mapping[str, Any], *, version: int, timeout_s: float | None
+) -> dict[str, Any]:
+    """Answers `POST /items:lookup`; the arguments and errors are those of `search`."""
+    ids = json_fields.read_texts("ids", _list(document, "ids", MAX_LOOKED_UP))
+    found = finder.look_up(ids, version=version, timeout_s=timeout_s)
+    return {"items": list(map(_show, found))}
+
+
+def _show(item: FoundItem) -> dict[str, Any]:
+    return {**item._asdict(), "categories": list(item.categories)}
+
+
+def _list(document: Mapping[str, Any], key: str, most: int) -> list[Any]:
     """The one list of a document."""
     if set(document) != {key} or not isinstance(document[key], list):
         raise invalid_argument(
             f"`{key}` must be a list and the only key, received {show(document)}."
         )
-    if len(document[key]) > MAX_CHANGES:  # Said before each of them is read.
-        raise invalid_argument(
-            f"One call changes 1 to {MAX_CHANGES} items, received {len(document[key])}."
-        )
+    if len(document[key]) > most:  # Said before each of them is read.
+        raise invalid_argument(f"One call takes 1 to {most} items, received {len(document[key])}.")
     return document[key]
 
 

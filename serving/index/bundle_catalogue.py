@@ -10,6 +10,7 @@ from serving.index.catalogue import NO_ROW, CategoryPairs, ItemTexts
 from serving.index.category_index import CategoryIndex
 from serving.index.exact_index import ExactIndex
 from serving.index.item_index import DEFAULT_PARAMETERS, SearchParameters, SearchResult
+from serving.index.text_search import TextIndex, TextMatches, TextQuery
 
 
 class BundleCatalogue:
@@ -41,6 +42,8 @@ class BundleCatalogue:
         )
         self._row_of = dict(zip(bundle.item_ids.tolist(), range(self.num_items), strict=True))
         self._texts = bundle.table["title"], bundle.table["categories"]
+        self._counts = bundle.table["count"]
+        self._text_index = TextIndex(self._read_texts, self.num_items)
         self._categories = CategoryIndex.from_column(bundle.table["categories"])
         self.common_categories = self._categories.common_names()
         self.common_codes = self.category_codes(self.common_categories)
@@ -88,6 +91,22 @@ class BundleCatalogue:
             tuple(titles[row].as_py() or "" for row in rows),
             tuple(tuple(categories[row].as_py() or ()) for row in rows),
         )
+
+    def click_counts(self, rows: np.ndarray) -> np.ndarray:
+        """See `CatalogueView`."""
+        return np.array([self._counts[row].as_py() for row in np.asarray(rows).tolist()], np.int64)
+
+    def find_texts(
+        self, query: TextQuery, k: int, deadline_s: float, left_out: np.ndarray | None = None
+    ) -> TextMatches:
+        """See `CatalogueView`."""
+        return self._text_index.find(query, k, deadline_s=deadline_s, left_out=left_out)
+
+    def _read_texts(self, start: int, end: int) -> tuple[list[str], list[str]]:
+        """Titles and raw ids of neighbouring rows."""
+        titles = self._texts[0].slice(start, end - start).to_pylist()
+        item_ids = self._item_ids[start:end].tolist()
+        return [title or "" for title in titles], [item_id.decode() for item_id in item_ids]
 
     def search(
         self, queries: np.ndarray, k: int, parameters: SearchParameters = DEFAULT_PARAMETERS

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 from serving.index.item_index import SearchParameters, SearchResult
+from serving.index.text_search import TextMatches, TextQuery
 
 NO_ROW = -1
 """Row of an id that is no item of the view."""
@@ -87,6 +88,21 @@ class CatalogueView(Protocol):
 
     def texts(self, rows: np.ndarray) -> ItemTexts:
         """Titles and categories of rows; microseconds each, so only for items of an answer."""
+
+    def click_counts(self, rows: np.ndarray) -> np.ndarray:
+        """`[n]` int64, clicks of rows in the log of the release; 0 where none are known."""
+
+    def find_texts(
+        self, query: TextQuery, k: int, deadline_s: float, left_out: np.ndarray | None = None
+    ) -> TextMatches:
+        """The rows that match best what somebody types; see `TextIndex.find`.
+
+        Args:
+            query: What was typed.
+            k: Rows wanted.
+            deadline_s: When to look no further, on the monotonic clock.
+            left_out: Rows that may not be found, as a mask of all; None for none.
+        """
 
     def search(self, queries: np.ndarray, k: int, parameters: SearchParameters) -> SearchResult:
         """Finds items with large inner products, as the index does it.

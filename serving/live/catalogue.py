@@ -152,6 +152,10 @@ class LiveCatalogue:
         is_served = self._view.rows_of(keys) != NO_ROW
         return int(np.count_nonzero(is_served)) + len(self._waiting.intersection(keys))
 
+    def in_release(self, item_ids: Sequence[str]) -> np.ndarray:
+        """`[n]` bool, whether the release itself has an item, served or not."""
+        return self._release.rows_of([item_id.encode() for item_id in item_ids]) != NO_ROW
+
     def status(self) -> dict[str, int | str | list[str]]:
         """How the items are held, sizes in items, and the categories that do not count."""
         view = self._view

@@ -14,10 +14,18 @@ from typing import Any
 
 from serving.api import item_changes
 from serving.api.item_changes import Acknowledgement, ItemUpsert
-from serving.live import checks
+from serving.api.item_search import (
+    DEFAULT_FOUND,
+    FoundItem,
+    FoundItems,
+    check_look_up,
+    check_search,
+)
+from serving.live import checks, finder
 from serving.live.catalogue import LiveCatalogue
 from serving.live.rebuild import build_bundle
 from serving.live.store import ItemChange, ItemStore
+from serving.protocol.call import deadline_after
 from serving.protocol.status import Code, ServingError
 
 _LOGGER = logging.getLogger(__name__)
@@ -32,6 +40,9 @@ restarted elsewhere is back in seconds."""
 
 REBUILD_RETRY_S = 60.0
 """Pause after a failed rebuild; what failed once rarely works a moment later."""
+
+SEARCH_S = 0.25
+"""Longest search by title: who types waits no longer for what comes under the field."""
 
 _CLOSE_S = 5.0
 """Longest wait for a rebuild when the server stops; nothing is lost with it."""
@@ -141,6 +152,30 @@ class LiveItems:
             ],
         }
 
+    def search(
+        self,
+        query: str,
+        k: int = DEFAULT_FOUND,
+        *,
+        version: int | None = None,
+        timeout_s: float | None = None,
+    ) -> FoundItems:
+        """See `ItemFinder`; after `SEARCH_S` it answers with what it found by then."""
+        check_search(query, k)
+        left_s = SEARCH_S if timeout_s is None else min(SEARCH_S, timeout_s)
+        return finder.search_items(self._find(version), query, k, deadline_after(left_s))
+
+    def look_up(
+        self,
+        item_ids: Sequence[str],
+        *,
+        version: int | None = None,
+        timeout_s: float | None = None,
+    ) -> list[FoundItem]:
+        """See `ItemFinder`; takes microseconds."""
+        check_look_up(item_ids)
+        return finder.look_up_items(self._find(version), item_ids)
+
     def close(self) -> None:
         """Stops the threads and closes the store."""
         self._stop.set()
@@ -160,8 +195,8 @@ class LiveItems:
         return counts[1]
 
     def _find(self, version: int | None) -> LiveCatalogue:
-        """The catalogue of a version, or else of the newest; call it under the lock."""
-        found = [c for c in self._catalogues if version in (None, c.version)]
+        """The catalogue of a version, or else of the newest; it stays under the lock alone."""
+        found = [c for c in list(self._catalogues) if version in (None, c.version)]
         if not found:
             what = "No version is" if version is None else f"Version {version} is not"
             raise ServingError(Code.UNAVAILABLE, f"{what} loaded; try again later.")

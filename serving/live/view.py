@@ -13,6 +13,7 @@ import numpy as np
 from serving.index.catalogue import NO_ROW, CatalogueView, CategoryPairs, ItemTexts
 from serving.index.exact_index import top_rows
 from serving.index.item_index import DEFAULT_PARAMETERS, SearchParameters, SearchResult
+from serving.index.text_search import TextIndex, TextMatches, TextQuery
 from serving.live.delta import Delta, DeltaItem
 
 _RETRY_FACTOR = 2
@@ -189,6 +190,36 @@ class LiveView:
             for slot, is_slot in zip(slots, in_delta.tolist(), strict=True)
         ]
         return ItemTexts(*zip(*texts, strict=True))
+
+    def click_counts(self, rows: np.ndarray) -> np.ndarray:
+        """See `CatalogueView`; an item that the delta replaces keeps those of the base."""
+        in_base = self.base.rows_of(self.item_ids(rows).tolist())
+        counts = np.zeros(len(in_base), np.int64)
+        counts[in_base != NO_ROW] = self.base.click_counts(in_base[in_base != NO_ROW])
+        return counts
+
+    def find_texts(
+        self, query: TextQuery, k: int, deadline_s: float, left_out: np.ndarray | None = None
+    ) -> TextMatches:
+        """See `CatalogueView`; `left_out` is of the base's rows."""
+        hidden = self.hidden if left_out is None else self.hidden | left_out
+        base = self.base.find_texts(query, k, deadline_s, hidden)
+        dead = ~self.delta.is_live
+        slots = self._slot_texts.find(query, k, deadline_s=deadline_s, left_out=dead)
+        rows = np.concatenate([base.rows, slots.rows + self._first_slot_row])
+        ranks = np.concatenate([base.ranks, slots.ranks])
+        best = np.argsort(ranks, kind="stable")[:k]
+        return TextMatches(rows[best], ranks[best], base.is_complete and slots.is_complete)
+
+    @functools.cached_property
+    def _slot_texts(self) -> TextIndex:
+        """The texts of the delta, folded again after every change."""
+
+        def read(start: int, end: int) -> tuple[list[str], list[str]]:
+            titles = [self.delta.title(slot) for slot in range(start, end)]
+            return titles, [i.decode() for i in self.delta.item_ids[start:end].tolist()]
+
+        return TextIndex(read, self.delta.num_slots)
 
     def search(
         self, queries: np.ndarray, k: int, parameters: SearchParameters = DEFAULT_PARAMETERS

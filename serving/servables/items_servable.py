@@ -1,19 +1,27 @@
-"""Live items as a model of TF Serving's Predict API, with three signatures.
+"""Live items as a model of TF Serving's Predict API, with five signatures.
 
 `upsert` and `delete` change the catalogue and need the admin token where the
-server has one; `status` says how many changes there are.
+server has one; `status` says how many changes there are, `search` and `lookup`
+find items.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 
 from recall.errors import InputError
-from serving.api import items_tensors
+from serving.api import item_search_tensors, items_tensors
 from serving.api.item_changes import ITEMS_MODEL, MAX_CHANGES, ItemChanger
+from serving.api.item_search import ItemFinder
+from serving.api.item_search_tensors import LOOKUP, SEARCH
 from serving.api.items_tensors import DELETE, UPSERT
 from serving.models.servable import Servable
 from serving.protocol import signatures
+
+
+class ServedItems(ItemChanger, ItemFinder, Protocol):
+    """What this model is in front of."""
 
 
 class ItemsServable(Servable):
@@ -21,22 +29,25 @@ class ItemsServable(Servable):
 
     admin_signatures = (UPSERT, DELETE)
 
-    def __init__(self, live_items: ItemChanger, version: int):
+    def __init__(self, live_items: ServedItems, version: int):
         """Wraps the live items of a server; `version` is the release's."""
         self.name = ITEMS_MODEL
         self.version = version
         self.live_items = live_items
-        self.signature_defs = items_tensors.items_signature_defs()
+        self.signature_defs = {
+            **items_tensors.items_signature_defs(),
+            **item_search_tensors.signature_defs(),
+        }
 
     def check_shapes(self, signature_name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """Refuses more changes than one call may make, before they are decoded.
+        """Refuses more items than one call may name, before they are decoded.
 
         Raises:
             InputError: There are more.
         """
-        size = max((shape[0] for shape in shapes.values()), default=0)
+        size = max((shape[0] for shape in shapes.values() if shape), default=0)
         if size > MAX_CHANGES:
-            raise InputError(f"One call changes 1 to {MAX_CHANGES} items, received {size}.")
+            raise InputError(f"One call takes 1 to {MAX_CHANGES} items, received {size}.")
 
     def predict(
         self,
@@ -46,17 +57,19 @@ class ItemsServable(Servable):
         *,
         timeout_s: float | None = None,
     ) -> dict[str, np.ndarray]:
-        """Makes a change and acknowledges it, or tells the status.
+        """Makes a change and acknowledges it, tells the status, or finds items.
 
         Args:
-            signature_name: `upsert`, `delete` or `status`.
+            signature_name: `upsert`, `delete`, `status`, `search` or `lookup`.
             inputs: `item_ids [n]`; for an upsert optionally `categories
-                [n, width]`, `titles [n]` and `vectors [n, dim]`.
+                [n, width]`, `titles [n]` and `vectors [n, dim]`; for a search
+                `query` and optionally `k`.
             output_filter: Outputs wanted; none means all.
-            timeout_s: Not looked at: a change is made or refused in milliseconds.
+            timeout_s: Time left to find items; a change is made or refused in
+                milliseconds.
 
         Returns:
-            Outputs by name, each one int64.
+            Outputs by name; of changes and the status each is one int64.
 
         Raises:
             InputError: An item is not valid, or no vector can be had for it.
@@ -66,6 +79,9 @@ class ItemsServable(Servable):
         signature = signatures.find_signature(self.signature_defs, signature_name)
         complete = signatures.check_inputs(signature, inputs)
         selected = signatures.select_outputs(signature, output_filter)
+        if signature_name in (SEARCH, LOOKUP):
+            outputs = self._find(signature_name, complete, timeout_s)
+            return {name: outputs[name] for name in selected}
         if signature_name == UPSERT:
             items = items_tensors.parse_upserts(complete)
             answer = self.live_items.upsert(items, version=self.version)._asdict()
@@ -75,6 +91,18 @@ class ItemsServable(Servable):
         else:
             answer = self.live_items.status()
         return {name: np.asarray(answer[name], np.int64) for name in selected}
+
+    def _find(
+        self, signature_name: str, inputs: Mapping[str, np.ndarray], timeout_s: float | None
+    ) -> dict[str, np.ndarray]:
+        """All outputs of `search` or `lookup`."""
+        if signature_name == SEARCH:
+            query, k = item_search_tensors.parse_search(inputs)
+            found = self.live_items.search(query, k, version=self.version, timeout_s=timeout_s)
+            return item_search_tensors.build_found(found)
+        item_ids = item_search_tensors.parse_lookup(inputs)
+        items = self.live_items.look_up(item_ids, version=self.version, timeout_s=timeout_s)
+        return item_search_tensors.build_items(items)
 
     def warm_up(self) -> None:
         """Nothing waits: a change runs no graph but the item tower's."""

@@ -5,8 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from serving.api import item_changes
+from serving.api import item_changes, item_search_tensors
 from serving.api.item_changes import ITEMS_MODEL, UNKNOWN_COUNT, Acknowledgement, ItemUpsert
+from serving.api.item_search import (
+    DEFAULT_FOUND,
+    FoundItem,
+    FoundItems,
+    check_look_up,
+    check_search,
+)
+from serving.api.item_search_tensors import build_search, parse_found, parse_items
 from serving.api.items_tensors import build_delete_inputs, build_upsert_inputs
 from serving.index.shards import home_of
 from serving.protocol.status import ServingError
@@ -14,6 +22,9 @@ from serving.sharding.clients import ShardCall, ShardClients
 
 CHANGE_TIMEOUT_S = 5.0
 """Longest wait for a shard to acknowledge; it needs milliseconds."""
+
+_FIND_TIMEOUT_S = 1.0
+"""Longest wait for what a shard finds; see `serving.live.items.SEARCH_S`."""
 
 
 class ShardedItems:
@@ -52,10 +63,7 @@ class ShardedItems:
         """See `LiveItems.delete`; for the rest as `upsert`."""
         item_changes.check_ids(item_ids)
         ids = [ItemUpsert(item_id) for item_id in item_ids]
-        parts = {
-            home: build_delete_inputs([item.item_id for item in part])
-            for home, part in self._split(ids)
-        }
+        parts = {home: build_delete_inputs(_ids(part)) for home, part in self._split(ids)}
         return self._change("delete", parts)
 
     def status(self) -> dict[str, Any]:
@@ -67,6 +75,63 @@ class ShardedItems:
             for name in ("sequence", "num_upserted", "num_deleted")
         }
         return {**sums, "num_shards": len(answers), "num_shards_up": len(arrived)}
+
+    def search(
+        self,
+        query: str,
+        k: int = DEFAULT_FOUND,
+        *,
+        version: int | None = None,
+        timeout_s: float | None = None,
+    ) -> FoundItems:
+        """See `ItemFinder`; not complete where a shard does not answer.
+
+        Raises:
+            InputError: The query is too long, or `k` out of range.
+            ServingError: No shard answers.
+        """
+        check_search(query, k)
+        call = ShardCall(ITEMS_MODEL, item_search_tensors.SEARCH, build_search(query, k))
+        (answers,) = self.clients.ask_all([call], _shorter(timeout_s))
+        arrived = [parse_found(a) for a in answers if not isinstance(a, ServingError)]
+        if not arrived:
+            raise answers[0]
+        pairs = [pair for found in arrived for pair in zip(found.ranks, found.items, strict=True)]
+        pairs = sorted(pairs, key=lambda pair: (pair[0], -pair[1].num_clicks))[:k]
+        return FoundItems(
+            tuple(item for _, item in pairs),
+            tuple(rank for rank, _ in pairs),
+            len(arrived) == len(answers) and all(found.is_complete for found in arrived),
+        )
+
+    def look_up(
+        self,
+        item_ids: Sequence[str],
+        *,
+        version: int | None = None,
+        timeout_s: float | None = None,
+    ) -> list[FoundItem]:
+        """See `ItemFinder`.
+
+        Raises:
+            InputError: There are too many ids, or one is too long.
+            ServingError: A shard where an item lives does not answer.
+        """
+        check_look_up(item_ids)
+        parts = self._split([ItemUpsert(item_id) for item_id in dict.fromkeys(item_ids)])
+        calls = [
+            (
+                home,
+                ShardCall(ITEMS_MODEL, item_search_tensors.LOOKUP, build_delete_inputs(_ids(part))),
+            )
+            for home, part in parts
+        ]
+        found: dict[str, FoundItem] = {}
+        for answer in self.clients.ask_some(calls, _shorter(timeout_s)):
+            if isinstance(answer, ServingError):
+                raise answer
+            found.update((item.item_id, item) for item in parse_items(answer))
+        return [found[item_id] for item_id in item_ids]
 
     def close(self) -> None:
         """Closes the connections."""
@@ -88,3 +153,11 @@ class ShardedItems:
         )
         is_whole = len(answers) == len(self.clients.addresses)
         return sums if is_whole else sums._replace(num_items=UNKNOWN_COUNT)
+
+
+def _ids(items: Sequence[ItemUpsert]) -> list[str]:
+    return [item.item_id for item in items]
+
+
+def _shorter(timeout_s: float | None) -> float:
+    return _FIND_TIMEOUT_S if timeout_s is None else min(timeout_s, _FIND_TIMEOUT_S)

@@ -12,6 +12,8 @@ import pytest
 
 from recall.errors import InputError
 from serving.api import client
+from serving.api.item_search_tensors import build_search, parse_found, parse_items
+from serving.api.items_tensors import build_delete_inputs
 from serving.api.recall_request import RecallRequest
 from serving.index.shards import Shard, home_of
 from serving.protocol.status import ServingError
@@ -120,6 +122,32 @@ def test_weights_of_the_interests_are_those_of_one_server(whole, front, name):
     expected, found = ask(whole, request), ask(front, request)
     assert found.interest_weights == expected.interest_weights
     assert bool(found.interest_weights) == (name == "history")
+
+
+@pytest.mark.parametrize(
+    ("query", "k"), [("item 1", 5), ("ITEM", 60), ("i7", 3), ("tem", 4), ("zebra", 3)]
+)
+def test_searches_find_what_one_server_finds(whole, front, query, k):
+    inputs = build_search(query, k)
+    expected, found = (
+        parse_found(client.predict(server.grpc_address, "items", "search", inputs))
+        for server in (whole, front)
+    )
+    assert found == expected
+    assert len(found.items) == (0 if query == "zebra" else k)
+
+
+def test_details_come_from_the_shard_of_the_item(whole, front):
+    item_ids = [f"i{number}" for number in (5, 0, 33, 5)] + ["unheard"]
+    inputs = build_delete_inputs(item_ids)
+    expected, found = (
+        parse_items(client.predict(server.grpc_address, "items", "lookup", inputs))
+        for server in (whole, front)
+    )
+    assert found == expected
+    assert [(item.item_id, item.is_served) for item in found] == [
+        (item_id, item_id != "unheard") for item_id in item_ids
+    ]
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ setup(
     packages=find_packages(include=["recall*", "pipelines*", "serving*"]),
     package_data={
         "pipelines": ["reporting/page/templates/*"],
-        "serving": ["config/*.config", "protocol/*.proto"],
+        "serving": ["config/*.config", "protocol/*.proto", "pages/*"],
     },
     install_requires=_CLIENT,
     extras_require={

@@ -54,6 +54,7 @@ class ServerOptions:
         http: Times and numbers of HTTP connections.
         allowed_hosts: Names under which HTTP may be asked, beside those of this machine.
         cors_allowed_origins: Origins of web pages that may use the HTTP door; `*` for all.
+        explorer: Whether the HTTP door shows the interest explorer at `/`.
         access_log: `off`, `text` or `json`: a line for every request.
         otlp_endpoint: Where spans of requests are sent, None sends none.
         max_request_bytes: What one request may take in memory, read and decoded.
@@ -82,6 +83,7 @@ class ServerOptions:
     http: HttpLimits = DEFAULT_LIMITS
     allowed_hosts: tuple[str, ...] = ()
     cors_allowed_origins: tuple[str, ...] = ()
+    explorer: bool = True
     access_log: str = OFF
     otlp_endpoint: str | None = None
     max_request_bytes: int = MAX_REQUEST_BYTES

@@ -34,6 +34,11 @@ class AdminGuard:
         self._token = token
         self._open_without_token = open_without_token
 
+    @property
+    def has_token(self) -> bool:
+        """Whether callers have to know a token."""
+        return self._token is not None
+
     def check(self, authorization: str | None) -> None:
         """Lets an admin call through.
 

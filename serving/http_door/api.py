@@ -11,10 +11,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from serving.api import item_changes, items_json, recall_json, recall_request
+from serving.api.recall_limits import RecallLimits
 from serving.doors import model_status
 from serving.doors.backend import Backend
 from serving.http_door.endpoints import REST_ENTRYPOINT, AdmittedRequest, LargeBodies
 from serving.http_door.errors import JSON_TYPE, RETRY_AFTER
+from serving.http_door.openapi import build_openapi
 from serving.http_door.paths import ModelPath
 from serving.monitoring import metrics
 from serving.monitoring.access_log import show_path
@@ -35,18 +37,35 @@ class HttpApi:
     Attributes:
         backend: The models and what guards them.
         metrics_paths: Where metrics are shown: one path, or none.
+        has_explorer: Whether the interest explorer is shown.
     """
 
-    def __init__(self, backend: Backend, *, metrics_path: str | None = metrics.DEFAULT_PATH):
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        metrics_path: str | None = metrics.DEFAULT_PATH,
+        limits: RecallLimits | None = None,
+        has_explorer: bool = True,
+    ):
         """Answers for a server.
 
         Args:
             backend: The models and what guards them.
             metrics_path: Where metrics are shown; None shows none.
+            limits: Largest sizes of a recall request, as the API's description has them.
+            has_explorer: Whether the interest explorer is shown.
         """
         self.backend = backend
         self.metrics_paths = () if metrics_path is None else (metrics_path,)
+        self.has_explorer = has_explorer
         self._large_bodies = LargeBodies()
+        description = build_openapi(
+            limits or RecallLimits(),
+            needs_token=backend.admin.has_token,
+            metrics_paths=self.metrics_paths,
+        )
+        self._openapi = encode_json(description)
 
     def predict(self, request: AdmittedRequest) -> Response:
         """POST /v1/models/NAME[/versions/N|/labels/L]:predict."""
@@ -125,6 +144,31 @@ class HttpApi:
         with self.backend.model_server.use(item_changes.ITEMS_MODEL) as servable:
             return _json(servable.live_items.status())
 
+    def search_items(self, request: AdmittedRequest) -> Response:
+        """POST /items:search."""
+        return self._find_items(request, "search", items_json.search)
+
+    def look_up_items(self, request: AdmittedRequest) -> Response:
+        """POST /items:lookup."""
+        return self._find_items(request, "lookup", items_json.describe)
+
+    def _find_items(self, request: AdmittedRequest, verb: str, find: Callable) -> Response:
+        name = item_changes.ITEMS_MODEL
+        with (
+            self.backend.counted_answer(request.call, name, verb, REST_ENTRYPOINT),
+            self.backend.model_server.use(name) as servable,
+        ):
+            with self._large_bodies.reading(request):
+                document = parse_json(request.content)
+            return _json(
+                find(
+                    servable.live_items,
+                    document,
+                    version=servable.version,
+                    timeout_s=request.call.time_left_s(),
+                )
+            )
+
     def upsert_items(self, request: AdmittedRequest) -> Response:
         """POST /items:upsert."""
         return self._change_items(request, "upsert", items_json.upsert)
@@ -161,6 +205,10 @@ class HttpApi:
             silent_s = self.backend.heartbeat.silent_s
             document["error"] = f"No request was answered for {silent_s:.0f} s."
         return _json(document) if ready else _json(document, 503, RETRY_AFTER)
+
+    async def openapi(self, request: Request) -> Response:
+        """GET /openapi.json."""
+        return Response(self._openapi, media_type=JSON_TYPE)
 
     async def metrics(self, request: Request) -> Response:
         """GET /monitoring/prometheus/metrics."""

@@ -43,6 +43,12 @@ FLAGS = {
         default=(),
         kind="list",
     ),
+    "explorer": FlagSpec(
+        help="Shows the interest explorer at / of the HTTP port, a page that changes nothing; "
+        "--explorer=false leaves it out.",
+        default=True,
+        kind="boolean",
+    ),
     "max_http_connections": FlagSpec(
         help="HTTP connections open at a time; the excess is refused with 503.",
         value="N",
@@ -104,6 +110,7 @@ def read_http_options(values: flags.FlagValues) -> dict[str, Any]:
         "http": _limits(values),
         "allowed_hosts": tuple(values.allowed_hosts),
         "cors_allowed_origins": tuple(values.cors_allowed_origins),
+        "explorer": values.explorer,
         "access_log": values.access_log,
         "otlp_endpoint": values.otlp_endpoint,
     }

@@ -1,0 +1,81 @@
+"""The pages of the server: the interest explorer, and one that shows the API.
+
+Imports no TensorFlow. They are files of the package, kept in memory and served as they are,
+and ask this server alone: their policy forbids browsers every other address, and scripts and
+styles in the page itself.
+"""
+
+import hashlib
+import mimetypes
+from importlib import resources
+from typing import NamedTuple
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+EXPLORER, DOCS = "index.html", "docs.html"
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+_HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    # A page and its parts may come from one release of the package only.
+    "Cache-Control": "no-cache",
+}
+
+_READING = ("GET",)
+
+
+class _File(NamedTuple):
+    """One file of the pages.
+
+    Attributes:
+        content: As it is sent.
+        media_type: Of its name's ending.
+        tag: Changes with the content.
+    """
+
+    content: bytes
+    media_type: str
+    tag: str
+
+
+class Page:
+    """An endpoint that sends one file."""
+
+    def __init__(self, content: bytes, name: str):
+        """Keeps the file; its name tells the type."""
+        media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
+        self._file = _File(content, media_type, tag)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one request, in ASGI's terms."""
+        file = self._file
+        headers = {**_HEADERS, "ETag": file.tag}
+        if Request(scope).headers.get("if-none-match") == file.tag:
+            response = Response(status_code=304, headers=headers)
+        else:
+            response = Response(file.content, 200, headers, file.media_type)
+        await response(scope, receive, send)
+
+
+def page_routes(*, explorer: bool) -> list[BaseRoute]:
+    """The routes of all files.
+
+    Args:
+        explorer: Whether the explorer is shown, at `/`.
+    """
+    folder = resources.files("serving") / "pages"
+    pages = {file.name: Page(file.read_bytes(), file.name) for file in folder.iterdir()}
+    places = {"/docs": pages[DOCS], **({"/": pages[EXPLORER]} if explorer else {})}
+    places |= {f"/pages/{n}": page for n, page in sorted(pages.items()) if n[-5:] != ".html"}
+    return [Route(path, page, methods=_READING) for path, page in places.items()]

@@ -1,0 +1,133 @@
+// The form of the request: merge mode, filters, k, exact or index.
+
+import { categoryNames } from "./catalogue.js";
+import { $, h } from "./dom.js";
+import { DEFAULTS } from "./state.js";
+
+const MERGES = [
+  ["max_score", "Best score", "Items in the order of their best score with any interest."],
+  ["quota", "Quota", "Every interest has its share of the places."],
+  ["diversity", "Diverse", "Score against difference of categories."],
+];
+
+/** A group of radio buttons that looks like one switch. */
+function segments(legend, name, choices, value, onChange) {
+  return h(
+    "fieldset",
+    {},
+    h("legend", {}, legend),
+    h(
+      "div",
+      { class: "segments" },
+      choices.map(([key, text, title]) =>
+        h(
+          "label",
+          { title: title ?? "" },
+          h("input", { type: "radio", name, value: key, checked: key === value, onchange: () => onChange(key) }),
+          text,
+        ),
+      ),
+    ),
+  );
+}
+
+function number(id, label, value, { min, max, step, placeholder }, onChange) {
+  const input = h("input", { id, type: "number", min, max, step, placeholder: placeholder ?? "", value: value ?? "" });
+  input.addEventListener("change", () => {
+    const entered = input.valueAsNumber;
+    if (Number.isNaN(entered)) onChange(null);
+    else onChange(Math.min(max, Math.max(min, entered)));
+  });
+  return h("div", {}, h("label", { htmlFor: id }, label), input);
+}
+
+/** A field that collects names of categories, with a button for each to take it out. */
+function categories(id, label, names, onChange) {
+  const input = h("input", { id, type: "text", list: "category-names", autocomplete: "off", placeholder: "A category" });
+  const add = () => {
+    const name = input.value.trim();
+    input.value = "";
+    if (name && !names.includes(name)) onChange([...names, name]);
+  };
+  input.addEventListener("change", add);
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") {
+      event.preventDefault();
+      add();
+    }
+  });
+  return h(
+    "div",
+    {},
+    h("label", { htmlFor: id }, label),
+    input,
+    h(
+      "div",
+      { class: "chips" },
+      names.map((name) =>
+        h(
+          "button",
+          { type: "button", "aria-label": `Remove ${name}`, onclick: () => onChange(names.filter((n) => n !== name)) },
+          `${name} ×`,
+        ),
+      ),
+    ),
+  );
+}
+
+function check(id, label, value, onChange) {
+  const input = h("input", { id, type: "checkbox", checked: value, onchange: () => onChange(input.checked) });
+  return h("div", { class: "check" }, input, h("label", { htmlFor: id }, label));
+}
+
+function describe(state) {
+  const parts = [`${state.k} items`, MERGES.find(([key]) => key === state.merge)[1].toLowerCase()];
+  if (state.exact) parts.push("exact");
+  const filters = state.only.length + state.never.length + (state.maxPerCategory ? 1 : 0);
+  if (filters) parts.push(`${filters} filter${filters > 1 ? "s" : ""}`);
+  return parts.join(" · ");
+}
+
+/** Draws the form; `change(part)` gets the values that changed. */
+export function showSettings(state, change) {
+  const focused = document.activeElement;
+  const key = $("form").contains(focused) ? { id: focused.id, name: focused.name } : null;
+  $("settings-summary").textContent = describe(state);
+  const diverse = state.merge === "diversity";
+  $("form").replaceChildren(
+    segments("How the interests’ lists become one", "merge", MERGES, state.merge, (merge) =>
+      change({ merge, weights: null })),
+    segments(
+      "Search",
+      "exact",
+      [
+        ["index", "Index", "The release’s own index"],
+        ["exact", "Exact", "Scores every item"],
+      ],
+      state.exact ? "exact" : "index",
+      (value) => change({ exact: value === "exact" }),
+    ),
+    h(
+      "div",
+      { class: "pair" },
+      number("k", "Items", state.k, { min: 1, max: 200, step: 1 }, (k) => change({ k: Math.round(k ?? DEFAULTS.k) })),
+      diverse
+        ? number("diversity", "Diversity", state.diversity, { min: 0, max: 100, step: 0.05 }, (value) =>
+            change({ diversity: value ?? DEFAULTS.diversity }))
+        : number(
+            "most",
+            "Most of a category",
+            state.maxPerCategory,
+            { min: 1, max: 200, step: 1, placeholder: "no limit" },
+            (value) => change({ maxPerCategory: value && Math.round(value) }),
+          ),
+    ),
+    categories("only", "Only with one of these categories", state.only, (only) => change({ only })),
+    categories("never", "Without these categories", state.never, (never) => change({ never })),
+    check("seen", "Items of the history may come back", state.seen, (seen) => change({ seen })),
+    h("datalist", { id: "category-names" }, categoryNames().slice(0, 200).map((name) => h("option", { value: name }))),
+  );
+  if (!key) return;
+  const again = key.id ? $(key.id) : $("form").querySelector(`[name="${key.name}"]:checked`);
+  again?.focus();
+}

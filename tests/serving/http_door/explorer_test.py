@@ -1,0 +1,389 @@
+"""A person's journey through the interest explorer, in a headless Chromium.
+
+The server is real; the page asks nobody else.
+"""
+
+import re
+import shutil
+import time
+import urllib.parse
+
+import pytest
+
+from serving.server import RecallServer
+from tests.serving.category_release import write_release
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="chromium is not installed: apt-get install chromium"
+)
+
+SIZES = {"wide": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
+
+WAIT_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    """i0 ... i59 with the titles "", "Item 1", "Item 2" ...; two interests, three colours."""
+    folder = tmp_path_factory.mktemp("release")
+    write_release(folder, 1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(release):
+    with RecallServer(release, grpc_port=0, http_port=0) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    with playwright.sync_playwright() as started:
+        # Without a sandbox: tests may run as root, in a container.
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """One window, and everything that went wrong or elsewhere in it."""
+
+    def __init__(self, chromium, server, size, **options):
+        self.root = f"http://{server.http_address}/"
+        self.problems, self.elsewhere = [], []
+        self.page = chromium.new_context(viewport=SIZES[size], **options).new_page()
+        self.page.set_default_timeout(WAIT_MS)
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("console", self._hear)
+        self.page.on("request", self._watch)
+
+    def _hear(self, message):
+        # Chromium says of every refused request that it was refused.
+        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
+            self.problems.append(message.text)
+
+    def _watch(self, request):
+        if not request.url.startswith(self.root):
+            self.elsewhere.append(request.url)
+
+    def open(self, address=""):
+        self.page.goto(self.root + address)
+        self.page.wait_for_selector("#items li, #notice:not([hidden])")
+
+    def texts(self, selector):
+        return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
+
+    def history(self):
+        return self.texts("#history .name")
+
+    def ids(self):
+        return self.page.locator("#items li").evaluate_all("all => all.map(li => li.dataset.id)")
+
+    def state(self):
+        """What the address says."""
+        return urllib.parse.parse_qs(urllib.parse.urlsplit(self.page.url).fragment)
+
+    def wait(self, expression):
+        """Returns when an expression of JavaScript is true.
+
+        Playwright's own `wait_for_function` evaluates texts, which the page's policy forbids.
+        """
+        give_up_s = time.monotonic() + WAIT_MS / 1000
+        while not self.page.evaluate(expression):
+            assert time.monotonic() < give_up_s, expression
+            self.page.wait_for_timeout(20)
+
+    def violations(self):
+        """What axe-core finds that is serious or worse."""
+        found = axe.Axe().run(self.page).response["violations"]
+        return [
+            (violation["id"], violation["nodes"][0]["html"])
+            for violation in found
+            if violation["impact"] in ("serious", "critical")
+        ]
+
+    def is_as_wide_as_the_window(self):
+        return self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    def close(self):
+        self.page.context.close()
+        assert self.problems == []
+        assert self.elsewhere == []
+
+
+@pytest.fixture(params=SIZES)
+def visit(request, chromium, server):
+    visit = Visit(chromium, server, request.param)
+    yield visit
+    visit.close()
+
+
+@pytest.fixture
+def wide(chromium, server):
+    visit = Visit(chromium, server, "wide")
+    yield visit
+    visit.close()
+
+
+def pick(visit, text, title):
+    """Types into the search field and takes an item by the keyboard alone."""
+    visit.page.keyboard.press("/")
+    visit.page.keyboard.type(text)
+    visit.wait(f"document.querySelector('#found li')?.innerText.startsWith({title!r})")
+    visit.page.keyboard.press("Enter")
+    visit.wait(f"document.querySelector('#history li:last-child .name')?.innerText == {title!r}")
+
+
+def test_from_the_empty_page_to_recommendations(visit):
+    page = visit.page
+    visit.open()
+    assert page.title() == "Interest explorer"
+    assert visit.texts("#answer-title") == ["Popular items"]
+    assert visit.ids()[:3] == ["i0", "i1", "i2"]
+    assert visit.history() == []
+    assert not page.is_visible("#interests-section")
+    assert visit.violations() == []
+    pick(visit, "item 7", "Item 7")
+    visit.wait("document.querySelectorAll('.card ol li').length == 10")
+    assert visit.state() == {"h": ["i7"]}
+    assert visit.texts("#answer-title") == ["Recommended"]
+    assert visit.texts(".card h3")[0].startswith("0\nInterest 0")
+    weights = [int(text.rstrip(" %")) for text in visit.texts(".card .weight")]
+    assert 99 <= sum(weights) <= 101
+    assert len(visit.ids()) == 20
+    assert "i7" not in visit.ids()
+    counts = [int(text.partition(" of 20")[0]) for text in visit.texts(".card > .hint")]
+    assert sum(counts) == 20
+    badges = visit.texts("#items .badge")
+    assert counts == [badges.count("0"), badges.count("1")]
+    assert re.fullmatch(r"answered in .* ms · index and exact agree", visit.texts("#timing")[0])
+    added = visit.ids()[0]
+    page.click("#items .add >> nth=0")
+    visit.wait("document.querySelectorAll('#history li').length == 2")
+    assert visit.state() == {"h": ["i7", added]}
+    visit.wait(f"!document.querySelector('#items li[data-id={added}]')")
+    visit.wait("document.querySelectorAll('.card ol li').length == 10")
+    assert visit.violations() == []
+    assert visit.is_as_wide_as_the_window()
+
+
+def test_search_finds_by_title_and_id_and_says_when_there_is_nothing(visit):
+    page = visit.page
+    visit.open()
+    page.fill("#search", "I0")
+    visit.wait("document.querySelector('#found li')?.innerText.startsWith('i0')")
+    page.fill("#search", "ÍTEM 11")
+    visit.wait("document.querySelector('#found li')?.innerText.startsWith('Item 11')")
+    assert page.get_attribute("#search", "aria-expanded") == "true"
+    assert visit.violations() == []
+    page.fill("#search", "no such item")
+    visit.wait("document.getElementById('search-status').innerText.includes('No item has')")
+    assert not page.is_visible("#found")
+    page.fill("#search", "item 1")
+    visit.wait("document.querySelectorAll('#found li').length == 8")
+    page.keyboard.press("ArrowUp")
+    chosen = page.get_attribute("#search", "aria-activedescendant")
+    assert page.get_attribute(f"#{chosen}", "aria-selected") == "true"
+    assert chosen == "found-7"
+    page.keyboard.press("Escape")
+    assert not page.is_visible("#found")
+    page.click("#search")
+    page.fill("#search", "item 12")
+    visit.wait("document.querySelector('#found li')?.innerText.startsWith('Item 12')")
+    page.click("#found li")
+    visit.wait("document.querySelectorAll('#history li').length == 1")
+    page.fill("#search", "")
+    page.keyboard.press("Backspace")
+    visit.wait("document.querySelectorAll('#history li').length == 0")
+
+
+def test_the_request_and_its_effect(visit):
+    page = visit.page
+    visit.open("#h=i7&h=i30")
+    if not page.is_visible("#k"):
+        page.click("#settings summary")
+    page.fill("#only", "red")
+    page.press("#only", "Enter")
+    visit.wait("[...document.querySelectorAll('#items .meta')].every(e => e.innerText == 'red')")
+    assert visit.state()["only"] == ["red"]
+    page.click("[aria-label='Remove red']")
+    page.fill("#k", "6")
+    page.press("#k", "Tab")
+    visit.wait("document.querySelectorAll('#items li').length == 6")
+    page.click("text=Quota")
+    visit.wait("document.querySelector('.card label').innerText.startsWith('Share')")
+    page.locator("#weight-0").fill("0")
+    visit.wait("document.querySelector('.card > .hint').innerText == '0 of 6 places'")
+    assert set(visit.texts("#items .badge")) == {"1"}
+    assert visit.state()["w"][0].startswith("0,")
+    assert visit.violations() == []
+    page.click("#even")
+    visit.wait("!location.hash.includes('w=')")
+    page.click("text=Diverse")
+    page.fill("#diversity", "50")
+    page.press("#diversity", "Tab")
+    visit.wait("location.hash.includes('lambda=50')")
+    colours = "[...document.querySelectorAll('#items .meta')].slice(0, 3).map(e => e.innerText)"
+    visit.wait(f"new Set({colours}).size == 3")
+    page.click("text=Exact")
+    visit.wait("location.hash.includes('exact=1')")
+    visit.wait("document.getElementById('timing').innerText.includes('agree')")
+    page.check("#seen")
+    visit.wait("location.hash.includes('seen=1')")
+    assert visit.is_as_wide_as_the_window()
+
+
+def test_the_address_is_the_state(wide):
+    page = wide.page
+    address = "#h=i3&h=zebra&k=5&merge=quota&w=0,1&never=green"
+    wide.open(address)
+    wide.wait("document.querySelectorAll('.card ol li').length == 10")
+    assert wide.history() == ["Item 3", "zebra"]
+    assert "Not served" in wide.texts("#history .unknown .meta")[0]
+    assert "1 item of the history is not known" in wide.texts("#summary")[0]
+    first = wide.ids()
+    assert len(first) == 5
+    assert "green" not in " ".join(wide.texts("#items .meta"))
+    page.click("#history .remove >> nth=1")
+    wide.wait("document.querySelectorAll('#history li').length == 1")
+    page.go_back()
+    wide.wait("document.querySelectorAll('#history li').length == 2")
+    page.reload()
+    wide.wait("document.querySelectorAll('.card ol li').length == 10")
+    assert wide.ids() == first
+    # What makes no sense is passed over.
+    wide.open("#h=i3&k=many&merge=magic&w=a,b&lambda=-1")
+    page.reload()
+    wide.wait("document.querySelectorAll('#items li').length == 20")
+
+
+def test_a_made_up_visitor_has_two_tastes(visit):
+    visit.open()
+    visit.page.click("#visitors button >> nth=0")
+    visit.wait("document.querySelectorAll('.card ol li').length == 10")
+    assert len(visit.history()) == 6
+    visit.page.click("#clear")
+    visit.wait("document.querySelectorAll('#history li').length == 0")
+    visit.wait("document.getElementById('answer-title').innerText == 'Popular items'")
+    assert visit.page.evaluate("document.activeElement.id") == "search"
+
+
+def test_one_item(visit):
+    page = visit.page
+    visit.open("#h=i7")
+    page.click("#items .name >> nth=0")
+    page.wait_for_selector("dialog h3")
+    dialog = page.inner_text("dialog")
+    assert "Part of the release, served" in dialog
+    assert re.search(r"\d+ clicks? in the log", dialog)
+    assert len(visit.texts("dialog ol li")) == 5
+    assert visit.violations() == []
+    page.keyboard.press("Escape")
+    assert not page.is_visible("dialog")
+    page.click("#items .name >> nth=1")
+    page.click("dialog >> text=Add to the history")
+    visit.wait("document.querySelectorAll('#history li').length == 2")
+
+
+def test_an_overloaded_server(wide):
+    """429 is tried again by itself, then told."""
+    answers = []
+
+    def refuse(route):
+        answers.append(route.request.url)
+        headers = {"Retry-After": "0"}
+        route.fulfill(status=429, json={"error": "The server is full."}, headers=headers)
+
+    wide.open("#h=i7")
+    wide.page.route("**/recall", refuse)
+    wide.page.click("#items .add >> nth=0")
+    wide.page.wait_for_selector("#notice:not([hidden])")
+    assert "more requests than it can take" in wide.texts("#notice")[0]
+    assert len(answers) >= 3
+    assert wide.violations() == []
+    wide.page.unroute("**/recall")
+    wide.page.click("#notice button")
+    wide.page.wait_for_selector("#notice", state="hidden")
+    assert len(wide.history()) == 2
+
+
+def test_a_request_that_is_refused(wide):
+    """Three weights for two interests."""
+    wide.open("#h=i7&w=1,1,1")
+    notice = wide.texts("#notice span")[0]
+    assert notice == ("`interest_weights` must be one number for each of 2 interests, received 3.")
+
+
+def test_a_server_that_stops_and_comes_back(chromium, release):
+    server = RecallServer(release, grpc_port=0, http_port=0)
+    server.start()
+    visit = Visit(chromium, server, "phone")
+    port = server.http_port
+    try:
+        visit.open("#h=i7")
+        visit.wait("document.querySelectorAll('.card ol li').length == 10")
+        shown = visit.ids()
+        server.stop()
+        visit.page.click("#items .add >> nth=0")
+        visit.page.wait_for_selector("#notice:not([hidden])")
+        assert "The server does not answer" in visit.texts("#notice")[0]
+        assert visit.ids() == shown  # The last answer stays, greyed.
+        assert visit.violations() == []
+        server = RecallServer(release, grpc_port=0, http_port=port)
+        server.start()
+        visit.page.wait_for_selector("#notice", state="hidden")  # By itself.
+        assert len(visit.history()) == 2
+    finally:
+        server.stop()
+        visit.problems = [text for text in visit.problems if "ERR_CONNECTION" not in text]
+        visit.close()
+
+
+def test_dark_colours_stay(chromium, server):
+    visit = Visit(chromium, server, "wide", color_scheme="dark")
+    visit.open("#h=i7&h=i12")
+    visit.wait("document.querySelectorAll('.card ol li').length == 10")
+    assert visit.page.get_attribute("html", "data-theme") == "dark"
+    assert visit.violations() == []
+    visit.page.click("#theme")
+    visit.page.reload()
+    assert visit.page.get_attribute("html", "data-theme") == "light"
+    visit.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_the_page_of_the_api(chromium, server, size, scheme):
+    visit = Visit(chromium, server, size, color_scheme=scheme)
+    visit.page.goto(visit.root + "docs#searchItems")
+    visit.page.wait_for_selector("#home:not([hidden])")
+    assert {"/recall", "/items:search", "/v1/models/{model}:predict"} <= {
+        *visit.texts(".call h3 code")
+    }
+    visit.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert "interest_weights" in visit.page.inner_text("#recall")
+    assert visit.violations() == []
+    assert visit.is_as_wide_as_the_window()
+    visit.close()
+
+
+def test_keyboard_reaches_everything(wide):
+    wide.open("#h=i7")
+    wide.wait("document.querySelectorAll('.card ol li').length == 10")
+    reached = set()
+    for _ in range(90):
+        wide.page.keyboard.press("Tab")
+        reached.add(
+            wide.page.evaluate(
+                "document.activeElement.id || document.activeElement.className.split(' ')[0]"
+            )
+        )
+    assert {
+        *("skip", "theme", "clear", "search", "name", "icon", "k", "only", "never", "seen"),
+        *("most", "weight-0", "weight-1"),
+    } <= reached

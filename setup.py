@@ -67,6 +67,7 @@ _TRAIN = [
     "vl-convert-python>=1.9,<2",
 ]
 _TEST = [
+    # Accessibility of the pages: axe-core, in a browser that playwright steers (chromium of apt).
     "axe-playwright-python",
     "build",
     "hypothesis",
@@ -74,6 +75,8 @@ _TEST = [
     "playwright",
     "pytest",
     "pytest-xdist",
+    # Requests made from the description of the HTTP API.
+    "schemathesis>=4.32",
     "scipy",
     "trustme",
     "wheel",

@@ -234,12 +234,8 @@ class RecallServer:
                 bound.close()
             raise
         self.http_port = http_sockets[0].getsockname()[1]
-        api = HttpApi(
-            self._backend,
-            metrics_path=options.monitoring.path,
-            limits=options.limits,
-            has_explorer=options.explorer,
-        )
+        shown = {"limits": options.limits, "has_explorer": options.explorer}
+        api = HttpApi(self._backend, metrics_path=options.monitoring.path, **shown)
         sites = Sites(
             allowed_hosts=options.allowed_hosts,
             allowed_origins=options.cors_allowed_origins,

@@ -36,6 +36,9 @@ function bounds(schema) {
   return parts.join(", ");
 }
 
+/** A text whose parts in backticks are code. */
+const prose = (text) => text.split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part));
+
 function row(name, schema, isRequired) {
   const limits = bounds(schema);
   return h(
@@ -47,7 +50,7 @@ function row(name, schema, isRequired) {
       h("code", {}, name),
       h("span", { class: "type" }, typeOf(schema) + (isRequired ? ", required" : "")),
     ),
-    h("td", {}, resolve(schema).description ?? "", limits ? h("span", { class: "type" }, limits) : null),
+    h("td", {}, prose(resolve(schema).description ?? ""), limits ? h("span", { class: "type" }, limits) : null),
   );
 }
 
@@ -93,7 +96,7 @@ function call(path, method, operation) {
       h("code", {}, path),
       operation.security ? h("span", { class: "lock" }, "needs the admin token") : null,
     ),
-    h("p", {}, `${operation.summary}. ${operation.description}`),
+    h("p", {}, prose(`${operation.summary}. ${operation.description}`)),
     h("h4", {}, "Example"),
     h("pre", { tabindex: 0, "aria-label": `Example of ${operation.operationId}` }, h("code", {}, curl(method, path, content?.example))),
     operation.parameters
@@ -117,7 +120,7 @@ function call(path, method, operation) {
         { class: "statuses" },
         Object.entries(operation.responses)
           .filter(([status]) => status !== "200")
-          .flatMap(([status, response]) => [h("dt", {}, status), h("dd", {}, resolve(response).description)]),
+          .flatMap(([status, response]) => [h("dt", {}, status), h("dd", {}, prose(resolve(response).description))]),
       ),
     ),
   );

@@ -65,10 +65,11 @@ def read_text(name: str, value: Any) -> str:
 
 
 def read_integer(name: str, value: Any) -> int:
-    """A whole number; true is none."""
+    """A whole number; true is none, and 20.0 is 20, as in JSON Schema."""
     is_integer = isinstance(value, int) and not isinstance(value, bool)
+    is_integer = is_integer or (isinstance(value, float) and value.is_integer())
     _expect(is_integer, name, "an integer", value)
-    return value
+    return int(value)
 
 
 def read_boolean(name: str, value: Any) -> bool:

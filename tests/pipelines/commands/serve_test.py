@@ -74,6 +74,7 @@ def test_every_flag_reaches_the_server(tmp_path):
         "--http_idle_timeout_s=3",
         "--http_write_timeout_s=4",
         "--access_log=json",
+        "--explorer=false",
         "--otlp_endpoint=http://127.0.0.1:4317",
     )
     assert options == ServerOptions(
@@ -98,6 +99,7 @@ def test_every_flag_reaches_the_server(tmp_path):
         cors_allowed_origins=("https://shop.example", "http://localhost:3000"),
         http=HttpLimits(1.0, 2.0, 3.0, 4.0, 100, 50),
         access_log="json",
+        explorer=False,
         otlp_endpoint="http://127.0.0.1:4317",
     )
     assert options.config.release == ModelEntry(Path("/models/user_tower"), LATEST, {})

@@ -272,6 +272,8 @@ def test_recall_of_several_users(connection, catalogue):
         ({"history": [], "exclude": [None]}, "`exclude[0]` must be a string"),
         ({"history": [], "k": "5"}, "`k` must be an integer"),
         ({"history": [], "k": True}, "`k` must be an integer"),
+        ({"history": [], "k": 2.5}, "`k` must be an integer, received 2.5"),
+        ({"history": [], "k": 2e9}, "`k` must be in [1, 1000], received 2000000000"),
         ({"history": [], "k": 0}, "`k` must be in [1, 1000], received 0"),
         ({"history": [], "k": 1001}, "received 1001"),
         ({"history": [], "include_seen": 1}, "`include_seen` must be true or false"),

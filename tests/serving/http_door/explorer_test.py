@@ -9,12 +9,11 @@ import time
 import urllib.parse
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
 
 from serving.server import RecallServer
 from tests.serving.category_release import write_release
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -43,7 +42,7 @@ def server(release):
 
 @pytest.fixture(scope="module")
 def chromium():
-    with playwright.sync_playwright() as started:
+    with sync_playwright() as started:
         # Without a sandbox: tests may run as root, in a container.
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
@@ -100,7 +99,7 @@ class Visit:
 
     def violations(self):
         """What axe-core finds that is serious or worse."""
-        found = axe.Axe().run(self.page).response["violations"]
+        found = Axe().run(self.page).response["violations"]
         return [
             (violation["id"], violation["nodes"][0]["html"])
             for violation in found

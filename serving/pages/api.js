@@ -4,7 +4,10 @@ const ROOT = new URL(".", document.baseURI);
 const BUSY_TRIES = 3;
 const LONGEST_PAUSE_S = 5;
 
-/** `kind` is "gone" (nobody answers), "busy" (too many requests), or "refused". */
+/**
+ * `kind` is "gone" (nobody answers), "busy" (too many requests), "away" (models are being loaded),
+ * "failed" (no answer in time, or a defect), or "refused" (the request is at fault).
+ */
 export class ApiError extends Error {
   constructor(kind, message) {
     super(message);
@@ -54,7 +57,7 @@ async function call(path, options) {
     if (response.status === 429) {
       throw new ApiError("busy", "The server has more requests than it can take. Try again in a moment.");
     }
-    throw new ApiError(response.status >= 500 && response.status !== 501 ? "failed" : "refused", text);
+    throw new ApiError({ 500: "failed", 503: "away", 504: "failed" }[response.status] ?? "refused", text);
   }
 }
 

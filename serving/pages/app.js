@@ -7,7 +7,7 @@ import { $, counted, debounce, h } from "./dom.js";
 import { describe, showInterests, showItems, shownWeights } from "./results.js";
 import { createSearch } from "./search.js";
 import { showSettings } from "./settings.js";
-import { format, parse, request } from "./state.js";
+import { DEFAULTS, format, parse, request } from "./state.js";
 import { followTheme } from "./theme.js";
 import { showVisitors } from "./visitors.js";
 
@@ -73,11 +73,14 @@ function showHistory() {
 }
 
 function showProblem(error) {
-  const isTemporary = error.kind === "gone" || error.kind === "busy";
+  const isTemporary = ["gone", "busy", "away"].includes(error.kind);
   $("notice").hidden = false;
   $("notice").replaceChildren(
     h("span", {}, error.message),
-    h("button", { type: "button", onclick: () => render() }, "Try again"),
+    error.kind === "refused"
+      ? h("button", { type: "button", onclick: () => navigate({ ...DEFAULTS, history: state.history }) },
+          "Reset the request")
+      : h("button", { type: "button", onclick: () => render() }, "Try again"),
   );
   $("answer").classList.add("stale");
   $("timing").textContent = "";
@@ -129,6 +132,8 @@ async function render() {
     ? `${state.history.map(titleOf).slice(-2).join(", ")} – ${PAGE_TITLE}`
     : PAGE_TITLE;
   try {
+    const learned = learn(state.history, signal).then(showHistory);
+    learned.catch(() => {}); // Awaited below, unless something fails before.
     const body = request(state);
     const started = performance.now();
     const found = await post("recall", body, signal);
@@ -140,8 +145,7 @@ async function render() {
     clearProblem();
     showAnswer(time);
     if (!answer.is_fallback) await showMore(body, time, signal);
-    await learn(state.history, signal);
-    showHistory();
+    await learned;
     showSettings(state, (part) => navigate(part));
   } catch (error) {
     if (!signal.aborted) showProblem(error);

@@ -242,6 +242,7 @@ def test_the_address_is_the_state(wide):
     address = "#h=i3&h=zebra&k=5&merge=quota&w=0,1&never=green"
     wide.open(address)
     wide.wait("document.querySelectorAll('.card ol li').length == 10")
+    wide.wait("document.querySelector('#history .name').innerText == 'Item 3'")
     assert wide.history() == ["Item 3", "zebra"]
     assert "Not served" in wide.texts("#history .unknown .meta")[0]
     assert "1 item of the history is not known" in wide.texts("#summary")[0]
@@ -316,6 +317,10 @@ def test_a_request_that_is_refused(wide):
     wide.open("#h=i7&w=1,1,1")
     notice = wide.texts("#notice span")[0]
     assert notice == ("`interest_weights` must be one number for each of 2 interests, received 3.")
+    wide.page.click("text=Reset the request")
+    wide.wait("document.querySelectorAll('.card ol li').length == 10")
+    assert wide.state() == {"h": ["i7"]}
+    assert not wide.page.is_visible("#notice")
 
 
 def test_a_server_that_stops_and_comes_back(chromium, release):

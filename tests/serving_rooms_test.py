@@ -42,7 +42,8 @@ SERVING_ROOMS = {
     },
     "doors": {"protocol", "network", "monitoring", "api", "models"},
     "grpc_door": {"protocol", "monitoring", "models", "doors"},
-    "http_door": {"protocol", "network", "monitoring", "api", "doors"},
+    "openapi": {"api"},
+    "http_door": {"openapi", "protocol", "network", "monitoring", "api", "doors"},
 }
 """Room -> rooms it may import. No room imports a file at the top of `serving/`."""
 

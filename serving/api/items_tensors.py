@@ -1,4 +1,4 @@
-"""The Predict signatures of live items: which inputs there are and what they mean.
+"""The Predict signatures of items, which change and are found: their inputs and outputs.
 
 Imports no TensorFlow until signatures are made.
 """
@@ -10,6 +10,7 @@ import numpy as np
 
 from recall.errors import InputError
 from serving.api.item_changes import ITEM_FIELDS, ItemField, ItemUpsert
+from serving.api.item_search import DEFAULT_FOUND, FoundItem, FoundItems
 from serving.api.request_fields import Kind
 from serving.protocol import predict_messages_pb2 as types_pb2
 from serving.protocol import signatures, tensors
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from tensorflow.core.protobuf import meta_graph_pb2
 
 UPSERT, DELETE, STATUS = "upsert", "delete", "status"
+SEARCH, LOOKUP = "search", "lookup"
 
 _TENSORS = {
     Kind.TEXT: (types_pb2.DT_STRING, (-1,)),
@@ -54,14 +56,39 @@ _OUTPUTS = {
 """All are one int64."""
 
 
+_QUERY, _K = "query", "k"
+
+_OF_ITEMS = {
+    **_ITEM_IDS,
+    "titles": (types_pb2.DT_STRING, (-1,)),
+    "categories": (types_pb2.DT_STRING, (-1, -1)),
+    "num_clicks": (types_pb2.DT_INT64, (-1,)),
+    "in_release": (types_pb2.DT_BOOL, (-1,)),
+    "is_served": (types_pb2.DT_BOOL, (-1,)),
+}
+"""The fields of `FoundItem`, in their order; categories are padded with ""."""
+
+_OF_SEARCH = {
+    "ranks": (types_pb2.DT_INT32, (-1,)),
+    "is_complete": (types_pb2.DT_BOOL, ()),
+}
+
+
 def items_signature_defs() -> "dict[str, meta_graph_pb2.SignatureDef]":
     """The signatures as clients may ask for them, with defaults of optional inputs."""
-    return {
+    changes = {
         name: signatures.signature_def(
             inputs, dict.fromkeys(_OUTPUTS[name], (types_pb2.DT_INT64, ())), _DEFAULTS
         )
         for name, inputs in _INPUTS.items()
     }
+    search = signatures.signature_def(
+        {_QUERY: (types_pb2.DT_STRING, None), _K: (types_pb2.DT_INT32, None)},
+        {**_OF_ITEMS, **_OF_SEARCH},
+        {_K: np.array(DEFAULT_FOUND, np.int32)},
+    )
+    lookup = signatures.signature_def(_ITEM_IDS, _OF_ITEMS, {})
+    return {**changes, SEARCH: search, LOOKUP: lookup}
 
 
 def parse_changed_ids(inputs: Mapping[str, np.ndarray]) -> list[str]:
@@ -95,7 +122,7 @@ def parse_upserts(inputs: Mapping[str, np.ndarray]) -> list[ItemUpsert]:
 
 
 def build_delete_inputs(item_ids: Sequence[str]) -> dict[str, np.ndarray]:
-    """The inputs of `delete`; `parse_changed_ids` reads them."""
+    """The inputs of `delete` and `lookup`; `parse_changed_ids` reads them."""
     return {_ID.input_name: tensors.pad_strings([item_ids])[0]}
 
 
@@ -149,3 +176,53 @@ _PARSERS = {
     Kind.NUMBERS: _parse_numbers,
 }
 """How all rows of an input are read."""
+
+
+def build_search(query: str, k: int) -> dict[str, np.ndarray]:
+    """The inputs of `search`; `parse_search` reads them."""
+    return {_QUERY: np.array(query.encode(), dtype=object), _K: np.array(k, np.int32)}
+
+
+def parse_search(inputs: Mapping[str, np.ndarray]) -> tuple[str, int]:
+    """What is searched for, and how many items are wanted.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, an input is not one value, or the text is not UTF-8.
+    """
+    for name, array in inputs.items():
+        if array.size != 1:
+            raise invalid_argument(f"{name} must be one value, received {array.size}.")
+    return _parse_text(_QUERY, inputs[_QUERY].ravel())[0], int(inputs[_K].item())
+
+
+def build_items(items: Sequence[FoundItem]) -> dict[str, np.ndarray]:
+    """The outputs that tell of items."""
+    columns = list(zip(*items, strict=True)) or [()] * len(FoundItem._fields)
+    item_ids, titles, categories, *numbers = columns
+    texts = [np.array([text.encode() for text in c], object) for c in (item_ids, titles)]
+    types = [tensors.numpy_dtype(dtype) for dtype, _ in list(_OF_ITEMS.values())[3:]]
+    arrays = [np.array(column, dtype) for column, dtype in zip(numbers, types, strict=True)]
+    return dict(zip(_OF_ITEMS, [*texts, tensors.pad_strings(categories), *arrays], strict=True))
+
+
+def build_found(found: FoundItems) -> dict[str, np.ndarray]:
+    """The outputs of `search`."""
+    return {
+        **build_items(found.items),
+        "ranks": np.array(found.ranks, np.int32),
+        "is_complete": np.array(found.is_complete),
+    }
+
+
+def parse_items(outputs: Mapping[str, np.ndarray]) -> list[FoundItem]:
+    """What `build_items` writes."""
+    ids, titles, categories, *numbers = (outputs[name].tolist() for name in _OF_ITEMS)
+    names = [tuple(name.decode() for name in row if name) for row in categories]
+    texts = ([text.decode() for text in column] for column in (ids, titles))
+    return [FoundItem(*values) for values in zip(*texts, names, *numbers, strict=True)]
+
+
+def parse_found(outputs: Mapping[str, np.ndarray]) -> FoundItems:
+    """What `build_found` writes."""
+    ranks = tuple(outputs["ranks"].tolist())
+    return FoundItems(tuple(parse_items(outputs)), ranks, bool(outputs["is_complete"]))

@@ -16,10 +16,10 @@ from serving.doors import model_status
 from serving.doors.backend import Backend
 from serving.http_door.endpoints import REST_ENTRYPOINT, AdmittedRequest, LargeBodies
 from serving.http_door.errors import JSON_TYPE, RETRY_AFTER
-from serving.http_door.openapi import build_openapi
 from serving.http_door.paths import ModelPath
 from serving.monitoring import metrics
 from serving.monitoring.access_log import show_path
+from serving.openapi.document import build_openapi
 from serving.protocol import json_outputs, json_tensors, signatures
 from serving.protocol.json_answers import encode_json
 from serving.protocol.json_document import parse_json

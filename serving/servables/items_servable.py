@@ -11,11 +11,10 @@ from typing import Protocol
 import numpy as np
 
 from recall.errors import InputError
-from serving.api import item_search_tensors, items_tensors
+from serving.api import items_tensors
 from serving.api.item_changes import ITEMS_MODEL, MAX_CHANGES, ItemChanger
 from serving.api.item_search import ItemFinder
-from serving.api.item_search_tensors import LOOKUP, SEARCH
-from serving.api.items_tensors import DELETE, UPSERT
+from serving.api.items_tensors import DELETE, LOOKUP, SEARCH, UPSERT
 from serving.models.servable import Servable
 from serving.protocol import signatures
 
@@ -34,10 +33,7 @@ class ItemsServable(Servable):
         self.name = ITEMS_MODEL
         self.version = version
         self.live_items = live_items
-        self.signature_defs = {
-            **items_tensors.items_signature_defs(),
-            **item_search_tensors.signature_defs(),
-        }
+        self.signature_defs = items_tensors.items_signature_defs()
 
     def check_shapes(self, signature_name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Refuses more items than one call may name, before they are decoded.
@@ -97,12 +93,12 @@ class ItemsServable(Servable):
     ) -> dict[str, np.ndarray]:
         """All outputs of `search` or `lookup`."""
         if signature_name == SEARCH:
-            query, k = item_search_tensors.parse_search(inputs)
+            query, k = items_tensors.parse_search(inputs)
             found = self.live_items.search(query, k, version=self.version, timeout_s=timeout_s)
-            return item_search_tensors.build_found(found)
-        item_ids = item_search_tensors.parse_lookup(inputs)
+            return items_tensors.build_found(found)
+        item_ids = items_tensors.parse_changed_ids(inputs)
         items = self.live_items.look_up(item_ids, version=self.version, timeout_s=timeout_s)
-        return item_search_tensors.build_items(items)
+        return items_tensors.build_items(items)
 
     def warm_up(self) -> None:
         """Nothing waits: a change runs no graph but the item tower's."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from serving.api import item_changes, item_search_tensors
+from serving.api import item_changes, items_tensors
 from serving.api.item_changes import ITEMS_MODEL, UNKNOWN_COUNT, Acknowledgement, ItemUpsert
 from serving.api.item_search import (
     DEFAULT_FOUND,
@@ -14,8 +14,13 @@ from serving.api.item_search import (
     check_look_up,
     check_search,
 )
-from serving.api.item_search_tensors import build_search, parse_found, parse_items
-from serving.api.items_tensors import build_delete_inputs, build_upsert_inputs
+from serving.api.items_tensors import (
+    build_delete_inputs,
+    build_search,
+    build_upsert_inputs,
+    parse_found,
+    parse_items,
+)
 from serving.index.shards import home_of
 from serving.protocol.status import ServingError
 from serving.sharding.clients import ShardCall, ShardClients
@@ -91,7 +96,7 @@ class ShardedItems:
             ServingError: No shard answers.
         """
         check_search(query, k)
-        call = ShardCall(ITEMS_MODEL, item_search_tensors.SEARCH, build_search(query, k))
+        call = ShardCall(ITEMS_MODEL, items_tensors.SEARCH, build_search(query, k))
         (answers,) = self.clients.ask_all([call], _shorter(timeout_s))
         arrived = [parse_found(a) for a in answers if not isinstance(a, ServingError)]
         if not arrived:
@@ -122,7 +127,7 @@ class ShardedItems:
         calls = [
             (
                 home,
-                ShardCall(ITEMS_MODEL, item_search_tensors.LOOKUP, build_delete_inputs(_ids(part))),
+                ShardCall(ITEMS_MODEL, items_tensors.LOOKUP, build_delete_inputs(_ids(part))),
             )
             for home, part in parts
         ]

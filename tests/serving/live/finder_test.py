@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from recall.errors import InputError
-from serving.api import item_search_tensors
+from serving.api import items_tensors
 from serving.api.item_changes import ItemUpsert
 from serving.api.item_search import FoundItem, FoundItems
 from serving.live import rebuild
@@ -126,13 +126,13 @@ def test_signatures(live):
     servable = ItemsServable(live, 7)
     inputs = {"query": np.array(["café".encode()], object), "k": np.array(3, np.int32)}
     outputs = servable.predict("search", inputs)
-    assert item_search_tensors.parse_found(outputs) == live.search("café", 3)
+    assert items_tensors.parse_found(outputs) == live.search("café", 3)
     assert outputs["titles"].tolist() == ["Café T2 noir".encode()]
     nothing = servable.predict("search", {"query": np.array(b"zebra", object)})
-    assert item_search_tensors.parse_found(nothing) == FoundItems((), (), True)
+    assert items_tensors.parse_found(nothing) == FoundItems((), (), True)
     asked = {"item_ids": np.array([b"new", b"unheard"], object)}
     outputs = servable.predict("lookup", asked)
-    assert item_search_tensors.parse_items(outputs) == live.look_up(["new", "unheard"])
+    assert items_tensors.parse_items(outputs) == live.look_up(["new", "unheard"])
     assert servable.predict("lookup", asked, ["is_served"])["is_served"].tolist() == [True, False]
     for query in (np.array([b"a", b"b"], object), np.empty(0, object)):
         with pytest.raises(ServingError, match="query must be one value, received"):

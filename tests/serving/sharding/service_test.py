@@ -12,8 +12,12 @@ import pytest
 
 from recall.errors import InputError
 from serving.api import client
-from serving.api.item_search_tensors import build_search, parse_found, parse_items
-from serving.api.items_tensors import build_delete_inputs
+from serving.api.items_tensors import (
+    build_delete_inputs,
+    build_search,
+    parse_found,
+    parse_items,
+)
 from serving.api.recall_request import RecallRequest
 from serving.index.shards import Shard, home_of
 from serving.protocol.status import ServingError

@@ -1,16 +1,16 @@
 """What the HTTP door offers, as an OpenAPI 3.1 document.
 
 Imports no TensorFlow. The schemas of what is sent come from the declarations of the fields
-(`serving.api.json_schemas`), the calls are in `openapi_paths`; here they become one document.
+(`serving.openapi.json_schemas`), the calls are in `paths`; here they become one document.
 """
 
 from typing import Any
 
 import recall
-from serving.api import json_schemas
-from serving.api.json_schemas import Schema
 from serving.api.recall_limits import RecallLimits
-from serving.http_door.openapi_paths import (
+from serving.openapi import json_schemas
+from serving.openapi.json_schemas import Schema
+from serving.openapi.paths import (
     ADMIN_TOKEN,
     JSON_CONTENT,
     all_paths,

@@ -17,7 +17,7 @@ import pytest
 from recall.errors import InputError
 from serving.api.recall_limits import RecallLimits
 from serving.api.recall_request import REQUEST_FIELDS
-from serving.http_door.openapi import build_openapi
+from serving.openapi.document import build_openapi
 from tests.serving.category_release import write_release
 from tests.serving.server_process import ROOT, ServerProcess
 
@@ -131,7 +131,7 @@ def run_schemathesis(server, tmp_path, *, examples, phases):
         cwd=tmp_path,
         env={
             **os.environ,
-            "SCHEMATHESIS_HOOKS": "tests.serving.http_door.schemathesis_hooks",
+            "SCHEMATHESIS_HOOKS": "tests.serving.openapi.schemathesis_hooks",
             "PYTHONPATH": str(ROOT),
             "PYTHONWARNINGS": "ignore",
         },

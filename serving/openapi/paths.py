@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from serving.api.json_schemas import Schema
+from serving.openapi.json_schemas import Schema
 
 JSON_CONTENT, _TEXT_CONTENT = "application/json", "text/plain"
 

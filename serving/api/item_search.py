@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from recall.errors import InputError
-from recall.vocabulary import is_unicode
+from recall.item_ids import is_unicode
 from serving.api.item_changes import MAX_CHANGES, MAX_ID_LENGTH
 from serving.api.recall_limits import check_size
 

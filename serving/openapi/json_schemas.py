@@ -40,7 +40,7 @@ _ID: Schema = {
     "type": "string",
     "minLength": 1,
     "maxLength": item_changes.MAX_ID_LENGTH,
-    # `recall.vocabulary.UNUSABLE_ITEM_ID`, as JSON Schema has it.
+    # `recall.item_ids.UNUSABLE_ITEM_ID`, as JSON Schema has it.
     "pattern": r"^[^\n\r]*[^\n\r\u0000]$",
 }
 

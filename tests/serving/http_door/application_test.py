@@ -278,6 +278,20 @@ def test_a_body_is_asked_for(door):
         assert raw.recv(65536).startswith(b"HTTP/1.1 413 ")
 
 
+@pytest.mark.parametrize(("path", "status"), [("/nothing", 404), ("/healthz", 405)])
+def test_a_body_nobody_wants_is_passed_over(open_door, path, status):
+    """The answer comes before the body, which holds nothing; then the connection goes on."""
+    door = open_door()
+    size = 1 << 20
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
+    with door.connect() as raw:
+        raw.sendall(head.encode() + b"[")
+        assert read_answer(raw)[0] == status
+        raw.sendall(b"[" * (size - 1) + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert read_answer(raw)[0] == 200
+    assert door.backend.budget.used == 0
+
+
 def test_a_peer_that_leaves_gives_its_bytes_back(open_door):
     door = open_door()
     with door.connect() as raw:

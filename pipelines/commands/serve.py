@@ -30,7 +30,7 @@ COMMAND = Command(
     summary="Answers recall requests from a published release, over gRPC and HTTP.",
     description="One process: TensorFlow Serving's gRPC and REST protocols for the models "
     "`recall`, `items`, `user_tower` and `item_tower`, POST /recall and /items in plain JSON, "
-    "/healthz and /readyz. Stop it with Ctrl-C.",
+    "/healthz and /readyz, and in a browser the interest explorer at /. Stop it with Ctrl-C.",
     examples=(
         "serve --release=runs/mine/serving --grpc_port=8500 --http_port=8501",
         "serve --release=runs/mine/serving --tf_serving_address=127.0.0.1:9000",

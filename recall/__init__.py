@@ -2,7 +2,9 @@
 
     import recall
 
-    with recall.Client("127.0.0.1:8500") as client:
+    run = recall.fit(events, items, output="runs/mine")
+    run.recommend(histories=[["12", "57"]], k=10)
+    with run.serve() as server, recall.Client(server.address) as client:
         answer = client.recommend(["12", "57"], k=10)
 
 This package is the model library: configuration, layers, losses, towers and
@@ -23,6 +25,10 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # For editors and type checkers; at run time `__getattr__` finds them.
+    from pipelines.api.fitting import fit
+    from pipelines.api.local_server import LocalServer, serve
+    from pipelines.api.recommender import Recommender
+    from pipelines.api.runs import Report, Run, load
     from recall.config import RecallConfig
     from recall.errors import InputError
     from serving.api.async_client import AsyncClient
@@ -37,8 +43,15 @@ __all__ = [
     "Client",
     "InputError",
     "ItemUpsert",
+    "LocalServer",
     "RecallConfig",
+    "Recommender",
+    "Report",
     "RetryPolicy",
+    "Run",
+    "fit",
+    "load",
+    "serve",
 ]
 
 _HOMES = {
@@ -47,8 +60,15 @@ _HOMES = {
     "Client": "serving.api.client",
     "InputError": "recall.errors",
     "ItemUpsert": "serving.api.item_changes",
+    "LocalServer": "pipelines.api.local_server",
     "RecallConfig": "recall.config",
+    "Recommender": "pipelines.api.recommender",
+    "Report": "pipelines.api.runs",
     "RetryPolicy": "serving.network.retries",
+    "Run": "pipelines.api.runs",
+    "fit": "pipelines.api.fitting",
+    "load": "pipelines.api.runs",
+    "serve": "pipelines.api.local_server",
 }
 """Name -> module that defines it."""
 

@@ -49,6 +49,7 @@ ROOMS = {
         "inspection",
         "commands.shared",
     },
+    "api": {"artifacts", "evaluation", "publishing", "commands"},
 }
 """Room -> rooms it may import, with the rooms inside those."""
 

@@ -24,7 +24,7 @@ from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.evaluation_config import EvaluationConfig
 from recall.metrics import diversity
-from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
+from recall.vocabulary import ItemVocabulary
 from serving.release import folders, storage
 
 _JOB = "evaluate"
@@ -201,28 +201,8 @@ def _section(
         result.top_rows, vocabulary.counts, vocabulary.categories, config.all_ks
     )
     _log.info("%s: %d users in %.1f s", name, held_out.num_users, time.monotonic() - start)
-    section |= count_positives(held_out) | {"standard_errors": result.standard_errors}
+    section |= lists.count_positives(held_out) | {"standard_errors": result.standard_errors}
     return section, result.top_rows
-
-
-def count_positives(held_out: HeldOutUsers) -> dict[str, int]:
-    """Held-out events, and those that cannot be hit.
-
-    `num_unknown_positives` are not in the vocabulary: always misses.
-    `num_seen_positives` are in the user's history (repeated clicks): misses
-    when seen items are excluded.
-    """
-    ids, histories = held_out.positives.values, held_out.histories
-    stride = max(ids.max(initial=0), histories.values.max(initial=0)) + 1
-    keys = held_out.positives.row_numbers() * stride + ids
-    seen = np.isin(keys, histories.row_numbers() * stride + histories.values)
-    known = ids >= FIRST_ITEM_ID
-    return {
-        "num_users": held_out.num_users,
-        "num_positives": len(ids),
-        "num_unknown_positives": int((~known).sum()),
-        "num_seen_positives": int((seen & known).sum()),
-    }
 
 
 def _log_blessing(verdict: Mapping[str, Any]) -> None:

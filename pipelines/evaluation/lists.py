@@ -121,3 +121,23 @@ def evaluate_lists(
 def to_rows(dense_ids: Ragged) -> Ragged:
     """Dense ids -> vocabulary rows; padding and unknown ids become negative."""
     return Ragged(dense_ids.values - FIRST_ITEM_ID, dense_ids.offsets)
+
+
+def count_positives(held_out: HeldOutUsers) -> dict[str, int]:
+    """Held-out events, and those that cannot be hit.
+
+    `num_unknown_positives` are not in the vocabulary: always misses.
+    `num_seen_positives` are in the user's history (repeated clicks): misses
+    when seen items are excluded.
+    """
+    ids, histories = held_out.positives.values, held_out.histories
+    stride = max(ids.max(initial=0), histories.values.max(initial=0)) + 1
+    keys = held_out.positives.row_numbers() * stride + ids
+    seen = np.isin(keys, histories.row_numbers() * stride + histories.values)
+    known = ids >= FIRST_ITEM_ID
+    return {
+        "num_users": held_out.num_users,
+        "num_positives": len(ids),
+        "num_unknown_positives": int((~known).sum()),
+        "num_seen_positives": int((seen & known).sum()),
+    }

@@ -4,8 +4,8 @@ Imports no TensorFlow and no gRPC.
 """
 
 import os
-from collections.abc import Sequence
-from typing import TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -131,10 +131,6 @@ def request_of(
     fields: RequestFields,
 ) -> RecallRequest:
     """A request from arguments; lists become the tuples that it holds."""
-    unknown = sorted(fields.keys() - RequestFields.__annotations__.keys())
-    if unknown:
-        known = ", ".join(RequestFields.__annotations__)
-        raise InputError(f"A recall request has no `{unknown[0]}`. It may have: {known}.")
     if isinstance(history, str) or isinstance(similar_to, str):
         raise InputError("Give a list of item ids, not one text: history=['12', '57'].")
     return RecallRequest(
@@ -142,5 +138,18 @@ def request_of(
         similar_to=tuple(map(str, similar_to)),
         user_vectors=user_vectors,
         k=k,
-        **{n: tuple(v) if isinstance(v, list | set) else v for n, v in fields.items()},
+        **plain_fields(fields),
     )
+
+
+def plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a caller as fields of a request: lists become the tuples that it holds.
+
+    Raises:
+        InputError: A request has no such field.
+    """
+    unknown = sorted(fields.keys() - RequestFields.__annotations__.keys())
+    if unknown:
+        known = ", ".join(RequestFields.__annotations__)
+        raise InputError(f"A recall request has no `{unknown[0]}`. It may have: {known}.")
+    return {n: tuple(v) if isinstance(v, list | set) else v for n, v in fields.items()}

@@ -285,7 +285,7 @@ class TestEvaluateUserVectors:
         np.testing.assert_array_equal(result.top_rows, [[2, 3, -1], [3, 0, 1], [2, -1, -1]])
         # User c clicks row 1 again: removed, hence a miss.
         assert result.metrics["recall@3"] == pytest.approx((1 + 1 / 2 + 0) / 3)
-        assert evaluate.count_positives(self.held_out) == {
+        assert lists.count_positives(self.held_out) == {
             "num_users": 3,
             "num_positives": 4,
             "num_unknown_positives": 1,

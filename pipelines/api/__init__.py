@@ -1,0 +1,1 @@
+"""`recall.fit`, `recall.load`, `recall.serve`: what `import recall` offers beside the client."""

@@ -1,0 +1,114 @@
+"""Commands of `recall` in a process of their own, for a caller that is no command line.
+
+So they work in every notebook: whatever it imported before (TensorFlow with Keras 3), flags it
+has parsed, a second time in the same process; and their memory is free again afterwards.
+"""
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from recall.errors import InputError
+
+_ROOT = Path(__file__).parents[2]
+_ERROR = re.compile(r"recall[\w ]*: error: (.*)")
+_BAD_INPUT, _USAGE = 1, 2
+_LAST_LINES = 40
+_END_S = 20.0
+"""How long a job that was interrupted may clean up."""
+
+
+def start(words: Sequence[str], **options: object) -> subprocess.Popen:
+    """Starts `recall WORDS` with this interpreter; the process ends with its caller's block."""
+    # Set by `recall` in this process too, for a TensorFlow that comes after it.
+    paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return subprocess.Popen(
+        [sys.executable, "-m", "pipelines.cli", *words],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+        **options,
+    )
+
+
+def run(words: Sequence[str], *, show: bool = True) -> str:
+    """Runs `recall WORDS` to its end.
+
+    Args:
+        words: The command and its flags.
+        show: Whether its progress is shown on this process's stderr, line by line.
+
+    Returns:
+        What it printed as its result.
+
+    Raises:
+        InputError: What the command says is wrong, in its one line.
+        RuntimeError: The command failed otherwise; the text ends with its last lines.
+    """
+    process = start(words, stderr=subprocess.PIPE)
+    last: deque[str] = deque(maxlen=_LAST_LINES)
+    results: list[str] = []
+    with _ended(process), _reading(process.stdout, results.append):
+        for line in process.stderr:
+            last.append(line)
+            if show and not _ERROR.match(line):
+                sys.stderr.write(line)
+        code = process.wait()
+    if code:
+        raise failure(words[0], code, last)
+    return "".join(results)
+
+
+def failure(command: str, code: int, last_lines: Sequence[str]) -> Exception:
+    """The error of a command that ended with an exit code other than 0."""
+    matches = [match for line in last_lines if (match := _ERROR.match(line))]
+    if code in (_BAD_INPUT, _USAGE) and matches:
+        return InputError(matches[-1][1])
+    how = f"exit code {code}" if code > 0 else signal.Signals(-code).name
+    text = "".join(last_lines).strip()
+    return RuntimeError(f"`recall {command}` ended with {how}. Its last lines:\n{text}")
+
+
+@contextlib.contextmanager
+def _reading(stream, take: Callable[[str], object]) -> Iterator[None]:
+    """Reads a stream beside the block, so that the process never waits for a reader."""
+    thread = threading.Thread(target=lambda: [take(line) for line in stream], daemon=True)
+    thread.start()
+    yield
+    thread.join()
+
+
+@contextlib.contextmanager
+def _ended(process: subprocess.Popen) -> Iterator[None]:
+    """Ends the process when the block is left early, as by Ctrl-C; it cleans up first."""
+    try:
+        yield
+    except BaseException:
+        end(process)
+        raise
+    finally:
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
+def end(process: subprocess.Popen) -> None:
+    """Asks a process to end, and makes it end."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGINT)
+    try:
+        process.wait(_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()

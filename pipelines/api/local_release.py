@@ -1,0 +1,191 @@
+"""A published release opened in this process: recommendations without a server.
+
+Loads SavedModels and the index, no Keras: it works beside any version of it.
+"""
+
+import contextlib
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recall.errors import InputError
+from recall.vocabulary import check_item_ids
+from serving.api.recall_request import RecallRequest, RecallResponse
+from serving.index.bundle import open_bundle
+from serving.index.catalogue import NO_ROW
+from serving.live.catalogue import LiveCatalogue
+from serving.models.saved_model import SavedModelServable
+from serving.release import release as releases
+from serving.release.release import USER_TOWER, Release
+from serving.retrieval.service import RecallService
+from serving.retrieval.user_vectors import UserVectors
+from serving.servables.towers import PredictUserVectors
+
+_BATCH = 256
+"""Histories of one call: bounds the memory of the search."""
+
+_SHOWN = 3
+"""Examples that a message names."""
+
+
+class CatalogueVectors(NamedTuple):
+    """All items of a release, row by row; popular ones first.
+
+    Attributes:
+        item_ids: `[num_items]` raw ids.
+        vectors: `[num_items, dim]` float32. An item's score for a user is its largest inner
+            product with one of the user's vectors.
+    """
+
+    item_ids: list[str]
+    vectors: np.ndarray
+
+
+class LocalRelease:
+    """The user tower and the index of one release."""
+
+    def __init__(self, release: Release):
+        """Loads and checks both; takes seconds.
+
+        Raises:
+            InputError: A file is missing or damaged.
+        """
+        releases.verify(release)
+        self.version = release.version
+        with _quiet():
+            tower = SavedModelServable(USER_TOWER, release.version, release.user_tower_dir)
+        self._source = PredictUserVectors(tower.predict_default, release.version)
+        bundle = open_bundle(release.index_dir, verify=False)  # Just verified.
+        self._catalogue = LiveCatalogue(bundle, version=release.version)
+        self._service = RecallService(self._source, self._catalogue)
+
+    @property
+    def num_items(self) -> int:
+        """Items of the index."""
+        return self._catalogue.view().num_items
+
+    def recommend(
+        self,
+        histories: Sequence[tuple[str, ...]],
+        names: Sequence[Any],
+        k: int,
+        fields: Mapping[str, Any],
+        *,
+        popular: bool,
+    ) -> list[RecallResponse]:
+        """Answers for histories.
+
+        Args:
+            histories: Raw ids, oldest first.
+            names: What a message calls each of them.
+            k: Items wanted.
+            fields: Of `RecallRequest`.
+            popular: Whether a history without a known item gets popular items; else it is an
+                error.
+
+        Raises:
+            InputError: A history has no known item, or a field is wrong.
+        """
+        self._report_unknown(histories)
+        if not popular:
+            known = self._are_known([i for history in histories for i in history])
+            for name, history in zip(names, histories, strict=True):
+                if not any(item_id in known for item_id in history):
+                    what = "is empty" if not history else "has no item of this release"
+                    raise InputError(
+                        f"The history {name!r} {what}. Leave it out, or pass popular=True for "
+                        "popular items."
+                    )
+        return self._ask([RecallRequest(history=h, k=k, **fields) for h in histories])
+
+    def similar_items(
+        self, item_ids: Sequence[str], k: int, fields: Mapping[str, Any]
+    ) -> list[RecallResponse]:
+        """For each item those like it.
+
+        Raises:
+            InputError: One is no item of the release.
+        """
+        known = self._are_known(item_ids)
+        unknown = [item_id for item_id in item_ids if item_id not in known]
+        if unknown:
+            raise InputError(
+                f"{_no_items(unknown, item_ids)} of this release: {_examples(unknown)}."
+            )
+        return self._ask([RecallRequest(similar_to=(i,), k=k, **fields) for i in item_ids])
+
+    def user_vectors(self, histories: Sequence[tuple[str, ...]]) -> UserVectors:
+        """See `Recommender.user_vectors`."""
+        parts = [
+            self._source.compute(histories[start : start + _BATCH])
+            for start in range(0, len(histories), _BATCH)
+        ]
+        arrays = [np.concatenate([part[column] for part in parts]) for column in range(4)]
+        return UserVectors(*arrays, parts[0].fingerprint, self.version)
+
+    def catalogue_vectors(self) -> CatalogueVectors:
+        """See `Recommender.item_vectors`."""
+        view = self._catalogue.view()
+        rows = view.rows()
+        ids = [item_id.decode() for item_id in view.item_ids(rows).tolist()]
+        return CatalogueVectors(ids, view.vectors(rows))
+
+    def _ask(self, requests: Sequence[RecallRequest]) -> list[RecallResponse]:
+        answers: list[RecallResponse] = []
+        for start in range(0, len(requests), _BATCH):
+            answers += self._service.recall(requests[start : start + _BATCH])
+        return answers
+
+    def _are_known(self, item_ids: Sequence[str]) -> set[str]:
+        distinct = list(dict.fromkeys(item_ids))
+        check_item_ids(distinct)
+        rows = self._catalogue.view().rows_of([item_id.encode() for item_id in distinct])
+        return {item_id for item_id, row in zip(distinct, rows, strict=True) if row != NO_ROW}
+
+    def _report_unknown(self, histories: Sequence[tuple[str, ...]]) -> None:
+        ids = [item_id for history in histories for item_id in history]
+        known = self._are_known(ids)
+        unknown = [item_id for item_id in ids if item_id not in known]
+        if unknown:
+            warnings.warn(
+                f"In the histories, {_no_items(unknown, ids)} of this release: "
+                f"{_examples(unknown)}; passed over.",
+                stacklevel=4,
+            )
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without TensorFlow's warnings about gradients of a model that is only asked."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _no_items(unknown: Sequence[str], asked: Sequence[str]) -> str:
+    """`1 of 2 ids is no item`."""
+    verb = "is no item" if len(unknown) == 1 else "are no items"
+    return f"{len(unknown)} of {len(asked)} ids {verb}"
+
+
+def _examples(values: Sequence[str]) -> str:
+    shown = list(dict.fromkeys(values))[: _SHOWN + 1]
+    return ", ".join(map(repr, shown[:_SHOWN])) + (" ..." if len(shown) > _SHOWN else "")
+
+
+def open_release(serving_dir: str | os.PathLike) -> LocalRelease:
+    """The newest release of a folder.
+
+    Raises:
+        InputError: There is none, or it is damaged.
+    """
+    return LocalRelease(releases.latest_release(Path(serving_dir)))

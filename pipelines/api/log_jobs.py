@@ -1,0 +1,111 @@
+"""Commands that read a log, which may be a table of the caller."""
+
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipelines.api import jobs, settings, tables
+from pipelines.commands import ingest as ingest_command
+from pipelines.commands import run as run_command
+from recall.errors import InputError
+
+if TYPE_CHECKING:
+    from pipelines.api.settings import ConfigLike
+
+_EVENT_COLUMNS = {
+    "user_column": "user_id",
+    "item_column": "item_id",
+    "timestamp_column": "timestamp",
+}
+_NO_TIME = "none"
+
+
+def run_all(
+    events: Any,
+    items: Any,
+    output: Path,
+    config: "ConfigLike",
+    reading: Mapping[str, Any],
+    *,
+    show: bool,
+) -> None:
+    """`recall run`; the arguments are those of `fitting.fit`."""
+    _call("run", run_command.COMMAND.flags, events, items, output, config, reading, show)
+
+
+def ingest(
+    events: Any, examples_dir: Path, config: "ConfigLike", *, show: bool, **reading: Any
+) -> None:
+    """Makes examples of a log, as `recall ingest`; the arguments are those of `fit`."""
+    flags = ingest_command.COMMAND.flags
+    _call("ingest", flags, events, None, examples_dir, config, reading, show)
+
+
+def _call(
+    command: str,
+    flags: Mapping[str, Any],
+    events: Any,
+    items: Any,
+    output: Path,
+    config: "ConfigLike",
+    reading: Mapping[str, Any],
+    show: bool,
+) -> None:
+    """Runs a command that reads a log."""
+    words = [command, f"--output={output}", *_flag_words(command, flags, reading)]
+    with tempfile.TemporaryDirectory(prefix="recall-tables-") as temporary:
+        settings_file = Path(temporary) / "config.json"
+        settings_file.write_text(settings.read(config).to_json(), encoding="utf-8")
+        words.append(f"--config={settings_file}")
+        words.append(f"--events={_as_file(events, 'events', temporary, _event_columns(reading))}")
+        if items is not None:
+            columns = {"items_id_column": reading.get("items_id_column", "item_id")}
+            words.append(f"--items={_as_file(items, 'items', temporary, columns)}")
+        jobs.run(words, show=show)
+
+
+def _event_columns(reading: Mapping[str, Any]) -> dict[str, str]:
+    """Columns that a table of events must have, by the argument that names them."""
+    columns = {
+        argument: str(reading.get(argument, name)) for argument, name in _EVENT_COLUMNS.items()
+    }
+    if columns["timestamp_column"] == _NO_TIME:
+        del columns["timestamp_column"]
+    return columns
+
+
+def _as_file(value: Any, what: str, folder: str, columns: Mapping[str, str]) -> str:
+    """What a flag takes: a path as it is, a table as a Parquet file."""
+    if tables.is_path(value):
+        return os.fspath(value)
+    table = tables.to_arrow(value, what)
+    tables.check_columns(table, what, columns)
+    path = Path(folder) / f"{what}.parquet"
+    tables.write_parquet(table, path)
+    return str(path)
+
+
+def _flag_words(command: str, flags: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Arguments as flags.
+
+    Raises:
+        InputError: The command has no such flag.
+    """
+    own = {"events", "items", "output", "config", "set"}
+    words = []
+    for name, value in given.items():
+        if name not in flags or name in own:
+            takes = ", ".join(sorted(flags.keys() - own))
+            raise InputError(f"There is no argument {name!r}. There are: {takes}.")
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no{name}")
+        elif flags[name].kind == "repeated":
+            values = [value] if isinstance(value, str) else value
+            words += [f"--{name}={one}" for one in values]
+        elif isinstance(value, list | tuple):
+            words.append(f"--{name}={','.join(map(str, value))}")
+        else:
+            words.append(f"--{name}={value}")
+    return words

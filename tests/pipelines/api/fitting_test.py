@@ -1,0 +1,70 @@
+"""`recall.fit`: what it takes and what it refuses; the jobs have tests of their own."""
+
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+
+import recall
+from pipelines.artifacts import records
+from tests.pipelines.api import conftest
+
+
+def test_the_same_call_finds_everything_up_to_date(fitted, events, capfd):
+    again = recall.fit(events, conftest.make_items(), output=fitted.path, config=conftest.SETTINGS)
+    assert again.version == fitted.version
+    shown = capfd.readouterr().err
+    assert shown.count("up to date") == 6
+
+
+def test_polars_and_arrow_are_the_same_log(fitted, events):
+    """A table of another library has the same rows, so the examples are those of the run."""
+    arrow = pa.Table.from_pandas(events)
+    for table in (pl.from_arrow(arrow), arrow):
+        with pytest.raises(recall.InputError, match=r"config"):
+            recall.fit(table, output=fitted.path, config={"config": 1}, show=False)
+    sums = set()
+    for table in (events, pl.from_arrow(arrow), arrow):
+        recall.fit(
+            table, conftest.make_items(), output=fitted.path, config=conftest.SETTINGS, show=False
+        )
+        sums.add(records.checksum_of_record(fitted.path / "examples", "ingest"))
+    assert len(sums) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"events": pd.DataFrame({"user_id": [1]})}, "have no column 'item_id', only user_id"),
+        ({"events": [1, 2]}, "The events are a list. Give a pandas"),
+        ({"events": "missing.csv"}, "missing.csv"),
+        ({"user_column": "visitor"}, "no column 'visitor'.* Name yours by user_column="),
+        ({"item_column": "timestamp"}, "'timestamp' of the events is of the type timestamp"),
+        ({"colour": "red"}, "There is no argument 'colour'. There are: "),
+        ({"output": "x", "set": ["a=1"]}, "There is no argument 'set'"),
+        ({"config": {"train.max_epoch": 1}}, "max_epoch"),
+        ({"config": "train.max_epochs=1"}, "Give a list of settings"),
+        ({"config": "missing.json"}, "Cannot read the settings missing.json"),
+        ({"items": pd.DataFrame({"id": [1]})}, "The items have no column 'item_id', only id"),
+    ],
+)
+def test_a_mistake_is_one_line(events, tmp_path, arguments, text):
+    given = {"events": events, "output": tmp_path / "run", "show": False, **arguments}
+    with pytest.raises(recall.InputError, match=text) as caught:
+        recall.fit(**given)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_column_of_a_wrong_type_is_named(events, tmp_path):
+    events = events.assign(timestamp="yesterday")
+    with pytest.raises(recall.InputError, match="yesterday"):
+        recall.fit(events, output=tmp_path / "run", show=False)
+
+
+def test_a_model_that_is_not_good_enough_leaves_its_numbers(events, tmp_path):
+    settings = {**conftest.SETTINGS, "evaluation.thresholds": ["test.recall@10 > 1"]}
+    with pytest.raises(recall.InputError, match="recall@10"):
+        recall.fit(events, output=tmp_path / "run", config=settings, show=False)
+    run = recall.load(tmp_path / "run")
+    assert "not published" in repr(run)
+    assert len(run.metrics) > 10

@@ -71,8 +71,14 @@ _TEST = [
     "axe-playwright-python",
     "build",
     "hypothesis",
+    # The notebook of the documents, and tables of callers.
+    "ipykernel",
     "ir_measures",
+    "nbclient",
+    "nbformat",
+    "pandas",
     "playwright",
+    "polars",
     "pytest",
     "pytest-xdist",
     # Requests made from the description of the HTTP API.

@@ -40,6 +40,7 @@ PINS = "constraints-3.10.txt" if sys.version_info[:2] == (3, 10) else "constrain
 NOT_IMPORTED = {
     "build": "`python -m build`, in the test of the wheel",
     "importlib-resources": "tensorflow-datasets imports it",
+    "ipykernel": "the kernel of the notebook of the documents",
     "mkdocs": "`make docs`",
     "mkdocs-material": "`make docs`",
     "mkdocstrings": "`make docs`",

@@ -83,6 +83,7 @@ _TEST = [
     "pytest-xdist",
     # Requests made from the description of the HTTP API.
     "schemathesis>=4.32",
+    "PyYAML",
     "scipy",
     "trustme",
     "wheel",

@@ -5,7 +5,7 @@ Imports no TensorFlow. TF Serving's metrics keep its names, labels and unit
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from prometheus_client import (
@@ -33,6 +33,9 @@ _LATENCY_BUCKETS_US = tuple(10 * 1.8**power for power in range(32))
 """TF Serving's: 10 us times powers of 1.8, up to about 20 minutes."""
 
 _BATCH_BUCKETS = tuple(2**power for power in range(10))
+
+_OUTCOMES = ("loaded", "failed", "unloaded")
+"""Of looking at a version."""
 
 UNKNOWN_MODEL = "unknown"
 """Label of requests for models that are not served: clients must not invent labels."""
@@ -104,7 +107,9 @@ class Metrics:
             "model_name",
         )
         self._answers = self._counter(
-            "recall_answers", "Users answered by the model recall, by kind of answer.", "kind"
+            "recall_answers",
+            "Users answered by the model recall, by kind of answer.",
+            kind=("personal", "fallback"),
         )
         self._degraded = self._counter(
             "recall_degraded_answers", "Users whose answer the deadline or a lost shard cut short."
@@ -114,22 +119,24 @@ class Metrics:
             "Sum of `coverage` over the users answered; divided by recall_answers_total, the mean.",
         )
         self._shed = self._counter(
-            "recall_shed_requests", "Requests refused because the server was full.", "entrypoint"
+            "recall_shed_requests",
+            "Requests refused because the server was full.",
+            entrypoint=("GRPC", "REST"),
         )
         self._refused_connections = self._counter(
             "recall_http_refused_connections",
             "HTTP connections refused: too many in all, or of one peer.",
-            "reason",
+            reason=("all", "peer"),
         )
         self._dropped_connections = self._counter(
             "recall_http_dropped_connections",
             "HTTP connections closed: what they should send or read took too long.",
-            "waited_for",
+            waited_for=("header", "body", "write", "idle"),
         )
         self._refused_requests = self._counter(
             "recall_http_refused_requests",
             "HTTP requests refused before a model saw them, by reason.",
-            "reason",
+            reason=(),
         )
         self._loop_errors = self._counter(
             "recall_http_loop_errors", "Errors of the HTTP door's event loop, as of accepting."
@@ -139,10 +146,13 @@ class Metrics:
         self._grpc_drops = self._counter(
             "recall_grpc_unread_calls",
             "gRPC calls ended before their message was there.",
-            "reason",
+            reason=("late", "slow", "full"),
         )
-        self._swaps = self._counter(
-            "recall_version_loads", "Versions loaded or refused.", "model_name", "outcome"
+        self._swaps = Counter(
+            "recall_version_loads",
+            "Versions loaded or refused.",
+            ("model_name", "outcome"),
+            registry=self._registry,
         )
 
     def watch(self, name: str, documentation: str, value: Callable[[], float]) -> None:
@@ -212,15 +222,25 @@ class Metrics:
         self._grpc_drops.labels(reason).inc()
 
     def count_load(self, model_name: str, outcome: str) -> None:
-        """Counts a version that was loaded, failed or was unloaded."""
+        """Counts a version that was `loaded`, `failed` or was `unloaded`."""
+        for other in _OUTCOMES:  # They begin at 0; see `_counter`.
+            self._swaps.labels(model_name, other)
         self._swaps.labels(model_name, outcome).inc()
 
     def page(self) -> bytes:
         """All metrics in Prometheus' text format."""
         return exposition.render(self._tf_serving_counters, self._registry)
 
-    def _counter(self, name: str, documentation: str, *labels: str) -> Counter:
-        return Counter(name, documentation, labels, registry=self._registry)
+    def _counter(self, name: str, documentation: str, **values: Sequence[str]) -> Counter:
+        """A counter with at most one label, whose known values are shown from the start.
+
+        Prometheus' `increase` does not see the first event of a series that begins at 1.
+        """
+        counter = Counter(name, documentation, tuple(values), registry=self._registry)
+        for known in values.values():
+            for value in known:
+                counter.labels(value)
+        return counter
 
     def _histogram(
         self, name: str, documentation: str, buckets: tuple[float, ...], *labels: str

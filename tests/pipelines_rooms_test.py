@@ -31,7 +31,7 @@ ROOMS = {
         "reporting",
         "progress",
     },
-    "clients": {"sources", "publishing"},
+    "clients": {"sources", "publishing", "progress"},
     "commands.shared": {"sources", "artifacts", "ingestion", "progress"},
     "inspection": {"artifacts", "evaluation", "training", "progress"},
     "completion": {"commands.shared"},

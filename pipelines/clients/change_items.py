@@ -6,6 +6,7 @@ Imports no TensorFlow.
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pipelines.progress import tasks
 from pipelines.sources import items as items_files
 from recall.errors import InputError
 from serving.api.caller import TIMEOUT_S
@@ -52,14 +53,17 @@ def change_items(
     with Client(server, token=token, tls=tls, timeout_s=timeout_s) as client:
         calls = [("upsert", client.upsert_items, batch) for batch in upserts]
         calls += [("delete", client.delete_items, batch) for batch in deletions]
-        for kind, send, batch in calls:
-            try:
-                _, num_items, num_changed = send(batch)
-            except InputError as error:
-                raise InputError(f"{error} {_count(done)} before that.") from error
-            done[kind] += num_changed
-            if kind == "delete":
-                done["unknown"] += len(batch) - num_changed
+        total = sum(len(batch) for _, _, batch in calls)
+        with tasks.open_task("send changes", total=total, unit="items", rate="items") as task:
+            for kind, send, batch in calls:
+                try:
+                    _, num_items, num_changed = send(batch)
+                except InputError as error:
+                    raise InputError(f"{error} {_count(done)} before that.") from error
+                done[kind] += num_changed
+                if kind == "delete":
+                    done["unknown"] += len(batch) - num_changed
+                task.advance(len(batch))
     if num_items == UNKNOWN_COUNT:
         return f"{_count(done)}."
     return f"{_count(done)}; the server now has {num_items} items."

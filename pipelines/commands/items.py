@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from pipelines.commands.shared import call_flags, table_flags, tls_flags
+from pipelines.commands.shared import call_flags, progress_flags, table_flags, tls_flags
 from pipelines.commands.shared.flags import Command, FlagSpec, UsageError
 
 COMMAND = Command(
@@ -35,6 +35,7 @@ COMMAND = Command(
             kind="path",
         ),
         **call_flags.CALL,
+        **progress_flags.FLAGS,
     },
     extra="serve",
 )

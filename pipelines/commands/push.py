@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from pipelines.commands.shared import folders, publish_flags
+from pipelines.commands.shared import folders, progress_flags, publish_flags
 from pipelines.commands.shared.flags import Command
 
 COMMAND = Command(
@@ -21,6 +21,7 @@ COMMAND = Command(
             "Another index of the same export, for example a shard; default: index/ inside the run."
         ),
         **publish_flags.FLAGS,
+        **progress_flags.FLAGS,
     },
     required=("run",),
 )

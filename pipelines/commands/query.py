@@ -33,7 +33,7 @@ def _request_flags() -> dict[str, FlagSpec]:
             help=fields[name].flag.help,
             value=fields[name].flag.value,
             default=fields[name].default,
-            choices=fields[name].choices,
+            suggestions=fields[name].choices,  # Checked where all of a request is.
             **_FLAGS[fields[name].kind],
         )
         for name in names

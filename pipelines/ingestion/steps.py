@@ -91,7 +91,7 @@ class ReadEvents(beam.DoFn):
                     batch = batch.drop_columns("split")
                 num_events += batch.num_rows
                 _count("events_read", batch.num_rows)
-                tasks.count(READING, batch.num_rows)
+                tasks.count(READING, batch.num_rows, share=self._source.share_read)
                 yield batch
         except InputError as error:
             files.write_facts(FAILED, 0, {"message": str(error)})

@@ -40,8 +40,10 @@ class Pace:
         return (task.done - first) / passed_s if passed_s > 0 and task.done > first else None
 
 
-def seconds_left(task: Task, per_second: float | None) -> float | None:
+def seconds_left(task: Task, per_second: float | None, now_s: float) -> float | None:
     """Seconds until the end, of what comes after it too; None where nobody knows."""
+    if task.total is None and task.known_share:
+        return (now_s - task.started_s) * (1 - task.known_share) / task.known_share
     if task.total is None or not per_second:
         return None
     steps = max(0, task.total - task.done) + task.later_steps
@@ -51,7 +53,7 @@ def seconds_left(task: Task, per_second: float | None) -> float | None:
 def in_words(tasks: Sequence[Task], per_second: float | None, now_s: float) -> str:
     """For a log: `train: epoch 3/20: 45 of 78 steps, loss 5.2134, 41,234 slots/s, 2 min left`."""
     task = tasks[-1]
-    left_s = seconds_left(task, per_second)
+    left_s = seconds_left(task, per_second, now_s)
     if left_s is None:
         time = f"{words.rough_duration(now_s - task.started_s)} so far"
     else:
@@ -78,7 +80,7 @@ def as_line(
         ascii_only: Whether the terminal may lack the characters of the bar.
     """
     task = tasks[-1]
-    left_s = seconds_left(task, per_second)
+    left_s = seconds_left(task, per_second, now_s)
     if left_s is None:
         time = words.duration(now_s - task.started_s)
     else:

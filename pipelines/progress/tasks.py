@@ -30,6 +30,7 @@ class Task:
         later_steps: Steps like these that come after this, at most.
         later_s: Seconds of what comes after this, at most.
         done: Steps that are done.
+        known_share: Share that is done where nobody knows the steps in all, in [0, 1].
         started_s: When the first step began, in seconds of `time.monotonic`.
     """
 
@@ -37,12 +38,13 @@ class Task:
         self.rate, self.per_step = rate, 1.0
         self.later_steps, self.later_s = 0, 0.0
         self.facts: dict[str, float | str] = {}
+        self.known_share: float | None = None
         self.restart(name, total, unit)
 
     def restart(self, name: str, total: int | None, unit: str) -> None:
         """Makes it the next piece of work of the same kind."""
         self.name, self.total, self.unit = name, total, unit
-        self.done = 0
+        self.done, self.known_share = 0, None
         self.started_s = time.monotonic()
 
     def advance(self, number: int = 1) -> None:
@@ -57,7 +59,7 @@ class Task:
     @property
     def share(self) -> float | None:
         """Share that is done, in [0, 1]; None where nobody knows."""
-        return min(1.0, self.done / self.total) if self.total else None
+        return min(1.0, self.done / self.total) if self.total else self.known_share
 
 
 class Display(Protocol):
@@ -108,14 +110,20 @@ def open_task(
             _open.remove(task)
 
 
-def count(name: str, number: int) -> None:
+def count(name: str, number: int, *, share: float | None = None) -> None:
     """Counts for the task of this name, where this process has one.
 
     For steps that a runner may put into any process: elsewhere it does nothing.
+
+    Args:
+        name: Of the task.
+        number: Steps that are done.
+        share: Share of the whole that is done, where it is known by other means.
     """
     for task in tuple(_open):
         if task.name == name:
             task.advance(number)
+            task.known_share = share
 
 
 def turn_to(name: str, following: str, *, total: int, unit: str) -> None:

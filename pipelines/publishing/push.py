@@ -19,6 +19,7 @@ from pipelines.artifacts import records
 from pipelines.artifacts.records import RunPaths
 from pipelines.evaluation import blessing
 from pipelines.evaluation.blessing import BLESSED, NOT_BLESSED
+from pipelines.progress import tasks
 from pipelines.publishing.release_losses import REFUSED_SHARE, find_losses
 from pipelines.reporting import model_card
 from recall.errors import InputError
@@ -265,16 +266,18 @@ def _next_version(serving_dir: Path, now_s: Callable[[], float]) -> int:
 
 def _publish(parts: list[_Part], serving_dir: Path, version: int) -> None:
     """Copies and checks every part, then renames them in the order of `parts`."""
+    num_files = sum(len(part.files) for part in parts)
     with contextlib.ExitStack() as stack:
+        task = stack.enter_context(tasks.open_task("copy", total=num_files, unit="files"))
         # Contexts close in reverse: the last one entered is renamed first.
         for part in reversed(parts):
             destination = serving_dir / part.name / str(version)
             staging = stack.enter_context(folders.atomic_directory(destination, replace=False))
-            _copy_part(part, staging)
+            _copy_part(part, staging, task)
 
 
-def _copy_part(part: _Part, staging: Path) -> None:
-    """Copies the files of a part and seals the copy.
+def _copy_part(part: _Part, staging: Path, task: tasks.Task) -> None:
+    """Copies the files of a part, counts them, and seals the copy.
 
     Raises:
         InputError: A file is missing or damaged.
@@ -291,6 +294,7 @@ def _copy_part(part: _Part, staging: Path) -> None:
                 f"{source} is damaged: its SHA-256 is not the one in the manifest. Nothing was "
                 f"published. {part.remedy}"
             )
+        task.advance()
     written = {}
     for name, text in part.texts.items():
         (staging / name).write_text(text, encoding="utf-8")

@@ -106,6 +106,8 @@ class EventSource(abc.ABC):
             report (see `pipelines.sources.columns.time_findings`).
         rows_left_out: Rows that did not meet the conditions then; they are not
             checked and not counted as bad.
+        share_read: Share of the log that it has read so far, in [0, 1]; None where
+            nobody knows.
     """
 
     def __init__(
@@ -122,6 +124,7 @@ class EventSource(abc.ABC):
         self.use_split = True
         self.bad_rows = BadRows()
         self.rows_left_out = 0
+        self.share_read: float | None = None
         self.times: dict[str, Any] = {}
 
     @property

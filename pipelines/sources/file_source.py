@@ -66,10 +66,14 @@ class FileSource(EventSource):
         names = self.columns.names_by_field(with_split=self.reads_split)
         conditions = [condition.column for condition in self.where]
         distinct = list(dict.fromkeys([*names.values(), *conditions]))
+        # A file that has gone since is told of when it is read.
+        sizes = [file.stat().st_size if file.exists() else 0 for file in self.files]
         first_row = num_rows = 0
-        for table in self._tables:
+        for number, table in enumerate(self._tables):
             file = str(table.path)
             for rows, batch in table.read_rows(distinct, bad_rows):
+                done = sum(sizes[:number]) + table.share_read * sizes[number]
+                self.share_read = done / max(1, sum(sizes))
                 num_rows = first_row + int(rows[-1]) + 1 if len(rows) else num_rows
                 kept = self._find_rows({name: batch.column(name) for name in conditions}, file)
                 if kept is not None:

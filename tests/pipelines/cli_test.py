@@ -18,6 +18,10 @@ from pipelines import cli
 from pipelines.commands import synthesize
 from pipelines.commands.shared import flags, publish_flags
 from pipelines.commands.table import COMMANDS
+from pipelines.sources.columns import event_times
+from pipelines.sources.columns.read_options import ReadOptions
+from pipelines.sources.tables import text_format
+from pipelines.synthetic import synthesize as run_synthesize
 from pipelines.synthetic.config import SyntheticConfig
 from recall.errors import InputError
 
@@ -126,7 +130,7 @@ def test_every_command_has_a_handler():
 
 def test_a_command_defines_its_own_flags_only():
     values = flags.define(COMMANDS["push"].COMMAND)
-    own = {"run", "serving", "index", "keep", "allow_loss"}
+    own = {"run", "serving", "index", "keep", "allow_loss", "progress"}
     assert set(values) == own | {"verbosity", "help"}
 
 
@@ -436,3 +440,40 @@ def test_a_reader_that_goes_away_is_no_traceback():
     result = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True)
     assert result.stdout.startswith("usage:")
     assert result.stderr == ""
+
+
+def test_choices_are_those_of_the_code_that_knows_them():
+    """The flags name them again, as their help must import nothing heavy."""
+    run = COMMANDS["run"].COMMAND.flags
+    assert set(run["timestamp_unit"].choices) == set(event_times.UNIT_CHOICES)
+    for value in run["null_markers"].choices:
+        assert ReadOptions(null_markers=value).null_markers == value
+    assert COMMANDS["synthesize"].COMMAND.flags["format"].choices == run_synthesize.FORMATS
+    for value in run["quoting"].choices:
+        assert text_format.parse_options("", quoting=value)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_defaults_are_among_the_choices(name):
+    for flag, spec in COMMANDS[name].COMMAND.flags.items():
+        assert not spec.choices or spec.default in (None, *spec.choices), flag
+
+
+def test_a_value_that_is_no_choice_is_wrong_usage(capsys):
+    assert run_cli("run", "--events=x", "--output=y", "--progress=maybe") == 2
+    assert "--progress=maybe must be one of auto, live, lines, off." in one_line(capsys)
+
+
+def test_one_bare_word_where_a_command_takes_one(capsys):
+    assert run_cli("completion", "bash") == 0
+    assert "complete -F _recall recall" in capsys.readouterr().out
+    assert run_cli("completion", "bash", "zsh") == 2
+    assert "unexpected word 'zsh'" in one_line(capsys)
+    assert run_cli("completion") == 2
+    assert "recall completion bash" in one_line(capsys)
+
+
+def test_every_command_has_an_example():
+    for name, module in COMMANDS.items():
+        assert module.COMMAND.examples, name
+        assert f"  recall {module.COMMAND.examples[0]}" in flags.page(name, module.COMMAND)

@@ -72,6 +72,16 @@ def open_bytes(path: Path) -> BinaryIO:
     return _MemberStream(file, path, ending)
 
 
+def position(stream: BinaryIO) -> int | None:
+    """Bytes of the file that have been taken for what was read of `open_bytes`.
+
+    None where a library reads it.
+    """
+    if isinstance(stream, _LibraryStream):
+        return None
+    return stream.taken if isinstance(stream, _MemberStream) else stream.tell()
+
+
 def compression_of_content(path: Path) -> str:
     """Ending that the first bytes of a file ask for, "" where they are not compressed."""
     with open(path, "rb") as file:
@@ -119,6 +129,11 @@ class _MemberStream(io.RawIOBase):
         self._file, self._path, self._ending = file, path, ending
         self._member: Any = _MEMBERS[ending]()
         self._data = b""
+
+    @property
+    def taken(self) -> int:
+        """Bytes of the file that have been taken."""
+        return self._file.tell()
 
     def readable(self) -> bool:
         """As `io` wants it."""

@@ -36,7 +36,10 @@ class TextTable:
         path: The file.
         names: Names of its columns.
         lists: Names of those that hold several words, separated by blanks.
+        share_read: Share of the file that the newest `read_rows` has taken, in [0, 1].
     """
+
+    share_read = 0.0
 
     def __init__(self, path: Path, options: TextOptions = text_format.DEFAULT_TEXT):
         """Looks at the first line.
@@ -69,12 +72,14 @@ class TextTable:
         ragged = _RaggedRows(self.path, bad_rows, self._options)
         num_rows = 0
         try:
+            num_bytes = self.path.stat().st_size
             with compression.open_bytes(self.path) as file:
                 stream = _Stream(file, self._format, ragged, self._options)
                 if not stream.has_more():
                     return
                 for batch in self._open_csv(stream, names, ragged):
                     bad_rows.check()
+                    self.share_read = (compression.position(file) or 0) / max(1, num_bytes)
                     kept = np.arange(num_rows, num_rows + batch.num_rows)
                     num_rows += batch.num_rows
                     yield ragged.to_data_rows(kept), self._trim(batch)

@@ -26,7 +26,10 @@ class ParquetTable:
         path: The file.
         names: Names of its columns, without white space around them.
         lists: Nothing: a list is a type here.
+        share_read: Share of the rows that the newest `read_rows` has taken, in [0, 1].
     """
+
+    share_read = 0.0
 
     lists: frozenset[str] = frozenset()
 
@@ -61,6 +64,8 @@ class ParquetTable:
         try:
             with pq.ParquetFile(self.path) as file:
                 for batch in file.iter_batches(_BATCH_ROWS, columns=stored):
+                    done = num_rows + batch.num_rows
+                    self.share_read = done / max(1, file.metadata.num_rows)
                     columns = [_without_views(batch.column(name)) for name in stored]
                     yield (
                         np.arange(num_rows, num_rows + batch.num_rows),

@@ -63,6 +63,11 @@ class Table:
         self.names = [*self._file.names, *self.partitions]
         self.lists = self._file.lists
 
+    @property
+    def share_read(self) -> float:
+        """Share of the file that the newest `read_rows` has taken, in [0, 1]."""
+        return self._file.share_read
+
     def require(self, wanted: Iterable[str], remedy: str = _REMEDY) -> None:
         """Checks that each wanted column is there once.
 

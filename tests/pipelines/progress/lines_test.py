@@ -40,13 +40,17 @@ def test_a_restarted_task_has_a_new_pace():
 
 def test_time_left_counts_what_comes_after():
     task = training()
-    assert lines.seconds_left(task, 4.5) == pytest.approx((78 - 45) / 4.5)
+    assert lines.seconds_left(task, 4.5, 110.0) == pytest.approx((78 - 45) / 4.5)
     task.later_s = 100.0
-    assert lines.seconds_left(task, 4.5) == pytest.approx(33 / 4.5 + 100)
+    assert lines.seconds_left(task, 4.5, 110.0) == pytest.approx(33 / 4.5 + 100)
     task.later_steps = 45
-    assert lines.seconds_left(task, 4.5) == pytest.approx((33 + 45) / 4.5 + 100)
-    assert lines.seconds_left(task, None) is None
-    assert lines.seconds_left(Task("read", None, "events"), 4.5) is None
+    assert lines.seconds_left(task, 4.5, 110.0) == pytest.approx((33 + 45) / 4.5 + 100)
+    assert lines.seconds_left(task, None, 110.0) is None
+    read = Task("read", None, "events")
+    assert lines.seconds_left(read, 4.5, 110.0) is None
+    read.started_s, read.known_share = 100.0, 0.2
+    assert lines.seconds_left(read, None, 110.0) == pytest.approx(40.0)
+    assert "━" in lines.as_line([read], None, 110.0, 80)
 
 
 def test_words_for_a_log():

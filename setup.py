@@ -17,6 +17,8 @@ _CLIENT = [
     "grpcio>=1.80",
     "httpcore[asyncio]>=1.0,<2",
     "numpy>=2.0",
+    # `recall doctor` compares versions.
+    "packaging>=24",
     # `serving/protocol/*_pb2.py` are made for this one and later.
     "protobuf>=6.31",
     "typing_extensions>=4.12",
@@ -39,6 +41,8 @@ _SERVE = [
     "grpcio-health-checking>=1.80,<1.82",
     "grpcio-reflection>=1.80,<1.82",
     "h11>=0.16,<0.17",
+    # The live line of `recall items`.
+    "rich>=13",
     "starlette>=1.0,<2",
     # `serving/http_door/h11_protocol.py` builds on the insides of its class of connections on h11.
     "uvicorn>=0.54,<0.55",
@@ -54,7 +58,6 @@ _TRAIN = [
     "importlib_resources>=6.0",
     "jinja2>=3.1",
     "markupsafe>=2.1",
-    "packaging>=24",
     # The live line of long jobs.
     "rich>=13",
     # `tensorboard` imports pkg_resources, which setuptools 82 no longer has.

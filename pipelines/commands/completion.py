@@ -25,6 +25,7 @@ COMMAND = Command(
     },
     required=("shell",),
     word="shell",
+    extra="client",
 )
 
 _tables: list[Callable[[], Mapping[str, Command]]] = []

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from absl import flags
 
-from pipelines.commands.shared import folders
 from pipelines.commands.shared.flags import Command, FlagSpec
 
 EXIT_BROKEN = 1
@@ -20,14 +19,17 @@ COMMAND = Command(
     "says that something is broken.",
     examples=("doctor", "doctor --folder=runs/mine --json"),
     flags={
-        "folder": folders.flag(
-            "Where runs are to be written: 64 MiB are written there and removed again. Without it "
-            "the current folder."
+        "folder": FlagSpec(
+            help="Where runs are to be written: 64 MiB are written there and removed again. "
+            "Without it the current folder.",
+            value="DIR",
+            kind="path",
         ),
         "json": FlagSpec(
             help="Prints the findings as JSON.", value="", default=False, kind="boolean"
         ),
     },
+    extra="client",
 )
 
 

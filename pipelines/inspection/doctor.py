@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from pipelines.inspection import machine, packages
+from pipelines.inspection import machine, packages, trial
 from pipelines.inspection.findings import BROKEN, Finding
 
 
@@ -16,7 +16,7 @@ def examine(folder: Path) -> list[Finding]:
     checks: Mapping[str, Callable[[], Finding | list[Finding]]] = {
         "versions": packages.check_versions,
         "conflicts": packages.check_conflicts,
-        "tensorflow": packages.try_tensorflow,
+        "tensorflow": trial.try_tensorflow,
         "settings": packages.check_settings,
         "processor": machine.check_processor,
         "cores": machine.check_cores,

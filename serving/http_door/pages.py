@@ -6,7 +6,6 @@ styles in the page itself.
 """
 
 import hashlib
-import mimetypes
 from importlib import resources
 from typing import NamedTuple
 
@@ -31,6 +30,14 @@ _HEADERS = {
     "Cache-Control": "no-cache",
 }
 
+_MEDIA_TYPES = {
+    "css": "text/css",
+    "html": "text/html",
+    "js": "text/javascript",
+    "svg": "image/svg+xml",
+}
+"""By the endings of names; what `mimetypes` says depends on the machine."""
+
 _READING = ("GET",)
 
 
@@ -53,7 +60,7 @@ class Page:
 
     def __init__(self, content: bytes, name: str):
         """Keeps the file; its name tells the type."""
-        media_type = mimetypes.guess_type(name)[0] or "application/octet-stream"
+        media_type = _MEDIA_TYPES[name.rpartition(".")[2]]
         tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
         self._file = _File(content, media_type, tag)
 

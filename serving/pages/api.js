@@ -27,10 +27,17 @@ const pause = (seconds, signal) =>
 async function once(path, options) {
   let response;
   try {
-    response = await fetch(new URL(`./${path}`, ROOT), { cache: "no-store", credentials: "omit", ...options });
+    response = await fetch(new URL(`./${path}`, ROOT), {
+      cache: "no-store",
+      credentials: "omit",
+      ...options,
+    });
   } catch (error) {
     if (options.signal?.aborted) throw error;
-    throw new ApiError("gone", "The server does not answer. It may have been stopped, or the network is down.");
+    throw new ApiError(
+      "gone",
+      "The server does not answer. It may have been stopped, or the network is down.",
+    );
   }
   return response;
 }

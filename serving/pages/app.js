@@ -52,8 +52,11 @@ function showHistory() {
         h(
           "div",
           {},
-          h("button", { type: "button", class: "name", title: titleOf(id), onclick: () => openItem(id, allowed(id)) },
-            titleOf(id)),
+          h(
+            "button",
+            { type: "button", class: "name", title: titleOf(id), onclick: () => openItem(id, allowed(id)) },
+            titleOf(id),
+          ),
           item.is_served ? null : h("span", { class: "meta" }, "Not served: it counts for nothing"),
         ),
         h(
@@ -78,8 +81,11 @@ function showProblem(error) {
   $("notice").replaceChildren(
     h("span", {}, error.message),
     error.kind === "refused"
-      ? h("button", { type: "button", onclick: () => navigate({ ...DEFAULTS, history: state.history }) },
-          "Reset the request")
+      ? h(
+          "button",
+          { type: "button", onclick: () => navigate({ ...DEFAULTS, history: state.history }) },
+          "Reset the request",
+        )
       : h("button", { type: "button", onclick: () => render() }, "Try again"),
   );
   $("answer").classList.add("stale");
@@ -183,7 +189,9 @@ function setWeight(interest, value) {
 async function showFacts() {
   const { models } = await get("readyz");
   const status = await get("items");
-  const version = Object.keys(models.recall ?? {}).map(Number).sort((a, b) => b - a)[0];
+  const version = Object.keys(models.recall ?? {})
+    .map(Number)
+    .sort((a, b) => b - a)[0];
   const newest = status.versions?.find((of) => of.version === version) ?? status.versions?.[0];
   const size = newest ? counted(newest.num_items, "item") : `${counted(status.num_shards, "shard")}`;
   $("facts").textContent = `Version ${version} · ${size}`;

@@ -10,8 +10,8 @@ const ASKED_AT_ONCE = 200;
 /** Keeps what an answer says of its items. */
 export function remember(list) {
   for (const item of list) {
-    if (!items.has(item.item_id)) (item.categories ?? []).forEach(
-      (name) => categories.set(name, (categories.get(name) ?? 0) + 1));
+    if (!items.has(item.item_id))
+      (item.categories ?? []).forEach((name) => categories.set(name, (categories.get(name) ?? 0) + 1));
     items.set(item.item_id, { is_served: true, ...items.get(item.item_id), ...item });
   }
 }

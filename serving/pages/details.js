@@ -12,9 +12,16 @@ function facts(item) {
   if (item.num_clicks !== undefined) rows.push(["Clicks", counted(item.num_clicks, "click") + " in the log"]);
   if (item.in_release !== undefined) {
     const origin = item.in_release ? "Part of the release" : "Came after the release";
-    rows.push(["State", item.is_served ? `${origin}, served` : item.in_release ? "Deleted" : "Not known here"]);
+    rows.push([
+      "State",
+      item.is_served ? `${origin}, served` : item.in_release ? "Deleted" : "Not known here",
+    ]);
   }
-  return h("dl", {}, rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]));
+  return h(
+    "dl",
+    {},
+    rows.flatMap(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]),
+  );
 }
 
 /** Opens the dialog for an item. */
@@ -61,8 +68,11 @@ export async function openItem(id, { onAdd, history }) {
         h(
           "li",
           {},
-          h("button", { type: "button", class: "name", onclick: () => openItem(item.item_id, { onAdd, history }) },
-            titleOf(item.item_id)),
+          h(
+            "button",
+            { type: "button", class: "name", onclick: () => openItem(item.item_id, { onAdd, history }) },
+            titleOf(item.item_id),
+          ),
         ),
       ),
     );

@@ -9,7 +9,12 @@ let api;
 /** Follows a reference into the document. */
 function resolve(schema) {
   if (!schema?.$ref) return schema ?? {};
-  return resolve(schema.$ref.slice(2).split("/").reduce((part, key) => part[key], api));
+  return resolve(
+    schema.$ref
+      .slice(2)
+      .split("/")
+      .reduce((part, key) => part[key], api),
+  );
 }
 
 const nameOf = (schema) => schema?.$ref?.split("/").at(-1);
@@ -19,7 +24,10 @@ function typeOf(schema) {
   const value = resolve(schema);
   if (value.enum) return value.enum.map((one) => JSON.stringify(one)).join(" or ");
   if (value.oneOf && !value.type) return value.oneOf.map(typeOf).join(" or ");
-  const type = [value.type ?? "any"].flat().filter((one) => one !== "null").join(" or ");
+  const type = [value.type ?? "any"]
+    .flat()
+    .filter((one) => one !== "null")
+    .join(" or ");
   if (type !== "array") return nameOf(schema) ?? type;
   return `list of ${typeOf(value.items ?? {})}`;
 }
@@ -50,7 +58,12 @@ function row(name, schema, isRequired) {
       h("code", {}, name),
       h("span", { class: "type" }, typeOf(schema) + (isRequired ? ", required" : "")),
     ),
-    h("td", {}, prose(resolve(schema).description ?? ""), limits ? h("span", { class: "type" }, limits) : null),
+    h(
+      "td",
+      {},
+      prose(resolve(schema).description ?? ""),
+      limits ? h("span", { class: "type" }, limits) : null,
+    ),
   );
 }
 
@@ -69,14 +82,20 @@ function tables(schema, seen = new Set()) {
     "table",
     { class: "fields" },
     h("caption", { class: "hint" }, nameOf(schema) ?? ""),
-    h("tbody", {}, Object.entries(value.properties).map(([name, of]) => row(name, of, required.has(name)))),
+    h(
+      "tbody",
+      {},
+      Object.entries(value.properties).map(([name, of]) => row(name, of, required.has(name))),
+    ),
   );
   return [table, ...inner];
 }
 
 function curl(method, path, example) {
-  const url = new URL(path.replace("{model}", "recall").replace("{version}", "1").replace("{label}", "stable").slice(1),
-    document.baseURI);
+  const url = new URL(
+    path.replace("{model}", "recall").replace("{version}", "1").replace("{label}", "stable").slice(1),
+    document.baseURI,
+  );
   if (method === "get") return `curl '${url}'`;
   return `curl -H 'Content-Type: application/json' \\\n  -d '${JSON.stringify(example)}' \\\n  '${url}'`;
 }
@@ -98,14 +117,22 @@ function call(path, method, operation) {
     ),
     h("p", {}, prose(`${operation.summary}. ${operation.description}`)),
     h("h4", {}, "Example"),
-    h("pre", { tabindex: 0, "aria-label": `Example of ${operation.operationId}` }, h("code", {}, curl(method, path, content?.example))),
+    h(
+      "pre",
+      { tabindex: 0, "aria-label": `Example of ${operation.operationId}` },
+      h("code", {}, curl(method, path, content?.example)),
+    ),
     operation.parameters
       ? [
           h("h4", {}, "In the path"),
           h(
             "table",
             { class: "fields" },
-            h("tbody", {}, operation.parameters.map((parameter) => row(parameter.name, parameter.schema, true))),
+            h(
+              "tbody",
+              {},
+              operation.parameters.map((parameter) => row(parameter.name, parameter.schema, true)),
+            ),
           ),
         ]
       : null,
@@ -120,7 +147,10 @@ function call(path, method, operation) {
         { class: "statuses" },
         Object.entries(operation.responses)
           .filter(([status]) => status !== "200")
-          .flatMap(([status, response]) => [h("dt", {}, status), h("dd", {}, prose(resolve(response).description))]),
+          .flatMap(([status, response]) => [
+            h("dt", {}, status),
+            h("dd", {}, prose(resolve(response).description)),
+          ]),
       ),
     ),
   );
@@ -137,7 +167,9 @@ async function show() {
     const own = calls.filter(({ operation }) => operation.tags.includes(tag.name));
     $("contents").append(
       h("h2", {}, tag.name),
-      ...own.map(({ path, operation }) => h("a", { href: `#${operation.operationId}`, title: operation.summary }, path)),
+      ...own.map(({ path, operation }) =>
+        h("a", { href: `#${operation.operationId}`, title: operation.summary }, path),
+      ),
     );
     $("calls").append(
       h("h2", {}, tag.name),

@@ -26,7 +26,11 @@ export const colour = (interest) => (interest < 0 ? "popular" : `i${interest % 8
 
 /** Interests are counted from 0 in the API and on this page. */
 export const badge = (interest) =>
-  h("span", { class: `badge ${colour(interest)}`, "aria-hidden": "true" }, interest < 0 ? "★" : `${interest}`);
+  h(
+    "span",
+    { class: `badge ${colour(interest)}`, "aria-hidden": "true" },
+    interest < 0 ? "★" : `${interest}`,
+  );
 
 export const interestName = (interest) => (interest < 0 ? "popular" : `interest ${interest}`);
 

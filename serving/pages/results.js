@@ -50,17 +50,27 @@ export function showInterests(state, answer, lists, { onWeight, onOpen }) {
     });
     return h(
       "article",
-      { class: `card ${colour(interest)}${weight > 0 ? "" : " off"}`, "aria-labelledby": `interest-${interest}` },
+      {
+        class: `card ${colour(interest)}${weight > 0 ? "" : " off"}`,
+        "aria-labelledby": `interest-${interest}`,
+      },
       h(
         "h3",
         { id: `interest-${interest}` },
         badge(interest),
         `Interest ${interest}`,
-        h("span", { class: "weight", title: "The model’s weight of this interest" }, percent(answer.interest_weights[interest])),
+        h(
+          "span",
+          { class: "weight", title: "The model’s weight of this interest" },
+          percent(answer.interest_weights[interest]),
+        ),
       ),
       h("p", { class: "hint" }, `${counts[interest]} of ${answer.items.length} places`),
-      h("ol", { "aria-label": `What interest ${interest} recalls` },
-        found.slice(0, SHOWN_OF_INTEREST).map((item) => h("li", {}, nameButton(item.item_id, onOpen)))),
+      h(
+        "ol",
+        { "aria-label": `What interest ${interest} recalls` },
+        found.slice(0, SHOWN_OF_INTEREST).map((item) => h("li", {}, nameButton(item.item_id, onOpen))),
+      ),
       h("label", { htmlFor: slider.id }, state.merge === "quota" ? "Share" : "Weight", text),
       slider,
     );

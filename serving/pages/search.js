@@ -55,14 +55,19 @@ export function createSearch({ onPick, onLast }) {
             onclick: () => pick(place),
           },
           item.title || item.item_id,
-          h("span", { class: "meta" }, [item.title ? item.item_id : null, ...item.categories].filter(Boolean).join(" · ")),
+          h(
+            "span",
+            { class: "meta" },
+            [item.title ? item.item_id : null, ...item.categories].filter(Boolean).join(" · "),
+          ),
         ),
       ),
     );
     list.hidden = !items.length;
     input.setAttribute("aria-expanded", String(items.length > 0));
     mark(items.length ? 0 : -1);
-    if (items.length) status.textContent = counted(items.length, "item") + " found; arrow keys to choose, Enter to add.";
+    if (items.length)
+      status.textContent = counted(items.length, "item") + " found; arrow keys to choose, Enter to add.";
     else status.textContent = found.is_complete ? `No item has “${text}” in its title or id.` : "Searching…";
   };
 

@@ -23,7 +23,13 @@ function segments(legend, name, choices, value, onChange) {
         h(
           "label",
           { title: title ?? "" },
-          h("input", { type: "radio", name, value: key, checked: key === value, onchange: () => onChange(key) }),
+          h("input", {
+            type: "radio",
+            name,
+            value: key,
+            checked: key === value,
+            onchange: () => onChange(key),
+          }),
           text,
         ),
       ),
@@ -32,7 +38,15 @@ function segments(legend, name, choices, value, onChange) {
 }
 
 function number(id, label, value, { min, max, step, placeholder }, onChange) {
-  const input = h("input", { id, type: "number", min, max, step, placeholder: placeholder ?? "", value: value ?? "" });
+  const input = h("input", {
+    id,
+    type: "number",
+    min,
+    max,
+    step,
+    placeholder: placeholder ?? "",
+    value: value ?? "",
+  });
   input.addEventListener("change", () => {
     const entered = input.valueAsNumber;
     if (Number.isNaN(entered)) onChange(null);
@@ -43,7 +57,13 @@ function number(id, label, value, { min, max, step, placeholder }, onChange) {
 
 /** A field that collects names of categories, with a button for each to take it out. */
 function categories(id, label, names, onChange) {
-  const input = h("input", { id, type: "text", list: "category-names", autocomplete: "off", placeholder: "A category" });
+  const input = h("input", {
+    id,
+    type: "text",
+    list: "category-names",
+    autocomplete: "off",
+    placeholder: "A category",
+  });
   const add = () => {
     const name = input.value.trim();
     input.value = "";
@@ -67,7 +87,11 @@ function categories(id, label, names, onChange) {
       names.map((name) =>
         h(
           "button",
-          { type: "button", "aria-label": `Remove ${name}`, onclick: () => onChange(names.filter((n) => n !== name)) },
+          {
+            type: "button",
+            "aria-label": `Remove ${name}`,
+            onclick: () => onChange(names.filter((n) => n !== name)),
+          },
           `${name} ×`,
         ),
       ),
@@ -96,7 +120,8 @@ export function showSettings(state, change) {
   const diverse = state.merge === "diversity";
   $("form").replaceChildren(
     segments("How the interests’ lists become one", "merge", MERGES, state.merge, (merge) =>
-      change({ merge, weights: null })),
+      change({ merge, weights: null }),
+    ),
     segments(
       "Search",
       "exact",
@@ -110,10 +135,13 @@ export function showSettings(state, change) {
     h(
       "div",
       { class: "pair" },
-      number("k", "Items", state.k, { min: 1, max: 200, step: 1 }, (k) => change({ k: Math.round(k ?? DEFAULTS.k) })),
+      number("k", "Items", state.k, { min: 1, max: 200, step: 1 }, (k) =>
+        change({ k: Math.round(k ?? DEFAULTS.k) }),
+      ),
       diverse
         ? number("diversity", "Diversity", state.diversity, { min: 0, max: 100, step: 0.05 }, (value) =>
-            change({ diversity: value ?? DEFAULTS.diversity }))
+            change({ diversity: value ?? DEFAULTS.diversity }),
+          )
         : number(
             "most",
             "Most of a category",
@@ -125,7 +153,13 @@ export function showSettings(state, change) {
     categories("only", "Only with one of these categories", state.only, (only) => change({ only })),
     categories("never", "Without these categories", state.never, (never) => change({ never })),
     check("seen", "Items of the history may come back", state.seen, (seen) => change({ seen })),
-    h("datalist", { id: "category-names" }, categoryNames().slice(0, 200).map((name) => h("option", { value: name }))),
+    h(
+      "datalist",
+      { id: "category-names" },
+      categoryNames()
+        .slice(0, 200)
+        .map((name) => h("option", { value: name })),
+    ),
   );
   if (!key) return;
   const again = key.id ? $(key.id) : $("form").querySelector(`[name="${key.name}"]:checked`);

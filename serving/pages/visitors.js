@@ -29,7 +29,9 @@ export async function showVisitors(onPick) {
   remember(items);
   const chosen = pairs(items);
   if (!chosen.length) return;
-  const requests = chosen.flat().map((item) => ({ similar_to: [item.item_id], k: OF_EACH, with_metadata: true }));
+  const requests = chosen
+    .flat()
+    .map((item) => ({ similar_to: [item.item_id], k: OF_EACH, with_metadata: true }));
   const { responses } = await post("recall", { requests });
   responses.forEach((response) => remember(response.items));
   const like = new Map(chosen.flat().map((item, i) => [item.item_id, responses[i].items]));
@@ -38,7 +40,11 @@ export async function showVisitors(onPick) {
     ...chosen.map((pair) => {
       const history = pair.flatMap((item) => [...like.get(item.item_id), item]).map((item) => item.item_id);
       const names = pair.map((item) => item.title || item.item_id);
-      return h("button", { type: "button", title: names.join(" and "), onclick: () => onPick(history) }, names.join(" & "));
+      return h(
+        "button",
+        { type: "button", title: names.join(" and "), onclick: () => onPick(history) },
+        names.join(" & "),
+      );
     }),
   );
   $("visitors").hidden = false;

@@ -27,6 +27,8 @@ STARTED_NAME = "started.json"
 STATISTICS_NAME = "statistics.json"
 REPORT_NAME = "report.json"
 DETAILS_NAME = "details.json"
+DETAILS_FORMAT = 1
+"""Raised when a reader of the old details could not read the new ones."""
 USERS_NAME = "users.parquet"
 VOCABULARY_NAME = "vocabulary.parquet"
 CONFIG_NAME = "config.json"

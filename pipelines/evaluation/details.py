@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.artifacts import records
 from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import full_ranking, interest_profiles, lists, trade_off
 from pipelines.evaluation.exposure import measure_exposure
@@ -19,15 +20,13 @@ from recall.metrics import ranking
 from recall.ragged import Ragged
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 
-FORMAT = 1
-
 _SEED = 20_260_101
 """Of the samples; any fixed number serves."""
 
 _MAX_SAMPLE, _MIN_SAMPLE = 5_000, 1_000
 """Users whose interests are looked at: a share has then a standard error below .008 to .016."""
 
-_SAMPLE_SCORES = 200_000_000
+_SAMPLE_SCORES = 30_000_000
 """Scores that ranking a sample may take, for each interest."""
 
 _DIVERSITY_USERS = 500
@@ -99,7 +98,7 @@ def describe(
     rows = top_rows["model"][chosen]
     sample = _Sample(users, vectors, item_vectors, rows, vocabulary, config.exclude_seen, k)
     return {
-        "format": FORMAT,
+        "format": records.DETAILS_FORMAT,
         "k": k,
         "num_users": len(chosen),
         "recall": sample.recall,

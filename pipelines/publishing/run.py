@@ -129,8 +129,10 @@ def run(
         try:
             if _execute_if_stale(publication, len(jobs), len(jobs)):
                 executed.append(publication.name)
-        finally:  # A release that is refused has a report too: it says why.
+        except InputError:  # What is refused has a report too: it says why.
             _write_report(output_dir)
+            raise
+        _write_report(output_dir)
         version = release.latest_release(paths.serving).version
         return RunResult(report, version, tuple(executed))
 

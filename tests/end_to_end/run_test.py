@@ -172,6 +172,24 @@ def test_the_report_has_every_part(output_dir):
     assert report["index"]["num_items"] == 40
 
 
+def test_the_run_ends_with_a_page_about_it(output_dir):
+    page = (output_dir / "report.html").read_text()
+    version = release.latest_release(output_dir / "serving").version
+    report = json.loads((output_dir / "evaluation" / "report.json").read_text())
+    assert f"blessed and published as version {version}" in page
+    assert f"{report['test']['ndcg@10']:.4f}" in page
+    assert 'class="missing">Clicks over time' not in page
+    assert page.count("<h3>User u") == 12
+
+
+def test_the_release_has_a_model_card(output_dir):
+    published = release.latest_release(output_dir / "serving")
+    release.verify(published)
+    card = json.loads((published.user_tower_dir / "model_card.json").read_text())
+    assert card["provenance"]["fingerprint"] == published.fingerprint
+    assert card["data"]["items"] == 40
+
+
 def test_the_index_job_alone_adds_to_the_report_and_is_quiet(output_dir, tmp_path, capfd):
     paths = RunPaths.under(output_dir)
     evaluation = shutil.copytree(paths.evaluation, tmp_path / "evaluation")
@@ -309,4 +327,5 @@ def test_an_unblessed_model_is_not_published(log_dir, output_dir, capsys):
     assert "bless" in last
     assert "ndcg@10" in captured.out
     assert (output_dir / "evaluation" / "NOT_BLESSED").exists()
+    assert "not blessed: not to be published" in (output_dir / "report.html").read_text()
     assert release.latest_release(output_dir / "serving") == published

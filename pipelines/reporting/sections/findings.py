@@ -7,6 +7,7 @@ from pipelines.evaluation import remarks
 from pipelines.evaluation.exposure import NUM_DECILES
 from pipelines.ingestion import warning_lines
 from pipelines.reporting.page import texts
+from pipelines.reporting.sections import quality
 from pipelines.reporting.sections.run_folder import RunFolder
 from pipelines.reporting.sections.training import BEST_BY, find_best_epoch
 
@@ -28,8 +29,13 @@ _HEAD_BIAS = 1.25
 _METRIC = BEST_BY.removeprefix("val_")
 
 
-def find(run: RunFolder) -> list[str]:
-    """Warnings about a run, each a sentence or two; none where all is as it should be."""
+def find(run: RunFolder, other: RunFolder | None = None) -> list[str]:
+    """Warnings about a run, each a sentence or two; none where all is as it should be.
+
+    Args:
+        run: The run.
+        other: One that it is compared with.
+    """
     lines = []
     if run.evaluation is not None:
         lines += remarks.remarks(run.evaluation)
@@ -38,6 +44,7 @@ def find(run: RunFolder) -> list[str]:
         lines += _idle_interests(interests)
         lines += _one_interest_does(interests, run.details["recall"], run.details["k"])
         lines += _popularity_bias(run.details["exposure"])
+    lines += _no_better_than_one_interest(run, other)
     lines += _over_fitting(run)
     lines += _stopped_early(run)
     lines += _unknown_items(run)
@@ -76,6 +83,20 @@ def _one_interest_does(interests: list[Mapping[str, Any]], recall: float, k: int
         f"Interest {number} alone finds as much as all {len(interests)} (recall@{k} "
         f"{texts.metric(alone)} against {texts.metric(recall)}): more than one interest earns "
         "nothing here. Try model.num_interests=1, which trains and serves for less, and compare."
+    ]
+
+
+def _no_better_than_one_interest(run: RunFolder, other: RunFolder | None) -> list[str]:
+    """What a model that was trained with one interest says about the others."""
+    if other is None or other.num_interests != 1 or (run.num_interests or 1) == 1:
+        return []
+    difference = quality.compare_runs(run, other, run.k)
+    if difference is None or difference.low > 0:
+        return []
+    return [
+        f"{run.num_interests} interests are not shown to be better than the one of {other.name}: "
+        f"ndcg@{run.k} {difference.value:+.4f}, 95 % interval {difference.low:+.4f} to "
+        f"{difference.high:+.4f}."
     ]
 
 

@@ -127,6 +127,18 @@ def _cell(value: float | None, interval: Interval | None) -> str:
     return f"{text} ({texts.metric(interval.low)} to {texts.metric(interval.high)})"
 
 
+def compare_runs(run: RunFolder, other: RunFolder, k: int) -> Interval | None:
+    """NDCG at k of a run minus that of another, user by user; None where they share too few."""
+    if run.users is None or other.users is None or k > other.users.depth:
+        return None
+    shared = _match_users(run.users, other.users)
+    if shared is None:
+        return None
+    name = f"{_COMPARED}@{k}"
+    mine, theirs = (users.user_metrics(_MODEL, [k])[name] for users in shared)
+    return bootstrap({"mine": mine, "theirs": theirs}).differences["theirs"]
+
+
 def _differences(run: RunFolder, other: RunFolder | None, k: int) -> list[str]:
     """What the model is better or worse by, user by user."""
     name = f"{_COMPARED}@{k}"
@@ -135,11 +147,9 @@ def _differences(run: RunFolder, other: RunFolder | None, k: int) -> list[str]:
     lines = [_tell(name, ranker, difference) for ranker, difference in found.items()]
     if other is None or other.users is None:
         return lines
-    shared = _match_users(run.users, other.users)
-    if shared is None or k > other.users.depth:
+    difference = compare_runs(run, other, k)
+    if difference is None:
         return [*lines, f"{other.name} has other test users: its numbers are not compared."]
-    mine, theirs = (users.user_metrics(_MODEL, [k])[name] for users in shared)
-    difference = bootstrap({"mine": mine, "theirs": theirs}).differences["theirs"]
     return [*lines, _tell(name, other.name, difference)]
 
 

@@ -42,7 +42,7 @@ class RunFolder:
         details: Content of evaluation/details.json; earlier versions left none.
         users: Places of the held-out clicks of every test user; the same.
         index: Manifest of the index without its checksums.
-        version: The newest published version.
+        version: The newest published version, where it is of this run's embedding space.
     """
 
     name: str
@@ -112,10 +112,10 @@ class RunFolder:
             _attempt(lambda: _read_lines(paths.model / records.TRAINING_LOG_NAME)) or (),
             _attempt(lambda: records.read_config(paths.model).to_dict()),
             _attempt(lambda: storage.read_json(paths.evaluation / records.REPORT_NAME)),
-            _attempt(lambda: storage.read_json(paths.evaluation / records.DETAILS_NAME)),
+            _attempt(lambda: _read_details(paths.evaluation / records.DETAILS_NAME)),
             _attempt(lambda: UserResults.read(paths.evaluation / records.USERS_NAME)),
             _attempt(lambda: _read_index(paths.index)),
-            _attempt(lambda: release.latest_release(paths.serving).version),
+            _attempt(lambda: _find_version(paths)),
         )
 
 
@@ -131,6 +131,19 @@ def _attempt(read: Callable[[], _Part]) -> _Part | None:
 def _read_lines(path: Path) -> list[dict[str, float]]:
     """JSON texts, one a line."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def _read_details(path: Path) -> dict[str, Any] | None:
+    """Details in the format that the sections know."""
+    values = storage.read_json(path)
+    return values if values.get("format") == records.DETAILS_FORMAT else None
+
+
+def _find_version(paths: RunPaths) -> int | None:
+    """The newest published version, where it is of this run's index."""
+    newest = release.latest_release(paths.serving)
+    own = manifests.read(paths.index)["fingerprint"]
+    return newest.version if newest.fingerprint == own else None
 
 
 def _read_index(index_dir: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from pipelines.artifacts import records
 from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import details, lists
 from recall.evaluation_config import EvaluationConfig
@@ -87,6 +88,6 @@ def test_a_dozen_users_from_short_histories_to_long_ones(told):
 
 def test_the_same_input_gives_the_same_details(told):
     described, _ = told
-    assert described["format"] == details.FORMAT
+    assert described["format"] == records.DETAILS_FORMAT
     assert described["k"] == 3  # Of 2 and 3 the one nearest to 10.
     assert sum(described["exposure"]["slots"]["model"]) == 36 * 3

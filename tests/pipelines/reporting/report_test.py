@@ -12,6 +12,7 @@ from pipelines import cli
 from pipelines.evaluation.user_results import UserResults
 from pipelines.reporting import report
 from recall.errors import InputError
+from serving.release import manifest as manifests
 
 MAX_BYTES = 3_000_000
 """What a report may weigh, so that it can be sent."""
@@ -131,6 +132,35 @@ def test_the_comparison_is_user_by_user(evaluated_run, tmp_path):
     other = shutil.copytree(evaluated_run, tmp_path / "other")
     text = report.build_report(evaluated_run, other)
     assert "ndcg@10, the model minus other: +0.0000 (+0.0000 to +0.0000), may be chance." in text
+
+
+def test_one_interest_that_is_as_good_is_said(evaluated_run, tmp_path):
+    """The other run is the same one, only that it says to have one interest."""
+    other = shutil.copytree(evaluated_run, tmp_path / "other")
+    path = other / "model" / "config.json"
+    config = json.loads(path.read_text())
+    config["model"]["num_interests"] = 1
+    path.write_text(json.dumps(config))
+    said = "2 interests are not shown to be better than the one of other: ndcg@10 +0.0000"
+    assert said in report.build_report(evaluated_run, other)
+    assert said not in report.build_report(evaluated_run)
+
+
+def test_details_of_another_format_count_as_missing(evaluated_run):
+    path = evaluated_run / "evaluation" / "details.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
+    assert "Example users: the folder has no evaluation of this version" in report.build_report(
+        evaluated_run
+    )
+
+
+def test_a_release_of_another_model_is_not_this_runs(evaluated_run):
+    assert "published as version" in report.build_report(evaluated_run)
+    path = evaluated_run / "index" / "manifest.json"
+    manifest = manifests.read(path.parent)
+    values = {key: value for key, value in manifest.items() if key not in ("files", "checksum")}
+    manifests.write(path.parent, values | {"fingerprint": "another"}, manifest["files"])
+    assert "blessed, not published yet" in report.build_report(evaluated_run)
 
 
 def test_other_users_are_not_compared(evaluated_run, tmp_path):

@@ -47,6 +47,35 @@ class SequenceBatch(NamedTuple):
         return self.item_ids[:, 1:]
 
 
+class PackedBatch(NamedTuple):
+    """Training sequences laid end to end in rows: every batch has the same shapes.
+
+    A compiled step is compiled again for every shape it meets, and takes no
+    `tf.boolean_mask`. Here no shape depends on the sequences, and little is padding.
+    A slot attends to those from its `first_slots` on, so that sequences of one row do
+    not see each other. A leading axis, if there is one, is that of several steps.
+
+    Attributes:
+        history_ids: `[rows, width]` int32 dense ids, the inputs, `PADDING_ID` behind
+            the last sequence of a row.
+        positive_ids: `[rows, width]` int32, the next item of every slot, or padding.
+        future_ids: `[rows, width]` int32, `positive_ids` with every sequence reversed.
+        first_slots: `[rows, width]` int32, where in its row the sequence of a slot
+            begins; of padding, the slot itself.
+        starts: `[max_sequences]` int32, first slots of the sequences, counted through
+            all rows.
+        lengths: `[max_sequences]` int32, slots of each of them, 0 where there is none.
+            Sequences beyond `max_sequences` are in the rows alone.
+    """
+
+    history_ids: tf.Tensor
+    positive_ids: tf.Tensor
+    future_ids: tf.Tensor
+    first_slots: tf.Tensor
+    starts: tf.Tensor
+    lengths: tf.Tensor
+
+
 def parse_sequences(serialized: tf.Tensor) -> SequenceBatch:
     """Parses a batch of training examples at once.
 

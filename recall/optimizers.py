@@ -15,10 +15,41 @@ class RowwiseAdam(tf.keras.optimizers.Adam):
     without a gradient here keep moments and values ("lazy" Adam). Dense
     variables are updated as by Adam, in one kernel each.
 
+    Keras' optimisers compile their update by themselves where they see a GPU. The
+    number of rows of a gradient would be a shape of that program, another one at nearly
+    every step: this one never compiles by itself, only as a part of a step that is.
+
     Reference:
         Kingma and Ba, "Adam: A Method for Stochastic Optimization", ICLR 2015,
         algorithm 1, applied per row.
     """
+
+    def __init__(self, learning_rate=0.001, *, has_static_shapes: bool = False, **kwargs):
+        """Creates the optimiser.
+
+        Args:
+            learning_rate: Number or schedule.
+            has_static_shapes: For a step that is compiled as a whole: no shape depends on
+                how many different rows a gradient has, and a vector as long as the table
+                is filled at every step.
+            **kwargs: Of `tf.keras.optimizers.Adam`.
+        """
+        super().__init__(learning_rate, **{"jit_compile": False} | kwargs)
+        self._has_static_shapes = has_static_shapes
+
+    def get_config(self):
+        """The settings, as Keras wants them."""
+        return super().get_config() | {"has_static_shapes": self._has_static_shapes}
+
+    def _deduplicate_sparse_grad(self, grads):
+        """Gives equal rows of `tf.IndexedSlices` the sum of their gradients.
+
+        With static shapes they stay where they are, each with the whole sum: the update
+        writes the same value as often as the row occurs.
+        """
+        if not self._has_static_shapes:
+            return super()._deduplicate_sparse_grad(grads)
+        return [_share_sums(g) if isinstance(g, tf.IndexedSlices) else g for g in grads]
 
     def update_step(self, gradient, variable):
         """Applies one gradient, dense or `tf.IndexedSlices`."""
@@ -51,4 +82,20 @@ class RowwiseAdam(tf.keras.optimizers.Adam):
         momentum.scatter_update(tf.IndexedSlices(new_momentum, rows))
         velocity.scatter_update(tf.IndexedSlices(new_velocity, rows))
         change = rate * new_momentum / (tf.sqrt(new_velocity) + self.epsilon)
-        variable.scatter_sub(tf.IndexedSlices(change, rows))
+        if self._has_static_shapes:  # A row may be there more than once.
+            values = tf.gather(variable, rows) - change
+            variable.scatter_update(tf.IndexedSlices(values, rows))
+        else:
+            variable.scatter_sub(tf.IndexedSlices(change, rows))
+
+
+def _share_sums(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
+    """The same rows in the same order, each with the sum over all that are equal to it."""
+    rows = gradient.indices[:, tf.newaxis]
+    num_rows = gradient.indices.shape[0]
+    # One place per row of the table: the last of the equal ones stands for all of them.
+    numbers = tf.range(num_rows)
+    table = tf.zeros([gradient.dense_shape[0]], tf.int32)
+    places = tf.gather(tf.tensor_scatter_nd_max(table, rows, numbers), gradient.indices)
+    sums = tf.math.unsorted_segment_sum(gradient.values, places, num_rows)
+    return tf.IndexedSlices(tf.gather(sums, places), gradient.indices, gradient.dense_shape)

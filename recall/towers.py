@@ -161,6 +161,7 @@ class UserTower(tf.keras.Model):
         slot_mask: tf.Tensor | None = None,
         training: bool = False,
         is_future: bool = False,
+        first_slots: tf.Tensor | None = None,
     ) -> UserTowerOutput:
         """Interests of every prefix of every history, in one pass.
 
@@ -170,14 +171,20 @@ class UserTower(tf.keras.Model):
                 that are wanted; None gives all of them.
             training: Whether dropout is active.
             is_future: Whether the histories are reversed futures.
+            first_slots: `[batch, length]` int, where the history of each slot begins,
+                if rows hold several (`PackedBatch`).
 
         Returns:
             `UserTowerOutput` with one more axis, `[batch, length, ...]`; slot t
             is the user after clicks 0..t, padding slots hold no meaning. With a
             mask, `[num_kept, ...]` in the order of the rows.
         """
-        states = self._encode(history_ids, training)
-        return self._output(self._extractor(states, slot_mask=slot_mask, is_future=is_future))
+        states = self._encode(history_ids, training, first_slots)
+        return self._output(
+            self._extractor(
+                states, slot_mask=slot_mask, is_future=is_future, first_slots=first_slots
+            )
+        )
 
     def encode_at(
         self,
@@ -185,17 +192,22 @@ class UserTower(tf.keras.Model):
         slots: tf.Tensor,
         training: bool = False,
         is_future: bool = False,
+        first_slots: tf.Tensor | None = None,
     ) -> UserTowerOutput:
         """Interests of one prefix of every history.
 
         Args:
             history_ids: `[batch, length]` int dense ids, left-aligned, padded.
-            slots: `[batch]` int, the last slot of each prefix.
+            slots: `[batch]` int, the last slot of each prefix; with `first_slots` any
+                slots, counted through all rows.
             training: Whether dropout is active.
             is_future: Whether the histories are reversed futures.
+            first_slots: As in `encode_prefixes`.
         """
-        states = self._encode(history_ids, training)
-        return self._output(self._extractor(states, slots=slots, is_future=is_future))
+        states = self._encode(history_ids, training, first_slots)
+        return self._output(
+            self._extractor(states, slots=slots, is_future=is_future, first_slots=first_slots)
+        )
 
     def call(self, history_ids: tf.Tensor, training: bool = False) -> UserTowerOutput:
         """Interests of whole histories.
@@ -210,12 +222,13 @@ class UserTower(tf.keras.Model):
         lengths = tf.reduce_sum(tf.cast(history_ids != PADDING_ID, tf.int32), axis=1)
         return self.encode_at(history_ids, tf.maximum(lengths - 1, 0), training=training)
 
-    def _encode(self, history_ids: tf.Tensor, training: bool) -> tf.Tensor:
+    def _encode(
+        self, history_ids: tf.Tensor, training: bool, first_slots: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """`[batch, length, dim]` states."""
-        is_real = tf.cast(history_ids != PADDING_ID, tf.float32)
         vectors = self._item_tower.embed(history_ids) * self._input_scale
-        vectors *= is_real[:, :, tf.newaxis]
-        return self._encoder(vectors, training=training)
+        vectors *= tf.cast(history_ids != PADDING_ID, vectors.dtype)[:, :, tf.newaxis]
+        return self._encoder(vectors, training=training, first_slots=first_slots)
 
     def _output(self, interests: InterestOutput) -> UserTowerOutput:
         vectors, weights = interests

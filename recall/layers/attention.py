@@ -16,23 +16,52 @@ _BIAS_SCALE = 10.0
 step, and a bias has to get far beyond 1 within an epoch."""
 
 
-def causal_softmax(scores: tf.Tensor, bias: tf.Tensor | float = 0.0) -> tf.Tensor:
+def causal_softmax(
+    scores: tf.Tensor,
+    bias: tf.Tensor | float = 0.0,
+    first_slots: tf.Tensor | None = None,
+) -> tf.Tensor:
     """Softmax over the slots up to and including each slot's own.
 
     Histories are padded at the right, so a real slot never sees padding.
 
     Args:
-        scores: `[..., length, length]` float, row t scores all slots for slot t.
+        scores: `[batch, ..., length, length]` float, row t scores all slots for slot t.
         bias: Added to the scores, broadcast to them.
+        first_slots: `[batch, length]` int, the first slot that each one sees, where rows
+            hold several histories (`PackedBatch`); None: slot 0.
 
     Returns:
         `[..., length, length]` float, rows sum to 1, zero right of the diagonal.
     """
     length = tf.shape(scores)[-1]
     slots = tf.range(length)
-    is_future = slots[tf.newaxis, :] > slots[:, tf.newaxis]
+    is_hidden = slots[tf.newaxis, :] > slots[:, tf.newaxis]
+    if first_slots is not None:
+        is_hidden |= slots < first_slots[:, :, tf.newaxis]
+        for _ in range(scores.shape.rank - 3):
+            is_hidden = is_hidden[:, tf.newaxis]
     # One pass over the scores, the largest tensor here, for both.
-    return tf.nn.softmax(scores + (MASKED_SCORE * tf.cast(is_future, scores.dtype) + bias))
+    return tf.nn.softmax(scores + (MASKED_SCORE * tf.cast(is_hidden, scores.dtype) + bias))
+
+
+def look_up_positions(table: tf.Tensor, length: tf.Tensor, first_slots: tf.Tensor | None):
+    """The row of a position table for every slot, counted from the start of its history.
+
+    Args:
+        table: `[max_length, dim]` float.
+        length: Slots per row.
+        first_slots: As in `causal_softmax`.
+
+    Returns:
+        `[length, dim]`, or `[batch, length, dim]` with `first_slots`.
+    """
+    if first_slots is None:
+        return table[:length]
+    # As a product: its gradient is one too, where that of a gather would add thousands of
+    # slots to the same few rows one after the other.
+    positions = tf.one_hot(tf.range(length) - first_slots, table.shape[0], dtype=table.dtype)
+    return tf.matmul(positions, table)
 
 
 class CausalSelfAttention(tf.keras.layers.Layer):
@@ -65,12 +94,15 @@ class CausalSelfAttention(tf.keras.layers.Layer):
         )
         super().build(input_shape)
 
-    def call(self, states: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(
+        self, states: tf.Tensor, training: bool = False, first_slots: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Attends within each sequence.
 
         Args:
-            states: `[batch, length, dim]` float, length at most `max_length`.
+            states: `[batch, length, dim]` float, no sequence longer than `max_length`.
             training: Whether dropout is active.
+            first_slots: As in `causal_softmax`.
 
         Returns:
             `[batch, length, dim]` float.
@@ -82,7 +114,7 @@ class CausalSelfAttention(tf.keras.layers.Layer):
         projected = tf.reshape(projected, [batch, length, 3, self._num_heads, head_dim])
         query, key, value = tf.unstack(tf.transpose(projected, [2, 0, 3, 1, 4]), num=3)
         scores = tf.matmul(query, key, transpose_b=True) / math.sqrt(head_dim)
-        attention = causal_softmax(scores, self._bias_of_pairs(length))
+        attention = causal_softmax(scores, self._bias_of_pairs(length), first_slots)
         attention = self._dropout(attention, training=training)
         attended = tf.transpose(tf.matmul(attention, value), [0, 2, 1, 3])
         return self._project_output(tf.reshape(attended, [batch, length, self._dim]))
@@ -90,7 +122,9 @@ class CausalSelfAttention(tf.keras.layers.Layer):
     def _bias_of_pairs(self, length: tf.Tensor) -> tf.Tensor:
         """`[num_heads, length, length]`: row t has the biases of all slots for slot t."""
         slots = tf.range(length)
-        distances = tf.maximum(slots[:, tf.newaxis] - slots[tf.newaxis, :], 0)
+        distances = slots[:, tf.newaxis] - slots[tf.newaxis, :]
+        # What lies further away belongs to another sequence of the row.
+        distances = tf.clip_by_value(distances, 0, self._max_length - 1)
         return _BIAS_SCALE * tf.gather(self._distance_bias, distances, axis=1)
 
 
@@ -124,9 +158,13 @@ class SelfAttentionBlock(tf.keras.layers.Layer):
         self._contract = SlotDense(dim, name="contract")
         self._dropout = Dropout(dropout_rate)
 
-    def call(self, states: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(
+        self, states: tf.Tensor, training: bool = False, first_slots: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Transforms `[batch, length, dim]` states to states of the same shape."""
-        attended = self._attention(self._attention_norm(states), training=training)
+        attended = self._attention(
+            self._attention_norm(states), training=training, first_slots=first_slots
+        )
         states += self._dropout(attended, training=training)
         expanded = self._expand(self._feed_forward_norm(states))
         return states + self._dropout(self._contract(expanded), training=training)

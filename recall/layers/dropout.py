@@ -1,6 +1,10 @@
 """Dropout from eight random bits per element, and how much of it a log needs."""
 
+import contextlib
+import itertools
 import math
+import threading
+from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -12,6 +16,43 @@ logs of 16 (Beauty) and 290 clicks per item (MovieLens 1M), TRIALS.md."""
 
 _LEVELS = 256
 """Values of a random byte; the rate is rounded to a multiple of 1/256."""
+
+
+_ODD = 2654435769
+"""2^32 over the golden ratio: its multiples are far apart."""
+
+_STEP = threading.local()
+"""`seeds`: those of the step that this thread is building, if it is building one."""
+
+
+@contextlib.contextmanager
+def dropout_seed(seed: tf.Tensor) -> Iterator[None]:
+    """Inside the block masks are a function of `seed`, and of their order in the block.
+
+    A step that draws them from the program's generator cannot be repeated when a job
+    goes on, and a compiler may replace that generator by one of its own.
+
+    Args:
+        seed: `[2]` int64, the first below 2^32; other random numbers of the step may be
+            drawn from it as well.
+    """
+    before = getattr(_STEP, "seeds", None)
+    # Other seeds below 2^32: a compiled step reads no more than 32 bits of them.
+    _STEP.seeds = (
+        tf.bitwise.bitwise_xor(seed, [number * _ODD % 2**32, 0]) for number in itertools.count(1)
+    )
+    try:
+        yield
+    finally:
+        _STEP.seeds = before
+
+
+def _next_seed() -> tf.Tensor:
+    """`[2]` int of the step, or else drawn from the program's generator."""
+    seeds = getattr(_STEP, "seeds", None)
+    if seeds is None:
+        return tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
+    return next(seeds)
 
 
 class Dropout(tf.keras.layers.Layer):
@@ -36,11 +77,9 @@ class Dropout(tf.keras.layers.Layer):
         """Drops elements of a float tensor of any shape while `training`."""
         if not training or self._num_dropped == 0:
             return inputs
-        # The seed is drawn from the program's generator, the bytes from a
-        # counter: the former is slow per element, the latter is not.
-        seed = tf.random.uniform([2], maxval=tf.int32.max, dtype=tf.int32)
+        # The bytes come from a counter: the program's generator is slow per element.
         size = tf.size(inputs)
-        words = tf.random.stateless_uniform([(size + 3) // 4], seed, None, None, tf.int32)
+        words = tf.random.stateless_uniform([(size + 3) // 4], _next_seed(), None, None, tf.int32)
         bytes_ = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size]
         scale = _LEVELS / (_LEVELS - self._num_dropped)
         kept = tf.cast(bytes_ >= self._num_dropped, inputs.dtype) * scale

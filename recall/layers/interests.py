@@ -5,12 +5,13 @@ that reach it. They do not normalise to unit length; the towers do.
 """
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from recall.config import ModelConfig
-from recall.layers.attention import MASKED_SCORE, causal_softmax
+from recall.layers.attention import MASKED_SCORE, causal_softmax, look_up_positions
 from recall.layers.dense import SlotDense
 from recall.layers.normalization import LayerNorm
 
@@ -47,6 +48,27 @@ def prefix_softmax(scores: tf.Tensor, slots: tf.Tensor) -> tf.Tensor:
     return tf.nn.softmax(scores + MASKED_SCORE * is_later)
 
 
+def choose_slots(
+    slot_mask: tf.Tensor | None, flat_slots: tf.Tensor | None
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The function that keeps the wanted slots of `[batch, length, ...]` tensors.
+
+    Args:
+        slot_mask: `[batch, length]` bool; the result is as long as it has True.
+        flat_slots: `[num_kept]` int, slots counted through all rows.
+    """
+    if slot_mask is not None:
+        return lambda tensor: tf.boolean_mask(tensor, slot_mask)
+    if flat_slots is None:
+        return lambda tensor: tensor
+
+    def gather(tensor: tf.Tensor) -> tf.Tensor:
+        flat = tf.reshape(tensor, tf.concat([[-1], tf.shape(tensor)[2:]], axis=0))
+        return tf.gather(flat, flat_slots)
+
+    return gather
+
+
 class InterestExtractor(tf.keras.layers.Layer):
     """The interface of all extractors.
 
@@ -62,6 +84,7 @@ class InterestExtractor(tf.keras.layers.Layer):
         slot_mask: tf.Tensor | None = None,
         slots: tf.Tensor | None = None,
         is_future: bool = False,
+        first_slots: tf.Tensor | None = None,
     ) -> InterestOutput:
         """Extracts the interests of every prefix, or of one prefix per history.
 
@@ -70,21 +93,28 @@ class InterestExtractor(tf.keras.layers.Layer):
             slot_mask: `[batch, length]` bool, the prefixes (by their last slot)
                 that are wanted, in the order of the rows; None means all.
             slots: `[batch]` int, the last slot of the one prefix of each
-                history that is wanted: a fraction of the cost of all prefixes.
+                history that is wanted: a fraction of the cost of all prefixes. With
+                `first_slots` `[num_kept]`, any slots, counted through all rows.
             is_future: Whether the sequences are reversed futures.
+            first_slots: `[batch, length]` int, where the history of each slot begins,
+                if rows hold several (`PackedBatch`).
 
         Returns:
             `InterestOutput`, `[batch, length, ...]`, with a mask
-            `[num_kept, ...]` and with slots `[batch, ...]`.
+            `[num_kept, ...]` and with slots `[batch, ...]` or `[num_kept, ...]`.
         """
-        if slots is not None:
+        if slots is not None and first_slots is None:
             return self._extract_at(states, slots, is_future)
-        return self._extract_all(states, slot_mask, is_future)
+        return self._extract_all(states, choose_slots(slot_mask, slots), is_future, first_slots)
 
     def _extract_all(
-        self, states: tf.Tensor, slot_mask: tf.Tensor | None, is_future: bool
+        self,
+        states: tf.Tensor,
+        choose: Callable[[tf.Tensor], tf.Tensor],
+        is_future: bool,
+        first_slots: tf.Tensor | None,
     ) -> InterestOutput:
-        """Every prefix, or those under the mask."""
+        """The prefixes whose last slots are chosen; `choose` may come before what is dear."""
         raise NotImplementedError
 
     def _extract_at(self, states: tf.Tensor, slots: tf.Tensor, is_future: bool) -> InterestOutput:
@@ -102,10 +132,14 @@ class LastState(InterestExtractor):
     num_interests = 1
 
     def _extract_all(
-        self, states: tf.Tensor, slot_mask: tf.Tensor | None, is_future: bool
+        self,
+        states: tf.Tensor,
+        choose: Callable[[tf.Tensor], tf.Tensor],
+        is_future: bool,
+        first_slots: tf.Tensor | None,
     ) -> InterestOutput:
-        del is_future
-        return self._output(states if slot_mask is None else tf.boolean_mask(states, slot_mask))
+        del is_future, first_slots
+        return self._output(choose(states))
 
     def _extract_at(self, states: tf.Tensor, slots: tf.Tensor, is_future: bool) -> InterestOutput:
         del is_future
@@ -139,15 +173,18 @@ class SelfAttentiveInterests(InterestExtractor):
         self._score = SlotDense(config.num_interests, use_bias=False, name="score")
 
     def _extract_all(
-        self, states: tf.Tensor, slot_mask: tf.Tensor | None, is_future: bool
+        self,
+        states: tf.Tensor,
+        choose: Callable[[tf.Tensor], tf.Tensor],
+        is_future: bool,
+        first_slots: tf.Tensor | None,
     ) -> InterestOutput:
         del is_future
         scores, length = self._scores(states), tf.shape(states)[1]
         attention = causal_softmax(
-            tf.repeat(scores[:, :, tf.newaxis, :], length, axis=2)
+            tf.repeat(scores[:, :, tf.newaxis, :], length, axis=2), first_slots=first_slots
         )  # [batch, num_interests, length, length]
-        vectors = tf.einsum("bkti,bid->btkd", attention, states)
-        return self._output(vectors if slot_mask is None else tf.boolean_mask(vectors, slot_mask))
+        return self._output(choose(tf.einsum("bkti,bid->btkd", attention, states)))
 
     def _extract_at(self, states: tf.Tensor, slots: tf.Tensor, is_future: bool) -> InterestOutput:
         del is_future
@@ -211,20 +248,22 @@ class DisentangledInterests(InterestExtractor):
         return self.add_weight(name, [self.num_interests, self._dim], initializer=normal)
 
     def _extract_all(
-        self, states: tf.Tensor, slot_mask: tf.Tensor | None, is_future: bool
+        self,
+        states: tf.Tensor,
+        choose: Callable[[tf.Tensor], tf.Tensor],
+        is_future: bool,
+        first_slots: tf.Tensor | None,
     ) -> InterestOutput:
-        clusters, placed = self._cluster(states), self._place(states)
+        clusters, placed = self._cluster(states), self._place(states, first_slots)
         scores = tf.matmul(self._queries(placed), self._keys(placed), transpose_b=True)
-        attention = causal_softmax(scores / math.sqrt(self._dim))
+        attention = causal_softmax(scores / math.sqrt(self._dim), first_slots=first_slots)
         shape = tf.shape(states)
         shares = clusters[:, :, :, tf.newaxis] * states[:, :, tf.newaxis, :]
         shares = tf.reshape(shares, [shape[0], shape[1], self.num_interests * self._dim])
         pooled = tf.matmul(attention, shares)
         weights = tf.matmul(attention, clusters)
-        if slot_mask is not None:  # Before the aggregation, which is the dearest part.
-            pooled, weights, states = (
-                tf.boolean_mask(t, slot_mask) for t in (pooled, weights, states)
-            )
+        # Before the aggregation, which is the dearest part.
+        pooled, weights, states = (choose(tensor) for tensor in (pooled, weights, states))
         leading = tf.shape(states)[:-1]
         pooled = tf.reshape(pooled, tf.concat([leading, [self.num_interests, self._dim]], axis=0))
         return InterestOutput(self._aggregate(pooled, states, is_future), weights)
@@ -247,9 +286,9 @@ class DisentangledInterests(InterestExtractor):
         scores = tf.matmul(self._norms[0](states), prototypes, transpose_b=True)
         return tf.nn.softmax(scores / math.sqrt(self._dim))
 
-    def _place(self, states: tf.Tensor) -> tf.Tensor:
+    def _place(self, states: tf.Tensor, first_slots: tf.Tensor | None = None) -> tf.Tensor:
         """alpha_i + z_i, `[batch, length, dim]`."""
-        return states + self._positions[: tf.shape(states)[1]]
+        return states + look_up_positions(self._positions, tf.shape(states)[1], first_slots)
 
     def _keys(self, placed: tf.Tensor) -> tf.Tensor:
         base = self._norms[2](placed)

@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from recall.config import ModelConfig
-from recall.layers.attention import SelfAttentionBlock
+from recall.layers.attention import SelfAttentionBlock, look_up_positions
 from recall.layers.dropout import Dropout
 from recall.layers.normalization import LayerNorm
 
@@ -42,20 +42,25 @@ class SequenceEncoder(tf.keras.layers.Layer):
         )
         super().build(input_shape)
 
-    def call(self, vectors: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(
+        self, vectors: tf.Tensor, training: bool = False, first_slots: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Encodes every prefix of every history.
 
         Args:
-            vectors: `[batch, length, dim]` float, length at most
+            vectors: `[batch, length, dim]` float, no history longer than
                 `max_history_length`, zero at padding.
             training: Whether dropout is active.
+            first_slots: `[batch, length]` int, where the history of each slot begins,
+                if rows hold several (`PackedBatch`).
 
         Returns:
             `[batch, length, dim]` float; slot i encodes the prefix that ends
             there. Padding slots hold numbers without a meaning.
         """
-        states = vectors + self._positions[: tf.shape(vectors)[1]]
+        length = tf.shape(vectors)[1]
+        states = vectors + look_up_positions(self._positions, length, first_slots)
         states = self._dropout(states, training=training)
         for block in self._blocks:
-            states = block(states, training=training)
+            states = block(states, training=training, first_slots=first_slots)
         return self._norm(states)

@@ -4,7 +4,10 @@ import tensorflow as tf
 
 
 def assign_starving_interests(
-    user_vectors: tf.Tensor, positive_vectors: tf.Tensor, min_share: float
+    user_vectors: tf.Tensor,
+    positive_vectors: tf.Tensor,
+    min_share: float,
+    is_real: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Gives an interest that wins too few clicks those that it comes nearest to.
 
@@ -19,6 +22,7 @@ def assign_starving_interests(
         user_vectors: `[batch, num_interests, dim]` float.
         positive_vectors: `[batch, dim]` float, row i belongs to user i.
         min_share: In [0, 1 / num_interests]; 0 hides nothing.
+        is_real: `[batch]` bool, False where there is no click; None: everywhere is one.
 
     Returns:
         `[batch, num_interests]` bool, False where the interest is hidden: none of a
@@ -31,9 +35,13 @@ def assign_starving_interests(
     is_winner = tf.one_hot(winner, num_interests, True, False, dtype=tf.bool)
     # Above the best of the other interests, so negative where the click is lost.
     leads = scores - tf.where(is_winner, best[:, 1:], best[:, :1])
+    num_clicks = tf.cast(tf.shape(scores)[0], tf.float32)
+    if is_real is not None:
+        num_clicks = tf.reduce_sum(tf.cast(is_real, tf.float32))
+        leads = tf.where(is_real[:, tf.newaxis], leads, leads.dtype.min)
     order = tf.argsort(leads, axis=0, direction="DESCENDING")
     ranks = tf.argsort(order, axis=0)
-    num_wanted = tf.cast(min_share * tf.cast(tf.shape(scores)[0], tf.float32), tf.int32)
+    num_wanted = tf.cast(min_share * num_clicks, tf.int32)
     is_wanted = ranks < num_wanted
     nearest = tf.argmax(tf.where(is_wanted, leads, leads.dtype.min), axis=1)
     is_given = tf.reduce_any(is_wanted, axis=1) & (nearest != winner)

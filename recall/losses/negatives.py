@@ -24,7 +24,9 @@ def sample_uniform_negatives(num_items: int, num_negatives: int, seed: tf.Tensor
     )
 
 
-def enqueue_clicks(queue_ids: tf.Tensor, positive_ids: tf.Tensor) -> tf.Tensor:
+def enqueue_clicks(
+    queue_ids: tf.Tensor, positive_ids: tf.Tensor, is_real: tf.Tensor | None = None
+) -> tf.Tensor:
     """The latest clicks, newest first, once those of a step have come in.
 
     As negatives they follow the distribution of the clicks, and no log-q correction
@@ -35,6 +37,8 @@ def enqueue_clicks(queue_ids: tf.Tensor, positive_ids: tf.Tensor) -> tf.Tensor:
     Args:
         queue_ids: `[num_negatives]` int dense ids.
         positive_ids: `[num_positives]` int dense ids of the step.
+        is_real: `[num_positives]` bool, the ids that are clicks; None: all of them. No
+            shape depends on it.
 
     Returns:
         `[num_negatives]` dense ids; of more positives than that the first ones.
@@ -46,7 +50,17 @@ def enqueue_clicks(queue_ids: tf.Tensor, positive_ids: tf.Tensor) -> tf.Tensor:
     >>> enqueue_clicks(tf.constant([7, 8, 9]), tf.constant([2, 3])).numpy()
     array([2, 3, 7], dtype=int32)
     """
-    return tf.concat([positive_ids, queue_ids], axis=0)[: queue_ids.shape[0]]
+    length = queue_ids.shape[0]
+    if is_real is None:
+        return tf.concat([positive_ids, queue_ids], axis=0)[:length]
+    places = tf.cumsum(tf.cast(is_real, tf.int32))
+    num_clicks = places[-1]
+    # One place more than the queue has takes what does not come in.
+    places = tf.where(is_real & (places <= length), places - 1, length)
+    clicks = tf.scatter_nd(places[:, tf.newaxis], positive_ids, [length + 1])[:length]
+    numbers = tf.range(length)
+    moved = tf.gather(queue_ids, tf.maximum(numbers - num_clicks, 0))
+    return tf.where(numbers < num_clicks, clicks, moved)
 
 
 def enqueue_clicks_by_interest(
@@ -61,7 +75,8 @@ def enqueue_clicks_by_interest(
     Args:
         queue_ids: `[num_interests, num_negatives]` int dense ids.
         positive_ids: `[num_positives]` int dense ids of the step.
-        interests: `[num_positives]` int, the interest that each click belongs to.
+        interests: `[num_positives]` int, the interest that each click belongs to; a
+            number that is none, where there is no click.
 
     Returns:
         `[num_interests, num_negatives]` dense ids. An interest without clicks keeps
@@ -78,7 +93,7 @@ def enqueue_clicks_by_interest(
     """
     return tf.stack(
         [
-            enqueue_clicks(queue, tf.boolean_mask(positive_ids, interests == interest))
+            enqueue_clicks(queue, positive_ids, interests == interest)
             for interest, queue in enumerate(tf.unstack(queue_ids))
         ]
     )

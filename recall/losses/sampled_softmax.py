@@ -88,6 +88,7 @@ def interest_softmax_loss(
     *,
     temperature: float,
     gradient_dtype: tf.DType = tf.float32,
+    has_static_shapes: bool = False,
 ) -> tf.Tensor:
     """Cross-entropy of each positive item within the interest that it belongs to.
 
@@ -104,6 +105,9 @@ def interest_softmax_loss(
         interests: `[batch]` int, the interest of each positive.
         temperature: Divides the scores, > 0.
         gradient_dtype: As in `sampled_softmax_loss`.
+        has_static_shapes: Computes the loss of every positive within every interest, so
+            that no shape depends on how many positives an interest has; the products
+            cost `num_interests` times as much.
 
     Returns:
         `[batch]` float, one unreduced loss per user, >= 0.
@@ -115,17 +119,24 @@ def interest_softmax_loss(
     rows_of_interest, losses = [], []
     parts = zip(tf.unstack(negative_vectors), tf.unstack(negative_mask), strict=True)
     for interest, (vectors, mask) in enumerate(parts):
-        rows = tf.where(interests == interest)[:, 0]
+        rows = None if has_static_shapes else tf.where(interests == interest)[:, 0]
+        own_vectors, positives, mask = (
+            tensor if rows is None else tf.gather(tensor, rows)
+            for tensor in (user_vectors[:, interest : interest + 1], positive_vectors, mask)
+        )
         loss = sampled_softmax_loss(
-            tf.gather(user_vectors[:, interest : interest + 1], rows),
-            tf.gather(positive_vectors, rows),
+            own_vectors,
+            positives,
             vectors,
-            tf.gather(mask, rows),
+            mask,
             temperature=temperature,
             gradient_dtype=gradient_dtype,
         )
-        rows_of_interest.append(tf.cast(rows, tf.int32))
         losses.append(loss)
+        rows_of_interest.append(None if rows is None else tf.cast(rows, tf.int32))
+    if has_static_shapes:
+        shares = tf.one_hot(interests, len(losses), dtype=losses[0].dtype)
+        return tf.reduce_sum(tf.stack(losses, axis=1) * shares, axis=1)
     return tf.dynamic_stitch(rows_of_interest, losses)
 
 

@@ -11,6 +11,7 @@ def seq2seq_loss(
     is_valid: tf.Tensor,
     *,
     temperature: float,
+    max_gradient_pairs: int | None = None,
 ) -> tf.Tensor:
     """Cross-entropy of each past interest with the same interest of its future.
 
@@ -25,6 +26,8 @@ def seq2seq_loss(
         is_valid: `[batch]` bool, False where a sequence has no future.
         temperature: Divides the inner products, > 0 (the paper: sqrt(dim) on
             vectors that are layer-normalised; here vectors of the towers).
+        max_gradient_pairs: Upper bound of the pairs whose loss has a gradient, so that
+            no shape depends on them; the first ones get it. None: no bound.
 
     Returns:
         `[batch, num_interests]` float, unreduced, >= 0; 0 where not valid.
@@ -38,13 +41,16 @@ def seq2seq_loss(
     past = tf.reshape(past_vectors, [batch * num_interests, dim])
     future = tf.reshape(future_vectors, [batch * num_interests, dim])
     pair_is_valid = tf.repeat(is_valid, num_interests)
-    losses = _cross_entropy_with_own(past / temperature, future, pair_is_valid)
+    losses = _cross_entropy_with_own(past / temperature, future, pair_is_valid, max_gradient_pairs)
     losses = tf.where(pair_is_valid, losses, 0.0)
     return tf.reshape(losses, [batch, num_interests])
 
 
 def _cross_entropy_with_own(
-    past: tf.Tensor, future: tf.Tensor, pair_is_valid: tf.Tensor
+    past: tf.Tensor,
+    future: tf.Tensor,
+    pair_is_valid: tf.Tensor,
+    max_gradient_pairs: int | None,
 ) -> tf.Tensor:
     """`[num_pairs]` cross-entropy of row i of `past` with row i of `future`.
 
@@ -56,6 +62,7 @@ def _cross_entropy_with_own(
         future: `[num_pairs, dim]` float.
         pair_is_valid: `[num_pairs]` bool, False leaves a row of `future` out of the
             denominators.
+        max_gradient_pairs: As in `seq2seq_loss`.
     """
 
     @tf.custom_gradient
@@ -70,8 +77,7 @@ def _cross_entropy_with_own(
         totals = tf.reduce_logsumexp(logits, axis=1)
 
         def gradient(upstream: tf.Tensor):
-            rows = tf.where(upstream != 0)
-            weights = tf.gather_nd(upstream, rows)[:, tf.newaxis]
+            rows, weights = _find_nonzero(upstream, max_gradient_pairs)
             own_past, own_future = tf.gather_nd(past, rows), tf.gather_nd(future, rows)
             own_totals = tf.gather_nd(totals, rows)[:, tf.newaxis]
             slopes = weights * tf.exp(tf.gather_nd(logits, rows) - own_totals)
@@ -85,6 +91,31 @@ def _cross_entropy_with_own(
         return totals - tf.linalg.diag_part(logits), gradient
 
     return compute(past, future)
+
+
+def _find_nonzero(values: tf.Tensor, max_found: int | None) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where `[num_pairs]` values are not zero, and those values, in their order.
+
+    Args:
+        values: `[num_pairs]` float.
+        max_found: Rows of the answer, whatever the values: at its end row 0 with a value
+            of 0, as often as it takes. None: as many as there are.
+
+    Returns:
+        `[num_found, 1]` int64 rows and `[num_found, 1]` values.
+    """
+    if max_found is None:
+        rows = tf.where(values != 0)
+        return rows, tf.gather(values, rows[:, 0])[:, tf.newaxis]
+    places = tf.cumsum(tf.cast(values != 0, tf.int32))
+    num_found = places[-1]
+    # One place more takes all that is left out.
+    places = tf.where((values != 0) & (places <= max_found), places - 1, max_found)
+    numbers = tf.range(tf.size(values, tf.int64), dtype=tf.int64)
+    rows = tf.scatter_nd(places[:, tf.newaxis], numbers, [max_found + 1])[:max_found]
+    is_found = tf.range(max_found) < num_found
+    found = tf.where(is_found, tf.gather(values, rows), 0.0)
+    return rows[:, tf.newaxis], found[:, tf.newaxis]
 
 
 def select_confident_pairs(

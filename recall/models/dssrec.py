@@ -1,12 +1,15 @@
 """DSSRec: two towers trained by the seq2item and the seq2seq loss."""
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from recall.config import RecallConfig
-from recall.features import SequenceBatch
+from recall.features import PackedBatch, SequenceBatch
+from recall.layers.dropout import dropout_seed
 from recall.losses.interest_share import assign_starving_interests, find_winners
 from recall.losses.negatives import (
     enqueue_clicks,
@@ -29,6 +32,7 @@ class LossTerms(NamedTuple):
         user_vectors: `[num_slots, num_interests, dim]`, what both were computed from.
         positive_ids: `[num_slots]` int, the next click of each slot.
         winners: `[num_slots]` int, the interest that it belongs to.
+        is_real: `[num_slots]` bool, False where a slot is padding; None: nowhere.
     """
 
     seq2item: tf.Tensor
@@ -36,6 +40,27 @@ class LossTerms(NamedTuple):
     user_vectors: tf.Tensor
     positive_ids: tf.Tensor
     winners: tf.Tensor
+    is_real: tf.Tensor | None
+
+
+class _Prefixes(NamedTuple):
+    """What the losses read of a batch, however its sequences lie in it.
+
+    Attributes:
+        user_vectors: `[num_slots, num_interests, dim]`, of the prefix of every slot.
+        positive_ids: `[num_slots]` int, the item after it.
+        is_real: `[num_slots]` bool, False where a slot is padding; None: nowhere.
+        starts: `[num_sequences]` int, the first slot of each sequence.
+        lengths: `[num_sequences]` int, its slots; 0 where there is no sequence.
+        encode_future: `[num_sequences]` int slots of reversed sequences -> their interests.
+    """
+
+    user_vectors: tf.Tensor
+    positive_ids: tf.Tensor
+    is_real: tf.Tensor | None
+    starts: tf.Tensor
+    lengths: tf.Tensor
+    encode_future: Callable[[tf.Tensor], tf.Tensor]
 
 
 class DSSRec(tfrs.Model):
@@ -80,35 +105,87 @@ class DSSRec(tfrs.Model):
         return self.user_tower(history_ids, training=training).user_vectors
 
     def compute_losses(
-        self, batch: SequenceBatch, seed: tf.Tensor, training: bool = False
+        self, batch: SequenceBatch | PackedBatch, seed: tf.Tensor, training: bool = False
     ) -> LossTerms:
         """Both losses of one batch.
 
         Args:
-            batch: Sequences of at least two items.
+            batch: Sequences of at least two items. In a graph of a `PackedBatch` no shape
+                depends on them.
             seed: `[2]` int; negatives and seq2seq anchors are drawn from it.
             training: Whether dropout is active.
 
         Returns:
             `LossTerms`, each loss a mean over what it is taken over.
         """
-        target_mask = batch.positive_ids != PADDING_ID
-        # Only real slots: padding would cost as much as a target.
-        prefix_vectors = self.user_tower.encode_prefixes(
-            batch.history_ids, target_mask, training=training
-        ).user_vectors
-        positive_ids = tf.boolean_mask(batch.positive_ids, target_mask)
-        seq2item, winners = self._seq2item(prefix_vectors, positive_ids, seed, training)
+        encode = self._encode_packed if isinstance(batch, PackedBatch) else self._encode_padded
+        prefixes = encode(batch, training)
+        seq2item, winners = self._seq2item(prefixes, seed, training)
         seq2seq = tf.zeros([])
         if self._loss_config.seq2seq_weight > 0:
-            lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
-            seq2seq = self._seq2seq(prefix_vectors, batch.positive_ids, lengths, seed + 1, training)
-        return LossTerms(seq2item, seq2seq, prefix_vectors, positive_ids, winners)
+            seq2seq = self._seq2seq(prefixes, seed + 1)
+        return LossTerms(
+            seq2item,
+            seq2seq,
+            prefixes.user_vectors,
+            prefixes.positive_ids,
+            winners,
+            prefixes.is_real,
+        )
+
+    def _encode_padded(self, batch: SequenceBatch, training: bool) -> _Prefixes:
+        """A row per sequence. Only real slots: padding would cost as much as a target."""
+        target_mask = batch.positive_ids != PADDING_ID
+        user_vectors = self.user_tower.encode_prefixes(
+            batch.history_ids, target_mask, training=training
+        ).user_vectors
+        lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
+
+        def encode_future(slots: tf.Tensor) -> tf.Tensor:
+            future_ids = _reverse(batch.positive_ids, lengths)
+            return self.user_tower.encode_at(
+                future_ids, slots, training=training, is_future=True
+            ).user_vectors
+
+        return _Prefixes(
+            user_vectors,
+            tf.boolean_mask(batch.positive_ids, target_mask),
+            is_real=None,
+            starts=tf.cumsum(lengths, exclusive=True),
+            lengths=lengths,
+            encode_future=encode_future,
+        )
+
+    def _encode_packed(self, batch: PackedBatch, training: bool) -> _Prefixes:
+        """Several sequences per row; padding takes part and is weighted by 0 in the losses."""
+        user_vectors = self.user_tower.encode_prefixes(
+            batch.history_ids, training=training, first_slots=batch.first_slots
+        ).user_vectors
+        positive_ids = tf.reshape(batch.positive_ids, [-1])
+
+        def encode_future(slots: tf.Tensor) -> tf.Tensor:
+            return self.user_tower.encode_at(
+                batch.future_ids,
+                batch.starts + slots,
+                training=training,
+                is_future=True,
+                first_slots=batch.first_slots,
+            ).user_vectors
+
+        return _Prefixes(
+            tf.reshape(user_vectors, [-1, *user_vectors.shape[2:]]),
+            positive_ids,
+            is_real=positive_ids != PADDING_ID,
+            starts=batch.starts,
+            lengths=batch.lengths,
+            encode_future=encode_future,
+        )
 
     def _seq2item(
-        self, prefix_vectors: tf.Tensor, positive_ids: tf.Tensor, seed: tf.Tensor, training: bool
+        self, prefixes: _Prefixes, seed: tf.Tensor, training: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean sampled softmax over the target slots, and the winner of each, `[num_slots]`."""
+        prefix_vectors, positive_ids, is_real, *_ = prefixes
         # A queue holds ids, not vectors: its items are encoded as they are now, and learn.
         negative_ids = self.click_queue
         if negative_ids is None:
@@ -118,7 +195,9 @@ class DSSRec(tfrs.Model):
         min_share = self._loss_config.min_interest_share / self.user_tower.num_interests
         # Not for one interest: a mask that hides nothing costs a pass over all logits.
         if training and min_share > 0 and self.user_tower.num_interests > 1:
-            interest_mask = assign_starving_interests(prefix_vectors, positive_vectors, min_share)
+            interest_mask = assign_starving_interests(
+                prefix_vectors, positive_vectors, min_share, is_real
+            )
         operands = (
             prefix_vectors,
             positive_vectors,
@@ -132,7 +211,9 @@ class DSSRec(tfrs.Model):
         # Only queues by interest ask for them; the graph of another step leaves them out.
         winners = find_winners(prefix_vectors, positive_vectors, interest_mask)
         if self._has_interest_queues:
-            losses = interest_softmax_loss(*operands, winners, **options)
+            losses = interest_softmax_loss(
+                *operands, winners, has_static_shapes=is_real is not None, **options
+            )
         else:
             losses = sampled_softmax_loss(
                 *operands,
@@ -140,63 +221,54 @@ class DSSRec(tfrs.Model):
                 interest_reduction=self._loss_config.interest_reduction,
                 **options,
             )
-        return tf.reduce_mean(losses), winners
+        return _mean(losses, is_real), winners
 
     def _sample_negatives(self, seed: tf.Tensor) -> tf.Tensor:
         """`[num_negatives]` dense ids, every item alike."""
         return sample_uniform_negatives(self._num_items, self._loss_config.num_negatives, seed)
 
-    def _seq2seq(
-        self,
-        prefix_vectors: tf.Tensor,
-        later_ids: tf.Tensor,
-        lengths: tf.Tensor,
-        seed: tf.Tensor,
-        training: bool,
-    ) -> tf.Tensor:
-        """Mean loss of the confident pairs at one random slot per sequence.
-
-        Args:
-            prefix_vectors: `[num_slots, num_interests, dim]` of all real slots.
-            later_ids: `[batch, length]` int, the next item of every slot.
-            lengths: `[batch]` int, real slots per sequence.
-            seed: `[2]` int.
-            training: Whether dropout is active.
-        """
+    def _seq2seq(self, prefixes: _Prefixes, seed: tf.Tensor) -> tf.Tensor:
+        """Mean loss of the confident pairs at one random slot per sequence."""
+        lengths = prefixes.lengths
         is_valid = lengths > 0
         # The past ends at slot `anchor`; its future is items anchor+1..length,
         # the newest `length - anchor` items: a prefix of the reversed sequence.
-        uniform = tf.random.stateless_uniform(tf.shape(lengths), seed)
-        anchor = tf.cast(uniform * tf.cast(lengths, tf.float32), tf.int32)
-        past_slot = tf.cumsum(lengths, exclusive=True) + anchor
-        past_slot = tf.minimum(past_slot, tf.shape(prefix_vectors)[0] - 1)
-        future_vectors = self.user_tower.encode_at(
-            tf.reverse_sequence(later_ids, lengths, seq_axis=1),
-            tf.maximum(lengths - anchor - 1, 0),
-            training=training,
-            is_future=True,
-        ).user_vectors
+        anchor = tf.cast(_uniform(tf.shape(lengths), seed) * tf.cast(lengths, tf.float32), tf.int32)
+        num_slots = tf.shape(prefixes.user_vectors)[0]
+        past_slot = tf.minimum(prefixes.starts + anchor, num_slots - 1)
+        past_vectors = tf.gather(prefixes.user_vectors, past_slot)
+        max_pairs = None
+        if prefixes.is_real is not None:
+            num_pairs = past_vectors.shape[0] * self.user_tower.num_interests
+            max_pairs = math.ceil(self._loss_config.confident_fraction * num_pairs)
         losses = seq2seq_loss(
-            tf.gather(prefix_vectors, past_slot),
-            future_vectors,
+            past_vectors,
+            prefixes.encode_future(tf.maximum(lengths - anchor - 1, 0)),
             is_valid,
             temperature=self._loss_config.temperature,
+            max_gradient_pairs=max_pairs,
         )
         is_confident = select_confident_pairs(
             losses, is_valid, confident_fraction=self._loss_config.confident_fraction
         )
         return reduce_confident(losses, is_confident)
 
-    def train_step(self, batch: SequenceBatch) -> dict[str, tf.Tensor]:
+    def train_step(self, batch: SequenceBatch | PackedBatch) -> dict[str, tf.Tensor]:
         """One step on seq2item + seq2seq_weight * seq2seq.
+
+        Args:
+            batch: Its sequences. A `PackedBatch` with a leading axis is as many steps,
+                one after the other, whose results are averaged.
 
         Returns:
             `loss`, `seq2item` and `seq2seq`; with several interests also
             `gradient_<k>`, the share of interest k in the norms of the loss's
             gradients with respect to each.
         """
+        if isinstance(batch, PackedBatch) and batch.history_ids.shape.rank == 3:
+            return self._train_steps(batch)
         seed = tf.stack([tf.cast(self._seed, tf.int64), 2 * self.optimizer.iterations])
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, dropout_seed(seed):
             terms = self.compute_losses(batch, seed, training=True)
             total = terms.seq2item + self._loss_config.seq2seq_weight * terms.seq2seq
         variables = self.trainable_variables
@@ -207,13 +279,37 @@ class DSSRec(tfrs.Model):
         losses = {"loss": total, "seq2item": terms.seq2item, "seq2seq": terms.seq2seq}
         return losses | self._gradient_shares(vector_gradient)
 
+    def _train_steps(self, batches: PackedBatch) -> dict[str, tf.Tensor]:
+        """A step per batch of the leading axis, in one loop."""
+        num_steps = batches.history_ids.shape[0]
+        names = ["loss", "seq2item", "seq2seq"]
+        if self.user_tower.num_interests > 1:
+            names += [f"gradient_{k}" for k in range(self.user_tower.num_interests)]
+
+        def body(step: tf.Tensor, totals: list[tf.Tensor]):
+            losses = self.train_step(PackedBatch(*(tensor[step] for tensor in batches)))
+            return step + 1, [
+                total + losses[name] for name, total in zip(names, totals, strict=True)
+            ]
+
+        _, totals = tf.while_loop(
+            lambda step, _: step < num_steps, body, (0, [tf.zeros([]) for _ in names])
+        )
+        return {name: total / num_steps for name, total in zip(names, totals, strict=True)}
+
     def _enqueue(self, terms: LossTerms) -> None:
         """Puts the clicks of a step in front of the queue, or of that of their interest."""
+        if self.click_queue is None:
+            return
+        positive_ids = tf.cast(terms.positive_ids, self.click_queue.dtype)
         if self._has_interest_queues:
-            latest = enqueue_clicks_by_interest(self.click_queue, terms.positive_ids, terms.winners)
-            self.click_queue.assign(latest)
-        elif self.click_queue is not None:
-            self.click_queue.assign(enqueue_clicks(self.click_queue, terms.positive_ids))
+            winners = terms.winners
+            if terms.is_real is not None:
+                winners = tf.where(terms.is_real, winners, -1)
+            latest = enqueue_clicks_by_interest(self.click_queue, positive_ids, winners)
+        else:
+            latest = enqueue_clicks(self.click_queue, positive_ids, terms.is_real)
+        self.click_queue.assign(latest)
 
     def _gradient_shares(self, vector_gradient: tf.Tensor) -> dict[str, tf.Tensor]:
         """How much each interest learns; one that gets nearly nothing is starving."""
@@ -223,3 +319,27 @@ class DSSRec(tfrs.Model):
         norms = tf.sqrt(tf.reduce_sum(tf.square(vector_gradient), axis=[0, 2]))
         shares = tf.math.divide_no_nan(norms, tf.reduce_sum(norms))
         return {f"gradient_{k}": share for k, share in enumerate(tf.unstack(shares))}
+
+
+def _mean(losses: tf.Tensor, is_real: tf.Tensor | None) -> tf.Tensor:
+    """Mean of `[num_slots]` losses over the slots that are no padding."""
+    if is_real is None:
+        return tf.reduce_mean(losses)
+    weights = tf.cast(is_real, losses.dtype)
+    return tf.math.divide_no_nan(tf.reduce_sum(losses * weights), tf.reduce_sum(weights))
+
+
+def _uniform(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Floats in [0, 1) from 24 random bits each.
+
+    TensorFlow's own are others in a compiled step; its integers are the same in both.
+    """
+    words = tf.random.stateless_uniform(shape, seed, None, None, tf.int32)
+    return tf.cast(tf.bitwise.bitwise_and(words, 2**24 - 1), tf.float32) / 2**24
+
+
+def _reverse(item_ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+    """Reverses the first `lengths[i]` of row i; `tf.reverse_sequence` has no GPU kernel."""
+    slots = tf.range(tf.shape(item_ids)[1])
+    lengths = lengths[:, tf.newaxis]
+    return tf.gather(item_ids, tf.where(slots < lengths, lengths - 1 - slots, slots), batch_dims=1)

@@ -209,10 +209,11 @@ class TrainConfig:
     batch_size: int = 256
     """Sequences per step, at most; with the default `batch_slots` it only limits batches of
     sequences of one click."""
-    batch_slots: int = 384
+    batch_slots: int | None = None
     """Slots per step, padding included, at most: batches of long sequences have fewer
-    of them, so that every click counts alike whatever the length of its sequence. 256
-    and 512 took longer to the same quality (measured)."""
+    of them, so that every click counts alike whatever the length of its sequence. null or
+    `auto`: 384 on processor cores, as 256 and 512 took longer to the same quality
+    (measured), and 1,024 on a GPU, which takes as long for fewer."""
     min_batch_size: int = 5
     """Sequences per step, at least, even where they have more than `batch_slots` slots:
     one or two users are a poor sample of the clicks. `batch_size` wins where it is
@@ -231,6 +232,18 @@ class TrainConfig:
     averaging_window: float = 0.1
     """Share of the epochs, the latest ones, whose weights are averaged; the average
     is what is validated and kept (measured)."""
+    jit_compile: bool | None = None
+    """Whether a step is compiled as a whole by XLA, on batches of one shape: sequences are
+    laid end to end, `batch_size` and `min_batch_size` do not count. null or `auto`: on a
+    GPU, where the step otherwise is a thousand small operations; on processor cores it
+    takes longer than it saves (measured)."""
+    deterministic: bool = False
+    """Whether equal seeds give equal weights to the last digit on a GPU too, which costs
+    time there; on processor cores they do anyway."""
+    compute_dtype: str = "float32"
+    """Of the products in the encoder and the extractor: `float32` (TF32 on GPUs that have
+    it) or `bfloat16`. Weights, embeddings, normalisations, softmax and the losses stay
+    float32, and so does the model that is evaluated and exported."""
     gradient_dtype: str = "float32"
     """Of the products in the seq2item loss's gradient: `float32` or `bfloat16`, which
     `loss.interest_reduction=sum` has no use for."""
@@ -243,8 +256,14 @@ class TrainConfig:
     DTYPES: typing.ClassVar = ("float32", "bfloat16")
 
     def __post_init__(self):
-        for name in ("batch_size", "batch_slots", "min_batch_size", "max_epochs"):
+        for name in ("batch_size", "min_batch_size", "max_epochs"):
             require_setting(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), ">= 1")
+        require_setting(
+            self.batch_slots is None or self.batch_slots >= 1,
+            "train.batch_slots",
+            self.batch_slots,
+            ">= 1, or null",
+        )
         require_setting(
             self.validation_users >= 1, "train.validation_users", self.validation_users, ">= 1"
         )
@@ -260,6 +279,7 @@ class TrainConfig:
             self.averaging_window >= 0, "train.averaging_window", self.averaging_window, ">= 0"
         )
         require_choice("train.learning_rate_schedule", self.learning_rate_schedule, self.SCHEDULES)
+        require_choice("train.compute_dtype", self.compute_dtype, self.DTYPES)
         require_choice("train.gradient_dtype", self.gradient_dtype, self.DTYPES)
 
 

@@ -73,7 +73,8 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
     """Checks `value` against a scalar, optional or tuple type."""
     if isinstance(hint, types.UnionType):
         inner = next(t for t in typing.get_args(hint) if t is not type(None))
-        return None if value is None else _convert(inner, value, key)
+        # `auto` is how people write it; null is how it is kept.
+        return None if value in (None, "auto") else _convert(inner, value, key)
     if typing.get_origin(hint) is tuple:
         require_setting(isinstance(value, list | tuple), key, value, "a list")
         return tuple(_convert(typing.get_args(hint)[0], item, key) for item in value)

@@ -231,5 +231,5 @@ class UserTower(tf.keras.Model):
         return self._encoder(vectors, training=training, first_slots=first_slots)
 
     def _output(self, interests: InterestOutput) -> UserTowerOutput:
-        vectors, weights = interests
+        vectors, weights = (tf.cast(tensor, tf.float32) for tensor in interests)
         return UserTowerOutput(normalize_length(vectors) if self._cosine else vectors, weights)

@@ -1,5 +1,6 @@
 """A trained model on disk: built, and loaded with the weights of its best epoch."""
 
+import dataclasses
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ def build_model(config: RecallConfig, vocabulary: ItemVocabulary, num_steps: int
     """A compiled model with all its weights and optimizer slots created.
 
     Args:
-        config: All settings.
+        config: All settings; `train.jit_compile` compiles steps on `PackedBatch`es.
         vocabulary: The catalogue.
         num_steps: Steps of the whole job, over which the learning rate falls.
     """
@@ -38,7 +39,9 @@ def build_model(config: RecallConfig, vocabulary: ItemVocabulary, num_steps: int
     learning_rate = config.train.learning_rate
     if config.train.learning_rate_schedule == "cosine":
         learning_rate = tf.keras.optimizers.schedules.CosineDecay(learning_rate, num_steps)
-    model.compile(optimizer=RowwiseAdam(learning_rate))
+    is_compiled = bool(config.train.jit_compile)
+    optimizer = RowwiseAdam(learning_rate, has_static_shapes=is_compiled)
+    model.compile(optimizer=optimizer, jit_compile=is_compiled)
     model(tf.zeros([1, 1], tf.int64))
     model.optimizer.build(model.trainable_variables)
     return model
@@ -61,7 +64,9 @@ def load_model(model_dir: str | Path) -> TrainedModel:
     records.require(model_dir, "train")
     config = records.read_config(model_dir)
     vocabulary = records.read_vocabulary(model_dir)
-    model = DSSRec(config, vocabulary)
+    # Whatever a GPU computed its steps in.
+    exact = dataclasses.replace(config.train, compute_dtype="float32")
+    model = DSSRec(dataclasses.replace(config, train=exact), vocabulary)
     model(tf.zeros([1, 1], tf.int64))
     _restore_best(model, Path(model_dir))
     return TrainedModel(model, config, vocabulary)

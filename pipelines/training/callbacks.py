@@ -77,12 +77,31 @@ class Progress(tf.Module):
         return epochs_done >= rule.max_epochs or epochs_done - best_epoch >= rule.patience
 
 
+_SECONDS_BETWEEN_LOOKS = 1.0
+"""To look at a loss means to wait for the device; one that is no number stays so."""
+
+
 class StopOnNan(tf.keras.callbacks.Callback):
     """Ends the job with a clear error when the loss is no number."""
 
+    def __init__(self):
+        super().__init__()
+        self._supports_tf_logs = True  # Keras reads losses from the device otherwise.
+        self._last_look = -math.inf
+
     def on_train_batch_end(self, batch, logs=None):
-        """Checks the loss of a step."""
-        loss = (logs or {}).get("loss", 0.0)
+        """Checks the loss of a step now and then."""
+        if time.monotonic() - self._last_look < _SECONDS_BETWEEN_LOOKS:
+            return
+        self._check(logs)
+        self._last_look = time.monotonic()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Checks the loss of the last step."""
+        self._check(logs)
+
+    def _check(self, logs) -> None:
+        loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
             raise InputError(
                 f"The training loss became {loss} at step {int(self.model.optimizer.iterations)}. "
@@ -90,21 +109,39 @@ class StopOnNan(tf.keras.callbacks.Callback):
             )
 
 
+_MOST_UNREAD = 512
+"""Steps whose losses wait on the device to be read together."""
+
+
 class MeanLosses(tf.keras.callbacks.Callback):
     """Puts mean losses into the logs of an epoch; Keras leaves those of its last step."""
+
+    def __init__(self):
+        super().__init__()
+        self._supports_tf_logs = True
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts counting."""
         self._totals = collections.Counter()
         self._num_steps = 0
+        self._unread = []
 
     def on_train_batch_end(self, batch, logs=None):
         """Adds the losses of a step."""
-        self._totals.update({name: float(value) for name, value in (logs or {}).items()})
+        self._unread.append(logs or {})
         self._num_steps += 1
+        if len(self._unread) == _MOST_UNREAD:
+            self._read()
+
+    def _read(self) -> None:
+        """Waits for the losses."""
+        for losses in self._unread:
+            self._totals.update({name: float(value) for name, value in losses.items()})
+        self._unread = []
 
     def on_epoch_end(self, epoch, logs=None):
         """Replaces the losses of the last step."""
+        self._read()
         for name, total in self._totals.items():
             logs[name] = total / self._num_steps
 

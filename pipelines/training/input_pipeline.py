@@ -11,6 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from pipelines.artifacts import records
+from pipelines.training import devices
 from recall.config import RecallConfig, TrainConfig
 from recall.errors import InputError
 from recall.features import parse_sequences
@@ -84,6 +85,7 @@ def read_training_data(
     Raises:
         InputError: Files are missing, or there is nothing to train on.
     """
+    config = devices.complete(config)
     buckets = _read_buckets(Path(examples_dir))
     batches = [bucket.num_batches(config.train) for bucket in buckets]
     # The bucket of each step, as often as it has batches; shuffled per epoch.
@@ -117,7 +119,17 @@ def read_training_data(
 
 def count_steps_per_epoch(examples_dir: str | Path, config: RecallConfig) -> int:
     """Batches per epoch, without opening the files."""
-    return sum(b.num_batches(config.train) for b in _read_buckets(Path(examples_dir)))
+    train = devices.complete(config).train
+    return sum(bucket.num_batches(train) for bucket in _read_buckets(Path(examples_dir)))
+
+
+def training_files(examples_dir: str | Path) -> list[tuple[list[str], int]]:
+    """Files of the training split by length bucket, each time with their sequences in all.
+
+    Raises:
+        InputError: Files are missing, or there is nothing to train on.
+    """
+    return [(bucket.paths, bucket.num_sequences) for bucket in _read_buckets(Path(examples_dir))]
 
 
 def _read_buckets(examples_dir: Path) -> list[_Bucket]:

@@ -130,11 +130,11 @@ def _choose_width(slots: np.ndarray, max_slots: int) -> int:
 def _row_starts(slots: np.ndarray, width: int) -> np.ndarray:
     """The first sequence of every row: a row takes sequences while they fit (next fit)."""
     ends = np.cumsum(slots)
-    after = np.searchsorted(ends, ends - slots + width, side="right").tolist()
+    after = np.searchsorted(ends, ends - slots + width, side="right")
     starts, start = [], 0
     while start < len(after):
         starts.append(start)
-        start = after[start]
+        start = after.item(start)
     return np.array(starts, np.int64)
 
 

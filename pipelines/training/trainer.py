@@ -18,8 +18,9 @@ from pipelines.artifacts.trained_model import (
 )
 from pipelines.evaluation.remarks import FEW_USERS
 from pipelines.progress import tasks
-from pipelines.training import callbacks, curves, epoch_lines, input_pipeline, threads
+from pipelines.training import callbacks, curves, devices, epoch_lines, input_pipeline, threads
 from pipelines.training.job_state import JobState
+from pipelines.training.packed_input import PackedExamples
 from pipelines.training.weight_averaging import WeightAverage
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -168,10 +169,12 @@ def _fit(
     checkpoints_root: Path,
 ) -> None:
     """Runs the epochs that are left; `checkpoints_root` is the folder without a pattern in it."""
+    devices.prepare(config)
     threads.share_cores_between_operations()
+    config = devices.complete(config)
     tf.keras.utils.set_random_seed(config.train.seed)
-    steps_per_epoch = input_pipeline.count_steps_per_epoch(examples_dir, config)
-    model = build_model(config, vocabulary, steps_per_epoch * config.train.max_epochs)
+    examples = _open_examples(config, examples_dir)
+    model = build_model(config, vocabulary, examples.steps_per_epoch * config.train.max_epochs)
     training = _open_training(model, config, model_dir, checkpoints_root)
     held_out = read_held_out(examples_dir, "valid")
     stopping_rule = callbacks.choose_stopping_rule(config.train, held_out.num_users)
@@ -182,8 +185,9 @@ def _fit(
     logging.info("%d of at most %d epochs are done.", first_epoch, stopping_rule.max_epochs)
     # Dropout of a resumed job must not repeat that of the first epochs.
     tf.random.set_seed(config.train.seed + first_epoch)
-    data = input_pipeline.read_training_data(examples_dir, config, first_epoch=first_epoch)
-    _log_sizes(data, model, vocabulary)
+    data = examples.stream(first_epoch)
+    _log_sizes(data, examples.steps_per_epoch, model, vocabulary)
+    logging.info("%s", devices.describe(config))
     validation = callbacks.Validation(
         held_out,
         config,
@@ -208,6 +212,29 @@ def _fit(
             ],
             verbose=0,
         )
+
+
+class _PaddedExamples(NamedTuple):
+    """The training split, read anew in every epoch: `PackedExamples` without packing."""
+
+    examples_dir: Path
+    config: RecallConfig
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return input_pipeline.count_steps_per_epoch(self.examples_dir, self.config)
+
+    def stream(self, first_epoch: int) -> input_pipeline.TrainingData:
+        return input_pipeline.read_training_data(
+            self.examples_dir, self.config, first_epoch=first_epoch
+        )
+
+
+def _open_examples(config: RecallConfig, examples_dir: Path) -> PackedExamples | _PaddedExamples:
+    """The training split in the form of batch that the step takes."""
+    if config.train.jit_compile:
+        return PackedExamples(examples_dir, config)
+    return _PaddedExamples(examples_dir, config)
 
 
 def _open_training(
@@ -256,13 +283,16 @@ def _callbacks(
 
 
 def _log_sizes(
-    data: input_pipeline.TrainingData, model: DSSRec, vocabulary: ItemVocabulary
+    data: input_pipeline.TrainingData,
+    steps_per_epoch: int,
+    model: DSSRec,
+    vocabulary: ItemVocabulary,
 ) -> None:
     """What the training is about, in numbers."""
     logging.info(
         "%d sequences, %d steps per epoch, %d items, %d weights, dropout %.2f.",
         data.num_sequences,
-        data.steps_per_epoch,
+        steps_per_epoch,
         vocabulary.num_items,
         sum(weight.shape.num_elements() for weight in model.trainable_weights),
         model.user_tower.dropout_rate,

@@ -42,7 +42,16 @@ def causal_softmax(
         for _ in range(scores.shape.rank - 3):
             is_hidden = is_hidden[:, tf.newaxis]
     # One pass over the scores, the largest tensor here, for both.
-    return tf.nn.softmax(scores + (MASKED_SCORE * tf.cast(is_hidden, scores.dtype) + bias))
+    offsets = MASKED_SCORE * tf.cast(is_hidden, tf.float32) + tf.cast(bias, tf.float32)
+    return softmax(scores, offsets)
+
+
+def softmax(scores: tf.Tensor, offsets: tf.Tensor | float = 0.0) -> tf.Tensor:
+    """Softmax over the last axis of `scores + offsets`, in float32, as the type of the scores.
+
+    In bfloat16 the sum over a long history would lose the small shares.
+    """
+    return tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32) + offsets), scores.dtype)
 
 
 def look_up_positions(table: tf.Tensor, length: tf.Tensor, first_slots: tf.Tensor | None):
@@ -60,6 +69,7 @@ def look_up_positions(table: tf.Tensor, length: tf.Tensor, first_slots: tf.Tenso
         return table[:length]
     # As a product: its gradient is one too, where that of a gather would add thousands of
     # slots to the same few rows one after the other.
+    table = tf.convert_to_tensor(table)
     positions = tf.one_hot(tf.range(length) - first_slots, table.shape[0], dtype=table.dtype)
     return tf.matmul(positions, table)
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from recall.config import ModelConfig
-from recall.layers.attention import MASKED_SCORE, causal_softmax, look_up_positions
+from recall.layers.attention import MASKED_SCORE, causal_softmax, look_up_positions, softmax
 from recall.layers.dense import SlotDense
 from recall.layers.normalization import LayerNorm
 
@@ -42,10 +42,10 @@ def prefix_softmax(scores: tf.Tensor, slots: tf.Tensor) -> tf.Tensor:
         `[batch, ..., length]` float, zero right of `slots`.
     """
     is_later = tf.range(tf.shape(scores)[-1]) > tf.cast(slots[:, tf.newaxis], tf.int32)
-    is_later = tf.cast(is_later, scores.dtype)
+    is_later = tf.cast(is_later, tf.float32)
     for _ in range(scores.shape.rank - 2):
         is_later = is_later[:, tf.newaxis]
-    return tf.nn.softmax(scores + MASKED_SCORE * is_later)
+    return softmax(scores, MASKED_SCORE * is_later)
 
 
 def choose_slots(
@@ -282,9 +282,9 @@ class DisentangledInterests(InterestExtractor):
     def _cluster(self, states: tf.Tensor) -> tf.Tensor:
         """p(k|i), `[batch, length, num_interests]`."""
         # Both sides are normalised: a plain product collapses onto few prototypes.
-        prototypes = self._norms[1](self._prototypes)
+        prototypes = self._norms[1](tf.convert_to_tensor(self._prototypes))
         scores = tf.matmul(self._norms[0](states), prototypes, transpose_b=True)
-        return tf.nn.softmax(scores / math.sqrt(self._dim))
+        return softmax(scores / math.sqrt(self._dim))
 
     def _place(self, states: tf.Tensor, first_slots: tf.Tensor | None = None) -> tf.Tensor:
         """alpha_i + z_i, `[batch, length, dim]`."""

@@ -74,5 +74,6 @@ class LayerNorm(tf.keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Normalises `[..., dim]` to mean 0 and variance 1 before scale and offset."""
-        outputs = _standardize(inputs) * self._scale
+        # Mean and variance in float32, whatever the layers around it compute in.
+        outputs = tf.cast(_standardize(tf.cast(inputs, tf.float32)), inputs.dtype) * self._scale
         return outputs + self._offset if self._center else outputs

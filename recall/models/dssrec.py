@@ -1,7 +1,8 @@
 """DSSRec: two towers trained by the seq2item and the seq2seq loss."""
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -89,8 +90,9 @@ class DSSRec(tfrs.Model):
         self._gradient_dtype = tf.as_dtype(config.train.gradient_dtype)
         self._seed = config.train.seed
         self._num_items = vocabulary.num_items
-        self.item_tower = ItemTower(config.model, vocabulary, name="item_tower")
-        self.user_tower = UserTower(config.model, self.item_tower, name="user_tower")
+        self.item_tower = ItemTower(config.model, vocabulary, name="item_tower", dtype="float32")
+        with _layers_compute_in(config.train.compute_dtype):
+            self.user_tower = UserTower(config.model, self.item_tower, name="user_tower")
         self._has_interest_queues = config.loss.negatives == "interest_queues"
         self.click_queue = None
         if config.loss.negatives != "uniform":
@@ -319,6 +321,18 @@ class DSSRec(tfrs.Model):
         norms = tf.sqrt(tf.reduce_sum(tf.square(vector_gradient), axis=[0, 2]))
         shares = tf.math.divide_no_nan(norms, tf.reduce_sum(norms))
         return {f"gradient_{k}": share for k, share in enumerate(tf.unstack(shares))}
+
+
+@contextlib.contextmanager
+def _layers_compute_in(dtype: str) -> Iterator[None]:
+    """Layers made inside the block have weights in float32 and compute in `dtype`."""
+    before = tf.keras.mixed_precision.global_policy()
+    policy = "float32" if dtype == "float32" else f"mixed_{dtype}"
+    tf.keras.mixed_precision.set_global_policy(policy)
+    try:
+        yield
+    finally:
+        tf.keras.mixed_precision.set_global_policy(before)
 
 
 def _mean(losses: tf.Tensor, is_real: tf.Tensor | None) -> tf.Tensor:

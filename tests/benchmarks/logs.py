@@ -27,6 +27,8 @@ BEAUTY_LENGTHS = (
     *(12, 11, 15, 8, 12, 8, 8, 13, 9, 8, 158),
 )
 
+MEAN_SLOTS = 5.8
+
 
 class Catalogue(NamedTuple):
     """Stands for an `ItemVocabulary`: a model needs its size, not 10^7 strings."""

@@ -87,19 +87,34 @@ def environment_of(root: Path) -> dict[str, str]:
     return {"TF_CPP_MIN_LOG_LEVEL": "2"} | os.environ | {"PYTHONPATH": str(root)}
 
 
-def run_case(module: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def run_case(
+    module: str, arguments: Mapping[str, Any], *, timeout_s: float | None = None, **variables: str
+) -> dict[str, Any]:
     """Runs `python -m module --case=...` and reads the JSON it prints.
 
     The peak memory of a process is that of the largest thing it ever did, so
     no two cases may share one.
 
+    Args:
+        module: Its name.
+        arguments: The case.
+        timeout_s: Most seconds the process may take.
+        **variables: Of its environment, beside those of this process.
+
     Raises:
         RuntimeError: The process failed; the text is what it said.
+        subprocess.TimeoutExpired: It took too long.
     """
     command = [sys.executable, "-m", module, f"--case={json.dumps(dict(arguments))}"]
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "2"}
     result = subprocess.run(
-        command, cwd=ROOT, env=quiet | os.environ, capture_output=True, text=True, check=False
+        command,
+        cwd=ROOT,
+        env=quiet | os.environ | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=timeout_s,
     )
     if result.returncode:
         raise RuntimeError(f"{module} failed on {dict(arguments)}:\n{result.stderr[-3000:]}")

@@ -9,6 +9,7 @@ measured with the base of the rest; `--all_combinations` measures every one.
 
 import itertools
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,9 +18,10 @@ import tensorflow as tf
 from absl import app, flags
 
 from pipelines.artifacts import trained_model
-from pipelines.training import input_pipeline, threads
+from pipelines.training import devices, input_pipeline, packed_input, threads
+from pipelines.training.weight_averaging import WeightAverage
 from recall.config import RecallConfig
-from recall.features import SequenceBatch
+from recall.features import PackedBatch, SequenceBatch
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID
 from tests.benchmarks import logs, measure
 
@@ -62,11 +64,32 @@ def build_cases() -> Iterator[dict[str, Any]]:
 
 
 def case_config(case: dict[str, Any]) -> RecallConfig:
-    """The default configuration with what the case varies."""
+    """The default configuration with what the case varies, for the device there is."""
     off = ["loss.seq2seq_weight=0"] if case["seq2seq"] == "off" else []
-    return RecallConfig().override(
+    config = RecallConfig().override(
         [f"model.num_interests={case['num_interests']}", *off, *case["settings"]]
     )
+    devices.prepare(config)
+    return devices.complete(config)
+
+
+def read_packed_batches(case: dict[str, Any], config: RecallConfig) -> list[PackedBatch]:
+    """The batches of an epoch of about as many steps as the case names."""
+    with tempfile.TemporaryDirectory() as folder:
+        examples_dir = case["examples"]
+        if examples_dir is None:
+            examples_dir = f"{folder}/packed"
+            num_sequences = int(case["steps"] * config.train.batch_slots / logs.MEAN_SLOTS)
+            logs.write_training_split(
+                examples_dir, logs.draw_sequences(num_sequences, case["num_items"])
+            )
+        data = packed_input.PackedExamples(examples_dir, config).stream()
+        batches = list(data.dataset.take(data.steps_per_epoch))
+    wrap = FIRST_ITEM_ID + case["num_items"]
+    return [
+        PackedBatch(*(tf.where(ids < wrap, ids, ids % wrap) for ids in batch[:3]), *batch[3:])
+        for batch in batches
+    ]
 
 
 def read_batches(case: dict[str, Any], config: RecallConfig) -> list[SequenceBatch]:
@@ -105,36 +128,57 @@ def _pad(batches: list[np.ndarray], folder: str, config: RecallConfig) -> list[n
 
 def measure_case(case: dict[str, Any]) -> dict[str, float]:
     """Builds the model, trains it on the batches and says what a step cost."""
-    threads.share_cores_between_operations()
     config = case_config(case)
-    batches = read_batches(case, config)
+    threads.share_cores_between_operations()
+    is_packed = config.train.jit_compile
+    batches = read_packed_batches(case, config) if is_packed else read_batches(case, config)
     memory_before = measure.peak_memory_gb()
     model = trained_model.build_model(config, logs.Catalogue(case["num_items"]), len(batches))
     memory_built = measure.peak_memory_gb()
+    if case.get("averaging"):
+        average = WeightAverage(model.trainable_variables, config.train.averaging_window)
+        average.update(0)
     # The signature that Keras gives the step: the type of the stream.
     signature = SequenceBatch(tf.TensorSpec([None, None], tf.int64))
-    train_step = tf.function(model.train_step, input_signature=[signature])
+    if is_packed:
+        signature = PackedBatch(*(tf.TensorSpec(t.shape, t.dtype) for t in batches[0]))
+    train_step = tf.function(
+        model.train_step, input_signature=[signature], jit_compile=is_packed or None
+    )
 
     def train() -> None:
         for batch in batches:
             losses = train_step(batch)
         float(losses["loss"])
 
-    train()  # Traces, and compiles what depends on shapes.
+    start = time.perf_counter()
+    float(train_step(batches[0])["loss"])  # Traces, and compiles what depends on shapes.
+    seconds_to_compile = time.perf_counter() - start
+    train()
     cost = measure.cheapest(train, _NUM_RUNS)
     num_slots = sum(int((batch.positive_ids.numpy() != PADDING_ID).sum()) for batch in batches)
     num_padded = sum(batch.positive_ids.shape.num_elements() for batch in batches)
+    num_steps = len(batches) * (batches[0].history_ids.shape[0] if is_packed else 1)
     return {
+        "seconds_to_compile": seconds_to_compile,
         "target_slots_per_second": num_slots / cost.seconds,
         "target_slots_per_cpu_second": num_slots / cost.cpu_seconds,
-        "ms_per_step": 1e3 * cost.seconds / len(batches),
-        "cpu_ms_per_step": 1e3 * cost.cpu_seconds / len(batches),
-        "target_slots_per_step": num_slots / len(batches),
+        "ms_per_step": 1e3 * cost.seconds / num_steps,
+        "cpu_ms_per_step": 1e3 * cost.cpu_seconds / num_steps,
+        "target_slots_per_step": num_slots / num_steps,
         "padding_share": 1 - num_slots / num_padded,
         "peak_memory_gb": measure.peak_memory_gb(),
         "peak_memory_gb_before_the_model": memory_before,
         "peak_memory_gb_when_built": memory_built,
+        **gpu_memory(),
     }
+
+
+def gpu_memory() -> dict[str, float]:
+    """The most memory that TensorFlow has held on the GPU, if there is one."""
+    if not tf.config.list_logical_devices("GPU"):
+        return {}
+    return {"peak_gpu_memory_gb": tf.config.experimental.get_memory_info("GPU:0")["peak"] / 1e9}
 
 
 def compare(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:

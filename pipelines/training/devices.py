@@ -1,0 +1,96 @@
+"""What a training job runs on, and the settings that follow from it."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import tensorflow as tf
+from absl import logging
+
+from recall.config import RecallConfig
+
+_CACHE_VARIABLE = "RECALL_COMPILATION_CACHE"
+
+_CPU_BATCH_SLOTS = 384
+"""256 and 512 took longer to the same quality (measured, TRIALS.md)."""
+
+_GPU_BATCH_SLOTS = 1024
+"""A step of 384 slots takes a GPU as long: it waits for the program, not for arithmetic."""
+
+
+def prepare(config: RecallConfig) -> None:
+    """Sets up TensorFlow, before it starts, for the step that the settings ask for.
+
+    GPU memory is taken as it is needed, not all of the card. Compiled steps are kept in
+    a folder from job to job: `RECALL_COMPILATION_CACHE`, or one of the user's caches; an
+    empty value keeps none.
+
+    Does nothing where TensorFlow has started already.
+    """
+    if config.train.jit_compile is not False:  # TensorFlow reads them with its devices.
+        _keep_compiled_steps()
+        _compile_on_all_cores()
+    try:
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except (RuntimeError, ValueError):
+        logging.debug("TensorFlow has started; it takes memory as it did.")
+    if config.train.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def complete(config: RecallConfig) -> RecallConfig:
+    """The settings with those chosen that are left to the device."""
+    train = config.train
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    jit_compile = has_gpu if train.jit_compile is None else train.jit_compile
+    batch_slots = train.batch_slots or (_GPU_BATCH_SLOTS if has_gpu else _CPU_BATCH_SLOTS)
+    chosen = dataclasses.replace(train, jit_compile=jit_compile, batch_slots=batch_slots)
+    return dataclasses.replace(config, train=chosen)
+
+
+def describe(config: RecallConfig) -> str:
+    """One sentence on what the job runs on, for its first lines.
+
+    Args:
+        config: Settings as `complete` gives them.
+    """
+    names = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", "a GPU")
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    cores = len(os.sched_getaffinity(0))
+    place = names[0] if names else f"{cores} processor cores"
+    if len(names) > 1:
+        place += f" (the first of {len(names)} GPUs; the others are not used)"
+    step = f"{config.train.batch_slots} slots a step"
+    if not config.train.jit_compile:
+        return f"Training on {place}, {step}."
+    return (
+        f"Training on {place}, {step}. The step is compiled first: about a minute, once for "
+        "these settings and this log."
+    )
+
+
+def _keep_compiled_steps() -> None:
+    """Gives XLA a folder for compiled programs; flags that are set stay as they are."""
+    default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recall" / "xla"
+    folder = os.environ.get(_CACHE_VARIABLE, str(default))
+    flags = os.environ.get("TF_XLA_FLAGS", "")
+    if not folder or "tf_xla_persistent_cache_directory" in flags:
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        logging.warning("Compiled steps are not kept: %s: %s.", folder, error.strerror)
+        return
+    os.environ["TF_XLA_FLAGS"] = f"{flags} --tf_xla_persistent_cache_directory={folder}".strip()
+
+
+def _compile_on_all_cores() -> None:
+    """Lets XLA compile the kernels of a step beside each other."""
+    flags = os.environ.get("XLA_FLAGS", "")
+    if "xla_gpu_force_compilation_parallelism" not in flags:
+        cores = len(os.sched_getaffinity(0))
+        flag = f"--xla_gpu_force_compilation_parallelism={cores}"
+        os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()

@@ -50,6 +50,8 @@ def fact(name: str, value: float | str) -> str:
     >>> fact("loss", 5.21341), fact("leaves", 41), fact("kind", "scann")
     ('loss 5.2134', 'leaves 41', 'kind scann')
     """
+    if hasattr(value, "numpy"):  # Still on a device: whoever shows it waits for it.
+        value = float(value)
     if isinstance(value, float):
         return f"{name} {value:.4f}" if abs(value) < _LARGE else f"{name} {value:.4g}"
     return f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"

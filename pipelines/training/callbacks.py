@@ -19,8 +19,9 @@ from pipelines.evaluation.vectors import (
     sample_users,
 )
 from pipelines.training.weight_averaging import WeightAverage
-from recall.config import RecallConfig, TrainConfig
+from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.train_config import TrainConfig
 
 STOPPING_METRIC = "ndcg@10"
 _CUT_OFFS = (10, 50)

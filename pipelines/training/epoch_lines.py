@@ -47,6 +47,7 @@ class ShowEpochs(tf.keras.callbacks.Callback):
             targets_per_epoch: Clicks that an epoch trains on, None where nobody knows.
         """
         super().__init__()
+        self._supports_tf_logs = True  # Keras reads losses from the device otherwise.
         self._task, self._progress, self._rule = task, progress, rule
         self._steps_per_epoch = steps_per_epoch
         task.rate = "steps" if targets_per_epoch is None else "slots"

@@ -12,9 +12,10 @@ import tensorflow as tf
 
 from pipelines.artifacts import records
 from pipelines.training import devices
-from recall.config import RecallConfig, TrainConfig
+from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.features import parse_sequences
+from recall.train_config import TrainConfig
 from serving.release import storage
 
 _FILE_NAME = re.compile(r"examples-(\d+)-\d+-of-\d+\.tfrecord\.gz")

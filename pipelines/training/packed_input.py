@@ -73,7 +73,10 @@ class PackedExamples:
         signature = PackedBatch(*(tf.TensorSpec(wanted, tf.int32) for wanted in shapes))
         dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
         return TrainingData(
-            dataset.prefetch(tf.data.AUTOTUNE), shape.num_calls, len(self._sequences)
+            dataset.prefetch(tf.data.AUTOTUNE),
+            shape.num_calls,
+            len(self._sequences),
+            self.num_slots,
         )
 
 

@@ -20,7 +20,7 @@ from pipelines.evaluation.remarks import FEW_USERS
 from pipelines.progress import tasks
 from pipelines.training import callbacks, curves, devices, epoch_lines, input_pipeline, threads
 from pipelines.training.job_state import JobState
-from pipelines.training.packed_input import PackedExamples
+from pipelines.training.training_examples import open_examples
 from pipelines.training.weight_averaging import WeightAverage
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -173,7 +173,7 @@ def _fit(
     threads.share_cores_between_operations()
     config = devices.complete(config)
     tf.keras.utils.set_random_seed(config.train.seed)
-    examples = _open_examples(config, examples_dir)
+    examples = open_examples(config, examples_dir)
     model = build_model(config, vocabulary, examples.steps_per_epoch * config.train.max_epochs)
     training = _open_training(model, config, model_dir, checkpoints_root)
     held_out = read_held_out(examples_dir, "valid")
@@ -212,29 +212,6 @@ def _fit(
             ],
             verbose=0,
         )
-
-
-class _PaddedExamples(NamedTuple):
-    """The training split, read anew in every epoch: `PackedExamples` without packing."""
-
-    examples_dir: Path
-    config: RecallConfig
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return input_pipeline.count_steps_per_epoch(self.examples_dir, self.config)
-
-    def stream(self, first_epoch: int) -> input_pipeline.TrainingData:
-        return input_pipeline.read_training_data(
-            self.examples_dir, self.config, first_epoch=first_epoch
-        )
-
-
-def _open_examples(config: RecallConfig, examples_dir: Path) -> PackedExamples | _PaddedExamples:
-    """The training split in the form of batch that the step takes."""
-    if config.train.jit_compile:
-        return PackedExamples(examples_dir, config)
-    return _PaddedExamples(examples_dir, config)
 
 
 def _open_training(

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -20,8 +20,9 @@ from recall.losses.negatives import (
 )
 from recall.losses.sampled_softmax import interest_softmax_loss, sampled_softmax_loss
 from recall.losses.seq2seq import reduce_confident, select_confident_pairs, seq2seq_loss
+from recall.models.prefixes import Prefixes, encode_packed, encode_padded
 from recall.towers import ItemTower, UserTower
-from recall.vocabulary import PADDING_ID, ItemVocabulary
+from recall.vocabulary import ItemVocabulary
 
 
 class LossTerms(NamedTuple):
@@ -42,26 +43,6 @@ class LossTerms(NamedTuple):
     positive_ids: tf.Tensor
     winners: tf.Tensor
     is_real: tf.Tensor | None
-
-
-class _Prefixes(NamedTuple):
-    """What the losses read of a batch, however its sequences lie in it.
-
-    Attributes:
-        user_vectors: `[num_slots, num_interests, dim]`, of the prefix of every slot.
-        positive_ids: `[num_slots]` int, the item after it.
-        is_real: `[num_slots]` bool, False where a slot is padding; None: nowhere.
-        starts: `[num_sequences]` int, the first slot of each sequence.
-        lengths: `[num_sequences]` int, its slots; 0 where there is no sequence.
-        encode_future: `[num_sequences]` int slots of reversed sequences -> their interests.
-    """
-
-    user_vectors: tf.Tensor
-    positive_ids: tf.Tensor
-    is_real: tf.Tensor | None
-    starts: tf.Tensor
-    lengths: tf.Tensor
-    encode_future: Callable[[tf.Tensor], tf.Tensor]
 
 
 class DSSRec(tfrs.Model):
@@ -120,8 +101,8 @@ class DSSRec(tfrs.Model):
         Returns:
             `LossTerms`, each loss a mean over what it is taken over.
         """
-        encode = self._encode_packed if isinstance(batch, PackedBatch) else self._encode_padded
-        prefixes = encode(batch, training)
+        encode = encode_packed if isinstance(batch, PackedBatch) else encode_padded
+        prefixes = encode(self.user_tower, batch, training=training)
         seq2item, winners = self._seq2item(prefixes, seed, training)
         seq2seq = tf.zeros([])
         if self._loss_config.seq2seq_weight > 0:
@@ -135,56 +116,8 @@ class DSSRec(tfrs.Model):
             prefixes.is_real,
         )
 
-    def _encode_padded(self, batch: SequenceBatch, training: bool) -> _Prefixes:
-        """A row per sequence. Only real slots: padding would cost as much as a target."""
-        target_mask = batch.positive_ids != PADDING_ID
-        user_vectors = self.user_tower.encode_prefixes(
-            batch.history_ids, target_mask, training=training
-        ).user_vectors
-        lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
-
-        def encode_future(slots: tf.Tensor) -> tf.Tensor:
-            future_ids = _reverse(batch.positive_ids, lengths)
-            return self.user_tower.encode_at(
-                future_ids, slots, training=training, is_future=True
-            ).user_vectors
-
-        return _Prefixes(
-            user_vectors,
-            tf.boolean_mask(batch.positive_ids, target_mask),
-            is_real=None,
-            starts=tf.cumsum(lengths, exclusive=True),
-            lengths=lengths,
-            encode_future=encode_future,
-        )
-
-    def _encode_packed(self, batch: PackedBatch, training: bool) -> _Prefixes:
-        """Several sequences per row; padding takes part and is weighted by 0 in the losses."""
-        user_vectors = self.user_tower.encode_prefixes(
-            batch.history_ids, training=training, first_slots=batch.first_slots
-        ).user_vectors
-        positive_ids = tf.reshape(batch.positive_ids, [-1])
-
-        def encode_future(slots: tf.Tensor) -> tf.Tensor:
-            return self.user_tower.encode_at(
-                batch.future_ids,
-                batch.starts + slots,
-                training=training,
-                is_future=True,
-                first_slots=batch.first_slots,
-            ).user_vectors
-
-        return _Prefixes(
-            tf.reshape(user_vectors, [-1, *user_vectors.shape[2:]]),
-            positive_ids,
-            is_real=positive_ids != PADDING_ID,
-            starts=batch.starts,
-            lengths=batch.lengths,
-            encode_future=encode_future,
-        )
-
     def _seq2item(
-        self, prefixes: _Prefixes, seed: tf.Tensor, training: bool
+        self, prefixes: Prefixes, seed: tf.Tensor, training: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean sampled softmax over the target slots, and the winner of each, `[num_slots]`."""
         prefix_vectors, positive_ids, is_real, *_ = prefixes
@@ -229,7 +162,7 @@ class DSSRec(tfrs.Model):
         """`[num_negatives]` dense ids, every item alike."""
         return sample_uniform_negatives(self._num_items, self._loss_config.num_negatives, seed)
 
-    def _seq2seq(self, prefixes: _Prefixes, seed: tf.Tensor) -> tf.Tensor:
+    def _seq2seq(self, prefixes: Prefixes, seed: tf.Tensor) -> tf.Tensor:
         """Mean loss of the confident pairs at one random slot per sequence."""
         lengths = prefixes.lengths
         is_valid = lengths > 0
@@ -350,10 +283,3 @@ def _uniform(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """
     words = tf.random.stateless_uniform(shape, seed, None, None, tf.int32)
     return tf.cast(tf.bitwise.bitwise_and(words, 2**24 - 1), tf.float32) / 2**24
-
-
-def _reverse(item_ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """Reverses the first `lengths[i]` of row i; `tf.reverse_sequence` has no GPU kernel."""
-    slots = tf.range(tf.shape(item_ids)[1])
-    lengths = lengths[:, tf.newaxis]
-    return tf.gather(item_ids, tf.where(slots < lengths, lengths - 1 - slots, slots), batch_dims=1)

@@ -124,6 +124,7 @@ def run_cases(names: Sequence[str], seconds: float) -> list[dict[str, Any]]:
     end, cases = time.monotonic() + seconds, []
     for name in names:
         case = _BASE | {"examples": None, "sequences": _SEQUENCES.value} | _CASES[name]
+        case["settings"] = [*case["settings"], *measure.SETTINGS.value]
         measure.show_progress(name)
         cases.append({"name": name, **case} | _run(case, end - time.monotonic()))
     return cases

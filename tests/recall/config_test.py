@@ -8,6 +8,7 @@ import json
 import pytest
 
 from recall import config as config_module
+from recall import evaluation_config, train_config
 from recall.config import RecallConfig
 from recall.errors import InputError
 
@@ -47,7 +48,8 @@ def test_every_section_is_frozen():
 def test_every_setting_says_what_it_is_for():
     """A default without its reason beside it is not finished."""
     undocumented = []
-    for node in ast.parse(inspect.getsource(config_module)).body:
+    sources = map(inspect.getsource, (config_module, train_config, evaluation_config))
+    for node in ast.parse("\n".join(sources)).body:
         if not (isinstance(node, ast.ClassDef) and node.name.endswith("Config")):
             continue
         if node.name == "RecallConfig":
@@ -144,3 +146,11 @@ def test_override_leaves_the_original_alone_and_the_last_assignment_wins():
 def test_integers_are_fine_where_a_fraction_is_expected():
     assert RecallConfig.from_dict({"loss": {"temperature": 1}}).loss.temperature == 1.0
     assert json.loads(RecallConfig().to_json())["loss"]["temperature"] == pytest.approx(0.07)
+
+
+@pytest.mark.parametrize("key", ["jit_compile", "batch_slots"])
+def test_auto_is_null(key):
+    config = RecallConfig().override([f"train.{key}=auto"])
+
+    assert getattr(config.train, key) is None
+    assert config == RecallConfig()

@@ -166,3 +166,32 @@ def test_saves_and_restores_its_state(tmp_path):
     restored_optimizer.apply_gradients([(gradients[1], restored)])
 
     np.testing.assert_array_equal(restored, table)
+
+
+def test_it_never_compiles_by_itself():
+    assert RowwiseAdam(RATE).jit_compile is False
+    assert RowwiseAdam.from_config(RowwiseAdam(RATE).get_config()).jit_compile is False
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+def test_with_static_shapes_repeated_rows_are_summed_too(is_compiled):
+    initial = np.random.default_rng(0).normal(size=[6, 2]).astype(np.float32)
+    rows = [[4, 1, 4, 0, 4], [2, 2, 2, 2, 2], [0, 1, 2, 3, 4]]
+    values = np.random.default_rng(1).normal(size=[3, 5, 2]).astype(np.float32)
+    tables = []
+    for has_static_shapes in (False, True):
+        table = tf.Variable(initial)
+        optimizer = RowwiseAdam(RATE, has_static_shapes=has_static_shapes)
+        optimizer.build([table])
+
+        def step(indices, gradient, optimizer=optimizer, table=table):
+            slices = tf.IndexedSlices(gradient, indices, tf.constant([6, 2]))
+            optimizer.apply_gradients([(slices, table)])
+
+        function = tf.function(step, jit_compile=is_compiled and has_static_shapes)
+        for indices, gradient in zip(rows, values, strict=True):
+            function(tf.constant(indices), tf.constant(gradient))
+        tables.append(table.numpy())
+
+    np.testing.assert_allclose(tables[1], tables[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(tables[1][5], initial[5])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipelines.artifacts import trained_model
-from pipelines.training import input_pipeline
+from pipelines.training import input_pipeline, packed_input
 from recall.config import RecallConfig
 from recall.vocabulary import ItemVocabulary
 
@@ -47,4 +47,20 @@ def test_all_buckets_and_smaller_last_batches_are_one_trace(examples_dir):
     model.fit(data.dataset, epochs=NUM_EPOCHS, steps_per_epoch=data.steps_per_epoch, verbose=0)
     assert int(model.optimizer.iterations) == NUM_EPOCHS * data.steps_per_epoch
     # TensorFlow's own count, not that of the Python function.
+    assert model.train_tf_function.experimental_get_tracing_count() == 1
+
+
+def test_a_compiled_step_is_one_trace_and_one_shape(examples_dir):
+    config = CONFIG.override(
+        ["train.jit_compile=true", "train.batch_slots=24", "model.extractor=last_state"]
+    )
+    examples = packed_input.PackedExamples(examples_dir, config)
+    data = examples.stream()
+    assert len({batch.history_ids.shape for batch in data.dataset}) == 1
+
+    vocabulary = ItemVocabulary([f"i{number}" for number in range(NUM_ITEMS)])
+    model = trained_model.build_model(config, vocabulary)
+    model.fit(data.dataset, epochs=NUM_EPOCHS, steps_per_epoch=data.steps_per_epoch, verbose=0)
+
+    assert int(model.optimizer.iterations) == NUM_EPOCHS * examples.steps_per_epoch
     assert model.train_tf_function.experimental_get_tracing_count() == 1

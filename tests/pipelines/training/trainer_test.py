@@ -514,3 +514,29 @@ def test_fewer_validation_users_need_more_patience(settings, num_users, patience
 def test_few_validation_users_are_said_before_the_training(num_users, said, caplog):
     trainer._warn_of_few_users(num_users)
     assert (f"Only {num_users} validation users" in caplog.text) is said
+
+
+@pytest.mark.parametrize("is_compiled", [True, False], ids=["compiled", "plain"])
+def test_a_killed_job_goes_on_with_the_dropout_and_the_negatives_it_would_have_had(
+    is_compiled, examples_dir, tmp_path
+):
+    config = CONFIG.override(
+        [
+            "model.dropout_rate=0.3",
+            "loss.negatives=queue",
+            f"train.jit_compile={str(is_compiled).lower()}",
+            "train.batch_slots=64",
+            "train.max_epochs=2",
+        ]
+    )
+    train_and_evaluate(config, examples_dir, tmp_path / "whole")
+    with pytest.MonkeyPatch.context() as patch:
+        kill_before_state_is_saved(patch)
+        with pytest.raises(Killed):
+            train_and_evaluate(config, examples_dir, tmp_path / "resumed")
+
+    train_and_evaluate(config, examples_dir, tmp_path / "resumed")
+
+    whole, resumed = (without_seconds(read_log(tmp_path / name)) for name in ("whole", "resumed"))
+    assert len(whole) == 2
+    assert resumed == [pytest.approx(line, abs=1e-5) for line in whole]

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recall.layers.attention import CausalSelfAttention, SelfAttentionBlock, causal_softmax
+from recall.layers.attention import (
+    CausalSelfAttention,
+    SelfAttentionBlock,
+    causal_softmax,
+    look_up_positions,
+)
+from recall.layers.attention import softmax as sum_in_float32
 
 DIM, NUM_HEADS, LENGTH, MAX_LENGTH = 8, 2, 5, 11
 
@@ -184,3 +190,52 @@ def test_dropout_is_active_in_training_alone(name):
 
     np.testing.assert_array_equal(layer(states), layer(states))
     assert np.abs(layer(states, training=True) - layer(states)).max() > 1e-3
+
+
+def test_histories_that_share_a_row_attend_to_their_own_slots_alone():
+    """Slots 0 and 1 are one history, 2 to 4 another."""
+    scores = random_states(1, NUM_HEADS, LENGTH, LENGTH)
+    first_slots = tf.constant([[0, 0, 2, 2, 2]])
+
+    weights = causal_softmax(scores, first_slots=first_slots).numpy()
+
+    for head in range(NUM_HEADS):
+        for slot, first in enumerate([0, 0, 2, 2, 2]):
+            expected = np.zeros(LENGTH)
+            seen = slice(first, slot + 1)
+            expected[seen] = softmax(scores[0, head, slot, seen])
+            np.testing.assert_allclose(weights[0, head, slot], expected, atol=1e-6)
+
+
+def test_positions_are_counted_from_the_start_of_a_history():
+    table = tf.constant([[10.0], [11.0], [12.0], [13.0]])
+
+    alone = look_up_positions(table, 3, None).numpy()
+    shared = look_up_positions(table, 4, tf.constant([[0, 0, 2, 2], [0, 1, 1, 1]])).numpy()
+
+    assert alone[:, 0].tolist() == [10, 11, 12]
+    assert shared[..., 0].tolist() == [[10, 11, 10, 11], [10, 10, 11, 12]]
+
+
+def test_rows_may_be_wider_than_the_longest_history():
+    layer = LAYERS["attention"]()
+    length = MAX_LENGTH + 4
+    states = random_states(1, length, DIM)
+    first_slots = tf.constant([[0] * 6 + [6] * (length - 6)])
+
+    layer(states)
+    randomise(layer)
+
+    outputs = layer(states, first_slots=first_slots).numpy()
+    np.testing.assert_allclose(outputs[:, :6], layer(states[:, :6]).numpy(), atol=1e-5)
+    np.testing.assert_allclose(outputs[:, 6:], layer(states[:, 6:]).numpy(), atol=1e-5)
+
+
+def test_a_softmax_in_bfloat16_sums_in_float32():
+    scores = tf.zeros([1, 2000], tf.bfloat16)
+
+    weights = sum_in_float32(scores)
+
+    assert weights.dtype == tf.bfloat16
+    # Its own sum in bfloat16 would stop at 256.
+    np.testing.assert_allclose(tf.cast(weights, tf.float32)[0, 0], 1 / 2000, rtol=0.01)

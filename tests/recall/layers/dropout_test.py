@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recall.layers.dropout import Dropout, choose_dropout_rate
+from recall.layers.dropout import Dropout, choose_dropout_rate, dropout_seed
 
 
 @pytest.fixture(autouse=True)
@@ -78,3 +78,44 @@ def test_nothing_is_dropped_outside_training_or_below_half_a_level(rate, trainin
 def test_the_more_clicks_an_item_has_the_lower_the_chosen_rate(clicks_per_item, rate):
     counts = np.array([0.5, 1.5]) * clicks_per_item  # The mean counts, not the spread.
     assert choose_dropout_rate(counts) == pytest.approx(rate)
+
+
+def masks(seed, num_calls=2):
+    """What is kept by several layers of a step."""
+    with dropout_seed(tf.constant(seed, tf.int64)):
+        return [Dropout(0.5)(tf.ones([400]), training=True).numpy() for _ in range(num_calls)]
+
+
+def test_the_masks_of_a_step_are_a_function_of_its_seed_and_their_order():
+    first, again, other_step, other_seed = (
+        masks([1, 6]),
+        masks([1, 6]),
+        masks([1, 8]),
+        masks([2, 6]),
+    )
+
+    np.testing.assert_array_equal(first, again)
+    for masks_of_others in (other_step, other_seed, first[::-1]):
+        for mask, other in zip(first, masks_of_others, strict=True):
+            assert 0.35 < (mask != other).mean() < 0.65
+    # Neither of a step looks like the mask of the next.
+    assert 0.35 < (first[1] != other_step[0]).mean() < 0.65
+
+
+def test_outside_of_a_step_masks_come_from_the_generator_of_the_program():
+    first = masks([1, 6])
+    after = [Dropout(0.5)(tf.ones([400]), training=True).numpy() for _ in range(2)]
+
+    assert (after[0] != after[1]).any()
+    assert (after[0] != first[0]).any()
+
+
+def test_a_compiled_step_has_the_same_masks():
+    compiled = tf.function(lambda: masks_as_tensors([2**32 - 1, 2**31]), jit_compile=True)()
+
+    np.testing.assert_array_equal(compiled, masks([2**32 - 1, 2**31]))
+
+
+def masks_as_tensors(seed):
+    with dropout_seed(tf.constant(seed, tf.int64)):
+        return [Dropout(0.5)(tf.ones([400]), training=True) for _ in range(2)]

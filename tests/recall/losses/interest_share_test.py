@@ -111,3 +111,14 @@ def test_a_click_belongs_to_its_best_interest_that_is_not_hidden(mask, expected)
     mask = None if mask is None else tf.constant(np.array(mask, bool))
 
     np.testing.assert_array_equal(find_winners(users, tf.ones([3, 1]), mask), expected)
+
+
+def test_slots_without_a_click_are_neither_given_nor_counted():
+    scores = [[0.9, 0.1], [0.8, 0.7], [0.6, 0.4], [0.9, 0.2], [0.5, 0.5], [0.5, 0.5]]
+    users = tf.constant(scores)[:, :, tf.newaxis]
+    is_real = tf.constant([True, True, True, True, False, False])
+
+    mask = assign_starving_interests(users, tf.ones([6, 1]), 0.5, is_real).numpy()
+
+    # Half of four, as if the last two were not there.
+    np.testing.assert_array_equal(mask[:4], assign(scores[:4], 0.5))

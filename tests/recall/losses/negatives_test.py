@@ -165,3 +165,20 @@ def test_queues_by_interest_leave_nothing_of_how_often_items_or_interests_are_cl
         slope = np.polyfit(np.log(click_shares[items]), total[items], 1)[0]
         assert -0.15 < slope < 0.15
     assert total[:20].mean() - total[20:].mean() == pytest.approx(0, abs=0.15)
+
+
+def test_ids_that_are_no_clicks_do_not_come_into_the_queue():
+    queue, ids = tf.constant([7, 8, 9, 10]), tf.constant([2, 0, 3, 0])
+
+    latest = enqueue_clicks(queue, ids, tf.constant([True, False, True, False]))
+
+    np.testing.assert_array_equal(latest, [2, 3, 7, 8])
+
+
+@pytest.mark.parametrize(("num_clicks", "expected"), [(0, [7, 8]), (1, [2, 7]), (5, [2, 3])])
+def test_a_queue_that_is_told_what_clicks_are_takes_none_or_too_many(num_clicks, expected):
+    is_real = tf.range(5) < num_clicks
+
+    latest = enqueue_clicks(tf.constant([7, 8]), tf.constant([2, 3, 4, 5, 6]), is_real)
+
+    np.testing.assert_array_equal(latest, expected)

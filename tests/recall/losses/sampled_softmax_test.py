@@ -331,3 +331,24 @@ def test_only_the_interest_of_a_click_and_its_negatives_learn_from_it():
     np.testing.assert_array_equal(learns, interests[:, np.newaxis] == np.arange(NUM_INTERESTS))
     assert (np.abs(item_gradient[:2]).max(axis=2) > 0).all()
     np.testing.assert_array_equal(item_gradient[2], tf.zeros_like(item_gradient[2]))
+
+
+def test_with_static_shapes_the_loss_of_each_interest_is_the_same():
+    rng = np.random.default_rng(5)
+    users, positives = rng.normal(size=[7, 3, 4]), rng.normal(size=[7, 4])
+    negatives, mask = rng.normal(size=[3, 6, 4]), rng.random([3, 7, 6]) < 0.8
+    operands = [tf.constant(values, tf.float32) for values in (users, positives, negatives)]
+    interests = tf.constant([0, 2, 2, 0, 2, 2, 0])  # One of them has no click.
+
+    def compute(**options):
+        with tf.GradientTape() as tape:
+            tape.watch(operands)
+            losses = interest_softmax_loss(
+                *operands, tf.constant(mask), interests, temperature=0.5, **options
+            )
+        return losses, tape.gradient(losses, operands)
+
+    (losses, gradients), (expected, wanted) = compute(has_static_shapes=True), compute()
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    for gradient, other in zip(gradients, wanted, strict=True):
+        np.testing.assert_allclose(gradient, other, atol=1e-5)

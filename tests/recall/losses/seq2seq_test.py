@@ -202,3 +202,35 @@ def test_pairs_that_are_not_confident_have_no_gradient():
 
     assert total == 2.5  # (1 + 4) / 2
     np.testing.assert_array_equal(tape.gradient(total, losses), [[0.5, 0.0], [0.0, 0.5]])
+
+
+@pytest.mark.parametrize("bound", [6, 9, 15])
+def test_a_bound_of_the_pairs_with_a_gradient_changes_nothing_above_their_number(bound):
+    past, future = (tf.constant(vectors) for vectors in random_vectors())
+    # Six of the 15 pairs, the first of all among them.
+    weights = np.zeros([BATCH, NUM_INTERESTS], np.float32)
+    weights.ravel()[[0, 3, 4, 8, 13, 14]] = [1.0, -2.0, 0.5, 3.0, 1.5, -1.0]
+
+    def gradients(**options):
+        with tf.GradientTape() as tape:
+            tape.watch([past, future])
+            losses = seq2seq_loss(past, future, tf.ones([BATCH], bool), temperature=0.5, **options)
+            total = tf.reduce_sum(losses * weights)
+        return tape.gradient(total, [past, future])
+
+    expected = gradients()
+    for gradient, wanted in zip(gradients(max_gradient_pairs=bound), expected, strict=True):
+        np.testing.assert_allclose(gradient, wanted, atol=1e-5)
+        assert np.abs(wanted).max() > 0.1
+
+
+def test_pairs_beyond_the_bound_have_no_gradient():
+    past, future = (tf.constant(vectors) for vectors in random_vectors())
+    with tf.GradientTape() as tape:
+        tape.watch(past)
+        losses = seq2seq_loss(
+            past, future, tf.ones([BATCH], bool), temperature=0.5, max_gradient_pairs=4
+        )
+    gradient = tape.gradient(losses, past).numpy().reshape(-1, DIM)
+
+    assert (np.abs(gradient) > 0).any(axis=1).tolist() == [True] * 4 + [False] * 11

@@ -1,0 +1,33 @@
+"""The training split in the form of batch that the step takes: padded or packed."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pipelines.training import input_pipeline
+from pipelines.training.packed_input import PackedExamples
+from recall.config import RecallConfig
+
+
+class PaddedExamples(NamedTuple):
+    """The training split, read anew in every epoch: `PackedExamples` without packing."""
+
+    examples_dir: Path
+    config: RecallConfig
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Updates of the weights in an epoch."""
+        return input_pipeline.count_steps_per_epoch(self.examples_dir, self.config)
+
+    def stream(self, first_epoch: int) -> input_pipeline.TrainingData:
+        """Batches from `first_epoch` on."""
+        return input_pipeline.read_training_data(
+            self.examples_dir, self.config, first_epoch=first_epoch
+        )
+
+
+def open_examples(config: RecallConfig, examples_dir: Path) -> PackedExamples | PaddedExamples:
+    """The training split in the form of batch that the step takes."""
+    if config.train.jit_compile:
+        return PackedExamples(examples_dir, config)
+    return PaddedExamples(examples_dir, config)

@@ -1,0 +1,87 @@
+"""What the losses read of a batch, however its sequences lie in it."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from recall.features import PackedBatch, SequenceBatch
+from recall.towers import UserTower
+from recall.vocabulary import PADDING_ID
+
+
+class Prefixes(NamedTuple):
+    """What the losses read of a batch, however its sequences lie in it.
+
+    Attributes:
+        user_vectors: `[num_slots, num_interests, dim]`, of the prefix of every slot.
+        positive_ids: `[num_slots]` int, the item after it.
+        is_real: `[num_slots]` bool, False where a slot is padding; None: nowhere.
+        starts: `[num_sequences]` int, the first slot of each sequence.
+        lengths: `[num_sequences]` int, its slots; 0 where there is no sequence.
+        encode_future: `[num_sequences]` int slots of reversed sequences -> their interests.
+    """
+
+    user_vectors: tf.Tensor
+    positive_ids: tf.Tensor
+    is_real: tf.Tensor | None
+    starts: tf.Tensor
+    lengths: tf.Tensor
+    encode_future: Callable[[tf.Tensor], tf.Tensor]
+
+
+def encode_padded(user_tower: UserTower, batch: SequenceBatch, *, training: bool) -> Prefixes:
+    """A row per sequence. Only real slots: padding would cost as much as a target."""
+    target_mask = batch.positive_ids != PADDING_ID
+    user_vectors = user_tower.encode_prefixes(
+        batch.history_ids, target_mask, training=training
+    ).user_vectors
+    lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
+
+    def encode_future(slots: tf.Tensor) -> tf.Tensor:
+        future_ids = _reverse(batch.positive_ids, lengths)
+        return user_tower.encode_at(
+            future_ids, slots, training=training, is_future=True
+        ).user_vectors
+
+    return Prefixes(
+        user_vectors,
+        tf.boolean_mask(batch.positive_ids, target_mask),
+        is_real=None,
+        starts=tf.cumsum(lengths, exclusive=True),
+        lengths=lengths,
+        encode_future=encode_future,
+    )
+
+
+def encode_packed(user_tower: UserTower, batch: PackedBatch, *, training: bool) -> Prefixes:
+    """Several sequences per row; padding takes part and is weighted by 0 in the losses."""
+    user_vectors = user_tower.encode_prefixes(
+        batch.history_ids, training=training, first_slots=batch.first_slots
+    ).user_vectors
+    positive_ids = tf.reshape(batch.positive_ids, [-1])
+
+    def encode_future(slots: tf.Tensor) -> tf.Tensor:
+        return user_tower.encode_at(
+            batch.future_ids,
+            batch.starts + slots,
+            training=training,
+            is_future=True,
+            first_slots=batch.first_slots,
+        ).user_vectors
+
+    return Prefixes(
+        tf.reshape(user_vectors, [-1, *user_vectors.shape[2:]]),
+        positive_ids,
+        is_real=positive_ids != PADDING_ID,
+        starts=batch.starts,
+        lengths=batch.lengths,
+        encode_future=encode_future,
+    )
+
+
+def _reverse(item_ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+    """Reverses the first `lengths[i]` of row i; `tf.reverse_sequence` has no GPU kernel."""
+    slots = tf.range(tf.shape(item_ids)[1])
+    lengths = lengths[:, tf.newaxis]
+    return tf.gather(item_ids, tf.where(slots < lengths, lengths - 1 - slots, slots), batch_dims=1)

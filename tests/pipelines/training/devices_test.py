@@ -1,0 +1,152 @@
+"""What follows from the device. No GPU is needed: one is pretended."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from pipelines.artifacts import trained_model
+from pipelines.training import devices
+from recall.config import RecallConfig
+from recall.vocabulary import ItemVocabulary
+
+ROOT = Path(__file__).parents[3]
+TINY = [
+    "model.dim=8",
+    "model.num_blocks=1",
+    "model.feed_forward_dim=8",
+    "model.extractor=last_state",
+]
+
+
+@pytest.fixture
+def pretended_gpu(monkeypatch):
+    """TensorFlow says that it sees a GPU."""
+    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
+    monkeypatch.setattr(
+        tf.config, "list_physical_devices", lambda kind=None: [gpu] if kind == "GPU" else []
+    )
+    details = {"device_name": "NVIDIA H100 80GB HBM3"}
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
+    return gpu
+
+
+def test_on_cores_nothing_is_compiled():
+    train = devices.complete(RecallConfig()).train
+
+    assert (train.jit_compile, train.batch_slots) == (False, 384)
+
+
+def test_on_a_gpu_the_step_is_compiled_and_larger(pretended_gpu):
+    train = devices.complete(RecallConfig()).train
+
+    assert train.jit_compile is True
+    assert train.batch_slots > 384
+
+
+@pytest.mark.parametrize("jit_compile", [True, False])
+def test_what_is_set_stays(pretended_gpu, jit_compile):
+    config = RecallConfig().override(
+        [f"train.jit_compile={str(jit_compile).lower()}", "train.batch_slots=77"]
+    )
+
+    train = devices.complete(config).train
+
+    assert (train.jit_compile, train.batch_slots) == (jit_compile, 77)
+    assert devices.complete(devices.complete(config)) == devices.complete(config)
+
+
+@pytest.mark.parametrize("jit_compile", ["auto", "true", "false"])
+def test_a_visible_gpu_makes_no_optimiser_compile_by_itself(
+    pretended_gpu, monkeypatch, jit_compile
+):
+    """Keras' optimisers do where they see one: the rows of a gradient are a shape then."""
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: [pretended_gpu])
+    config = RecallConfig().override([*TINY, f"train.jit_compile={jit_compile}"])
+
+    model = trained_model.build_model(devices.complete(config), ItemVocabulary(["a", "b"]))
+
+    assert model.optimizer.jit_compile is False
+    assert model._jit_compile is (jit_compile != "false")
+
+
+def test_the_memory_of_a_gpu_is_taken_as_it_is_needed(pretended_gpu, monkeypatch):
+    grown = []
+    monkeypatch.setattr(
+        tf.config.experimental, "set_memory_growth", lambda gpu, on: grown.append((gpu, on))
+    )
+    monkeypatch.setenv("TF_XLA_FLAGS", "")
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setenv("RECALL_COMPILATION_CACHE", "")
+
+    devices.prepare(RecallConfig())
+
+    assert grown == [(pretended_gpu, True)]
+
+
+def test_the_job_says_what_it_runs_on(pretended_gpu):
+    compiled = devices.describe(devices.complete(RecallConfig()))
+    plain = devices.describe(devices.complete(RecallConfig().override(["train.jit_compile=false"])))
+
+    assert "NVIDIA H100 80GB HBM3" in compiled
+    assert "compiled first: about a minute, once" in compiled
+    assert "compiled" not in plain
+
+
+def test_the_job_says_how_many_cores_it_has():
+    text = devices.describe(devices.complete(RecallConfig()))
+    assert f"{len(os.sched_getaffinity(0))} processor cores, 384 slots" in text
+
+
+def variables_of_a_job(*settings, **environment):
+    """TF_XLA_FLAGS and XLA_FLAGS of a fresh process, and the files of its cache."""
+    script = (
+        "import os, recall, tensorflow as tf\n"
+        "from pipelines.training import devices\n"
+        "from recall.config import RecallConfig\n"
+        f"devices.prepare(RecallConfig().override({list(settings)}))\n"
+        "tf.function(lambda a: tf.matmul(a, a) + 1, jit_compile=True)(tf.ones([64, 64]))\n"
+        "print(os.environ.get('TF_XLA_FLAGS', ''), '|', os.environ.get('XLA_FLAGS', ''))\n"
+    )
+    names = ("TF_XLA_FLAGS", "XLA_FLAGS", "RECALL_COMPILATION_CACHE")
+    inherited = {name: value for name, value in os.environ.items() if name not in names}
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=inherited | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return [part.strip() for part in result.stdout.split("|")]
+
+
+def test_compiled_programs_are_kept_where_the_user_says(tmp_path):
+    folder = tmp_path / "cache"
+
+    variables_of_a_job(RECALL_COMPILATION_CACHE=str(folder))
+
+    assert list(folder.glob("xla_compile_cache*"))
+
+
+def test_flags_of_the_user_stay(tmp_path):
+    of_tensorflow, of_xla = variables_of_a_job(
+        RECALL_COMPILATION_CACHE=str(tmp_path / "unused"),
+        TF_XLA_FLAGS=f"--tf_xla_persistent_cache_directory={tmp_path}",
+        XLA_FLAGS="--xla_gpu_force_compilation_parallelism=3",
+    )
+
+    assert of_tensorflow == f"--tf_xla_persistent_cache_directory={tmp_path}"
+    assert of_xla == "--xla_gpu_force_compilation_parallelism=3"
+    assert not (tmp_path / "unused").exists()
+
+
+def test_nothing_is_kept_where_nothing_is_compiled(tmp_path):
+    of_tensorflow, of_xla = variables_of_a_job(
+        "train.jit_compile=false", RECALL_COMPILATION_CACHE=str(tmp_path / "unused")
+    )
+
+    assert (of_tensorflow, of_xla) == ("", "")

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from recall.losses.largest import mark_largest
+
 
 def assign_starving_interests(
     user_vectors: tf.Tensor,
@@ -39,10 +41,7 @@ def assign_starving_interests(
     if is_real is not None:
         num_clicks = tf.reduce_sum(tf.cast(is_real, tf.float32))
         leads = tf.where(is_real[:, tf.newaxis], leads, leads.dtype.min)
-    order = tf.argsort(leads, axis=0, direction="DESCENDING")
-    ranks = tf.argsort(order, axis=0)
-    num_wanted = tf.cast(min_share * num_clicks, tf.int32)
-    is_wanted = ranks < num_wanted
+    is_wanted = mark_largest(leads, tf.cast(min_share * num_clicks, tf.int32))
     nearest = tf.argmax(tf.where(is_wanted, leads, leads.dtype.min), axis=1)
     is_given = tf.reduce_any(is_wanted, axis=1) & (nearest != winner)
     is_nearest = tf.one_hot(nearest, num_interests, True, False, dtype=tf.bool)

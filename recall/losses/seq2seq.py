@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from recall.losses.largest import mark_largest
 from recall.losses.sampled_softmax import MASKED_LOGIT
 
 
@@ -144,10 +145,8 @@ def select_confident_pairs(
     num_kept = tf.cast(
         tf.floor(confident_fraction * tf.cast(num_valid, tf.float64) + 1e-9), tf.int32
     )
-    flat = tf.where(pair_is_valid, tf.reshape(losses, [-1]), tf.float32.max)
-    order = tf.argsort(flat, stable=True)
-    ranks = tf.scatter_nd(order[:, tf.newaxis], tf.range(tf.size(order)), [tf.size(order)])
-    return tf.reshape(ranks < num_kept, shape)
+    gains = tf.where(pair_is_valid, -tf.reshape(losses, [-1]), tf.float32.min)
+    return tf.reshape(mark_largest(gains, num_kept), shape)
 
 
 def reduce_confident(losses: tf.Tensor, is_confident: tf.Tensor) -> tf.Tensor:

@@ -197,7 +197,7 @@ def test_histories_that_share_a_row_attend_to_their_own_slots_alone():
     scores = random_states(1, NUM_HEADS, LENGTH, LENGTH)
     first_slots = tf.constant([[0, 0, 2, 2, 2]])
 
-    weights = causal_softmax(scores, first_slots=first_slots).numpy()
+    weights = causal_softmax(tf.constant(scores), first_slots=first_slots).numpy()
 
     for head in range(NUM_HEADS):
         for slot, first in enumerate([0, 0, 2, 2, 2]):

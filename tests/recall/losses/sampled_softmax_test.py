@@ -346,7 +346,7 @@ def test_with_static_shapes_the_loss_of_each_interest_is_the_same():
             losses = interest_softmax_loss(
                 *operands, tf.constant(mask), interests, temperature=0.5, **options
             )
-        return losses, tape.gradient(losses, operands)
+        return losses, [tf.convert_to_tensor(g) for g in tape.gradient(losses, operands)]
 
     (losses, gradients), (expected, wanted) = compute(has_static_shapes=True), compute()
     np.testing.assert_allclose(losses, expected, rtol=1e-5)

@@ -103,7 +103,8 @@ def test_packed_steps_are_padded_ones(extractor, negatives, reduction):
     for _ in range(3):  # A queue has the clicks of the steps before.
         logs, packed_logs = padded.train_step(PADDED), packed.train_step(PACKED)
 
-    assert_same(padded, packed, logs, packed_logs, tolerance=2e-5)
+    # Adam makes steps of rounding errors where a gradient is zero, as that of a key's bias.
+    assert_same(padded, packed, logs, packed_logs, tolerance=2e-4)
 
 
 def test_sequences_of_one_row_do_not_see_each_other():

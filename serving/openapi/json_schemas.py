@@ -64,7 +64,7 @@ def recall_request_schema(limits: RecallLimits) -> Schema:
         "description": "What one user is to be recommended: by a history, by ready vectors of "
         "the user tower, or items like given ones.",
         "properties": {
-            field.name: {**_field_schema(field, limits), "description": texts[field.name]}
+            field.name: {**_field_schema(field, limits), "description": texts.get(field.name, "")}
             for field in REQUEST_FIELDS
         },
         "additionalProperties": False,

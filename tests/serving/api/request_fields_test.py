@@ -50,6 +50,7 @@ assert "tensorflow" not in sys.modules and "numpy" not in sys.modules
 from pipelines.clients import query
 from serving.api import recall_json, recall_tensors
 from serving.api.recall_limits import RecallLimits, check_requests
+from serving.openapi.json_schemas import recall_request_schema
 from serving.protocol import tensors
 
 def refusal(call, *args):
@@ -102,6 +103,10 @@ json.dump({
     "flags": {n: [flags[n].kind, flags[n].value, flags[n].default] for n in
               ("colour", "depth", "shops")},
     "flag order": list(flags),
+    "described": {
+        n: recall_request_schema(RecallLimits())["properties"][n]
+        for n in ("colour", "depth", "shops")
+    },
     "by flags": [by_flags.colour, by_flags.depth, by_flags.shops],
 }, sys.stdout)
 """
@@ -153,6 +158,26 @@ def test_signatures_take_it(seen):
     assert seen["default"] == 7
     assert seen["tensors"] == {"colour": "red", "depth_of_search": 3, "shops": [["x", "y"]]}
     assert seen["parsed"] == ["red", 3, ["x", "y"]]
+
+
+def test_the_description_of_the_api_has_it(seen):
+    text = {"type": "string", "maxLength": 1024}
+    assert seen["described"] == {
+        "colour": {
+            "type": "string",
+            "enum": ["any", "red"],
+            "default": "any",
+            "description": "",
+        },
+        "depth": {
+            "type": "integer",
+            "minimum": 1,
+            "maximum": 64,
+            "default": 7,
+            "description": "",
+        },
+        "shops": {"type": "array", "items": text, "maxItems": 64, "description": ""},
+    }
 
 
 def test_recall_query_has_a_flag_for_it(seen):

@@ -60,6 +60,6 @@ def _draw(points: list[Mapping[str, Any]], tuning: Mapping[str, Any]):
         "Each point is a number of leaves that is searched, from an eighth to four times of those "
         "that were chosen: up is better, left is cheaper.",
         series,
-        Axis("CPU-ms per user", text=lambda value: f"{value:.3g}"),
+        Axis("CPU-ms per user", "~r", lambda value: f"{value:.3g}", is_log=True),
         Axis("recall@100"),
     )

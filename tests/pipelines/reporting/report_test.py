@@ -146,6 +146,32 @@ def test_one_interest_that_is_as_good_is_said(evaluated_run, tmp_path):
     assert said not in report.build_report(evaluated_run)
 
 
+def test_new_users_stand_beside_returning_ones(evaluated_run):
+    path = evaluated_run / "evaluation" / "users.parquet"
+    users = UserResults.read(path)
+    dataclasses.replace(users, num_trained=np.arange(60) % 2).write(path)
+    text = report.build_report(evaluated_run)
+    (figure,) = re.findall(
+        r"<figure>(?:(?!</figure>).)*>New and returning users<.*?</figure>", text, re.S
+    )
+    rows = re.findall(r'<tr><th scope="row">(\w+ users)</th><td>(\d+)</td>', figure)
+    assert rows == [("new users", "30"), ("returning users", "30")]
+
+
+def test_an_index_that_was_tuned_has_a_curve(evaluated_run):
+    assert "Recall against processor time" not in report.build_report(evaluated_run)
+    folder = evaluated_run / "index"
+    manifest = manifests.read(folder)
+    values = {key: value for key, value in manifest.items() if key not in ("files", "checksum")}
+    points = [{"recall": r, "cpu_ms_per_user": c} for r, c in ((0.8, 0.1), (0.99, 0.4))]
+    tuning = {"reason": "it is cheap", "curve": points, "exact_cpu_ms_per_user": 3.0}
+    manifests.write(folder, values | {"tuning": tuning}, manifest["files"])
+    text = report.build_report(evaluated_run)
+    assert "Why this one: it is cheap." in text
+    assert "ScaNN, CPU-ms per user 0.4: 0.9900" in text
+    assert "exact search, CPU-ms per user 3: 1.0000" in text
+
+
 def test_details_of_another_format_count_as_missing(evaluated_run):
     path = evaluated_run / "evaluation" / "details.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))

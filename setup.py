@@ -58,6 +58,8 @@ _TRAIN = [
     "importlib_resources>=6.0",
     "jinja2>=3.1",
     "markupsafe>=2.1",
+    # `recall tune`.
+    "optuna>=4,<6",
     # The live line of long jobs.
     "rich>=13",
     # `tensorboard` imports pkg_resources, which setuptools 82 no longer has.

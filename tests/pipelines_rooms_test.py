@@ -10,6 +10,7 @@ from pipelines.commands.table import COMMANDS
 from tests import rooms
 
 ROOMS = {
+    "processes": set(),
     "progress": set(),
     "sources.columns": set(),
     "sources.tables": {"sources.columns"},
@@ -31,6 +32,7 @@ ROOMS = {
         "reporting",
         "progress",
     },
+    "tuning": {"processes", "publishing"},
     "clients": {"sources", "publishing", "progress"},
     "commands.shared": {"sources", "artifacts", "ingestion", "progress"},
     "inspection": {"artifacts", "evaluation", "training", "progress"},
@@ -47,9 +49,10 @@ ROOMS = {
         "clients",
         "completion",
         "inspection",
+        "tuning",
         "commands.shared",
     },
-    "api": {"artifacts", "evaluation", "publishing", "commands"},
+    "api": {"processes", "artifacts", "evaluation", "publishing", "commands"},
 }
 """Room -> rooms it may import, with the rooms inside those."""
 
@@ -91,7 +94,8 @@ def test_every_folder_is_a_room_with_a_row():
 
 @pytest.mark.parametrize("folder", rooms.folders_of("pipelines"), ids=rooms.by_path)
 def test_folders_are_short_and_say_what_they_are(folder):
-    assert len(list(folder.glob("*.py"))) <= rooms.MAX_FILES
+    if folder.name != "commands":  # It has a file per command, whose names people know.
+        assert len(list(folder.glob("*.py"))) <= rooms.MAX_FILES
     if folder.name != "pipelines":
         tree = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
         assert ast.get_docstring(tree)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipelines.api import jobs
+from pipelines.processes import jobs
 from serving.api.client import Client
 from serving.release import release as releases
 

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.api import jobs, settings, tables
+from pipelines.api import settings, tables
 from pipelines.commands import ingest as ingest_command
 from pipelines.commands import run as run_command
+from pipelines.processes import jobs
 from recall.errors import InputError
 
 if TYPE_CHECKING:

@@ -12,10 +12,11 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.api import held_out_users, jobs, log_jobs, tables
+from pipelines.api import held_out_users, log_jobs, tables
 from pipelines.api.recommender import Recommender
 from pipelines.artifacts import records
 from pipelines.artifacts.records import RunPaths
+from pipelines.processes import jobs
 from pipelines.publishing import push
 from recall.config import RecallConfig
 from recall.errors import InputError

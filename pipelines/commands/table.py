@@ -18,6 +18,7 @@ _NAMES = (
     "index",
     "push",
     "report",
+    "tune",
     "serve",
     "query",
     "items",

@@ -14,7 +14,7 @@ recall() {
     run*thresholds*) command recall "$@" --set=train.max_epochs=10 ;;
     run*--config*) command recall "$@" ;;
     run* | evaluate*) command recall "$@" --set=train.max_epochs=1 --set='evaluation.thresholds=[]' ;;
-    train*) command recall "$@" --set=train.max_epochs=1 ;;
+    train* | tune*) command recall "$@" --set=train.max_epochs=1 ;;
     *) command recall "$@" ;;
   esac
 }

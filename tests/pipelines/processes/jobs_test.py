@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pipelines.api import jobs
+from pipelines.processes import jobs
 from recall.errors import InputError
 
 

@@ -1,0 +1,97 @@
+"""The command `recall tune`. Imports no TensorFlow until it is called."""
+
+import math
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from absl import flags, logging
+
+from pipelines.commands.shared import beam_flags, log_flags, progress_flags, settings
+from pipelines.commands.shared import folders as folder_flags
+from pipelines.commands.shared.flags import Command, FlagSpec
+from pipelines.tuning import space
+
+METRICS = ("ndcg@10", "recall@10", "recall@50")
+
+COMMAND = Command(
+    summary="Searches settings on the validation users, within a budget.",
+    description="Ingests the log once, then trains again and again with other settings, chosen by "
+    "Optuna from what it has seen; trials without hope are ended early. The first trial has the "
+    "settings of --config and --set. The same command goes on with a search that was stopped. "
+    "Writes best.json for `recall run --config`, trials.json and tuning.svg.",
+    examples=(
+        "tune --events=events.csv.gz --output=runs/tuning --trials=20 --minutes=60",
+        "tune --events=events.csv.gz --output=runs/tuning --space=model.dim=64|128 "
+        "--space=train.learning_rate=log:0.0003..0.003",
+    ),
+    flags={
+        **log_flags.EVENTS,
+        "output": folder_flags.flag("Folder of the search."),
+        "trials": FlagSpec(
+            help="Trainings in all; those of a search that goes on are counted.",
+            value="N",
+            default=20,
+            kind="integer",
+            minimum=1,
+        ),
+        "minutes": FlagSpec(
+            help="Time for this call; without it there is no limit. The last trial counts with "
+            "what it has.",
+            value="N",
+            kind="float",
+            minimum=0.01,
+        ),
+        "metric": FlagSpec(
+            help="Metric of the validation users to raise.",
+            value="NAME",
+            default=METRICS[0],
+            choices=METRICS,
+        ),
+        "space": FlagSpec(
+            help="A setting to search: KEY=A|B|C, KEY=LOW..HIGH or KEY=log:LOW..HIGH. Repeatable. "
+            "Without it: learning rate, temperature, dropout, interests, seq2seq, batch.",
+            value="KEY=VALUES",
+            default=(),
+            kind="repeated",
+        ),
+        "seed": FlagSpec(help="Of the search.", value="N", default=1, kind="integer", minimum=0),
+        **settings.FLAGS,
+        **log_flags.READING,
+        **progress_flags.FLAGS,
+    },
+    required=("events", "output"),
+    beam_flags=True,
+)
+
+
+def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
+    """Searches; shows the best trials and says what to type next."""
+    config = settings.read(values)
+    dimensions = space.parse_space(values.space or space.DEFAULT_SPACE, config)
+    beam_flags.check(beam_args)
+    source, items_file = log_flags.open_log(values), log_flags.find_items_file(values)
+    output_dir = Path(values.output)
+    from pipelines.ingestion import ingest
+    from pipelines.tuning import results, tune
+
+    ingest.run_ingest(
+        source,
+        items_file,
+        output_dir / tune.EXAMPLES,
+        config,
+        max_bad_rows=values.max_bad_rows,
+        beam_args=beam_args,
+    )
+    minutes = math.inf if values.minutes is None else values.minutes
+    budget = tune.Budget(values.trials, 60 * minutes)
+    rows = tune.tune(output_dir, config, dimensions, values.metric, budget, seed=values.seed)
+    print(results.table(rows, values.metric))
+    logging.info("Wrote %s and %s", output_dir / tune.BEST_NAME, output_dir / results.PLOT_NAME)
+    words = [
+        "recall",
+        "run",
+        f"--events={values.events}",
+        f"--config={output_dir / tune.BEST_NAME}",
+    ]
+    print(f"\nNext:\n  {shlex.join([*words, '--output=runs/best'])}")

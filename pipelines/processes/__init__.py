@@ -1,0 +1,1 @@
+"""Commands of `recall` started by our own code, in a process of their own."""

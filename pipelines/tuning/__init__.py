@@ -1,0 +1,1 @@
+"""`recall tune`: settings searched on validation data, within a budget."""

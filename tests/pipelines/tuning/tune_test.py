@@ -1,0 +1,128 @@
+"""`recall tune` on a small log: trials, a stop, going on, and what is written."""
+
+import json
+import xml.etree.ElementTree as ET
+
+import optuna
+import pytest
+
+from pipelines import cli
+from pipelines.tuning import results, tune
+from recall.config import RecallConfig
+
+WORDS = (
+    "tune",
+    "--events=synthetic:users=120,items=40",
+    "--set=train.max_epochs=2",
+    "--set=model.dim=8",
+    "--set=model.num_interests=2",
+    "--space=train.learning_rate=log:0.0001..0.01",
+    "--space=model.num_interests=1|2",
+)
+
+
+@pytest.fixture(scope="module")
+def search(tmp_path_factory):
+    """A folder with two trials; do not change it but by going on."""
+    folder = tmp_path_factory.mktemp("search") / "tuning"
+    assert cli.main([*WORDS, f"--output={folder}", "--trials=2"]) == 0
+    return folder
+
+
+def trials_of(folder):
+    return json.loads((folder / "trials.json").read_text())["trials"]
+
+
+def test_the_first_trial_has_the_settings_it_began_with(search):
+    first = next(t for t in trials_of(search) if t["number"] == 0)
+    assert first["settings"] == {"train.learning_rate": 0.001, "model.num_interests": 2}
+    assert first["epochs"] == 2
+
+
+def test_the_table_is_sorted_and_the_best_settings_can_be_run(search):
+    rows = trials_of(search)
+    assert [r["value"] for r in rows] == sorted((r["value"] for r in rows), reverse=True)
+    best = RecallConfig.from_json((search / "best.json").read_text())
+    expected = [tune.assignment(n, v) for n, v in rows[0]["settings"].items()]
+    base = ["train.max_epochs=2", "model.dim=8", "model.num_interests=2"]
+    assert best == RecallConfig().override([*base, *expected])
+
+
+def test_a_value_is_the_best_epoch_of_the_training(search):
+    best = trials_of(search)[0]
+    log = search / "trials" / f"{best['number']:04d}" / "training_log.jsonl"
+    values = [json.loads(line)["val_ndcg@10"] for line in log.read_text().splitlines()]
+    assert best["value"] == max(values)
+
+
+def test_only_the_best_model_stays(search):
+    kept = [path.name for path in (search / "trials").iterdir() if path.is_dir()]
+    assert kept == [f"{trials_of(search)[0]['number']:04d}"]
+
+
+def test_the_plot_is_an_image_of_all_settings(search):
+    root = ET.parse(search / "tuning.svg").getroot()
+    text = " ".join(root.itertext())
+    assert root.tag.endswith("svg")
+    for word in ("best so far", "train.learning_rate", "model.num_interests", "ndcg@10"):
+        assert word in text
+
+
+def test_a_search_goes_on(search, capsys):
+    """After a trial that a killed process left running, which is not counted."""
+    study = optuna.load_study(
+        study_name="recall",
+        storage=optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(search / "journal.log"))
+        ),
+    )
+    left = study.ask().number
+    before = {t["number"]: t["value"] for t in trials_of(search)}
+    assert cli.main([*WORDS, f"--output={search}", "--trials=3"]) == 0
+    after = {t["number"]: t["value"] for t in trials_of(search)}
+    assert len(after) == 3
+    assert left not in after
+    assert before.items() <= after.items()
+    assert "trial 0 has the settings it began with" in capsys.readouterr().out
+    assert cli.main([*WORDS, f"--output={search}", "--trials=3"]) == 0  # Nothing is left to do.
+    assert {t["number"] for t in trials_of(search)} == set(after)
+
+
+@pytest.mark.parametrize(
+    "changed", ["--metric=recall@50", "--set=train.seed=5", "--space=model.num_blocks=1|2"]
+)
+def test_another_search_is_another_folder(search, changed, capsys):
+    assert cli.main([*WORDS, changed, f"--output={search}", "--trials=3"]) == 1
+    assert "Choose another --output" in capsys.readouterr().err
+
+
+def test_a_time_that_is_over_leaves_what_was_found(tmp_path, capsys):
+    words = [*WORDS, "--set=train.max_epochs=500", "--set=train.early_stopping_patience=500"]
+    code = cli.main([*words, f"--output={tmp_path / 't'}", "--trials=50", "--minutes=0.6"])
+    captured = capsys.readouterr()
+    if code == 1:  # A machine that is too slow for one epoch says so.
+        assert "No trial has finished an epoch" in captured.err
+    else:
+        rows = trials_of(tmp_path / "t")
+        assert rows[-1]["was_cut"]
+        assert len(rows) < 50
+        assert "* ended early" in captured.out
+
+
+def test_no_epoch_in_time_is_said(tmp_path, capsys):
+    assert cli.main([*WORDS, f"--output={tmp_path / 't'}", "--minutes=0.01"]) == 1
+    assert "No trial has finished an epoch" in capsys.readouterr().err
+
+
+def test_a_table_of_trials():
+    rows = [
+        results.TrialRow(1, 0.25, {"model.dropout_rate": None}, 3, 7.4, False),
+        results.TrialRow(0, 0.2, {"model.dropout_rate": 0.1}, 2, 5.0, True),
+    ]
+    assert results.table(rows, "ndcg@10").splitlines() == [
+        "trial  ndcg@10  epochs  s  dropout_rate",
+        "1       0.2500       3  7          auto",
+        "0       0.2000      2*  5           0.1",
+        "* ended early: hopeless, or the time was over",
+        "trial 0 has the settings it began with: 0.2000, 2 of 2",
+    ]

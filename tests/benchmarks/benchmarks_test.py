@@ -157,13 +157,15 @@ def test_quality_of_two_seeds_of_a_planted_log(tmp_path):
     subprocess.run([*recall, *synthesize], cwd=measure.ROOT, check=True)
     ingest = ["ingest", f"--events={log}/events.csv.gz", f"--output={examples}"]
     subprocess.run([*recall, *ingest], cwd=measure.ROOT, check=True)
-    command = [sys.executable, "-m", "tests.benchmarks.quality", f"--examples={examples}"]
+    # Paths are meant from where the command is typed.
+    command = [sys.executable, "-m", "tests.benchmarks.quality", "--examples=examples"]
     settings = [f"--set={setting}" for setting in [*SMALL, "train.max_epochs=2"]]
-    output = [f"--output={tmp_path / 'seeds'}", "--seeds=1,2", "--parallel=2"]
+    output = ["--output=seeds", "--seeds=1,2", "--parallel=2"]
     for _ in range(2):  # The second time nothing is trained.
         result = subprocess.run(
             [*command, *settings, *output],
-            cwd=measure.ROOT,
+            cwd=tmp_path,
+            env=measure.environment_of(measure.ROOT),
             capture_output=True,
             text=True,
             check=True,

@@ -106,11 +106,9 @@ def run_case(
         subprocess.TimeoutExpired: It took too long.
     """
     command = [sys.executable, "-m", module, f"--case={json.dumps(dict(arguments))}"]
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "2"}
     result = subprocess.run(
         command,
-        cwd=ROOT,
-        env=quiet | os.environ | variables,
+        env=environment_of(ROOT) | variables,
         capture_output=True,
         text=True,
         check=False,

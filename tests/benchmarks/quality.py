@@ -51,8 +51,7 @@ def run_job(command: Sequence[str], environment: Mapping[str, str], log: Path) -
     with log.open("a", encoding="utf-8") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "pipelines.cli", *command],
-            cwd=measure.ROOT,
-            env=os.environ | environment,
+            env=measure.environment_of(measure.ROOT) | environment,
             stdout=output,
             stderr=output,
         )

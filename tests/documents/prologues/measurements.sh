@@ -12,7 +12,7 @@ python() {
     tests.benchmarks.training)
       command python "$@" --catalogues=200 --interests=4 --seq2seq=on --batches=bucketed --steps=3 ;;
     tests.benchmarks.serving)
-      command python "$@" --num_items=2000 --seconds=0.3 --changes=5 --concurrency=1 ;;
+      command python "$@" --num_items=2000 --seconds=0.5 --changes=5 --concurrency=1 ;;
     tests.benchmarks.leaves) command python "$@" --builds=1 --max_queries=50 ;;
     *) command python "$@" ;;
   esac

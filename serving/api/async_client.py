@@ -14,6 +14,7 @@ from serving.api.caller import Caller, request_of, wait_s
 from serving.api.client_connections import open_async
 from serving.api.client_errors import CallError
 from serving.api.item_changes import Acknowledgement, ItemUpsert
+from serving.api.item_search import DEFAULT_FOUND, FoundItem
 from serving.api.questions import HistoryVectors, ModelVersion, Question
 from serving.api.recall_request import RECALL_MODEL, RecallRequest, RecallResponse
 
@@ -82,6 +83,12 @@ class AsyncClient(Caller):
         """See `Client.predict`."""
         question = questions.predict(model_name, signature_name, inputs, is_safe=is_safe)
         return await self._ask(question, timeout_s)
+
+    async def search_items(
+        self, query: str, k: int = DEFAULT_FOUND, *, timeout_s: float | None = None
+    ) -> list[FoundItem]:
+        """See `Client.search_items`."""
+        return await self._ask(questions.search_items(query, k), timeout_s)
 
     async def model_versions(
         self, model_name: str = RECALL_MODEL, *, timeout_s: float | None = None

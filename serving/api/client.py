@@ -17,6 +17,7 @@ from serving.api.caller import TIMEOUT_S, Caller, request_of, wait_s
 from serving.api.client_connections import open_connections
 from serving.api.client_errors import CallError
 from serving.api.item_changes import Acknowledgement, ItemUpsert
+from serving.api.item_search import DEFAULT_FOUND, FoundItem
 from serving.api.questions import HistoryVectors, ModelVersion, Question
 from serving.api.recall_request import RECALL_MODEL, RecallRequest, RecallResponse
 from serving.network.client_tls import NO_TLS, ClientTls
@@ -117,6 +118,21 @@ class Client(Caller):
         """
         question = questions.predict(model_name, signature_name, inputs, is_safe=is_safe)
         return self._ask(question, timeout_s)
+
+    def search_items(
+        self, query: str, k: int = DEFAULT_FOUND, *, timeout_s: float | None = None
+    ) -> list[FoundItem]:
+        """Items by a part of their title, or by their id, best first.
+
+        Args:
+            query: At most 256 characters.
+            k: Items wanted, at most 100.
+            timeout_s: As `recommend`.
+
+        Raises:
+            CallError: As `recommend`.
+        """
+        return self._ask(questions.search_items(query, k), timeout_s)
 
     def model_versions(
         self, model_name: str = RECALL_MODEL, *, timeout_s: float | None = None

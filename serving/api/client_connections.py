@@ -5,6 +5,7 @@ Imports no TensorFlow, and of gRPC and httpcore only what the address needs.
 
 import asyncio
 import json
+import os
 import ssl
 import time
 from typing import Any, NamedTuple, TypeVar
@@ -228,6 +229,7 @@ class GrpcConnection:
 
     def __init__(self, where: Where):
         """Opens no connection yet."""
+        _quiet_grpc()
         self._where = where
         self._channel = where.tls.open_channel(where.server, _CHANNEL_OPTIONS)
 
@@ -253,6 +255,7 @@ class AsyncGrpcConnection:
 
     def __init__(self, where: Where):
         """Opens no connection yet."""
+        _quiet_grpc()
         self._where = where
         self._channel = where.tls.open_aio_channel(where.server, _CHANNEL_OPTIONS)
 
@@ -271,6 +274,12 @@ class AsyncGrpcConnection:
     async def close(self) -> None:
         """Closes the connection."""
         await self._channel.close()
+
+
+def _quiet_grpc() -> None:
+    """Before gRPC is first imported: else its C core writes to the caller's terminal, as about a
+    server that stops. What matters comes as an error. An explicit setting wins."""
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def _grpc_call(channel: Any, question: Question) -> tuple[Any, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from serving.api import items_json, items_tensors, recall_tensors
 from serving.api.item_changes import ITEMS_MODEL, Acknowledgement, ItemUpsert
+from serving.api.item_search import FoundItem
 from serving.api.metadata_tensors import INTERESTS_OUTPUT, METADATA_OUTPUTS, parse_metadata
 from serving.api.recall_json import request_to_json
 from serving.api.recall_request import (
@@ -143,6 +144,20 @@ def model_metadata(model_name: str) -> Question[dict[str, Any]]:
         ),
         _parse_signatures,
     )
+
+
+def search_items(query: str, k: int) -> Question[list[FoundItem]]:
+    """Items by a part of their title, or by their id."""
+    return Question(
+        lambda _: ("POST", "/items:search", {"query": query, "k": k}),
+        lambda answer: [_found(item) for item in answer["items"]],
+        lambda: _predict(ITEMS_MODEL, items_tensors.SEARCH, items_tensors.build_search(query, k)),
+        lambda answer: list(items_tensors.parse_found(_outputs(answer)).items),
+    )
+
+
+def _found(item: Mapping[str, Any]) -> FoundItem:
+    return FoundItem(**{**item, "categories": tuple(item["categories"])})
 
 
 def upsert_items(items: Sequence[ItemUpsert]) -> Question[Acknowledgement]:

@@ -63,6 +63,7 @@ async def _all_calls(client):
         "predict": await result(
             client.predict("item_tower", {"item_ids": np.array(["i3", "zebra"])})
         ),
+        "search": await result(client.search_items("i3", k=2)),
         "versions": await result(client.model_versions()),
         "metadata": await result(client.model_metadata("user_tower")),
     }
@@ -106,6 +107,11 @@ def test_every_call_through_both_doors(kind, address, catalogue):
     assert outputs["is_known"].tolist() == [True, False]
     np.testing.assert_allclose(outputs["item_vectors"][0], catalogue.item_vectors[3], rtol=1e-6)
     assert outputs["fingerprint"].tolist() == [vectors.fingerprint.encode()] * 2
+    # An id that is the query comes first, then ids that begin with it, popular ones first.
+    assert [(i.item_id, i.categories, i.num_clicks, i.is_served) for i in found["search"]] == [
+        ("i3", ("by3",), 37, True),
+        ("i30", ("by2",), 10, True),
+    ]
     assert [(v.version, v.state, v.error) for v in found["versions"]] == [(3, "AVAILABLE", "")]
     signature = found["metadata"]["serving_default"]
     assert signature["inputs"]["history_item_ids"]["dtype"] == "DT_STRING"

@@ -88,7 +88,7 @@ class AsyncClient(Caller):
         self, query: str, k: int = DEFAULT_FOUND, *, timeout_s: float | None = None
     ) -> list[FoundItem]:
         """See `Client.search_items`."""
-        return await self._ask(questions.search_items(query, k), timeout_s)
+        return await self._ask(questions.find_items(query, k), timeout_s)
 
     async def model_versions(
         self, model_name: str = RECALL_MODEL, *, timeout_s: float | None = None

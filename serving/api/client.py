@@ -132,7 +132,7 @@ class Client(Caller):
         Raises:
             CallError: As `recommend`.
         """
-        return self._ask(questions.search_items(query, k), timeout_s)
+        return self._ask(questions.find_items(query, k), timeout_s)
 
     def model_versions(
         self, model_name: str = RECALL_MODEL, *, timeout_s: float | None = None

@@ -146,7 +146,7 @@ def model_metadata(model_name: str) -> Question[dict[str, Any]]:
     )
 
 
-def search_items(query: str, k: int) -> Question[list[FoundItem]]:
+def find_items(query: str, k: int) -> Question[list[FoundItem]]:
     """Items by a part of their title, or by their id."""
     return Question(
         lambda _: ("POST", "/items:search", {"query": query, "k": k}),

@@ -33,7 +33,7 @@ def _blocks(run: RunFolder) -> list[Block]:
     for key, name in _COSTS.items():
         if key in tuning:
             rows.append((name, f"{tuning[key]:.3g} ms"))
-    blocks: list[Block] = [ShownTable(("", "value"), rows, "The index", numeric=False)]
+    blocks: list[Block] = [ShownTable(("what", "value"), rows, "The index", numeric=False)]
     if tuning.get("reason"):
         blocks.append(Words([f"Why this one: {tuning['reason']}."]))
     points = tuning.get("curve")

@@ -66,7 +66,7 @@ def _sizes(run: RunFolder) -> list[Block]:
         for name, split in facts["splits"].items()
     ]
     return [
-        ShownTable(("", "kept"), rows, "Sizes of the log", numeric=True),
+        ShownTable(("what", "kept"), rows, "Sizes of the log", numeric=True),
         ShownTable(
             ("split", "examples", "clicks to predict"), splits, "What is learnt and held out"
         ),
@@ -161,6 +161,6 @@ def _dropped(run: RunFolder) -> list[Block]:
         (f"dropped: {_REASONS[name]}", texts.count(number)) for name, number in numbers.items()
     ]
     rows.append(("kept", texts.count(report["kept"]["events"])))
-    table = ShownTable(("", "clicks"), rows, "From the file to the model")
+    table = ShownTable(("what", "clicks"), rows, "From the file to the model")
     lines = report.get("lines")
     return [table, Words(lines, as_list=True)] if lines else [table]

@@ -80,12 +80,14 @@ def _settings(run: RunFolder, other: RunFolder | None) -> ShownTable:
             name,
             _shown(mine.get(name)),
             _shown(theirs.get(name)),
-            "" if mine.get(name) == theirs.get(name) else "differs",
+            "same" if mine.get(name) == theirs.get(name) else "differs",
         )
         for name in {**mine, **theirs}
     ]
-    rows.sort(key=lambda row: row[-1] == "")
-    return ShownTable(("setting", run.name, other.name, ""), rows, "Settings", numeric=False)
+    rows.sort(key=lambda row: row[-1] == "same")
+    return ShownTable(
+        ("setting", run.name, other.name, "same or not"), rows, "Settings", numeric=False
+    )
 
 
 def _shown(value: Any) -> str:

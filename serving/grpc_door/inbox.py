@@ -6,6 +6,7 @@ kilobytes and no thread; these bounds end even that.
 
 import asyncio
 import collections
+import sys
 from collections.abc import Callable
 
 from grpc import aio
@@ -68,7 +69,8 @@ class Inbox:
             reason = self._given_up.pop(task, None)
             if reason is None:
                 raise  # The client went away.
-            task.uncancel()
+            if sys.version_info >= (3, 11):  # Before, who catches it has ended it.
+                task.uncancel()
             self._count(reason)
             if reason == "late":
                 raise ServingError(

@@ -145,7 +145,7 @@ class Reflection:
         while True:
             try:
                 message = await asyncio.wait_for(context.read(), IDLE_S)
-            except TimeoutError:
+            except asyncio.TimeoutError:  # Another class than Python's own up to 3.10.
                 return
             if message is aio.EOF:
                 return

@@ -1,7 +1,7 @@
 import fcntl
-import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -65,14 +65,14 @@ def test_does_not_replace_when_told_so(tmp_path):
 def test_failed_rename_restores_the_old_directory(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").touch()
-    real_rename = os.rename
+    real_rename = Path.rename
 
-    def rename(source, target, **keywords):
-        if str(source).endswith(".partial"):
+    def rename(source, target):
+        if source.name.endswith(".partial"):
             raise OSError(28, "No space left on device")
-        real_rename(source, target, **keywords)
+        return real_rename(source, target)
 
-    monkeypatch.setattr("os.rename", rename)
+    monkeypatch.setattr(Path, "rename", rename)
     with pytest.raises(OSError, match="No space"), folders.atomic_directory(tmp_path / "out"):
         pass
     assert names(tmp_path) == ["out"]

@@ -97,6 +97,7 @@ REFUSED = {
     "--history=1 --categories=": {"history": ["1"], "categories": []},
     "--history=1 --k=5000": {"history": ["1"], "k": 5000},
     "--history=1 --k=99999999999": {"history": ["1"], "k": 99999999999},
+    "--history=1 --merge=best": {"history": ["1"], "merge": "best"},
     "--history=1 --interest_weights=0,0": {"history": ["1"], "interest_weights": [0, 0]},
     "--history=1 --interest_weights=-1": {"history": ["1"], "interest_weights": [-1]},
     "--history=1 --diversity_weight=101": {"history": ["1"], "diversity_weight": 101},
@@ -107,12 +108,6 @@ REFUSED = {
         "max_per_category": 3,
     },
 }
-
-
-def test_a_way_to_merge_that_there_is_not_is_wrong_usage(capsys):
-    assert cli.main(["query", "--history=1", "--merge=best"]) == 2
-    text = "--merge=best must be one of max_score, quota, diversity."
-    assert capsys.readouterr().err.startswith(f"recall query: error: {text}")
 
 
 @pytest.mark.parametrize("words", REFUSED)

@@ -190,7 +190,7 @@ def test_strings_are_counted_before_they_are_decoded(
     [
         ("recall", "", {"history_item_ids": np.full((513, 1), b"x", object)}, "at most 512"),
         ("recall", "item_vectors", {"item_ids": np.full(65, b"x", object)}, "at most 64"),
-        ("items", "delete", {"item_ids": np.full(1001, b"x", object)}, "changes 1 to 1000 items"),
+        ("items", "delete", {"item_ids": np.full(1001, b"x", object)}, "takes 1 to 1000 items"),
     ],
 )
 def test_rows_are_counted_before_they_are_decoded(

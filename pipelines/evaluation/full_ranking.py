@@ -111,7 +111,7 @@ def rank_scores(
     """
     if k < 1:
         raise ValueError(f"`k` must be >= 1, received {k}.")
-    row_at = np.random.default_rng(_TIE_SEED).permutation(num_items)
+    row_at = tie_order(num_items)
     excluded_cells = _excluded_cells(excluded, row_at)
     scores = np.full((num_users, k), -np.inf, np.float32)
     places = np.full((num_users, k), EMPTY_SLOT, np.int64)
@@ -123,6 +123,11 @@ def rank_scores(
         scores, places = _merge(scores, places, block, start)
     rows = np.where(places == EMPTY_SLOT, EMPTY_SLOT, row_at[places]).astype(np.int32)
     return RankedItems(rows, scores)
+
+
+def tie_order(num_items: int) -> np.ndarray:
+    """`[num_items]` vocabulary rows in the order that equal scores have."""
+    return np.random.default_rng(_TIE_SEED).permutation(num_items)
 
 
 def _is_finite(vectors: np.ndarray) -> bool:

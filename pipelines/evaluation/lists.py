@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import tensorflow as tf
 
 from pipelines.artifacts.held_out import HeldOutUsers
-from pipelines.evaluation import full_ranking
+from pipelines.evaluation import full_ranking, gpu_ranking
 from pipelines.evaluation.full_ranking import Ranker
 from pipelines.progress import tasks
 from recall.metrics import ranking
@@ -43,9 +44,9 @@ def evaluate_user_vectors(
     max_history_length: int,
     ks: Sequence[int],
     exclude_seen: bool,
-    batch_size: int = _BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> EvaluationResult:
-    """Ranks the whole catalogue for every held-out user.
+    """Ranks the whole catalogue for every held-out user, on a GPU if there is one.
 
     With `exclude_seen` every item of the user's full history is removed, also
     where it is a positive (a repeated click): that positive is then a miss.
@@ -59,13 +60,22 @@ def evaluate_user_vectors(
         ks: Cut-offs of the metrics.
         exclude_seen: Whether items of the history are removed.
         batch_size: Users per call of `compute_user_vectors`; the last batch
-            may be smaller.
+            may be smaller. None: what suits the device.
 
     Returns:
         Metrics, the lists they were computed on, and standard errors.
     """
-    rank = vector_ranker(compute_user_vectors, item_vectors, max_history_length, max(ks))
-    return evaluate_lists(rank, held_out, ks=ks, exclude_seen=exclude_seen, batch_size=batch_size)
+    has_gpu = bool(tf.config.list_physical_devices("GPU"))
+    build, users_at_once = vector_ranker, _BATCH_SIZE
+    if has_gpu:
+        build, users_at_once = gpu_ranking.device_ranker, gpu_ranking.USERS_AT_ONCE
+    return evaluate_lists(
+        build(compute_user_vectors, item_vectors, max_history_length, max(ks)),
+        held_out,
+        ks=ks,
+        exclude_seen=exclude_seen,
+        batch_size=batch_size or users_at_once,
+    )
 
 
 def vector_ranker(

@@ -28,7 +28,7 @@ def prepare(config: RecallConfig) -> None:
     Does nothing where TensorFlow has started already.
     """
     if config.train.jit_compile is not False:  # TensorFlow reads them with its devices.
-        _keep_compiled_steps()
+        keep_compiled_steps()
         _compile_on_all_cores()
     try:
         for gpu in tf.config.list_physical_devices("GPU"):
@@ -72,8 +72,12 @@ def describe(config: RecallConfig) -> str:
     )
 
 
-def _keep_compiled_steps() -> None:
-    """Gives XLA a folder for compiled programs; flags that are set stay as they are."""
+def keep_compiled_steps() -> None:
+    """Gives XLA a folder for compiled programs; flags that are set stay as they are.
+
+    TensorFlow reads them when it looks for devices, which with `absl.app.run` is before
+    `main`: a program that uses that calls this first.
+    """
     default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "recall" / "xla"
     folder = os.environ.get(_CACHE_VARIABLE, str(default))
     flags = os.environ.get("TF_XLA_FLAGS", "")

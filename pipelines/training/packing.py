@@ -15,6 +15,11 @@ _MOST_STEPS_AT_ONCE = 16
 """Steps of one call: the program's own time between two steps is a fraction of a
 millisecond on a CPU, as much as a small step on a GPU."""
 
+_MOST_SEQUENCES = 1024
+"""Sequences of a step that take part in the seq2seq loss, at most: it compares all pairs
+of their interests, 17 million with four each. In steps of more than some 6,000 slots those
+of a random part take part, another one in every epoch."""
+
 _SPARE = 1.02
 """Room for epochs whose order fills rows a little less well than the first one's: with
 10^5 slots a row more or less in 300."""
@@ -64,7 +69,7 @@ def choose_shape(sequences: Ragged, batch_slots: int, max_slots: int, seed: int)
     # By chance a step has more than its share of short sequences.
     mean = float(sequences_of_row.mean()) * rows_of_step
     deviation = float(sequences_of_row.std()) * rows_of_step**0.5
-    bound = min(mean + 3 * deviation + 1, rows_of_step * width, len(slots))
+    bound = min(mean + 3 * deviation + 1, rows_of_step * width, len(slots), _MOST_SEQUENCES)
     max_sequences = -(-int(bound) // 8) * 8
     return PackedShape(num_calls, num_steps, rows_of_step, width, max_sequences)
 

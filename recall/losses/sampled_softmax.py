@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from recall.losses.products import multiply_pairs
+
 MASKED_LOGIT = -1e9
 """Replaces the logit of a dropped pair: exp of it is 0 beside any real logit."""
 
@@ -229,13 +231,13 @@ def _logsumexp_of_best(
 
     @tf.custom_gradient
     def compute(user_vectors: tf.Tensor, negative_vectors: tf.Tensor):
-        users, items = user_vectors, negative_vectors
-        if offsets is not None:
-            # One more coordinate adds the offsets for nothing.
-            users = tf.concat([users, offsets], axis=2)
-            items = tf.concat([items, tf.ones_like(items[:, :1])], axis=1)
+        users = tf.unstack(user_vectors)
+        row_offsets = [None] * len(users) if offsets is None else tf.unstack(offsets)
         # One product per interest: they run beside each other.
-        logits = [tf.matmul(vectors, items, transpose_b=True) for vectors in tf.unstack(users)]
+        logits = [
+            multiply_pairs(vectors, negative_vectors, row_offsets=own_offsets)
+            for vectors, own_offsets in zip(users, row_offsets, strict=True)
+        ]
         best = logits[0]
         for other in logits[1:]:
             best = tf.maximum(best, other)

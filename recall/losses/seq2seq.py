@@ -3,6 +3,7 @@
 import tensorflow as tf
 
 from recall.losses.largest import mark_largest
+from recall.losses.products import multiply_pairs
 from recall.losses.sampled_softmax import MASKED_LOGIT
 
 
@@ -68,13 +69,8 @@ def _cross_entropy_with_own(
 
     @tf.custom_gradient
     def compute(past: tf.Tensor, future: tf.Tensor):
-        # One more coordinate adds the offsets of invalid columns for nothing.
         offsets = tf.where(pair_is_valid, 0.0, MASKED_LOGIT)[:, tf.newaxis]
-        logits = tf.matmul(
-            tf.concat([past, tf.ones_like(past[:, :1])], axis=1),
-            tf.concat([future, offsets], axis=1),
-            transpose_b=True,
-        )
+        logits = multiply_pairs(past, future, column_offsets=offsets)
         totals = tf.reduce_logsumexp(logits, axis=1)
 
         def gradient(upstream: tf.Tensor):

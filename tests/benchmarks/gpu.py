@@ -17,7 +17,7 @@ import tensorflow as tf
 from absl import app, flags
 
 from pipelines.artifacts import trained_model
-from pipelines.training import callbacks, packed_input, threads
+from pipelines.training import callbacks, devices, packed_input, threads
 from tests.benchmarks import logs, measure, training
 
 _MODULE = "tests.benchmarks.gpu"
@@ -178,4 +178,5 @@ def main(_: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    devices.keep_compiled_steps()
     app.run(main)

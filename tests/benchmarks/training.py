@@ -207,4 +207,5 @@ def main(_: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    devices.keep_compiled_steps()
     app.run(main)

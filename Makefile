@@ -14,7 +14,7 @@ DEMO_OUTPUT ?= runs/demo
 DEMO_EVENTS ?= synthetic:users=4000,items=1000,run_length=1.2
 DEMO_FLAGS ?= --set=train.max_epochs=10
 
-.PHONY: help install demo test test-pythons test-slow test-documents benchmark-gpu reliability soak docs lint format pins clean distclean
+.PHONY: help install demo test test-pythons test-slow test-documents test-gpu benchmark-gpu reliability soak docs lint format pins clean distclean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,6 +54,9 @@ test-documents: install ## Runs every command and code block of the pages.
 
 docs: install ## The pages as a site, with checked links (build/site/index.html).
 	$(BIN)/mkdocs --quiet build
+
+test-gpu: install ## The fast tests of the model library, on the GPU that TensorFlow sees.
+	TF_FORCE_GPU_ALLOW_GROWTH=true $(BIN)/python -m pytest -q -m "not slow" tests/recall
 
 benchmark-gpu: install ## What one GPU gives, as JSON; 8 minutes at most.
 	$(BIN)/python -m tests.benchmarks.gpu

@@ -159,8 +159,9 @@ class LossConfig:
     """`uniform` (every item alike), `queue` (CLRec: the latest clicks of other users, so that
     popular items are recommended less) or `interest_queues` (Multi-CLRec: each interest
     has the latest clicks that it won)."""
-    num_negatives: int = 1024
-    """Negatives per step, shared by the batch; the length of a queue."""
+    num_negatives: int | None = None
+    """Negatives per step, shared by the batch; the length of a queue. null or `auto`: 1,024
+    on processor cores, and 4,096 on a GPU, which they cost next to nothing."""
     interest_reduction: str = "max"
     """Over interests in the denominator: `max` (as served), `sum` (paper), `argmax` (MIND)."""
     min_interest_share: float = 0.2
@@ -172,13 +173,19 @@ class LossConfig:
     confident_fraction: float = 0.3
     """Share of (user, interest) pairs the seq2seq loss fits (lambda of the paper)."""
 
+    NUM_NEGATIVES: typing.ClassVar = 1024
     NEGATIVES: typing.ClassVar = ("uniform", "queue", "interest_queues")
     REDUCTIONS: typing.ClassVar = ("max", "sum", "argmax")
 
     def __post_init__(self):
         require_choice("loss.negatives", self.negatives, self.NEGATIVES)
         require_setting(self.temperature > 0, "loss.temperature", self.temperature, "> 0")
-        require_setting(self.num_negatives >= 1, "loss.num_negatives", self.num_negatives, ">= 1")
+        require_setting(
+            self.num_negatives is None or self.num_negatives >= 1,
+            "loss.num_negatives",
+            self.num_negatives,
+            ">= 1, or null",
+        )
         require_choice("loss.interest_reduction", self.interest_reduction, self.REDUCTIONS)
         require_setting(
             self.negatives != "interest_queues" or self.interest_reduction == "max",

@@ -17,6 +17,10 @@ _CPU_BATCH_SLOTS = 384
 _GPU_BATCH_SLOTS = 1024
 """A step of 384 slots takes a GPU as long: it waits for the program, not for arithmetic."""
 
+_GPU_NEGATIVES = 4096
+"""On validation users of Beauty .0740 after 17 epochs, where 1,024 had .0712 after 15
+(ndcg@10, one seed, measured)."""
+
 
 def prepare(config: RecallConfig) -> None:
     """Sets up TensorFlow, before it starts, for the step that the settings ask for.
@@ -45,8 +49,14 @@ def complete(config: RecallConfig) -> RecallConfig:
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
     jit_compile = has_gpu if train.jit_compile is None else train.jit_compile
     batch_slots = train.batch_slots or (_GPU_BATCH_SLOTS if has_gpu else _CPU_BATCH_SLOTS)
-    chosen = dataclasses.replace(train, jit_compile=jit_compile, batch_slots=batch_slots)
-    return dataclasses.replace(config, train=chosen)
+    num_negatives = config.loss.num_negatives
+    if num_negatives is None:
+        num_negatives = _GPU_NEGATIVES if has_gpu else config.loss.NUM_NEGATIVES
+    return dataclasses.replace(
+        config,
+        loss=dataclasses.replace(config.loss, num_negatives=num_negatives),
+        train=dataclasses.replace(train, jit_compile=jit_compile, batch_slots=batch_slots),
+    )
 
 
 def describe(config: RecallConfig) -> str:

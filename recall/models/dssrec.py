@@ -160,7 +160,8 @@ class DSSRec(tfrs.Model):
 
     def _sample_negatives(self, seed: tf.Tensor) -> tf.Tensor:
         """`[num_negatives]` dense ids, every item alike."""
-        return sample_uniform_negatives(self._num_items, self._loss_config.num_negatives, seed)
+        num_negatives = self._loss_config.num_negatives or self._loss_config.NUM_NEGATIVES
+        return sample_uniform_negatives(self._num_items, num_negatives, seed)
 
     def _seq2seq(self, prefixes: Prefixes, seed: tf.Tensor) -> tf.Tensor:
         """Mean loss of the confident pairs at one random slot per sequence."""

@@ -26,7 +26,8 @@ _MINUTES = flags.DEFINE_float("minutes", 8, "Time for all cases together.")
 _ONLY = flags.DEFINE_list("only", [], "Names of the cases; all of them if empty.")
 _SEQUENCES = flags.DEFINE_integer("sequences", 22_512, "Training sequences of `epochs`.", 1)
 
-_README_STEP = ["model.dim=64", "train.batch_slots=1024"]
+_README_STEP = ["model.dim=64", "train.batch_slots=1024", "loss.num_negatives=1024"]
+_LARGE_STEP = ["model.dim=64", "train.batch_slots=16384", "loss.num_negatives=1024"]
 _BASE = {"num_items": 10_000, "num_interests": 4, "seq2seq": "on", "batches": "bucketed"}
 
 _CASES: dict[str, dict[str, Any]] = {
@@ -35,9 +36,9 @@ _CASES: dict[str, dict[str, Any]] = {
         "settings": [*_README_STEP, "train.compute_dtype=bfloat16"],
         "steps": 128,
     },
-    "large_step": {"settings": ["model.dim=64", "train.batch_slots=16384"], "steps": 32},
+    "large_step": {"settings": _LARGE_STEP, "steps": 32},
     "large_step_bfloat16": {
-        "settings": ["model.dim=64", "train.batch_slots=16384", "train.compute_dtype=bfloat16"],
+        "settings": [*_LARGE_STEP, "train.compute_dtype=bfloat16"],
         "steps": 32,
     },
     "default_step": {"settings": [], "steps": 128},

@@ -38,6 +38,7 @@ def test_on_cores_nothing_is_compiled():
     train = devices.complete(RecallConfig()).train
 
     assert (train.jit_compile, train.batch_slots) == (False, 384)
+    assert devices.complete(RecallConfig()).loss.num_negatives == 1024
 
 
 def test_on_a_gpu_the_step_is_compiled_and_larger(pretended_gpu):
@@ -45,14 +46,20 @@ def test_on_a_gpu_the_step_is_compiled_and_larger(pretended_gpu):
 
     assert train.jit_compile is True
     assert train.batch_slots > 384
+    assert devices.complete(RecallConfig()).loss.num_negatives > 1024
 
 
 @pytest.mark.parametrize("jit_compile", [True, False])
 def test_what_is_set_stays(pretended_gpu, jit_compile):
     config = RecallConfig().override(
-        [f"train.jit_compile={str(jit_compile).lower()}", "train.batch_slots=77"]
+        [
+            f"train.jit_compile={str(jit_compile).lower()}",
+            "train.batch_slots=77",
+            "loss.num_negatives=9",
+        ]
     )
 
+    assert devices.complete(config).loss.num_negatives == 9
     train = devices.complete(config).train
 
     assert (train.jit_compile, train.batch_slots) == (jit_compile, 77)

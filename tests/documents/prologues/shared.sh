@@ -11,6 +11,7 @@ make_log() {
 # unless the page does.
 recall() {
   case "$*" in
+    run*tuning/best.json*) command recall "$@" --set=train.max_epochs=1 --set='evaluation.thresholds=[]' ;;
     run*thresholds*) command recall "$@" --set=train.max_epochs=10 ;;
     run*--config*) command recall "$@" ;;
     run* | evaluate*) command recall "$@" --set=train.max_epochs=1 --set='evaluation.thresholds=[]' ;;

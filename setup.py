@@ -87,7 +87,7 @@ _TEST = [
     "pytest",
     "pytest-xdist",
     # Requests made from the description of the HTTP API.
-    "schemathesis>=4.32",
+    "schemathesis>=4.30",
     "PyYAML",
     "scipy",
     "trustme",

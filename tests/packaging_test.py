@@ -68,8 +68,8 @@ def declared(*lists: str) -> dict[str, Requirement]:
     return {canonicalize_name(requirement.name): requirement for requirement in requirements}
 
 
-def pinned() -> dict[str, str]:
-    lines = (ROOT / PINS).read_text(encoding="utf-8").splitlines()
+def pinned(file: str = PINS) -> dict[str, str]:
+    lines = (ROOT / file).read_text(encoding="utf-8").splitlines()
     pins = (line.split("==") for line in lines if not line.startswith("#"))
     return {canonicalize_name(name): version for name, version in pins}
 
@@ -172,6 +172,18 @@ def test_every_package_of_the_environment_is_pinned():
             extras = requirement.extras or {""}
             if needed.marker is None or any(needed.marker.evaluate({"extra": e}) for e in extras):
                 waiting.append(needed)
+
+
+@pytest.mark.parametrize(
+    ("file", "version"),
+    [("constraints-3.10.txt", "3.10"), ("constraints.txt", "3.11"), ("constraints.txt", "3.12")],
+)
+def test_every_python_has_pins_of_what_is_declared(file, version):
+    """Seen without that Python; what these packages need in turn only with it."""
+    pins = pinned(file)
+    for name, need in declared(*EVERYTHING).items():
+        if need.marker is None or need.marker.evaluate({"python_version": version}):
+            assert need.specifier.contains(pins[name]), need
 
 
 def test_the_pins_are_what_runs():

@@ -234,10 +234,12 @@ def test_equal_seeds_give_equal_steps():
 
     (losses, weights), (others, other_weights) = train(), train()
 
-    assert losses == others
+    # A GPU adds up in another order every time.
+    tolerance = 1e-6 if tf.config.list_physical_devices("GPU") else 0
+    np.testing.assert_allclose(losses, others, rtol=tolerance, atol=0)
     assert losses[0] != losses[1]
     for weight, other in zip(weights, other_weights, strict=True):
-        np.testing.assert_array_equal(weight, other)
+        np.testing.assert_allclose(weight, other, rtol=0, atol=tolerance)
 
 
 def test_calling_the_model_gives_the_user_vectors():

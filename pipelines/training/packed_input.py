@@ -17,7 +17,7 @@ from recall.features import ITEM_IDS, PackedBatch
 from recall.ragged import Ragged
 
 _PARSED_AT_ONCE = 8192
-"""Sequences; larger batches parse no faster (measured)."""
+"""Sequences."""
 
 
 class PackedExamples:

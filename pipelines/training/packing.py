@@ -21,8 +21,7 @@ of their interests, 17 million with four each. In steps of more than some 6,000 
 of a random part take part, another one in every epoch."""
 
 _SPARE = 1.02
-"""Room for epochs whose order fills rows a little less well than the first one's: with
-10^5 slots a row more or less in 300."""
+"""Room for epochs whose order fills rows a little less well than the first one's."""
 
 _TRIES = 100
 """Orders tried until the rows of an epoch fit."""

@@ -1,20 +1,22 @@
-"""gRPC's health service, in the door's event loop.
+"""gRPC's health service, in threads of the door.
 
-Its checks wait for no thread. (The service of grpcio-health-checking 1.85 forgets the
-other watchers of a service when one of them leaves.)
+Watchers hold one each. (The service of grpcio-health-checking can do without, but tells
+all watchers in the thread of who changes the status, which a client that reads nothing
+would stop.)
 """
 
-import asyncio
+import threading
+from collections.abc import Iterator
 
 import grpc
 from google.protobuf.message import DecodeError
-from grpc import aio
 from grpc_health.v1 import health, health_pb2
 
 from serving.grpc_door.server import GrpcServer
 
 MAX_WATCHERS = 128
-"""Streams last as long as their clients like; load balancers keep one each."""
+"""Streams last as long as their clients like; load balancers keep one each.
+`GrpcServer` has threads for them."""
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -35,7 +37,8 @@ class Health:
         self._services = {health.OVERALL_HEALTH, *services}
         self._status = _NOT_SERVING
         self._draining = False
-        self._watchers: set[asyncio.Event] = set()
+        self._watchers: set[threading.Event] = set()
+        self._lock = threading.Lock()
         server.add_handlers(
             health.SERVICE_NAME,
             {
@@ -56,45 +59,50 @@ class Health:
 
     def _set(self, status: int) -> None:
         self._status = status
-        self._server.call_soon(self._wake)
-
-    def _wake(self) -> None:
-        for watcher in self._watchers:
-            watcher.set()
+        with self._lock:
+            watchers = list(self._watchers)
+        for changed in watchers:
+            changed.set()
 
     def _status_of(self, service: str) -> int:
         return self._status if service in self._services else _UNKNOWN
 
-    async def _check(self, _: object, context: aio.ServicerContext) -> bytes:
-        status = self._status_of(await self._read_service(context))
+    def _check(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        status = self._status_of(self._read_service(requests, context))
         if status == _UNKNOWN:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "Unknown service.")
+            context.abort(grpc.StatusCode.NOT_FOUND, "Unknown service.")
         return _answer(status)
 
-    async def _watch(self, _: object, context: aio.ServicerContext) -> None:
-        service, told = await self._read_service(context), None
-        if len(self._watchers) >= MAX_WATCHERS:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many watch already.")
-        changed = asyncio.Event()
-        self._watchers.add(changed)
+    def _watch(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        service, told = self._read_service(requests, context), None
+        changed = threading.Event()
+        with self._lock:
+            is_full = len(self._watchers) >= MAX_WATCHERS
+            if not is_full:
+                self._watchers.add(changed)
+        if is_full:
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many watch already.")
         try:
+            context.add_callback(changed.set)  # When the client leaves.
             while True:
                 changed.clear()
+                if not context.is_active():
+                    return
                 if (status := self._status_of(service)) != told:
-                    await context.write(_answer(status))
+                    yield _answer(status)
                     told = status
-                await changed.wait()
+                changed.wait()
         finally:
-            self._watchers.discard(changed)
+            with self._lock:
+                self._watchers.discard(changed)
 
-    async def _read_service(self, context: aio.ServicerContext) -> str:
+    def _read_service(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> str:
         """The service that is asked about."""
+        message = self._server.read(requests, context)
         try:
-            return health_pb2.HealthCheckRequest.FromString(
-                await self._server.read(context)
-            ).service
+            return health_pb2.HealthCheckRequest.FromString(message).service
         except DecodeError:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "No HealthCheckRequest.")
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "No HealthCheckRequest.")
 
 
 def _answer(status: int) -> bytes:

@@ -1,15 +1,16 @@
 """Messages that calls of the gRPC door still have to send: how many are waited for, how long.
 
-Runs in the door's event loop alone. A call without a message holds a few
-kilobytes and no thread; these bounds end even that.
+Every such call holds a thread of the door. A message that comes at once costs two
+changes of a dictionary here, and no timer: `GrpcServer` asks several times a second
+for calls that wait too long.
 """
 
-import asyncio
 import collections
-import sys
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 
-from grpc import aio
+import grpc
 
 from serving.protocol.status import Code, ServingError, invalid_argument
 
@@ -21,8 +22,25 @@ PATIENCE_S = 0.5
 message follows its call at once, unless it is large or its client slow."""
 
 
+class _Waiting:
+    """A call whose message is awaited.
+
+    Attributes:
+        context: Of the call.
+        since_s: When the wait began, on the monotonic clock.
+        refusal: Why it was given up.
+    """
+
+    __slots__ = ("context", "refusal", "since_s")
+
+    def __init__(self, context: grpc.ServicerContext):
+        self.context = context
+        self.since_s = time.monotonic()
+        self.refusal: ServingError | None = None
+
+
 class Inbox:
-    """The calls whose messages are awaited."""
+    """The calls whose messages are awaited; used by many threads."""
 
     def __init__(
         self,
@@ -43,64 +61,94 @@ class Inbox:
         self._max_reading = max_reading
         self._count = count
         self._timeout_s, self._patience_s = timeout_s, patience_s
-        self._reading: collections.OrderedDict[asyncio.Task, float] = collections.OrderedDict()
-        self._given_up: dict[asyncio.Task, str] = {}
+        self._lock = threading.Lock()
+        self._reading: collections.OrderedDict[_Waiting, None] = collections.OrderedDict()
 
     @property
     def num_reading(self) -> int:
         """Messages that are awaited now."""
         return len(self._reading)
 
-    async def read(self, context: aio.ServicerContext) -> bytes:
-        """The one message of a call, which the current task answers.
+    def read(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
+        """The one message of a call.
+
+        Args:
+            requests: gRPC's stream of the messages of the call.
+            context: Of the call.
 
         Raises:
             ServingError: RESOURCE_EXHAUSTED, too many are awaited, or others took its place;
-                DEADLINE_EXCEEDED, it did not come in time; INVALID_ARGUMENT, there is none.
+                DEADLINE_EXCEEDED, it did not come in time; INVALID_ARGUMENT, there is none;
+                CANCELLED, the client went away.
         """
-        loop, task = asyncio.get_running_loop(), asyncio.current_task()
-        if len(self._reading) >= self._max_reading:
-            self._make_room(loop.time())
-        self._reading[task] = loop.time()
-        timer = loop.call_later(self._timeout_s, self._give_up, task, "late")
-        try:
-            message = await context.read()
-        except asyncio.CancelledError:
-            reason = self._given_up.pop(task, None)
-            if reason is None:
-                raise  # The client went away.
-            if sys.version_info >= (3, 11):  # Before, who catches it has ended it.
-                task.uncancel()
-            self._count(reason)
-            if reason == "late":
-                raise ServingError(
-                    Code.DEADLINE_EXCEEDED,
-                    f"The message did not arrive within {self._timeout_s:g} s.",
-                ) from None
-            raise _too_many(self._max_reading) from None
-        finally:
-            timer.cancel()
-            self._reading.pop(task, None)
-        if message is aio.EOF:
+        message = self.read_next(requests, context)
+        if message is None:
             raise invalid_argument("The call ended without a message.")
         return message
 
-    def _make_room(self, now_s: float) -> None:
+    def read_next(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes | None:
+        """As `read`; None where the client says that there is no other message."""
+        waiting = _Waiting(context)
+        with self._lock:
+            is_full = len(self._reading) >= self._max_reading
+            if not is_full:
+                self._reading[waiting] = None
+        if is_full:
+            self._take_place(waiting)
+        message, is_there = None, True
+        try:
+            message = next(requests, None)
+        except grpc.RpcError:
+            is_there = False
+        finally:
+            with self._lock:
+                self._reading.pop(waiting, None)
+        if waiting.refusal is not None:
+            raise waiting.refusal
+        if not is_there:
+            raise ServingError(Code.CANCELLED, "The client went away")
+        return message
+
+    def give_up_late(self) -> None:
+        """Ends the calls that have waited too long."""
+        until_s = time.monotonic() - self._timeout_s
+        late = []
+        with self._lock:
+            for waiting in self._reading:
+                if waiting.since_s > until_s:
+                    break
+                late.append(waiting)
+            for waiting in late:
+                del self._reading[waiting]
+        for waiting in late:
+            text = f"The message did not arrive within {self._timeout_s:g} s."
+            self._give_up(waiting, "late", ServingError(Code.DEADLINE_EXCEEDED, text))
+
+    def _take_place(self, waiting: _Waiting) -> None:
         """Gives up the call that has waited longest, if that is long."""
-        task, since_s = next(iter(self._reading.items()))
-        if now_s - since_s < self._patience_s:
-            self._count("full")
-            raise _too_many(self._max_reading)
-        self._give_up(task, "slow")
+        slow = None
+        with self._lock:
+            if len(self._reading) >= self._max_reading:
+                slow = next(iter(self._reading))
+                if waiting.since_s - slow.since_s < self._patience_s:
+                    self._count("full")
+                    raise self._too_many()
+                del self._reading[slow]
+            self._reading[waiting] = None
+        if slow is not None:
+            self._give_up(slow, "slow", self._too_many())
 
-    def _give_up(self, task: asyncio.Task, reason: str) -> None:
-        if self._reading.pop(task, None) is not None:
-            self._given_up[task] = reason
-            task.cancel()
+    def _give_up(self, waiting: _Waiting, reason: str, refusal: ServingError) -> None:
+        """Ends a call, which another thread waits for, with a status."""
+        self._count(reason)
+        waiting.refusal = refusal
+        # gRPC has no public way to end a call with a status while its thread reads;
+        # `ServicerContext.cancel` is this call without a status.
+        code = grpc.StatusCode[refusal.code.name].value[0]
+        waiting.context._rpc_event.call.cancel(code, refusal.message)
 
-
-def _too_many(max_reading: int) -> ServingError:
-    return ServingError(
-        Code.RESOURCE_EXHAUSTED,
-        f"The server waits for the messages of {max_reading} calls. Try again later.",
-    )
+    def _too_many(self) -> ServingError:
+        return ServingError(
+            Code.RESOURCE_EXHAUSTED,
+            f"The server waits for the messages of {self._max_reading} calls. Try again later.",
+        )

@@ -6,12 +6,11 @@ module of it fails under protobuf 6; so the services are described here, and the
 messages by the modules that work.
 """
 
-import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
 import grpc
 from google.protobuf import descriptor, descriptor_pb2, descriptor_pool
-from grpc import aio
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 from tensorflow_serving.apis import (
@@ -24,11 +23,15 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from serving.doors.admission import Admission
 from serving.grpc_door.api import MODELS, PREDICTION
-from serving.grpc_door.server import GrpcServer
+from serving.grpc_door.inbox import Inbox
+from serving.grpc_door.server import GrpcServer, abort
+from serving.protocol.status import ServingError
 
 MAX_STREAMS = 16
-"""Streams of questions at a time; people and tools ask, for a second."""
+"""Streams of questions at a time; people and tools ask, for a second.
+`GrpcServer` has threads for them."""
 
 IDLE_S = 30.0
 """A stream ends when no question comes for so long."""
@@ -117,38 +120,44 @@ class Reflection:
     def __init__(self, server: GrpcServer):
         """Adds the service to a server that is not yet started."""
         names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        self._servicer = reflection.aio.ReflectionServicer(names, pool=build_pool())
-        self._num_streams = 0
+        self._servicer = reflection.ReflectionServicer(names, pool=build_pool())
+        self._admission = Admission(MAX_STREAMS)
+        self._inbox = Inbox(max_reading=MAX_STREAMS, timeout_s=IDLE_S)
+        server.watch(self._inbox)
         handler = grpc.stream_stream_rpc_method_handler(
             self._answer,
             response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
         )
         server.add_handlers(reflection.SERVICE_NAME, {"ServerReflectionInfo": handler})
 
-    async def _answer(
-        self, _: object, context: aio.ServicerContext
-    ) -> AsyncIterator[reflection_pb2.ServerReflectionResponse]:
-        if self._num_streams >= MAX_STREAMS:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Too many reflection streams.")
-        self._num_streams += 1
+    def _answer(
+        self, requests: Iterator[bytes], context: grpc.ServicerContext
+    ) -> Iterator[reflection_pb2.ServerReflectionResponse]:
         try:
-            questions = self._questions(context)
-            async for answer in self._servicer.ServerReflectionInfo(questions, context):
-                yield answer
+            self._admission.enter()
+        except ServingError as error:
+            abort(context, error)
+        try:
+            questions = self._questions(requests, context)
+            yield from self._servicer.ServerReflectionInfo(questions, context)
         finally:
-            self._num_streams -= 1
+            self._admission.leave()
 
-    async def _questions(
-        self, context: aio.ServicerContext
-    ) -> AsyncIterator[reflection_pb2.ServerReflectionRequest]:
+    def _questions(
+        self, requests: Iterator[bytes], context: grpc.ServicerContext
+    ) -> Iterator[reflection_pb2.ServerReflectionRequest]:
         """What the client asks; ends with its silence."""
         while True:
             try:
-                message = await asyncio.wait_for(context.read(), IDLE_S)
-            except asyncio.TimeoutError:  # Another class than Python's own up to 3.10.
-                return
-            if message is aio.EOF:
+                message = self._inbox.read_next(requests, context)
+            except ServingError as error:
+                abort(context, error)
+            if message is None:
                 return
             if len(message) > _MAX_QUESTION_BYTES:
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "Too long a question.")
-            yield reflection_pb2.ServerReflectionRequest.FromString(message)
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, "Too long a question.")
+            try:
+                question = reflection_pb2.ServerReflectionRequest.FromString(message)
+            except DecodeError:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, "No ServerReflectionRequest.")
+            yield question

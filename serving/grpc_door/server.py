@@ -1,26 +1,23 @@
 """The sockets of the gRPC door: reads messages, admits requests, runs them in threads.
 
-An event loop reads, so that callers who send slowly or nothing hold no thread,
-and health is answered whatever the threads do. (With gRPC's thread pool a call
-takes a thread until its message is there: 72 calls without one stopped all
-others.) It is uvloop's: with asyncio's own a request at 64 in flight costs 15 %
-more processor time than with gRPC's threads, with uvloop 7 % (docs/measurements.md).
-A message is read only when its request may be admitted, and its bytes count from
-then on.
+A call has a thread of gRPC's pool from its start to its answer, without a hop between
+threads: an event loop that read messages and handed requests to threads took 7 % more
+processor time at 64 in flight, one of asyncio's own 15 % (docs/measurements.md).
+Calls that send nothing, or slowly, therefore hold threads. So every kind of call has its
+bound, which is known before its message is read, and the pool has as many threads as all
+bounds together and some to refuse the excess: no call waits for a thread, and health is
+answered whatever the others do. Threads are made when they are first needed.
 """
 
-import asyncio
 import functools
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Iterator
 from concurrent import futures
-from typing import Any, NamedTuple
+from typing import NamedTuple, NoReturn
 from urllib.parse import unquote
 
 import grpc
-import uvloop
-from grpc import aio
 
 from serving.doors.admission import Admission
 from serving.doors.backend import Backend
@@ -35,11 +32,17 @@ from serving.monitoring.access_log import (
 from serving.protocol.call import Call
 from serving.protocol.status import Code, ServingError
 
-ASIDE_THREADS = 8
-"""For what is no Predict: status, metadata, a reload of the configuration."""
-
 MAX_ASIDE = 64
-"""Of these calls in work or waiting; the excess is refused."""
+"""Calls in work that are no Predict, as status, metadata, a reload of the configuration."""
+
+STREAM_THREADS = 144
+"""For streams of other services, which bound their number themselves."""
+
+SPARE_THREADS = 24
+"""Beyond all bounds: they refuse the excess."""
+
+LOOK_S = 0.2
+"""Time between two looks for calls whose messages do not come."""
 
 MAX_DETAILS = 2000
 """Characters of an error text: gRPC clients take 8 KiB of trailers."""
@@ -70,151 +73,137 @@ class GrpcServer:
     def __init__(self, backend: Backend):
         """Prepares a server without ports."""
         self._backend = backend
-        self._loop = event_loop()
-        self._inbox = Inbox(
-            max_reading=2 * backend.admission.max_in_flight, count=backend.metrics.count_grpc_drop
-        )
-        # As many threads as may be admitted: none of them waits for another.
-        self._workers = futures.ThreadPoolExecutor(
-            backend.admission.max_in_flight, thread_name_prefix="grpc"
-        )
-        self._aside = futures.ThreadPoolExecutor(ASIDE_THREADS, thread_name_prefix="grpc-aside")
+        max_in_flight = backend.admission.max_in_flight
+        max_reading = 2 * max_in_flight
+        self._inbox = Inbox(max_reading=max_reading, count=backend.metrics.count_grpc_drop)
+        self._inboxes = [self._inbox]
         self._aside_admission = Admission(MAX_ASIDE)
-        self._server = self.run(self._build())
-
-    def run(self, coroutine: Coroutine) -> Any:
-        """Runs a coroutine in the loop of the door and returns its result."""
-        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
+        self._threads = futures.ThreadPoolExecutor(
+            max_in_flight + max_reading + MAX_ASIDE + STREAM_THREADS + SPARE_THREADS,
+            thread_name_prefix="grpc",
+        )
+        size = backend.budget.max_request_bytes
+        self._server = grpc.server(
+            self._threads, options=(*_OPTIONS, ("grpc.max_receive_message_length", size))
+        )
+        self._stopping = threading.Event()
+        services: dict[str, dict[str, grpc.RpcMethodHandler]] = {}
+        for method in build_methods(backend):
+            serve = functools.partial(self._serve, method)
+            handlers = services.setdefault(method.service, {})
+            # As if requests were streams, so that the call itself says when it reads.
+            handlers[method.name] = grpc.stream_unary_rpc_method_handler(serve)
+        for service, handlers in services.items():
+            self.add_handlers(service, handlers)
 
     def add_handlers(self, service: str, handlers: dict[str, grpc.RpcMethodHandler]) -> None:
-        """Adds a service whose handlers are coroutines; before `start`."""
+        """Adds a service; before `start`. Its streams are at most `STREAM_THREADS`."""
         handler = grpc.method_handlers_generic_handler(service, handlers)
-        self.run(_call(lambda: self._server.add_generic_rpc_handlers((handler,))))
+        self._server.add_generic_rpc_handlers((handler,))
 
-    def call_soon(self, function: Callable[[], None]) -> None:
-        """Calls a function in the loop of the door."""
-        self._loop.call_soon_threadsafe(function)
+    def watch(self, inbox: Inbox) -> None:
+        """Ends calls that wait too long in an inbox of another service; before `start`."""
+        self._inboxes.append(inbox)
 
-    async def read(self, context: aio.ServicerContext) -> bytes:
+    def read(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         """The message of a call of another service; ends the call when it does not come."""
         try:
-            return await self._inbox.read(context)
+            return self._inbox.read(requests, context)
         except ServingError as error:
-            await _abort(context, error)
+            abort(context, error)
 
     def add_insecure_port(self, address: str) -> int:
         """Binds a port without encryption; returns its number."""
-        return self.run(_call(lambda: self._server.add_insecure_port(address)))
+        return self._server.add_insecure_port(address)
 
     def add_secure_port(self, address: str, credentials: grpc.ServerCredentials) -> int:
         """As `add_insecure_port`, with TLS."""
-        return self.run(_call(lambda: self._server.add_secure_port(address, credentials)))
+        return self._server.add_secure_port(address, credentials)
 
     def start(self) -> None:
         """Returns when connections are accepted."""
-        self.run(self._server.start())
+        threading.Thread(target=self._look, name="grpc-inbox", daemon=True).start()
+        self._server.start()
 
     def stop(self, grace_s: float) -> "Stopping":
         """Refuses new calls, and ends those that run when the time is over."""
-        stopped = asyncio.run_coroutine_threadsafe(self._server.stop(grace_s), self._loop)
-        return Stopping(stopped, (self._workers, self._aside))
+        return Stopping(self._server.stop(grace_s), self._stopping, self._threads)
 
-    async def _build(self) -> aio.Server:
-        size = self._backend.budget.max_request_bytes
-        server = aio.server(options=(*_OPTIONS, ("grpc.max_receive_message_length", size)))
-        for method in build_methods(self._backend):
-            serve = grpc.stream_unary_rpc_method_handler(functools.partial(self._serve, method))
-            handler = grpc.method_handlers_generic_handler(method.service, {method.name: serve})
-            server.add_generic_rpc_handlers((handler,))
-        return server
+    def _look(self) -> None:
+        """Ends calls whose messages do not come."""
+        while not self._stopping.wait(LOOK_S):
+            for inbox in self._inboxes:
+                inbox.give_up_late()
 
-    async def _serve(self, method: GrpcMethod, _: Any, context: aio.ServicerContext) -> bytes:
-        """One call. As if requests were streams: it says itself when it reads."""
+    def _serve(
+        self, method: GrpcMethod, requests: Iterator[bytes], context: grpc.ServicerContext
+    ) -> bytes:
+        """One call."""
         facts = _Facts(context)
         # Whatever becomes of the call, its client can tell us which one it was.
         context.set_trailing_metadata(((REQUEST_ID_HEADER, facts.request_id),))
         code, answer, refusal = Code.OK, b"", None
         try:
-            answer = await self._answer(method, context, facts)
-        except asyncio.CancelledError:
-            code = Code.CANCELLED
-            raise
-        except ServingError as error:
-            # Its traceback would hold the message until Python looks for cycles.
-            code, refusal = error.code, error.with_traceback(None)
-        finally:
-            if self._backend.requests.is_on:
-                self._backend.requests.record(facts.record(method, context, code, len(answer)))
+            answer = self._answer(method, requests, context, facts)
+            if facts.call.call.is_cancelled:
+                code = Code.CANCELLED
+        except BaseException as error:
+            # An error of any kind, as SystemExit, becomes one with a code. It is a new one: the
+            # traceback would hold the message and what was made of it.
+            refusal = status_of(error)
+            code = refusal.code
+        if self._backend.requests.is_on:
+            self._backend.requests.record(facts.record(method, context, code, len(answer)))
         if refusal is not None:
-            await _abort(context, refusal)
+            abort(context, refusal)
         return answer
 
-    async def _answer(
-        self, method: GrpcMethod, context: aio.ServicerContext, facts: "_Facts"
+    def _answer(
+        self,
+        method: GrpcMethod,
+        requests: Iterator[bytes],
+        context: grpc.ServicerContext,
+        facts: "_Facts",
     ) -> bytes:
+        backend, admission = self._backend, self._aside_admission
         if method.is_admitted:
-            with self._backend.shedding(GRPC_ENTRYPOINT):
-                self._backend.admission.check()  # Known before the message is read.
-        message = await self._inbox.read(context)
+            admission = backend.admission
+            with backend.shedding(GRPC_ENTRYPOINT):
+                admission.check()  # Known before the message is read.
+        message = self._inbox.read(requests, context)
         facts.bytes_in = len(message)
         facts.call = GrpcCall(Call(context.time_remaining()), facts.authorization)
-        try:
-            answer = await self._submit(method, message, facts.call)
-        except asyncio.CancelledError:
+        if not context.add_callback(facts.call.call.cancel):
             facts.call.call.cancel()
-            raise
-        if isinstance(answer, ServingError):
-            raise answer
-        return answer
-
-    def _submit(self, method: GrpcMethod, message: bytes, call: GrpcCall) -> asyncio.Future:
-        """Runs a method in a thread.
-
-        What it holds, a place and the bytes of its message, is free when it has ended, which
-        may be after its client went away.
-        """
-        budget, size = self._backend.budget, len(message)
-        admission, pool = self._aside_admission, self._aside
-        if method.is_admitted:
-            admission, pool = self._backend.admission, self._workers
-        with self._backend.shedding(GRPC_ENTRYPOINT):
+        # What the call holds, a place and the bytes of its message, is free when it has ended,
+        # which may be after its client went away.
+        with backend.shedding(GRPC_ENTRYPOINT):
             admission.enter()
         try:
-            budget.take(size)
-        except ServingError:
+            with backend.budget.held(len(message)):
+                return method.answer(message, facts.call)
+        finally:
             admission.leave()
-            raise
-        # One future instead of the three of `run_in_executor` or `wrap_future`.
-        loop = asyncio.get_running_loop()
-        answered = loop.create_future()
-
-        def work() -> None:
-            answer = _run(functools.partial(method.answer, message, call))
-            admission.leave()
-            budget.give_back(size)
-            loop.call_soon_threadsafe(_deliver, answered, answer)
-
-        pool.submit(work)
-        return answered
 
 
 class Stopping(NamedTuple):
     """A server that ends."""
 
-    stopped: futures.Future
-    pools: tuple[futures.ThreadPoolExecutor, ...]
+    stopped: threading.Event
+    stopping: threading.Event
+    threads: futures.ThreadPoolExecutor
 
     def wait(self) -> None:
         """Returns when every call has ended."""
-        self.stopped.result()
-        for pool in self.pools:
-            pool.shutdown(wait=False)
+        self.stopped.wait()
+        self.stopping.set()
+        self.threads.shutdown(wait=False)
 
 
 class _Facts:
     """What a record of a call says."""
 
-    def __init__(self, context: aio.ServicerContext):
+    def __init__(self, context: grpc.ServicerContext):
         self.start_s, self._started_s = time.time(), time.perf_counter()
         self.bytes_in = 0
         self.authorization = self._trace_parent = sent_id = None
@@ -230,7 +219,7 @@ class _Facts:
         self.call: GrpcCall | None = None
 
     def record(
-        self, method: GrpcMethod, context: aio.ServicerContext, code: Code, bytes_out: int
+        self, method: GrpcMethod, context: grpc.ServicerContext, code: Code, bytes_out: int
     ) -> RequestRecord:
         """The record of the call, which has ended."""
         return RequestRecord(
@@ -259,45 +248,9 @@ def _address(peer: str) -> str:
 _OUR_FAULTS = {Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS}
 
 
-def _run(job: Callable[[], bytes]) -> bytes | ServingError:
-    """In a thread: an error of any kind, as SystemExit, becomes one with a code.
-
-    It is returned, not raised: a traceback would hold the message and what was made of it.
-    """
-    try:
-        return job()
-    except BaseException as error:
-        return status_of(error)
-
-
-def _deliver(answered: asyncio.Future, answer: bytes | ServingError) -> None:
-    """Hands an answer to a call, unless its client went away."""
-    if not answered.done():
-        answered.set_result(answer)
-
-
-async def _call(function: Callable[[], Any]) -> Any:
-    return function()
-
-
-async def _abort(context: aio.ServicerContext, error: ServingError) -> None:
+def abort(context: grpc.ServicerContext, error: ServingError) -> NoReturn:
+    """Ends a call with an error."""
     message = error.message
     if len(message) > MAX_DETAILS:
         message = message[: MAX_DETAILS - 3] + "..."
-    await context.abort(grpc.StatusCode[error.code.name], message)
-
-
-_LOOP_LOCK = threading.Lock()
-_LOOP: list[asyncio.AbstractEventLoop] = []
-
-
-def event_loop() -> asyncio.AbstractEventLoop:
-    """The loop of all gRPC doors of the process, in a thread that ends with it.
-
-    gRPC keeps hold of every loop it has seen, so there is one.
-    """
-    with _LOOP_LOCK:
-        if not _LOOP:
-            _LOOP.append(uvloop.new_event_loop())
-            threading.Thread(target=_LOOP[0].run_forever, name="grpc-loop", daemon=True).start()
-        return _LOOP[0]
+    context.abort(grpc.StatusCode[error.code.name], message)

@@ -10,11 +10,12 @@ answered whatever the others do. Threads are made when they are first needed.
 """
 
 import functools
+import logging
 import threading
 import time
 from collections.abc import Iterator
 from concurrent import futures
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import unquote
 
 import grpc
@@ -31,6 +32,8 @@ from serving.monitoring.access_log import (
 )
 from serving.protocol.call import Call
 from serving.protocol.status import Code, ServingError
+
+_LOGGER = logging.getLogger(__name__)
 
 MAX_ASIDE = 64
 """Calls in work that are no Predict, as status, metadata, a reload of the configuration."""
@@ -78,7 +81,7 @@ class GrpcServer:
         self._inbox = Inbox(max_reading=max_reading, count=backend.metrics.count_grpc_drop)
         self._inboxes = [self._inbox]
         self._aside_admission = Admission(MAX_ASIDE)
-        self._threads = futures.ThreadPoolExecutor(
+        self._threads = _Threads(
             max_in_flight + max_reading + MAX_ASIDE + STREAM_THREADS + SPARE_THREADS,
             thread_name_prefix="grpc",
         )
@@ -184,6 +187,18 @@ class GrpcServer:
                 return method.answer(message, facts.call)
         finally:
             admission.leave()
+
+
+class _Threads(futures.ThreadPoolExecutor):
+    """Threads of gRPC's server, whose own thread would end where none can be started."""
+
+    def submit(self, *arguments: Any) -> futures.Future:
+        """Runs a call, in one of the other threads where the system gives no more."""
+        try:
+            return super().submit(*arguments)
+        except RuntimeError as error:  # The call waits in the queue already.
+            _LOGGER.error("The gRPC door has %d threads: %s", len(self._threads), error)
+            return futures.Future()
 
 
 class Stopping(NamedTuple):

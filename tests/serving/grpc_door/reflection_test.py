@@ -3,8 +3,11 @@
 import importlib
 import subprocess
 import sys
+import threading
 
+import grpc
 import pytest
+from grpc_reflection.v1alpha import reflection
 
 from serving.grpc_door.reflection import _SERVICES, build_pool
 from tests.serving.server_process import ROOT
@@ -79,6 +82,17 @@ def test_a_tool_without_generated_code_describes_and_calls(recall_server, catalo
     ]
     expected = catalogue.expected(["i3", "i7"], 5, removed=["i3", "i7"])
     assert answer.split() == [item for item, _ in expected]
+
+
+def test_a_stream_without_a_question_ends(recall_server, monkeypatch):
+    door, ended = recall_server._grpc_server, threading.Event()
+    inbox = next(inbox for inbox in door._inboxes if inbox is not door._inbox)
+    monkeypatch.setattr(inbox, "_timeout_s", 0.2)
+    with grpc.insecure_channel(recall_server.grpc_address) as channel:
+        describe = channel.stream_stream(f"/{reflection.SERVICE_NAME}/ServerReflectionInfo")
+        stream = describe(iter(ended.wait, True), timeout=60)
+        assert stream.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        ended.set()
 
 
 @pytest.mark.parametrize("service", sorted(_SERVICES))

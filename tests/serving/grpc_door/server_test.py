@@ -290,16 +290,23 @@ def test_request_ids_are_given_back_and_logged(predict, caplog):
     assert "model=nobody status=NOT_FOUND" in line
 
 
-def test_who_watches_health_is_told_although_another_leaves(server, channel):
-    watch = health_pb2_grpc.HealthStub(channel).Watch
-    first, second = (watch(health_pb2.HealthCheckRequest(), timeout=20) for _ in range(2))
-    statuses = health_pb2.HealthCheckResponse
-    assert next(first).status == next(second).status == statuses.SERVING
-    first.cancel()
-    server._health.set_serving(False)
-    assert next(second).status == statuses.NOT_SERVING
-    server._health.set_serving(True)
-    second.cancel()
+def test_calls_are_answered_where_no_thread_can_be_started(server, predict, monkeypatch, caplog):
+    """As in a container that has reached its limit of processes."""
+    predict(build_request(), timeout=30)
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name.startswith("grpc_"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    threads = server._grpc_server._threads
+    monkeypatch.setattr(threads, "_max_workers", len(threads._threads) + 100)
+    monkeypatch.setattr(threads._idle_semaphore, "acquire", lambda **_: False)
+    for call in [predict.future(build_request()) for _ in range(4)]:
+        assert call.result(timeout=30).model_spec.version.value == 3
+    assert "can't start new thread" in caplog.text
 
 
 def test_histories_without_a_deadline(predict):

@@ -51,6 +51,7 @@ NOT_IMPORTED = {
     "setuptools": "tensorboard imports its pkg_resources; wheels are built with it",
     "tensorboard": "Keras' callback writes its scalars",
     "tf-keras": "what `tf.keras` is under TF_USE_LEGACY_KERAS=1",
+    "uvloop": "uvicorn takes its event loop where it is installed",
     "wheel": "wheels are built with it",
 }
 """Declared for another reason than an import of ours."""

@@ -176,13 +176,13 @@ def _guarded(name: str, action: Callable[[], int]) -> int:
             EXIT_BAD_INPUT,
         )
     except KeyboardInterrupt:
-        return _interrupted(job)
+        return _interrupted(name)
     except BrokenPipeError:  # the reader of our output has gone, for example `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BAD_INPUT
     except Exception as error:
         if _stop_signals:  # Beam and TensorFlow wrap an interrupt in errors of their own
-            return _interrupted(job)
+            return _interrupted(name)
         reason = _system_reason(error)
         if reason is None:
             raise
@@ -228,15 +228,16 @@ def _catch_signals() -> None:
             signal.signal(signum, stop)
 
 
-def _interrupted(job: str) -> int:
+def _interrupted(name: str) -> int:
+    goes_on = " The same command goes on where it was." if COMMANDS[name].COMMAND.resumes else ""
+    sys.stderr.write(f"recall {name}: interrupted.{goes_on}\n")
     if not _stop_signals:
-        return _fail(job, "interrupted.", EXIT_INTERRUPTED)
-    code = _fail(job, "interrupted.", _EXIT_SIGNAL + _stop_signals[0])
+        return EXIT_INTERRUPTED
     # The cleaning-up code ran on the way here. What is left are TensorFlow's destructors,
     # which can wait forever for a training step that was broken off (seen with one thread).
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    os._exit(_EXIT_SIGNAL + _stop_signals[0])
 
 
 if __name__ == "__main__":

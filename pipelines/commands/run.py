@@ -43,6 +43,7 @@ COMMAND = Command(
     },
     required=("events", "output"),
     beam_flags=True,
+    resumes=True,
 )
 
 

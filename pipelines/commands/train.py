@@ -22,6 +22,7 @@ COMMAND = Command(
         **progress_flags.FLAGS,
     },
     required=("examples", "output"),
+    resumes=True,
 )
 
 

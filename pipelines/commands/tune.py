@@ -22,8 +22,8 @@ COMMAND = Command(
     "Writes best.json for `recall run --config`, trials.json and tuning.svg.",
     examples=(
         "tune --events=events.csv.gz --output=runs/tuning --trials=20 --minutes=60",
-        "tune --events=events.csv.gz --output=runs/tuning --space=model.dim=64|128 "
-        "--space=train.learning_rate=log:0.0003..0.003",
+        "tune --events=events.csv --output=runs/tuning --space='model.dim=64|128' "
+        "--space=model.dropout_rate=0.1..0.5",
     ),
     flags={
         **log_flags.EVENTS,
@@ -62,6 +62,7 @@ COMMAND = Command(
     },
     required=("events", "output"),
     beam_flags=True,
+    resumes=True,
 )
 
 

@@ -119,7 +119,8 @@ class LiveLine:
                 return Text("")
             per_second = self._pace.look(shown[-1], now_s)
             # The last column stays free: some terminals begin a line when it is written to.
-            width = console.width - 1
+            # Two more are for the ^C that a terminal writes when a job is interrupted.
+            width = console.width - 3
             ascii_only = console.options.ascii_only
             text = lines.as_line(shown, per_second, now_s, width, ascii_only=ascii_only)
             return Text(text, style="cyan", no_wrap=True, overflow="crop")

@@ -175,8 +175,9 @@ def _check_weights(weights: Sequence[float], limits: RecallLimits) -> None:
             f"Every one of `interest_weights` must be in [0, {limits.max_interest_weight:g}], "
             f"received {list(weights)}."
         )
-    if not any(weights):
-        raise InputError("One of `interest_weights` must be larger than 0.")
+    # As the interests are weighted: a number too small for a float32 is 0 there.
+    if not np.asarray(weights, np.float32).any():
+        raise InputError("One of `interest_weights` must be larger than 0 as a float32.")
 
 
 def _check_choices(request: RecallRequest) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import importlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -105,6 +106,7 @@ def test_help_shows_defaults_that_are_zero_too(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert "to skip and count before giving up. Default: 0. --user_column=NAME" in text
     assert "Default: False" not in text
+    assert "Default: ." not in text
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -117,7 +119,10 @@ def test_help_wins_over_other_mistakes(name, capsys):
     "example", [example for command in COMMANDS.values() for example in command.COMMAND.examples]
 )
 def test_examples_of_the_help_parse(example):
-    name, *arguments = example.split()
+    lexer = shlex.shlex(example, posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    name, *arguments = lexer
+    assert not set("|&;<>()") & {word[0] for word in arguments}, "a shell would not pass it on"
     values, beam_words = cli.parse(name, arguments)
     assert beam_words == []
     assert all(values[flag].value for flag in COMMANDS[name].COMMAND.required)
@@ -284,6 +289,9 @@ def test_a_flag_that_beam_does_not_know_either_is_wrong_usage(tmp_path, capsys):
 # ---- errors ----------------------------------------------------------------
 
 
+RESUMED = ("run", "train", "tune")
+
+
 def with_handler(monkeypatch, error: BaseException) -> None:
     def handler(values, beam_words):
         raise error
@@ -297,13 +305,26 @@ def with_handler(monkeypatch, error: BaseException) -> None:
         (InputError("a.csv, row 3: bad.\nMend it."), 1, "a.csv, row 3: bad. Mend it."),
         (FileNotFoundError(errno.ENOENT, "No such file", "a.csv"), 1, "a.csv: No such file."),
         (PermissionError(errno.EACCES, "Permission denied", "b"), 1, "b: Permission denied."),
-        (KeyboardInterrupt(), 130, "interrupted."),
     ],
 )
 def test_errors_a_user_can_mend_are_one_line(error, code, line, monkeypatch, capsys):
     with_handler(monkeypatch, error)
     assert run_cli("query") == code
     assert one_line(capsys) == f"recall query: error: {line}"
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [("query", ""), *((name, " The same command goes on where it was.") for name in RESUMED)],
+)
+def test_who_interrupts_a_job_is_told_that_it_goes_on(command, words, monkeypatch, capsys):
+    def call(values, beam_words):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(COMMANDS[command], "call", call)
+    monkeypatch.setattr(COMMANDS[command], "COMMAND", without_required(command))
+    assert run_cli(command) == 130
+    assert one_line(capsys) == f"recall {command}: interrupted.{words}"
 
 
 @pytest.mark.parametrize(
@@ -382,7 +403,7 @@ def assert_interrupted(program, signum):
     process.send_signal(signum)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 128 + signum
-    assert errors == "recall query: error: interrupted.\n"
+    assert errors == "recall query: interrupted.\n"
 
 
 @pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT])

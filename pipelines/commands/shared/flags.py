@@ -63,6 +63,7 @@ class Command:
             `recall completion bash`; "" allows none.
         beam_flags: Whether unknown flags go to Beam's PipelineOptions.
         hidden: Whether `recall --help` leaves it out.
+        resumes: Whether the same command goes on where an interrupted one was.
         extra: Of the installation (setup.py), with the packages that it needs.
     """
 
@@ -74,6 +75,7 @@ class Command:
     word: str = ""
     beam_flags: bool = False
     hidden: bool = False
+    resumes: bool = False
     extra: str = "train"
 
 
@@ -189,7 +191,9 @@ def _flag_lines(specs: Mapping[str, FlagSpec], required: tuple[str, ...]) -> lis
         text = spec.help
         if name in required:
             text += " Required."
-        elif spec.default is not None and spec.default is not False and spec.default != ():
+        elif (
+            spec.default is not None and spec.default is not False and spec.default not in ((), "")
+        ):
             text += f" Default: {spec.default}."
         lines.append(f"  --{name}={spec.value}" if spec.value else f"  --{name}")
         lines += textwrap.wrap(text, 88, initial_indent=" " * 6, subsequent_indent=" " * 6)

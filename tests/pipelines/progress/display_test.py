@@ -4,7 +4,6 @@ import fcntl
 import logging
 import os
 import pty
-import signal
 import struct
 import subprocess
 import sys
@@ -42,15 +41,16 @@ def run_at_terminal(*words, columns=80, term="xterm-256color", stop_after_s=None
     for name in ("COLUMNS", "LINES", "NO_COLOR"):
         if name not in environment:
             env.pop(name, None)
+    streams = {"stdin": side, "stdout": side, "stderr": side}
     process = subprocess.Popen(
-        [sys.executable, "-c", JOB, *words], stdin=side, stdout=side, stderr=side, env=env
+        ["setsid", "--ctty", sys.executable, "-c", JOB, *words], env=env, **streams
     )
     os.close(side)
     written, started_s = b"", time.monotonic()
     while True:
         if stop_after_s is not None and b"work" in written:
             time.sleep(stop_after_s)
-            process.send_signal(signal.SIGINT)
+            os.write(main, b"\x03")  # Ctrl-C: the terminal echoes it and sends the signal.
             stop_after_s = None
         try:
             data = os.read(main, 65536)
@@ -109,6 +109,7 @@ def test_a_terminal_has_a_live_line_and_then_none(columns):
 def test_ctrl_c_leaves_a_clean_line():
     written, code = run_at_terminal("auto", ".2", stop_after_s=0.5)
     assert code != 0
+    assert "^C" in written
     shown = [line for line in screen(written) if line]
     assert not any("/40 steps" in line for line in shown)
     assert shown[0].startswith("Traceback")

@@ -92,6 +92,7 @@ class Recommender:
         """
         names, raw = self._histories(users, histories)
         asked = {**caller.plain_fields(fields), "with_metadata": with_metadata}
+        k = caller.plain_value("k", k)
         answers = self._local.recommend(raw, names, k, asked, popular=popular)
         return _to_table(USER, names, answers, with_metadata)
 
@@ -113,7 +114,8 @@ class Recommender:
         """
         ids = _texts([item_ids] if isinstance(item_ids, str) else item_ids)
         asked = {**caller.plain_fields(fields), "with_metadata": with_metadata}
-        return _to_table(SIMILAR_TO, ids, self._local.similar_items(ids, k, asked), with_metadata)
+        answers = self._local.similar_items(ids, caller.plain_value("k", k), asked)
+        return _to_table(SIMILAR_TO, ids, answers, with_metadata)
 
     def user_vectors(
         self,
@@ -153,7 +155,7 @@ class Recommender:
         if isinstance(histories, Mapping):
             names, given = list(histories), list(histories.values())
         else:
-            given = list(histories)
+            given = list(histories) if hasattr(histories, "__iter__") else [histories]
             names = list(range(len(given)))
         if any(isinstance(history, str) or not hasattr(history, "__iter__") for history in given):
             raise InputError("Give a list of histories, each a list of ids: [['12', '57'], ['3']].")
@@ -175,6 +177,8 @@ class Recommender:
 
 def _texts(ids: Any) -> list[str]:
     """Raw ids as texts; whole numbers are taken as their digits."""
+    if not hasattr(ids, "__iter__"):
+        raise InputError(f"Give a list of ids, not {ids!r:.200}.")
     return [str(value) for value in ids]
 
 

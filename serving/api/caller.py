@@ -3,8 +3,10 @@
 Imports no TensorFlow and no gRPC.
 """
 
+import numbers
+import operator
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -13,7 +15,8 @@ from recall.errors import InputError
 from serving.api.client_connections import Where
 from serving.api.client_errors import CallError
 from serving.api.questions import Question
-from serving.api.recall_request import RecallRequest
+from serving.api.recall_request import REQUEST_FIELDS, RecallRequest
+from serving.api.request_fields import Kind
 from serving.network import door_address
 from serving.network.client_tls import ClientTls
 from serving.network.retries import Attempts, RetryBudget, RetryPolicy
@@ -134,10 +137,10 @@ def request_of(
     if isinstance(history, str) or isinstance(similar_to, str):
         raise InputError("Give a list of item ids, not one text: history=['12', '57'].")
     return RecallRequest(
-        history=tuple(map(str, history or ())),
-        similar_to=tuple(map(str, similar_to)),
+        history=plain_value("history", history),
+        similar_to=plain_value("similar_to", similar_to),
         user_vectors=user_vectors,
-        k=k,
+        k=plain_value("k", k),
         **plain_fields(fields),
     )
 
@@ -146,10 +149,70 @@ def plain_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of a caller as fields of a request: lists become the tuples that it holds.
 
     Raises:
-        InputError: A request has no such field.
+        InputError: A request has no such field, or a value is of another kind.
     """
     unknown = sorted(fields.keys() - RequestFields.__annotations__.keys())
     if unknown:
         known = ", ".join(RequestFields.__annotations__)
         raise InputError(f"A recall request has no `{unknown[0]}`. It may have: {known}.")
-    return {n: tuple(v) if isinstance(v, list | set) else v for n, v in fields.items()}
+    return {name: plain_value(name, value) for name, value in fields.items()}
+
+
+def plain_value(name: str, value: Any) -> Any:
+    """An argument of a caller as a request holds it; None is what a request has without it.
+
+    Raises:
+        InputError: It is of another kind.
+
+    >>> plain_value("categories", ["Coffee"])
+    ('Coffee',)
+    """
+    spec = _SPECS[name]
+    if value is None:
+        return spec.default
+    words, read = _READERS[spec.kind]
+    try:
+        return read(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"`{name}` must be {words}, received {value!r:.200}.") from error
+
+
+def _read_texts(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str | bytes):
+        raise TypeError
+    return tuple(map(str, value))
+
+
+def _read_number(value: Any) -> float:
+    if not isinstance(value, numbers.Real | np.floating | np.integer) or isinstance(value, bool):
+        raise TypeError
+    return float(value)
+
+
+def _read_integer(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value)
+
+
+def _read_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _read_switch(value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError
+    return bool(value)
+
+
+_READERS: dict[Kind, tuple[str, Callable[[Any], Any]]] = {
+    Kind.TEXTS: ("a list of texts", _read_texts),
+    Kind.NUMBERS: ("a list of numbers", lambda value: tuple(map(_read_number, value))),
+    Kind.TEXT: ("a text", _read_text),
+    Kind.INTEGER: ("a whole number", _read_integer),
+    Kind.NUMBER: ("a number", _read_number),
+    Kind.SWITCH: ("True or False", _read_switch),
+}
+_SPECS = {spec.name: spec for spec in REQUEST_FIELDS}

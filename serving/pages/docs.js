@@ -92,10 +92,9 @@ function tables(schema, seen = new Set()) {
 }
 
 function curl(method, path, example) {
-  const url = new URL(
-    path.replace("{model}", "recall").replace("{version}", "1").replace("{label}", "stable").slice(1),
-    document.baseURI,
-  );
+  const named = path.replace("{model}", "recall").replace("{version}", "1").replace("{label}", "stable");
+  // With the dot `items:` is no scheme.
+  const url = new URL(`.${named}`, document.baseURI);
   if (method === "get") return `curl '${url}'`;
   return `curl -H 'Content-Type: application/json' \\\n  -d '${JSON.stringify(example)}' \\\n  '${url}'`;
 }

@@ -406,6 +406,17 @@ def test_the_client_of_coroutines_has_the_methods_of_the_other():
         ),
         (lambda: Client().recommend(["a"], colour="red"), "has no `colour`. It may have: exclude"),
         (lambda: Client().recommend("12,57"), "a list of item ids, not one text"),
+        (lambda: Client().recommend(["a"], k="5"), "`k` must be a whole number, received '5'"),
+        (lambda: Client().recommend(["a"], k=2.5), "`k` must be a whole number, received 2.5"),
+        (
+            lambda: Client().recommend(["a"], categories="Shoes"),
+            "`categories` must be a list of texts",
+        ),
+        (lambda: Client().recommend(["a"], merge=1), "`merge` must be a text, received 1"),
+        (lambda: Client().recommend(["a"], exact="no"), "`exact` must be True or False"),
+        (lambda: Client().recommend(["a"], interest_weights=2), "must be a list of numbers"),
+        (lambda: Client().recommend(["a"], interest_weights=["2"]), "must be a list of numbers"),
+        (lambda: Client().recommend(["a"], diversity_weight="1"), "must be a number"),
         (lambda: Client().recommend(["a"], timeout_s=0), "`timeout_s` must be a number > 0"),
     ],
 )

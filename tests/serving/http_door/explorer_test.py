@@ -360,6 +360,18 @@ def test_dark_colours_stay(chromium, server):
     visit.close()
 
 
+def test_long_titles_are_cut_off_not_the_page_widened(visit):
+    visit.open()
+    titles = "document.querySelectorAll('.visitors button, #items .name')"
+    visit.page.evaluate(f"{titles}.forEach(b => b.innerText = 'Long '.repeat(60))")
+    assert visit.is_as_wide_as_the_window()
+    boxes = "[...document.querySelectorAll('main section')].map(s => s.getBoundingClientRect())"
+    assert visit.page.evaluate(
+        f"{boxes}.every((a, i, all) => all.slice(i + 1).every(b => a.right <= b.left || "
+        "a.bottom <= b.top || b.bottom <= a.top || b.right <= a.left))"
+    ), "no card lies over another"
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
 def test_the_page_of_the_api(chromium, server, size, scheme):
@@ -371,6 +383,9 @@ def test_the_page_of_the_api(chromium, server, size, scheme):
     }
     visit.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert "interest_weights" in visit.page.inner_text("#recall")
+    examples = [text for text in visit.texts(".call pre") if text.startswith("curl")]
+    assert len(examples) == len(visit.texts(".call"))
+    assert all(f"'{visit.root}" in example for example in examples)
     assert visit.violations() == []
     assert visit.is_as_wide_as_the_window()
     visit.close()

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 
 import pytest
 
@@ -9,6 +10,10 @@ import recall  # noqa: F401  chooses the Keras of TensorFlow, so it comes before
 
 # The tests' own clients ask servers of this machine, also where a proxy is the way out.
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost,::1"
+
+# What a shell starts in its background ignores Ctrl-C, and so would all processes of the tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _LOGGERS = ("", "absl", "recall", "serving", "pipelines")
 

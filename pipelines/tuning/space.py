@@ -15,7 +15,7 @@ DEFAULT_SPACE = (
     "model.dropout_rate=null|0.1|0.2|0.3|0.4|0.5",
     "model.num_interests=1|2|4|8",
     "loss.seq2seq_weight=0|0.02|0.1",
-    "train.batch_slots=256|384|768",
+    "train.batch_slots=null|256|768",
 )
 """What moved the results of TRIALS.md; the defaults are among the values of each."""
 

@@ -24,7 +24,7 @@ _MODULE = "tests.benchmarks.gpu"
 
 _MINUTES = flags.DEFINE_float("minutes", 8, "Time for all cases together.")
 _ONLY = flags.DEFINE_list("only", [], "Names of the cases; all of them if empty.")
-_SEQUENCES = flags.DEFINE_integer("sequences", 22_512, "Training sequences of `epochs`.", 1)
+_SEQUENCES = flags.DEFINE_integer("epoch_sequences", 22_512, "Training sequences of `epochs`.", 1)
 
 _README_STEP = ["model.dim=64", "train.batch_slots=1024", "loss.num_negatives=1024"]
 _LARGE_STEP = ["model.dim=64", "train.batch_slots=16384", "loss.num_negatives=1024"]

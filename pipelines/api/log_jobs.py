@@ -1,6 +1,7 @@
 """Commands that read a log, which may be a table of the caller."""
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,8 @@ _EVENT_COLUMNS = {
     "timestamp_column": "timestamp",
 }
 _NO_TIME = "none"
+_TABLES = ("events", "items")
+_FLAG = re.compile(r"--(\w+)(=?)")
 
 
 def run_all(
@@ -64,7 +67,25 @@ def _call(
         if items is not None:
             columns = {"items_id_column": reading.get("items_id_column", "item_id")}
             words.append(f"--items={_as_file(items, 'items', temporary, columns)}")
-        jobs.run(words, show=show)
+        try:
+            jobs.run(words, show=show)
+        except InputError as error:
+            raise InputError(_as_arguments(str(error), temporary, flags)) from None
+
+
+def _as_arguments(text: str, folder: str, flags: Mapping[str, Any]) -> str:
+    """An error of a command as one of a call: arguments for flags, tables for their files."""
+    for what in _TABLES:
+        text = text.replace(str(_table_file(folder, what)), f"the {what}")
+
+    def argument(match: re.Match[str]) -> str:
+        name, equals = match.groups()
+        if name not in flags:
+            return match[0]
+        return f"{name}=True" if flags[name].kind == "boolean" else f"{name}{equals}"
+
+    text = _FLAG.sub(argument, text)
+    return text[0].upper() + text[1:] if text.startswith("the ") else text
 
 
 def _event_columns(reading: Mapping[str, Any]) -> dict[str, str]:
@@ -83,9 +104,13 @@ def _as_file(value: Any, what: str, folder: str, columns: Mapping[str, str]) -> 
         return os.fspath(value)
     table = tables.to_arrow(value, what)
     tables.check_columns(table, what, columns)
-    path = Path(folder) / f"{what}.parquet"
+    path = _table_file(folder, what)
     tables.write_parquet(table, path)
     return str(path)
+
+
+def _table_file(folder: str, what: str) -> Path:
+    return Path(folder) / f"{what}.parquet"
 
 
 def _flag_words(command: str, flags: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:

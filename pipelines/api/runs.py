@@ -120,7 +120,8 @@ class Run(Recommender):
             A row per metric with the columns `metric`, `test` and `standard_error`.
 
         Raises:
-            InputError: The log cannot be read, or no user has enough events.
+            InputError: The log cannot be read, no user has enough events, or the model knows
+                none of its items.
         """
         run_config, vectors = self.config, self.item_vectors()
         vocabulary = records.read_vocabulary(self._paths.examples)
@@ -129,6 +130,12 @@ class Run(Recommender):
         with tempfile.TemporaryDirectory(prefix="recall-evaluate-") as folder:
             examples_dir = Path(folder) / "examples"
             log_jobs.ingest(events, examples_dir, config or run_config, show=show, **reading)
+            clicked = records.read_vocabulary(examples_dir).item_ids
+            if not row_of.keys() & set(clicked):
+                raise InputError(
+                    f"The model knows none of the {len(clicked)} items of the events, first "
+                    f"{clicked[0]!r}. Are they in the column that item_column names?"
+                )
             section = held_out_users.judge(
                 examples_dir,
                 vocabulary,

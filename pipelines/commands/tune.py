@@ -89,10 +89,15 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     rows = tune.tune(output_dir, config, dimensions, values.metric, budget, seed=values.seed)
     print(results.table(rows, values.metric))
     logging.info("Wrote %s and %s", output_dir / tune.BEST_NAME, output_dir / results.PLOT_NAME)
-    words = [
-        "recall",
-        "run",
-        f"--events={values.events}",
-        f"--config={output_dir / tune.BEST_NAME}",
+    print(f"\nNext:\n  {next_command(values, output_dir / tune.BEST_NAME)}")
+
+
+def next_command(values: flags.FlagValues, best_file: Path) -> str:
+    """`recall run` with the best settings, of the log as it was read here."""
+    log = [
+        word
+        for name in (*log_flags.EVENTS, *log_flags.READING)
+        if values[name].present
+        for word in values[name].serialize().splitlines()
     ]
-    print(f"\nNext:\n  {shlex.join([*words, '--output=runs/best'])}")
+    return shlex.join(["recall", "run", *log, f"--config={best_file}", "--output=runs/best"])

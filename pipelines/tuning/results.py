@@ -78,8 +78,10 @@ def table(rows: Sequence[TrialRow], metric: str) -> str:
         lines.append("* ended early: hopeless, or the time was over")
     first = next((place for place, row in enumerate(rows, 1) if row.number == 0), None)
     if first is not None:
-        value = rows[first - 1].value
-        lines.append(f"trial 0 has the settings it began with: {value:.4f}, {first} of {len(rows)}")
+        lines.append(
+            f"Trial 0, the settings it began with: {rows[first - 1].value:.4f}, "
+            f"place {first} of {len(rows)}."
+        )
     return "\n".join(lines)
 
 

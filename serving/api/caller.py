@@ -3,10 +3,8 @@
 Imports no TensorFlow and no gRPC.
 """
 
-import numbers
-import operator
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -16,7 +14,7 @@ from serving.api.client_connections import Where
 from serving.api.client_errors import CallError
 from serving.api.questions import Question
 from serving.api.recall_request import REQUEST_FIELDS, RecallRequest
-from serving.api.request_fields import Kind
+from serving.api.request_fields import Kind, read_value
 from serving.network import door_address
 from serving.network.client_tls import ClientTls
 from serving.network.retries import Attempts, RetryBudget, RetryPolicy
@@ -84,7 +82,7 @@ class Caller:
             max_connections: Open at a time over HTTP; over gRPC there is one.
 
         Raises:
-            InputError: The address is none, or a certificate cannot be used.
+            InputError: The address or the time is none, or a certificate cannot be used.
         """
         if tls is None:
             if bool(tls_certificate) != bool(tls_key) or (tls_certificate and not tls_server_ca):
@@ -92,8 +90,8 @@ class Caller:
                     "A client certificate needs tls_server_ca, tls_certificate and tls_key."
                 )
             tls = ClientTls(tls_server_ca, tls_certificate, tls_key, None)
-        self.server = door_address.check(server, "server")
-        self.timeout_s = timeout_s
+        self.server = door_address.check(read_value("server", Kind.TEXT, server), "server")
+        self.timeout_s = _check_timeout(timeout_s)
         self._retries, self._budget = retries, RetryBudget(retries)
         self._where = Where(self.server, tls, token, max_connections)
         self._where.check()
@@ -107,11 +105,15 @@ class Caller:
         Raises:
             InputError: The time is none.
         """
-        timeout_s = self.timeout_s if timeout_s is None else timeout_s
-        if not timeout_s > 0:
-            raise InputError(f"`timeout_s` must be a number > 0, received {timeout_s}.")
+        timeout_s = self.timeout_s if timeout_s is None else _check_timeout(timeout_s)
         policy = self._retries if question.is_safe else self._retries._replace(max_attempts=1)
         return timeout_s, Attempts(policy, self._budget, timeout_s)
+
+
+def _check_timeout(timeout_s: Any) -> float:
+    if not read_value("timeout_s", Kind.NUMBER, timeout_s) > 0:
+        raise InputError(f"`timeout_s` must be a number > 0, received {timeout_s}.")
+    return timeout_s
 
 
 def wait_s(error: CallError, attempts: Attempts) -> float:
@@ -168,51 +170,7 @@ def plain_value(name: str, value: Any) -> Any:
     ('Coffee',)
     """
     spec = _SPECS[name]
-    if value is None:
-        return spec.default
-    words, read = _READERS[spec.kind]
-    try:
-        return read(value)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"`{name}` must be {words}, received {value!r:.200}.") from error
+    return spec.default if value is None else read_value(name, spec.kind, value)
 
 
-def _read_texts(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str | bytes):
-        raise TypeError
-    return tuple(map(str, value))
-
-
-def _read_number(value: Any) -> float:
-    if not isinstance(value, numbers.Real | np.floating | np.integer) or isinstance(value, bool):
-        raise TypeError
-    return float(value)
-
-
-def _read_integer(value: Any) -> int:
-    if isinstance(value, bool):
-        raise TypeError
-    return operator.index(value)
-
-
-def _read_text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-def _read_switch(value: Any) -> bool:
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError
-    return bool(value)
-
-
-_READERS: dict[Kind, tuple[str, Callable[[Any], Any]]] = {
-    Kind.TEXTS: ("a list of texts", _read_texts),
-    Kind.NUMBERS: ("a list of numbers", lambda value: tuple(map(_read_number, value))),
-    Kind.TEXT: ("a text", _read_text),
-    Kind.INTEGER: ("a whole number", _read_integer),
-    Kind.NUMBER: ("a number", _read_number),
-    Kind.SWITCH: ("True or False", _read_switch),
-}
 _SPECS = {spec.name: spec for spec in REQUEST_FIELDS}

@@ -9,6 +9,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
+from recall.errors import InputError
 from serving.api import items_json, items_tensors, recall_tensors
 from serving.api.item_changes import ITEMS_MODEL, Acknowledgement, ItemUpsert
 from serving.api.item_search import FoundItem
@@ -21,6 +22,7 @@ from serving.api.recall_request import (
     RecallRequest,
     RecallResponse,
 )
+from serving.api.request_fields import Kind, read_value
 from serving.protocol import predict_messages_pb2 as messages
 from serving.protocol import tensors
 
@@ -99,7 +101,11 @@ def recall(request: RecallRequest) -> Question[RecallResponse]:
 
 def embed_histories(histories: Sequence[Sequence[str]]) -> Question[HistoryVectors]:
     """User vectors of histories of raw ids."""
-    inputs = {_HISTORIES: tensors.pad_strings(histories)}
+    given = [] if isinstance(histories, str) else list(histories)
+    if not given or any(isinstance(history, str) for history in given):
+        raise InputError("Give a list of histories, each a list of ids: [['12', '57'], ['3']].")
+    ids = [read_value("history", Kind.TEXTS, history) for history in given]
+    inputs = {_HISTORIES: tensors.pad_strings(ids)}
     return _ask_model(_USER_TOWER, "", inputs, _parse_histories)
 
 
@@ -148,6 +154,7 @@ def model_metadata(model_name: str) -> Question[dict[str, Any]]:
 
 def find_items(query: str, k: int) -> Question[list[FoundItem]]:
     """Items by a part of their title, or by their id."""
+    query, k = read_value("query", Kind.TEXT, query), read_value("k", Kind.INTEGER, k)
     return Question(
         lambda _: ("POST", "/items:search", {"query": query, "k": k}),
         lambda answer: [_found(item) for item in answer["items"]],
@@ -162,7 +169,7 @@ def _found(item: Mapping[str, Any]) -> FoundItem:
 
 def upsert_items(items: Sequence[ItemUpsert]) -> Question[Acknowledgement]:
     """Items to have from now on; a change, which is sent once."""
-    rows = []
+    items, rows = _some(items), []
     for item in items:
         rows.append(items_json.item_to_json({**vars(item), "vector": None}))
         if item.vector is not None:
@@ -174,10 +181,18 @@ def upsert_items(items: Sequence[ItemUpsert]) -> Question[Acknowledgement]:
 
 def delete_items(item_ids: Sequence[str]) -> Question[Acknowledgement]:
     """Items to have no more; a change, which is sent once."""
-    document = {"ids": list(item_ids)}
+    item_ids = _some(read_value("item_ids", Kind.TEXTS, item_ids))
+    document = {"ids": item_ids}
     return _change(
         items_tensors.DELETE, document, lambda: items_tensors.build_delete_inputs(item_ids)
     )
+
+
+def _some(items: Sequence[T]) -> list[T]:
+    given = list(items)
+    if not given:
+        raise InputError("There is no item. Give at least one.")
+    return given
 
 
 def _change(

@@ -7,7 +7,12 @@ refused in `recall_limits`, and `recall query` makes flags of them.
 
 import dataclasses
 import enum
+import numbers
+import operator
+from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from recall.errors import InputError
 
 
 class Kind(enum.Enum):
@@ -93,3 +98,67 @@ def specs_of(of: type) -> tuple[Any, ...]:
         )
         for field in dataclasses.fields(of)
     )
+
+
+def read_value(name: str, kind: Kind, value: Any) -> Any:
+    """An argument of a program as a request holds it: tuples for lists, plain numbers.
+
+    Args:
+        name: Of the argument, for errors.
+        kind: Any but `VECTORS`.
+        value: Of the caller.
+
+    Raises:
+        InputError: It is of another kind.
+
+    >>> read_value("k", Kind.INTEGER, "5")
+    Traceback (most recent call last):
+    recall.errors.InputError: `k` must be a whole number, received '5'.
+    """
+    words, read = _READERS[kind]
+    try:
+        return read(value)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"`{name}` must be {words}, received {value!r:.200}.") from error
+
+
+def _read_texts(value: Any) -> tuple[str, ...]:
+    # The letters of a text are no ids, although Python lists them.
+    if isinstance(value, str | bytes):
+        raise TypeError
+    return tuple(map(str, value))
+
+
+def _read_number(value: Any) -> float:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        raise TypeError
+    return float(value)
+
+
+def _read_integer(value: Any) -> int:
+    if isinstance(value, bool):
+        raise TypeError
+    return operator.index(value)
+
+
+def _read_text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _read_switch(value: Any) -> bool:
+    # NumPy's is no bool.
+    if not isinstance(value, bool) and str(getattr(value, "dtype", "")) != "bool":
+        raise TypeError
+    return bool(value)
+
+
+_READERS: dict[Kind, tuple[str, Callable[[Any], Any]]] = {
+    Kind.TEXTS: ("a list of texts", _read_texts),
+    Kind.NUMBERS: ("a list of numbers", lambda value: tuple(map(_read_number, value))),
+    Kind.TEXT: ("a text", _read_text),
+    Kind.INTEGER: ("a whole number", _read_integer),
+    Kind.NUMBER: ("a number", _read_number),
+    Kind.SWITCH: ("True or False", _read_switch),
+}

@@ -61,6 +61,32 @@ def test_a_column_of_a_wrong_type_is_named(events, tmp_path):
         recall.fit(events, output=tmp_path / "run", show=False)
 
 
+@pytest.mark.parametrize(
+    ("users", "text"),
+    [
+        (
+            "bad row",
+            r"^Data row 4 of the events is bad: .* skip up to n bad rows with max_bad_rows=n",
+        ),
+        ("fractions", r"^The events: column 'user_id' has the type double"),
+    ],
+)
+def test_an_error_of_a_job_speaks_of_the_table_and_of_arguments(events, tmp_path, users, text):
+    """Not of the file that the job read, nor of its flags."""
+    column = events.user_id.astype(str).where(events.index != 3, None)
+    events = events.assign(user_id=column if users == "bad row" else 0.5)
+    with pytest.raises(recall.InputError, match=text) as caught:
+        recall.fit(events, output=tmp_path / "run", show=False)
+    assert "--" not in str(caught.value)
+    assert "parquet" not in str(caught.value)
+
+
+def test_another_log_in_the_same_folder_names_the_argument(fitted, events):
+    with pytest.raises(recall.InputError, match="or pass overwrite=True to replace") as caught:
+        recall.fit(events.head(60), output=fitted.path, config=conftest.SETTINGS, show=False)
+    assert "than the events (checksums differ)" in str(caught.value)
+
+
 def test_a_model_that_is_not_good_enough_leaves_its_numbers(events, tmp_path):
     settings = {**conftest.SETTINGS, "evaluation.thresholds": ["test.recall@10 > 1"]}
     with pytest.raises(recall.InputError, match="recall@10"):

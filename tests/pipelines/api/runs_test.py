@@ -204,6 +204,11 @@ def test_publish_and_load(fitted, tmp_path):
         fitted.publish(tmp_path / "file")
 
 
+def test_a_log_of_other_items_is_not_judged(fitted, events):
+    with pytest.raises(recall.InputError, match=r"none of the 1 items.*, first 'elsewhere'"):
+        fitted.evaluate(events.assign(item_id="elsewhere"))
+
+
 def test_a_run_is_loaded_by_its_folder(fitted):
     assert type(recall.load(fitted.path)) is recall.Run
     assert recall.load(str(fitted.path)).version == fitted.version

@@ -2,11 +2,13 @@
 
 import json
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import optuna
 import pytest
 
 from pipelines import cli
+from pipelines.commands import tune as tune_command
 from pipelines.tuning import results, tune
 from recall.config import RecallConfig
 
@@ -83,7 +85,7 @@ def test_a_search_goes_on(search, capsys):
     assert len(after) == 3
     assert left not in after
     assert before.items() <= after.items()
-    assert "trial 0 has the settings it began with" in capsys.readouterr().out
+    assert "Trial 0, the settings it began with" in capsys.readouterr().out
     assert cli.main([*WORDS, f"--output={search}", "--trials=3"]) == 0  # Nothing is left to do.
     assert {t["number"] for t in trials_of(search)} == set(after)
 
@@ -114,6 +116,16 @@ def test_no_epoch_in_time_is_said(tmp_path, capsys):
     assert "No trial has finished an epoch" in capsys.readouterr().err
 
 
+def test_the_next_command_reads_the_log_as_the_search_did():
+    words = ["--events=a b.csv", "--items=i.csv", "--user_column=visitor"]
+    conditions = ["--where=kind=sale|gift", "--where=paid=1"]
+    values, _ = cli.parse("tune", [*words, *conditions, "--output=t", "--trials=2"])
+    assert tune_command.next_command(values, Path("t/best.json")) == (
+        "recall run '--events=a b.csv' --items=i.csv --user_column=visitor "
+        "'--where=kind=sale|gift' --where=paid=1 --config=t/best.json --output=runs/best"
+    )
+
+
 def test_a_table_of_trials():
     rows = [
         results.TrialRow(1, 0.25, {"model.dropout_rate": None}, 3, 7.4, False),
@@ -124,5 +136,5 @@ def test_a_table_of_trials():
         "1       0.2500       3  7          auto",
         "0       0.2000      2*  5           0.1",
         "* ended early: hopeless, or the time was over",
-        "trial 0 has the settings it began with: 0.2000, 2 of 2",
+        "Trial 0, the settings it began with: 0.2000, place 2 of 2.",
     ]

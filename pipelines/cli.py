@@ -114,7 +114,7 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[absl_flags.FlagValues, l
         raise UsageError(f"unexpected word {rest[0]!r}; every value belongs to a --flag=value.")
     for flag in command.required:
         if not values[flag].value:
-            raise UsageError(f"--{flag} is required, for example: recall {command.examples[0]}")
+            raise UsageError(f"--{flag} is required, for example `recall {command.examples[0]}`.")
     flags.check_values(values, command)
     flags.settle_paths(values, command)
     return values, rest

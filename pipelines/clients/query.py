@@ -49,6 +49,11 @@ def build_request(given: Mapping[str, Any]) -> RecallRequest:
             )
         if not is_unicode("".join(document[name])):
             raise InputError(f"--{name} has a text that is not valid UTF-8. Correct it.")
+    subjects = [field.name for field in REQUEST_FIELDS if field.is_subject and field.flag]
+    if not document.keys() & set(subjects):
+        raise InputError(
+            f"Give {' or '.join(f'--{name}' for name in subjects)}; --history= is a new visitor."
+        )
     try:
         request = recall_json.parse_request(document)
     except ServingError as error:

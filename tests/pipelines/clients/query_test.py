@@ -92,7 +92,6 @@ def test_defaults_of_the_flags_are_those_of_a_request():
 
 REFUSED = {
     "--similar_to=50 --history=1": {"similar_to": ["50"], "history": ["1"]},
-    "--k=5": {"k": 5},
     "--history=1 --allow=": {"history": ["1"], "allow": []},
     "--history=1 --categories=": {"history": ["1"], "categories": []},
     "--history=1 --k=5000": {"history": ["1"], "k": 5000},
@@ -129,6 +128,8 @@ def test_flags_are_refused_as_the_keys_of_post_recall(words, capsys):
     ("fields", "error"),
     [
         ({"interest_weights": ["1", "x"]}, r"--interest_weights=1,x must be numbers"),
+        ({}, "Give --history or --similar_to; --history= is a new visitor"),
+        ({"exclude": ["1"]}, "Give --history or --similar_to"),
         ({"history": ["12", "", "57"]}, r"--history=12,,57 has an empty entry"),
         ({"history": ["1"], "exclude": ["\udcff"]}, r"--exclude has a text that is not valid UTF"),
     ],

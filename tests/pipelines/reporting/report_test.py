@@ -225,6 +225,8 @@ def test_a_browser_opens_it_without_a_word(evaluated_run, browser, width, theme)
     page, said = open_page(browser, path, width, theme)
     assert said == [path.as_uri()]
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    value = "document.querySelector('.numbers td').getBoundingClientRect()"
+    assert page.evaluate(f"{value}.right") < width, "the model's metrics need no scrolling"
     page.evaluate("document.querySelectorAll('details').forEach(part => part.open = true)")
     assert find_faults(page) == []
     assert said == [path.as_uri()]

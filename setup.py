@@ -44,6 +44,7 @@ _SERVE = [
     # The live line of `recall items`.
     "rich>=13",
     "starlette>=1.0,<2",
+    "threadpoolctl>=3.1",
     # `serving/http_door/h11_protocol.py` builds on the insides of its class of connections on h11.
     "uvicorn>=0.54,<0.55",
     "uvloop>=0.21",

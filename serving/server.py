@@ -7,7 +7,6 @@ once and health checks see the loading; they close before models go.
 import contextlib
 import dataclasses
 import functools
-import gc
 import os
 import signal
 import threading
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import threadpoolctl
 
 from serving.doors.admin import AdminGuard
 from serving.doors.admission import Admission
@@ -29,7 +27,6 @@ from serving.grpc_door.health import Health
 from serving.grpc_door.reflection import Reflection
 from serving.grpc_door.server import GrpcServer
 from serving.http_door.api import HttpApi
-from serving.http_door.limits import raise_descriptor_limit
 from serving.http_door.server import HttpServer
 from serving.http_door.sites import Sites
 from serving.live.items import LiveItems
@@ -46,24 +43,10 @@ from serving.release import release as releases
 from serving.servables.loaded_release import load_release
 from serving.servables.release_source import RELEASE_MODELS, TOWERS, ReleaseSource
 from serving.server_options import ServerOptions
+from serving.server_process import prepare_process
 from serving.server_secrets import ServerSecrets
 from serving.sharding.clients import ShardClients
 from serving.sharding.items import ShardedItems
-
-_TENSORFLOW_THREADS = ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
-"""Environment variables that TensorFlow reads. Its threads wait for each other longer than
-the products of a tower last: with one, a lone history costs 1.1 CPU-ms instead of 2.2 (and
-as much less time), each of 16 0.43 instead of 0.59 (two cores, measured)."""
-
-_BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""Environment variables of numpy's products. Their threads wait for each other by turning: while
-a core is busy with another request, or with the client, a product of 2 ms costs the time of both
-cores. With one thread a request of exact search over 10^4 items costs 2.4 CPU-ms instead of 5 to
-77 (two cores, measured)."""
-
-_GC_THRESHOLD = 20_000
-"""New objects that start a garbage collection. Python's 700 are the live objects of a few
-requests, so that collections found nothing and took 4 % of the time (measured)."""
 
 SHUTDOWN_S = 10.0
 """Time running requests have to finish; Docker kills after 10 s."""
@@ -326,17 +309,3 @@ def _handled(action: Callable[[], None], *numbers: signal.Signals) -> Iterator[N
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def prepare_process() -> None:
-    """Settings of a process that does nothing but serve, made before TensorFlow starts.
-
-    One thread for a product, of TensorFlow and of numpy, unless the environment says otherwise.
-    """
-    for name in _TENSORFLOW_THREADS:
-        os.environ.setdefault(name, "1")
-    if not any(os.environ.get(name) for name in _BLAS_THREADS):
-        # Not by a variable: numpy, imported long ago, has read them.
-        threadpoolctl.threadpool_limits(1, user_api="blas")
-    gc.set_threshold(_GC_THRESHOLD)
-    raise_descriptor_limit()

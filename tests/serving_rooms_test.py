@@ -50,7 +50,13 @@ SERVING_ROOMS = {
 TABLE = {**SERVING_ROOMS, "": set(SERVING_ROOMS)}
 """With the top: the process, which puts the rooms together."""
 
-TOP = {"__init__.py", "server.py", "server_options.py", "server_secrets.py"}
+TOP = {
+    "__init__.py",
+    "server.py",
+    "server_options.py",
+    "server_process.py",
+    "server_secrets.py",
+}
 
 
 @pytest.mark.parametrize("path", files_of("serving"), ids=by_path)

@@ -25,7 +25,7 @@ from serving.release.release import USER_TOWER, latest_release
 from serving.retrieval.service import RecallService
 from serving.retrieval.user_vectors import UserVectors
 from serving.servables.towers import PredictUserVectors
-from serving.server import prepare_process
+from serving.server_process import prepare_process
 from tests.benchmarks import measure
 from tests.benchmarks.load import DEADLINE_S, Generator
 from tests.benchmarks.serving_release import draw_unit_vectors, write_release

@@ -62,7 +62,7 @@ def test_a_stop_while_loading_ends_at_once(serve, number, code):
     process.send_signal(number)
     assert process.wait(timeout=60) == code
     assert time.monotonic() - started_s < _AT_ONCE_S
-    assert "recall serve: error: interrupted." in (said := process.stderr.read())
+    assert "recall serve: interrupted." in (said := process.stderr.read())
     assert "Traceback" not in said
 
 

@@ -49,9 +49,13 @@ def evaluated_run(evaluated_archive, tmp_path):
     return Path(shutil.copytree(evaluated_archive, tmp_path / "run"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Chromium without a network."""
+    """Chromium without a network.
+
+    For one module: until it is closed, Playwright has a loop of asyncio in the thread of the tests,
+    beside which no other can be.
+    """
     if CHROMIUM is None:
         pytest.skip("there is no chromium (on Debian: apt-get install chromium)")
     from playwright.sync_api import sync_playwright

@@ -6,24 +6,12 @@ from typing import TYPE_CHECKING
 from absl import flags
 
 from pipelines.commands.shared import console_log, folders, http_flags, tls_flags
-from pipelines.commands.shared.flags import Command, FlagSpec
+from pipelines.commands.shared.flags import Command, FlagSpec, port_flag
 from recall.errors import InputError
 
 if TYPE_CHECKING:
     from serving.network.tls import TlsFiles
     from serving.server_options import ServerOptions
-
-
-def _port(door: str, default: int) -> FlagSpec:
-    """The flag of a door's port."""
-    return FlagSpec(
-        help=f"{door} port; 0 picks a free one.",
-        value="PORT",
-        default=default,
-        kind="integer",
-        minimum=0,
-        maximum=65535,
-    )
 
 
 COMMAND = Command(
@@ -43,8 +31,8 @@ COMMAND = Command(
             value="HOST",
             default="127.0.0.1",
         ),
-        "grpc_port": _port("gRPC", 8500),
-        "http_port": _port("HTTP", 8501),
+        "grpc_port": port_flag("gRPC port", 8500),
+        "http_port": port_flag("HTTP port", 8501),
         "tf_serving_address": FlagSpec(
             help="Takes vectors from a TensorFlow Serving at this address instead of loading "
             "the towers in this process.",

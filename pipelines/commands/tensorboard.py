@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from pipelines.commands.shared import folders, progress_flags
-from pipelines.commands.shared.flags import Command, FlagSpec
+from pipelines.commands.shared.flags import Command, FlagSpec, port_flag
 
 COMMAND = Command(
     summary="Shows the curves of a training and the map of its items in TensorBoard.",
@@ -16,14 +16,7 @@ COMMAND = Command(
     examples=("tensorboard --run=runs/mine", "tensorboard --run=runs/mine --port=0"),
     flags={
         "run": folders.flag("Folder of a run, or one that `recall train` wrote."),
-        "port": FlagSpec(
-            help="Port of 127.0.0.1; 0 picks a free one.",
-            value="PORT",
-            default=6006,
-            kind="integer",
-            minimum=0,
-            maximum=65535,
-        ),
+        "port": port_flag("Port of 127.0.0.1", 6006),
         "max_items": FlagSpec(
             help="Items of the projector, the most clicked ones; 0 leaves it out.",
             value="N",

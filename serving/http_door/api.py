@@ -4,7 +4,8 @@ One function a route, request in and response out; `routes` has their paths. All
 are JSON.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -153,13 +154,7 @@ class HttpApi:
         return self._find_items(request, "lookup", items_json.describe)
 
     def _find_items(self, request: AdmittedRequest, verb: str, find: Callable) -> Response:
-        name = item_changes.ITEMS_MODEL
-        with (
-            self.backend.counted_answer(request.call, name, verb, REST_ENTRYPOINT),
-            self.backend.model_server.use(name) as servable,
-        ):
-            with self._large_bodies.reading(request):
-                document = parse_json(request.content)
+        with self._asked_items(request, verb) as (servable, document):
             return _json(
                 find(
                     servable.live_items,
@@ -178,6 +173,13 @@ class HttpApi:
         return self._change_items(request, "delete", items_json.delete)
 
     def _change_items(self, request: AdmittedRequest, verb: str, change: Callable) -> Response:
+        with self._asked_items(request, verb) as (servable, document):
+            answer = change(servable.live_items, document, version=servable.version)
+            return _json(answer)
+
+    @contextlib.contextmanager
+    def _asked_items(self, request: AdmittedRequest, verb: str) -> Iterator[tuple[Any, Any]]:
+        """The servable of the items, in use and counted, and the JSON text that asks it."""
         name = item_changes.ITEMS_MODEL
         with (
             self.backend.counted_answer(request.call, name, verb, REST_ENTRYPOINT),
@@ -185,8 +187,7 @@ class HttpApi:
         ):
             with self._large_bodies.reading(request):
                 document = parse_json(request.content)
-            answer = change(servable.live_items, document, version=servable.version)
-            return _json(answer)
+            yield servable, document
 
     async def healthz(self, request: Request) -> Response:
         """GET /healthz: the process lives and its door answers."""

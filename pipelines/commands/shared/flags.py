@@ -95,6 +95,18 @@ COMMON = {
 }
 
 
+def port_flag(place: str, default: int) -> FlagSpec:
+    """The flag of a port that a command opens."""
+    return FlagSpec(
+        help=f"{place}; 0 picks a free one.",
+        value="PORT",
+        default=default,
+        kind="integer",
+        minimum=0,
+        maximum=65535,
+    )
+
+
 def define(command: Command) -> flags.FlagValues:
     """The flags of one command, not yet parsed, apart from absl's global ones."""
     values = flags.FlagValues()

@@ -224,6 +224,8 @@ def test_the_request_and_its_effect(visit):
     page.click("#even")
     visit.wait("!location.hash.includes('w=')")
     page.click("text=Diverse")
+    visit.wait("location.hash.includes('merge=diversity')")
+    page.wait_for_timeout(500)  # An answer draws the settings anew, and what is being typed goes.
     page.fill("#diversity", "50")
     page.press("#diversity", "Tab")
     visit.wait("location.hash.includes('lambda=50')")

@@ -13,6 +13,7 @@ from typing import Any
 
 from recall.errors import InputError
 from recall.evaluation_config import EvaluationConfig
+from recall.loss_config import LossConfig
 from recall.plain_values import (
     build_from_values,
     parse_value,
@@ -73,11 +74,19 @@ class ModelConfig:
     """Self-attention blocks (SASRec)."""
     num_heads: int = 1
     """Heads per block; divides `dim`."""
+    block: str = "plain"
+    """`plain` (SASRec) or `gated` (LiGR, as in eSASRec: every sub-layer times a gate)."""
+    filter_share: float = 0.0
+    """Share of a low-pass and high-pass filter in every block, the rest is attention's
+    (alpha of BSARec); 0 leaves the filter out."""
     feed_forward_dim: int = 256
     """Inner width of the blocks' feed-forward layer."""
     dropout_rate: float | None = None
     """Dropout of embeddings and sub-layers during training; null: by the clicks per item
     of the log, .4 where they are few and .2 where they are many (measured)."""
+    history_dropout_rate: float = 0.0
+    """Share of the clicks of a history that training hides, another one at every step: what
+    comes next is then also learnt from the clicks before the last one."""
     similarity: str = "cosine"
     """`cosine` (unit vectors) or `inner_product`; the same from loss to index."""
     interest_residual: bool = True
@@ -86,10 +95,12 @@ class ModelConfig:
     """Adds the mean of an item's category embeddings to its id embedding."""
 
     EXTRACTORS: typing.ClassVar = ("dssrec", "last_state", "self_attentive")
+    BLOCKS: typing.ClassVar = ("plain", "gated")
     SIMILARITIES: typing.ClassVar = ("cosine", "inner_product")
 
     def __post_init__(self):
         require_choice("model.extractor", self.extractor, self.EXTRACTORS)
+        require_choice("model.block", self.block, self.BLOCKS)
         require_choice("model.similarity", self.similarity, self.SIMILARITIES)
         for name in ("num_interests", "dim", "max_history_length", "num_blocks", "num_heads"):
             require_setting(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), ">= 1")
@@ -107,6 +118,15 @@ class ModelConfig:
             "model.dropout_rate",
             self.dropout_rate,
             "in [0, 1), or null",
+        )
+        require_setting(
+            0 <= self.filter_share <= 1, "model.filter_share", self.filter_share, "in [0, 1]"
+        )
+        require_setting(
+            0 <= self.history_dropout_rate < 1,
+            "model.history_dropout_rate",
+            self.history_dropout_rate,
+            "in [0, 1)",
         )
 
 
@@ -147,67 +167,6 @@ class IndexConfig:
         for name in ("target_recall", "min_index_recall"):
             value = getattr(self, name)
             require_setting(0 <= value <= 1, f"index.{name}", value, "in [0, 1]")
-
-
-@dataclasses.dataclass(frozen=True)
-class LossConfig:
-    """The seq2item and seq2seq losses."""
-
-    temperature: float = 0.07
-    """Divides every score inside both losses (tau of CLRec)."""
-    negatives: str = "uniform"
-    """`uniform` (every item alike), `queue` (CLRec: the latest clicks of other users, so that
-    popular items are recommended less) or `interest_queues` (Multi-CLRec: each interest
-    has the latest clicks that it won)."""
-    num_negatives: int | None = None
-    """Negatives per step, shared by the batch; the length of a queue. null or `auto`: 1,024
-    on processor cores, and 4,096 on a GPU, which they cost next to nothing."""
-    interest_reduction: str = "max"
-    """Over interests in the denominator: `max` (as served), `sum` (paper), `argmax` (MIND)."""
-    min_interest_share: float = 0.2
-    """Least share of the clicks of a step that every interest learns from, as a part of
-    its equal share 1 / `model.num_interests`, so that none starves (measured); 0 sets no
-    limit."""
-    seq2seq_weight: float = 0.02
-    """Weight of the seq2seq loss in the total (measured); 0 switches it off."""
-    confident_fraction: float = 0.3
-    """Share of (user, interest) pairs the seq2seq loss fits (lambda of the paper)."""
-
-    NUM_NEGATIVES: typing.ClassVar = 1024
-    NEGATIVES: typing.ClassVar = ("uniform", "queue", "interest_queues")
-    REDUCTIONS: typing.ClassVar = ("max", "sum", "argmax")
-
-    def __post_init__(self):
-        require_choice("loss.negatives", self.negatives, self.NEGATIVES)
-        require_setting(self.temperature > 0, "loss.temperature", self.temperature, "> 0")
-        require_setting(
-            self.num_negatives is None or self.num_negatives >= 1,
-            "loss.num_negatives",
-            self.num_negatives,
-            ">= 1, or null",
-        )
-        require_choice("loss.interest_reduction", self.interest_reduction, self.REDUCTIONS)
-        require_setting(
-            self.negatives != "interest_queues" or self.interest_reduction == "max",
-            "loss.interest_reduction",
-            self.interest_reduction,
-            "max with loss.negatives=interest_queues",
-        )
-        require_setting(
-            0 <= self.min_interest_share <= 1,
-            "loss.min_interest_share",
-            self.min_interest_share,
-            "in [0, 1]",
-        )
-        require_setting(
-            self.seq2seq_weight >= 0, "loss.seq2seq_weight", self.seq2seq_weight, ">= 0"
-        )
-        require_setting(
-            0 < self.confident_fraction <= 1,
-            "loss.confident_fraction",
-            self.confident_fraction,
-            "in (0, 1]",
-        )
 
 
 @dataclasses.dataclass(frozen=True)

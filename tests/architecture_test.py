@@ -27,6 +27,7 @@ LIBRARY_RANKS = {
     "plain_values": 1,
     "thresholds": 1,
     "evaluation_config": 2,
+    "loss_config": 2,
     "train_config": 2,
     "ragged": 3,
     "config": 3,

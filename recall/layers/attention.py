@@ -1,4 +1,4 @@
-"""Causal self-attention blocks."""
+"""Causal self-attention."""
 
 import math
 
@@ -6,12 +6,11 @@ import tensorflow as tf
 
 from recall.layers.dense import SlotDense
 from recall.layers.dropout import Dropout
-from recall.layers.normalization import LayerNorm
 
 MASKED_SCORE = -1e9
 """Added to scores of future slots; exp of it is 0 in float32."""
 
-_BIAS_SCALE = 10.0
+BIAS_SCALE = 10.0
 """Of the weights of the distance bias: Adam moves a weight by about the learning rate a
 step, and a bias has to get far beyond 1 within an epoch."""
 
@@ -74,6 +73,23 @@ def look_up_positions(table: tf.Tensor, length: tf.Tensor, first_slots: tf.Tenso
     return tf.matmul(positions, table)
 
 
+def gather_distances(table: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
+    """The biases of all pairs of slots from those by distance.
+
+    Args:
+        table: `[num_kinds, max_length]` float, in units of `1 / BIAS_SCALE`.
+        length: Slots per row.
+
+    Returns:
+        `[num_kinds, length, length]` float, row t has the biases of all slots for slot t.
+    """
+    slots = tf.range(length)
+    distances = slots[:, tf.newaxis] - slots[tf.newaxis, :]
+    # What lies further away belongs to another sequence of the row.
+    distances = tf.clip_by_value(distances, 0, table.shape[1] - 1)
+    return BIAS_SCALE * tf.gather(table, distances, axis=1)
+
+
 class CausalSelfAttention(tf.keras.layers.Layer):
     """Multi-head attention of every slot over itself and the slots before it.
 
@@ -124,57 +140,9 @@ class CausalSelfAttention(tf.keras.layers.Layer):
         projected = tf.reshape(projected, [batch, length, 3, self._num_heads, head_dim])
         query, key, value = tf.unstack(tf.transpose(projected, [2, 0, 3, 1, 4]), num=3)
         scores = tf.matmul(query, key, transpose_b=True) / math.sqrt(head_dim)
-        attention = causal_softmax(scores, self._bias_of_pairs(length), first_slots)
+        attention = causal_softmax(
+            scores, gather_distances(self._distance_bias, length), first_slots
+        )
         attention = self._dropout(attention, training=training)
         attended = tf.transpose(tf.matmul(attention, value), [0, 2, 1, 3])
         return self._project_output(tf.reshape(attended, [batch, length, self._dim]))
-
-    def _bias_of_pairs(self, length: tf.Tensor) -> tf.Tensor:
-        """`[num_heads, length, length]`: row t has the biases of all slots for slot t."""
-        slots = tf.range(length)
-        distances = slots[:, tf.newaxis] - slots[tf.newaxis, :]
-        # What lies further away belongs to another sequence of the row.
-        distances = tf.clip_by_value(distances, 0, self._max_length - 1)
-        return _BIAS_SCALE * tf.gather(self._distance_bias, distances, axis=1)
-
-
-class SelfAttentionBlock(tf.keras.layers.Layer):
-    """Self-attention, then a feed-forward layer, each normalised and residual.
-
-    Normalisation comes before each sub-layer (pre-norm), which trains without
-    learning-rate warm-up.
-
-    Reference:
-        Kang and McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        feed_forward_dim: int,
-        max_length: int,
-        dropout_rate: float,
-        **kwargs,
-    ):
-        """Creates the block; `num_heads` must divide `dim`."""
-        super().__init__(**kwargs)
-        self._attention = CausalSelfAttention(
-            dim, num_heads, max_length, dropout_rate, name="attention"
-        )
-        self._attention_norm = LayerNorm(name="attention_norm")
-        self._feed_forward_norm = LayerNorm(name="feed_forward_norm")
-        self._expand = SlotDense(feed_forward_dim, activation="relu", name="expand")
-        self._contract = SlotDense(dim, name="contract")
-        self._dropout = Dropout(dropout_rate)
-
-    def call(
-        self, states: tf.Tensor, training: bool = False, first_slots: tf.Tensor | None = None
-    ) -> tf.Tensor:
-        """Transforms `[batch, length, dim]` states to states of the same shape."""
-        attended = self._attention(
-            self._attention_norm(states), training=training, first_slots=first_slots
-        )
-        states += self._dropout(attended, training=training)
-        expanded = self._expand(self._feed_forward_norm(states))
-        return states + self._dropout(self._contract(expanded), training=training)

@@ -3,13 +3,14 @@
 import tensorflow as tf
 
 from recall.config import ModelConfig
-from recall.layers.attention import SelfAttentionBlock, look_up_positions
+from recall.layers.attention import look_up_positions
+from recall.layers.blocks import build_block
 from recall.layers.dropout import Dropout
 from recall.layers.normalization import LayerNorm
 
 
 class SequenceEncoder(tf.keras.layers.Layer):
-    """Position table, dropout and a stack of causal self-attention blocks.
+    """Position table, dropout and a stack of causal blocks.
 
     State i depends on slots 0..i only, and padding sits at the right, so the
     state of a real slot does not depend on the padding behind it.
@@ -21,15 +22,7 @@ class SequenceEncoder(tf.keras.layers.Layer):
         self._config = config
         self._dropout = Dropout(dropout_rate)
         self._blocks = [
-            SelfAttentionBlock(
-                config.dim,
-                config.num_heads,
-                config.feed_forward_dim,
-                config.max_history_length,
-                dropout_rate,
-                name=f"block_{i}",
-            )
-            for i in range(config.num_blocks)
+            build_block(config, dropout_rate, name=f"block_{i}") for i in range(config.num_blocks)
         ]
         self._norm = LayerNorm(name="norm")
 

@@ -57,7 +57,7 @@ def sampled_softmax_loss(
     >>> sampled_softmax_loss(x, y, n, temperature=1.0).numpy().round(4)
     array([0.3133], dtype=float32)
     """
-    all_positive_logits = _logits_of_positives(
+    all_positive_logits = logits_of_positives(
         user_vectors, positive_vectors, interest_mask, temperature
     )
     positive_logits = tf.reduce_max(all_positive_logits, axis=1)
@@ -70,7 +70,7 @@ def sampled_softmax_loss(
     negative_vectors, negative_mask = _widen_rows(negative_vectors, negative_mask)
     # Interests first: the reduction over them then runs over contiguous memory.
     user_vectors = tf.transpose(user_vectors, [1, 0, 2]) / temperature
-    offsets = _offsets_of_hidden(interest_mask)
+    offsets = offsets_of_hidden(interest_mask)
     if interest_reduction == "sum":
         negatives = _logsumexp_of_all(user_vectors, negative_vectors, negative_mask, offsets)
         positives = tf.reduce_logsumexp(all_positive_logits, axis=1)
@@ -142,7 +142,7 @@ def interest_softmax_loss(
     return tf.dynamic_stitch(rows_of_interest, losses)
 
 
-def _logits_of_positives(
+def logits_of_positives(
     user_vectors: tf.Tensor,
     positive_vectors: tf.Tensor,
     interest_mask: tf.Tensor | None,
@@ -176,7 +176,7 @@ def _widen_rows(
     )
 
 
-def _offsets_of_hidden(interest_mask: tf.Tensor | None) -> tf.Tensor | None:
+def offsets_of_hidden(interest_mask: tf.Tensor | None) -> tf.Tensor | None:
     """`[num_interests, batch, 1]` to be added to logits; None where nothing is hidden."""
     if interest_mask is None:
         return None

@@ -11,6 +11,7 @@ import tensorflow_recommenders as tfrs
 from recall.config import RecallConfig
 from recall.features import PackedBatch, SequenceBatch
 from recall.layers.dropout import dropout_seed
+from recall.losses.full_softmax import full_softmax_loss
 from recall.losses.interest_share import assign_starving_interests, find_winners
 from recall.losses.negatives import (
     enqueue_clicks,
@@ -22,16 +23,17 @@ from recall.losses.sampled_softmax import interest_softmax_loss, sampled_softmax
 from recall.losses.seq2seq import reduce_confident, select_confident_pairs, seq2seq_loss
 from recall.models.prefixes import Prefixes, encode_packed, encode_padded
 from recall.towers import ItemTower, UserTower
-from recall.vocabulary import ItemVocabulary
+from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 
 
 class LossTerms(NamedTuple):
-    """The two losses of a step, before weighting, and what they are of.
+    """The losses of a step, before weighting, and what they are of.
 
     Attributes:
         seq2item: Scalar.
         seq2seq: Scalar.
-        user_vectors: `[num_slots, num_interests, dim]`, what both were computed from.
+        backward: Scalar, seq2item of the reversed sequences.
+        user_vectors: `[num_slots, num_interests, dim]`, what they were computed from.
         positive_ids: `[num_slots]` int, the next click of each slot.
         winners: `[num_slots]` int, the interest that it belongs to.
         is_real: `[num_slots]` bool, False where a slot is padding; None: nowhere.
@@ -39,6 +41,7 @@ class LossTerms(NamedTuple):
 
     seq2item: tf.Tensor
     seq2seq: tf.Tensor
+    backward: tf.Tensor
     user_vectors: tf.Tensor
     positive_ids: tf.Tensor
     winners: tf.Tensor
@@ -76,7 +79,7 @@ class DSSRec(tfrs.Model):
             self.user_tower = UserTower(config.model, self.item_tower, name="user_tower")
         self._has_interest_queues = config.loss.negatives == "interest_queues"
         self.click_queue = None
-        if config.loss.negatives != "uniform":
+        if config.loss.negatives in ("queue", "interest_queues"):
             # Until clicks have come in, items as they are drawn otherwise. No step has this seed.
             first_ids = self._sample_negatives(tf.constant([self._seed, -1], tf.int64))
             if self._has_interest_queues:
@@ -90,7 +93,7 @@ class DSSRec(tfrs.Model):
     def compute_losses(
         self, batch: SequenceBatch | PackedBatch, seed: tf.Tensor, training: bool = False
     ) -> LossTerms:
-        """Both losses of one batch.
+        """The losses of one batch; one of weight 0 is 0.
 
         Args:
             batch: Sequences of at least two items. In a graph of a `PackedBatch` no shape
@@ -104,12 +107,15 @@ class DSSRec(tfrs.Model):
         encode = encode_packed if isinstance(batch, PackedBatch) else encode_padded
         prefixes = encode(self.user_tower, batch, training=training)
         seq2item, winners = self._seq2item(prefixes, seed, training)
-        seq2seq = tf.zeros([])
+        seq2seq = backward = tf.zeros([])
+        if self._loss_config.backward_weight > 0:
+            prefixes, backward = self._backward(prefixes, seed, training)
         if self._loss_config.seq2seq_weight > 0:
             seq2seq = self._seq2seq(prefixes, seed + 1)
         return LossTerms(
             seq2item,
             seq2seq,
+            backward,
             prefixes.user_vectors,
             prefixes.positive_ids,
             winners,
@@ -121,10 +127,6 @@ class DSSRec(tfrs.Model):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean sampled softmax over the target slots, and the winner of each, `[num_slots]`."""
         prefix_vectors, positive_ids, is_real, *_ = prefixes
-        # A queue holds ids, not vectors: its items are encoded as they are now, and learn.
-        negative_ids = self.click_queue
-        if negative_ids is None:
-            negative_ids = self._sample_negatives(seed)
         positive_vectors = self.item_tower(positive_ids)
         interest_mask = None
         min_share = self._loss_config.min_interest_share / self.user_tower.num_interests
@@ -133,30 +135,58 @@ class DSSRec(tfrs.Model):
             interest_mask = assign_starving_interests(
                 prefix_vectors, positive_vectors, min_share, is_real
             )
+        # Only queues by interest ask for them; the graph of another step leaves them out.
+        winners = find_winners(prefix_vectors, positive_vectors, interest_mask)
+        options = {
+            "temperature": self._loss_config.temperature,
+            "gradient_dtype": self._gradient_dtype,
+        }
+        if not self._has_interest_queues:
+            options["interest_reduction"] = self._loss_config.interest_reduction
+        if self._loss_config.negatives == "full":
+            all_ids = tf.range(FIRST_ITEM_ID, FIRST_ITEM_ID + self._num_items)
+            losses = full_softmax_loss(
+                prefix_vectors,
+                positive_vectors,
+                self.item_tower(all_ids),
+                interest_mask,
+                **options,
+            )
+            return _mean(losses, is_real), winners
+        # A queue holds ids, not vectors: its items are encoded as they are now, and learn.
+        negative_ids = self.click_queue
+        if negative_ids is None:
+            negative_ids = self._sample_negatives(seed)
         operands = (
             prefix_vectors,
             positive_vectors,
             self.item_tower(negative_ids),
             ~find_accidental_hits(positive_ids, negative_ids),
         )
-        options = {
-            "temperature": self._loss_config.temperature,
-            "gradient_dtype": self._gradient_dtype,
-        }
-        # Only queues by interest ask for them; the graph of another step leaves them out.
-        winners = find_winners(prefix_vectors, positive_vectors, interest_mask)
         if self._has_interest_queues:
             losses = interest_softmax_loss(
                 *operands, winners, has_static_shapes=is_real is not None, **options
             )
         else:
-            losses = sampled_softmax_loss(
-                *operands,
-                interest_mask,
-                interest_reduction=self._loss_config.interest_reduction,
-                **options,
-            )
+            losses = sampled_softmax_loss(*operands, interest_mask, **options)
         return _mean(losses, is_real), winners
+
+    def _backward(
+        self, prefixes: Prefixes, seed: tf.Tensor, training: bool
+    ) -> tuple[Prefixes, tf.Tensor]:
+        """Mean loss of the click before every slot, read from the clicks that follow it.
+
+        What it encodes is what the seq2seq loss wants of the future.
+        """
+        vectors, past_ids = prefixes.encode_backward()
+        reversed_ = prefixes._replace(user_vectors=vectors, positive_ids=past_ids)
+        loss, _ = self._seq2item(reversed_, seed, training)
+        last_slot = tf.shape(vectors)[0] - 1
+        return prefixes._replace(
+            encode_future=lambda slots: tf.gather(
+                vectors, tf.minimum(prefixes.starts + slots, last_slot)
+            )
+        ), loss
 
     def _sample_negatives(self, seed: tf.Tensor) -> tf.Tensor:
         """`[num_negatives]` dense ids, every item alike."""
@@ -197,9 +227,9 @@ class DSSRec(tfrs.Model):
                 one after the other, whose results are averaged.
 
         Returns:
-            `loss`, `seq2item` and `seq2seq`; with several interests also
-            `gradient_<k>`, the share of interest k in the norms of the loss's
-            gradients with respect to each.
+            `loss`, `seq2item` and `seq2seq`, and `backward` where it has a weight; with
+            several interests also `gradient_<k>`, the share of interest k in the norms of
+            the loss's gradients with respect to each.
         """
         if isinstance(batch, PackedBatch) and batch.history_ids.shape.rank == 3:
             return self._train_steps(batch)
@@ -207,18 +237,24 @@ class DSSRec(tfrs.Model):
         with tf.GradientTape() as tape, dropout_seed(seed):
             terms = self.compute_losses(batch, seed, training=True)
             total = terms.seq2item + self._loss_config.seq2seq_weight * terms.seq2seq
+            if self._loss_config.backward_weight > 0:
+                total += self._loss_config.backward_weight * terms.backward
         variables = self.trainable_variables
         *gradients, vector_gradient = tape.gradient(total, [*variables, terms.user_vectors])
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         # After the step, so that no user meets other clicks of her own as negatives.
         self._enqueue(terms)
         losses = {"loss": total, "seq2item": terms.seq2item, "seq2seq": terms.seq2seq}
+        if self._loss_config.backward_weight > 0:
+            losses["backward"] = terms.backward
         return losses | self._gradient_shares(vector_gradient)
 
     def _train_steps(self, batches: PackedBatch) -> dict[str, tf.Tensor]:
         """A step per batch of the leading axis, in one loop."""
         num_steps = batches.history_ids.shape[0]
         names = ["loss", "seq2item", "seq2seq"]
+        if self._loss_config.backward_weight > 0:
+            names.append("backward")
         if self.user_tower.num_interests > 1:
             names += [f"gradient_{k}" for k in range(self.user_tower.num_interests)]
 

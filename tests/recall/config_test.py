@@ -8,7 +8,7 @@ import json
 import pytest
 
 from recall import config as config_module
-from recall import evaluation_config, train_config
+from recall import evaluation_config, loss_config, train_config
 from recall.config import RecallConfig
 from recall.errors import InputError
 
@@ -48,7 +48,8 @@ def test_every_section_is_frozen():
 def test_every_setting_says_what_it_is_for():
     """A default without its reason beside it is not finished."""
     undocumented = []
-    sources = map(inspect.getsource, (config_module, train_config, evaluation_config))
+    modules = (config_module, loss_config, train_config, evaluation_config)
+    sources = map(inspect.getsource, modules)
     for node in ast.parse("\n".join(sources)).body:
         if not (isinstance(node, ast.ClassDef) and node.name.endswith("Config")):
             continue
@@ -80,7 +81,12 @@ def test_every_setting_says_what_it_is_for():
         ({"model": {"similarity": "euclid"}}, "model.similarity"),
         ({"model": {"dim": 10, "num_heads": 3}}, "model.num_heads"),
         ({"model": {"dropout_rate": 1.0}}, "model.dropout_rate"),
+        ({"model": {"block": "open"}}, "model.block"),
+        ({"model": {"filter_share": 1.5}}, "model.filter_share"),
+        ({"model": {"history_dropout_rate": 1}}, "model.history_dropout_rate"),
         ({"loss": {"confident_fraction": 0}}, "loss.confident_fraction"),
+        ({"loss": {"backward_weight": -1}}, "loss.backward_weight"),
+        ({"loss": {"negatives": "full", "interest_reduction": "sum"}}, "loss.interest_reduction"),
         (
             {"loss": {"negatives": "interest_queues", "interest_reduction": "sum"}},
             "loss.interest_reduction",

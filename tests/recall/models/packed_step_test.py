@@ -19,8 +19,15 @@ ROWS = [[0, 1], [2, 3], [4]]  # 5 + 2, 3 + 1 and 4 slots.
 EXTRACTORS = ("dssrec", "last_state", "self_attentive")
 LOSSES = [
     *itertools.product(["uniform", "queue"], ["max", "sum", "argmax"]),
+    *itertools.product(["full"], ["max", "argmax"]),
     ("interest_queues", "max"),
 ]
+OPTIONS = {
+    "gated": ["model.block=gated"],
+    "filter": ["model.filter_share=0.4"],
+    "backward": ["loss.backward_weight=0.5"],
+    "backward_full": ["loss.backward_weight=0.5", "loss.negatives=full"],
+}
 
 
 def pack(sequences, rows, num_rows):
@@ -107,6 +114,18 @@ def test_packed_steps_are_padded_ones(extractor, negatives, reduction):
     assert_same(padded, packed, logs, packed_logs, tolerance=2e-4)
 
 
+@pytest.mark.parametrize("name", OPTIONS)
+def test_packed_steps_are_padded_ones_with_every_option(name):
+    settings = ("dssrec", "uniform", "max", "model.dropout_rate=0", *OPTIONS[name])
+    padded = build(*settings, has_static_shapes=False)
+    packed = build(*settings, has_static_shapes=True)
+
+    for _ in range(3):
+        logs, packed_logs = padded.train_step(PADDED), packed.train_step(PACKED)
+
+    assert_same(padded, packed, logs, packed_logs, tolerance=2e-4)
+
+
 def test_sequences_of_one_row_do_not_see_each_other():
     model = build("dssrec", "uniform", "max", has_static_shapes=True)
     changed = [[2, 30, 29, 28, 27, 26], *SEQUENCES[1:]]  # The first of its row.
@@ -152,6 +171,11 @@ def check_compiled(extractor, negatives, reduction, *assignments, tolerance=1e-4
 
 def test_a_compiled_step_is_the_plain_one():
     check_compiled("dssrec", "queue", "max")
+
+
+def test_a_compiled_step_with_every_option_is_the_plain_one():
+    options = ["model.block=gated", "model.filter_share=.4", "model.history_dropout_rate=.2"]
+    check_compiled("dssrec", "full", "max", *options, "loss.backward_weight=.5")
 
 
 @pytest.mark.slow

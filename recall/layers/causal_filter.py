@@ -1,0 +1,75 @@
+"""A low-pass and high-pass filter over the slots of a history."""
+
+import math
+
+import tensorflow as tf
+
+from recall.layers.attention import BIAS_SCALE, causal_softmax, gather_distances
+
+_NUM_FILTERS = 4
+"""Groups of coordinates, each smoothed over another span; fewer where `dim` is no multiple."""
+
+
+class CausalFilter(tf.keras.layers.Layer):
+    """Keeps slow changes along a history, and weakens or amplifies fast ones.
+
+    With w_g a learnt weight per distance of group g of coordinates:
+
+        low(t)  = sum_{i<=t} w_g(t-i) x_i / sum_{i<=t} w_g(t-i)
+        out(t)  = low(t) + beta^2 (x_t - low(t))
+
+    The articles filter by the Fourier or wavelet transform of a whole history, whose
+    output at any slot has seen all others. They train on one target per history, the
+    last one; here every slot is trained on its next click, and such a transform would
+    show it that click. A mean over the slots up to its own is the filter that remains.
+    Spans start at 1, 2, 4 and 8 slots, the scales of a wavelet transform.
+
+    Reference:
+        Shin et al., "An Attentive Inductive Bias for Sequential Recommendation beyond
+        the Self-Attention", AAAI 2024 (BSARec), equation 6: there low(t) keeps the
+        lowest frequencies of a Fourier transform.
+    """
+
+    def __init__(self, dim: int, max_length: int, **kwargs):
+        """Creates the layer for histories of at most `max_length` slots."""
+        super().__init__(**kwargs)
+        self._dim = dim
+        self._max_length = max_length
+        self._num_filters = math.gcd(dim, _NUM_FILTERS)
+
+    def build(self, input_shape):
+        """Creates weights by distance `[num_filters, max_length]` and beta `[dim]`."""
+        spans = 2.0 ** tf.range(self._num_filters, dtype=tf.float32)[:, tf.newaxis]
+        distances = tf.range(self._max_length, dtype=tf.float32)
+        self._distance_bias = self.add_weight(
+            name="distance_bias",
+            shape=[self._num_filters, self._max_length],
+            initializer=lambda shape, dtype: tf.cast(-distances / spans / BIAS_SCALE, dtype),
+        )
+        # As in the articles' code. With a beta of 1 everywhere the filter would do nothing.
+        self._beta = self.add_weight(
+            name="beta",
+            shape=[self._dim],
+            initializer=tf.keras.initializers.RandomNormal(stddev=1.0),
+        )
+        super().build(input_shape)
+
+    def call(self, states: tf.Tensor, first_slots: tf.Tensor | None = None) -> tf.Tensor:
+        """Filters within each history.
+
+        Args:
+            states: `[batch, length, dim]` float.
+            first_slots: As in `causal_softmax`.
+
+        Returns:
+            `[batch, length, dim]` float; slot t depends on slots 0..t.
+        """
+        shape = tf.shape(states)
+        batch, length = shape[0], shape[1]
+        bias = gather_distances(self._distance_bias, length)
+        weights = causal_softmax(tf.zeros_like(bias)[tf.newaxis], bias, first_slots)
+        groups = tf.reshape(states, [batch, length, self._num_filters, -1])
+        groups = tf.transpose(groups, [0, 2, 1, 3])
+        low = tf.transpose(tf.matmul(weights, groups), [0, 2, 1, 3])
+        low = tf.reshape(low, [batch, length, self._dim])
+        return low + tf.square(self._beta) * (states - low)

@@ -1,0 +1,76 @@
+"""Settings of the losses. Imports no TensorFlow."""
+
+import dataclasses
+import typing
+
+from recall.plain_values import require_choice, require_setting
+
+
+@dataclasses.dataclass(frozen=True)
+class LossConfig:
+    """The seq2item and seq2seq losses."""
+
+    temperature: float = 0.07
+    """Divides every score inside both losses (tau of CLRec)."""
+    negatives: str = "uniform"
+    """`uniform` (every item alike), `full` (all items at every step, no sample), `queue`
+    (CLRec: the latest clicks of other users, so that popular items are recommended less)
+    or `interest_queues` (Multi-CLRec: each interest has the latest clicks that it won)."""
+    num_negatives: int | None = None
+    """Negatives per step, shared by the batch; the length of a queue; `full` does not ask for
+    it. null or `auto`: 1,024 on processor cores, and 4,096 on a GPU, which they cost next
+    to nothing."""
+    interest_reduction: str = "max"
+    """Over interests in the denominator: `max` (as served), `sum` (paper), `argmax` (MIND)."""
+    min_interest_share: float = 0.2
+    """Least share of the clicks of a step that every interest learns from, as a part of
+    its equal share 1 / `model.num_interests`, so that none starves (measured); 0 sets no
+    limit."""
+    seq2seq_weight: float = 0.02
+    """Weight of the seq2seq loss in the total (measured); 0 switches it off."""
+    backward_weight: float = 0.0
+    """Weight of the seq2item loss of reversed sequences in the total: the clicks that follow
+    predict the one before. 0 switches it off."""
+    confident_fraction: float = 0.3
+    """Share of (user, interest) pairs the seq2seq loss fits (lambda of the paper)."""
+
+    NUM_NEGATIVES: typing.ClassVar = 1024
+    NEGATIVES: typing.ClassVar = ("uniform", "full", "queue", "interest_queues")
+    REDUCTIONS: typing.ClassVar = ("max", "sum", "argmax")
+
+    def __post_init__(self):
+        require_choice("loss.negatives", self.negatives, self.NEGATIVES)
+        require_setting(self.temperature > 0, "loss.temperature", self.temperature, "> 0")
+        require_setting(
+            self.num_negatives is None or self.num_negatives >= 1,
+            "loss.num_negatives",
+            self.num_negatives,
+            ">= 1, or null",
+        )
+        require_choice("loss.interest_reduction", self.interest_reduction, self.REDUCTIONS)
+        require_setting(
+            self.negatives != "interest_queues" or self.interest_reduction == "max",
+            "loss.interest_reduction",
+            self.interest_reduction,
+            "max with loss.negatives=interest_queues",
+        )
+        require_setting(
+            self.negatives != "full" or self.interest_reduction != "sum",
+            "loss.interest_reduction",
+            self.interest_reduction,
+            "max or argmax with loss.negatives=full",
+        )
+        require_setting(
+            0 <= self.min_interest_share <= 1,
+            "loss.min_interest_share",
+            self.min_interest_share,
+            "in [0, 1]",
+        )
+        for name in ("seq2seq_weight", "backward_weight"):
+            require_setting(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), ">= 0")
+        require_setting(
+            0 < self.confident_fraction <= 1,
+            "loss.confident_fraction",
+            self.confident_fraction,
+            "in (0, 1]",
+        )

@@ -4,7 +4,8 @@ Imports no `tfx`: the component calls `run_fn` with an object that has the
 attributes of its `FnArgs`. In a pipeline:
 
     Trainer(run_fn="pipelines.tfx_trainer.run_fn", examples=..., custom_config=
-            {"config": {"train": {"batch_slots": 512}}, "set": ["model.dim=64"]})
+            {"config": {"train": {"batch_slots": 512}}, "set": ["model.dim=64"],
+             "warm_start": "runs/yesterday"})
 """
 
 import dataclasses
@@ -31,22 +32,33 @@ def run_fn(fn_args: Any) -> None:
     whole epochs), `eval_steps` (batches of validation users at most),
     `serving_model_dir` (gets the user tower's SavedModel), `model_run_dir`
     (gets checkpoints, logs and, under `export`, both towers with their
-    manifest), and `custom_config` with `config` (nested settings) and `set`
-    (`section.key=value` texts).
+    manifest), and `custom_config` with `config` (nested settings), `set`
+    (`section.key=value` texts) and `warm_start` (the `model_run_dir` of an earlier
+    call, or another run, whose training goes on).
 
     Args:
         fn_args: Like `tfx.components.trainer.fn_args_utils.FnArgs`.
 
     Raises:
-        InputError: The examples are missing or damaged, a setting is wrong, or
-            `base_model` is given: a warm start is not supported.
+        InputError: The examples are missing or damaged, a setting is wrong, the warm
+            start does not fit, or `base_model` is given: a SavedModel holds no training.
     """
     if getattr(fn_args, "base_model", None):
-        raise InputError("`base_model` is set, but a warm start is not supported. Leave it out.")
+        raise InputError(
+            "`base_model` is set, but a SavedModel holds no training to go on from. Name the "
+            "`model_run_dir` of the earlier call as `warm_start` of `custom_config`."
+        )
     examples_dir = _find_examples_dir(fn_args.train_files)
     config = _build_config(fn_args, examples_dir)
     model_dir = Path(fn_args.model_run_dir)
-    trainer.train_and_evaluate(config, examples_dir, model_dir / "model", overwrite=True)
+    custom = getattr(fn_args, "custom_config", None) or {}
+    trainer.train_and_evaluate(
+        config,
+        examples_dir,
+        model_dir / "model",
+        warm_start=custom.get("warm_start"),
+        overwrite=True,
+    )
     export_dir = model_dir / "export"
     export.run_export(model_dir / "model", export_dir)
     with folders.atomic_directory(fn_args.serving_model_dir) as staging:

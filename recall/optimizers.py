@@ -41,6 +41,11 @@ class RowwiseAdam(tf.keras.optimizers.Adam):
         """The settings, as Keras wants them."""
         return super().get_config() | {"has_static_shapes": self._has_static_shapes}
 
+    def moments_of(self, variable) -> tuple[tf.Variable, tf.Variable]:
+        """Running means of the gradient of a variable and of its square, of its shape."""
+        index = self._index_dict[self._var_key(variable)]
+        return self._momentums[index], self._velocities[index]
+
     def _deduplicate_sparse_grad(self, grads):
         """Gives equal rows of `tf.IndexedSlices` the sum of their gradients.
 
@@ -53,8 +58,7 @@ class RowwiseAdam(tf.keras.optimizers.Adam):
 
     def update_step(self, gradient, variable):
         """Applies one gradient, dense or `tf.IndexedSlices`."""
-        index = self._index_dict[self._var_key(variable)]
-        momentum, velocity = self._momentums[index], self._velocities[index]
+        momentum, velocity = self.moments_of(variable)
         step = tf.cast(self.iterations + 1, variable.dtype)
         learning_rate, beta_1, beta_2 = (
             tf.cast(value, variable.dtype)

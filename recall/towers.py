@@ -54,6 +54,7 @@ class ItemTower(tf.keras.Model):
 
     Attributes:
         embeddings: `[num_items + 2, dim]`, the table.
+        category_embeddings: `[num_categories + 1, dim]`; None without categories.
         item_counts: `[num_items]` training clicks.
     """
 
@@ -63,7 +64,7 @@ class ItemTower(tf.keras.Model):
         self._cosine = config.similarity == "cosine"
         self.item_counts = vocabulary.counts
         self.embeddings = self._add_table("embeddings", vocabulary.table_size, config.dim)
-        self._category_table = None
+        self._category_table = self.category_embeddings = None
         if config.use_categories:
             self._category_table = tf.constant(build_category_table(vocabulary))
             self.category_embeddings = self._add_table(

@@ -18,6 +18,7 @@ def fit(
     *,
     config: "ConfigLike" = None,
     output: str | os.PathLike | None = None,
+    warm_start: Run | str | os.PathLike | None = None,
     show: bool = True,
     **reading: Any,
 ) -> Run:
@@ -35,6 +36,8 @@ def fit(
         config: Settings: a `recall.RecallConfig`; a dict, `{"train": {"max_epochs": 5}}` or
             `{"train.max_epochs": 5}`; a list, `["train.max_epochs=5"]`; the path of a JSON file.
         output: Folder of the run; None makes a new one in the folder for temporary files.
+        warm_start: An earlier run, or its folder: the training goes on from its model, with the
+            rows of all items that it knows. Settings of the section `model` have to be its own.
         show: Whether progress is shown on stderr.
         **reading: Other flags of `recall run`, as `user_column="visitor"`,
             `timestamp_column="none"`, `where="event=purchase"`, `overwrite=True`.
@@ -48,5 +51,8 @@ def fit(
             has the metrics.
     """
     folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="recall-run-"))
+    if warm_start is not None:
+        is_run = isinstance(warm_start, Run)
+        reading = {**reading, "warm_start": os.fspath(warm_start.path if is_run else warm_start)}
     log_jobs.run_all(events, items, folder, config, reading, show=show)
     return Run(folder)

@@ -19,6 +19,18 @@ DAMAGED_CHECKPOINT = (tf.errors.OpError, AssertionError, IndexError, ValueError)
 """What reading a checkpoint raises where it is damaged."""
 
 
+class _FallingRate(tf.keras.optimizers.schedules.CosineDecay):
+    """Falls to 0 over the steps of a job, which may begin at any step of the optimiser."""
+
+    def __init__(self, learning_rate: float, num_steps: int, first_step: int):
+        super().__init__(learning_rate, num_steps)
+        self._first_step = first_step
+
+    def __call__(self, step):
+        """The rate of a step of the optimiser."""
+        return super().__call__(step - self._first_step)
+
+
 class TrainedModel(NamedTuple):
     """A model with its best weights, and what it was trained with."""
 
@@ -27,18 +39,21 @@ class TrainedModel(NamedTuple):
     vocabulary: ItemVocabulary
 
 
-def build_model(config: RecallConfig, vocabulary: ItemVocabulary, num_steps: int = 1) -> DSSRec:
+def build_model(
+    config: RecallConfig, vocabulary: ItemVocabulary, num_steps: int = 1, first_step: int = 0
+) -> DSSRec:
     """A compiled model with all its weights and optimizer slots created.
 
     Args:
         config: All settings; `train.jit_compile` compiles steps on `PackedBatch`es.
         vocabulary: The catalogue.
         num_steps: Steps of the whole job, over which the learning rate falls.
+        first_step: Steps of the optimiser before the job.
     """
     model = DSSRec(config, vocabulary)
     learning_rate = config.train.learning_rate
     if config.train.learning_rate_schedule == "cosine":
-        learning_rate = tf.keras.optimizers.schedules.CosineDecay(learning_rate, num_steps)
+        learning_rate = _FallingRate(learning_rate, num_steps, first_step)
     is_compiled = bool(config.train.jit_compile)
     optimizer = RowwiseAdam(learning_rate, has_static_shapes=is_compiled)
     model.compile(optimizer=optimizer, jit_compile=is_compiled)

@@ -30,6 +30,7 @@ COMMAND = Command(
         **log_flags.EVENTS,
         "output": folders.flag("Folder of the run; created when it does not exist."),
         **settings.FLAGS,
+        **folders.WARM_START,
         **log_flags.READING,
         "overwrite": FlagSpec(
             help="Replaces the artifacts in --output when they were made from another log. "
@@ -66,6 +67,7 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
         beam_args=beam_args,
         keep=keep,
         allow_loss=values.allow_loss,
+        warm_start=values.warm_start,
     )
     print(f"\nVersion {result.version} is published. Next:")
     print(f"  {summary.next_command(values.output)}")

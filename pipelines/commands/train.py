@@ -13,11 +13,14 @@ COMMAND = Command(
     "checkpoint. The same command continues an interrupted training.",
     examples=(
         "train --examples=runs/mine/examples --output=runs/mine/model --set=train.max_epochs=20",
+        "train --examples=runs/today/examples --output=runs/today/model "
+        "--warm_start=runs/yesterday",
     ),
     flags={
         "examples": folders.EXAMPLES,
         "output": folders.flag("Folder for the model."),
         **settings.FLAGS,
+        **folders.WARM_START,
         **folders.OVERWRITE,
         **progress_flags.FLAGS,
     },
@@ -34,5 +37,11 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     records.require(folders.require("examples", values.examples), "ingest")
     from pipelines.training import trainer
 
-    trainer.train_and_evaluate(config, values.examples, values.output, overwrite=values.overwrite)
+    trainer.train_and_evaluate(
+        config,
+        values.examples,
+        values.output,
+        warm_start=values.warm_start,
+        overwrite=values.overwrite,
+    )
     logging.info("Wrote %s", values.output)

@@ -24,6 +24,7 @@ from pipelines.reporting import report as run_report
 from pipelines.sources.events import EventSource
 from pipelines.sources.items import ItemsFile
 from pipelines.training import trainer
+from pipelines.training.warm_start import check_warm_start
 from recall.config import RecallConfig
 from recall.errors import InputError
 from serving.release import folders, release, storage
@@ -72,6 +73,7 @@ def run(
     beam_args: Sequence[str] = (),
     keep: int | None = None,
     allow_loss: bool = False,
+    warm_start: str | Path | None = None,
     show: Callable[[str], None] = print,
 ) -> RunResult:
     """Runs every job that is not up to date, publishes the release and writes report.html.
@@ -86,6 +88,7 @@ def run(
         beam_args: Words for Beam's `PipelineOptions`.
         keep: Published versions that stay; see `push.run_push`.
         allow_loss: Whether much of the newest release may be lost; the same.
+        warm_start: Folder of an earlier run, whose training this one goes on from.
         show: Receives the results (table and remarks), before the release is published.
 
     Returns:
@@ -93,11 +96,13 @@ def run(
 
     Raises:
         InputError: The input is bad, the folder belongs to another log or is
-            in use, or the model or the index is not good enough to publish, or
-            would lose much of the newest release.
+            in use, the warm start does not fit, or the model or the index is not
+            good enough to publish, or would lose much of the newest release.
     """
     output_dir = Path(output_dir)
     paths = RunPaths.under(output_dir)
+    if warm_start is not None:
+        check_warm_start(warm_start, config, paths.model)
     ingest_record = ingest.ingest_record(source, items_file, config)
     make_examples = functools.partial(
         ingest.run_ingest,
@@ -110,7 +115,7 @@ def run(
         overwrite=True,
     )
     publish = functools.partial(push.run_push, output_dir, keep=keep, allow_loss=allow_loss)
-    jobs = _jobs(output_dir, config, ingest_record, make_examples, publish)
+    jobs = _jobs(output_dir, config, ingest_record, make_examples, warm_start, publish)
     *before, publication = jobs
     _check_folder(output_dir, paths, ingest_record, source.spec, overwrite)
     for job in before:
@@ -150,6 +155,7 @@ def _jobs(
     config: RecallConfig,
     ingest_record: dict[str, Any],
     make_examples: Callable[[], Any],
+    warm_start: str | Path | None,
     publish: Callable[[], int],
 ) -> list[_Job]:
     """All jobs of a run, in their order."""
@@ -159,8 +165,10 @@ def _jobs(
         _artifact_job(
             "train",
             paths.model,
-            lambda: trainer.train_record(config, paths.examples),
-            lambda: trainer.train_and_evaluate(config, paths.examples, paths.model, overwrite=True),
+            lambda: trainer.train_record(config, paths.examples, warm_start),
+            lambda: trainer.train_and_evaluate(
+                config, paths.examples, paths.model, warm_start=warm_start, overwrite=True
+            ),
         ),
         _artifact_job(
             "evaluate",

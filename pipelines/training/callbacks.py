@@ -187,6 +187,11 @@ class Validation(tf.keras.callbacks.Callback):
                 self._progress.best_epoch.assign(epoch + 1)
                 self._best_manager.save(checkpoint_number=epoch + 1)
 
+    def measure(self) -> dict[str, float]:
+        """What the averaged weights give now."""
+        with self._average.applied():
+            return self._measure()
+
     def _measure(self) -> dict[str, float]:
         """Validation metrics, and the share of the clicks that each interest wins."""
         item_vectors = compute_item_vectors(self.model, self._num_items)

@@ -4,6 +4,15 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
+CHECKPOINTS_NAME = "checkpoints"
+"""Folder of a model that holds the state of its training."""
+
+PROGRESS = "progress"
+"""The part that says how far the job is."""
+
+VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+"""What TensorFlow adds to the name of a variable in a checkpoint."""
+
 
 class JobState:
     """Variables that a job saves after every epoch and goes on from.
@@ -14,7 +23,8 @@ class JobState:
     held twice.
 
     Attributes:
-        checkpoint: All variables, under flat names, for a `tf.train.CheckpointManager`.
+        variables: Flat name -> variable; the name is that of its part and a number.
+        checkpoint: All of them, for a `tf.train.CheckpointManager`.
     """
 
     def __init__(self, parts: Mapping[str, Sequence[tf.Variable]]):
@@ -23,12 +33,12 @@ class JobState:
         Args:
             parts: Name of the part -> its variables.
         """
-        self._variables = {
+        self.variables = {
             f"{part}_{number}": variable
             for part, variables in parts.items()
             for number, variable in enumerate(variables)
         }
-        self.checkpoint = tf.train.Checkpoint(**self._variables)
+        self.checkpoint = tf.train.Checkpoint(**self.variables)
 
     def restore(self, path: str) -> None:
         """Gives every variable its value in the checkpoint `path`.
@@ -38,6 +48,6 @@ class JobState:
             ValueError: A variable has another shape there.
             IndexError, tf.errors.OpError: A file of it is damaged or missing.
         """
-        for name, variable in self._variables.items():
+        for name, variable in self.variables.items():
             single = tf.train.Checkpoint(**{name: variable})
             single.read(path).expect_partial().assert_existing_objects_matched()

@@ -19,8 +19,9 @@ from pipelines.artifacts.trained_model import (
 from pipelines.evaluation.remarks import FEW_USERS
 from pipelines.progress import tasks
 from pipelines.training import callbacks, curves, devices, epoch_lines, input_pipeline, threads
-from pipelines.training.job_state import JobState
+from pipelines.training.job_state import CHECKPOINTS_NAME, PROGRESS, JobState
 from pipelines.training.training_examples import open_examples
+from pipelines.training.warm_start import WarmStart, WriteStart, find_earlier_model, open_warm_start
 from pipelines.training.weight_averaging import WeightAverage
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -29,13 +30,18 @@ from recall.vocabulary import ItemVocabulary
 from serving.release import paths, storage
 
 
-def train_record(config: RecallConfig, examples_dir: str | Path) -> dict[str, Any]:
-    """The record of what makes a trained model."""
+def train_record(
+    config: RecallConfig, examples_dir: str | Path, warm_start: str | Path | None = None
+) -> dict[str, Any]:
+    """The record of what makes a trained model; arguments as in `train_and_evaluate`."""
+    inputs = {"examples": records.checksum_of_record(examples_dir, "ingest")}
+    if warm_start is not None:
+        inputs["warm_start"] = records.checksum_of_record(find_earlier_model(warm_start), "train")
     return records.build_record(
         "train",
         config.to_dict(["model", "loss", "train"])
         | {"exclude_seen": config.evaluation.exclude_seen},
-        {"examples": records.checksum_of_record(examples_dir, "ingest")},
+        inputs,
     )
 
 
@@ -44,6 +50,7 @@ def train_and_evaluate(
     examples_dir: str | Path,
     model_dir: str | Path,
     *,
+    warm_start: str | Path | None = None,
     overwrite: bool = False,
 ) -> TrainedModel:
     """Trains until validation NDCG@10 stops getting better.
@@ -55,6 +62,7 @@ def train_and_evaluate(
         config: All settings; `ingest` and `index` are not used.
         examples_dir: The folder that `recall ingest` wrote.
         model_dir: Folder of checkpoints, best weights, logs and vocabulary.
+        warm_start: Folder of a run, or of a model, whose training this one goes on from.
         overwrite: Whether a model of other examples may be replaced.
 
     Returns:
@@ -62,23 +70,24 @@ def train_and_evaluate(
 
     Raises:
         InputError: Examples are missing, damaged, of another history length or without
-            the categories that the model is to learn from,
+            the categories that the model is to learn from, the warm start does not fit,
             `model_dir` belongs to other examples, or the loss became NaN.
     """
     model_dir = Path(model_dir)
     _check_history_length(config, examples_dir)
-    record = train_record(config, examples_dir)
+    record = train_record(config, examples_dir, warm_start)
     if records.is_current(model_dir, record):
         logging.info("%s is up to date.", model_dir)
         return load_model(model_dir)
     vocabulary = records.read_vocabulary(examples_dir)
     _check_categories(config, vocabulary, examples_dir)
+    start = open_warm_start(warm_start, config, vocabulary, model_dir)
     _prepare_folder(model_dir, record, overwrite=overwrite)
     records.write_config(model_dir, config)
     records.write_vocabulary(model_dir, vocabulary)
     try:
         with paths.without_pattern(model_dir) as checkpoints_root:
-            _fit(config, vocabulary, Path(examples_dir), model_dir, checkpoints_root)
+            _fit(config, vocabulary, Path(examples_dir), model_dir, checkpoints_root, start)
     # Raised by a broken file, a cut-off one, and one that holds something else.
     except (
         tf.errors.DataLossError,
@@ -127,12 +136,12 @@ def _prepare_folder(model_dir: Path, record: dict[str, Any], *, overwrite: bool)
         if previous == record:
             (model_dir / records.RECORD_NAME).unlink(missing_ok=True)
             return
-        if previous["inputs"] != record["inputs"] and not overwrite:
+        if previous["inputs"]["examples"] != record["inputs"]["examples"] and not overwrite:
             raise InputError(
                 f"{model_dir} holds a model of other examples. Choose another folder or "
                 "pass --overwrite."
             )
-        logging.info("The settings or examples changed: training %s anew.", model_dir)
+        logging.info("The settings or inputs changed: training %s anew.", model_dir)
     _remove_content(model_dir)
     model_dir.mkdir(parents=True, exist_ok=True)
     storage.write_json(started, record)
@@ -145,7 +154,7 @@ def _remove_content(model_dir: Path) -> None:
     what says that it is a model's stays.
     """
     (model_dir / records.RECORD_NAME).unlink(missing_ok=True)
-    shutil.rmtree(model_dir / "checkpoints", ignore_errors=True)
+    shutil.rmtree(model_dir / CHECKPOINTS_NAME, ignore_errors=True)
     for path in model_dir.glob("*"):
         if path.is_dir():
             shutil.rmtree(path)
@@ -167,6 +176,7 @@ def _fit(
     examples_dir: Path,
     model_dir: Path,
     checkpoints_root: Path,
+    start: WarmStart | None,
 ) -> None:
     """Runs the epochs that are left; `checkpoints_root` is the folder without a pattern in it."""
     devices.prepare(config)
@@ -174,8 +184,9 @@ def _fit(
     config = devices.complete(config)
     tf.keras.utils.set_random_seed(config.train.seed)
     examples = open_examples(config, examples_dir)
-    model = build_model(config, vocabulary, examples.steps_per_epoch * config.train.max_epochs)
-    training = _open_training(model, config, model_dir, checkpoints_root)
+    num_steps = examples.steps_per_epoch * config.train.max_epochs
+    model = build_model(config, vocabulary, num_steps, start.first_step if start else 0)
+    training = _open_training(model, config, model_dir, checkpoints_root, start)
     held_out = read_held_out(examples_dir, "valid")
     stopping_rule = callbacks.choose_stopping_rule(config.train, held_out.num_users)
     _warn_of_few_users(min(held_out.num_users, config.train.validation_users))
@@ -196,6 +207,7 @@ def _fit(
         training.progress,
         best_manager(model, checkpoints_root),
     )
+    beginning = [WriteStart(start, validation, model_dir)] if start and not first_epoch else []
     with tasks.open_task("training") as task:
         shown = epoch_lines.ShowEpochs(
             task, training.progress, stopping_rule, data.steps_per_epoch, data.num_targets
@@ -207,6 +219,7 @@ def _fit(
             steps_per_epoch=data.steps_per_epoch,
             callbacks=[
                 *_callbacks(training, validation, stopping_rule, model_dir),
+                *beginning,
                 curves.WriteCurves(model_dir, config),
                 shown,
             ],
@@ -215,26 +228,36 @@ def _fit(
 
 
 def _open_training(
-    model: DSSRec, config: RecallConfig, model_dir: Path, checkpoints_root: Path
+    model: DSSRec,
+    config: RecallConfig,
+    model_dir: Path,
+    checkpoints_root: Path,
+    start: WarmStart | None,
 ) -> _Training:
-    """The state of the job, restored where there is a checkpoint.
+    """The state of the job, restored where there is a checkpoint, else that of a warm start.
 
     Raises:
         InputError: The checkpoint is damaged.
     """
     progress = callbacks.Progress()
-    average = WeightAverage(model.trainable_variables, config.train.averaging_window)
+    average = WeightAverage(
+        model.trainable_variables,
+        config.train.averaging_window,
+        start.epochs_before if start else 0,
+    )
     state = JobState(
         {
             "weight": model.variables,
             "optimizer": model.optimizer.variables,
             "average": average.averages,
-            "progress": progress.variables,
+            PROGRESS: progress.variables,
         }
     )
     manager = tf.train.CheckpointManager(
-        state.checkpoint, str(checkpoints_root / "checkpoints"), max_to_keep=1
+        state.checkpoint, str(checkpoints_root / CHECKPOINTS_NAME), max_to_keep=1
     )
+    if start and manager.latest_checkpoint is None:
+        start.apply(model, average, state)
     _restore_latest(state, manager, model_dir)
     return _Training(progress, average, manager)
 

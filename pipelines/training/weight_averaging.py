@@ -26,22 +26,29 @@ class WeightAverage(tf.Module):
         Generalization", UAI 2018 (there with equal weights).
     """
 
-    def __init__(self, weights: Sequence[tf.Variable], window: float):
+    def __init__(self, weights: Sequence[tf.Variable], window: float, epochs_before: int = 0):
         """Starts with copies of the weights.
 
         Args:
             weights: Variables to average.
             window: Share of the epochs, the latest ones, that count; 0 keeps the
                 weights of the last epoch.
+            epochs_before: Epochs that the weights stand for already.
         """
         super().__init__()
         self._weights = list(weights)
         self._window = window
+        self._epochs_before = epochs_before
         self.averages = [tf.Variable(weight, trainable=False) for weight in self._weights]
+
+    def average_of(self, weight: tf.Variable) -> tf.Variable:
+        """The average of one of the weights."""
+        number = [one.ref() for one in self._weights].index(weight.ref())
+        return self.averages[number]
 
     def update(self, epoch: int) -> None:
         """Moves the averages towards the weights after epoch `epoch`, counted from 0."""
-        share = 1 / (1 + self._window * epoch)
+        share = 1 / (1 + self._window * (self._epochs_before + epoch))
         for average, weight in zip(self.averages, self._weights, strict=True):
             for rows in _row_blocks(weight):
                 old = average[rows]

@@ -9,7 +9,15 @@ import pytest
 
 from pipelines.training import input_pipeline as recall_input_pipeline
 from recall.config import RecallConfig
-from tests.benchmarks import evaluation, input_pipeline, logs, measure, quality, training
+from tests.benchmarks import (
+    evaluation,
+    input_pipeline,
+    logs,
+    measure,
+    quality,
+    training,
+    warm_start,
+)
 
 SMALL = [
     "model.dim=8",
@@ -147,6 +155,34 @@ def test_seeds_of_another_recipe_are_not_mixed_in(tmp_path):
     quality.check_recipe(tmp_path, {"settings": []})
     with pytest.raises(ValueError, match="another recipe"):
         quality.check_recipe(tmp_path, {"settings": ["model.dim=8"]})
+
+
+def test_yesterday_lacks_the_latest_clicks():
+    day = 86_400
+    rows = [
+        {"user_id": user, "item_id": str(number), "timestamp": str(time)}
+        for number, (user, time) in enumerate(
+            [("a", 0), ("a", day), ("a", 2 * day), ("b", 0), ("b", 4 * day), ("c", 4 * day)]
+        )
+    ]
+
+    def numbers(clicks, days):
+        kept = warm_start.take_yesterday(rows, clicks, days)
+        return [int(row["item_id"]) for row in kept]
+
+    assert numbers(1, 0) == [0, 1, 3]
+    assert numbers(0, 2) == [0, 1, 2, 3]
+    assert numbers(1, 2.5) == [0, 1, 3]
+    assert numbers(0, 0) == [0, 1, 2, 3, 4, 5]
+
+
+def test_a_warm_start_is_counted_in_epochs():
+    facts = warm_start.compare(scratch=[0.0, 0.1, 0.3, 0.5, 0.4], warm=[0.2, 0.5, 0.6])
+
+    assert (facts["epochs_from_scratch"], facts["epochs_warm"]) == (3, 1)
+    assert facts["share_of_the_steps"] == 0.333
+    assert warm_start.compare([0.0, 0.5], [0.1, 0.4])["share_of_the_steps"] is None
+    assert warm_start.compare([0.0, 0.5], [0.5])["epochs_warm"] == 0
 
 
 @pytest.mark.slow

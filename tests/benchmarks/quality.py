@@ -20,7 +20,7 @@ from absl import app, flags
 
 from tests.benchmarks import logs, measure
 
-_OUTPUT = flags.DEFINE_string("output", None, "Folder of the models and reports.")
+OUTPUT = flags.DEFINE_string("output", None, "Folder of the models and reports.")
 _SEEDS = flags.DEFINE_list("seeds", ["1", "2", "3"], "Seeds, one model each.")
 _PARALLEL = flags.DEFINE_integer("parallel", 1, "Jobs at a time.", 1)
 
@@ -131,7 +131,7 @@ def check_recipe(folder: Path, recipe: Mapping[str, Any]) -> None:
 
 def main(_: Sequence[str]) -> None:
     """Runs the seeds and prints the report."""
-    output = Path(_OUTPUT.value)
+    output = Path(OUTPUT.value)
     recipe = {"examples": logs.EXAMPLES.value, "settings": measure.SETTINGS.value}
     check_recipe(output, recipe)
     folders = {seed: output / f"seed_{seed}" for seed in _SEEDS.value}

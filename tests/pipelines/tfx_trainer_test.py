@@ -71,9 +71,20 @@ def test_train_steps_are_rounded_up_to_whole_epochs(examples_dir, tmp_path):
     assert [json.loads(line)["epoch"] for line in lines] == [1, 2]
 
 
-def test_a_warm_start_is_refused(examples_dir, tmp_path):
-    with pytest.raises(InputError, match="warm start"):
+def test_a_saved_model_is_no_warm_start(examples_dir, tmp_path):
+    with pytest.raises(InputError, match="`warm_start` of `custom_config`"):
         run_fn(arguments(examples_dir, tmp_path, base_model="models/1"))
+
+
+def test_an_earlier_run_folder_is_a_warm_start(examples_dir, tmp_path):
+    run_fn(arguments(examples_dir, tmp_path / "first"))
+    custom = {"config": SETTINGS, "warm_start": str(tmp_path / "first" / "run")}
+
+    run_fn(arguments(examples_dir, tmp_path / "second", custom_config=custom))
+
+    facts = json.loads((tmp_path / "second" / "run" / "model" / "warm_start.json").read_text())
+    assert (facts["carried_items"], facts["new_items"]) == (20, 0)
+    assert facts["first_step"] == 6
 
 
 def test_files_that_are_no_training_split_are_refused(tmp_path):

@@ -15,6 +15,14 @@ OVERWRITE = {
         kind="boolean",
     )
 }
+WARM_START = {
+    "warm_start": FlagSpec(
+        help="Folder of an earlier run, or of a model: the training goes on from it. Items keep "
+        "what was learnt of them by their ids.",
+        value="DIR",
+        kind="path",
+    )
+}
 REPLACE = {
     "overwrite": FlagSpec(
         help="Replaces another job's artifact in --output; one of this job is always replaced.",

@@ -21,6 +21,17 @@ def test_the_average_moves_by_hand():
     np.testing.assert_array_equal(weight, [0.0, 2.0])
 
 
+def test_what_was_averaged_before_counts_by_hand():
+    weight, other = tf.Variable([8.0]), tf.Variable([1.0])
+    average = WeightAverage([weight, other], window=0.5, epochs_before=4)
+    weight.assign([2.0])
+
+    average.update(0)  # 1 / (1 + .5 * 4) = a third of the way from 8 to 2.
+
+    np.testing.assert_allclose(average.average_of(weight), [6.0], rtol=1e-6)
+    np.testing.assert_allclose(average.average_of(other), [1.0])
+
+
 def test_without_a_window_the_average_is_the_last_epoch():
     weight = tf.Variable([1.0])
     average = WeightAverage([weight], window=0)

@@ -55,8 +55,8 @@ test-documents: install ## Runs every command and code block of the pages.
 docs: install ## The pages as a site, with checked links (build/site/index.html).
 	$(BIN)/mkdocs --quiet build
 
-test-gpu: install ## The fast tests of the model library, on the GPU that TensorFlow sees.
-	TF_FORCE_GPU_ALLOW_GROWTH=true $(BIN)/python -m pytest -q -m "not slow" tests/recall
+test-gpu: install ## The fast tests of the model library and of evaluation, on the GPU that TensorFlow sees.
+	$(BIN)/python -m pytest -q -m "not slow" tests/recall tests/pipelines/evaluation
 
 benchmark-gpu: install ## What one GPU gives, as JSON; 8 minutes at most.
 	$(BIN)/python -m tests.benchmarks.gpu

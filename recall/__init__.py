@@ -80,6 +80,9 @@ os.environ["TF_USE_LEGACY_KERAS"] = "1"
 # error should be the line that is seen. An explicit setting wins.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# TensorFlow takes all memory of a GPU otherwise, whatever a job needs.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
+
 # TensorFlow switches oneDNN's kernels on only where it finds AVX-512; on an AVX2
 # machine (AMD EPYC, Zen 3) they made a training step 1.6 times faster.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")

@@ -65,17 +65,8 @@ def evaluate_user_vectors(
     Returns:
         Metrics, the lists they were computed on, and standard errors.
     """
-    has_gpu = bool(tf.config.list_physical_devices("GPU"))
-    build, users_at_once = vector_ranker, _BATCH_SIZE
-    if has_gpu:
-        build, users_at_once = gpu_ranking.device_ranker, gpu_ranking.USERS_AT_ONCE
-    return evaluate_lists(
-        build(compute_user_vectors, item_vectors, max_history_length, max(ks)),
-        held_out,
-        ks=ks,
-        exclude_seen=exclude_seen,
-        batch_size=batch_size or users_at_once,
-    )
+    rank = vector_ranker(compute_user_vectors, item_vectors, max_history_length, max(ks))
+    return evaluate_lists(rank, held_out, ks=ks, exclude_seen=exclude_seen, batch_size=batch_size)
 
 
 def vector_ranker(
@@ -84,7 +75,16 @@ def vector_ranker(
     max_history_length: int,
     k: int,
 ) -> Ranker:
-    """Ranks by the vectors of a model; arguments as in `evaluate_user_vectors`."""
+    """Ranks by the vectors of a model, on a GPU if there is one.
+
+    Args:
+        compute_user_vectors: As in `evaluate_user_vectors`.
+        item_vectors: The same.
+        max_history_length: The same.
+        k: Items of a list.
+    """
+    if _has_gpu():
+        return gpu_ranking.device_ranker(compute_user_vectors, item_vectors, max_history_length, k)
 
     def rank(histories: Ragged, excluded: Ragged | None) -> np.ndarray:
         vectors = np.asarray(compute_user_vectors(histories.last_padded(max_history_length)))
@@ -99,7 +99,7 @@ def evaluate_lists(
     *,
     ks: Sequence[int],
     exclude_seen: bool,
-    batch_size: int = _BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> EvaluationResult:
     """Metrics of anything that ranks the catalogue.
 
@@ -109,11 +109,12 @@ def evaluate_lists(
         held_out: The users.
         ks: Cut-offs of the metrics.
         exclude_seen: Whether items of the history are excluded.
-        batch_size: Users per call of `rank`.
+        batch_size: Users per call of `rank`. None: what suits the device.
 
     Returns:
         Metrics, the lists they were computed on, and standard errors.
     """
+    batch_size = batch_size or (gpu_ranking.USERS_AT_ONCE if _has_gpu() else _BATCH_SIZE)
     # Users of like history lengths share a batch: towers then pad less.
     order = np.argsort(held_out.histories.lengths, kind="stable")
     top_rows = np.empty((held_out.num_users, max(ks)), np.int32)
@@ -126,6 +127,10 @@ def evaluate_lists(
             task.advance(len(users))
     metrics = ranking.compute_ranking_metrics(top_rows, to_rows(held_out.positives), ks)
     return EvaluationResult(metrics.values, top_rows, metrics.standard_errors)
+
+
+def _has_gpu() -> bool:
+    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def to_rows(dense_ids: Ragged) -> Ragged:

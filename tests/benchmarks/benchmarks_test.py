@@ -122,6 +122,22 @@ def test_users_that_are_not_measured_are_extrapolated():
     assert 0 < facts["seconds_of_products"] < facts["seconds"]
 
 
+def test_lists_are_compared_with_those_of_numpy():
+    """Two users on one axis: items 0, 1, 2 by their values; the second has seen item 2."""
+    users = evaluation.HeldOutUsers(
+        np.array([b"a", b"b"], object),
+        evaluation.Ragged.from_rows([[1], [4]]),
+        evaluation.Ragged.from_rows([[2], [2]]),
+    )
+    items = np.array([[1.0], [2.0], [3.0]], np.float32)
+
+    facts = evaluation.compare_lists(
+        np.array([[2, 1], [0, 1]]), users, np.ones([2, 1, 1], np.float32), items
+    )
+
+    assert facts == {"lists_as_of_numpy": 0.5, "slots_as_of_numpy": 0.5}
+
+
 def test_a_benchmark_prints_one_json_text():
     command = [sys.executable, "-m", "tests.benchmarks.input_pipeline"]
     arguments = ["--sequences=200", "--batch_sizes=50", "--epochs=1"]

@@ -5,17 +5,21 @@ ranking without the seen items, metrics. The weights are random, which costs as
 much as trained ones. A case with more users than `--measured_users` is
 measured on that many, and the time of all of them is extrapolated. Beside it
 stands the time of the bare matrix products, which no exact ranking can do without.
+
+Where there is a GPU it ranks; `CUDA_VISIBLE_DEVICES=` in front of the command leaves it
+to the processor. What a GPU finds is compared with numpy on some of the users.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from absl import app, flags
 
 from pipelines.artifacts import trained_model
 from pipelines.artifacts.held_out import HeldOutUsers
-from pipelines.evaluation import lists, vectors
+from pipelines.evaluation import full_ranking, lists, vectors
 from recall.config import RecallConfig
 from recall.ragged import Ragged
 from tests.benchmarks import logs, measure
@@ -27,12 +31,15 @@ _SIZES = flags.DEFINE_list(
 )
 _INTERESTS = flags.DEFINE_integer("interests_per_user", 4, "Interests per user.", 1)
 _MEASURED_USERS = flags.DEFINE_integer(
-    "measured_users", 6_144, "Users measured at most; batches have 512.", 1
+    "measured_users", 6_144, "Users measured at most; batches have 512, on a GPU 2,048.", 1
 )
 
 _PRODUCT_USERS = 512
 _PRODUCT_ITEMS = 16_384
 """Users and items of one bare product: large enough for the full rate of the machine."""
+
+_COMPARED_USERS = 256
+"""Users whose lists are compared with those of numpy."""
 
 
 def draw_held_out(num_users: int, num_items: int) -> HeldOutUsers:
@@ -63,6 +70,28 @@ def measure_products(num_users: int, num_items: int, num_interests: int, dim: in
     return measure.cheapest(multiply, 1)
 
 
+def compare_lists(
+    top_rows: np.ndarray, held_out: HeldOutUsers, user_vectors: np.ndarray, item_vectors: np.ndarray
+) -> dict[str, float]:
+    """How many lists, and slots of them, are those of numpy, for the same user vectors.
+
+    Args:
+        top_rows: `[num_users, k]` rows of some users.
+        held_out: These users, of whom seen items are excluded.
+        user_vectors: `[num_users, num_interests, dim]`.
+        item_vectors: `[num_items, dim]`.
+    """
+    excluded = lists.to_rows(held_out.histories)
+    expected = full_ranking.rank_catalogue(
+        user_vectors, item_vectors, top_rows.shape[1], excluded
+    ).rows
+    is_equal = top_rows == expected
+    return {
+        "lists_as_of_numpy": float(is_equal.all(axis=1).mean()),
+        "slots_as_of_numpy": float(is_equal.mean()),
+    }
+
+
 def measure_case(case: dict[str, Any]) -> dict[str, float]:
     """Evaluates a model and says what a user cost."""
     config = RecallConfig().override([f"model.num_interests={case['num_interests']}"])
@@ -73,16 +102,24 @@ def measure_case(case: dict[str, Any]) -> dict[str, float]:
     compute_user_vectors(held_out.histories.last_padded(config.model.max_history_length)[:1])
     memory_built = measure.peak_memory_gb()
 
-    def evaluate() -> None:
-        lists.evaluate_user_vectors(
+    def evaluate(users: HeldOutUsers = held_out) -> lists.EvaluationResult:
+        return lists.evaluate_user_vectors(
             compute_user_vectors,
             vectors.compute_item_vectors(model, case["num_items"]),
-            held_out,
+            users,
             max_history_length=config.model.max_history_length,
             ks=config.evaluation.all_ks,
             exclude_seen=config.evaluation.exclude_seen,
         )
 
+    gpus, compared = tf.config.list_physical_devices("GPU"), {}
+    if gpus:  # It loads its programs when they are first used.
+        some = held_out.take(np.arange(min(num_measured, _COMPARED_USERS)))
+        user_vectors = compute_user_vectors(
+            some.histories.last_padded(config.model.max_history_length)
+        )
+        item_vectors = vectors.compute_item_vectors(model, case["num_items"])
+        compared = compare_lists(evaluate(some).top_rows, some, user_vectors, item_vectors)
     cost = measure.cheapest(evaluate, 1)
     peak_memory = measure.peak_memory_gb()
     num_multiplied = min(num_measured, _PRODUCT_USERS)
@@ -99,6 +136,8 @@ def measure_case(case: dict[str, Any]) -> dict[str, float]:
         "seconds_of_products": products.seconds * case["num_users"] / num_multiplied,
         "peak_memory_gb": peak_memory,
         "peak_memory_gb_of_the_model": memory_built,
+        "gpus": len(gpus),
+        **compared,
     }
 
 

@@ -1,5 +1,7 @@
 """`recall.fit`: what it takes and what it refuses; the jobs have tests of their own."""
 
+import json
+
 import pandas as pd
 import polars as pl
 import pyarrow as pa
@@ -94,3 +96,22 @@ def test_a_model_that_is_not_good_enough_leaves_its_numbers(events, tmp_path):
     run = recall.load(tmp_path / "run")
     assert "not published" in repr(run)
     assert len(run.metrics) > 10
+
+
+def test_a_warm_start_takes_a_run_or_its_folder(fitted, tmp_path):
+    later = conftest.make_events(seed=1)
+    missing = {"output": tmp_path / "missing", "warm_start": tmp_path, "show": False}
+    with pytest.raises(recall.InputError, match=r"^warm_start=.* holds no finished model"):
+        recall.fit(later, **missing)
+
+    run = recall.fit(
+        later,
+        output=tmp_path / "run",
+        config={**conftest.SETTINGS, "train.early_stopping_patience": 1},
+        warm_start=fitted,
+        show=False,
+    )
+
+    facts = json.loads((run.path / "model" / "warm_start.json").read_text())
+    assert facts["carried_items"] == conftest.NUM_ITEMS
+    assert facts["run"] == str(fitted.path)

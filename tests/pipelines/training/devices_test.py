@@ -94,6 +94,24 @@ def test_the_memory_of_a_gpu_is_taken_as_it_is_needed(pretended_gpu, monkeypatch
     assert grown == [(pretended_gpu, True)]
 
 
+@pytest.mark.parametrize("given", [None, "false"])
+def test_so_it_is_in_every_process_unless_the_user_says_otherwise(given):
+    name = "TF_FORCE_GPU_ALLOW_GROWTH"
+    environment = {key: value for key, value in os.environ.items() if key != name}
+    if given:
+        environment[name] = given
+    result = subprocess.run(
+        [sys.executable, "-c", f"import os, recall; print(os.environ['{name}'])"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert result.stdout.strip() == (given or "true")
+
+
 def test_the_job_says_what_it_runs_on(pretended_gpu):
     compiled = devices.describe(devices.complete(RecallConfig()))
     plain = devices.describe(devices.complete(RecallConfig().override(["train.jit_compile=false"])))

@@ -20,6 +20,10 @@ _PARSED_AT_ONCE = 8192
 """Sequences."""
 
 
+_SEED_OF_SHAPES = 1
+"""Whatever the seed of a job: a compiled step serves all seeds."""
+
+
 class PackedExamples:
     """The training split in memory, and the shapes that its batches have.
 
@@ -46,7 +50,7 @@ class PackedExamples:
             self._sequences,
             config.train.batch_slots,
             config.model.max_history_length,
-            config.train.seed,
+            _SEED_OF_SHAPES,
         )
 
     @property

@@ -72,7 +72,9 @@ class DSSRec(tfrs.Model):
         super().__init__(**kwargs)
         self._loss_config = config.loss
         self._gradient_dtype = tf.as_dtype(config.train.gradient_dtype)
-        self._seed = config.train.seed
+        # No constant of the step, which would be compiled anew for every seed, and no weight.
+        seed = tf.Variable(config.train.seed, trainable=False, dtype=tf.int64)
+        object.__setattr__(self, "_seed", seed)
         self._num_items = vocabulary.num_items
         self.item_tower = ItemTower(config.model, vocabulary, name="item_tower", dtype="float32")
         with _layers_compute_in(config.train.compute_dtype):
@@ -81,7 +83,7 @@ class DSSRec(tfrs.Model):
         self.click_queue = None
         if config.loss.negatives in ("queue", "interest_queues"):
             # Until clicks have come in, items as they are drawn otherwise. No step has this seed.
-            first_ids = self._sample_negatives(tf.constant([self._seed, -1], tf.int64))
+            first_ids = self._sample_negatives(tf.constant([config.train.seed, -1], tf.int64))
             if self._has_interest_queues:
                 first_ids = tf.tile(first_ids[tf.newaxis], [self.user_tower.num_interests, 1])
             self.click_queue = tf.Variable(first_ids, trainable=False, name="click_queue")
@@ -233,7 +235,7 @@ class DSSRec(tfrs.Model):
         """
         if isinstance(batch, PackedBatch) and batch.history_ids.shape.rank == 3:
             return self._train_steps(batch)
-        seed = tf.stack([tf.cast(self._seed, tf.int64), 2 * self.optimizer.iterations])
+        seed = tf.stack([self._seed.read_value(), 2 * self.optimizer.iterations])
         with tf.GradientTape() as tape, dropout_seed(seed):
             terms = self.compute_losses(batch, seed, training=True)
             total = terms.seq2item + self._loss_config.seq2seq_weight * terms.seq2seq

@@ -1,6 +1,7 @@
 """A step on packed rows is that on padded ones, and stays the same when it is compiled."""
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -176,6 +177,19 @@ def test_a_compiled_step_is_the_plain_one():
 def test_a_compiled_step_with_every_option_is_the_plain_one():
     options = ["model.block=gated", "model.filter_share=.4", "model.history_dropout_rate=.2"]
     check_compiled("dssrec", "full", "max", *options, "loss.backward_weight=.5")
+
+
+def test_one_compiled_step_serves_all_seeds():
+    programs = []
+    for seed in (1, 2):
+        model = build("dssrec", "uniform", "max", f"train.seed={seed}", has_static_shapes=True)
+        step = tf.function(model.train_step, jit_compile=True)
+        programs.append(step.experimental_get_compiler_ir(PACKED)(stage="hlo"))
+        assert not any(weight.dtype.is_integer for weight in model.weights)
+
+    # Functions are numbered through the program.
+    texts = [re.sub(r"_\d+", "", program) for program in programs]
+    assert texts[0] == texts[1]
 
 
 @pytest.mark.slow

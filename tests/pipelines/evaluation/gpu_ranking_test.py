@@ -8,6 +8,7 @@ from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import full_ranking, gpu_ranking, lists
 from recall.ragged import Ragged
 from recall.vocabulary import FIRST_ITEM_ID
+from tests import pretended_gpu
 
 NUM_USERS, NUM_ITEMS, K = 30, 400, 20
 
@@ -168,10 +169,11 @@ def test_an_evaluation_on_a_gpu_has_the_metrics_of_one_without(
             exclude_seen=exclude_seen,
         )
 
-    without = evaluate()
+    with monkeypatch.context() as patch:
+        patch.setattr(lists, "_has_gpu", lambda: False)
+        without = evaluate()
     assert not rounded
-    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: [gpu])
+    pretended_gpu.pretend(monkeypatch.setattr)
 
     found = evaluate()
 

@@ -12,6 +12,7 @@ from pipelines.artifacts import trained_model
 from pipelines.training import devices
 from recall.config import RecallConfig
 from recall.vocabulary import ItemVocabulary
+from tests import pretended_gpu
 
 ROOT = Path(__file__).parents[3]
 TINY = [
@@ -23,15 +24,9 @@ TINY = [
 
 
 @pytest.fixture
-def pretended_gpu(monkeypatch):
+def gpu(monkeypatch):
     """TensorFlow says that it sees a GPU."""
-    gpu = tf.config.PhysicalDevice("/physical_device:GPU:0", "GPU")
-    monkeypatch.setattr(
-        tf.config, "list_physical_devices", lambda kind=None: [gpu] if kind == "GPU" else []
-    )
-    details = {"device_name": "NVIDIA H100 80GB HBM3"}
-    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
-    return gpu
+    return pretended_gpu.pretend(monkeypatch.setattr)
 
 
 def test_on_cores_nothing_is_compiled():
@@ -41,7 +36,7 @@ def test_on_cores_nothing_is_compiled():
     assert devices.complete(RecallConfig()).loss.num_negatives == 1024
 
 
-def test_on_a_gpu_the_step_is_compiled_and_larger(pretended_gpu):
+def test_on_a_gpu_the_step_is_compiled_and_larger(gpu):
     train = devices.complete(RecallConfig()).train
 
     assert train.jit_compile is True
@@ -50,7 +45,7 @@ def test_on_a_gpu_the_step_is_compiled_and_larger(pretended_gpu):
 
 
 @pytest.mark.parametrize("jit_compile", [True, False])
-def test_what_is_set_stays(pretended_gpu, jit_compile):
+def test_what_is_set_stays(gpu, jit_compile):
     config = RecallConfig().override(
         [
             f"train.jit_compile={str(jit_compile).lower()}",
@@ -67,11 +62,9 @@ def test_what_is_set_stays(pretended_gpu, jit_compile):
 
 
 @pytest.mark.parametrize("jit_compile", ["auto", "true", "false"])
-def test_a_visible_gpu_makes_no_optimiser_compile_by_itself(
-    pretended_gpu, monkeypatch, jit_compile
-):
+def test_a_visible_gpu_makes_no_optimiser_compile_by_itself(gpu, jit_compile):
     """Keras' optimisers do where they see one: the rows of a gradient are a shape then."""
-    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind=None: [pretended_gpu])
+    assert tf.keras.optimizers.Adam().jit_compile is True
     config = RecallConfig().override([*TINY, f"train.jit_compile={jit_compile}"])
 
     model = trained_model.build_model(devices.complete(config), ItemVocabulary(["a", "b"]))
@@ -80,7 +73,7 @@ def test_a_visible_gpu_makes_no_optimiser_compile_by_itself(
     assert model._jit_compile is (jit_compile != "false")
 
 
-def test_the_memory_of_a_gpu_is_taken_as_it_is_needed(pretended_gpu, monkeypatch):
+def test_the_memory_of_a_gpu_is_taken_as_it_is_needed(gpu, monkeypatch):
     grown = []
     monkeypatch.setattr(
         tf.config.experimental, "set_memory_growth", lambda gpu, on: grown.append((gpu, on))
@@ -91,7 +84,7 @@ def test_the_memory_of_a_gpu_is_taken_as_it_is_needed(pretended_gpu, monkeypatch
 
     devices.prepare(RecallConfig())
 
-    assert grown == [(pretended_gpu, True)]
+    assert grown == [(gpu, True)]
 
 
 @pytest.mark.parametrize("given", [None, "false"])
@@ -112,11 +105,11 @@ def test_so_it_is_in_every_process_unless_the_user_says_otherwise(given):
     assert result.stdout.strip() == (given or "true")
 
 
-def test_the_job_says_what_it_runs_on(pretended_gpu):
+def test_the_job_says_what_it_runs_on(gpu):
     compiled = devices.describe(devices.complete(RecallConfig()))
     plain = devices.describe(devices.complete(RecallConfig().override(["train.jit_compile=false"])))
 
-    assert "NVIDIA H100 80GB HBM3" in compiled
+    assert pretended_gpu.NAME in compiled
     assert "compiled first: about a minute, once" in compiled
     assert "compiled" not in plain
 

@@ -61,7 +61,7 @@ test-gpu: install ## The fast tests of the model library and of evaluation, on t
 benchmark-gpu: install ## What one GPU gives, as JSON; 8 minutes at most.
 	$(BIN)/python -m tests.benchmarks.gpu
 
-reliability: install ## Counts what holds under faults and load; 11 minutes on two idle cores.
+reliability: install ## Counts what holds under faults and load; 17 to 20 minutes on two cores.
 	$(BIN)/python -m pytest -q -m reliability tests/reliability
 
 soak: install ## Clients, swaps and changes for 30 minutes (SOAK_MINUTES=1 for one): no error, memory level.

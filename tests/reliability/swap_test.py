@@ -57,6 +57,12 @@ class Traffic:
         for thread in self._threads:
             thread.join()
 
+    def wait_for_version(self, version: int) -> None:
+        """Returns once a client has had an answer of it, or after five seconds."""
+        end_s = time.monotonic() + 5.0
+        while version not in self.answers[-_ASKERS:] and time.monotonic() < end_s:
+            time.sleep(0.01)
+
     def _ask(self, number: int) -> None:
         next_s, turn = time.monotonic() + number / RATE, number
         while not self._stop.is_set():
@@ -95,6 +101,7 @@ def test_swaps_under_load(release_folder, start_server, tally):
             if version - KEEP >= 3:
                 release_folder.withdraw(version - KEEP)
         seconds = time.monotonic() - started_s
+        traffic.wait_for_version(version)
     rate = len(traffic.answers) / seconds
     num_asked = len(traffic.answers) + traffic.num_errors
     tally.start(5, "answers during swaps at 100/s: no failure, no mixed version", num_asked + 1)

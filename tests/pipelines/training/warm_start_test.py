@@ -294,7 +294,12 @@ def test_all_settings_that_differ_are_named(yesterday, tmp_path):
 
 def test_dropout_losses_and_training_may_differ(yesterday, tmp_path):
     config = CONFIG.override(
-        ["model.dropout_rate=.5", "loss.temperature=.2", "train.learning_rate=.1"]
+        [
+            "model.dropout_rate=.5",
+            "model.history_dropout_rate=.1",
+            "loss.temperature=.2",
+            "train.learning_rate=.1",
+        ]
     )
 
     warm_start.check_warm_start(yesterday, config, tmp_path)

@@ -192,6 +192,22 @@ def test_one_compiled_step_serves_all_seeds():
     assert texts[0] == texts[1]
 
 
+@pytest.mark.skipif(not tf.config.list_physical_devices("GPU"), reason="there is no GPU")
+@pytest.mark.parametrize("extractor", EXTRACTORS)
+def test_a_gpu_gives_the_numbers_of_the_processor(extractor):
+    """Products in whole float32; sums are added in another order."""
+    settings = (extractor, "queue", "max", "model.dropout_rate=.3")
+    models, logs = {}, {}
+    for device in ("CPU:0", "GPU:0"):
+        with tf.device(device):
+            models[device] = build(*settings, has_static_shapes=True)
+            step = tf.function(models[device].train_step, jit_compile=device == "GPU:0")
+            for _ in range(3):
+                logs[device] = step(PACKED)
+
+    assert_same(*models.values(), *logs.values(), tolerance=1e-3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("extractor", EXTRACTORS)
 @pytest.mark.parametrize(("negatives", "reduction"), LOSSES)

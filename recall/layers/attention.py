@@ -74,20 +74,21 @@ def look_up_positions(table: tf.Tensor, length: tf.Tensor, first_slots: tf.Tenso
 
 
 def gather_distances(table: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """The biases of all pairs of slots from those by distance.
+    """The values of all pairs of slots from those by distance.
 
     Args:
-        table: `[num_kinds, max_length]` float, in units of `1 / BIAS_SCALE`.
+        table: `[num_kinds, max_length]` float.
         length: Slots per row.
 
     Returns:
-        `[num_kinds, length, length]` float, row t has the biases of all slots for slot t.
+        `[num_kinds, length, length]` float, row t has the values of all slots for slot t;
+        of slots behind it that of distance 0.
     """
     slots = tf.range(length)
     distances = slots[:, tf.newaxis] - slots[tf.newaxis, :]
     # What lies further away belongs to another sequence of the row.
     distances = tf.clip_by_value(distances, 0, table.shape[1] - 1)
-    return BIAS_SCALE * tf.gather(table, distances, axis=1)
+    return tf.gather(table, distances, axis=1)
 
 
 class CausalSelfAttention(tf.keras.layers.Layer):
@@ -141,7 +142,7 @@ class CausalSelfAttention(tf.keras.layers.Layer):
         query, key, value = tf.unstack(tf.transpose(projected, [2, 0, 3, 1, 4]), num=3)
         scores = tf.matmul(query, key, transpose_b=True) / math.sqrt(head_dim)
         attention = causal_softmax(
-            scores, gather_distances(self._distance_bias, length), first_slots
+            scores, gather_distances(BIAS_SCALE * self._distance_bias, length), first_slots
         )
         attention = self._dropout(attention, training=training)
         attended = tf.transpose(tf.matmul(attention, value), [0, 2, 1, 3])

@@ -4,10 +4,13 @@ import math
 
 import tensorflow as tf
 
-from recall.layers.attention import BIAS_SCALE, causal_softmax, gather_distances
+from recall.layers.attention import BIAS_SCALE, gather_distances
 
 _NUM_FILTERS = 4
 """Groups of coordinates, each smoothed over another span; fewer where `dim` is no multiple."""
+
+_SMALLEST_BIAS = -60.0
+"""Below the largest one: a slot that sees none but distances of such biases has their mean."""
 
 
 class CausalFilter(tf.keras.layers.Layer):
@@ -66,10 +69,27 @@ class CausalFilter(tf.keras.layers.Layer):
         """
         shape = tf.shape(states)
         batch, length = shape[0], shape[1]
-        bias = gather_distances(self._distance_bias, length)
-        weights = causal_softmax(tf.zeros_like(bias)[tf.newaxis], bias, first_slots)
+        weights = tf.cast(self._weights_of_pairs(length, first_slots), states.dtype)
         groups = tf.reshape(states, [batch, length, self._num_filters, -1])
         groups = tf.transpose(groups, [0, 2, 1, 3])
         low = tf.transpose(tf.matmul(weights, groups), [0, 2, 1, 3])
         low = tf.reshape(low, [batch, length, self._dim])
         return low + tf.square(self._beta) * (states - low)
+
+    def _weights_of_pairs(self, length: tf.Tensor, first_slots: tf.Tensor | None) -> tf.Tensor:
+        """`[1 or batch, num_filters, length, length]`: row t weighs all slots for slot t.
+
+        A softmax of the biases. As they are the same for all histories, it is computed by
+        distance and put where it belongs, not row by row.
+        """
+        biases = BIAS_SCALE * tf.cast(self._distance_bias, tf.float32)
+        biases -= tf.reduce_max(biases, axis=1, keepdims=True)
+        by_distance = tf.exp(tf.maximum(biases, _SMALLEST_BIAS))
+        slots = tf.range(length)
+        is_seen = (slots <= slots[:, tf.newaxis])[tf.newaxis]
+        if first_slots is not None:
+            is_seen &= slots >= first_slots[:, :, tf.newaxis]
+        weights = (
+            gather_distances(by_distance, length) * tf.cast(is_seen, tf.float32)[:, tf.newaxis]
+        )
+        return weights / tf.reduce_sum(weights, axis=-1, keepdims=True)

@@ -73,6 +73,20 @@ def test_equals_loops_in_numpy(dim):
     np.testing.assert_allclose(layer(states), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [1e3, -1e3])
+def test_huge_biases_stay_finite(size):
+    layer, states = build(), random_states(2, LENGTH, DIM)
+    bias = weights_of(layer)["distance_bias"]
+    bias.assign(tf.constant(size * np.arange(MAX_LENGTH, dtype=np.float32))[tf.newaxis] + 0 * bias)
+    weights_of(layer)["beta"].assign(tf.zeros([DIM]))
+
+    filtered = layer(states).numpy()
+
+    # All weight is on the own slot; or, far below that of the longest distance, on all alike.
+    means = np.cumsum(states, axis=1) / np.arange(1, LENGTH + 1)[:, np.newaxis]
+    np.testing.assert_allclose(filtered, states if size < 0 else means, rtol=1e-5, atol=1e-6)
+
+
 def test_a_beta_of_one_changes_nothing():
     layer, states = build(), random_states(2, LENGTH, DIM)
     weights_of(layer)["beta"].assign(tf.ones([DIM]))

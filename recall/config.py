@@ -76,9 +76,9 @@ class ModelConfig:
     """Heads per block; divides `dim`."""
     block: str = "plain"
     """`plain` (SASRec) or `gated` (LiGR, as in eSASRec: every sub-layer times a gate)."""
-    filter_share: float = 0.0
+    filter_share: float = 0.5
     """Share of a low-pass and high-pass filter in every block, the rest is attention's
-    (alpha of BSARec); 0 leaves the filter out."""
+    (alpha of BSARec); .7 is as good (measured), 0 leaves the filter out."""
     feed_forward_dim: int = 256
     """Inner width of the blocks' feed-forward layer."""
     dropout_rate: float | None = None

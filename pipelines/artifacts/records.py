@@ -32,6 +32,8 @@ DETAILS_FORMAT = 1
 USERS_NAME = "users.parquet"
 VOCABULARY_NAME = "vocabulary.parquet"
 CONFIG_NAME = "config.json"
+_MODELS_OF_EARLIER_VERSIONS = {"filter_share": 0.0}
+"""What the weights of a model were trained with whose config.json does not say it."""
 INGEST_REPORT_NAME = "ingest_report.json"
 TRAINING_LOG_NAME = "training_log.jsonl"
 _RECORDED_PACKAGES = ("tensorflow", "tf_keras", "tensorflow-recommenders", "scann", "apache-beam")
@@ -187,9 +189,12 @@ def write_config(artifact_dir: str | Path, config: RecallConfig) -> None:
 
 
 def read_config(artifact_dir: str | Path) -> RecallConfig:
-    """Reads `config.json` of `artifact_dir`.
+    """Reads `config.json` of `artifact_dir`; settings that its version did not have are off.
 
     Raises:
         InputError: The file is missing or not a valid config.
     """
-    return RecallConfig.from_dict(storage.read_json(Path(artifact_dir) / CONFIG_NAME))
+    values = storage.read_json(Path(artifact_dir) / CONFIG_NAME)
+    if isinstance(values, dict) and isinstance(values.get("model"), dict):
+        values["model"] = _MODELS_OF_EARLIER_VERSIONS | values["model"]
+    return RecallConfig.from_dict(values)

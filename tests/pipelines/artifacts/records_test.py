@@ -123,6 +123,21 @@ def test_config_round_trip(tmp_path):
     assert records.read_config(tmp_path) == config
 
 
+def test_a_config_of_an_earlier_version_has_no_filter(tmp_path):
+    values = RecallConfig().to_dict()
+    assert values["model"].pop("filter_share") > 0
+    (tmp_path / "config.json").write_text(json.dumps(values))
+
+    assert records.read_config(tmp_path) == RecallConfig().override(["model.filter_share=0"])
+
+
+@pytest.mark.parametrize("text", ["[]", '{"model": []}'])
+def test_a_config_of_another_kind_is_refused(tmp_path, text):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(InputError):
+        records.read_config(tmp_path)
+
+
 def test_missing_config(tmp_path):
     with pytest.raises(InputError, match=r"Cannot read .*config\.json"):
         records.read_config(tmp_path)

@@ -84,9 +84,6 @@ class ModelConfig:
     dropout_rate: float | None = None
     """Dropout of embeddings and sub-layers during training; null: by the clicks per item
     of the log, .4 where they are few and .2 where they are many (measured)."""
-    history_dropout_rate: float = 0.0
-    """Share of the clicks of a history that training hides, another one at every step: what
-    comes next is then also learnt from the clicks before the last one."""
     similarity: str = "cosine"
     """`cosine` (unit vectors) or `inner_product`; the same from loss to index."""
     interest_residual: bool = True
@@ -121,12 +118,6 @@ class ModelConfig:
         )
         require_setting(
             0 <= self.filter_share <= 1, "model.filter_share", self.filter_share, "in [0, 1]"
-        )
-        require_setting(
-            0 <= self.history_dropout_rate < 1,
-            "model.history_dropout_rate",
-            self.history_dropout_rate,
-            "in [0, 1)",
         )
 
 

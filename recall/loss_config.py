@@ -28,9 +28,6 @@ class LossConfig:
     limit."""
     seq2seq_weight: float = 0.02
     """Weight of the seq2seq loss in the total (measured); 0 switches it off."""
-    backward_weight: float = 0.0
-    """Weight of the seq2item loss of reversed sequences in the total: the clicks that follow
-    predict the one before. 0 switches it off."""
     confident_fraction: float = 0.3
     """Share of (user, interest) pairs the seq2seq loss fits (lambda of the paper)."""
 
@@ -66,8 +63,9 @@ class LossConfig:
             self.min_interest_share,
             "in [0, 1]",
         )
-        for name in ("seq2seq_weight", "backward_weight"):
-            require_setting(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), ">= 0")
+        require_setting(
+            self.seq2seq_weight >= 0, "loss.seq2seq_weight", self.seq2seq_weight, ">= 0"
+        )
         require_setting(
             0 < self.confident_fraction <= 1,
             "loss.confident_fraction",

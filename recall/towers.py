@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from recall.config import ModelConfig
-from recall.layers.dropout import Dropout, choose_dropout_rate
+from recall.layers.dropout import choose_dropout_rate
 from recall.layers.interests import InterestOutput, build_extractor
 from recall.layers.normalization import normalize_length
 from recall.layers.sequence_encoder import SequenceEncoder
@@ -152,7 +152,6 @@ class UserTower(tf.keras.Model):
         self.dropout_rate = config.dropout_rate
         if self.dropout_rate is None:
             self.dropout_rate = choose_dropout_rate(item_tower.item_counts)
-        self._history_dropout = Dropout(config.history_dropout_rate)
         self._encoder = SequenceEncoder(config, self.dropout_rate, name="encoder")
         self._extractor = build_extractor(config)
         self.num_interests = self._extractor.num_interests
@@ -229,10 +228,7 @@ class UserTower(tf.keras.Model):
     ) -> tf.Tensor:
         """`[batch, length, dim]` states."""
         vectors = self._item_tower.embed(history_ids) * self._input_scale
-        is_seen = tf.cast(history_ids != PADDING_ID, tf.float32)
-        # A hidden click is a slot without an item; the others stay as they are.
-        is_seen = tf.sign(self._history_dropout(is_seen, training=training))
-        vectors *= tf.cast(is_seen, vectors.dtype)[:, :, tf.newaxis]
+        vectors *= tf.cast(history_ids != PADDING_ID, vectors.dtype)[:, :, tf.newaxis]
         return self._encoder(vectors, training=training, first_slots=first_slots)
 
     def _output(self, interests: InterestOutput) -> UserTowerOutput:

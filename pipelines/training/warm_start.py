@@ -28,7 +28,7 @@ from serving.release import paths, storage
 FILE_NAME = "warm_start.json"
 """Of a model: what it began with."""
 
-_NO_WEIGHTS = ("dropout_rate", "history_dropout_rate")
+_NO_WEIGHTS = ("dropout_rate",)
 """Settings of the model that its weights do not depend on."""
 
 _Carry = Callable[[np.ndarray], np.ndarray]

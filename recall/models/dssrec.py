@@ -27,13 +27,12 @@ from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 
 
 class LossTerms(NamedTuple):
-    """The losses of a step, before weighting, and what they are of.
+    """The two losses of a step, before weighting, and what they are of.
 
     Attributes:
         seq2item: Scalar.
         seq2seq: Scalar.
-        backward: Scalar, seq2item of the reversed sequences.
-        user_vectors: `[num_slots, num_interests, dim]`, what they were computed from.
+        user_vectors: `[num_slots, num_interests, dim]`, what both were computed from.
         positive_ids: `[num_slots]` int, the next click of each slot.
         winners: `[num_slots]` int, the interest that it belongs to.
         is_real: `[num_slots]` bool, False where a slot is padding; None: nowhere.
@@ -41,7 +40,6 @@ class LossTerms(NamedTuple):
 
     seq2item: tf.Tensor
     seq2seq: tf.Tensor
-    backward: tf.Tensor
     user_vectors: tf.Tensor
     positive_ids: tf.Tensor
     winners: tf.Tensor
@@ -95,7 +93,7 @@ class DSSRec(tfrs.Model):
     def compute_losses(
         self, batch: SequenceBatch | PackedBatch, seed: tf.Tensor, training: bool = False
     ) -> LossTerms:
-        """The losses of one batch; one of weight 0 is 0.
+        """Both losses of one batch.
 
         Args:
             batch: Sequences of at least two items. In a graph of a `PackedBatch` no shape
@@ -109,15 +107,12 @@ class DSSRec(tfrs.Model):
         encode = encode_packed if isinstance(batch, PackedBatch) else encode_padded
         prefixes = encode(self.user_tower, batch, training=training)
         seq2item, winners = self._seq2item(prefixes, seed, training)
-        seq2seq = backward = tf.zeros([])
-        if self._loss_config.backward_weight > 0:
-            prefixes, backward = self._backward(prefixes, seed, training)
+        seq2seq = tf.zeros([])
         if self._loss_config.seq2seq_weight > 0:
             seq2seq = self._seq2seq(prefixes, seed + 1)
         return LossTerms(
             seq2item,
             seq2seq,
-            backward,
             prefixes.user_vectors,
             prefixes.positive_ids,
             winners,
@@ -173,23 +168,6 @@ class DSSRec(tfrs.Model):
             losses = sampled_softmax_loss(*operands, interest_mask, **options)
         return _mean(losses, is_real), winners
 
-    def _backward(
-        self, prefixes: Prefixes, seed: tf.Tensor, training: bool
-    ) -> tuple[Prefixes, tf.Tensor]:
-        """Mean loss of the click before every slot, read from the clicks that follow it.
-
-        What it encodes is what the seq2seq loss wants of the future.
-        """
-        vectors, past_ids = prefixes.encode_backward()
-        reversed_ = prefixes._replace(user_vectors=vectors, positive_ids=past_ids)
-        loss, _ = self._seq2item(reversed_, seed, training)
-        last_slot = tf.shape(vectors)[0] - 1
-        return prefixes._replace(
-            encode_future=lambda slots: tf.gather(
-                vectors, tf.minimum(prefixes.starts + slots, last_slot)
-            )
-        ), loss
-
     def _sample_negatives(self, seed: tf.Tensor) -> tf.Tensor:
         """`[num_negatives]` dense ids, every item alike."""
         num_negatives = self._loss_config.num_negatives or self._loss_config.NUM_NEGATIVES
@@ -229,9 +207,9 @@ class DSSRec(tfrs.Model):
                 one after the other, whose results are averaged.
 
         Returns:
-            `loss`, `seq2item` and `seq2seq`, and `backward` where it has a weight; with
-            several interests also `gradient_<k>`, the share of interest k in the norms of
-            the loss's gradients with respect to each.
+            `loss`, `seq2item` and `seq2seq`; with several interests also
+            `gradient_<k>`, the share of interest k in the norms of the loss's
+            gradients with respect to each.
         """
         if isinstance(batch, PackedBatch) and batch.history_ids.shape.rank == 3:
             return self._train_steps(batch)
@@ -239,24 +217,18 @@ class DSSRec(tfrs.Model):
         with tf.GradientTape() as tape, dropout_seed(seed):
             terms = self.compute_losses(batch, seed, training=True)
             total = terms.seq2item + self._loss_config.seq2seq_weight * terms.seq2seq
-            if self._loss_config.backward_weight > 0:
-                total += self._loss_config.backward_weight * terms.backward
         variables = self.trainable_variables
         *gradients, vector_gradient = tape.gradient(total, [*variables, terms.user_vectors])
         self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
         # After the step, so that no user meets other clicks of her own as negatives.
         self._enqueue(terms)
         losses = {"loss": total, "seq2item": terms.seq2item, "seq2seq": terms.seq2seq}
-        if self._loss_config.backward_weight > 0:
-            losses["backward"] = terms.backward
         return losses | self._gradient_shares(vector_gradient)
 
     def _train_steps(self, batches: PackedBatch) -> dict[str, tf.Tensor]:
         """A step per batch of the leading axis, in one loop."""
         num_steps = batches.history_ids.shape[0]
         names = ["loss", "seq2item", "seq2seq"]
-        if self._loss_config.backward_weight > 0:
-            names.append("backward")
         if self.user_tower.num_interests > 1:
             names += [f"gradient_{k}" for k in range(self.user_tower.num_interests)]
 

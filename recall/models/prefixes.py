@@ -20,8 +20,6 @@ class Prefixes(NamedTuple):
         starts: `[num_sequences]` int, the first slot of each sequence.
         lengths: `[num_sequences]` int, its slots; 0 where there is no sequence.
         encode_future: `[num_sequences]` int slots of reversed sequences -> their interests.
-        encode_backward: -> `user_vectors` and `positive_ids` of the reversed sequences: what
-            follows a click, read from the end, and that click. Slots are as real as here.
     """
 
     user_vectors: tf.Tensor
@@ -30,7 +28,6 @@ class Prefixes(NamedTuple):
     starts: tf.Tensor
     lengths: tf.Tensor
     encode_future: Callable[[tf.Tensor], tf.Tensor]
-    encode_backward: Callable[[], tuple[tf.Tensor, tf.Tensor]]
 
 
 def encode_padded(user_tower: UserTower, batch: SequenceBatch, *, training: bool) -> Prefixes:
@@ -47,15 +44,6 @@ def encode_padded(user_tower: UserTower, batch: SequenceBatch, *, training: bool
             future_ids, slots, training=training, is_future=True
         ).user_vectors
 
-    def encode_backward() -> tuple[tf.Tensor, tf.Tensor]:
-        future_ids, past_ids = (
-            _reverse(ids, lengths) for ids in (batch.positive_ids, batch.history_ids)
-        )
-        vectors = user_tower.encode_prefixes(
-            future_ids, target_mask, training=training, is_future=True
-        ).user_vectors
-        return vectors, tf.boolean_mask(past_ids, target_mask)
-
     return Prefixes(
         user_vectors,
         tf.boolean_mask(batch.positive_ids, target_mask),
@@ -63,7 +51,6 @@ def encode_padded(user_tower: UserTower, batch: SequenceBatch, *, training: bool
         starts=tf.cumsum(lengths, exclusive=True),
         lengths=lengths,
         encode_future=encode_future,
-        encode_backward=encode_backward,
     )
 
 
@@ -83,21 +70,13 @@ def encode_packed(user_tower: UserTower, batch: PackedBatch, *, training: bool) 
             first_slots=batch.first_slots,
         ).user_vectors
 
-    def encode_backward() -> tuple[tf.Tensor, tf.Tensor]:
-        vectors = user_tower.encode_prefixes(
-            batch.future_ids, training=training, is_future=True, first_slots=batch.first_slots
-        ).user_vectors
-        past_ids = _shift_to_past(batch)
-        return _join_rows(vectors), tf.reshape(past_ids, [-1])
-
     return Prefixes(
-        _join_rows(user_vectors),
+        tf.reshape(user_vectors, [-1, *user_vectors.shape[2:]]),
         positive_ids,
         is_real=positive_ids != PADDING_ID,
         starts=batch.starts,
         lengths=batch.lengths,
         encode_future=encode_future,
-        encode_backward=encode_backward,
     )
 
 
@@ -106,19 +85,3 @@ def _reverse(item_ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
     slots = tf.range(tf.shape(item_ids)[1])
     lengths = lengths[:, tf.newaxis]
     return tf.gather(item_ids, tf.where(slots < lengths, lengths - 1 - slots, slots), batch_dims=1)
-
-
-def _shift_to_past(batch: PackedBatch) -> tf.Tensor:
-    """`[rows, width]`: of each slot of `future_ids` the item that is next in that order."""
-    shifted_ids, shifted_first = (
-        tf.concat([ids[:, 1:], tf.zeros_like(ids[:, :1]) - 1], axis=1)
-        for ids in (batch.future_ids, batch.first_slots)
-    )
-    # The last one of a sequence: its first item, which is nobody's next click.
-    first_ids = tf.gather(batch.history_ids, batch.first_slots, batch_dims=1)
-    return tf.where(shifted_first == batch.first_slots, shifted_ids, first_ids)
-
-
-def _join_rows(tensor: tf.Tensor) -> tf.Tensor:
-    """`[rows, width, ...]` -> `[rows * width, ...]`."""
-    return tf.reshape(tensor, [-1, *tensor.shape[2:]])

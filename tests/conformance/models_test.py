@@ -18,10 +18,8 @@ MODELS = {
     "inner_product": ["model.similarity=inner_product"],
     "categories": ["model.use_categories=true"],
     "gated": ["model.block=gated"],
-    "filter": ["model.filter_share=0.4"],
+    "no_filter": ["model.filter_share=0"],
     "full_softmax": ["loss.negatives=full"],
-    "backward": ["loss.backward_weight=0.5"],
-    "history_dropout": ["model.history_dropout_rate=0.3"],
 }
 """Name -> settings that differ from `TINY`."""
 

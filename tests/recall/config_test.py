@@ -83,9 +83,7 @@ def test_every_setting_says_what_it_is_for():
         ({"model": {"dropout_rate": 1.0}}, "model.dropout_rate"),
         ({"model": {"block": "open"}}, "model.block"),
         ({"model": {"filter_share": 1.5}}, "model.filter_share"),
-        ({"model": {"history_dropout_rate": 1}}, "model.history_dropout_rate"),
         ({"loss": {"confident_fraction": 0}}, "loss.confident_fraction"),
-        ({"loss": {"backward_weight": -1}}, "loss.backward_weight"),
         ({"loss": {"negatives": "full", "interest_reduction": "sum"}}, "loss.interest_reduction"),
         (
             {"loss": {"negatives": "interest_queues", "interest_reduction": "sum"}},

@@ -198,32 +198,6 @@ def test_dropout_is_active_in_training_alone():
     assert np.abs(tower(HISTORIES, training=True).user_vectors - quiet).max() > 1e-3
 
 
-def test_training_hides_clicks_of_the_history_and_nothing_else():
-    config = dataclasses.replace(
-        DSSREC, extractor="last_state", dropout_rate=0.0, history_dropout_rate=0.5
-    )
-    user_tower = UserTower(config, ItemTower(config, VOCABULARY))
-    history = np.array([[2, 3]])
-    # Slots without an item are those of padding, read at the place of the last click.
-    slot = np.array([1])
-    seen = [
-        user_tower.encode_at(np.array(ids), slot).user_vectors.numpy()
-        for ids in ([[2, 3]], [[2, 0]], [[0, 3]], [[0, 0]])
-    ]
-
-    met = set()
-    for _ in range(60):
-        vector = user_tower(history, training=True).user_vectors.numpy()
-        equal = [
-            number for number, wanted in enumerate(seen) if np.allclose(vector, wanted, atol=1e-5)
-        ]
-        assert len(equal) == 1
-        met.add(equal[0])
-
-    assert met == {0, 1, 2, 3}
-    np.testing.assert_allclose(user_tower(history).user_vectors, seen[0], atol=1e-5)
-
-
 def test_dropout_is_that_of_the_config_or_the_one_for_the_log():
     config = dataclasses.replace(DSSREC, dropout_rate=None)
     many = ItemVocabulary(["a", "b"], counts=[900, 100])

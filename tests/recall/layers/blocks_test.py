@@ -147,6 +147,6 @@ def test_the_config_names_the_block(name, expected):
 
 
 def _weights_without_filter(config):
-    block = build_block(ModelConfig(dim=DIM, block=config.block), 0.0)
+    block = build_block(ModelConfig(dim=DIM, block=config.block, filter_share=0), 0.0)
     block(random_states(1, LENGTH, DIM))
     return block.weights

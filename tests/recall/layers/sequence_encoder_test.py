@@ -86,7 +86,7 @@ def test_gradients_reach_every_weight():
 
     gradients = tape.gradient(loss, encoder.trainable_variables)
 
-    assert len(gradients) == 1 + 2 + 2 * 13
+    assert len(gradients) == 1 + 2 + 2 * 15
     for variable, gradient in zip(encoder.trainable_variables, gradients, strict=True):
         assert np.abs(tf.convert_to_tensor(gradient)).max() > 1e-4, variable.name
 

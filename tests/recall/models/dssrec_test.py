@@ -68,12 +68,11 @@ def next_clicks(sequences):
     return [(sequence[:t], sequence[t]) for sequence in sequences for t in range(1, len(sequence))]
 
 
-def mean_seq2item(model, clicks, negatives, reduction="max", **arguments):
+def mean_seq2item(model, clicks, negatives, reduction="max"):
     """The loss by numpy, click by click."""
     items = model.item_tower(np.arange(NUM_ITEMS + 2)).numpy()
     losses = []
-    vectors = encode(model, [history for history, _ in clicks], **arguments)
-    for interests, (_, positive) in zip(vectors, clicks, strict=True):
+    for interests, (_, positive) in zip(encode(model, [c[0] for c in clicks]), clicks, strict=True):
         scores = interests @ items[[positive, *negatives[negatives != positive]]].T / 0.5
         candidates = scores.max(axis=0) if reduction == "max" else scores.ravel()
         losses.append(np.log(np.exp(candidates).sum()) - scores[:, 0].max())
@@ -107,33 +106,6 @@ def test_the_full_softmax_is_over_every_item(reduction):
         np.testing.assert_allclose(terms.seq2item, expected, rtol=1e-4)
     else:
         assert 0 < terms.seq2item < mean_seq2item(model, next_clicks(SEQUENCES), every_item)
-
-
-@pytest.mark.parametrize("negatives", ["uniform", "full"])
-def test_backward_is_seq2item_of_the_reversed_sequences(negatives):
-    model = build_model("loss.backward_weight=0.3", f"loss.negatives={negatives}")
-
-    terms = model.compute_losses(to_batch(SEQUENCES), SEED)
-
-    clicks = next_clicks([sequence[::-1] for sequence in SEQUENCES])
-    others = sample_uniform_negatives(NUM_ITEMS, 12, SEED).numpy()
-    if negatives == "full":
-        others = np.arange(2, NUM_ITEMS + 2)
-    expected = mean_seq2item(model, clicks, others, is_future=True)
-    np.testing.assert_allclose(terms.backward, expected, rtol=1e-4)
-
-
-def test_backward_does_not_change_the_other_losses():
-    both = []
-    for weight in (0, 0.3):
-        tf.keras.utils.set_random_seed(1)
-        model = build_model(f"loss.backward_weight={weight}")
-        both.append(model.compute_losses(to_batch(SEQUENCES), SEED))
-    without, terms = both
-
-    assert without.backward == 0
-    np.testing.assert_allclose(terms.seq2item, without.seq2item, rtol=1e-5)
-    np.testing.assert_allclose(terms.seq2seq, without.seq2seq, rtol=1e-4)
 
 
 @pytest.mark.parametrize("extractor", ["dssrec", "last_state"])
@@ -218,10 +190,8 @@ def test_weight_zero_switches_seq2seq_off(monkeypatch):
     assert terms.seq2item > 0
 
 
-@pytest.mark.parametrize("backward_weight", [0, 0.3])
-def test_a_step_minimises_the_weighted_sum_of_the_losses(backward_weight):
-    settings = ("model.dropout_rate=0", "loss.min_interest_share=0")
-    model = build_model(*settings, f"loss.backward_weight={backward_weight}")
+def test_a_step_minimises_the_weighted_sum_of_both_losses():
+    model = build_model("model.dropout_rate=0", "loss.min_interest_share=0")
     # One step along the gradient with a rate small enough to be linear:
     # the loss falls by rate * |gradient|^2.
     model.compile(optimizer=tf.keras.optimizers.SGD(1e-4))
@@ -229,7 +199,7 @@ def test_a_step_minimises_the_weighted_sum_of_the_losses(backward_weight):
 
     def total():
         terms = model.compute_losses(batch, seed)
-        return terms.seq2item + 0.5 * terms.seq2seq + backward_weight * terms.backward
+        return terms.seq2item + 0.5 * terms.seq2seq
 
     with tf.GradientTape() as tape:
         before = total()
@@ -239,9 +209,7 @@ def test_a_step_minimises_the_weighted_sum_of_the_losses(backward_weight):
     fall = 1e-4 * sum(float(tf.reduce_sum(tf.convert_to_tensor(g) ** 2)) for g in gradients)
     np.testing.assert_allclose(before - total(), fall, rtol=0.1)
     np.testing.assert_allclose(logs["loss"], before, rtol=1e-4)
-    assert ("backward" in logs) == (backward_weight > 0)
-    parts = logs["seq2item"] + 0.5 * logs["seq2seq"] + backward_weight * logs.get("backward", 0)
-    np.testing.assert_allclose(logs["loss"], parts, rtol=1e-5)
+    np.testing.assert_allclose(logs["loss"], logs["seq2item"] + 0.5 * logs["seq2seq"], rtol=1e-5)
 
 
 def test_interests_are_hidden_in_training_alone():

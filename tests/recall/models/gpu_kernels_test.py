@@ -21,8 +21,7 @@ CHOICES = [
     ["loss.negatives=interest_queues"],
     ["train.compute_dtype=bfloat16", "train.gradient_dtype=bfloat16"],
     ["model.use_categories=true"],
-    ["loss.negatives=full", "loss.backward_weight=0.5"],
-    ["model.block=gated", "model.filter_share=0.3", "model.history_dropout_rate=0.2"],
+    ["loss.negatives=full", "model.block=gated", "model.filter_share=0"],
 ]
 
 WITHOUT_SHAPES = {"Unique", "UniqueV2", "UniqueWithCounts", "Where", "BooleanMask"}

@@ -58,8 +58,8 @@ docs: install ## The pages as a site, with checked links (build/site/index.html)
 test-gpu: install ## The fast tests of the model library and of evaluation, on the GPU that TensorFlow sees.
 	$(BIN)/python -m pytest -q -m "not slow" tests/recall tests/pipelines/evaluation
 
-benchmark-gpu: install ## What one GPU gives, as JSON; 8 minutes at most.
-	$(BIN)/python -m tests.benchmarks.gpu
+benchmark-gpu: install ## What one GPU, or several, give, as JSON; 8 minutes at most.
+	$(BIN)/python -m tests.benchmarks.gpu $(GPU_FLAGS)
 
 reliability: install ## Counts what holds under faults and load; 17 to 20 minutes on two cores.
 	$(BIN)/python -m pytest -q -m reliability tests/reliability

@@ -17,7 +17,8 @@ class TrainConfig:
     """Slots per step, padding included, at most: batches of long sequences have fewer
     of them, so that every click counts alike whatever the length of its sequence. null or
     `auto`: 384 on processor cores, as 256 and 512 took longer to the same quality
-    (measured), and 1,024 on a GPU, which takes as long for fewer."""
+    (measured), and 1,024 on a GPU, which takes as long for fewer; each as often as the job
+    has replicas."""
     min_batch_size: int = 5
     """Sequences per step, at least, even where they have more than `batch_slots` slots:
     one or two users are a poor sample of the clicks. `batch_size` wins where it is
@@ -41,6 +42,11 @@ class TrainConfig:
     laid end to end, `batch_size` and `min_batch_size` do not count. null or `auto`: on a
     GPU, where the step otherwise is a thousand small operations; on processor cores it
     takes longer than it saves (measured)."""
+    strategy: str = "auto"
+    """Over which devices a job spreads: `none` (one), `mirrored` (all GPUs of the machine) or
+    `multi_worker` (several machines). `auto`: `multi_worker` where `TF_CONFIG` describes
+    them, else `mirrored` where several GPUs are visible. `batch_slots` and `batch_size`
+    are those of all replicas together."""
     deterministic: bool = False
     """Whether equal seeds give equal weights to the last digit on a GPU too, which costs
     time there; on processor cores they do anyway."""
@@ -57,6 +63,7 @@ class TrainConfig:
     """Of weights, shuffling, dropout and negatives."""
 
     SCHEDULES: typing.ClassVar = ("cosine", "constant")
+    STRATEGIES: typing.ClassVar = ("auto", "none", "mirrored", "multi_worker")
     DTYPES: typing.ClassVar = ("float32", "bfloat16")
 
     def __post_init__(self):
@@ -83,5 +90,6 @@ class TrainConfig:
             self.averaging_window >= 0, "train.averaging_window", self.averaging_window, ">= 0"
         )
         require_choice("train.learning_rate_schedule", self.learning_rate_schedule, self.SCHEDULES)
+        require_choice("train.strategy", self.strategy, self.STRATEGIES)
         require_choice("train.compute_dtype", self.compute_dtype, self.DTYPES)
         require_choice("train.gradient_dtype", self.gradient_dtype, self.DTYPES)

@@ -21,6 +21,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 LIBRARY_RANKS = {
     "errors": 0,
     "legacy_keras": 0,
+    "replicas": 1,
     "item_ids": 1,
     "vocabulary": 2,
     "categories": 1,

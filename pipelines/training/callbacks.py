@@ -18,6 +18,7 @@ from pipelines.evaluation.vectors import (
     measure_interest_usage,
     sample_users,
 )
+from pipelines.training.placement.strategies import Placement
 from pipelines.training.weight_averaging import WeightAverage
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -25,6 +26,7 @@ from recall.train_config import TrainConfig
 
 STOPPING_METRIC = "ndcg@10"
 _CUT_OFFS = (10, 50)
+_METRICS = ("recall@10", STOPPING_METRIC, "recall@50")
 
 
 _PATIENCE, _PATIENCE_USERS = 5, 10_000
@@ -150,7 +152,8 @@ class MeanLosses(tf.keras.callbacks.Callback):
 class Validation(tf.keras.callbacks.Callback):
     """Evaluates the averaged weights after each epoch, and keeps those of the best one.
 
-    Adds metrics and the usage of interests to the logs of the epoch.
+    Adds metrics and the usage of interests to the logs of the epoch. Of several processes
+    the chief evaluates, and the others wait for what it found.
     """
 
     def __init__(
@@ -161,8 +164,10 @@ class Validation(tf.keras.callbacks.Callback):
         average: WeightAverage,
         progress: Progress,
         best_manager: tf.train.CheckpointManager,
+        placement: Placement,
     ):
         super().__init__()
+        self._placement = placement
         self._average = average
         self._progress = progress
         self._best_manager = best_manager
@@ -180,12 +185,22 @@ class Validation(tf.keras.callbacks.Callback):
         """Updates the average, evaluates it over the full catalogue, saves the best."""
         self._average.update(epoch)
         with self._average.applied():
-            logs.update(self._measure())
+            measured = dict.fromkeys(self._names(), 0.0)
+            if self._placement.is_chief:
+                measured = self._measure()
+            logs.update(self._placement.from_chief(measured))
             value = float(logs[f"val_{STOPPING_METRIC}"])
             if value > float(self._progress.best_value):
                 self._progress.best_value.assign(value)
                 self._progress.best_epoch.assign(epoch + 1)
-                self._best_manager.save(checkpoint_number=epoch + 1)
+                if self._placement.is_chief:
+                    self._best_manager.save(checkpoint_number=epoch + 1)
+
+    def _names(self) -> list[str]:
+        """Of what `_measure` returns, in its order."""
+        num_interests = self.model.user_tower.num_interests
+        usage = [f"val_interest_{k}" for k in range(num_interests)] if num_interests > 1 else []
+        return [*(f"val_{name}" for name in _METRICS), *usage]
 
     def measure(self) -> dict[str, float]:
         """What the averaged weights give now."""
@@ -204,8 +219,7 @@ class Validation(tf.keras.callbacks.Callback):
             ks=_CUT_OFFS,
             exclude_seen=self._config.evaluation.exclude_seen,
         )
-        names = ("recall@10", STOPPING_METRIC, "recall@50")
-        measured = {f"val_{name}": result.metrics[name] for name in names}
+        measured = {f"val_{name}": result.metrics[name] for name in _METRICS}
         if self.model.user_tower.num_interests > 1:
             sample = self._usage_sample
             user_vectors = self._compute_user_vectors(sample.histories.last_padded(max_length))
@@ -228,8 +242,10 @@ class SaveProgress(tf.keras.callbacks.Callback):
         manager: tf.train.CheckpointManager,
         rule: StoppingRule,
         log_path: Path,
+        placement: Placement,
     ):
         super().__init__()
+        self._placement = placement
         self._progress = progress
         self._manager = manager
         self._stopping_rule = rule
@@ -243,8 +259,9 @@ class SaveProgress(tf.keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         """Writes the line of the log and the state; then the job may end."""
         self._progress.epochs_done.assign(epoch + 1)
-        self._append_to_log(epoch, logs)
-        self._manager.save(checkpoint_number=epoch + 1)
+        if self._placement.is_chief:
+            self._append_to_log(epoch, logs)
+            self._manager.save(checkpoint_number=epoch + 1)
         if self._progress.is_finished(self._stopping_rule):
             self.model.stop_training = True
 

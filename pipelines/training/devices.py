@@ -43,12 +43,18 @@ def prepare(config: RecallConfig) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def complete(config: RecallConfig) -> RecallConfig:
-    """The settings with those chosen that are left to the device."""
+def complete(config: RecallConfig, num_replicas: int = 1) -> RecallConfig:
+    """The settings with those chosen that are left to the devices.
+
+    Args:
+        config: Settings, perhaps complete already.
+        num_replicas: Replicas that share a step.
+    """
     train = config.train
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
     jit_compile = has_gpu if train.jit_compile is None else train.jit_compile
-    batch_slots = train.batch_slots or (_GPU_BATCH_SLOTS if has_gpu else _CPU_BATCH_SLOTS)
+    slots_of_replica = _GPU_BATCH_SLOTS if has_gpu else _CPU_BATCH_SLOTS
+    batch_slots = train.batch_slots or num_replicas * slots_of_replica
     num_negatives = config.loss.num_negatives
     if num_negatives is None:
         num_negatives = _GPU_NEGATIVES if has_gpu else config.loss.NUM_NEGATIVES
@@ -59,11 +65,13 @@ def complete(config: RecallConfig) -> RecallConfig:
     )
 
 
-def describe(config: RecallConfig) -> str:
+def describe(config: RecallConfig, strategy: str = "none", num_replicas: int = 1) -> str:
     """One sentence on what the job runs on, for its first lines.
 
     Args:
         config: Settings as `complete` gives them.
+        strategy: Over which devices the job spreads, a value of `train.strategy`.
+        num_replicas: Replicas that share a step.
     """
     names = [
         tf.config.experimental.get_device_details(gpu).get("device_name", "a GPU")
@@ -71,9 +79,14 @@ def describe(config: RecallConfig) -> str:
     ]
     cores = len(os.sched_getaffinity(0))
     place = names[0] if names else f"{cores} processor cores"
-    if len(names) > 1:
+    if len(names) > 1 and strategy != "none":
+        place = f"{len(names)} x {place}"
+    elif len(names) > 1:
         place += f" (the first of {len(names)} GPUs; the others are not used)"
     step = f"{config.train.batch_slots} slots a step"
+    if strategy != "none":
+        replicas = "1 replica" if num_replicas == 1 else f"{num_replicas} replicas"
+        place += f", strategy {strategy}, {replicas}"
     if not config.train.jit_compile:
         return f"Training on {place}, {step}."
     return (

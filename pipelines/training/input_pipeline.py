@@ -12,9 +12,10 @@ import tensorflow as tf
 
 from pipelines.artifacts import records
 from pipelines.training import devices
+from pipelines.training.placement.input_share import WHOLE_INPUT, InputShare
 from recall.config import RecallConfig
 from recall.errors import InputError
-from recall.features import parse_sequences
+from recall.features import SequenceBatch, parse_sequences
 from recall.train_config import TrainConfig
 from serving.release import storage
 
@@ -67,7 +68,11 @@ class _Bucket(NamedTuple):
 
 
 def read_training_data(
-    examples_dir: str | Path, config: RecallConfig, *, first_epoch: int = 0
+    examples_dir: str | Path,
+    config: RecallConfig,
+    *,
+    first_epoch: int = 0,
+    share: InputShare = WHOLE_INPUT,
 ) -> TrainingData:
     """Opens the training split.
 
@@ -82,15 +87,18 @@ def read_training_data(
         config: `train.batch_size`, `train.batch_slots`, `train.min_batch_size` and
             `train.seed` are used.
         first_epoch: Epoch the stream starts at, counted from 0.
+        share: The replicas that batches are wanted for. The steps are those of a process
+            that trains alone; each replica has its part of their sequences, one after
+            the other.
 
     Raises:
         InputError: Files are missing, or there is nothing to train on.
     """
     config = devices.complete(config)
     buckets = _read_buckets(Path(examples_dir))
-    batches = [bucket.num_batches(config.train) for bucket in buckets]
+    steps = [bucket.num_batches(config.train) for bucket in buckets]
     # The bucket of each step, as often as it has batches; shuffled per epoch.
-    bucket_of_step = tf.repeat(tf.range(len(buckets), dtype=tf.int64), batches)
+    bucket_of_step = tf.repeat(tf.range(len(buckets), dtype=tf.int64), steps)
 
     def read_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
         # Shuffling also depends on the seed of the graph it is built in, which
@@ -108,14 +116,31 @@ def read_training_data(
             streams, tf.data.Dataset.from_tensor_slices(order), stop_on_empty_dataset=False
         )
 
-    dataset = (
-        tf.data.Dataset.range(first_epoch, config.train.max_epochs)
-        .flat_map(read_epoch)
-        .map(parse_sequences, num_parallel_calls=tf.data.AUTOTUNE)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    batches = tf.data.Dataset.range(first_epoch, config.train.max_epochs).flat_map(read_epoch)
+    parse = parse_sequences
+    if share.num_replicas > 1:
+        batches, parse = batches.flat_map(lambda batch: _divide(batch, share)), _parse_part
+    dataset = batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
     num_sequences = sum(bucket.num_sequences for bucket in buckets)
-    return TrainingData(dataset, sum(batches), num_sequences, _num_targets(Path(examples_dir)))
+    return TrainingData(dataset, sum(steps), num_sequences, _num_targets(Path(examples_dir)))
+
+
+def _divide(serialized: tf.Tensor, share: InputShare) -> tf.data.Dataset:
+    """The parts of a batch, of the replicas of a share; a part may be empty."""
+    number = tf.size(serialized)
+    replicas = tf.constant(list(share.replicas))
+    starts = replicas * number // share.num_replicas
+    ends = (replicas + 1) * number // share.num_replicas
+    parts = tf.data.Dataset.from_tensor_slices((starts, ends))
+    return parts.map(lambda start, end: serialized[start:end])
+
+
+def _parse_part(serialized: tf.Tensor) -> SequenceBatch:
+    """The sequences of a part; of an empty one a row of padding, which trains nothing."""
+    batch = parse_sequences(serialized)
+    rows = tf.cast(tf.size(serialized) == 0, tf.int32)
+    padding = [[0, rows], [0, 2 * rows]]
+    return SequenceBatch(tf.pad(batch.item_ids, padding))
 
 
 def count_steps_per_epoch(examples_dir: str | Path, config: RecallConfig) -> int:

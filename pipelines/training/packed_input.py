@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from pipelines.training import packing
 from pipelines.training.input_pipeline import TrainingData, training_files
+from pipelines.training.placement.input_share import WHOLE_INPUT, InputShare
 from recall.config import RecallConfig
 from recall.features import ITEM_IDS, PackedBatch
 from recall.ragged import Ragged
@@ -32,18 +33,21 @@ class PackedExamples:
         num_slots: Target slots of an epoch, padding not counted.
     """
 
-    def __init__(self, examples_dir: str | Path, config: RecallConfig):
+    def __init__(
+        self, examples_dir: str | Path, config: RecallConfig, share: InputShare = WHOLE_INPUT
+    ):
         """Reads the whole training split.
 
         Args:
             examples_dir: The folder that `recall ingest` wrote.
             config: `train.batch_slots`, `train.seed`, `train.max_epochs` and
                 `model.max_history_length` are used.
+            share: The replicas that batches are wanted for.
 
         Raises:
             InputError: Files are missing, or there is nothing to train on.
         """
-        self._config = config
+        self._config, self._share = config, share
         self._sequences = _read_sequences(examples_dir)
         self.num_slots = len(self._sequences.values) - len(self._sequences)
         self.shape = packing.choose_shape(
@@ -51,6 +55,7 @@ class PackedExamples:
             config.train.batch_slots,
             config.model.max_history_length,
             _SEED_OF_SHAPES,
+            num_replicas=share.num_replicas,
         )
 
     @property
@@ -61,6 +66,8 @@ class PackedExamples:
     def stream(self, first_epoch: int = 0) -> TrainingData:
         """Batches of `shape.num_steps` steps each, epoch after epoch.
 
+        Those of the replicas of the share take turns.
+
         Args:
             first_epoch: Epoch the stream starts at, counted from 0.
         """
@@ -68,7 +75,9 @@ class PackedExamples:
 
         def generate() -> Iterator[PackedBatch]:
             for epoch in range(first_epoch, train.max_epochs):
-                for fields in packing.pack_epoch(self._sequences, shape, train.seed, epoch):
+                for fields in packing.pack_epoch(
+                    self._sequences, shape, train.seed, epoch, self._share.replicas
+                ):
                     yield PackedBatch(**fields)
 
         slots = [shape.num_steps, shape.num_rows, shape.width]

@@ -3,7 +3,8 @@
 No TensorFlow.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,11 +32,12 @@ class PackedShape(NamedTuple):
     """The shapes of all batches of a job.
 
     Attributes:
-        num_calls: Batches of several steps in an epoch.
+        num_calls: Batches of several steps in an epoch, of each replica.
         num_steps: Steps of one of them.
-        num_rows: Rows of a step.
+        num_rows: Rows that a replica has in a step.
         width: Slots of a row.
-        max_sequences: Sequences of a step that take part in the seq2seq loss.
+        max_sequences: Sequences of them that take part in the seq2seq loss.
+        num_replicas: Replicas that share a step.
     """
 
     num_calls: int
@@ -43,38 +45,51 @@ class PackedShape(NamedTuple):
     num_rows: int
     width: int
     max_sequences: int
+    num_replicas: int = 1
 
 
-def choose_shape(sequences: Ragged, batch_slots: int, max_slots: int, seed: int) -> PackedShape:
+def choose_shape(
+    sequences: Ragged,
+    batch_slots: int,
+    max_slots: int,
+    seed: int,
+    *,
+    num_replicas: int = 1,
+) -> PackedShape:
     """Shapes for steps of about `batch_slots` slots, padding included.
 
     Args:
         sequences: Items of every sequence, at least two each.
-        batch_slots: Wanted slots per step.
+        batch_slots: Wanted slots per step, those of all replicas.
         max_slots: Slots of the longest sequence there may be.
         seed: Of the job.
+        num_replicas: Replicas that share a step.
     """
     slots = sequences.lengths - 1
     order = _order(len(slots), seed, epoch=0, attempt=0)
     width = _choose_width(slots[order], max_slots)
     starts = _row_starts(slots[order], width)
     num_rows = int(len(starts) * _SPARE) + 1
-    rows_wanted = max(1, round(batch_slots / width))
-    steps = max(1, round(num_rows / rows_wanted))
+    rows_wanted = max(1, round(batch_slots / width / num_replicas))
+    steps = max(1, round(num_rows / (rows_wanted * num_replicas)))
     num_calls = -(-steps // _MOST_STEPS_AT_ONCE)
     num_steps = -(-steps // num_calls)
-    rows_of_step = -(-num_rows // (num_calls * num_steps))
+    rows_of_step = -(-num_rows // (num_calls * num_steps * num_replicas))
     sequences_of_row = np.diff([*starts, len(slots)])
     # By chance a step has more than its share of short sequences.
     mean = float(sequences_of_row.mean()) * rows_of_step
     deviation = float(sequences_of_row.std()) * rows_of_step**0.5
     bound = min(mean + 3 * deviation + 1, rows_of_step * width, len(slots), _MOST_SEQUENCES)
     max_sequences = -(-int(bound) // 8) * 8
-    return PackedShape(num_calls, num_steps, rows_of_step, width, max_sequences)
+    return PackedShape(num_calls, num_steps, rows_of_step, width, max_sequences, num_replicas)
 
 
 def pack_epoch(
-    sequences: Ragged, shape: PackedShape, seed: int, epoch: int
+    sequences: Ragged,
+    shape: PackedShape,
+    seed: int,
+    epoch: int,
+    replicas: Sequence[int] = (0,),
 ) -> Iterator[dict[str, np.ndarray]]:
     """The batches of an epoch: every sequence once, in an order of (seed, epoch).
 
@@ -83,31 +98,31 @@ def pack_epoch(
         shape: That of `choose_shape` for them.
         seed: Of the job.
         epoch: Counted from 0.
+        replicas: Numbers of those whose batches are wanted.
 
     Yields:
-        Fields of a `PackedBatch` of `num_steps` steps, `num_calls` times.
+        Fields of a `PackedBatch` of `num_steps` steps for each of the replicas,
+        `num_calls` times.
     """
     slots = sequences.lengths - 1
-    num_steps = shape.num_calls * shape.num_steps
+    num_parts = shape.num_calls * shape.num_steps * shape.num_replicas
     for attempt in range(_TRIES):
         order = _order(len(slots), seed, epoch, attempt)
         starts = _row_starts(slots[order], shape.width)
-        if len(starts) <= num_steps * shape.num_rows:
+        if len(starts) <= num_parts * shape.num_rows:
             break
     else:
         raise RuntimeError(f"{len(slots)} sequences do not fit into {shape}.")
     # Rows are shared out evenly, so that all steps of an epoch weigh about the same.
-    first_rows = np.linspace(0, len(starts), num_steps + 1).astype(np.int64)
+    first_rows = np.linspace(0, len(starts), num_parts + 1).astype(np.int64)
     first_sequences = np.append(starts, len(slots))[first_rows]
-    for call in range(shape.num_calls):
-        steps = [
-            _pack_step(sequences, slots[order[first:last]], order[first:last], shape)
-            for first, last in zip(
-                first_sequences[call * shape.num_steps : (call + 1) * shape.num_steps],
-                first_sequences[call * shape.num_steps + 1 :],
-                strict=False,
-            )
-        ]
+    for call, replica in itertools.product(range(shape.num_calls), replicas):
+        first_step = call * shape.num_steps
+        steps = []
+        for step in range(first_step, first_step + shape.num_steps):
+            part = step * shape.num_replicas + replica
+            chosen = order[first_sequences[part] : first_sequences[part + 1]]
+            steps.append(_pack_step(sequences, slots[chosen], chosen, shape))
         yield {name: np.stack([step[name] for step in steps]) for name in steps[0]}
 
 

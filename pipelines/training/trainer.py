@@ -1,6 +1,5 @@
 """Trains a model on ingested examples, resumably."""
 
-import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +17,18 @@ from pipelines.artifacts.trained_model import (
 )
 from pipelines.evaluation.remarks import FEW_USERS
 from pipelines.progress import tasks
-from pipelines.training import callbacks, curves, devices, epoch_lines, input_pipeline, threads
+from pipelines.training import (
+    callbacks,
+    curves,
+    devices,
+    epoch_lines,
+    input_pipeline,
+    model_folder,
+    threads,
+)
 from pipelines.training.job_state import CHECKPOINTS_NAME, PROGRESS, JobState
+from pipelines.training.placement import strategies
+from pipelines.training.placement.strategies import Placement
 from pipelines.training.training_examples import open_examples
 from pipelines.training.warm_start import WarmStart, WriteStart, find_earlier_model, open_warm_start
 from pipelines.training.weight_averaging import WeightAverage
@@ -27,7 +36,7 @@ from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.models.dssrec import DSSRec
 from recall.vocabulary import ItemVocabulary
-from serving.release import paths, storage
+from serving.release import paths
 
 
 def train_record(
@@ -74,6 +83,7 @@ def train_and_evaluate(
             `model_dir` belongs to other examples, or the loss became NaN.
     """
     model_dir = Path(model_dir)
+    strategies.check(config)
     _check_history_length(config, examples_dir)
     record = train_record(config, examples_dir, warm_start)
     if records.is_current(model_dir, record):
@@ -82,12 +92,20 @@ def train_and_evaluate(
     vocabulary = records.read_vocabulary(examples_dir)
     _check_categories(config, vocabulary, examples_dir)
     start = open_warm_start(warm_start, config, vocabulary, model_dir)
-    _prepare_folder(model_dir, record, overwrite=overwrite)
-    records.write_config(model_dir, config)
-    records.write_vocabulary(model_dir, vocabulary)
+    devices.prepare(config)
+    threads.share_cores_between_operations()
+    placement = strategies.open_placement(config)
+    model_folder.prepare(model_dir, record, overwrite=overwrite, is_chief=placement.is_chief)
+    if placement.is_chief:
+        records.write_config(model_dir, config)
+        records.write_vocabulary(model_dir, vocabulary)
     try:
-        with paths.without_pattern(model_dir) as checkpoints_root:
-            _fit(config, vocabulary, Path(examples_dir), model_dir, checkpoints_root, start)
+        with strategies.losing_no_peer(), paths.without_pattern(model_dir) as checkpoints_root:
+            folders = Path(examples_dir), model_dir, checkpoints_root
+            _fit(config, vocabulary, *folders, start, placement)
+            if placement.is_chief:
+                records.write_record(model_dir, record)
+            placement.wait_for_all()
     # Raised by a broken file, a cut-off one, and one that holds something else.
     except (
         tf.errors.DataLossError,
@@ -99,7 +117,6 @@ def train_and_evaluate(
             raise
         remedy = records.how_to_renew(examples_dir, "ingest")
         raise InputError(f"{damaged} is damaged. {remedy}") from error
-    records.write_record(model_dir, record)
     return load_model(model_dir)
 
 
@@ -126,42 +143,6 @@ def _check_categories(
         )
 
 
-def _prepare_folder(model_dir: Path, record: dict[str, Any], *, overwrite: bool) -> None:
-    """Keeps a folder that can be resumed, empties one that cannot."""
-    records.check_output(model_dir, "train", overwrite=overwrite)
-    started = model_dir / records.STARTED_NAME
-    storage.clear_partial_writes(started)
-    if started.exists():
-        previous = storage.read_json(started)
-        if previous == record:
-            (model_dir / records.RECORD_NAME).unlink(missing_ok=True)
-            return
-        if previous["inputs"]["examples"] != record["inputs"]["examples"] and not overwrite:
-            raise InputError(
-                f"{model_dir} holds a model of other examples. Choose another folder or "
-                "pass --overwrite."
-            )
-        logging.info("The settings or inputs changed: training %s anew.", model_dir)
-    _remove_content(model_dir)
-    model_dir.mkdir(parents=True, exist_ok=True)
-    storage.write_json(started, record)
-
-
-def _remove_content(model_dir: Path) -> None:
-    """Empties the folder, so that what is left of it when this is broken off does no harm.
-
-    What says that it is finished goes first, then what a job would go on from;
-    what says that it is a model's stays.
-    """
-    (model_dir / records.RECORD_NAME).unlink(missing_ok=True)
-    shutil.rmtree(model_dir / CHECKPOINTS_NAME, ignore_errors=True)
-    for path in model_dir.glob("*"):
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != records.STARTED_NAME:
-            path.unlink()
-
-
 class _Training(NamedTuple):
     """How far a job has come, as its newest checkpoint says, and what saves that."""
 
@@ -177,15 +158,15 @@ def _fit(
     model_dir: Path,
     checkpoints_root: Path,
     start: WarmStart | None,
+    placement: Placement,
 ) -> None:
     """Runs the epochs that are left; `checkpoints_root` is the folder without a pattern in it."""
-    devices.prepare(config)
-    threads.share_cores_between_operations()
-    config = devices.complete(config)
+    config = devices.complete(config, placement.num_replicas)
     tf.keras.utils.set_random_seed(config.train.seed)
-    examples = open_examples(config, examples_dir)
+    examples = open_examples(config, examples_dir, placement.share)
     num_steps = examples.steps_per_epoch * config.train.max_epochs
-    model = build_model(config, vocabulary, num_steps, start.first_step if start else 0)
+    with placement.strategy.scope():
+        model = build_model(config, vocabulary, num_steps, start.first_step if start else 0)
     training = _open_training(model, config, model_dir, checkpoints_root, start)
     held_out = read_held_out(examples_dir, "valid")
     stopping_rule = callbacks.choose_stopping_rule(config.train, held_out.num_users)
@@ -198,29 +179,32 @@ def _fit(
     tf.random.set_seed(config.train.seed + first_epoch)
     data = examples.stream(first_epoch)
     _log_sizes(data, examples.steps_per_epoch, model, vocabulary)
-    logging.info("%s", devices.describe(config))
+    logging.info("%s", devices.describe(config, placement.name, placement.num_replicas))
     validation = callbacks.Validation(
         held_out,
         config,
         vocabulary.num_items,
         training.average,
         training.progress,
-        best_manager(model, checkpoints_root),
+        _with_counter(best_manager(model, checkpoints_root)),
+        placement,
     )
-    beginning = [WriteStart(start, validation, model_dir)] if start and not first_epoch else []
+    written = [curves.WriteCurves(model_dir, config)]
+    if start and not first_epoch:
+        written.insert(0, WriteStart(start, validation, model_dir))
+    written *= placement.is_chief
     with tasks.open_task("training") as task:
         shown = epoch_lines.ShowEpochs(
             task, training.progress, stopping_rule, data.steps_per_epoch, data.num_targets
         )
         model.fit(
-            data.dataset,
+            placement.distribute(data.dataset),
             initial_epoch=first_epoch,
             epochs=config.train.max_epochs,
             steps_per_epoch=data.steps_per_epoch,
             callbacks=[
-                *_callbacks(training, validation, stopping_rule, model_dir),
-                *beginning,
-                curves.WriteCurves(model_dir, config),
+                *_callbacks(training, validation, stopping_rule, model_dir, placement),
+                *written,
                 shown,
             ],
             verbose=0,
@@ -259,7 +243,16 @@ def _open_training(
     if start and manager.latest_checkpoint is None:
         start.apply(model, average, state)
     _restore_latest(state, manager, model_dir)
-    return _Training(progress, average, manager)
+    return _Training(progress, average, _with_counter(manager))
+
+
+def _with_counter(manager: tf.train.CheckpointManager) -> tf.train.CheckpointManager:
+    """Makes the variable that counts what is saved now.
+
+    Made when the chief alone saves, under a strategy, it would wait for the other processes.
+    """
+    assert manager.checkpoint.save_counter is not None
+    return manager
 
 
 def _callbacks(
@@ -267,6 +260,7 @@ def _callbacks(
     validation: callbacks.Validation,
     stopping_rule: callbacks.StoppingRule,
     model_dir: Path,
+    placement: Placement,
 ) -> list[tf.keras.callbacks.Callback]:
     """What happens at the end of steps and epochs, in this order."""
     return [
@@ -278,6 +272,7 @@ def _callbacks(
             training.manager,
             stopping_rule,
             model_dir / records.TRAINING_LOG_NAME,
+            placement,
         ),
     ]
 

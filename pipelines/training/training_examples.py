@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from pipelines.training import input_pipeline
 from pipelines.training.packed_input import PackedExamples
+from pipelines.training.placement.input_share import WHOLE_INPUT, InputShare
 from recall.config import RecallConfig
 
 
@@ -13,6 +14,7 @@ class PaddedExamples(NamedTuple):
 
     examples_dir: Path
     config: RecallConfig
+    share: InputShare = WHOLE_INPUT
 
     @property
     def steps_per_epoch(self) -> int:
@@ -22,12 +24,16 @@ class PaddedExamples(NamedTuple):
     def stream(self, first_epoch: int) -> input_pipeline.TrainingData:
         """Batches from `first_epoch` on."""
         return input_pipeline.read_training_data(
-            self.examples_dir, self.config, first_epoch=first_epoch
+            self.examples_dir, self.config, first_epoch=first_epoch, share=self.share
         )
 
 
-def open_examples(config: RecallConfig, examples_dir: Path) -> PackedExamples | PaddedExamples:
+def open_examples(
+    config: RecallConfig,
+    examples_dir: Path,
+    share: InputShare = WHOLE_INPUT,
+) -> PackedExamples | PaddedExamples:
     """The training split in the form of batch that the step takes."""
     if config.train.jit_compile:
-        return PackedExamples(examples_dir, config)
-    return PaddedExamples(examples_dir, config)
+        return PackedExamples(examples_dir, config, share)
+    return PaddedExamples(examples_dir, config, share)

@@ -18,6 +18,9 @@ class WeightAverage(tf.Module):
     the first ones as training goes on. Updates between epochs would cost a
     pass over the whole embedding table each.
 
+    Of weights with a copy per replica the first one alone is averaged, and is what is
+    read inside `applied`: all are equal between steps.
+
     Attributes:
         averages: One variable per weight; saved with the checkpoint of a job.
 
@@ -36,14 +39,14 @@ class WeightAverage(tf.Module):
             epochs_before: Epochs that the weights stand for already.
         """
         super().__init__()
-        self._weights = list(weights)
+        self._weights = [_first_copy(weight) for weight in weights]
         self._window = window
         self._epochs_before = epochs_before
         self.averages = [tf.Variable(weight, trainable=False) for weight in self._weights]
 
     def average_of(self, weight: tf.Variable) -> tf.Variable:
         """The average of one of the weights."""
-        number = [one.ref() for one in self._weights].index(weight.ref())
+        number = [one.ref() for one in self._weights].index(_first_copy(weight).ref())
         return self.averages[number]
 
     def update(self, epoch: int) -> None:
@@ -70,6 +73,12 @@ class WeightAverage(tf.Module):
                 kept = tf.identity(weight[rows])
                 weight[rows].assign(average[rows])
                 average[rows].assign(kept)
+
+
+def _first_copy(weight: tf.Variable) -> tf.Variable:
+    """That of the first replica here, of a variable that has several."""
+    # A slice that is assigned to one with several would change the first alone, too.
+    return weight.values[0] if isinstance(weight, tf.distribute.DistributedValues) else weight
 
 
 def _row_blocks(variable: tf.Variable) -> list[slice]:

@@ -136,17 +136,36 @@ def select_confident_pairs(
     """
     shape = tf.shape(losses)
     pair_is_valid = tf.repeat(is_valid, shape[1])
-    num_valid = tf.reduce_sum(tf.cast(pair_is_valid, tf.int32))
-    # In float64: .3 * 10 must not round down to 2.
-    num_kept = tf.cast(
-        tf.floor(confident_fraction * tf.cast(num_valid, tf.float64) + 1e-9), tf.int32
-    )
+    num_kept = count_confident_pairs(is_valid, shape[1], confident_fraction)
     gains = tf.where(pair_is_valid, -tf.reshape(losses, [-1]), tf.float32.min)
     return tf.reshape(mark_largest(gains, num_kept), shape)
 
 
-def reduce_confident(losses: tf.Tensor, is_confident: tf.Tensor) -> tf.Tensor:
-    """Mean loss of the confident pairs; 0 with a finite gradient where there is none."""
+def count_confident_pairs(
+    is_valid: tf.Tensor, num_interests: int | tf.Tensor, confident_fraction: float
+) -> tf.Tensor:
+    """How many pairs `select_confident_pairs` marks, as int32: no loss has to be known.
+
+    >>> count_confident_pairs(tf.constant([True, False, True]), 4, 0.3).numpy()
+    2
+    """
+    num_valid = num_interests * tf.reduce_sum(tf.cast(is_valid, tf.int32))
+    # In float64: .3 * 10 must not round down to 2.
+    return tf.cast(tf.floor(confident_fraction * tf.cast(num_valid, tf.float64) + 1e-9), tf.int32)
+
+
+def reduce_confident(
+    losses: tf.Tensor, is_confident: tf.Tensor, num_confident: tf.Tensor | None = None
+) -> tf.Tensor:
+    """Mean loss of the confident pairs; 0 with a finite gradient where there is none.
+
+    Args:
+        losses: `[batch, num_interests]` float.
+        is_confident: `[batch, num_interests]` bool.
+        num_confident: What the sum is divided by, where these are a part of the pairs.
+    """
     kept = tf.where(is_confident, losses, 0.0)
-    num_kept = tf.reduce_sum(tf.cast(is_confident, losses.dtype))
+    if num_confident is None:
+        num_confident = tf.reduce_sum(tf.cast(is_confident, losses.dtype))
+    num_kept = tf.cast(num_confident, losses.dtype)
     return tf.math.divide_no_nan(tf.reduce_sum(kept), num_kept)

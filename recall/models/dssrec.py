@@ -8,6 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from recall import replicas
 from recall.config import RecallConfig
 from recall.features import PackedBatch, SequenceBatch
 from recall.layers.dropout import dropout_seed
@@ -20,8 +21,14 @@ from recall.losses.negatives import (
     sample_uniform_negatives,
 )
 from recall.losses.sampled_softmax import interest_softmax_loss, sampled_softmax_loss
-from recall.losses.seq2seq import reduce_confident, select_confident_pairs, seq2seq_loss
+from recall.losses.seq2seq import (
+    count_confident_pairs,
+    reduce_confident,
+    select_confident_pairs,
+    seq2seq_loss,
+)
 from recall.models.prefixes import Prefixes, encode_packed, encode_padded
+from recall.models.step_numbers import gather_slots, report, share_of_mean, uniform
 from recall.towers import ItemTower, UserTower
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 
@@ -55,6 +62,11 @@ class DSSRec(tfrs.Model):
     the same recipe trains SASRec or ComiRec-SA. With `loss.negatives=queue` the
     seq2item loss is that of CLRec, with `interest_queues` that of Multi-CLRec.
 
+    Under a `tf.distribute` strategy a step has a batch per replica, and its losses are means
+    over all of them, whatever a replica has. Each draws negatives, anchors and dropout of
+    its own; a queue has the clicks of all. The seq2seq loss compares the sequences of a
+    replica, and `loss.min_interest_share` is of its clicks.
+
     Attributes:
         click_queue: `[num_negatives]` dense ids of the latest clicks, newest first,
             the negatives of the next step; `[num_interests, num_negatives]` where
@@ -85,6 +97,8 @@ class DSSRec(tfrs.Model):
             if self._has_interest_queues:
                 first_ids = tf.tile(first_ids[tf.newaxis], [self.user_tower.num_interests, 1])
             self.click_queue = tf.Variable(first_ids, trainable=False, name="click_queue")
+        # A step returns what all replicas have in common.
+        self.distribute_reduction_method = "first"
 
     def call(self, history_ids: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Interest vectors `[batch, num_interests, dim]` of whole histories."""
@@ -102,7 +116,8 @@ class DSSRec(tfrs.Model):
             training: Whether dropout is active.
 
         Returns:
-            `LossTerms`, each loss a mean over what it is taken over.
+            `LossTerms`, each loss a mean over what it is taken over; of several replicas
+            each has its part of the sum, divided by the number of all.
         """
         encode = encode_packed if isinstance(batch, PackedBatch) else encode_padded
         prefixes = encode(self.user_tower, batch, training=training)
@@ -149,7 +164,7 @@ class DSSRec(tfrs.Model):
                 interest_mask,
                 **options,
             )
-            return _mean(losses, is_real), winners
+            return share_of_mean(losses, is_real), winners
         # A queue holds ids, not vectors: its items are encoded as they are now, and learn.
         negative_ids = self.click_queue
         if negative_ids is None:
@@ -166,7 +181,7 @@ class DSSRec(tfrs.Model):
             )
         else:
             losses = sampled_softmax_loss(*operands, interest_mask, **options)
-        return _mean(losses, is_real), winners
+        return share_of_mean(losses, is_real), winners
 
     def _sample_negatives(self, seed: tf.Tensor) -> tf.Tensor:
         """`[num_negatives]` dense ids, every item alike."""
@@ -179,10 +194,8 @@ class DSSRec(tfrs.Model):
         is_valid = lengths > 0
         # The past ends at slot `anchor`; its future is items anchor+1..length,
         # the newest `length - anchor` items: a prefix of the reversed sequence.
-        anchor = tf.cast(_uniform(tf.shape(lengths), seed) * tf.cast(lengths, tf.float32), tf.int32)
-        num_slots = tf.shape(prefixes.user_vectors)[0]
-        past_slot = tf.minimum(prefixes.starts + anchor, num_slots - 1)
-        past_vectors = tf.gather(prefixes.user_vectors, past_slot)
+        anchor = tf.cast(uniform(tf.shape(lengths), seed) * tf.cast(lengths, tf.float32), tf.int32)
+        past_vectors = gather_slots(prefixes.user_vectors, prefixes.starts + anchor)
         max_pairs = None
         if prefixes.is_real is not None:
             num_pairs = past_vectors.shape[0] * self.user_tower.num_interests
@@ -194,10 +207,12 @@ class DSSRec(tfrs.Model):
             temperature=self._loss_config.temperature,
             max_gradient_pairs=max_pairs,
         )
-        is_confident = select_confident_pairs(
-            losses, is_valid, confident_fraction=self._loss_config.confident_fraction
-        )
-        return reduce_confident(losses, is_confident)
+        fraction, num_of_all = self._loss_config.confident_fraction, None
+        if replicas.count() > 1:
+            num_own = count_confident_pairs(is_valid, self.user_tower.num_interests, fraction)
+            num_of_all = replicas.sum_over_all(num_own)
+        is_confident = select_confident_pairs(losses, is_valid, confident_fraction=fraction)
+        return reduce_confident(losses, is_confident, num_of_all)
 
     def train_step(self, batch: SequenceBatch | PackedBatch) -> dict[str, tf.Tensor]:
         """One step on seq2item + seq2seq_weight * seq2seq.
@@ -214,6 +229,7 @@ class DSSRec(tfrs.Model):
         if isinstance(batch, PackedBatch) and batch.history_ids.shape.rank == 3:
             return self._train_steps(batch)
         seed = tf.stack([self._seed.read_value(), 2 * self.optimizer.iterations])
+        seed = replicas.seed_of_own(seed)
         with tf.GradientTape() as tape, dropout_seed(seed):
             terms = self.compute_losses(batch, seed, training=True)
             total = terms.seq2item + self._loss_config.seq2seq_weight * terms.seq2seq
@@ -223,7 +239,7 @@ class DSSRec(tfrs.Model):
         # After the step, so that no user meets other clicks of her own as negatives.
         self._enqueue(terms)
         losses = {"loss": total, "seq2item": terms.seq2item, "seq2seq": terms.seq2seq}
-        return losses | self._gradient_shares(vector_gradient)
+        return report(losses, vector_gradient, self.user_tower.num_interests)
 
     def _train_steps(self, batches: PackedBatch) -> dict[str, tf.Tensor]:
         """A step per batch of the leading axis, in one loop."""
@@ -248,23 +264,17 @@ class DSSRec(tfrs.Model):
         if self.click_queue is None:
             return
         positive_ids = tf.cast(terms.positive_ids, self.click_queue.dtype)
+        positive_ids, is_real = replicas.join_all(positive_ids), terms.is_real
+        if is_real is not None:
+            is_real = tf.cast(replicas.join_all(tf.cast(is_real, tf.int32)), tf.bool)
         if self._has_interest_queues:
-            winners = terms.winners
-            if terms.is_real is not None:
-                winners = tf.where(terms.is_real, winners, -1)
+            winners = replicas.join_all(terms.winners)
+            if is_real is not None:
+                winners = tf.where(is_real, winners, -1)
             latest = enqueue_clicks_by_interest(self.click_queue, positive_ids, winners)
         else:
-            latest = enqueue_clicks(self.click_queue, positive_ids, terms.is_real)
+            latest = enqueue_clicks(self.click_queue, positive_ids, is_real)
         self.click_queue.assign(latest)
-
-    def _gradient_shares(self, vector_gradient: tf.Tensor) -> dict[str, tf.Tensor]:
-        """How much each interest learns; one that gets nearly nothing is starving."""
-        num_interests = self.user_tower.num_interests
-        if num_interests == 1:
-            return {}
-        norms = tf.sqrt(tf.reduce_sum(tf.square(vector_gradient), axis=[0, 2]))
-        shares = tf.math.divide_no_nan(norms, tf.reduce_sum(norms))
-        return {f"gradient_{k}": share for k, share in enumerate(tf.unstack(shares))}
 
 
 @contextlib.contextmanager
@@ -277,20 +287,3 @@ def _layers_compute_in(dtype: str) -> Iterator[None]:
         yield
     finally:
         tf.keras.mixed_precision.set_global_policy(before)
-
-
-def _mean(losses: tf.Tensor, is_real: tf.Tensor | None) -> tf.Tensor:
-    """Mean of `[num_slots]` losses over the slots that are no padding."""
-    if is_real is None:
-        return tf.reduce_mean(losses)
-    weights = tf.cast(is_real, losses.dtype)
-    return tf.math.divide_no_nan(tf.reduce_sum(losses * weights), tf.reduce_sum(weights))
-
-
-def _uniform(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
-    """Floats in [0, 1) from 24 random bits each.
-
-    TensorFlow's own are others in a compiled step; its integers are the same in both.
-    """
-    words = tf.random.stateless_uniform(shape, seed, None, None, tf.int32)
-    return tf.cast(tf.bitwise.bitwise_and(words, 2**24 - 1), tf.float32) / 2**24

@@ -5,6 +5,7 @@ the others go on. At most `--minutes` in all. Where there is no GPU the compiled
 on the processor: slow, but the same program.
 """
 
+import itertools
 import os
 import statistics
 import subprocess
@@ -18,12 +19,14 @@ from absl import app, flags
 
 from pipelines.artifacts import trained_model
 from pipelines.training import callbacks, devices, packed_input, threads
-from tests.benchmarks import logs, measure, training
+from tests.benchmarks import logs, measure, replicas, training
 
 _MODULE = "tests.benchmarks.gpu"
 
 _MINUTES = flags.DEFINE_float("minutes", 8, "Time for all cases together.")
-_ONLY = flags.DEFINE_list("only", [], "Names of the cases; all of them if empty.")
+_ONLY = flags.DEFINE_list(
+    "only", [], "Cases, or beginnings of their names; empty: all that there are GPUs for."
+)
 _SEQUENCES = flags.DEFINE_integer("epoch_sequences", 22_512, "Training sequences of `epochs`.", 1)
 
 _README_STEP = ["model.dim=64", "train.batch_slots=1024", "loss.num_negatives=1024"]
@@ -66,11 +69,26 @@ _CASES: dict[str, dict[str, Any]] = {
 }
 """Name -> what differs from `_BASE`. The rows of a table of throughputs, cheapest first."""
 
+_NUM_REPLICAS = (1, 2, 4)
+_REPLICA_STEPS = {
+    "replicas": {"kind": "replicas", "slots": 1024, "steps": 128},
+    "replicas_large": {"kind": "replicas", "slots": 16_384, "steps": 32},
+    "replicas_epochs": {"kind": "replicas_epochs", "slots": 1024},
+}
+for _name, _case in _REPLICA_STEPS.items():
+    for _number in _NUM_REPLICAS:
+        settings = ["model.dim=64", "loss.num_negatives=1024"]
+        _CASES[f"{_name}_{_number}"] = _case | {"replicas": _number, "settings": settings}
+
 
 def measure_case(case: dict[str, Any]) -> dict[str, float]:
     """What one case costs, in this process."""
     if case.get("kind") == "epochs":
         return measure_epochs(case)
+    if case.get("kind") == "replicas":
+        return replicas.measure_step(case)
+    if case.get("kind") == "replicas_epochs":
+        return replicas.measure_epochs(case)
     return training.measure_case(case)
 
 
@@ -87,7 +105,7 @@ def measure_epochs(case: dict[str, Any]) -> dict[str, float]:
         seconds_to_read = time.perf_counter() - start
     data = examples.stream()
     model = trained_model.build_model(config, logs.Catalogue(case["num_items"]))
-    clock = _EpochClock()
+    clock = replicas.EpochClock()
     model.fit(
         data.dataset,
         epochs=config.train.max_epochs,
@@ -102,22 +120,6 @@ def measure_epochs(case: dict[str, Any]) -> dict[str, float]:
         "seconds_to_read": seconds_to_read,
         "steps_per_epoch": examples.steps_per_epoch,
     }
-
-
-class _EpochClock(tf.keras.callbacks.Callback):
-    """Seconds of every epoch; comes last, when the losses have been read."""
-
-    def __init__(self):
-        super().__init__()
-        self.seconds = []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Starts the clock."""
-        self._start = time.perf_counter()
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Stops it."""
-        self.seconds.append(time.perf_counter() - self._start)
 
 
 def run_cases(names: Sequence[str], seconds: float) -> list[dict[str, Any]]:
@@ -166,14 +168,29 @@ def ratios(cases: Sequence[dict[str, Any]]) -> dict[str, float]:
         found["step_of_10_million_items_against_10_thousand"] = (
             ms["large_catalogue_wide"] / ms["small_catalogue_wide"]
         )
+    for kind, number in itertools.product(_REPLICA_STEPS, _NUM_REPLICAS[1:]):
+        if {f"{kind}_1", f"{kind}_{number}"} <= set(speed):
+            found[f"{kind}_{number}_against_1"] = speed[f"{kind}_{number}"] / speed[f"{kind}_1"]
     return {name: round(value, 2) for name, value in found.items()}
+
+
+def choose_cases(wanted: Sequence[str], num_gpus: int) -> list[str]:
+    """Names of the cases: those that begin as wanted, or all that there are GPUs for.
+
+    Several replicas are left out where there is one GPU, or none, unless they are wanted.
+    """
+    if wanted:
+        return [name for name in _CASES if name.startswith(tuple(wanted))]
+    most = num_gpus if num_gpus > 1 else 0
+    return [name for name, case in _CASES.items() if case.get("replicas", 0) <= most]
 
 
 def main(_: Sequence[str]) -> None:
     """Measures the case that is named, or every case in a process of its own."""
     if measure.answer_case(measure_case):
         return
-    cases = run_cases(_ONLY.value or list(_CASES), 60 * _MINUTES.value)
+    num_gpus = len(tf.config.list_physical_devices("GPU"))
+    cases = run_cases(choose_cases(_ONLY.value, num_gpus), 60 * _MINUTES.value)
     gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "all that there are")
     measure.print_report(cases, ratios=ratios(cases), visible_gpus=gpu)
 

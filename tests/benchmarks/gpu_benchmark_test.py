@@ -43,6 +43,24 @@ def test_ratios_by_hand():
     }
     cases[-1] = case("large_catalogue_wide", 1.0, ms=2.2)
     assert gpu.ratios(cases)["step_of_10_million_items_against_10_thousand"] == 1.1
+    replicas = [case(f"replicas_{number}", 100.0 * slots) for number, slots in ((1, 2), (4, 7))]
+    assert gpu.ratios(replicas) == {"replicas_4_against_1": 3.5}
+
+
+def test_several_replicas_are_measured_where_there_are_gpus_for_them():
+    def numbers(cases):
+        return {name.rsplit("_", 1)[1] for name in cases if name.startswith("replicas")}
+
+    assert numbers(gpu.choose_cases([], num_gpus=1)) == set()
+    assert numbers(gpu.choose_cases([], num_gpus=2)) == {"1", "2"}
+    assert numbers(gpu.choose_cases([], num_gpus=4)) == {"1", "2", "4"}
+    assert "readme_step" in gpu.choose_cases([], num_gpus=4)
+    assert gpu.choose_cases(["replicas_2", "cores"], num_gpus=0) == [
+        "cores",
+        "cores_2_threads_an_operation",
+        "cores_4_threads_an_operation",
+        "replicas_2",
+    ]
 
 
 def test_a_case_that_fails_or_takes_too_long_does_not_stop_the_others(monkeypatch):
@@ -88,3 +106,21 @@ def test_epochs_are_measured_without_the_first():
     slots = facts["target_slots_per_second"] * facts["seconds_of_an_epoch"]
     assert 3 * 300 < slots < 9 * 300
     assert facts["steps_per_epoch"] >= 1
+
+
+@pytest.mark.slow
+def test_two_parts_of_the_processor_stand_for_gpus():
+    case = {
+        "name": "replicas_2",
+        "replicas": 2,
+        "slots": 128,
+        "steps": 4,
+        "num_items": 200,
+        "num_interests": 1,
+        "sequences": 100,
+        "settings": TINY,
+    }
+    for kind in ("replicas", "replicas_epochs"):
+        facts = measure.run_case("tests.benchmarks.gpu", case | {"kind": kind})
+
+        assert facts["target_slots_per_second"] > 0

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from pipelines.training import input_pipeline
 from pipelines.training.input_pipeline import find_damaged_file, read_training_data
+from pipelines.training.placement.input_share import InputShare
 from recall.config import RecallConfig
 from recall.errors import InputError
 
@@ -284,3 +285,36 @@ def test_nothing_to_train_on_is_refused(tmp_path, examples):
 def test_a_folder_without_statistics_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"statistics\.json"):
         read_training_data(tmp_path, build_config())
+
+
+@pytest.mark.parametrize("num_replicas", [2, 3, 5])
+def test_replicas_have_parts_of_the_batches_of_one(examples_dir, num_replicas):
+    config = build_config()
+    whole = [to_sequences(batch) for batch in read_batches(examples_dir)]
+
+    def read(replicas):
+        share = InputShare(num_replicas, replicas)
+        data = read_training_data(examples_dir, config, share=share)
+        assert data.steps_per_epoch == STEPS
+        return [to_sequences(batch.item_ids.numpy()) for batch in data.dataset]
+
+    parts = read(range(num_replicas))
+
+    assert len(parts) == num_replicas * len(whole)
+    for step, expected in enumerate(whole):
+        own = parts[step * num_replicas : (step + 1) * num_replicas]
+        sizes = [sum(1 for sequence in part if sequence) for part in own]
+        assert max(sizes) - min(sizes) <= 1
+        assert [sequence for part in own for sequence in part if sequence] == expected
+    # A process with the last replica alone.
+    assert read(range(num_replicas - 1, num_replicas)) == parts[num_replicas - 1 :: num_replicas]
+
+
+def test_a_part_without_sequences_is_a_row_of_padding(examples_dir):
+    share = InputShare(5, range(5))
+    data = read_training_data(examples_dir, build_config(), share=share)
+
+    batches = [batch.item_ids.numpy() for batch in data.dataset]
+
+    assert any(not batch.any() for batch in batches)
+    assert all(batch.shape[0] >= 1 and batch.shape[1] >= 2 for batch in batches)

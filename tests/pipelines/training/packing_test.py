@@ -155,3 +155,28 @@ def test_steps_of_an_epoch_weigh_alike():
     )
 
     assert slots.min() > 0.75 * slots.mean()
+
+
+@pytest.mark.parametrize("num_replicas", [2, 3])
+def test_replicas_share_the_sequences_of_every_step(num_replicas):
+    rows = draw(400, 9)
+    sequences = Ragged.from_rows(rows)
+    shape = choose_shape(sequences, 96, 8, seed=1, num_replicas=num_replicas)
+    alone = choose_shape(sequences, 96, 8, seed=1)
+
+    batches = list(pack_epoch(sequences, shape, seed=1, epoch=0, replicas=range(num_replicas)))
+
+    assert len(batches) == shape.num_calls * num_replicas
+    assert shape.num_calls * shape.num_steps == alone.num_calls * alone.num_steps
+    assert shape.num_rows * num_replicas <= alone.num_rows + num_replicas
+    found = [
+        unpack({name: values[step] for name, values in fields.items()})[0]
+        for fields in batches
+        for step in range(shape.num_steps)
+    ]
+    assert sorted(sequence for step in found for sequence in step) == sorted(rows)
+    assert min(map(len, found)) > 0
+    # Other processes pack the same ones for the replicas that they have.
+    (last, *_) = pack_epoch(sequences, shape, seed=1, epoch=0, replicas=[num_replicas - 1])
+    for name, values in last.items():
+        np.testing.assert_array_equal(values, batches[num_replicas - 1][name])

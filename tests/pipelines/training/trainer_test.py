@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from pipelines.artifacts import records
 from pipelines.artifacts.held_out import read_held_out
-from pipelines.training import callbacks, trainer
+from pipelines.training import callbacks, model_folder, trainer
 from pipelines.training.trainer import load_model, train_and_evaluate, train_record
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -389,7 +389,7 @@ def test_a_broken_off_start_anew_leaves_no_model_that_counts_as_finished(
             raise KeyboardInterrupt
         removed.append(path.name)
 
-    monkeypatch.setattr(trainer.shutil, "rmtree", remove_one)
+    monkeypatch.setattr(model_folder.shutil, "rmtree", remove_one)
     with pytest.raises(KeyboardInterrupt):
         train_and_evaluate(QUICK, examples_dir, model_dir)
 

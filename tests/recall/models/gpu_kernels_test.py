@@ -46,16 +46,20 @@ def graph_operations(config, is_packed):
     if is_packed:
         shapes = PackedBatch(slots, slots, slots, slots, sequences, sequences)
         batch = PackedBatch(*(tf.TensorSpec(shape, tf.int32) for shape in shapes))
-    graph = tf.function(model.train_step).get_concrete_function(batch).graph
-    found, graphs = [], [graph]
+    return operations_of(tf.function(model.train_step).get_concrete_function(batch).graph)
+
+
+def operations_of(graph):
+    """Those of a graph and of the functions that it calls, each once."""
+    found, graphs, seen = [], [graph], set()
     while graphs:
         graph = graphs.pop()
         found += graph.get_operations()
-        graphs += [
-            function
-            for function in graph._functions.values()
-            if hasattr(function, "get_operations")
-        ]
+        for name, function in graph._functions.items():
+            inner = getattr(function, "graph", function)
+            if name not in seen and hasattr(inner, "get_operations"):
+                graphs.append(inner)
+            seen.add(name)
     return found
 
 

@@ -1,14 +1,17 @@
-"""The model under a strategy of several devices: two logical ones of the processor."""
+"""The model on two replicas: two logical devices of the processor, in a process of their own."""
 
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[3]
 
-SCRIPT = """
+BUILD = """
 import recall
 import tensorflow as tf
 from recall.config import RecallConfig
@@ -31,15 +34,200 @@ print(strategy.num_replicas_in_sync, vectors.shape[0], len(model.trainable_varia
 """
 
 
-@pytest.mark.parametrize("extractor", ["dssrec", "last_state", "self_attentive"])
-def test_the_model_can_be_built_on_two_devices(extractor):
+def run(script, *arguments):
+    """What a script prints, in a process that sees no GPU."""
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT.replace("{extractor}", extractor)],
+        [sys.executable, "-c", script, *arguments],
         cwd=ROOT,
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
         check=False,
     )
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result.stdout
 
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert result.stdout.split() == ["2", "2", "True"]
+
+@pytest.mark.parametrize("extractor", ["dssrec", "last_state", "self_attentive"])
+def test_the_model_can_be_built_on_two_devices(extractor):
+    assert run(BUILD.replace("{extractor}", extractor)).split() == ["2", "2", "True"]
+
+
+STEPS = """
+import json, sys
+
+import recall
+import tensorflow as tf
+
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+sys.path.insert(0, "tests/recall/models")
+import packed_step_test as steps
+
+one = tf.distribute.get_strategy()
+two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+def build(strategy, is_packed, *settings, seq2seq=0):
+    with strategy.scope():
+        return steps.build(
+            "dssrec", "uniform", "max", "model.dropout_rate=0", "loss.min_interest_share=0",
+            f"loss.seq2seq_weight={seq2seq}", *settings, has_static_shapes=is_packed,
+        )
+
+
+def train(strategy, model, parts, num_steps=3):
+    # Logs of every replica, and the weights of each.
+    @tf.function
+    def step(batch):
+        return strategy.run(model.train_step, args=(batch,))
+
+    batch = parts[0]
+    if len(parts) > 1:
+        batch = strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group]
+        )
+    logs = [step(batch) for _ in range(num_steps)][-1]
+    copies = [strategy.experimental_local_results(weight) for weight in model.weights]
+    return {
+        "logs": [
+            [float(value) for value in strategy.experimental_local_results(logs[name])]
+            for name in sorted(logs)
+        ],
+        "weights": [[copy.numpy().tolist() for copy in weight] for weight in copies],
+    }
+
+
+first, second = steps.SEQUENCES[:2], steps.SEQUENCES[2:]
+padded = steps.pad(first, 2), steps.pad(second, 3)
+packed = steps.pack(first, [[0, 1]], 2), steps.pack(second, [[0, 1], [2]], 2)
+nothing = steps.SequenceBatch(tf.zeros([1, 2], tf.int64))
+"""
+
+EQUAL = (
+    STEPS
+    + """
+results = {}
+for negatives in ("queue", "interest_queues"):
+    for is_packed, whole, parts in (
+        (False, steps.pad(steps.SEQUENCES, 5), padded),
+        (True, steps.PACKED, packed),
+    ):
+        results[f"{negatives} {is_packed}"] = [
+            train(strategy, build(strategy, is_packed, f"loss.negatives={negatives}"), own)
+            for strategy, own in ((one, (whole,)), (two, parts))
+        ]
+whole = steps.pad(steps.SEQUENCES, 5)
+results["nothing in the second"] = [
+    train(strategy, build(strategy, False, "loss.negatives=queue", seq2seq=seq2seq), own)
+    for strategy, own, seq2seq in ((one, (whole,), 0), (two, (whole, nothing), 0))
+]
+train(two, build(two, False, seq2seq=0.5), (nothing, whole))  # Pairs of no slot raise nothing.
+print(json.dumps(results))
+"""
+)
+
+
+@pytest.fixture(scope="module")
+def equal():
+    return json.loads(run(EQUAL))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "queue False",
+        "queue True",
+        "interest_queues False",
+        "interest_queues True",
+        "nothing in the second",
+    ],
+)
+def test_a_batch_in_two_parts_trains_as_the_whole_one(equal, case):
+    """Negatives are those of a queue, which are the same everywhere; parts have 7 and 8 slots."""
+    whole, parts = equal[case]
+
+    for (wanted,), values in zip(whole["logs"], parts["logs"], strict=True):
+        np.testing.assert_allclose(values, [wanted, wanted], rtol=1e-5, atol=1e-6)
+    for (wanted,), copies in zip(whole["weights"], parts["weights"], strict=True):
+        np.testing.assert_array_equal(copies[0], copies[1])
+        np.testing.assert_allclose(copies[0], wanted, atol=2e-5)
+
+
+SEQ2SEQ = (
+    STEPS
+    + """
+from recall import replicas
+
+seed = tf.constant([1, 0], tf.int64)
+model = build(one, False, "loss.negatives=queue", seq2seq=0.5)
+# Seeds of the replicas by hand: the second one's is 1 xor 2246822519.
+own = [
+    float(model.compute_losses(part, tf.constant([number, 0], tf.int64), training=True).seq2seq)
+    for part, number in zip(padded, (1, 2246822518))
+]
+distributed = build(two, False, "loss.negatives=queue", seq2seq=0.5)
+logs = train(two, distributed, padded, num_steps=1)["logs"]
+
+
+@tf.function
+def seeds():
+    return two.run(lambda: replicas.seed_of_own(seed))
+
+
+found = [value.numpy().tolist() for value in two.experimental_local_results(seeds())]
+print(json.dumps({"own": own, "seq2seq": logs[-1], "seeds": found}))
+"""
+)
+
+
+def test_seq2seq_compares_within_a_replica_and_is_a_mean_over_all():
+    found = json.loads(run(SEQ2SEQ))
+
+    assert found["seeds"] == [[1, 0], [1 ^ 2246822519, 0]]
+    # Half of the pairs of two and of three sequences with three interests: 3 and 4.
+    expected = (3 * found["own"][0] + 4 * found["own"][1]) / 7
+    assert found["seq2seq"] == pytest.approx([expected, expected], rel=1e-5)
+
+
+PRETENDED = (
+    STEPS
+    + """
+import collections
+
+import gpu_kernels_test as kernels
+from tensorflow.python.distribute import mirrored_run, mirrored_strategy
+
+for module in (mirrored_run, mirrored_strategy):
+    module._is_gpu_device = lambda device: True
+
+model = build(two, True, f"loss.negatives={sys.argv[1]}", seq2seq=0.5)
+rows = steps.pack(steps.SEQUENCES, steps.ROWS, 4)
+batch = steps.PackedBatch(*(tf.stack([field, field]) for field in rows))
+batches = two.experimental_distribute_values_from_function(lambda context: batch)
+step = tf.function(model.train_step, jit_compile=True)
+graph = tf.function(lambda batch: two.run(step, args=(batch,))).get_concrete_function(batches).graph
+operations = kernels.operations_of(graph)
+found = collections.Counter(operation.type for operation in operations)
+missing = {
+    operation.type
+    for operation in operations
+    if operation.type not in kernels.STRUCTURE and not kernels.has_kernel(operation, "XLA_GPU_JIT")
+}
+print(json.dumps([found, sorted(missing)]))
+"""
+)
+
+
+@pytest.mark.parametrize(("negatives", "exchanges"), [("uniform", 4), ("queue", 6)])
+def test_a_compiled_step_of_several_gpus_exchanges_sums_alone(negatives, exchanges):
+    """Pretended GPUs: the graph that XLA would get, of two replicas, two steps in a loop."""
+    operations, missing = json.loads(run(PRETENDED, negatives))
+
+    assert {name for name in operations if name.startswith(("Collective", "Nccl"))} == {
+        "CollectiveReduceV2"
+    }
+    # Numbers of clicks and of pairs, gradients, losses; clicks and which of them are real.
+    assert operations["CollectiveReduceV2"] == 2 * exchanges
+    assert operations["While"] == 2
+    assert set(missing) <= {"StatefulPartitionedCall", "PartitionedCall"}

@@ -1,0 +1,1 @@
+"""Over which devices and machines a training spreads."""

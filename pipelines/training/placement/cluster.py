@@ -1,0 +1,97 @@
+"""The machines of a job, as `TF_CONFIG` describes them. No TensorFlow."""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from recall.errors import InputError
+
+VARIABLE = "TF_CONFIG"
+
+CHIEF, WORKER, SERVER = "chief", "worker", "ps"
+
+_EXAMPLE = (
+    """'{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, """
+    """"task": {"type": "worker", "index": 0}}'"""
+)
+
+
+class Cluster(NamedTuple):
+    """The processes of a job, and which of them this one is.
+
+    Attributes:
+        addresses: Kind of task -> `host:port` of each.
+        task: Kind of this process.
+        index: Its number among those of its kind.
+    """
+
+    addresses: Mapping[str, tuple[str, ...]]
+    task: str
+    index: int
+
+    @property
+    def num_workers(self) -> int:
+        """Processes that take steps."""
+        return len(self.addresses.get(CHIEF, ())) + len(self.addresses.get(WORKER, ()))
+
+    @property
+    def has_servers(self) -> bool:
+        """Whether processes of their own hold the weights."""
+        return bool(self.addresses.get(SERVER))
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes what the job leaves."""
+        return self.task == CHIEF or (
+            CHIEF not in self.addresses and self.task == WORKER and self.index == 0
+        )
+
+    @property
+    def number(self) -> int:
+        """Of this process among those that take steps; the chief is 0."""
+        return self.index + (1 if self.task == WORKER and CHIEF in self.addresses else 0)
+
+
+def read(environment: Mapping[str, str] = os.environ) -> Cluster | None:
+    """The cluster that `TF_CONFIG` describes; None where there is none, or one process alone.
+
+    >>> read({"TF_CONFIG": '{"cluster": {"worker": ["a:1"]}, "task": {"type": "worker"}}'})
+
+    Raises:
+        InputError: `TF_CONFIG` is no JSON, or lacks something.
+    """
+    text = environment.get(VARIABLE, "").strip()
+    if not text:
+        return None
+    try:
+        value = json.loads(text)
+        cluster = {
+            str(task): tuple(_addresses(task, hosts))
+            for task, hosts in (value.get("cluster") or {}).items()
+        }
+        if sum(map(len, cluster.values())) <= 1:
+            return None
+        task, index = str(value["task"]["type"]), int(value["task"].get("index", 0))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{VARIABLE} is not of the form {_EXAMPLE}: {type(error).__name__}: {error}."
+        ) from error
+    if not 0 <= index < len(cluster.get(task, ())):
+        raise InputError(
+            f"{VARIABLE} says that this process is {task} {index}, but its cluster has "
+            f"{len(cluster.get(task, ()))} of them."
+        )
+    unknown = set(cluster) - {CHIEF, WORKER, SERVER}
+    if unknown:
+        raise InputError(
+            f"{VARIABLE} has tasks of the kind {', '.join(sorted(unknown))}; "
+            f"known are {CHIEF}, {WORKER} and {SERVER}."
+        )
+    return Cluster(cluster, task, index)
+
+
+def _addresses(task: str, hosts: object) -> list[str]:
+    if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
+        raise ValueError(f"the addresses of {task} are no list of texts")
+    return hosts

@@ -1,0 +1,176 @@
+"""Over which devices a job spreads: `train.strategy`, and what is impossible with it."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from pipelines.training.placement import cluster as clusters
+from pipelines.training.placement.cluster import Cluster
+from pipelines.training.placement.input_share import InputShare
+from recall.config import RecallConfig
+from recall.errors import InputError
+
+_PAGE = "See docs/training_on_machines.md."
+
+
+class Placement(NamedTuple):
+    """Where the replicas of a job are.
+
+    Attributes:
+        name: A value of `train.strategy`, not `auto`.
+        strategy: TensorFlow's.
+        cluster: The processes of the job, None where it is one.
+    """
+
+    name: str
+    strategy: tf.distribute.Strategy
+    cluster: Cluster | None
+
+    @property
+    def num_replicas(self) -> int:
+        """Copies of the model that take a step together."""
+        return self.strategy.num_replicas_in_sync
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes checkpoints, logs and the artifact."""
+        return self.cluster is None or self.cluster.is_chief
+
+    @property
+    def share(self) -> InputShare:
+        """The replicas of this process."""
+        num_workers = self.cluster.num_workers if self.name == "multi_worker" else 1
+        num_own = self.num_replicas // num_workers
+        first = self.cluster.number * num_own if self.name == "multi_worker" else 0
+        return InputShare(self.num_replicas, range(first, first + num_own))
+
+    def distribute(
+        self, dataset: tf.data.Dataset
+    ) -> "tf.data.Dataset | tf.distribute.DistributedDataset":
+        """The stream of the replicas of this process as one of steps."""
+        if self.name == "none":
+            return dataset
+        # Ends only after the last epoch; asking whether there is more costs an exchange a step.
+        endless = dataset.apply(
+            tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        )
+        return self.strategy.distribute_datasets_from_function(lambda _: endless)
+
+    def from_chief(self, values: Mapping[str, float]) -> dict[str, float]:
+        """The values that the chief has, in all processes; they wait for each other here.
+
+        Args:
+            values: The same names everywhere; the numbers of the others do not count.
+        """
+        if self.name != "multi_worker":
+            return dict(values)
+        own = np.array([value if self.is_chief else 0.0 for value in values.values()])
+
+        @tf.function
+        def add() -> tf.Tensor:
+            def one_of_process() -> tf.Tensor:
+                context = tf.distribute.get_replica_context()
+                is_first = tf.equal(context.replica_id_in_sync_group, self.share.replicas[0])
+                return context.all_reduce("SUM", tf.where(is_first, own, tf.zeros_like(own)))
+
+            return self.strategy.run(one_of_process)
+
+        total, *_ = self.strategy.experimental_local_results(add())
+        return dict(zip(values, total.numpy().tolist(), strict=True))
+
+    def wait_for_all(self) -> None:
+        """Returns when all processes have come here."""
+        self.from_chief({"is_done": 1.0})
+
+
+def check(config: RecallConfig) -> None:
+    """Refuses what is impossible; starts nothing.
+
+    Raises:
+        InputError: `train.strategy` is impossible here, or with another setting.
+    """
+    choose(config, clusters.read(), len(tf.config.list_physical_devices("GPU")))
+
+
+@contextlib.contextmanager
+def losing_no_peer() -> Iterator[None]:
+    """Turns what TensorFlow raises when another process of the job is gone into one line.
+
+    Raises:
+        InputError: Instead.
+    """
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+        if clusters.read() is None:
+            raise
+        raise InputError(
+            "Another process of the job has ended or cannot be reached. Start all of them again: "
+            f"the job goes on from its last checkpoint. {_PAGE}"
+        ) from error
+
+
+def open_placement(config: RecallConfig) -> Placement:
+    """The placement that `train.strategy` asks for. Comes before TensorFlow starts.
+
+    Raises:
+        InputError: It is impossible here, or with another setting.
+    """
+    cluster = clusters.read()
+    name = choose(config, cluster, len(tf.config.list_physical_devices("GPU")))
+    if name == "none":
+        return Placement(name, tf.distribute.get_strategy(), None)
+    if name == "mirrored":
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+        _check_compiling(config, len(devices))
+        return Placement(name, strategy, None)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    _check_compiling(config, strategy.num_replicas_in_sync)
+    return Placement(name, strategy, cluster)
+
+
+def choose(config: RecallConfig, cluster: Cluster | None, num_gpus: int) -> str:
+    """The name of the strategy: what `auto` means here.
+
+    Args:
+        config: `train.strategy`, `train.jit_compile` and `train.deterministic` are read.
+        cluster: Of `TF_CONFIG`.
+        num_gpus: Visible ones of this process.
+
+    Raises:
+        InputError: It is impossible here, or with another setting.
+    """
+    name = config.train.strategy
+    described = None if cluster is None else "multi_worker"
+    if cluster is not None and cluster.has_servers:
+        raise InputError(f"{clusters.VARIABLE} names parameter servers (ps). Name workers alone.")
+    if name == "auto":
+        name = described or ("mirrored" if num_gpus > 1 else "none")
+    if cluster is None and name == "multi_worker":
+        raise InputError(
+            f"train.strategy={name} needs {clusters.VARIABLE}, the addresses of all processes. "
+            f"{_PAGE}"
+        )
+    if cluster is not None and name != described:
+        raise InputError(
+            f"{clusters.VARIABLE} describes a job of train.strategy={described}, "
+            f"train.strategy={name} was asked for. Leave one of the two out."
+        )
+    return name
+
+
+def _check_compiling(config: RecallConfig, num_replicas: int) -> None:
+    """XLA has no exchange between processor cores.
+
+    Raises:
+        InputError: A step of several replicas is to be compiled for them.
+    """
+    if config.train.jit_compile and num_replicas > 1 and not tf.config.list_logical_devices("GPU"):
+        raise InputError(
+            "train.jit_compile=true with several replicas needs GPUs: a compiled step of processor "
+            "cores cannot exchange gradients. Leave train.jit_compile out."
+        )

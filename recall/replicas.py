@@ -1,0 +1,57 @@
+"""What the replicas of a step share under a `tf.distribute` strategy.
+
+Every replica has a part of the step's batch. With one replica nothing of this adds an
+operation to the step.
+"""
+
+import tensorflow as tf
+
+_ODD = 2246822519
+"""Its multiples below 2^32 are far apart, and others than those of dropout's masks."""
+
+
+def count() -> int:
+    """Replicas of the step that is being built; 1 outside one."""
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
+def sum_over_all(tensors: tf.Tensor | list[tf.Tensor]) -> tf.Tensor | list[tf.Tensor]:
+    """The sum of each tensor over all replicas, the same in all of them.
+
+    Args:
+        tensors: One, or several of the same type: together they cost as much as one.
+    """
+    if count() == 1:
+        return tensors
+    return tf.distribute.get_replica_context().all_reduce("SUM", tensors)
+
+
+def join_all(tensor: tf.Tensor) -> tf.Tensor:
+    """The rows of all replicas, one replica after the other, the same in each of them.
+
+    Args:
+        tensor: `[num_rows, ...]`; where the number is no constant, it may differ.
+    """
+    if count() == 1:
+        return tensor
+    context = tf.distribute.get_replica_context()
+    if not tensor.shape.is_fully_defined():
+        return context.all_gather(tensor, axis=0)
+    # XLA knows sums alone: every replica has its rows in another place.
+    places = tf.one_hot(context.replica_id_in_sync_group, count(), dtype=tensor.dtype)
+    places = tf.reshape(places, [-1, *[1] * tensor.shape.rank])
+    parts = sum_over_all(places * tensor[tf.newaxis])
+    return tf.reshape(parts, [count() * tensor.shape[0], *tensor.shape[1:]])
+
+
+def seed_of_own(seed: tf.Tensor) -> tf.Tensor:
+    """Another seed in every replica, so that they draw other numbers; that of the first is `seed`.
+
+    Args:
+        seed: `[2]` int64, the first below 2^32.
+    """
+    if count() == 1:
+        return seed
+    number = tf.cast(tf.distribute.get_replica_context().replica_id_in_sync_group, tf.int64)
+    return tf.bitwise.bitwise_xor(seed, tf.stack([number * _ODD % 2**32, 0]))

@@ -1,0 +1,165 @@
+"""A training step of several replicas: GPUs, or as many parts of the processor.
+
+The global batch grows with the replicas, so that each has as much to do as one alone.
+"""
+
+import statistics
+import tempfile
+import time
+from typing import Any
+
+import tensorflow as tf
+
+from pipelines.artifacts import trained_model
+from pipelines.training import callbacks, devices, threads
+from pipelines.training.placement import strategies
+from pipelines.training.placement.strategies import Placement
+from pipelines.training.training_examples import open_examples
+from recall.config import RecallConfig
+from recall.features import PackedBatch, SequenceBatch
+from recall.vocabulary import PADDING_ID
+from tests.benchmarks import logs, measure
+
+_NUM_RUNS = 5
+"""Passes over the batches; the cheapest counts."""
+
+
+def open_replicas(case: dict[str, Any]) -> tuple[RecallConfig, Placement]:
+    """The settings of a case and its replicas; before TensorFlow has started.
+
+    Args:
+        case: `replicas` is their number, `slots` what each has of a step.
+
+    Raises:
+        RuntimeError: There are GPUs, but fewer.
+    """
+    number = case["replicas"]
+    config = RecallConfig().override(
+        [
+            "train.strategy=mirrored",
+            f"model.num_interests={case['num_interests']}",
+            *case["settings"],
+            f"train.batch_slots={number * case['slots']}",
+        ]
+    )
+    devices.prepare(config)
+    threads.share_cores_between_operations()
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        if len(gpus) < number:
+            raise RuntimeError(f"{number} GPUs are wanted, {len(gpus)} are there.")
+        tf.config.set_visible_devices(gpus[:number], "GPU")
+    else:
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        parts = [tf.config.LogicalDeviceConfiguration()] * number
+        tf.config.set_logical_device_configuration(cpu, parts)
+    placement = strategies.open_placement(config)
+    return devices.complete(config, placement.num_replicas), placement
+
+
+def measure_step(case: dict[str, Any]) -> dict[str, float]:
+    """What a step costs on batches that are in memory."""
+    config, placement = open_replicas(case)
+    batches = _read_batches(case, config, placement)
+    with placement.strategy.scope():
+        catalogue = logs.Catalogue(case["num_items"])
+        model = trained_model.build_model(config, catalogue, len(batches))
+    is_packed = config.train.jit_compile
+    step = tf.function(model.train_step, jit_compile=True) if is_packed else model.train_step
+
+    @tf.function(reduce_retracing=True)
+    def train_step(batch: Any) -> Any:
+        return placement.strategy.run(step, args=(batch,))
+
+    def train() -> None:
+        for batch in batches:
+            losses = train_step(batch)
+        float(placement.strategy.experimental_local_results(losses["loss"])[0])
+
+    start = time.perf_counter()
+    train()  # Traces, and compiles what depends on shapes.
+    seconds_of_the_first_pass = time.perf_counter() - start
+    train()
+    cost = measure.cheapest(train, _NUM_RUNS)
+    num_slots = sum(_count_slots(part) for batch in batches for part in _parts(batch, placement))
+    num_steps = len(batches)
+    if is_packed:
+        num_steps *= _parts(batches[0], placement)[0].history_ids.shape[0]
+    return {
+        "seconds_of_the_first_pass": seconds_of_the_first_pass,
+        "target_slots_per_second": num_slots / cost.seconds,
+        "ms_per_step": 1e3 * cost.seconds / num_steps,
+        "cpu_ms_per_step": 1e3 * cost.cpu_seconds / num_steps,
+        "target_slots_per_step": num_slots / num_steps,
+    }
+
+
+def measure_epochs(case: dict[str, Any]) -> dict[str, float]:
+    """Whole epochs as `recall train` runs them, reading included, validation left out."""
+    config, placement = open_replicas(case)
+    config = config.override(["train.max_epochs=6"])
+    with tempfile.TemporaryDirectory() as folder:
+        num_sequences = case["sequences"] * case["replicas"]
+        sequences = logs.draw_sequences(num_sequences, case["num_items"])
+        logs.write_training_split(f"{folder}/log", sequences)
+        data = open_examples(config, f"{folder}/log", placement.share).stream(0)
+        with placement.strategy.scope():
+            catalogue = logs.Catalogue(case["num_items"])
+            model = trained_model.build_model(config, catalogue)
+        clock = EpochClock()
+        model.fit(
+            placement.distribute(data.dataset),
+            epochs=config.train.max_epochs,
+            steps_per_epoch=data.steps_per_epoch,
+            callbacks=[callbacks.StopOnNan(), callbacks.MeanLosses(), clock],
+            verbose=0,
+        )
+    num_slots = sum(len(ids) - 1 for members in sequences.values() for ids in members)
+    seconds = statistics.median(clock.seconds[1:])
+    return {
+        "target_slots_per_second": num_slots / seconds,
+        "seconds_of_the_first_epoch": clock.seconds[0],
+        "seconds_of_an_epoch": seconds,
+    }
+
+
+class EpochClock(tf.keras.callbacks.Callback):
+    """Seconds of every epoch; comes last, when the losses have been read."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds = []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Starts the clock."""
+        self._start = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Stops it."""
+        self.seconds.append(time.perf_counter() - self._start)
+
+
+def _read_batches(case: dict[str, Any], config: RecallConfig, placement: Placement) -> list[Any]:
+    """An epoch of about as many steps as the case names, with a batch per replica."""
+    num_replicas = placement.num_replicas
+    with tempfile.TemporaryDirectory() as folder:
+        num_sequences = int(case["steps"] * config.train.batch_slots / logs.MEAN_SLOTS)
+        sequences = logs.draw_sequences(num_sequences, case["num_items"])
+        logs.write_training_split(f"{folder}/log", sequences)
+        data = open_examples(config, f"{folder}/log", placement.share).stream(0)
+        parts = list(data.dataset.take(num_replicas * min(data.steps_per_epoch, case["steps"])))
+    steps = [parts[i : i + num_replicas] for i in range(0, len(parts), num_replicas)]
+    return [
+        placement.strategy.experimental_distribute_values_from_function(
+            lambda context, step=step: step[context.replica_id_in_sync_group]
+        )
+        for step in steps
+    ]
+
+
+def _parts(batch: Any, placement: Placement) -> tuple[SequenceBatch | PackedBatch, ...]:
+    return placement.strategy.experimental_local_results(batch)
+
+
+def _count_slots(part: SequenceBatch | PackedBatch) -> int:
+    return int((part.positive_ids.numpy() != PADDING_ID).sum())

@@ -1,0 +1,152 @@
+"""Over which devices a job spreads: what is chosen, what is refused, and jobs of two devices."""
+
+import pytest
+
+from pipelines.training.placement import strategies
+from pipelines.training.placement.cluster import Cluster
+from recall.config import RecallConfig
+from recall.errors import InputError
+from tests.pipelines.training.placement import training_processes as jobs
+
+WORKERS = Cluster({"worker": ("a:1", "b:1")}, "worker", 0)
+SERVERS = Cluster({"chief": ("a:1",), "worker": ("b:1",), "ps": ("c:1",)}, "chief", 0)
+
+
+def choose(name, cluster=None, num_gpus=0, *settings):
+    config = RecallConfig().override([f"train.strategy={name}", *settings])
+    return strategies.choose(config, cluster, num_gpus)
+
+
+@pytest.mark.parametrize(
+    ("name", "cluster", "num_gpus", "chosen"),
+    [
+        ("auto", None, 0, "none"),
+        ("auto", None, 1, "none"),
+        ("auto", None, 2, "mirrored"),
+        ("none", None, 2, "none"),
+        ("mirrored", None, 0, "mirrored"),
+        ("auto", WORKERS, 4, "multi_worker"),
+        ("multi_worker", WORKERS, 0, "multi_worker"),
+    ],
+)
+def test_the_devices_and_the_cluster_choose(name, cluster, num_gpus, chosen):
+    assert choose(name, cluster, num_gpus) == chosen
+
+
+@pytest.mark.parametrize(
+    ("name", "cluster", "message"),
+    [
+        ("multi_worker", None, "train.strategy=multi_worker needs TF_CONFIG"),
+        ("mirrored", WORKERS, "TF_CONFIG describes a job of train.strategy=multi_worker"),
+        ("none", WORKERS, "TF_CONFIG describes a job of train.strategy=multi_worker"),
+        ("auto", SERVERS, "names parameter servers"),
+    ],
+)
+def test_what_is_impossible_is_one_line(name, cluster, message):
+    with pytest.raises(InputError, match=message) as caught:
+        choose(name, cluster)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, examples_writer):
+    """A folder with examples, and `alone`: a job of one device."""
+    folder = tmp_path_factory.mktemp("jobs")
+    examples_writer(folder / "examples", jobs.chains(61), jobs.NUM_ITEMS, 7)
+    arguments = jobs.command(folder / "examples", folder / "alone", *SAME_EVERYWHERE)
+    jobs.finish([jobs.start(arguments, log=folder / "alone.log")], folder / "alone.log")
+    return folder
+
+
+SAME_EVERYWHERE = (
+    "loss.negatives=queue",  # Negatives that nobody draws.
+    "loss.seq2seq_weight=0",
+    "model.dropout_rate=0",
+    "train.batch_slots=192",
+)
+
+
+def test_a_job_on_two_devices_has_the_numbers_of_one(folder):
+    """61 sequences in batches of 32: the parts are of different sizes, some without a click."""
+    arguments = jobs.command(
+        folder / "examples", folder / "mirrored", *SAME_EVERYWHERE, "train.strategy=mirrored"
+    )
+    log = folder / "mirrored.log"
+    jobs.finish([jobs.start(arguments, on_two_devices=True, log=log)], log)
+
+    assert "strategy mirrored, 2 replicas, 192 slots a step" in log.read_text()
+    expected = jobs.read_log(folder / "alone")
+    assert len(expected) == 3
+    assert jobs.read_log(folder / "mirrored") == [
+        pytest.approx(line, abs=2e-5) for line in expected
+    ]
+
+
+def test_a_compiled_step_of_several_processors_is_refused(folder):
+    arguments = jobs.command(
+        folder / "examples",
+        folder / "compiled",
+        "train.strategy=mirrored",
+        "train.jit_compile=true",
+    )
+    process = jobs.start(arguments, on_two_devices=True)
+
+    said = process.communicate(timeout=jobs.SECONDS)[0].decode()
+
+    assert process.returncode not in (0, None)
+    assert "train.jit_compile=true with several replicas needs GPUs" in said
+    assert "Traceback" not in said
+
+
+def start_two_workers(folder, name, *settings):
+    """Two processes of one job, and their log."""
+    arguments = jobs.command(folder / "examples", folder / name, *settings)
+    cluster = {"worker": jobs.free_addresses(2)}
+    log = folder / f"{name}.log"
+    return [jobs.start(arguments, cluster, ("worker", i), log=log) for i in range(2)], log
+
+
+@pytest.mark.slow
+def test_two_workers_have_the_numbers_of_one_device(folder):
+    processes, log = start_two_workers(folder, "workers", *SAME_EVERYWHERE)
+    jobs.finish(processes, log)
+
+    assert "strategy multi_worker, 2 replicas, 192 slots a step" in log.read_text()
+    expected = jobs.read_log(folder / "alone")
+    assert jobs.read_log(folder / "workers") == [pytest.approx(line, abs=2e-5) for line in expected]
+    assert (folder / "workers" / "artifact.json").exists()
+
+
+LONG = ("train.max_epochs=4", "train.batch_slots=8", "train.batch_size=2", "loss.negatives=queue")
+"""Some 30 steps an epoch, with drawn anchors and dropout."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1], ids=["chief", "worker"])
+def test_a_killed_worker_leaves_no_trace_in_the_metrics(folder, killed):
+    if not (folder / "whole").exists():
+        processes, log = start_two_workers(folder, "whole", *LONG)
+        jobs.finish(processes, log)
+    name = f"killed_{killed}"
+    processes, log = start_two_workers(folder, name, *LONG)
+    # The second epoch has begun when the checkpoint of the first one is there.
+    checkpoint = folder / name / "checkpoints" / "checkpoint"
+    jobs.wait_until(checkpoint.exists, processes)
+    jobs.kill(processes[killed])
+    other = processes[1 - killed]
+    assert other.wait(jobs.SECONDS) != 0  # It notices, and ends with a line.
+    assert "Another process of the job has ended" in log.read_text()
+    assert "Traceback" not in log.read_text()
+    assert not (folder / name / "artifact.json").exists()
+
+    processes, log = start_two_workers(folder, name, *LONG)
+    jobs.finish(processes, log)
+
+    assert jobs.read_log(folder / name) == jobs.read_log(folder / "whole")
+    assert weights(folder / name) == weights(folder / "whole")
+
+
+def weights(model_dir):
+    """Bytes of the best weights."""
+    (data,) = (model_dir / "best").glob("*.data-00000-of-00001")
+    return data.read_bytes()

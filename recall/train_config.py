@@ -43,10 +43,10 @@ class TrainConfig:
     GPU, where the step otherwise is a thousand small operations; on processor cores it
     takes longer than it saves (measured)."""
     strategy: str = "auto"
-    """Over which devices a job spreads: `none` (one), `mirrored` (all GPUs of the machine) or
-    `multi_worker` (several machines). `auto`: `multi_worker` where `TF_CONFIG` describes
-    them, else `mirrored` where several GPUs are visible. `batch_slots` and `batch_size`
-    are those of all replicas together."""
+    """Over which devices a job spreads: `none` (one), `mirrored` (all GPUs of the machine),
+    `multi_worker` (machines that step together) or `parameter_server` (machines that do
+    not). `auto`: what `TF_CONFIG` describes, else `mirrored` where several GPUs are
+    visible. `batch_slots` and `batch_size` are those of all replicas together."""
     deterministic: bool = False
     """Whether equal seeds give equal weights to the last digit on a GPU too, which costs
     time there; on processor cores they do anyway."""
@@ -63,7 +63,7 @@ class TrainConfig:
     """Of weights, shuffling, dropout and negatives."""
 
     SCHEDULES: typing.ClassVar = ("cosine", "constant")
-    STRATEGIES: typing.ClassVar = ("auto", "none", "mirrored", "multi_worker")
+    STRATEGIES: typing.ClassVar = ("auto", "none", "mirrored", "multi_worker", "parameter_server")
     DTYPES: typing.ClassVar = ("float32", "bfloat16")
 
     def __post_init__(self):

@@ -43,16 +43,19 @@ def prepare(config: RecallConfig) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def complete(config: RecallConfig, num_replicas: int = 1) -> RecallConfig:
+def complete(
+    config: RecallConfig, num_replicas: int = 1, *, may_compile: bool = True
+) -> RecallConfig:
     """The settings with those chosen that are left to the devices.
 
     Args:
         config: Settings, perhaps complete already.
         num_replicas: Replicas that share a step.
+        may_compile: Whether a step can be compiled where the job runs.
     """
     train = config.train
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
-    jit_compile = has_gpu if train.jit_compile is None else train.jit_compile
+    jit_compile = has_gpu and may_compile if train.jit_compile is None else train.jit_compile
     slots_of_replica = _GPU_BATCH_SLOTS if has_gpu else _CPU_BATCH_SLOTS
     batch_slots = train.batch_slots or num_replicas * slots_of_replica
     num_negatives = config.loss.num_negatives

@@ -10,9 +10,12 @@ from collections.abc import Mapping
 import tensorflow as tf
 from absl import logging
 
+from pipelines.evaluation.remarks import FEW_USERS
 from pipelines.progress import words
 from pipelines.progress.tasks import Task
 from pipelines.training.callbacks import STOPPING_METRIC, Progress, StoppingRule
+from recall.models.dssrec import DSSRec
+from recall.vocabulary import ItemVocabulary
 
 MAX_CHARACTERS = 110
 """Of a line with its time: more is wrapped by most terminals and by viewers of logs."""
@@ -132,3 +135,31 @@ def describe_epoch(
         if len(line) <= _MAX_MESSAGE:
             break
     return line
+
+
+def log_sizes(
+    num_sequences: int,
+    steps_per_epoch: int,
+    model: DSSRec,
+    vocabulary: ItemVocabulary,
+) -> None:
+    """What the training is about, in numbers."""
+    logging.info(
+        "%d sequences, %d steps per epoch, %d items, %d weights, dropout %.2f.",
+        num_sequences,
+        steps_per_epoch,
+        vocabulary.num_items,
+        sum(weight.shape.num_elements() for weight in model.trainable_weights),
+        model.user_tower.dropout_rate,
+    )
+
+
+def warn_of_few_users(num_users: int) -> None:
+    """Says when early stopping follows chance more than the model."""
+    if num_users < FEW_USERS:
+        logging.warning(
+            "Only %d validation users: their NDCG@10, by which training stops and the best epoch "
+            "is chosen, is uncertain. Hold out more users, or see its standard error in the report "
+            "of the evaluation.",
+            num_users,
+        )

@@ -62,9 +62,10 @@ class _Bucket(NamedTuple):
         fitting = max(config.batch_slots // self.length, config.min_batch_size)
         return min(fitting, config.batch_size)
 
-    def num_batches(self, config: TrainConfig) -> int:
-        """Batches per epoch, the last one perhaps smaller."""
-        return -(-self.num_sequences // self.batch_size(config))
+    def num_batches(self, config: TrainConfig, num_readers: int = 1) -> int:
+        """Batches of a reader's share per epoch, the last one perhaps smaller."""
+        num_sequences = -(-self.num_sequences // num_readers)
+        return -(-num_sequences // self.batch_size(config))
 
 
 def read_training_data(
@@ -89,14 +90,15 @@ def read_training_data(
         first_epoch: Epoch the stream starts at, counted from 0.
         share: The replicas that batches are wanted for. The steps are those of a process
             that trains alone; each replica has its part of their sequences, one after
-            the other.
+            the other. Of several readers each has every n-th sequence, and batches of its
+            own.
 
     Raises:
         InputError: Files are missing, or there is nothing to train on.
     """
     config = devices.complete(config)
     buckets = _read_buckets(Path(examples_dir))
-    steps = [bucket.num_batches(config.train) for bucket in buckets]
+    steps = [bucket.num_batches(config.train, share.num_readers) for bucket in buckets]
     # The bucket of each step, as often as it has batches; shuffled per epoch.
     bucket_of_step = tf.repeat(tf.range(len(buckets), dtype=tf.int64), steps)
 
@@ -107,7 +109,7 @@ def read_training_data(
         seed = tf.stack([tf.cast(config.train.seed, tf.int64), epoch])
         order = tf.random.experimental.stateless_shuffle(bucket_of_step, seed)
         streams = [
-            _read_bucket(bucket, config.train.seed + len(buckets) * epoch + i).batch(
+            _read_bucket(bucket, config.train.seed + len(buckets) * epoch + i, share).batch(
                 bucket.batch_size(config.train)
             )
             for i, bucket in enumerate(buckets)
@@ -189,14 +191,16 @@ def _file_counts(examples_dir: Path, split: str) -> dict[str, int]:
     return statistics["splits"][split]["files"]
 
 
-def _read_bucket(bucket: _Bucket, seed: tf.Tensor) -> tf.data.Dataset:
-    """Serialised sequences of one bucket in a random order."""
+def _read_bucket(bucket: _Bucket, seed: tf.Tensor, share: InputShare) -> tf.data.Dataset:
+    """Serialised sequences of one bucket, those of a reader, in a random order."""
     files = tf.random.experimental.stateless_shuffle(
         tf.constant(bucket.paths), tf.stack([seed, seed])
     )
     sequences = tf.data.TFRecordDataset(files, compression_type="GZIP")
     # A file that was cut off can read as a shorter one: the count tells.
     sequences = sequences.apply(tf.data.experimental.assert_cardinality(bucket.num_sequences))
+    if share.num_readers > 1:
+        sequences = sequences.shard(share.num_readers, share.reader)
     return sequences.shuffle(min(_SHUFFLE_BUFFER, bucket.num_sequences), seed=seed)
 
 

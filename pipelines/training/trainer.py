@@ -15,7 +15,6 @@ from pipelines.artifacts.trained_model import (
     build_model,
     load_model,
 )
-from pipelines.evaluation.remarks import FEW_USERS
 from pipelines.progress import tasks
 from pipelines.training import (
     callbacks,
@@ -89,6 +88,13 @@ def train_and_evaluate(
     if records.is_current(model_dir, record):
         logging.info("%s is up to date.", model_dir)
         return load_model(model_dir)
+    if strategies.serve_chief():
+        if not records.is_current(model_dir, record):
+            raise InputError(
+                f"The chief has ended without a finished model in {model_dir}. Start all "
+                "processes again: the job goes on from its last checkpoint."
+            )
+        return load_model(model_dir)
     vocabulary = records.read_vocabulary(examples_dir)
     _check_categories(config, vocabulary, examples_dir)
     start = open_warm_start(warm_start, config, vocabulary, model_dir)
@@ -161,7 +167,7 @@ def _fit(
     placement: Placement,
 ) -> None:
     """Runs the epochs that are left; `checkpoints_root` is the folder without a pattern in it."""
-    config = devices.complete(config, placement.num_replicas)
+    config = devices.complete(config, placement.num_replicas, may_compile=placement.is_synchronous)
     tf.keras.utils.set_random_seed(config.train.seed)
     examples = open_examples(config, examples_dir, placement.share)
     num_steps = examples.steps_per_epoch * config.train.max_epochs
@@ -170,7 +176,7 @@ def _fit(
     training = _open_training(model, config, model_dir, checkpoints_root, start)
     held_out = read_held_out(examples_dir, "valid")
     stopping_rule = callbacks.choose_stopping_rule(config.train, held_out.num_users)
-    _warn_of_few_users(min(held_out.num_users, config.train.validation_users))
+    epoch_lines.warn_of_few_users(min(held_out.num_users, config.train.validation_users))
     if training.progress.is_finished(stopping_rule):
         return
     first_epoch = int(training.progress.epochs_done)
@@ -178,7 +184,7 @@ def _fit(
     # Dropout of a resumed job must not repeat that of the first epochs.
     tf.random.set_seed(config.train.seed + first_epoch)
     data = examples.stream(first_epoch)
-    _log_sizes(data, examples.steps_per_epoch, model, vocabulary)
+    epoch_lines.log_sizes(data.num_sequences, examples.steps_per_epoch, model, vocabulary)
     logging.info("%s", devices.describe(config, placement.name, placement.num_replicas))
     validation = callbacks.Validation(
         held_out,
@@ -197,17 +203,17 @@ def _fit(
         shown = epoch_lines.ShowEpochs(
             task, training.progress, stopping_rule, data.steps_per_epoch, data.num_targets
         )
-        model.fit(
-            placement.distribute(data.dataset),
-            initial_epoch=first_epoch,
-            epochs=config.train.max_epochs,
+        placement.fit(
+            model,
+            data.dataset,
+            lambda reader: examples.stream(first_epoch, reader).dataset,
+            epochs=range(first_epoch, config.train.max_epochs),
             steps_per_epoch=data.steps_per_epoch,
             callbacks=[
                 *_callbacks(training, validation, stopping_rule, model_dir, placement),
                 *written,
                 shown,
             ],
-            verbose=0,
         )
 
 
@@ -275,34 +281,6 @@ def _callbacks(
             placement,
         ),
     ]
-
-
-def _log_sizes(
-    data: input_pipeline.TrainingData,
-    steps_per_epoch: int,
-    model: DSSRec,
-    vocabulary: ItemVocabulary,
-) -> None:
-    """What the training is about, in numbers."""
-    logging.info(
-        "%d sequences, %d steps per epoch, %d items, %d weights, dropout %.2f.",
-        data.num_sequences,
-        steps_per_epoch,
-        vocabulary.num_items,
-        sum(weight.shape.num_elements() for weight in model.trainable_weights),
-        model.user_tower.dropout_rate,
-    )
-
-
-def _warn_of_few_users(num_users: int) -> None:
-    """Says when early stopping follows chance more than the model."""
-    if num_users < FEW_USERS:
-        logging.warning(
-            "Only %d validation users: their NDCG@10, by which training stops and the best epoch "
-            "is chosen, is uncertain. Hold out more users, or see its standard error in the report "
-            "of the evaluation.",
-            num_users,
-        )
 
 
 def _restore_latest(state: JobState, manager: tf.train.CheckpointManager, model_dir: Path) -> None:

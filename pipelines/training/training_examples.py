@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import tensorflow as tf
+
 from pipelines.training import input_pipeline
 from pipelines.training.packed_input import PackedExamples
 from pipelines.training.placement.input_share import WHOLE_INPUT, InputShare
@@ -21,10 +23,11 @@ class PaddedExamples(NamedTuple):
         """Updates of the weights in an epoch."""
         return input_pipeline.count_steps_per_epoch(self.examples_dir, self.config)
 
-    def stream(self, first_epoch: int) -> input_pipeline.TrainingData:
-        """Batches from `first_epoch` on."""
+    def stream(self, first_epoch: int, reader: int | tf.Tensor = 0) -> input_pipeline.TrainingData:
+        """Batches from `first_epoch` on; `reader` is a number of those of the share."""
+        share = self.share._replace(reader=reader)
         return input_pipeline.read_training_data(
-            self.examples_dir, self.config, first_epoch=first_epoch, share=self.share
+            self.examples_dir, self.config, first_epoch=first_epoch, share=share
         )
 
 

@@ -55,7 +55,7 @@ class WeightAverage(tf.Module):
         for average, weight in zip(self.averages, self._weights, strict=True):
             for rows in _row_blocks(weight):
                 old = average[rows]
-                old.assign(old + share * (weight[rows] - old))
+                _assign(average, rows, old + share * (weight[rows] - old))
 
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
@@ -71,14 +71,21 @@ class WeightAverage(tf.Module):
         for average, weight in zip(self.averages, self._weights, strict=True):
             for rows in _row_blocks(weight):
                 kept = tf.identity(weight[rows])
-                weight[rows].assign(average[rows])
-                average[rows].assign(kept)
+                _assign(weight, rows, average[rows])
+                _assign(average, rows, kept)
 
 
 def _first_copy(weight: tf.Variable) -> tf.Variable:
     """That of the first replica here, of a variable that has several."""
     # A slice that is assigned to one with several would change the first alone, too.
     return weight.values[0] if isinstance(weight, tf.distribute.DistributedValues) else weight
+
+
+def _assign(variable: tf.Variable, rows: slice, values: tf.Tensor) -> None:
+    """Gives rows new values, wherever the variable is: one of another process has no slices."""
+    tf.raw_ops.ResourceStridedSliceAssign(
+        ref=variable.handle, begin=[rows.start], end=[rows.stop], strides=[1], value=values
+    )
 
 
 def _row_blocks(variable: tf.Variable) -> list[slice]:

@@ -1,18 +1,22 @@
 """Which part of every batch a process reads. No TensorFlow."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class InputShare(NamedTuple):
-    """The replicas that a process feeds: each trains on a part of every batch.
+    """What a process reads: a part of every batch, or batches of its own.
 
     Attributes:
-        num_replicas: Replicas of the whole job.
+        num_replicas: Replicas that step together, each on a part of the batch.
         replicas: Numbers of those of this process.
+        num_readers: Processes that do not step together, each with sequences of its own.
+        reader: Number of this one, perhaps as a tensor.
     """
 
     num_replicas: int
     replicas: range
+    num_readers: int = 1
+    reader: Any = 0
 
 
 WHOLE_INPUT = InputShare(1, range(1))

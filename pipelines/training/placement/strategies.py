@@ -1,13 +1,14 @@
 """Over which devices a job spreads: `train.strategy`, and what is impossible with it."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
 from pipelines.training.placement import cluster as clusters
+from pipelines.training.placement import parameter_servers
 from pipelines.training.placement.cluster import Cluster
 from pipelines.training.placement.input_share import InputShare
 from recall.config import RecallConfig
@@ -35,6 +36,11 @@ class Placement(NamedTuple):
         return self.strategy.num_replicas_in_sync
 
     @property
+    def is_synchronous(self) -> bool:
+        """Whether replicas step together; with parameter servers no worker waits for another."""
+        return self.name != "parameter_server"
+
+    @property
     def is_chief(self) -> bool:
         """Whether this process writes checkpoints, logs and the artifact."""
         return self.cluster is None or self.cluster.is_chief
@@ -42,10 +48,55 @@ class Placement(NamedTuple):
     @property
     def share(self) -> InputShare:
         """The replicas of this process."""
-        num_workers = self.cluster.num_workers if self.name == "multi_worker" else 1
-        num_own = self.num_replicas // num_workers
-        first = self.cluster.number * num_own if self.name == "multi_worker" else 0
-        return InputShare(self.num_replicas, range(first, first + num_own))
+        num_replicas = self.num_replicas
+        if not self.is_synchronous:
+            num_readers = len(self.cluster.addresses[clusters.WORKER])
+            return InputShare(num_replicas, range(num_replicas), num_readers)
+        if self.name != "multi_worker":
+            return InputShare(num_replicas, range(num_replicas))
+        num_own = num_replicas // self.cluster.num_workers
+        first = self.cluster.number * num_own
+        return InputShare(num_replicas, range(first, first + num_own))
+
+    def fit(
+        self,
+        model: tf.keras.Model,
+        dataset: tf.data.Dataset,
+        read: Callable[[tf.Tensor], tf.data.Dataset],
+        *,
+        epochs: range,
+        steps_per_epoch: int,
+        callbacks: Sequence[tf.keras.callbacks.Callback],
+    ) -> None:
+        """Trains a model that was made in the scope of the strategy.
+
+        Args:
+            model: Has a `train_step`.
+            dataset: Batches of the replicas of this process, one after the other.
+            read: Number of a reader -> its batches, where replicas do not step together.
+            epochs: Counted from 0.
+            steps_per_epoch: Steps of all replicas together.
+            callbacks: As Keras has them.
+        """
+        if self.is_synchronous:
+            model.fit(
+                self.distribute(dataset),
+                initial_epoch=epochs.start,
+                epochs=epochs.stop,
+                steps_per_epoch=steps_per_epoch,
+                callbacks=list(callbacks),
+                verbose=0,
+            )
+            return
+        parameter_servers.fit(
+            model,
+            self.strategy,
+            read,
+            epochs=epochs,
+            steps_per_epoch=steps_per_epoch,
+            num_workers=self.share.num_readers,
+            callbacks=callbacks,
+        )
 
     def distribute(
         self, dataset: tf.data.Dataset
@@ -113,6 +164,15 @@ def losing_no_peer() -> Iterator[None]:
         ) from error
 
 
+def serve_chief() -> bool:
+    """Does what the chief says until it has ended; False where this process is to train itself."""
+    cluster = clusters.read()
+    if cluster is None or not cluster.has_servers or cluster.is_chief:
+        return False
+    parameter_servers.serve(cluster)
+    return True
+
+
 def open_placement(config: RecallConfig) -> Placement:
     """The placement that `train.strategy` asks for. Comes before TensorFlow starts.
 
@@ -128,6 +188,8 @@ def open_placement(config: RecallConfig) -> Placement:
         strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
         _check_compiling(config, len(devices))
         return Placement(name, strategy, None)
+    if name == "parameter_server":
+        return Placement(name, parameter_servers.open_strategy(cluster), cluster)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     _check_compiling(config, strategy.num_replicas_in_sync)
     return Placement(name, strategy, cluster)
@@ -144,13 +206,12 @@ def choose(config: RecallConfig, cluster: Cluster | None, num_gpus: int) -> str:
     Raises:
         InputError: It is impossible here, or with another setting.
     """
-    name = config.train.strategy
-    described = None if cluster is None else "multi_worker"
-    if cluster is not None and cluster.has_servers:
-        raise InputError(f"{clusters.VARIABLE} names parameter servers (ps). Name workers alone.")
+    name, described = config.train.strategy, None
+    if cluster is not None:
+        described = "parameter_server" if cluster.has_servers else "multi_worker"
     if name == "auto":
         name = described or ("mirrored" if num_gpus > 1 else "none")
-    if cluster is None and name == "multi_worker":
+    if cluster is None and name in ("multi_worker", "parameter_server"):
         raise InputError(
             f"train.strategy={name} needs {clusters.VARIABLE}, the addresses of all processes. "
             f"{_PAGE}"
@@ -160,7 +221,34 @@ def choose(config: RecallConfig, cluster: Cluster | None, num_gpus: int) -> str:
             f"{clusters.VARIABLE} describes a job of train.strategy={described}, "
             f"train.strategy={name} was asked for. Leave one of the two out."
         )
+    if name == "parameter_server":
+        _check_servers(config, cluster)
     return name
+
+
+def _check_servers(config: RecallConfig, cluster: Cluster) -> None:
+    """What parameter servers need, and what does not go with them.
+
+    Raises:
+        InputError: Something is missing or impossible.
+    """
+    if len(cluster.addresses.get(clusters.CHIEF, ())) != 1 or clusters.WORKER not in (
+        cluster.addresses
+    ):
+        raise InputError(
+            f"Parameter servers need one chief and at least one worker in {clusters.VARIABLE}; it "
+            f"names {', '.join(f'{len(a)} {task}' for task, a in cluster.addresses.items())}."
+        )
+    for name in ("jit_compile", "deterministic"):
+        if getattr(config.train, name):
+            reason = {
+                "jit_compile": "the weights of a compiled step are on its own device",
+                "deterministic": "workers take steps as they come",
+            }[name]
+            raise InputError(
+                f"train.{name}=true does not go with parameter servers: {reason}. "
+                f"Leave train.{name} out."
+            )
 
 
 def _check_compiling(config: RecallConfig, num_replicas: int) -> None:

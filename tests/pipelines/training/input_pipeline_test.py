@@ -318,3 +318,16 @@ def test_a_part_without_sequences_is_a_row_of_padding(examples_dir):
 
     assert any(not batch.any() for batch in batches)
     assert all(batch.shape[0] >= 1 and batch.shape[1] >= 2 for batch in batches)
+
+
+def test_readers_that_do_not_step_together_share_the_sequences(examples_dir):
+    def read(reader):
+        share = InputShare(1, range(1), num_readers=2, reader=tf.constant(reader, tf.int64))
+        data = read_training_data(examples_dir, build_config("train.max_epochs=1"), share=share)
+        return flatten(batch.item_ids.numpy() for batch in data.dataset)
+
+    first, second = read(0), read(1)
+
+    everything = [sequence for sequences in EXAMPLES.values() for sequence in sequences]
+    assert sorted(first + second) == sorted(everything)
+    assert abs(len(first) - len(second)) <= 2  # One for each bucket.

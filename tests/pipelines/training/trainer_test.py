@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from pipelines.artifacts import records
 from pipelines.artifacts.held_out import read_held_out
-from pipelines.training import callbacks, model_folder, trainer
+from pipelines.training import callbacks, epoch_lines, model_folder, trainer
 from pipelines.training.trainer import load_model, train_and_evaluate, train_record
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -512,7 +512,7 @@ def test_fewer_validation_users_need_more_patience(settings, num_users, patience
 
 @pytest.mark.parametrize(("num_users", "said"), [(1, True), (999, True), (1000, False)])
 def test_few_validation_users_are_said_before_the_training(num_users, said, caplog):
-    trainer._warn_of_few_users(num_users)
+    epoch_lines.warn_of_few_users(num_users)
     assert (f"Only {num_users} validation users" in caplog.text) is said
 
 

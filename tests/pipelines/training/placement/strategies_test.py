@@ -1,5 +1,7 @@
 """Over which devices a job spreads: what is chosen, what is refused, and jobs of two devices."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from pipelines.training.placement import strategies
@@ -9,7 +11,10 @@ from recall.errors import InputError
 from tests.pipelines.training.placement import training_processes as jobs
 
 WORKERS = Cluster({"worker": ("a:1", "b:1")}, "worker", 0)
+WITH_CHIEF = Cluster({"chief": ("a:1",), "worker": ("b:1", "c:1")}, "worker", 0)
 SERVERS = Cluster({"chief": ("a:1",), "worker": ("b:1",), "ps": ("c:1",)}, "chief", 0)
+NO_CHIEF = Cluster({"worker": ("a:1", "b:1"), "ps": ("c:1",)}, "worker", 0)
+NO_WORKER = Cluster({"chief": ("a:1",), "ps": ("c:1",)}, "chief", 0)
 
 
 def choose(name, cluster=None, num_gpus=0, *settings):
@@ -27,6 +32,8 @@ def choose(name, cluster=None, num_gpus=0, *settings):
         ("mirrored", None, 0, "mirrored"),
         ("auto", WORKERS, 4, "multi_worker"),
         ("multi_worker", WORKERS, 0, "multi_worker"),
+        ("auto", SERVERS, 4, "parameter_server"),
+        ("parameter_server", SERVERS, 0, "parameter_server"),
     ],
 )
 def test_the_devices_and_the_cluster_choose(name, cluster, num_gpus, chosen):
@@ -39,13 +46,45 @@ def test_the_devices_and_the_cluster_choose(name, cluster, num_gpus, chosen):
         ("multi_worker", None, "train.strategy=multi_worker needs TF_CONFIG"),
         ("mirrored", WORKERS, "TF_CONFIG describes a job of train.strategy=multi_worker"),
         ("none", WORKERS, "TF_CONFIG describes a job of train.strategy=multi_worker"),
-        ("auto", SERVERS, "names parameter servers"),
+        ("parameter_server", None, "train.strategy=parameter_server needs TF_CONFIG"),
+        ("multi_worker", SERVERS, "describes a job of train.strategy=parameter_server"),
+        (
+            "auto",
+            NO_CHIEF,
+            "need one chief and at least one worker in TF_CONFIG; it names 2 worker",
+        ),
+        ("auto", NO_WORKER, "need one chief and at least one worker in TF_CONFIG"),
     ],
 )
 def test_what_is_impossible_is_one_line(name, cluster, message):
     with pytest.raises(InputError, match=message) as caught:
         choose(name, cluster)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", ["jit_compile", "deterministic"])
+def test_what_does_not_go_with_parameter_servers(setting):
+    with pytest.raises(
+        InputError, match=f"train.{setting}=true does not go with parameter servers"
+    ):
+        choose("auto", SERVERS, 0, f"train.{setting}=true")
+
+
+@pytest.mark.parametrize(
+    ("name", "cluster", "share"),
+    [
+        ("none", None, (1, range(1), 1)),
+        ("mirrored", None, (4, range(4), 1)),
+        ("multi_worker", WORKERS._replace(index=1), (4, range(2, 4), 1)),
+        ("multi_worker", WITH_CHIEF._replace(index=1), (6, range(4, 6), 1)),
+        ("parameter_server", SERVERS, (1, range(1), 1)),
+    ],
+)
+def test_what_a_process_reads(name, cluster, share):
+    """Machines of two devices each; mirrored: one of four."""
+    strategy = SimpleNamespace(num_replicas_in_sync=share[0])
+
+    assert strategies.Placement(name, strategy, cluster).share[:3] == share
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,7 @@ from pipelines.reporting import report as run_report
 from pipelines.sources.events import EventSource
 from pipelines.sources.items import ItemsFile
 from pipelines.training import trainer
+from pipelines.training.placement import cluster
 from pipelines.training.warm_start import check_warm_start
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -99,6 +100,7 @@ def run(
             in use, the warm start does not fit, or the model or the index is not
             good enough to publish, or would lose much of the newest release.
     """
+    cluster.refuse("recall run")
     output_dir = Path(output_dir)
     paths = RunPaths.under(output_dir)
     if warm_start is not None:

@@ -82,12 +82,14 @@ def train_and_evaluate(
             `model_dir` belongs to other examples, or the loss became NaN.
     """
     model_dir = Path(model_dir)
-    strategies.check(config)
+    strategies.check(config, has_warm_start=warm_start is not None)
     _check_history_length(config, examples_dir)
     record = train_record(config, examples_dir, warm_start)
     if records.is_current(model_dir, record):
         logging.info("%s is up to date.", model_dir)
         return load_model(model_dir)
+    devices.prepare(config)
+    threads.share_cores_between_operations()
     if strategies.serve_chief():
         if not records.is_current(model_dir, record):
             raise InputError(
@@ -98,8 +100,6 @@ def train_and_evaluate(
     vocabulary = records.read_vocabulary(examples_dir)
     _check_categories(config, vocabulary, examples_dir)
     start = open_warm_start(warm_start, config, vocabulary, model_dir)
-    devices.prepare(config)
-    threads.share_cores_between_operations()
     placement = strategies.open_placement(config)
     model_folder.prepare(model_dir, record, overwrite=overwrite, is_chief=placement.is_chief)
     if placement.is_chief:

@@ -91,6 +91,21 @@ def read(environment: Mapping[str, str] = os.environ) -> Cluster | None:
     return Cluster(cluster, task, index)
 
 
+def refuse(command: str, environment: Mapping[str, str] = os.environ) -> None:
+    """For commands of one process, which several would write the same folder by.
+
+    Raises:
+        InputError: `TF_CONFIG` describes several processes.
+    """
+    cluster = read(environment)
+    if cluster is not None:
+        number = sum(map(len, cluster.addresses.values()))
+        raise InputError(
+            f"`{command}` is one process, but {VARIABLE} describes {number}. Train with "
+            f"`recall train` on all of them, then run `{command}` on one, without {VARIABLE}."
+        )
+
+
 def _addresses(task: str, hosts: object) -> list[str]:
     if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
         raise ValueError(f"the addresses of {task} are no list of texts")

@@ -137,13 +137,22 @@ class Placement(NamedTuple):
         self.from_chief({"is_done": 1.0})
 
 
-def check(config: RecallConfig) -> None:
+def check(config: RecallConfig, *, has_warm_start: bool = False) -> None:
     """Refuses what is impossible; starts nothing.
 
+    Args:
+        config: All settings.
+        has_warm_start: Whether weights of an earlier training are to be carried over.
+
     Raises:
-        InputError: `train.strategy` is impossible here, or with another setting.
+        InputError: `train.strategy` is impossible here, or with something else.
     """
-    choose(config, clusters.read(), len(tf.config.list_physical_devices("GPU")))
+    name = choose(config, clusters.read(), len(tf.config.list_physical_devices("GPU")))
+    if name == "parameter_server" and has_warm_start:
+        raise InputError(
+            "--warm_start does not go with parameter servers: rows are not carried into a table "
+            "that is divided. Leave it out."
+        )
 
 
 @contextlib.contextmanager

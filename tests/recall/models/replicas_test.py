@@ -204,9 +204,11 @@ for module in (mirrored_run, mirrored_strategy):
 model = build(two, True, f"loss.negatives={sys.argv[1]}", seq2seq=0.5)
 rows = steps.pack(steps.SEQUENCES, steps.ROWS, 4)
 batch = steps.PackedBatch(*(tf.stack([field, field]) for field in rows))
-batches = two.experimental_distribute_values_from_function(lambda context: batch)
-step = tf.function(model.train_step, jit_compile=True)
-graph = tf.function(lambda batch: two.run(step, args=(batch,))).get_concrete_function(batches).graph
+batches = tf.data.Dataset.from_tensors(batch).repeat()
+stream = two.distribute_datasets_from_function(lambda _: batches)
+model.compile(optimizer=model.optimizer, jit_compile=True)
+model.make_train_function()  # As `fit` does.
+graph = model.train_tf_function.get_concrete_function(iter(stream)).graph
 operations = kernels.operations_of(graph)
 found = collections.Counter(operation.type for operation in operations)
 missing = {
@@ -230,4 +232,5 @@ def test_a_compiled_step_of_several_gpus_exchanges_sums_alone(negatives, exchang
     # Numbers of clicks and of pairs, gradients, losses; clicks and which of them are real.
     assert operations["CollectiveReduceV2"] == 2 * exchanges
     assert operations["While"] == 2
-    assert set(missing) <= {"StatefulPartitionedCall", "PartitionedCall"}
+    # Around the step: XLA does not get these.
+    assert set(missing) <= {"StatefulPartitionedCall", "PartitionedCall", "IteratorGetNext"}

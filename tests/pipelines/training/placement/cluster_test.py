@@ -70,3 +70,10 @@ def test_a_task_that_the_cluster_lacks_is_refused(task, index, message):
 def test_an_unknown_kind_is_refused():
     with pytest.raises(InputError, match="kind evaluator; known are chief, worker and ps"):
         read(TWO | {"evaluator": ["e:1"]}, "evaluator")
+
+
+def test_a_command_of_one_process_refuses_several():
+    variables = {"TF_CONFIG": json.dumps({"cluster": TWO, "task": {"type": "worker", "index": 1}})}
+    with pytest.raises(InputError, match="`recall run` is one process, but TF_CONFIG describes 2"):
+        cluster.refuse("recall run", variables)
+    cluster.refuse("recall run", {})

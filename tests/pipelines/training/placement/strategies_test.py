@@ -70,6 +70,14 @@ def test_what_does_not_go_with_parameter_servers(setting):
         choose("auto", SERVERS, 0, f"train.{setting}=true")
 
 
+def test_a_warm_start_does_not_go_with_parameter_servers(monkeypatch):
+    monkeypatch.setattr(strategies.clusters, "read", lambda: SERVERS)
+
+    strategies.check(RecallConfig())
+    with pytest.raises(InputError, match="--warm_start does not go with parameter servers"):
+        strategies.check(RecallConfig(), has_warm_start=True)
+
+
 @pytest.mark.parametrize(
     ("name", "cluster", "share"),
     [

@@ -36,6 +36,8 @@ _MODELS_OF_EARLIER_VERSIONS = {"filter_share": 0.0}
 """What the weights of a model were trained with whose config.json does not say it."""
 INGEST_REPORT_NAME = "ingest_report.json"
 TRAINING_LOG_NAME = "training_log.jsonl"
+WARM_START_NAME = "warm_start.json"
+"""What a training began with, where that was an earlier model."""
 _RECORDED_PACKAGES = ("tensorflow", "tf_keras", "tensorflow-recommenders", "scann", "apache-beam")
 
 

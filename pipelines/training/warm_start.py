@@ -25,9 +25,6 @@ from recall.models.dssrec import DSSRec
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 from serving.release import paths, storage
 
-FILE_NAME = "warm_start.json"
-"""Of a model: what it began with."""
-
 _NO_WEIGHTS = ("dropout_rate",)
 """Settings of the model that its weights do not depend on."""
 
@@ -223,7 +220,7 @@ class WriteStart(tf.keras.callbacks.Callback):
     def on_train_begin(self, logs=None):
         """Writes `warm_start.json`."""
         facts = self._start.facts | self._validation.measure()
-        storage.write_json(self._model_dir / FILE_NAME, facts)
+        storage.write_json(self._model_dir / records.WARM_START_NAME, facts)
         logging.info(
             "Warm start from %(run)s: %(carried_items)d items keep their rows, %(new_items)d are "
             "new, %(gone_items)d are gone.",

@@ -37,6 +37,7 @@ class RunFolder:
         statistics: Sizes of the log and of the splits.
         vocabulary: The items.
         epochs: What training wrote of each epoch, oldest first.
+        warm_start: What training began with, if that was an earlier model.
         config: The settings of the model, as plain values.
         evaluation: Content of evaluation/report.json.
         details: Content of evaluation/details.json; earlier versions left none.
@@ -52,6 +53,7 @@ class RunFolder:
     statistics: Mapping[str, Any] | None
     vocabulary: ItemVocabulary | None
     epochs: Sequence[Mapping[str, float]]
+    warm_start: Mapping[str, Any] | None
     config: Mapping[str, Any] | None
     evaluation: Mapping[str, Any] | None
     details: Mapping[str, Any] | None
@@ -110,6 +112,7 @@ class RunFolder:
             _attempt(lambda: storage.read_json(paths.examples / records.STATISTICS_NAME)),
             _attempt(lambda: records.read_vocabulary(paths.examples)),
             _attempt(lambda: _read_lines(paths.model / records.TRAINING_LOG_NAME)) or (),
+            _attempt(lambda: storage.read_json(paths.model / records.WARM_START_NAME)),
             _attempt(lambda: records.read_config(paths.model).to_dict()),
             _attempt(lambda: storage.read_json(paths.evaluation / records.REPORT_NAME)),
             _attempt(lambda: _read_details(paths.evaluation / records.DETAILS_NAME)),

@@ -61,7 +61,7 @@ def find_best_epoch(epochs: Sequence[Mapping[str, float]]) -> Mapping[str, float
 def _blocks(run: RunFolder, other: RunFolder | None) -> list[Block]:
     if not run.epochs:
         return [Missing("The curves: `model` has no training_log.jsonl.")]
-    blocks: list[Block] = [Words([_describe(run)])]
+    blocks: list[Block] = [Words([_describe(run), *_describe_start(run)])]
     best = find_best_epoch(run.epochs)
     kept = None if best is None else best["epoch"]
     for title, key, text in _CURVES:
@@ -84,6 +84,19 @@ def _describe(run: RunFolder) -> str:
         f"{text}; the weights of epoch {best['epoch']} were kept, whose validation NDCG@10 of "
         f"{texts.metric(best[BEST_BY])} is the best (the dashed line)."
     )
+
+
+def _describe_start(run: RunFolder) -> list[str]:
+    """What the model was before the first epoch, if it was one."""
+    start = run.warm_start
+    if start is None:
+        return []
+    return [
+        f"Training went on from an earlier model: {texts.counted(start['carried_items'], 'item')} "
+        f"kept what was learnt of them, {start['new_items']:,} were new, "
+        f"{start['gone_items']:,} gone. Before the first epoch its validation NDCG@10 was "
+        f"{texts.metric(start[BEST_BY])}."
+    ]
 
 
 def _curve(run: RunFolder, key: str, name: str, colour: str) -> list[Series]:

@@ -50,6 +50,17 @@ def test_an_old_run_has_a_report_that_says_what_is_missing(old_run):
     assert path.stat().st_size <= MAX_BYTES
 
 
+def test_a_warm_start_is_told(old_run):
+    facts = {"run": "somewhere", "carried_items": 1, "new_items": 1234, "gone_items": 7}
+    (old_run / "model" / "warm_start.json").write_text(json.dumps(facts | {"val_ndcg@10": 0.0712}))
+
+    text = report.build_report(old_run)
+
+    assert "an earlier model: 1 item kept what was learnt of them, 1,234 were new, 7 gone." in text
+    assert "NDCG@10 was 0.0712." in text
+    assert "somewhere" not in text
+
+
 def test_nothing_is_fetched(old_run):
     text = report.build_report(old_run)
     assert re.findall(r"(?:src|href)\s*=\s*[\"'](?!#)", text) == []

@@ -296,7 +296,6 @@ def test_dropout_losses_and_training_may_differ(yesterday, tmp_path):
     config = CONFIG.override(
         [
             "model.dropout_rate=.5",
-            "model.history_dropout_rate=.1",
             "loss.temperature=.2",
             "train.learning_rate=.1",
         ]

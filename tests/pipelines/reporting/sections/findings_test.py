@@ -23,6 +23,7 @@ def make_run(**parts):
         statistics={"num_items": 100, "unknowns": {"items_never_in_training": 4}},
         vocabulary=None,
         epochs=[{"epoch": 1, "val_ndcg@10": 0.2}, {"epoch": 2, "val_ndcg@10": 0.19}],
+        warm_start=None,
         config={"train": {"max_epochs": 10}},
         evaluation={
             "validation": {"standard_errors": {"ndcg@10": 0.01}},

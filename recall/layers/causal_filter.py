@@ -67,14 +67,24 @@ class CausalFilter(tf.keras.layers.Layer):
         Returns:
             `[batch, length, dim]` float; slot t depends on slots 0..t.
         """
+        low = self._smooth(states, first_slots)
+        beta = tf.square(self._beta)
+        return (1 - beta) * low + beta * states
+
+    def _smooth(self, states: tf.Tensor, first_slots: tf.Tensor | None) -> tf.Tensor:
+        """The slow changes alone."""
         shape = tf.shape(states)
         batch, length = shape[0], shape[1]
         weights = tf.cast(self._weights_of_pairs(length, first_slots), states.dtype)
         groups = tf.reshape(states, [batch, length, self._num_filters, -1])
-        groups = tf.transpose(groups, [0, 2, 1, 3])
-        low = tf.transpose(tf.matmul(weights, groups), [0, 2, 1, 3])
-        low = tf.reshape(low, [batch, length, self._dim])
-        return low + tf.square(self._beta) * (states - low)
+        if first_slots is not None:
+            low = tf.matmul(weights, tf.transpose(groups, [0, 2, 1, 3]))
+            return tf.reshape(tf.transpose(low, [0, 2, 1, 3]), shape)
+        # All histories are weighed alike: one product for them.
+        groups = tf.transpose(groups, [2, 1, 0, 3])
+        low = tf.matmul(weights[0], tf.reshape(groups, [self._num_filters, length, -1]))
+        low = tf.transpose(tf.reshape(low, tf.shape(groups)), [2, 1, 0, 3])
+        return tf.reshape(low, shape)
 
     def _weights_of_pairs(self, length: tf.Tensor, first_slots: tf.Tensor | None) -> tf.Tensor:
         """`[1 or batch, num_filters, length, length]`: row t weighs all slots for slot t.

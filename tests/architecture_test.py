@@ -16,6 +16,9 @@ PACKAGES = ("recall", "serving", "pipelines")
 MAX_LINES = 330
 """STYLE asks for about 250; a file above this one has a second idea in it."""
 
+MAX_FUNCTION_LINES = 50
+"""A screen; the docstring is not counted. A longer function has steps that deserve names."""
+
 SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 LIBRARY_RANKS = {
@@ -213,6 +216,35 @@ def test_files_are_short_and_say_what_they_are(path):
     text = path.read_text(encoding="utf-8")
     assert len(text.splitlines()) <= MAX_LINES
     assert not text.strip() or ast.get_docstring(ast.parse(text))
+
+
+def lines_of_functions(path: Path) -> dict[str, int]:
+    """Lines of every function of a file by its name, from the first decorator, no docstring."""
+    found = {}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
+            length = node.end_lineno - first + 1
+            if ast.get_docstring(node) is not None:
+                docstring = node.body[0]
+                length -= docstring.end_lineno - docstring.lineno + 1
+            found[f"{node.name}, line {node.lineno}"] = length
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=by_path)
+def test_functions_fit_a_screen(path):
+    long = {name: n for name, n in lines_of_functions(path).items() if n > MAX_FUNCTION_LINES}
+    assert long == {}
+
+
+def test_lines_of_functions_are_counted_with_decorators_and_without_docstrings(tmp_path):
+    path = tmp_path / "some.py"
+    path.write_text(
+        '@a\n@b(\n)\ndef one():\n    """Says.\n\n    More.\n    """\n    return 1\n\n'
+        "async def two():\n    def inner():\n        pass\n    inner()\n"
+    )
+    assert lines_of_functions(path) == {"one, line 4": 5, "two, line 11": 4, "inner, line 12": 2}
 
 
 def public_names(path: Path) -> dict[str, ast.stmt]:

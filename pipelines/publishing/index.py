@@ -4,15 +4,16 @@ Items are embedded by the exported item tower and users by the exported user
 tower, so what is measured is what will be served.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from pipelines.artifacts import records
 from pipelines.progress import tasks
 from pipelines.publishing import native_log
 from pipelines.publishing.embed import build_queries, embed_items
-from pipelines.publishing.index_choice import RECALL_K, tune_index
+from pipelines.publishing.index_choice import RECALL_K, TunedIndex, tune_index
 from recall.config import IndexConfig, RecallConfig
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
@@ -78,6 +79,38 @@ def run_index(
             together, or recall@100 is below `index.min_index_recall`.
     """
     record = index_record(config, export_dir, examples_dir, shard)
+    manifest, vocabulary = _read_export(export_dir, examples_dir)
+    bundled = vocabulary if shard is None else _take_shard(vocabulary, shard)
+    item_vectors = embed_items(export_dir, bundled, manifest["fingerprint"])
+    queries, measured_on = build_queries(export_dir, examples_dir, vocabulary, item_vectors)
+    tuned = _build_index(item_vectors, queries, config.index, manifest["similarity"])
+    report = {
+        "fingerprint": manifest["fingerprint"],
+        "similarity": manifest["similarity"],
+        RECALL_KEY: tuned.recall,
+        "measured_on": measured_on,
+        "num_queries": len(queries),
+        **({_TUNING_KEY: tuned.facts} if tuned.facts else {}),
+        **({} if shard is None else {shards.KEY: shard._asdict()}),
+    }
+    with folders.atomic_directory(index_dir) as staging:
+        sealed = bundle.write_bundle(
+            staging,
+            bundled,
+            item_vectors,
+            tuned.index,
+            report,
+            query_vectors=queries,
+            fallback=bundle.fallback_ids(vocabulary),
+        )
+        records.write_record(staging, record)
+    return manifests.describe(sealed)
+
+
+def _read_export(
+    export_dir: str | Path, examples_dir: str | Path
+) -> tuple[dict[str, Any], ItemVocabulary]:
+    """Manifest and items of an export, which must be those of the examples."""
     manifest = manifests.read(export_dir)
     manifests.verify(export_dir, manifest)
     vocabulary = records.read_vocabulary(export_dir)
@@ -86,40 +119,19 @@ def run_index(
             f"{export_dir} and {examples_dir} hold different items. Give the examples "
             "the exported model was trained on."
         )
-    fallback = bundle.fallback_ids(vocabulary)
-    bundled, shard_values = vocabulary, {}
-    if shard is not None:
-        bundled, shard_values = _take_shard(vocabulary, shard), {shards.KEY: shard._asdict()}
-    item_vectors = embed_items(export_dir, bundled, manifest["fingerprint"])
-    queries, measured_on = build_queries(export_dir, examples_dir, vocabulary, item_vectors)
+    return manifest, vocabulary
+
+
+def _build_index(
+    item_vectors: np.ndarray, queries: np.ndarray, config: IndexConfig, similarity: str
+) -> TunedIndex:
+    """Builds and measures an index that finds enough."""
     with tasks.open_task("build the index"), native_log.quiet_native_code():
-        index = build_index(item_vectors, config.index, manifest["similarity"])
+        index = build_index(item_vectors, config, similarity)
     with tasks.open_task("measure the index"):
-        index, index_recall, tuning = tune_index(
-            index, ExactIndex(item_vectors), queries, config.index
-        )
-    _require_recall(index_recall, config.index)
-    report = {
-        "fingerprint": manifest["fingerprint"],
-        "similarity": manifest["similarity"],
-        RECALL_KEY: index_recall,
-        "measured_on": measured_on,
-        "num_queries": len(queries),
-        **({_TUNING_KEY: tuning} if tuning else {}),
-        **shard_values,
-    }
-    with folders.atomic_directory(index_dir) as staging:
-        sealed = bundle.write_bundle(
-            staging,
-            bundled,
-            item_vectors,
-            index,
-            report,
-            query_vectors=queries,
-            fallback=fallback,
-        )
-        records.write_record(staging, record)
-    return _report(sealed)
+        tuned = tune_index(index, ExactIndex(item_vectors), queries, config)
+    _require_recall(tuned.recall, config)
+    return tuned
 
 
 def _take_shard(vocabulary: ItemVocabulary, shard: Shard) -> ItemVocabulary:
@@ -135,11 +147,7 @@ def _take_shard(vocabulary: ItemVocabulary, shard: Shard) -> ItemVocabulary:
 
 def read_report(index_dir: str | Path) -> dict[str, Any]:
     """The report of a finished index: its manifest without the checksums."""
-    return _report(manifests.read(index_dir))
-
-
-def _report(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in manifest.items() if key not in ("files", "checksum")}
+    return manifests.describe(manifests.read(index_dir))
 
 
 def _require_recall(index_recall: float, config: IndexConfig) -> None:

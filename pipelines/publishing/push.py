@@ -205,8 +205,8 @@ def _tower_part(name: str, export_dir: Path, manifest: Mapping[str, Any]) -> _Pa
 
 
 def _values(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    own = ("format", "files", "checksum")
-    return {key: value for key, value in manifest.items() if key not in own}
+    """What was recorded when a folder was sealed."""
+    return {key: value for key, value in manifests.describe(manifest).items() if key != "format"}
 
 
 def _check_losses(serving_dir: Path, index_dir: Path, *, allow_loss: bool) -> None:

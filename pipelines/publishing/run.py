@@ -118,30 +118,35 @@ def run(
     )
     publish = functools.partial(push.run_push, output_dir, keep=keep, allow_loss=allow_loss)
     jobs = _jobs(output_dir, config, ingest_record, make_examples, warm_start, publish)
-    *before, publication = jobs
     _check_folder(output_dir, paths, ingest_record, source.spec, overwrite)
-    for job in before:
+    for job in jobs[:-1]:  # A push adds to what is published before.
         records.check_output(job.directory, job.name, overwrite=overwrite)
     with _locked(output_dir):
         if overwrite and _is_of_another_log(paths, ingest_record):
             _remove_artifacts(paths)
-        executed = [
-            job.name
-            for number, job in enumerate(before, 1)
-            if _execute_if_stale(job, number, len(jobs))
-        ]
-        evaluate.add_index_report(paths.evaluation, index.read_report(paths.index))
-        report = storage.read_json(paths.evaluation / records.REPORT_NAME)
-        show(summary.results(report))
-        try:
-            if _execute_if_stale(publication, len(jobs), len(jobs)):
-                executed.append(publication.name)
-        except InputError:  # What is refused has a report too: it says why.
-            _write_report(output_dir)
-            raise
+        return _execute_all(jobs, output_dir, show)
+
+
+def _execute_all(jobs: Sequence[_Job], output_dir: Path, show: Callable[[str], None]) -> RunResult:
+    """Executes what is not up to date; the last job publishes, after the results were shown."""
+    *before, publication = jobs
+    total = len(jobs)
+    executed = [
+        job for number, job in enumerate(before, 1) if _execute_if_stale(job, number, total)
+    ]
+    paths = RunPaths.under(output_dir)
+    evaluate.add_index_report(paths.evaluation, index.read_report(paths.index))
+    report = storage.read_json(paths.evaluation / records.REPORT_NAME)
+    show(summary.results(report))
+    try:
+        if _execute_if_stale(publication, total, total):
+            executed.append(publication)
+    except InputError:  # What is refused has a report too: it says why.
         _write_report(output_dir)
-        version = release.latest_release(paths.serving).version
-        return RunResult(report, version, tuple(executed))
+        raise
+    _write_report(output_dir)
+    version = release.latest_release(paths.serving).version
+    return RunResult(report, version, tuple(job.name for job in executed))
 
 
 def _write_report(output_dir: Path) -> None:

@@ -205,6 +205,18 @@ def _logsumexp_of_all(
     return tf.reduce_logsumexp(tf.where(negative_mask, logits, MASKED_LOGIT), axis=[0, 2])
 
 
+def _logits_by_interest(
+    user_vectors: tf.Tensor, negative_vectors: tf.Tensor, offsets: tf.Tensor | None
+) -> list[tf.Tensor]:
+    """`[batch, num_negatives]` logits of each interest, by products that run beside each other."""
+    users = tf.unstack(user_vectors)
+    row_offsets = [None] * len(users) if offsets is None else tf.unstack(offsets)
+    return [
+        multiply_pairs(vectors, negative_vectors, row_offsets=own_offsets)
+        for vectors, own_offsets in zip(users, row_offsets, strict=True)
+    ]
+
+
 def _logsumexp_of_best(
     user_vectors: tf.Tensor,
     negative_vectors: tf.Tensor,
@@ -231,13 +243,7 @@ def _logsumexp_of_best(
 
     @tf.custom_gradient
     def compute(user_vectors: tf.Tensor, negative_vectors: tf.Tensor):
-        users = tf.unstack(user_vectors)
-        row_offsets = [None] * len(users) if offsets is None else tf.unstack(offsets)
-        # One product per interest: they run beside each other.
-        logits = [
-            multiply_pairs(vectors, negative_vectors, row_offsets=own_offsets)
-            for vectors, own_offsets in zip(users, row_offsets, strict=True)
-        ]
+        logits = _logits_by_interest(user_vectors, negative_vectors, offsets)
         best = logits[0]
         for other in logits[1:]:
             best = tf.maximum(best, other)

@@ -73,77 +73,116 @@ def read_monitoring_options(path: str | os.PathLike) -> MonitoringOptions:
     return MonitoringOptions(shown_at)
 
 
+class _ModelMetrics:
+    """What is counted of every model; requests by TensorFlow Serving's names."""
+
+    def __init__(self, registry: CollectorRegistry, tf_serving_counters: CollectorRegistry):
+        self.requests = Counter(
+            f"{_TF_SERVING}request_count",
+            "The total number of requests.",
+            ("model_name", "status"),
+            registry=tf_serving_counters,
+        )
+        self.latency = _histogram(
+            registry,
+            f"{_TF_SERVING}request_latency",
+            "Distribution of wall time (in microseconds) for Tensorflow Serving request.",
+            _LATENCY_BUCKETS_US,
+            *("model_name", "API", "entrypoint"),
+        )
+        self.runtime = _histogram(
+            registry,
+            f"{_TF_SERVING}runtime_latency",
+            "Distribution of wall time (in microseconds) for Tensorflow runtime.",
+            _LATENCY_BUCKETS_US,
+            *("model_name", "API", "runtime"),
+        )
+        self.batch_rows = _histogram(
+            registry,
+            "recall_batch_rows",
+            "Rows of a batch of the user tower.",
+            _BATCH_BUCKETS,
+            "model_name",
+        )
+        self.queue_us = _histogram(
+            registry,
+            "recall_batch_queue_microseconds",
+            "Time a request waited for its batch.",
+            _LATENCY_BUCKETS_US,
+            "model_name",
+        )
+
+
+class _AnswerMetrics:
+    """What is counted of the answers of the model recall."""
+
+    def __init__(self, registry: CollectorRegistry):
+        self.answers = _counter(
+            registry,
+            "recall_answers",
+            "Users answered by the model recall, by kind of answer.",
+            kind=("personal", "fallback"),
+        )
+        self.degraded = _counter(
+            registry,
+            "recall_degraded_answers",
+            "Users whose answer the deadline or a lost shard cut short.",
+        )
+        self.coverage = _counter(
+            registry,
+            "recall_coverage_sum",
+            "Sum of `coverage` over the users answered; divided by recall_answers_total, the mean.",
+        )
+
+
+class _HttpMetrics:
+    """What is counted of the HTTP door below its requests."""
+
+    def __init__(self, registry: CollectorRegistry):
+        self.refused_connections = _counter(
+            registry,
+            "recall_http_refused_connections",
+            "HTTP connections refused: too many in all, or of one peer.",
+            reason=("all", "peer"),
+        )
+        self.dropped_connections = _counter(
+            registry,
+            "recall_http_dropped_connections",
+            "HTTP connections closed: what they should send or read took too long.",
+            waited_for=("header", "body", "write", "idle"),
+        )
+        self.refused_requests = _counter(
+            registry,
+            "recall_http_refused_requests",
+            "HTTP requests refused before a model saw them, by reason.",
+            reason=(),
+        )
+        self.loop_errors = _counter(
+            registry,
+            "recall_http_loop_errors",
+            "Errors of the HTTP door's event loop, as of accepting.",
+        )
+
+
 class Metrics:
     """Counters of one server; safe to use from several threads."""
 
     def __init__(self):
         self._registry = CollectorRegistry()
         self._tf_serving_counters = CollectorRegistry()
-        self._requests = Counter(
-            f"{_TF_SERVING}request_count",
-            "The total number of requests.",
-            ("model_name", "status"),
-            registry=self._tf_serving_counters,
-        )
-        self._latency = self._histogram(
-            f"{_TF_SERVING}request_latency",
-            "Distribution of wall time (in microseconds) for Tensorflow Serving request.",
-            _LATENCY_BUCKETS_US,
-            *("model_name", "API", "entrypoint"),
-        )
-        self._runtime = self._histogram(
-            f"{_TF_SERVING}runtime_latency",
-            "Distribution of wall time (in microseconds) for Tensorflow runtime.",
-            _LATENCY_BUCKETS_US,
-            *("model_name", "API", "runtime"),
-        )
-        self._batch_rows = self._histogram(
-            "recall_batch_rows", "Rows of a batch of the user tower.", _BATCH_BUCKETS, "model_name"
-        )
-        self._queue_us = self._histogram(
-            "recall_batch_queue_microseconds",
-            "Time a request waited for its batch.",
-            _LATENCY_BUCKETS_US,
-            "model_name",
-        )
-        self._answers = self._counter(
-            "recall_answers",
-            "Users answered by the model recall, by kind of answer.",
-            kind=("personal", "fallback"),
-        )
-        self._degraded = self._counter(
-            "recall_degraded_answers", "Users whose answer the deadline or a lost shard cut short."
-        )
-        self._coverage = self._counter(
-            "recall_coverage_sum",
-            "Sum of `coverage` over the users answered; divided by recall_answers_total, the mean.",
-        )
-        self._shed = self._counter(
+        self._models = _ModelMetrics(self._registry, self._tf_serving_counters)
+        self._answers = _AnswerMetrics(self._registry)
+        self._shed = _counter(
+            self._registry,
             "recall_shed_requests",
             "Requests refused because the server was full.",
             entrypoint=("GRPC", "REST"),
         )
-        self._refused_connections = self._counter(
-            "recall_http_refused_connections",
-            "HTTP connections refused: too many in all, or of one peer.",
-            reason=("all", "peer"),
-        )
-        self._dropped_connections = self._counter(
-            "recall_http_dropped_connections",
-            "HTTP connections closed: what they should send or read took too long.",
-            waited_for=("header", "body", "write", "idle"),
-        )
-        self._refused_requests = self._counter(
-            "recall_http_refused_requests",
-            "HTTP requests refused before a model saw them, by reason.",
-            reason=(),
-        )
-        self._loop_errors = self._counter(
-            "recall_http_loop_errors", "Errors of the HTTP door's event loop, as of accepting."
-        )
+        self._http = _HttpMetrics(self._registry)
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
-        self._grpc_drops = self._counter(
+        self._grpc_drops = _counter(
+            self._registry,
             "recall_grpc_unread_calls",
             "gRPC calls ended before their message was there.",
             reason=("late", "slow", "full"),
@@ -167,19 +206,19 @@ class Metrics:
         self, model_name: str, api: str, entrypoint: str, code: Code, seconds: float
     ) -> None:
         """Counts one request that was answered or refused."""
-        self._requests.labels(model_name, code.name).inc()
+        self._models.requests.labels(model_name, code.name).inc()
         if code is Code.OK:
-            self._latency.labels(model_name, api, entrypoint).observe(seconds * 1e6)
+            self._models.latency.labels(model_name, api, entrypoint).observe(seconds * 1e6)
 
     def count_run(self, model_name: str, seconds: float) -> None:
         """Counts one run of a SavedModel."""
-        self._runtime.labels(model_name, "Predict", "TF2").observe(seconds * 1e6)
+        self._models.runtime.labels(model_name, "Predict", "TF2").observe(seconds * 1e6)
 
     def count_batch(self, model_name: str, report: BatchReport) -> None:
         """Counts one batch, which may be of a single request."""
-        self._batch_rows.labels(model_name).observe(report.num_rows)
+        self._models.batch_rows.labels(model_name).observe(report.num_rows)
         for waited_s in report.waited_s:
-            self._queue_us.labels(model_name).observe(waited_s * 1e6)
+            self._models.queue_us.labels(model_name).observe(waited_s * 1e6)
 
     def count_recall_answers(
         self, *, num_personal: int, num_fallback: int, num_degraded: int, coverage: float
@@ -192,10 +231,10 @@ class Metrics:
             num_degraded: Those of both kinds whose answer was cut short.
             coverage: Sum over the users of both kinds.
         """
-        self._answers.labels("fallback").inc(num_fallback)
-        self._answers.labels("personal").inc(num_personal)
-        self._degraded.inc(num_degraded)
-        self._coverage.inc(coverage)
+        self._answers.answers.labels("fallback").inc(num_fallback)
+        self._answers.answers.labels("personal").inc(num_personal)
+        self._answers.degraded.inc(num_degraded)
+        self._answers.coverage.inc(coverage)
 
     def count_shed(self, entrypoint: str) -> None:
         """Counts a request that was refused because the server was full."""
@@ -203,19 +242,19 @@ class Metrics:
 
     def count_http_refused_connection(self, reason: str) -> None:
         """Counts a connection that was one too many, of `all` or of its `peer`."""
-        self._refused_connections.labels(reason).inc()
+        self._http.refused_connections.labels(reason).inc()
 
     def count_http_drop(self, waited_for: str) -> None:
         """Counts a connection that took too long: `header`, `body`, `write` or `idle`."""
-        self._dropped_connections.labels(waited_for).inc()
+        self._http.dropped_connections.labels(waited_for).inc()
 
     def count_http_refusal(self, reason: str) -> None:
         """Counts a request that was refused for what it is, not for what it asks."""
-        self._refused_requests.labels(reason).inc()
+        self._http.refused_requests.labels(reason).inc()
 
     def count_http_loop_error(self) -> None:
         """Counts an error that no request is to blame for."""
-        self._loop_errors.inc()
+        self._http.loop_errors.inc()
 
     def count_grpc_drop(self, reason: str) -> None:
         """Counts a call without a message: `late`, `slow` (others took its place), `full`."""
@@ -231,18 +270,26 @@ class Metrics:
         """All metrics in Prometheus' text format."""
         return exposition.render(self._tf_serving_counters, self._registry)
 
-    def _counter(self, name: str, documentation: str, **values: Sequence[str]) -> Counter:
-        """A counter with at most one label, whose known values are shown from the start.
 
-        Prometheus' `increase` does not see the first event of a series that begins at 1.
-        """
-        counter = Counter(name, documentation, tuple(values), registry=self._registry)
-        for known in values.values():
-            for value in known:
-                counter.labels(value)
-        return counter
+def _counter(
+    registry: CollectorRegistry, name: str, documentation: str, **values: Sequence[str]
+) -> Counter:
+    """A counter with at most one label, whose known values are shown from the start.
 
-    def _histogram(
-        self, name: str, documentation: str, buckets: tuple[float, ...], *labels: str
-    ) -> Histogram:
-        return Histogram(name, documentation, labels, registry=self._registry, buckets=buckets)
+    Prometheus' `increase` does not see the first event of a series that begins at 1.
+    """
+    counter = Counter(name, documentation, tuple(values), registry=registry)
+    for known in values.values():
+        for value in known:
+            counter.labels(value)
+    return counter
+
+
+def _histogram(
+    registry: CollectorRegistry,
+    name: str,
+    documentation: str,
+    buckets: tuple[float, ...],
+    *labels: str,
+) -> Histogram:
+    return Histogram(name, documentation, labels, registry=registry, buckets=buckets)

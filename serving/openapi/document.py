@@ -76,24 +76,26 @@ def build_openapi(
 
 def _schemas(limits: RecallLimits) -> dict[str, Schema]:
     """Everything that has a name."""
+    return {
+        **_recall_schemas(limits),
+        **_items_schemas(),
+        **_model_schemas(),
+        "Error": object_of(error={"type": "string", "description": "What is wrong."}),
+    }
+
+
+def _recall_schemas(limits: RecallLimits) -> dict[str, Schema]:
+    """What `/recall` takes, one request or many, and answers."""
     timeout = {
         "type": "number",
         "exclusiveMinimum": 0,
         "description": "Time the client waits, in milliseconds.",
     }
     lone = json_schemas.recall_request_schema(limits)
-    batch = {
-        "type": "object",
-        "properties": {
-            "requests": {
-                "type": "array",
-                "items": reference_to("RecallRequest"),
-                "maxItems": limits.max_batch_size,
-            },
-            "timeout_ms": timeout,
-        },
-        "required": ["requests"],
-        "additionalProperties": False,
+    requests = {
+        "type": "array",
+        "items": reference_to("RecallRequest"),
+        "maxItems": limits.max_batch_size,
     }
     return {
         "RecallRequest": lone,
@@ -101,11 +103,22 @@ def _schemas(limits: RecallLimits) -> dict[str, Schema]:
             **lone,
             "properties": {**lone["properties"], "timeout_ms": timeout},
         },
-        "RecallBatch": batch,
+        "RecallBatch": {
+            "type": "object",
+            "properties": {"requests": requests, "timeout_ms": timeout},
+            "required": ["requests"],
+            "additionalProperties": False,
+        },
         "RecallAnswer": json_schemas.recall_response_schema(),
         "RecallAnswers": object_of(
             responses={"type": "array", "items": reference_to("RecallAnswer")},
         ),
+    }
+
+
+def _items_schemas() -> dict[str, Schema]:
+    """What the calls of `/items` take and answer."""
+    return {
         "Upsert": json_schemas.upsert_schema(),
         "Delete": json_schemas.delete_schema(),
         "Acknowledgement": json_schemas.acknowledgement_schema(),
@@ -113,6 +126,12 @@ def _schemas(limits: RecallLimits) -> dict[str, Schema]:
         "Lookup": json_schemas.lookup_schema(),
         "SearchAnswer": json_schemas.found_schema(of_search=True),
         "LookupAnswer": json_schemas.found_schema(of_search=False),
+    }
+
+
+def _model_schemas() -> dict[str, Schema]:
+    """What TensorFlow Serving's REST API takes and answers."""
+    return {
         "Predict": _predict_schema(),
         "Predictions": {
             "type": "object",
@@ -135,7 +154,6 @@ def _schemas(limits: RecallLimits) -> dict[str, Schema]:
             model_spec={"type": "object"},
             metadata=object_of(signature_def={"type": "object"}),
         ),
-        "Error": object_of(error={"type": "string", "description": "What is wrong."}),
     }
 
 

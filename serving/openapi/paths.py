@@ -24,7 +24,8 @@ def all_paths(*, needs_token: bool, metrics_paths: tuple[str, ...]) -> dict[str,
     """Every path; the arguments are those of `build_openapi`."""
     return {
         **_recall_paths(),
-        **_items_paths(needs_token),
+        **_items_paths(),
+        **_item_change_paths(needs_token),
         **_model_paths(),
         **_health_paths(metrics_paths),
     }
@@ -50,8 +51,8 @@ def _recall_paths() -> dict[str, Any]:
     }
 
 
-def _items_paths(needs_token: bool) -> dict[str, Any]:
-    acknowledged, admin = reference_to("Acknowledgement"), {"needs_token": needs_token}
+def _items_paths() -> dict[str, Any]:
+    """The calls that tell of items."""
     status = _operation(
         "itemsStatus",
         "Items",
@@ -85,6 +86,13 @@ def _items_paths(needs_token: bool) -> dict[str, Any]:
                 example={"ids": ["12", "57"]},
             )
         },
+    }
+
+
+def _item_change_paths(needs_token: bool) -> dict[str, Any]:
+    """The calls that change items."""
+    acknowledged = reference_to("Acknowledgement")
+    return {
         "/items:upsert": {
             "post": _operation(
                 "upsertItems",
@@ -94,7 +102,7 @@ def _items_paths(needs_token: bool) -> dict[str, Any]:
                 acknowledged,
                 body=reference_to("Upsert"),
                 example={"items": [{"id": "new", "categories": ["red"], "title": "Red hat"}]},
-                **admin,
+                needs_token=needs_token,
             )
         },
         "/items:delete": {
@@ -106,7 +114,7 @@ def _items_paths(needs_token: bool) -> dict[str, Any]:
                 acknowledged,
                 body=reference_to("Delete"),
                 example={"ids": ["12"]},
-                **admin,
+                needs_token=needs_token,
             )
         },
     }

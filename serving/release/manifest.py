@@ -21,7 +21,7 @@ MANIFEST_NAME = "manifest.json"
 FORMAT = 1
 """Raised when a reader of the old layout could not read the new one."""
 
-_CHECKSUM = "checksum"
+_FILES, _CHECKSUM = "files", "checksum"
 
 
 def seal(directory: str | os.PathLike, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +41,7 @@ def write(
     directory: str | os.PathLike, values: Mapping[str, Any], files: Mapping[str, str]
 ) -> dict[str, Any]:
     """Writes a manifest whose checksums are already known; see `seal`."""
-    manifest = {"format": FORMAT, **values, "files": dict(files)}
+    manifest = {"format": FORMAT, **values, _FILES: dict(files)}
     manifest[_CHECKSUM] = _checksum(manifest)
     storage.write_json(Path(directory) / MANIFEST_NAME, manifest)
     return manifest
@@ -55,7 +55,7 @@ def read(directory: str | os.PathLike) -> dict[str, Any]:
     """
     path = Path(directory) / MANIFEST_NAME
     manifest = storage.read_json(path)
-    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+    if not isinstance(manifest, dict) or not isinstance(manifest.get(_FILES), dict):
         raise InputError(f"{path} is not a manifest. Make the folder again.")
     if manifest.get("format") != FORMAT:
         raise InputError(
@@ -69,13 +69,18 @@ def read(directory: str | os.PathLike) -> dict[str, Any]:
     return manifest
 
 
+def describe(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What a manifest says beside its seal: everything but the checksums."""
+    return {key: value for key, value in manifest.items() if key not in (_FILES, _CHECKSUM)}
+
+
 def verify(directory: str | os.PathLike, manifest: Mapping[str, Any]) -> None:
     """Compares every file that `manifest` names with its checksum.
 
     Raises:
         InputError: A file is missing, unreadable, changed or truncated.
     """
-    expected = manifest["files"]
+    expected = manifest[_FILES]
     paths = [member(directory, name) for name in expected]
     try:
         actual = storage.sha256_of_files(paths)
@@ -107,7 +112,7 @@ def require_file(directory: str | os.PathLike, manifest: Mapping[str, Any], name
     Raises:
         InputError: The manifest does not name it.
     """
-    if name not in manifest["files"]:
+    if name not in manifest[_FILES]:
         raise InputError(f"The manifest of {directory} does not name {name}. Make it again.")
     return member(directory, name)
 

@@ -117,7 +117,7 @@ class RunFolder:
             _attempt(lambda: storage.read_json(paths.evaluation / records.REPORT_NAME)),
             _attempt(lambda: _read_details(paths.evaluation / records.DETAILS_NAME)),
             _attempt(lambda: UserResults.read(paths.evaluation / records.USERS_NAME)),
-            _attempt(lambda: _read_index(paths.index)),
+            _attempt(lambda: manifests.describe(manifests.read(paths.index))),
             _attempt(lambda: _find_version(paths)),
         )
 
@@ -147,8 +147,3 @@ def _find_version(paths: RunPaths) -> int | None:
     newest = release.latest_release(paths.serving)
     own = manifests.read(paths.index)["fingerprint"]
     return newest.version if newest.fingerprint == own else None
-
-
-def _read_index(index_dir: Path) -> dict[str, Any]:
-    manifest = manifests.read(index_dir)
-    return {key: value for key, value in manifest.items() if key not in ("files", "checksum")}

@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from recall.errors import InputError
 from recall.item_ids import is_unicode
-from serving.api.item_changes import MAX_CHANGES, MAX_ID_LENGTH
+from serving.api.item_changes import MAX_CHANGES, MAX_ID_LENGTH, ItemChanger
 from serving.api.recall_limits import check_size
 
 DEFAULT_FOUND = 10
@@ -93,6 +93,10 @@ class ItemFinder(Protocol):
         timeout_s: float | None = None,
     ) -> list[FoundItem]:
         """What is known of items, one entry for every id; raises as `search`."""
+
+
+class ServedItems(ItemChanger, ItemFinder, Protocol):
+    """What the model `items` is in front of: the items of this machine, or those of shards."""
 
 
 def check_search(query: str, k: int) -> None:

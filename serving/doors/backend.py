@@ -3,12 +3,16 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, cast
 
 from tensorflow_serving.config.model_server_config_pb2 import ModelServerConfig
 
 from recall.errors import InputError
-from serving.api.recall_request import RECALL_MODEL
+from serving.api.item_changes import ITEMS_MODEL
+from serving.api.item_search import ServedItems
+from serving.api.recall_request import RECALL_MODEL, RecallRequest, RecallResponse
+from serving.api.recaller import Recaller
 from serving.doors.admin import AdminGuard
 from serving.doors.admission import Admission
 from serving.doors.byte_budget import ByteBudget
@@ -20,6 +24,34 @@ from serving.monitoring.metrics import UNKNOWN_MODEL, Metrics
 from serving.protocol.call import Call, answering
 from serving.protocol.signatures import DEFAULT_SIGNATURE
 from serving.protocol.status import Code, ServingError
+
+
+class RecallModel(Servable, Protocol):
+    """The model `recall`, as the doors know it.
+
+    Attributes:
+        service: What answers.
+    """
+
+    service: Recaller
+
+    def recall(
+        self, requests: Sequence[RecallRequest], *, timeout_s: float | None = None
+    ) -> list[RecallResponse]:
+        """Answers and counts; see `Recaller`."""
+
+    def probe(self) -> None:
+        """Answers one request the way of all others, and drops the answer."""
+
+
+class ItemsModel(Servable, Protocol):
+    """The model `items`, as the doors know it.
+
+    Attributes:
+        live_items: What changes and finds items.
+    """
+
+    live_items: ServedItems
 
 
 def _cannot_reload(config: ModelServerConfig) -> None:
@@ -69,8 +101,24 @@ class Backend:
 
     def _probe(self) -> None:
         """A request of our own; admission is passed by, which is full under mere overload."""
-        with self.model_server.use(RECALL_MODEL) as servable:
-            servable.probe()
+        with self.use_recall() as model:
+            model.probe()
+
+    def use_recall(self) -> contextlib.AbstractContextManager[RecallModel]:
+        """The model `recall`, which is not unloaded in the block.
+
+        A configuration cannot give its name to another model, nor that of the items.
+
+        Raises:
+            ServingError: It is not loaded.
+        """
+        recall = self.model_server.use(RECALL_MODEL)
+        return cast("contextlib.AbstractContextManager[RecallModel]", recall)
+
+    def use_items(self) -> contextlib.AbstractContextManager[ItemsModel]:
+        """As `use_recall`, the model `items`."""
+        items = self.model_server.use(ITEMS_MODEL)
+        return cast("contextlib.AbstractContextManager[ItemsModel]", items)
 
     @contextlib.contextmanager
     def counted_answer(

@@ -24,14 +24,12 @@ from serving.doors import model_status
 from serving.doors.backend import Backend
 from serving.grpc_door.predict_message import PredictMessage
 from serving.models.servable import Servable
+from serving.monitoring.metrics import GRPC_ENTRYPOINT
 from serving.protocol import signatures, tensors
 from serving.protocol.call import Call
 from serving.protocol.status import Code, ServingError, invalid_argument
 
 _LOGGER = logging.getLogger(__name__)
-
-GRPC_ENTRYPOINT = "GRPC"
-"""TF Serving's label of this door's requests."""
 
 PREDICTION = "tensorflow.serving.PredictionService"
 MODELS = "tensorflow.serving.ModelService"
@@ -202,31 +200,25 @@ class ModelService:
 def build_methods(backend: Backend) -> list[GrpcMethod]:
     """All methods of both services, from bytes to bytes."""
     prediction, models = PredictionService(backend), ModelService(backend)
-    parsers = {
-        (PREDICTION, prediction.Predict): PredictMessage,
-        (PREDICTION, prediction.GetModelMetadata): _parser_of(
-            get_model_metadata_pb2.GetModelMetadataRequest
-        ),
-        (MODELS, models.GetModelStatus): _parser_of(get_model_status_pb2.GetModelStatusRequest),
-        (MODELS, models.HandleReloadConfigRequest): _parser_of(
-            model_management_pb2.ReloadConfigRequest
-        ),
-    }
-    offered = [
-        GrpcMethod(
-            service,
-            method.__name__,
-            functools.partial(_answer, parse, method),
-            is_admitted=parse is PredictMessage,
-        )
-        for (service, method), parse in parsers.items()
+    predict = functools.partial(_answer, PredictMessage, prediction.Predict)
+    small = (
+        (PREDICTION, prediction.GetModelMetadata, get_model_metadata_pb2.GetModelMetadataRequest),
+        (MODELS, models.GetModelStatus, get_model_status_pb2.GetModelStatusRequest),
+        (MODELS, models.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest),
+    )
+    answers = [
+        (service, method.__name__, functools.partial(_answer, _parser_of(message_type), method))
+        for service, method, message_type in small
     ]
     # The models here have no outputs of classes or of regressions.
-    others = [
-        GrpcMethod(PREDICTION, name, functools.partial(_refuse, name), is_admitted=False)
+    refusals = [
+        (PREDICTION, name, functools.partial(_refuse, name))
         for name in ("Classify", "Regress", "MultiInference")
     ]
-    return [*offered, *others]
+    return [
+        GrpcMethod(PREDICTION, "Predict", predict, is_admitted=True),
+        *(GrpcMethod(*method, is_admitted=False) for method in (*answers, *refusals)),
+    ]
 
 
 def _answer(parse: Callable, method: Callable, content: bytes, call: GrpcCall) -> bytes:

@@ -61,13 +61,7 @@ _DTYPE = tensor_pb2.TensorProto.DTYPE_FIELD_NUMBER
 _SHAPE = tensor_pb2.TensorProto.TENSOR_SHAPE_FIELD_NUMBER
 _CONTENT = tensor_pb2.TensorProto.TENSOR_CONTENT_FIELD_NUMBER
 _STRINGS = tensor_pb2.TensorProto.STRING_VAL_FIELD_NUMBER
-_OTHERS = {
-    _DTYPE,
-    _CONTENT,
-    _STRINGS,
-    tensor_pb2.TensorProto.VERSION_NUMBER_FIELD_NUMBER,
-    *_NUMBERS,
-}
+_OTHERS = {_CONTENT, tensor_pb2.TensorProto.VERSION_NUMBER_FIELD_NUMBER}
 
 
 class InputHeader(NamedTuple):
@@ -147,9 +141,11 @@ class PredictMessage:
     def _walk(self) -> None:
         """Over the fields of the request."""
         content = self._content
-        for count, (number, _, start, end) in enumerate(_fields(content, 0, len(content))):
+        for count, (number, kind, start, end) in enumerate(_fields(content, 0, len(content))):
             if count == MAX_FIELDS:
                 raise invalid_argument(f"A request has at most {MAX_FIELDS} inputs and outputs.")
+            if kind != _BYTES:
+                continue  # Of another kind than declared: protobuf passes over it, too.
             if number == _INPUTS:
                 name, place = _find_tensor(content, start, end)
                 if name in self._places:
@@ -190,9 +186,9 @@ def _read_tensor(content: bytes, start: int, end: int, name: str, max_bytes: int
                 raise tensors.parsing_error(name, f"more than the {most} values of its shape")
         elif number in _NUMBERS:
             num_typed += last - first
-        elif number == _DTYPE:
+        elif number == _DTYPE and kind == _VARINT:
             dtype = _read_varint(content, first)[0]
-        elif number == _SHAPE:
+        elif number == _SHAPE and kind == _BYTES:
             if shape is not None or last - first > _MAX_SHAPE_BYTES:
                 raise tensors.parsing_error(name, "the shape is sent twice, or is too long")
             proto = tensor_shape_pb2.TensorShapeProto.FromString(content[first:last])

@@ -22,7 +22,7 @@ import grpc
 
 from serving.doors.admission import Admission
 from serving.doors.backend import Backend
-from serving.grpc_door.api import GRPC_ENTRYPOINT, GrpcCall, GrpcMethod, build_methods, status_of
+from serving.grpc_door.api import GrpcCall, GrpcMethod, build_methods, status_of
 from serving.grpc_door.inbox import Inbox
 from serving.monitoring.access_log import (
     REQUEST_ID_HEADER,
@@ -30,6 +30,7 @@ from serving.monitoring.access_log import (
     RequestRecord,
     choose_request_id,
 )
+from serving.monitoring.metrics import GRPC_ENTRYPOINT
 from serving.protocol.call import Call
 from serving.protocol.status import Code, ServingError
 
@@ -49,6 +50,8 @@ LOOK_S = 0.2
 
 MAX_DETAILS = 2000
 """Characters of an error text: gRPC clients take 8 KiB of trailers."""
+
+_OUR_FAULTS = {Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS}
 
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
@@ -202,7 +205,13 @@ class _Threads(futures.ThreadPoolExecutor):
 
 
 class Stopping(NamedTuple):
-    """A server that ends."""
+    """A server that ends.
+
+    Attributes:
+        stopped: Set by gRPC when no call runs any more.
+        stopping: Ends the look for late messages.
+        threads: Those of the calls.
+    """
 
     stopped: threading.Event
     stopping: threading.Event
@@ -216,7 +225,14 @@ class Stopping(NamedTuple):
 
 
 class _Facts:
-    """What a record of a call says."""
+    """What a call says of itself, and what its record needs.
+
+    Attributes:
+        authorization: What the client sent to show that it may call.
+        request_id: The client's, or a new one.
+        bytes_in: Size of its message, 0 until that is there.
+        call: Given to the method, None until the message is there.
+    """
 
     def __init__(self, context: grpc.ServicerContext):
         self.start_s, self._started_s = time.time(), time.perf_counter()
@@ -258,9 +274,6 @@ def _address(peer: str) -> str:
     """The address in gRPC's name of a peer, `ipv4:127.0.0.1:50000` or `ipv6:%5B::1%5D:50000`."""
     kind, _, place = peer.partition(":")
     return unquote(place.rpartition(":")[0]).strip("[]") if kind in ("ipv4", "ipv6") else peer
-
-
-_OUR_FAULTS = {Code.INTERNAL, Code.UNKNOWN, Code.DATA_LOSS}
 
 
 def abort(context: grpc.ServicerContext, error: ServingError) -> NoReturn:

@@ -14,12 +14,13 @@ from starlette.responses import Response
 from serving.api import item_changes, items_json, recall_json, recall_request
 from serving.api.recall_limits import RecallLimits
 from serving.doors import model_status
-from serving.doors.backend import Backend
-from serving.http_door.endpoints import REST_ENTRYPOINT, AdmittedRequest, LargeBodies
+from serving.doors.backend import Backend, ItemsModel
+from serving.http_door.endpoints import AdmittedRequest, LargeBodies
 from serving.http_door.errors import JSON_TYPE, RETRY_AFTER
 from serving.http_door.paths import ModelPath
 from serving.monitoring import metrics
 from serving.monitoring.access_log import show_path
+from serving.monitoring.metrics import REST_ENTRYPOINT
 from serving.openapi.document import build_openapi
 from serving.protocol import json_outputs, json_tensors, signatures
 from serving.protocol.json_answers import encode_json
@@ -130,20 +131,20 @@ class HttpApi:
         name = recall_request.RECALL_MODEL
         with (
             self.backend.counted_answer(request.call, name, name, REST_ENTRYPOINT),
-            self.backend.model_server.use(name) as servable,
+            self.backend.use_recall() as model,
         ):
             with self._large_bodies.reading(request):
                 document = parse_json(request.content)
-                body = recall_json.parse_body(document, servable.service.limits.max_batch_size)
+                body = recall_json.parse_body(document, model.service.limits.max_batch_size)
             request.call.check()
             timeout_s = body.shorter(request.call.time_left_s())
-            responses = servable.recall(body.requests, timeout_s=timeout_s)
+            responses = model.recall(body.requests, timeout_s=timeout_s)
         return Response(body.encode_answer(responses), media_type=JSON_TYPE)
 
     def items(self, request: AdmittedRequest) -> Response:
         """GET /items: live changes and how the loaded versions hold them."""
-        with self.backend.model_server.use(item_changes.ITEMS_MODEL) as servable:
-            return _json(servable.live_items.status())
+        with self.backend.use_items() as model:
+            return _json(model.live_items.status())
 
     def search_items(self, request: AdmittedRequest) -> Response:
         """POST /items:search."""
@@ -154,15 +155,10 @@ class HttpApi:
         return self._find_items(request, "lookup", items_json.describe)
 
     def _find_items(self, request: AdmittedRequest, verb: str, find: Callable) -> Response:
-        with self._asked_items(request, verb) as (servable, document):
-            return _json(
-                find(
-                    servable.live_items,
-                    document,
-                    version=servable.version,
-                    timeout_s=request.call.time_left_s(),
-                )
-            )
+        with self._asked_items(request, verb) as (model, document):
+            timeout_s = request.call.time_left_s()
+            answer = find(model.live_items, document, version=model.version, timeout_s=timeout_s)
+            return _json(answer)
 
     def upsert_items(self, request: AdmittedRequest) -> Response:
         """POST /items:upsert."""
@@ -173,21 +169,22 @@ class HttpApi:
         return self._change_items(request, "delete", items_json.delete)
 
     def _change_items(self, request: AdmittedRequest, verb: str, change: Callable) -> Response:
-        with self._asked_items(request, verb) as (servable, document):
-            answer = change(servable.live_items, document, version=servable.version)
-            return _json(answer)
+        with self._asked_items(request, verb) as (model, document):
+            return _json(change(model.live_items, document, version=model.version))
 
     @contextlib.contextmanager
-    def _asked_items(self, request: AdmittedRequest, verb: str) -> Iterator[tuple[Any, Any]]:
-        """The servable of the items, in use and counted, and the JSON text that asks it."""
+    def _asked_items(
+        self, request: AdmittedRequest, verb: str
+    ) -> Iterator[tuple[ItemsModel, dict[str, Any]]]:
+        """The model `items`, in use and counted, and the JSON object that asks it."""
         name = item_changes.ITEMS_MODEL
         with (
             self.backend.counted_answer(request.call, name, verb, REST_ENTRYPOINT),
-            self.backend.model_server.use(name) as servable,
+            self.backend.use_items() as model,
         ):
             with self._large_bodies.reading(request):
                 document = parse_json(request.content)
-            yield servable, document
+            yield model, document
 
     async def healthz(self, request: Request) -> Response:
         """GET /healthz: the process lives and its door answers."""

@@ -18,7 +18,6 @@ from starlette.types import Receive, Scope, Send
 from recall.errors import InputError
 from serving.doors.backend import Backend
 from serving.http_door.body import Reservation
-from serving.http_door.endpoints import REST_ENTRYPOINT
 from serving.http_door.errors import HttpError, error_response, refusal
 from serving.http_door.exchange import Exchange
 from serving.http_door.paths import allowed_methods
@@ -30,6 +29,7 @@ from serving.monitoring.access_log import (
     choose_request_id,
     show_path,
 )
+from serving.monitoring.metrics import REST_ENTRYPOINT
 from serving.protocol.status import Code, ServingError
 
 _LOGGER = logging.getLogger(__name__)

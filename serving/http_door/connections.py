@@ -16,6 +16,9 @@ from serving.monitoring.metrics import Metrics
 
 _LOGGER = logging.getLogger(__name__)
 
+HEADER, BODY, WORK, WRITE, IDLE = "header", "body", "work", "write", "idle"
+"""What a connection waits for."""
+
 _REPORT_S = 10.0
 """Errors of the event loop are logged so often at most; accepting fails hundreds of times a
 second where descriptors run out."""
@@ -88,9 +91,9 @@ class Connections:
         self._per_peer: collections.Counter[str] = collections.Counter()
         self._budget = budget
         self._timeouts_s = {
-            "header": limits.header_timeout_s,
-            "body": limits.body_timeout_s,
-            "write": limits.write_timeout_s,
+            HEADER: limits.header_timeout_s,
+            BODY: limits.body_timeout_s,
+            WRITE: limits.write_timeout_s,
         }
         self._errors = 0
         self._reported_s = -_REPORT_S

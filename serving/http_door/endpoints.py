@@ -17,12 +17,11 @@ from serving.doors.admin import AdminGuard
 from serving.http_door.body import read_body
 from serving.http_door.errors import JSON_TYPE, HttpError
 from serving.http_door.exchange import Exchange
+from serving.http_door.paths import ModelPath
 from serving.monitoring.access_log import show_path
+from serving.monitoring.metrics import REST_ENTRYPOINT
 from serving.protocol.call import Call
 from serving.protocol.json_document import decoded_bytes
-
-REST_ENTRYPOINT = "REST"
-"""TF Serving's label of this door's requests."""
 
 _TIMEOUT_S = 30.0
 """Deadline of a request, which HTTP has no way to state: TF Serving's default."""
@@ -96,7 +95,7 @@ class InThread:
 
         Args:
             handler: Answers; runs in a thread.
-            model: That it asks, for the access log.
+            model: That it asks where the path names none, for the access log.
             needs_admin: Whether it changes something: see `AdmittedRequest.check_change`.
         """
         self._handler = handler
@@ -107,7 +106,8 @@ class InThread:
         """Answers one request, in ASGI's terms."""
         request, door = AdmittedRequest(scope, receive), scope["app"]
         exchange, backend = request.exchange, door.backend
-        exchange.model = self._model or getattr(scope["path_params"].get("model"), "name", "")
+        path_model: ModelPath | None = scope["path_params"].get("model")
+        exchange.model = self._model if path_model is None else path_model.name
         with backend.shedding(REST_ENTRYPOINT):
             backend.admission.check()  # Known before the body is read.
             request.content, exchange.bytes_in = await read_body(request, exchange.reservation)

@@ -14,19 +14,17 @@ import h11
 from starlette.responses import Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from serving.http_door.connections import Connections
+from serving.http_door.connections import BODY, HEADER, IDLE, WORK, WRITE, Connections
 from serving.http_door.errors import refusal
 from serving.http_door.limits import MAX_HEADER_BYTES, MAX_TARGET_BYTES
 from serving.monitoring.access_log import REQUEST_ID_HEADER, RequestRecord, choose_request_id
+from serving.monitoring.metrics import REST_ENTRYPOINT
 
 _HTTP_VERSIONS = (b"1.1", b"1.0")
 _SCHEMES = (b"http", b"https")
 _BYTES_SENT = re.compile(r":? (bytearray\()?b['\"].*", re.DOTALL)
 """What h11 repeats of a request at the end of an error."""
 _HEAD, _INTERIM_HEAD = b"HTTP/1.1 ", b"HTTP/1.1 1"
-
-HEADER, BODY, WORK, WRITE, IDLE = "header", "body", "work", "write", "idle"
-"""What a connection waits for."""
 
 
 class StrictConnection(h11.Connection):
@@ -248,7 +246,7 @@ class GuardedProtocol(H11Protocol):
         """Leaves a record of what the application never saw."""
         if self._guard.requests.is_on:
             record = RequestRecord(
-                door="REST",
+                door=REST_ENTRYPOINT,
                 method="",
                 path="",
                 model="",

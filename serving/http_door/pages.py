@@ -7,7 +7,6 @@ styles in the page itself.
 
 import hashlib
 from importlib import resources
-from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -38,40 +37,23 @@ _MEDIA_TYPES = {
 }
 """By the endings of names; what `mimetypes` says depends on the machine."""
 
-_READING = ("GET",)
-
-
-class _File(NamedTuple):
-    """One file of the pages.
-
-    Attributes:
-        content: As it is sent.
-        media_type: Of its name's ending.
-        tag: Changes with the content.
-    """
-
-    content: bytes
-    media_type: str
-    tag: str
-
 
 class Page:
     """An endpoint that sends one file."""
 
     def __init__(self, content: bytes, name: str):
         """Keeps the file; its name tells the type."""
-        media_type = _MEDIA_TYPES[name.rpartition(".")[2]]
-        tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
-        self._file = _File(content, media_type, tag)
+        self._content = content
+        self._media_type = _MEDIA_TYPES[name.rpartition(".")[2]]
+        self._tag = f'"{hashlib.sha256(content).hexdigest()[:16]}"'
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request, in ASGI's terms."""
-        file = self._file
-        headers = {**_HEADERS, "ETag": file.tag}
-        if Request(scope).headers.get("if-none-match") == file.tag:
+        headers = {**_HEADERS, "ETag": self._tag}
+        if Request(scope).headers.get("if-none-match") == self._tag:
             response = Response(status_code=304, headers=headers)
         else:
-            response = Response(file.content, 200, headers, file.media_type)
+            response = Response(self._content, 200, headers, self._media_type)
         await response(scope, receive, send)
 
 
@@ -84,5 +66,6 @@ def page_routes(*, explorer: bool) -> list[BaseRoute]:
     folder = resources.files("serving") / "pages"
     pages = {file.name: Page(file.read_bytes(), file.name) for file in folder.iterdir()}
     places = {"/docs": pages[DOCS], **({"/": pages[EXPLORER]} if explorer else {})}
-    places |= {f"/pages/{n}": page for n, page in sorted(pages.items()) if n[-5:] != ".html"}
-    return [Route(path, page, methods=_READING) for path, page in places.items()]
+    parts = {name: page for name, page in sorted(pages.items()) if not name.endswith(".html")}
+    places |= {f"/pages/{name}": page for name, page in parts.items()}
+    return [Route(path, page, methods=["GET"]) for path, page in places.items()]

@@ -31,8 +31,6 @@ _BACKLOG = 256
 _TICKS_A_SWEEP = 2
 """uvicorn's server ticks ten times a second."""
 
-_STARTUP_S = 10.0
-
 
 class HttpServer:
     """Serves an `HttpApi` on bound sockets.
@@ -86,18 +84,12 @@ class HttpServer:
         )
         connections = Connections(limits, backend.budget, backend.metrics, backend.requests)
         self._server = _Server(config, connections, limits)
-        self._thread = threading.Thread(
-            target=self._server.run, args=(self._sockets,), name="http-server", daemon=True
-        )
+        self._thread = threading.Thread(target=self._run, name="http-server", daemon=True)
 
     def start(self) -> None:
-        """Returns when connections are accepted."""
+        """Returns when connections are accepted; raises what keeps them from being."""
         self._thread.start()
-        waited = threading.Event()
-        for _ in range(int(_STARTUP_S / 0.01)):
-            if self._server.started or not self._thread.is_alive():
-                return
-            waited.wait(0.01)
+        self._server.listening.result()
 
     def stop(self) -> None:
         """Lets running requests finish, then closes the socket."""
@@ -108,14 +100,28 @@ class HttpServer:
         for bound in self._sockets:
             bound.close()
 
+    def _run(self) -> None:
+        """Body of the thread."""
+        try:
+            self._server.run(self._sockets)
+        except BaseException as error:
+            if self._server.listening.done():
+                raise
+            self._server.listening.set_exception(error)
+
 
 class _Server(uvicorn.Server):
-    """uvicorn's server with our connections."""
+    """uvicorn's server with our connections.
+
+    Attributes:
+        listening: Done when connections are accepted.
+    """
 
     def __init__(self, config: uvicorn.Config, connections: Connections, limits: HttpLimits):
         super().__init__(config)
         self._connections = connections
         self._limits = limits
+        self.listening: futures.Future[None] = futures.Future()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listens on the sockets."""
@@ -142,6 +148,7 @@ class _Server(uvicorn.Server):
             for bound in sockets or []
         ]
         self.started = True
+        self.listening.set_result(None)
 
     async def on_tick(self, counter: int) -> bool:
         """Looks at all connections a few times a second."""

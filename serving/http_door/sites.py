@@ -18,7 +18,7 @@ from serving.monitoring.access_log import REQUEST_ID_HEADER, TRACE_HEADER, show_
 ANY_ORIGIN = "*"
 
 _LOCAL_NAMES = ("localhost",)
-_READING = ("GET", "HEAD")
+_SAFE_METHODS = ("GET", "HEAD")
 _FOREIGN_SITES = (b"cross-site", b"same-site")
 _PREFLIGHT_S = "600"
 
@@ -71,7 +71,7 @@ class Sites:
             )
         origin = headers.get(b"origin")
         if origin is None:
-            if headers.get(b"sec-fetch-site") in _FOREIGN_SITES and method not in _READING:
+            if headers.get(b"sec-fetch-site") in _FOREIGN_SITES and method not in _SAFE_METHODS:
                 raise _foreign("Another site's page")
             return False
         if _authority(origin) == (host or b"").lower() or self._lists(origin):
@@ -85,12 +85,12 @@ class Sites:
         origin = headers.get(b"origin")
         if origin is None or not self._origins:
             return []
-        if not self._lists(origin):
-            allowed = ANY_ORIGIN.encode() if ANY_ORIGIN in self._origins else None
-        else:
-            allowed = origin
         vary = (b"vary", b"Origin")
-        if allowed is None:
+        if self._lists(origin):
+            allowed = origin
+        elif ANY_ORIGIN in self._origins:
+            allowed = ANY_ORIGIN.encode()
+        else:
             return [vary]
         return [
             vary,

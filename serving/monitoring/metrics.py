@@ -37,6 +37,9 @@ _BATCH_BUCKETS = tuple(2**power for power in range(10))
 _OUTCOMES = ("loaded", "failed", "unloaded")
 """Of looking at a version."""
 
+GRPC_ENTRYPOINT, REST_ENTRYPOINT = "GRPC", "REST"
+"""TF Serving's labels of requests at either door."""
+
 UNKNOWN_MODEL = "unknown"
 """Label of requests for models that are not served: clients must not invent labels."""
 
@@ -176,7 +179,7 @@ class Metrics:
             self._registry,
             "recall_shed_requests",
             "Requests refused because the server was full.",
-            entrypoint=("GRPC", "REST"),
+            entrypoint=(GRPC_ENTRYPOINT, REST_ENTRYPOINT),
         )
         self._http = _HttpMetrics(self._registry)
         ProcessCollector(registry=self._registry)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from recall.errors import InputError
 from serving.monitoring.access_log import TRACE_HEADER, RequestRecord, show_path
+from serving.monitoring.metrics import GRPC_ENTRYPOINT
 from serving.protocol.status import Code
 
 _SERVICE = "recall"
@@ -82,7 +83,7 @@ class SpanSender:
 
 def _name(record: RequestRecord) -> str:
     """A name of few values, as the conventions ask: no path that clients make up."""
-    if record.door == "GRPC":
+    if record.door == GRPC_ENTRYPOINT:
         return record.path.lstrip("/")
     return f"{record.method} {show_path(record.model)}".strip() or "refused"
 
@@ -96,7 +97,7 @@ def _attributes(record: RequestRecord) -> dict[str, Any]:
         "recall.request_bytes": record.bytes_in,
         "recall.response_bytes": record.bytes_out,
     }
-    if record.door == "GRPC":
+    if record.door == GRPC_ENTRYPOINT:
         service, _, method = record.path.lstrip("/").partition("/")
         return {
             **common,

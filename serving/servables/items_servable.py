@@ -6,21 +6,16 @@ find items.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import numpy as np
 
 from recall.errors import InputError
 from serving.api import items_tensors
-from serving.api.item_changes import ITEMS_MODEL, MAX_CHANGES, ItemChanger
-from serving.api.item_search import ItemFinder
+from serving.api.item_changes import ITEMS_MODEL, MAX_CHANGES
+from serving.api.item_search import ServedItems
 from serving.api.items_tensors import DELETE, LOOKUP, SEARCH, UPSERT
 from serving.models.servable import Servable
 from serving.protocol import signatures
-
-
-class ServedItems(ItemChanger, ItemFinder, Protocol):
-    """What this model is in front of."""
 
 
 class ItemsServable(Servable):

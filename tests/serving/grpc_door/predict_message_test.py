@@ -117,6 +117,21 @@ def test_what_would_grow_while_it_is_parsed_is_refused():
     assert "The message is no PredictRequest." in _refusal(b"\x12\x05\x0a")
 
 
+def test_fields_of_another_kind_than_declared_say_nothing():
+    """Protobuf takes them for unknown ones: what is checked would not be what is parsed."""
+    entry = b"\x0a\x01x\x12\x03\x08\x81\x00"  # An input `x`, in the eight bytes of a fixed64.
+    message, headers = _read(b"\x11" + entry)
+    assert (headers, set(message.parse().inputs)) == ({}, set())
+    message, _ = _read(b"\x09" + b"\x0a\x06recall")  # A model's name in a fixed64.
+    assert message.model_spec is None
+    assert not message.parse().HasField("model_spec")
+    for field in (b"\x0d\x07\x00\x00\x00", b"\x10\x01"):  # dtype as fixed32, shape as varint
+        value = b"\x12" + _varint(len(field)) + field
+        entry = b"\x0a\x01x" + value
+        number = field[0] >> 3
+        assert f"the field {number} is not" in _refusal(b"\x12" + _varint(len(entry)) + entry)
+
+
 def _varint(number: int) -> bytes:
     low, rest = number & 0x7F, number >> 7
     return bytes([low | 0x80]) + _varint(rest) if rest else bytes([low])

@@ -78,7 +78,7 @@ def texts_of(run_dir: str | Path) -> dict[str, str]:
     card = build(RunFolder.read(run_dir))
     markdown = pages.environment().get_template("model_card.md.j2").render(card=card, texts=texts)
     return {
-        JSON_NAME: json.dumps(card, indent=2, ensure_ascii=False, sort_keys=False) + "\n",
+        JSON_NAME: json.dumps(card, indent=2, ensure_ascii=False) + "\n",
         MARKDOWN_NAME: markdown,
     }
 

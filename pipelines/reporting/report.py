@@ -4,9 +4,7 @@ import base64
 import dataclasses
 import hashlib
 import logging
-import os
 import time
-import uuid
 from pathlib import Path
 
 from markupsafe import Markup
@@ -56,7 +54,10 @@ def write_report(
     started_s = time.monotonic()
     path = Path(output or Path(run_dir) / HTML_NAME)
     text = build_report(run_dir, compare_dir)
-    _write_text(path, text)
+    try:
+        storage.write_text(path, text)
+    except OSError as error:
+        raise InputError(f"Cannot write {path}: {error.strerror}.") from error
     _log.info("Report: %s (%.1f MB, %.1f s).", path, len(text) / 1e6, time.monotonic() - started_s)
     return path
 
@@ -93,20 +94,9 @@ def build_report(run_dir: str | Path, compare_dir: str | Path | None = None) -> 
 
 
 def _read_other(run: RunFolder, compare_dir: str | Path) -> RunFolder:
-    """The run to compare with, by another name than the first one's."""
+    """The run to compare with, by a name that nothing else in a figure has."""
     other = RunFolder.read(compare_dir)
-    if other.name == run.name:
-        return dataclasses.replace(other, name=str(compare_dir))
+    if other.name in (run.name, *quality.RANKERS, lists.CLICKED_NEXT):
+        # The last two folders: a name of one folder has no slash.
+        return dataclasses.replace(other, name="/".join(other.directory.resolve().parts[-2:]))
     return other
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Writes a file that readers see whole, or as it was."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        storage.fsync_path(partial)
-        os.replace(partial, path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise InputError(f"Cannot write {path}: {error.strerror}.") from error

@@ -1,4 +1,4 @@
-"""JSON files that appear whole or not at all, and checksums of files.
+"""Files that appear whole or not at all, and checksums of files.
 
 Imports no TensorFlow. Whole folders are the matter of `serving.release.folders`.
 """
@@ -32,10 +32,15 @@ def fsync_path(path: Path) -> None:
 
 def write_json(path: str | os.PathLike, values: Any) -> None:
     """Writes `values` as indented JSON; readers see the old or the new file."""
+    write_text(path, json.dumps(values, indent=2) + "\n")
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Writes a file in UTF-8; readers see the old or the new one."""
     path = Path(path)
     partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        partial.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        partial.write_text(text, encoding="utf-8")
         fsync_path(partial)
         partial.replace(path)
     except BaseException:
@@ -45,7 +50,7 @@ def write_json(path: str | os.PathLike, values: Any) -> None:
 
 
 def clear_partial_writes(path: str | os.PathLike) -> None:
-    """Removes what killed calls of `write_json` for this path left behind."""
+    """Removes what killed calls of `write_text` for this path left behind."""
     path = Path(path)
     for partial in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         partial.unlink(missing_ok=True)

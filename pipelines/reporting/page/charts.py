@@ -18,6 +18,8 @@ from pipelines.reporting.page import texts
 from pipelines.reporting.page.blocks import Figure, Key, ShownTable
 
 _INTEREST_COLOURS = 8
+"""Those of `report.css`."""
+
 MODEL, OTHER_RUN = "var(--model)", "var(--other)"
 BASELINES = {"popularity": "var(--popularity)", "bigram": "var(--bigram)"}
 PLAIN = "var(--plain)"
@@ -147,7 +149,9 @@ def bars(title: str, text: str, series: Sequence[Series], x: Axis, y: Axis) -> F
     return Figure(title, text, _draw(drawing), _legend(series), _table(title, series, x, y))
 
 
-def histogram(title: str, text: str, edges: Sequence[float], ys: Sequence[float], x: Axis, y: Axis):
+def histogram(
+    title: str, text: str, edges: Sequence[float], ys: Sequence[float], x: Axis, y: Axis
+) -> Figure:
     """Bars between edges, one more than bars.
 
     Args:
@@ -158,16 +162,13 @@ def histogram(title: str, text: str, edges: Sequence[float], ys: Sequence[float]
         x: The quantity that has edges.
         y: The quantity of the bars.
     """
-    named = [f"{x.text(a)} to {x.text(b)}" for a, b in itertools.pairwise(edges)]
+    names = [f"{x.text(a)} to {x.text(b)}" for a, b in itertools.pairwise(edges)]
+    told = [y.text(value) for value in ys]
     rows = [
-        {
-            "a": float(a),
-            "b": float(b),
-            "y": float(value),
-            "zero": 0,
-            "tip": f"{name}: {y.text(value)}",
-        }
-        for (a, b), value, name in zip(itertools.pairwise(edges), ys, named, strict=True)
+        {"a": float(a), "b": float(b), "y": float(value), "zero": 0, "tip": f"{name}: {text_}"}
+        for (a, b), value, name, text_ in zip(
+            itertools.pairwise(edges), ys, names, told, strict=True
+        )
     ]
     drawing = (
         alt.Chart(alt.Data(values=rows))
@@ -180,11 +181,7 @@ def histogram(title: str, text: str, edges: Sequence[float], ys: Sequence[float]
             description="tip:N",
         )
     )
-    table = ShownTable(
-        (x.title, y.title),
-        [(f"{x.text(row['a'])} to {x.text(row['b'])}", y.text(row["y"])) for row in rows],
-        title,
-    )
+    table = ShownTable((x.title, y.title), list(zip(names, told, strict=True)), title)
     return Figure(title, text, _draw(drawing), (), table)
 
 

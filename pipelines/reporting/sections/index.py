@@ -4,9 +4,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipelines.reporting.page import charts, texts
-from pipelines.reporting.page.blocks import Block, Missing, Section, ShownTable, Words
+from pipelines.reporting.page.blocks import Block, Figure, Missing, Section, ShownTable, Words
 from pipelines.reporting.page.charts import Axis, Series
 from pipelines.reporting.sections.run_folder import RunFolder
+
+_COSTS = {
+    "cpu_ms_per_user": "processor time of a user's search",
+    "exact_cpu_ms_per_user": "the same by exact search",
+}
+"""Facts of the manifest's `tuning`, and what each is."""
 
 
 def build(run: RunFolder) -> Section:
@@ -42,13 +48,7 @@ def _blocks(run: RunFolder) -> list[Block]:
     return blocks
 
 
-_COSTS = {
-    "cpu_ms_per_user": "processor time of a user's search",
-    "exact_cpu_ms_per_user": "the same by exact search",
-}
-
-
-def _draw(points: list[Mapping[str, Any]], tuning: Mapping[str, Any]):
+def _draw(points: list[Mapping[str, Any]], tuning: Mapping[str, Any]) -> Figure:
     xs = [point["cpu_ms_per_user"] for point in points]
     series = [Series("ScaNN", charts.MODEL, xs, [point["recall"] for point in points])]
     if "exact_cpu_ms_per_user" in tuning:

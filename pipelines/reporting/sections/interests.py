@@ -1,6 +1,6 @@
 """What each interest stands for and does. Imports no TensorFlow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pipelines.reporting.page import charts, texts
@@ -47,16 +47,16 @@ def _card(run: RunFolder, number: int, interest: Mapping[str, Any], k: int) -> I
             f"fills {texts.share(interest['share_of_slots'])} of the lists",
             f"alone: recall@{k} {texts.metric(interest['recall_alone'])}",
         ],
-        _bars(interest["categories"], lambda name: name),
+        _bars(interest["categories"], str),
         _bars(interest["items"], run.item_name),
     )
 
 
-def _bars(marks: Sequence[Mapping[str, Any]], name_of) -> list[Bar]:
+def _bars(marks: Sequence[Mapping[str, Any]], name_of: Callable[[Any], str]) -> list[Bar]:
     most = max((mark["lift"] for mark in marks), default=1.0)
     return [
         Bar(
-            texts.short(str(name_of(mark["name"]))),
+            texts.short(name_of(mark["name"])),
             f"{mark['lift']:.1f}x, {mark['count']:,}",
             mark["lift"] / most,
         )

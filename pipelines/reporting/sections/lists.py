@@ -8,6 +8,9 @@ from pipelines.reporting.page.blocks import Block, Figure, Missing, Section
 from pipelines.reporting.page.charts import Axis, Series
 from pipelines.reporting.sections.run_folder import RunFolder
 
+CLICKED_NEXT = "clicked next"
+"""What the exposure of the lists is compared with."""
+
 _SHARE = Axis("share", ".0%", texts.share, from_zero=True)
 
 
@@ -37,7 +40,7 @@ def _draw_exposure(run: RunFolder, other: RunFolder | None) -> Figure:
     exposure = run.details["exposure"]
     slots = exposure["slots"]
     named = {
-        "clicked next": (charts.BASELINES["popularity"], exposure["targets"]),
+        CLICKED_NEXT: (charts.BASELINES["popularity"], exposure["targets"]),
         "model": (charts.MODEL, slots["model"]),
         **(
             {other.name: (charts.OTHER_RUN, other.details["exposure"]["slots"]["model"])}

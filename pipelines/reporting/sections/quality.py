@@ -13,6 +13,8 @@ from pipelines.reporting.page.charts import Axis, Series
 from pipelines.reporting.sections.run_folder import RunFolder
 
 _MODEL = "model"
+RANKERS = (_MODEL, *charts.BASELINES)
+"""Whose metrics the report of one run has."""
 
 _METRICS = {
     "recall": "share of a user's next clicks in the list, mean over users",
@@ -172,13 +174,12 @@ def _draw_by_length(
 ) -> Figure:
     """A metric by the length of the list."""
     ks = report["protocol"]["ks"]
-    colours = [charts.MODEL, charts.OTHER_RUN][: len(columns) - len(charts.BASELINES)]
-    colours += charts.BASELINES.values()
+    colours = {_MODEL: charts.MODEL, **charts.BASELINES}
     series = []
-    for (name, values), colour in zip(columns.items(), colours, strict=True):
+    for name, values in columns.items():
         measured = [k for k in ks if f"{metric}@{k}" in values]
         ys = [values[f"{metric}@{k}"] for k in measured]
-        series.append(Series(name, colour, measured, ys))
+        series.append(Series(name, colours.get(name, charts.OTHER_RUN), measured, ys))
     return charts.lines(
         f"{metric} by the length of the list",
         text,

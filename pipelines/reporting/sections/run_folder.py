@@ -105,20 +105,24 @@ class RunFolder:
                 f"{run_dir} holds no finished job. Name the folder that `recall run` wrote to."
             )
         return cls(
-            Path(run_dir).resolve().name,
-            Path(run_dir),
-            found,
-            _attempt(lambda: storage.read_json(paths.examples / records.INGEST_REPORT_NAME)),
-            _attempt(lambda: storage.read_json(paths.examples / records.STATISTICS_NAME)),
-            _attempt(lambda: records.read_vocabulary(paths.examples)),
-            _attempt(lambda: _read_lines(paths.model / records.TRAINING_LOG_NAME)) or (),
-            _attempt(lambda: storage.read_json(paths.model / records.WARM_START_NAME)),
-            _attempt(lambda: records.read_config(paths.model).to_dict()),
-            _attempt(lambda: storage.read_json(paths.evaluation / records.REPORT_NAME)),
-            _attempt(lambda: _read_details(paths.evaluation / records.DETAILS_NAME)),
-            _attempt(lambda: UserResults.read(paths.evaluation / records.USERS_NAME)),
-            _attempt(lambda: manifests.describe(manifests.read(paths.index))),
-            _attempt(lambda: _find_version(paths)),
+            name=Path(run_dir).resolve().name,
+            directory=Path(run_dir),
+            records=found,
+            ingest_report=_attempt(
+                lambda: storage.read_json(paths.examples / records.INGEST_REPORT_NAME)
+            ),
+            statistics=_attempt(
+                lambda: storage.read_json(paths.examples / records.STATISTICS_NAME)
+            ),
+            vocabulary=_attempt(lambda: records.read_vocabulary(paths.examples)),
+            epochs=_attempt(lambda: _read_lines(paths.model / records.TRAINING_LOG_NAME)) or (),
+            warm_start=_attempt(lambda: storage.read_json(paths.model / records.WARM_START_NAME)),
+            config=_attempt(lambda: records.read_config(paths.model).to_dict()),
+            evaluation=_attempt(lambda: storage.read_json(paths.evaluation / records.REPORT_NAME)),
+            details=_attempt(lambda: _read_details(paths.evaluation / records.DETAILS_NAME)),
+            users=_attempt(lambda: UserResults.read(paths.evaluation / records.USERS_NAME)),
+            index=_attempt(lambda: manifests.describe(manifests.read(paths.index))),
+            version=_attempt(lambda: _find_version(paths)),
         )
 
 

@@ -216,9 +216,22 @@ def test_another_run_stands_beside_it(old_run, tmp_path):
     assert re.search(r"train\.seed</th><td>1</td><td>77</td><td>differs", text)
 
 
-def test_two_runs_of_one_name_are_told_apart(old_run, tmp_path):
+def test_two_runs_of_one_name_are_told_apart(old_run, tmp_path, monkeypatch):
     other = shutil.copytree(old_run, tmp_path / "elsewhere" / "run")
-    assert f"compared with {other}" in report.build_report(old_run, other)
+    assert "compared with elsewhere/run" in report.build_report(old_run, other)
+    monkeypatch.chdir(other.parent)
+    assert "compared with elsewhere/run" in report.build_report(old_run, "run")
+
+
+@pytest.mark.parametrize("name", ["model", "bigram", "popularity", "clicked next"])
+def test_a_run_named_like_a_ranker_stands_beside_it(evaluated_run, tmp_path, name):
+    other = shutil.copytree(evaluated_run, tmp_path / "other" / name)
+    text = report.build_report(evaluated_run, other)
+    headings = "".join(
+        f'<th scope="col">{column}</th>'
+        for column in ("metric", "model", f"other/{name}", "popularity", "bigram")
+    )
+    assert headings in text
 
 
 def test_every_drawing_has_a_table(old_run):

@@ -11,7 +11,7 @@ from serving.http_door.limits import DEFAULT_LIMITS, HttpLimits
 from serving.models.config import NO_MODELS, ServerConfig
 from serving.models.manager import RELEASE_POLL_S
 from serving.monitoring.access_log import OFF
-from serving.monitoring.metrics import DEFAULT_MONITORING, MonitoringOptions
+from serving.monitoring.options import DEFAULT_MONITORING, MonitoringOptions
 from serving.network.addresses import is_loopback
 from serving.network.client_tls import ClientTls
 from serving.network.tls import TlsFiles

@@ -247,6 +247,22 @@ def test_lines_of_functions_are_counted_with_decorators_and_without_docstrings(t
     assert lines_of_functions(path) == {"one, line 4": 5, "two, line 11": 4, "inner, line 12": 2}
 
 
+TESTS_OF_PACKAGES = sorted(
+    path for package in PACKAGES for path in (ROOT / "tests" / package).rglob("*_test.py")
+)
+
+
+@pytest.mark.parametrize("path", TESTS_OF_PACKAGES, ids=by_path)
+def test_tests_lie_where_what_they_test_lies(path):
+    """A file with the name of a module tests that module; any other name is of the whole room."""
+    place = path.relative_to(ROOT / "tests")
+    folder, name = ROOT / place.parent, f"{path.stem.removesuffix('_test')}.py"
+    assert folder.is_dir(), "there is no such room"
+    modules = [source for source in SOURCES if source.name == name]
+    own = [source for source in modules if by_path(source).startswith(f"{place.parts[0]}/")]
+    assert not own or folder / name in own
+
+
 def public_names(path: Path) -> dict[str, ast.stmt]:
     """What a file defines at its top: name -> its statement."""
     found = {}

@@ -162,10 +162,10 @@ def read_server_options(values: flags.FlagValues) -> "ServerOptions":
     Raises:
         InputError: A file cannot be used, or the flags contradict each other.
     """
-    from serving.batching import options as batching_options
+    from serving.batching.options import read_batching_options
     from serving.doors import admin
     from serving.models import config
-    from serving.monitoring import metrics
+    from serving.monitoring.options import read_monitoring_options
     from serving.servables.release_source import RELEASE_MODELS
     from serving.server_options import ServerOptions
 
@@ -178,11 +178,9 @@ def read_server_options(values: flags.FlagValues) -> "ServerOptions":
     if values.model_config_file:
         changes["config"] = config.read_models_config(values.model_config_file, RELEASE_MODELS)
     if values.batching_parameters_file:
-        changes["batching"] = batching_options.read_batching_options(
-            values.batching_parameters_file
-        )
+        changes["batching"] = read_batching_options(values.batching_parameters_file)
     if values.monitoring_config_file:
-        changes["monitoring"] = metrics.read_monitoring_options(values.monitoring_config_file)
+        changes["monitoring"] = read_monitoring_options(values.monitoring_config_file)
     if values.admin_token_file:
         admin.read_token(values.admin_token_file)  # Refused here, before anything else is done.
         changes["admin_token_file"] = values.admin_token_file

@@ -157,18 +157,23 @@ class Backend:
             raise
 
     @contextlib.contextmanager
-    def admitted(self, entrypoint: str) -> Iterator[None]:
+    def admitted(self, entrypoint: str, admission: Admission | None = None) -> Iterator[None]:
         """Works on a request in the block, unless the server is full.
+
+        Args:
+            entrypoint: Of the metrics.
+            admission: Of calls with a bound of their own; None takes that of requests.
 
         Raises:
             ServingError: RESOURCE_EXHAUSTED.
         """
+        admission = admission or self.admission
         with self.shedding(entrypoint):
-            self.admission.enter()
+            admission.enter()
         try:
             yield
         finally:
-            self.admission.leave()
+            admission.leave()
 
     def needs_admin(self, servable: Servable, signature_name: str) -> bool:
         """Whether a signature changes something, so that its callers need the admin token."""

@@ -183,13 +183,8 @@ class GrpcServer:
             facts.call.call.cancel()
         # What the call holds, a place and the bytes of its message, is free when it has ended,
         # which may be after its client went away.
-        with backend.shedding(GRPC_ENTRYPOINT):
-            admission.enter()
-        try:
-            with backend.budget.held(len(message)):
-                return method.answer(message, facts.call)
-        finally:
-            admission.leave()
+        with backend.admitted(GRPC_ENTRYPOINT, admission), backend.budget.held(len(message)):
+            return method.answer(message, facts.call)
 
 
 class _Threads(futures.ThreadPoolExecutor):

@@ -18,9 +18,9 @@ from serving.doors.backend import Backend, ItemsModel
 from serving.http_door.endpoints import AdmittedRequest, LargeBodies
 from serving.http_door.errors import JSON_TYPE, RETRY_AFTER
 from serving.http_door.paths import ModelPath
-from serving.monitoring import metrics
 from serving.monitoring.access_log import show_path
-from serving.monitoring.metrics import REST_ENTRYPOINT
+from serving.monitoring.metrics import CONTENT_TYPE, REST_ENTRYPOINT
+from serving.monitoring.options import DEFAULT_PATH
 from serving.openapi.document import build_openapi
 from serving.protocol import json_outputs, json_tensors, signatures
 from serving.protocol.json_answers import encode_json
@@ -46,7 +46,7 @@ class HttpApi:
         self,
         backend: Backend,
         *,
-        metrics_path: str | None = metrics.DEFAULT_PATH,
+        metrics_path: str | None = DEFAULT_PATH,
         limits: RecallLimits | None = None,
         has_explorer: bool = True,
     ):
@@ -210,7 +210,7 @@ class HttpApi:
 
     async def metrics(self, request: Request) -> Response:
         """GET /monitoring/prometheus/metrics."""
-        return Response(self.backend.metrics.page(), media_type=metrics.CONTENT_TYPE)
+        return Response(self.backend.metrics.page(), media_type=CONTENT_TYPE)
 
 
 def _json(document: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

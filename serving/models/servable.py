@@ -64,8 +64,8 @@ class ModelSource(Protocol):
     """A folder with versions of models that change together.
 
     Attributes:
-        names: The models.
-        folder: Where their versions are.
+        names: Of the models, which all have the same versions.
+        folder: Where these are.
     """
 
     names: tuple[str, ...]

@@ -4,9 +4,7 @@ Imports no TensorFlow. TF Serving's metrics keep its names, labels and unit
 (microseconds), so that dashboards made for it show this server too.
 """
 
-import os
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from prometheus_client import (
     CollectorRegistry,
@@ -18,14 +16,10 @@ from prometheus_client import (
 )
 from prometheus_client.registry import Collector
 
-from recall.errors import InputError
 from serving.batching.batch_queue import BatchReport
 from serving.monitoring import exposition
-from serving.protocol import text_config
 from serving.protocol.status import Code
-from serving.protocol.tf_serving_config_pb2 import MonitoringConfig
 
-DEFAULT_PATH = "/monitoring/prometheus/metrics"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 _TF_SERVING = ":tensorflow:serving:"
@@ -42,38 +36,6 @@ GRPC_ENTRYPOINT, REST_ENTRYPOINT = "GRPC", "REST"
 
 UNKNOWN_MODEL = "unknown"
 """Label of requests for models that are not served: clients must not invent labels."""
-
-
-class MonitoringOptions(NamedTuple):
-    """Where metrics are shown.
-
-    Attributes:
-        path: Path at the HTTP door; None shows none.
-    """
-
-    path: str | None = DEFAULT_PATH
-
-
-DEFAULT_MONITORING = MonitoringOptions()
-
-
-def read_monitoring_options(path: str | os.PathLike) -> MonitoringOptions:
-    """Reads a `MonitoringConfig` file.
-
-    Raises:
-        InputError: The file cannot be read, or the path is none.
-    """
-    flag = "monitoring_config_file"
-    message = text_config.read_message(path, MonitoringConfig, flag)
-    if not message.prometheus_config.enable:
-        return MonitoringOptions(None)
-    shown_at = message.prometheus_config.path or DEFAULT_PATH
-    if not shown_at.startswith("/") or shown_at.startswith("/v1/") or "{" in shown_at:
-        raise InputError(
-            f"--{flag}={path}: `path` must start with '/', not with '/v1/', and have no '{{', "
-            f"received {shown_at!r}."
-        )
-    return MonitoringOptions(shown_at)
 
 
 class _ModelMetrics:

@@ -23,7 +23,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from recall.errors import InputError
 from serving.grpc_door.reflection import MAX_STREAMS
 from serving.http_door import endpoints
-from serving.monitoring.metrics import MonitoringOptions
+from serving.monitoring.options import MonitoringOptions
 from serving.network.tls import TlsFiles
 from serving.protocol.tensors import pad_strings
 from serving.server import RecallServer

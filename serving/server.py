@@ -16,19 +16,10 @@ from concurrent import futures
 from pathlib import Path
 from typing import Any
 
-import grpc
-
 from serving.doors.admin import AdminGuard
 from serving.doors.admission import Admission
 from serving.doors.backend import Backend
 from serving.doors.byte_budget import ByteBudget
-from serving.grpc_door.api import MODELS, PREDICTION
-from serving.grpc_door.health import Health
-from serving.grpc_door.reflection import Reflection
-from serving.grpc_door.server import GrpcServer
-from serving.http_door.api import HttpApi
-from serving.http_door.server import HttpServer
-from serving.http_door.sites import Sites
 from serving.live.items import LiveItems
 from serving.models.config import parse_config
 from serving.models.manager import ModelManager
@@ -42,14 +33,12 @@ from serving.network.watched_files import FileWatch
 from serving.release import release as releases
 from serving.servables.loaded_release import load_release
 from serving.servables.release_source import RELEASE_MODELS, TOWERS, ReleaseSource
+from serving.server_doors import SHUTDOWN_S, open_doors
 from serving.server_options import ServerOptions
 from serving.server_process import prepare_process
 from serving.server_secrets import ServerSecrets
 from serving.sharding.clients import ShardClients
 from serving.sharding.items import ShardedItems
-
-SHUTDOWN_S = 10.0
-"""Time running requests have to finish; Docker kills after 10 s."""
 
 
 class RecallServer:
@@ -57,8 +46,6 @@ class RecallServer:
 
     Attributes:
         model_server: The models and their states.
-        grpc_port: The port bound, also when 0 was asked for.
-        http_port: As `grpc_port`.
     """
 
     def __init__(
@@ -85,16 +72,28 @@ class RecallServer:
         # Refuses files that do not work, before anything is loaded.
         self._secrets = ServerSecrets.read(self._options)
         self._files = FileWatch(self._secrets.watched())
-        self._items = self._open_items()
-        try:
+        with contextlib.ExitStack() as undo:
+            self._items = self._open_items()
+            undo.callback(self._items.close)
+            self._spans = self._open_spans()
+            if self._spans is not None:
+                undo.callback(self._spans.close)
             metrics = Metrics()
             self._manager = self._build_manager(metrics)
             self._backend = self._build_backend(metrics)
-            self._open_ports()
-        except BaseException:
-            self._items.close()
-            raise
+            self._doors = open_doors(self._backend, self._options, self._secrets.doors)
+            undo.pop_all()
         self._reachable_host = addresses.reachable_host(self._options.host)
+
+    @property
+    def grpc_port(self) -> int:
+        """Port of the gRPC door, also when 0 was asked for."""
+        return self._doors.grpc_port
+
+    @property
+    def http_port(self) -> int:
+        """As `grpc_port`."""
+        return self._doors.http_port
 
     @property
     def grpc_address(self) -> str:
@@ -116,11 +115,11 @@ class RecallServer:
         """
         try:
             self._files.start()
-            self._grpc_server.start()
-            self._http_server.start()
+            self._doors.grpc.start()
+            self._doors.http.start()
             self._manager.start()
-            self._health.set_serving(True)
-            self._backend.heartbeat.start(self._health.set_serving)
+            self._doors.health.set_serving(True)
+            self._backend.heartbeat.start(self._doors.health.set_serving)
         except BaseException:
             self._stop(drain_s=0.0)
             raise
@@ -135,11 +134,11 @@ class RecallServer:
 
     def _stop(self, *, drain_s: float) -> None:
         self.model_server.drain()
-        self._health.drain()
+        self._doors.health.drain()
         self._backend.heartbeat.stop()
         time.sleep(drain_s)
-        grpc_stopped = self._grpc_server.stop(SHUTDOWN_S)
-        self._http_server.stop()
+        grpc_stopped = self._doors.grpc.stop(SHUTDOWN_S)
+        self._doors.http.stop()
         grpc_stopped.wait()
         self._files.stop()
         self._manager.stop(timeout_s=SHUTDOWN_S)
@@ -182,7 +181,6 @@ class RecallServer:
         """Puts together what is behind the doors."""
         options = self._options
         admin = AdminGuard(self._secrets.admin_token, open_without_token=options.is_local)
-        self._spans = SpanSender(options.otlp_endpoint) if options.otlp_endpoint else None
         listeners = () if self._spans is None else (self._spans,)
         requests = RequestLog(options.access_log, listeners)
         backend = Backend(
@@ -199,6 +197,11 @@ class RecallServer:
             metrics.register(ItemStates(self._items.status))
         return backend
 
+    def _open_spans(self) -> SpanSender | None:
+        """What sends spans, where somebody collects them."""
+        endpoint = self._options.otlp_endpoint
+        return SpanSender(endpoint) if endpoint else None
+
     def _open_items(self) -> LiveItems | ShardedItems:
         """One for all versions, so that a swap keeps every change."""
         if not self._options.shards:
@@ -208,50 +211,6 @@ class RecallServer:
             self._options.shards, admin_token=secrets.admin_token, tls=secrets.shards
         )
         return ShardedItems(clients)
-
-    def _open_ports(self) -> None:
-        """Binds both ports and puts the doors behind them."""
-        options, tls = self._options, self._secrets.doors
-        http_sockets = addresses.listen_on(options.host, options.http_port, "http_port")
-        try:
-            self._grpc_server = GrpcServer(self._backend)
-            self._health = Health(self._grpc_server, (PREDICTION, MODELS))
-            Reflection(self._grpc_server)
-            credentials = tls.grpc_credentials() if tls else grpc.insecure_server_credentials()
-            self.grpc_port = self._open_grpc_port(credentials)
-        except BaseException:
-            for bound in http_sockets:
-                bound.close()
-            raise
-        self.http_port = http_sockets[0].getsockname()[1]
-        shown = {"limits": options.limits, "has_explorer": options.explorer}
-        api = HttpApi(self._backend, metrics_path=options.monitoring.path, **shown)
-        sites = Sites(
-            allowed_hosts=options.allowed_hosts,
-            allowed_origins=options.cors_allowed_origins,
-            is_local=options.is_local,
-        )
-        self._http_server = HttpServer(
-            api, http_sockets, tls=tls, limits=options.http, sites=sites, shutdown_s=SHUTDOWN_S
-        )
-
-    def _open_grpc_port(self, credentials: grpc.ServerCredentials) -> int:
-        """Lets gRPC listen on every address of the host; returns the port."""
-        host, port = self._options.host, self._options.grpc_port
-        probes = addresses.listen_on(host, port, "grpc_port")  # gRPC itself tells no reason.
-        found = [probe.getsockname()[:2] for probe in probes]
-        for probe in probes:
-            probe.close()
-        try:
-            for address, free_port in found:
-                # One address may have any port, several need the one that was free in all.
-                wanted = port if len(found) == 1 else free_port
-                opened = self._grpc_server.add_secure_port(
-                    addresses.join(address, wanted), credentials
-                )
-        except RuntimeError as error:
-            raise addresses.no_port(host, port, "grpc_port", str(error)) from error
-        return opened
 
 
 def serve(

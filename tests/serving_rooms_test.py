@@ -53,6 +53,7 @@ TABLE = {**SERVING_ROOMS, "": set(SERVING_ROOMS)}
 TOP = {
     "__init__.py",
     "server.py",
+    "server_doors.py",
     "server_options.py",
     "server_process.py",
     "server_secrets.py",

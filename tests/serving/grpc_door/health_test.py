@@ -30,12 +30,12 @@ def test_who_watches_is_told_although_another_leaves(recall_server, channel):
     first, second = (watch(ANYTHING, timeout=20) for _ in range(2))
     assert next(first).status == next(second).status == SERVING
     first.cancel()
-    recall_server._health.set_serving(False)
+    recall_server._doors.health.set_serving(False)
     assert next(second).status == NOT_SERVING
-    recall_server._health.set_serving(True)
+    recall_server._doors.health.set_serving(True)
     assert next(second).status == SERVING
     second.cancel()
-    wait_for(lambda: not recall_server._health._watchers)
+    wait_for(lambda: not recall_server._doors.health._watchers)
 
 
 def test_streams_have_threads_of_their_own(recall_server, channel):
@@ -64,7 +64,7 @@ def test_streams_have_threads_of_their_own(recall_server, channel):
     for stream in streams:
         stream.cancel()
     ended.set()
-    wait_for(lambda: not recall_server._health._watchers)
+    wait_for(lambda: not recall_server._doors.health._watchers)
     wait_for(lambda: _answers(describe(ask(), timeout=60)))
 
 

@@ -85,7 +85,7 @@ def test_a_tool_without_generated_code_describes_and_calls(recall_server, catalo
 
 
 def test_a_stream_without_a_question_ends(recall_server, monkeypatch):
-    door, ended = recall_server._grpc_server, threading.Event()
+    door, ended = recall_server._doors.grpc, threading.Event()
     inbox = next(inbox for inbox in door._inboxes if inbox is not door._inbox)
     monkeypatch.setattr(inbox, "_timeout_s", 0.2)
     with grpc.insecure_channel(recall_server.grpc_address) as channel:

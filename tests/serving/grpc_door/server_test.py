@@ -73,7 +73,7 @@ def test_calls_without_a_message_stop_nobody(server, channel, predict, method):
     health = health_pb2_grpc.HealthStub(channel)
     silent = Silent(channel, 40, method)
     try:
-        wait_for(lambda: server._grpc_server._inbox.num_reading == 8 or method == "/x.Y/Z")
+        wait_for(lambda: server._doors.grpc._inbox.num_reading == 8 or method == "/x.Y/Z")
         time.sleep(2 * grpc_inbox.PATIENCE_S)  # Then they give way to others.
         elapsed_s = []
         for _ in range(10):
@@ -94,7 +94,7 @@ def test_calls_without_a_message_stop_nobody(server, channel, predict, method):
 
 
 def test_a_message_that_does_not_come_ends_its_call(server, channel, predict, monkeypatch):
-    monkeypatch.setattr(server._grpc_server._inbox, "_timeout_s", 0.2)
+    monkeypatch.setattr(server._doors.grpc._inbox, "_timeout_s", 0.2)
     before = _metric(server, 'recall_grpc_unread_calls_total{reason="late"}')
     silent = Silent(channel, 1)
     wait_for(silent.codes)
@@ -106,7 +106,7 @@ def test_a_message_that_does_not_come_ends_its_call(server, channel, predict, mo
 
 
 def test_a_client_that_leaves_before_its_message(server, channel, predict):
-    inbox, before = server._grpc_server._inbox, _metric(server, "recall_grpc_unread_calls_total")
+    inbox, before = server._doors.grpc._inbox, _metric(server, "recall_grpc_unread_calls_total")
     wait_for(lambda: inbox.num_reading == 0)
     silent = Silent(channel, 3)
     wait_for(lambda: inbox.num_reading == 3)
@@ -301,7 +301,7 @@ def test_calls_are_answered_where_no_thread_can_be_started(server, predict, monk
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    threads = server._grpc_server._threads
+    threads = server._doors.grpc._threads
     monkeypatch.setattr(threads, "_max_workers", len(threads._threads) + 100)
     monkeypatch.setattr(threads._idle_semaphore, "acquire", lambda **_: False)
     for call in [predict.future(build_request()) for _ in range(4)]:

@@ -63,9 +63,3 @@ def write_schema(examples_dir: str | Path, schema: schema_pb2.Schema) -> None:
     """Writes `schema.pbtxt`."""
     text = text_format.MessageToString(schema)
     (Path(examples_dir) / SCHEMA_NAME).write_text(text, encoding="utf-8")
-
-
-def read_schema(examples_dir: str | Path) -> schema_pb2.Schema:
-    """Reads `schema.pbtxt`."""
-    text = (Path(examples_dir) / SCHEMA_NAME).read_text(encoding="utf-8")
-    return text_format.Parse(text, schema_pb2.Schema())

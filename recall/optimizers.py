@@ -1,6 +1,6 @@
 """Optimisers whose step does not grow with the embedding table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -10,7 +10,7 @@ from recall import legacy_keras, replicas
 legacy_keras.require()
 
 Gradient = tf.Tensor | tf.IndexedSlices | None
-"""None of a variable that no loss depends on."""
+"""Dense, or of some rows of a table; None of a variable that no loss depends on."""
 
 
 class RowwiseAdam(tf.keras.optimizers.Adam):
@@ -30,7 +30,13 @@ class RowwiseAdam(tf.keras.optimizers.Adam):
         algorithm 1, applied per row.
     """
 
-    def __init__(self, learning_rate=0.001, *, has_static_shapes: bool = False, **kwargs):
+    def __init__(
+        self,
+        learning_rate: float | tf.keras.optimizers.schedules.LearningRateSchedule = 0.001,
+        *,
+        has_static_shapes: bool = False,
+        **kwargs: Any,
+    ):
         """Creates the optimiser.
 
         Args:
@@ -43,16 +49,18 @@ class RowwiseAdam(tf.keras.optimizers.Adam):
         super().__init__(learning_rate, **{"jit_compile": False} | kwargs)
         self._has_static_shapes = has_static_shapes
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """The settings, as Keras wants them."""
         return super().get_config() | {"has_static_shapes": self._has_static_shapes}
 
-    def moments_of(self, variable) -> tuple[tf.Variable, tf.Variable]:
+    def moments_of(self, variable: tf.Variable) -> tuple[tf.Variable, tf.Variable]:
         """Running means of the gradient of a variable and of its square, of its shape."""
         index = self._index_dict[self._var_key(variable)]
         return self._momentums[index], self._velocities[index]
 
-    def aggregate_gradients(self, grads_and_vars):
+    def aggregate_gradients(
+        self, grads_and_vars: Iterable[tuple[Gradient, tf.Variable]]
+    ) -> list[tuple[Gradient, tf.Variable]]:
         """Sums the gradients over all replicas of a `tf.distribute` strategy.
 
         With static shapes by sums of dense tensors alone: XLA knows no other exchange.
@@ -62,7 +70,7 @@ class RowwiseAdam(tf.keras.optimizers.Adam):
         gradients, variables = zip(*grads_and_vars, strict=True)
         return list(zip(_sum_over_replicas(gradients, variables), variables, strict=True))
 
-    def _deduplicate_sparse_grad(self, grads):
+    def _deduplicate_sparse_grad(self, grads: list[Gradient]) -> list[Gradient]:
         """Gives equal rows of `tf.IndexedSlices` the sum of their gradients.
 
         With static shapes they stay where they are, each with the whole sum: the update
@@ -72,7 +80,7 @@ class RowwiseAdam(tf.keras.optimizers.Adam):
             return super()._deduplicate_sparse_grad(grads)
         return [_share_sums(g) if isinstance(g, tf.IndexedSlices) else g for g in grads]
 
-    def update_step(self, gradient, variable):
+    def update_step(self, gradient: Gradient, variable: tf.Variable) -> None:
         """Applies one gradient, dense or `tf.IndexedSlices`."""
         momentum, velocity = self.moments_of(variable)
         step = tf.cast(self.iterations + 1, variable.dtype)

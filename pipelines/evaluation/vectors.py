@@ -1,5 +1,7 @@
 """Vectors of a trained model, and what its interests are used for."""
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -17,11 +19,11 @@ USAGE_USERS = 1024
 """Users the usage of interests is measured on: its standard error is below .016."""
 
 
-def build_user_vector_function(model: DSSRec):
+def build_user_vector_function(model: DSSRec) -> Callable[[np.ndarray], np.ndarray]:
     """Compiles `[batch, length]` int64 history ids -> `[batch, K, dim]` numpy."""
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64)])
-    def encode(history_ids):
+    def encode(history_ids: tf.Tensor) -> tf.Tensor:
         return model.user_tower(history_ids).user_vectors
 
     def compute_user_vectors(history_ids: np.ndarray) -> np.ndarray:

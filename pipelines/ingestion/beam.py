@@ -23,7 +23,7 @@ finally:
     # Its warning, though silenced, gives the root logger a handler.
     logging.root.handlers[:] = _handlers
 
-__all__ = ["beam", "build_options", "build_runner", "run_chain"]
+__all__ = ["PipelineOptions", "beam", "build_options", "build_runner", "run_chain"]
 
 _LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner")
 

@@ -19,7 +19,7 @@ from pipelines.artifacts import records
 from pipelines.ingestion import report as ingest_report
 from pipelines.ingestion import schema, sequences, warning_lines
 from pipelines.ingestion import steps as ingest_steps
-from pipelines.ingestion.beam import beam, build_options, run_chain
+from pipelines.ingestion.beam import PipelineOptions, beam, build_options, run_chain
 from pipelines.ingestion.shard_files import ShardFiles
 from pipelines.progress import tasks
 from pipelines.sources.columns import id_checks
@@ -138,7 +138,7 @@ class _Ingest:
         self._work_dir = self._examples_dir / _WORK_NAME
         self._files = ShardFiles(self._work_dir)
 
-    def run(self, max_bad_rows: int, options) -> dict[str, Any]:
+    def run(self, max_bad_rows: int, options: PipelineOptions) -> dict[str, Any]:
         """Runs the three chains and writes every file but `artifact.json`."""
         self._work_dir.mkdir()
         read, sorted_facts = self._sort(max_bad_rows, options)
@@ -159,7 +159,7 @@ class _Ingest:
         self._finish(vocabulary, statistics, report)
         return report
 
-    def _sort(self, max_bad_rows: int, options) -> tuple[dict, list[dict]]:
+    def _sort(self, max_bad_rows: int, options: PipelineOptions) -> tuple[dict, list[dict]]:
         """Log -> ordered shards; facts of reading and of every shard."""
         steps = ingest_steps.read_and_shuffle(
             self._source, max_bad_rows, self._config.ingest, self._work_dir
@@ -187,7 +187,7 @@ class _Ingest:
         look_alikes = id_checks.find_look_alikes(counts["item_id"].combine_chunks())
         return counts.num_rows - frequent.num_rows, look_alikes
 
-    def _split(self, options) -> list[dict]:
+    def _split(self, options: PipelineOptions) -> list[dict]:
         """Gives every event its part; facts of every shard."""
         shards = self._files.shards(ingest_steps.SORTED)
         step = ingest_steps.SplitShard(self._config.ingest, self._work_dir)
@@ -217,7 +217,7 @@ class _Ingest:
         vocabulary = ItemVocabulary(item_ids, clicks, [c or () for c in categories], titles)
         return vocabulary, match
 
-    def _write(self, options) -> list[dict]:
+    def _write(self, options: PipelineOptions) -> list[dict]:
         """Writes the TFRecord files; facts of every shard."""
         for split in WRITTEN_SPLITS:
             (self._examples_dir / f"Split-{split}").mkdir()

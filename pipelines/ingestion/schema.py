@@ -3,6 +3,7 @@
 TensorFlow Data Validation and TFX read it. Imports no TensorFlow.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -17,16 +18,15 @@ SCHEMA_NAME = "schema.pbtxt"
 _TRAIN, _HELD_OUT = ("train",), ("valid", "test")
 
 
-def build_schema(num_items: int, max_history_length: int, num_targets: int | None):
+def build_schema(
+    num_items: int, max_history_length: int, num_targets: int | None
+) -> schema_pb2.Schema:
     """Describes the examples of all splits, one environment per split.
 
     Args:
         num_items: Size of the vocabulary.
         max_history_length: Input slots of the model; windows have one id more.
         num_targets: Positives of every held-out example, None if they vary.
-
-    Returns:
-        `tensorflow_metadata.proto.v0.schema_pb2.Schema`.
     """
     schema = schema_pb2.Schema(default_environment=[*_TRAIN, *_HELD_OUT])
     last_id = num_items + FIRST_ITEM_ID - 1
@@ -47,7 +47,15 @@ def build_schema(num_items: int, max_history_length: int, num_targets: int | Non
     return schema
 
 
-def _add_ids(schema, name, environments, last_id, *, fewest: int, most: int | None = None) -> None:
+def _add_ids(
+    schema: schema_pb2.Schema,
+    name: str,
+    environments: Sequence[str],
+    last_id: int,
+    *,
+    fewest: int,
+    most: int | None = None,
+) -> None:
     """Adds a list of dense ids."""
     feature = schema.feature.add(name=name, type=schema_pb2.INT, in_environment=list(environments))
     feature.presence.min_fraction = 1.0

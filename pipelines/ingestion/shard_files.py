@@ -5,6 +5,7 @@ and a second run writes the same content. Imports no TensorFlow and no Beam.
 """
 
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class ShardFiles:
         """The tables of a step, shard by shard."""
         return [pq.read_table(path) for path in sorted(self.directory.glob(f"{step}-*.parquet"))]
 
-    def _all_facts(self, step: str):
+    def _all_facts(self, step: str) -> Iterator[Path]:
         return self.directory.glob(f"{step}-*.json")
 
     def _path(self, step: str, shard: int, suffix: str) -> Path:

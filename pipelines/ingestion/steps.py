@@ -47,7 +47,9 @@ _SHOWN_ROWS = 3
 arrow_coder.register()
 
 
-def read_and_shuffle(source: EventSource, max_bad_rows: int, config: IngestConfig, work_dir: Path):
+def read_and_shuffle(
+    source: EventSource, max_bad_rows: int, config: IngestConfig, work_dir: Path
+) -> tuple[beam.PTransform, ...]:
     """Transforms that turn one dummy element into (shard, its batches)."""
     return (
         beam.ParDo(ReadEvents(source, max_bad_rows, config, work_dir)).with_output_types(

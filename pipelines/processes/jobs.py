@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from recall.errors import InputError
@@ -81,7 +81,7 @@ def failure(command: str, code: int, last_lines: Sequence[str]) -> Exception:
 
 
 @contextlib.contextmanager
-def _reading(stream, take: Callable[[str], object]) -> Iterator[None]:
+def _reading(stream: Iterable[str], take: Callable[[str], object]) -> Iterator[None]:
     """Reads a stream beside the block, so that the process never waits for a reader."""
     thread = threading.Thread(target=lambda: [take(line) for line in stream], daemon=True)
     thread.start()

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -74,8 +75,14 @@ def run_trial(
     return TrialResult(tuple(values), was_cut)
 
 
-def _watch(process, log: Path, metric: str, deadline_s: float, is_hopeless):
-    """The metric after each epoch, until the process ends or shall end."""
+def _watch(
+    process: subprocess.Popen,
+    log: Path,
+    metric: str,
+    deadline_s: float,
+    is_hopeless: Callable[[int, float], bool],
+) -> tuple[list[float], bool]:
+    """The metric after each epoch, and whether the process shall end before it has ended."""
     values: list[float] = []
     while True:
         has_ended = process.poll() is not None  # Looked at first: then the log is whole.

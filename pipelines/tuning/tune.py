@@ -148,7 +148,14 @@ def _search(
         _tell(study, trial, result, output_dir, metric)
 
 
-def _run(study, trial, output_dir: Path, texts, metric: str, deadline_s: float):
+def _run(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    output_dir: Path,
+    texts: Sequence[str],
+    metric: str,
+    deadline_s: float,
+) -> trial_job.TrialResult:
     def is_hopeless(epoch: int, value: float) -> bool:
         trial.report(value, epoch)
         return trial.should_prune()
@@ -168,7 +175,13 @@ def _run(study, trial, output_dir: Path, texts, metric: str, deadline_s: float):
         raise
 
 
-def _tell(study, trial, result: trial_job.TrialResult, output_dir: Path, metric: str) -> None:
+def _tell(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    result: trial_job.TrialResult,
+    output_dir: Path,
+    metric: str,
+) -> None:
     """Counts a trial; of the models only the best one's stays."""
     folder = output_dir / TRIALS / f"{trial.number:04d}"
     if not result.values:

@@ -53,7 +53,9 @@ def softmax(scores: tf.Tensor, offsets: tf.Tensor | float = 0.0) -> tf.Tensor:
     return tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32) + offsets), scores.dtype)
 
 
-def look_up_positions(table: tf.Tensor, length: tf.Tensor, first_slots: tf.Tensor | None):
+def look_up_positions(
+    table: tf.Tensor, length: tf.Tensor, first_slots: tf.Tensor | None
+) -> tf.Tensor:
     """The row of a position table for every slot, counted from the start of its history.
 
     Args:
@@ -114,7 +116,7 @@ class CausalSelfAttention(tf.keras.layers.Layer):
         self._project_output = SlotDense(dim, name="output")
         self._dropout = Dropout(dropout_rate)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Creates the biases by distance, `[num_heads, max_length]`."""
         self._distance_bias = self.add_weight(
             name="distance_bias", shape=[self._num_heads, self._max_length], initializer="zeros"

@@ -230,7 +230,7 @@ class DisentangledInterests(InterestExtractor):
         self._norms = [LayerNorm(center=i != 2, name=f"norm_{i}") for i in range(1, 6)]
         self._key = SlotDense(config.dim, activation="relu", name="key")
 
-    def build(self, input_shape):
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Creates prototypes, position table and the two sets of biases."""
         self._prototypes = self._add_random_weight("prototypes")
         self._past_bias = self._add_random_weight("past_bias")

@@ -1,16 +1,20 @@
 """Layer normalisation and unit length, cheap on CPUs."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 _EPSILON = 1e-6
 """Added to variances, as in the public SASRec implementations."""
+
+_Gradient = Callable[[tf.Tensor], tf.Tensor]
 
 _SMALLEST_SQUARED_LENGTH = 1e-12
 """As in `tf.math.l2_normalize`: below it a vector is taken for zero."""
 
 
 @tf.custom_gradient
-def _standardize(inputs: tf.Tensor):
+def _standardize(inputs: tf.Tensor) -> tuple[tf.Tensor, _Gradient]:
     """Centres and scales the last axis; the gradient needs two reductions."""
     centred = inputs - tf.reduce_mean(inputs, axis=-1, keepdims=True)
     variance = tf.reduce_mean(tf.square(centred), axis=-1, keepdims=True)
@@ -26,7 +30,7 @@ def _standardize(inputs: tf.Tensor):
 
 
 @tf.custom_gradient
-def normalize_length(vectors: tf.Tensor):
+def normalize_length(vectors: tf.Tensor) -> tuple[tf.Tensor, _Gradient]:
     """Scales the last axis to unit length; zero vectors stay zero.
 
     The gradient g of the unit vector y is (g - (g . y) y) / length: four passes
@@ -64,7 +68,7 @@ class LayerNorm(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         self._center = center
 
-    def build(self, input_shape):
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Creates scale and offset."""
         dim = input_shape[-1]
         self._scale = self.add_weight("scale", [dim], initializer="ones")

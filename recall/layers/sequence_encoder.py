@@ -26,7 +26,7 @@ class SequenceEncoder(tf.keras.layers.Layer):
         ]
         self._norm = LayerNorm(name="norm")
 
-    def build(self, input_shape):
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Creates the position table."""
         self._positions = self.add_weight(
             name="positions",

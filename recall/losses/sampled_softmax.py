@@ -1,5 +1,7 @@
 """The seq2item loss: the next click against sampled items."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from recall.losses.products import multiply_pairs
@@ -242,7 +244,9 @@ def _logsumexp_of_best(
     """
 
     @tf.custom_gradient
-    def compute(user_vectors: tf.Tensor, negative_vectors: tf.Tensor):
+    def compute(
+        user_vectors: tf.Tensor, negative_vectors: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
         logits = _logits_by_interest(user_vectors, negative_vectors, offsets)
         best = logits[0]
         for other in logits[1:]:
@@ -252,7 +256,7 @@ def _logsumexp_of_best(
         exponentials = tf.exp(best - largest)
         totals = tf.reduce_sum(exponentials, axis=1, keepdims=True)
 
-        def gradient(upstream: tf.Tensor):
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             # d/d logit = upstream * exponential / total; the factors of a row are
             # applied to the small operands of the products.
             row_factors = upstream[:, tf.newaxis] / totals

@@ -1,5 +1,7 @@
 """The latent seq2seq loss: the main interests of the whole future."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from recall.losses.largest import mark_largest
@@ -68,12 +70,14 @@ def _cross_entropy_with_own(
     """
 
     @tf.custom_gradient
-    def compute(past: tf.Tensor, future: tf.Tensor):
+    def compute(
+        past: tf.Tensor, future: tf.Tensor
+    ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
         offsets = tf.where(pair_is_valid, 0.0, MASKED_LOGIT)[:, tf.newaxis]
         logits = multiply_pairs(past, future, column_offsets=offsets)
         totals = tf.reduce_logsumexp(logits, axis=1)
 
-        def gradient(upstream: tf.Tensor):
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             rows, weights = _find_nonzero(upstream, max_gradient_pairs)
             own_past, own_future = tf.gather_nd(past, rows), tf.gather_nd(future, rows)
             own_totals = tf.gather_nd(totals, rows)[:, tf.newaxis]

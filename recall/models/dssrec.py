@@ -248,7 +248,7 @@ class DSSRec(tfrs.Model):
         if self.user_tower.num_interests > 1:
             names += [f"gradient_{k}" for k in range(self.user_tower.num_interests)]
 
-        def body(step: tf.Tensor, totals: list[tf.Tensor]):
+        def body(step: tf.Tensor, totals: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
             losses = self.train_step(PackedBatch(*(tensor[step] for tensor in batches)))
             return step + 1, [
                 total + losses[name] for name, total in zip(names, totals, strict=True)

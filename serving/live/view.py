@@ -6,7 +6,7 @@ replaces, stays in the base's index and is taken out of every answer here.
 """
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -257,7 +257,12 @@ class LiveView:
         found = self.base.exact_search(queries, k, rows[:split])
         return self._merge(found, queries, k, rows[split:] - self._first_slot_row)
 
-    def _take(self, rows, of_base, of_delta) -> np.ndarray:
+    def _take(
+        self,
+        rows: Sequence[int] | np.ndarray,
+        of_base: Callable[[np.ndarray], np.ndarray],
+        of_delta: Callable[[np.ndarray], np.ndarray],
+    ) -> np.ndarray:
         """Values of rows from the base and from the delta, in their order."""
         rows = np.asarray(rows, np.int64)
         in_delta = rows >= self._first_slot_row

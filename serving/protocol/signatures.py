@@ -182,7 +182,7 @@ def select_outputs(
     return selected or sorted(signature.outputs)
 
 
-def _names(names) -> str:
+def _names(names: Iterable[str]) -> str:
     return "{" + ",".join(sorted(names)) + "}"
 
 

@@ -3,10 +3,16 @@
 Imports none of the jobs and no TensorFlow.
 """
 
+from typing import TYPE_CHECKING
+
 from absl import flags
 
 from pipelines.commands.shared.flags import FlagSpec
 from recall.errors import InputError
+
+if TYPE_CHECKING:
+    from pipelines.sources.items import ItemsFile
+    from pipelines.sources.tables.text_format import TextOptions
 
 
 def text_flags(prefix: str, what: str) -> dict[str, FlagSpec]:
@@ -79,7 +85,7 @@ ITEMS = {
 }
 
 
-def read_text_options(values: flags.FlagValues, prefix: str = ""):
+def read_text_options(values: flags.FlagValues, prefix: str = "") -> "TextOptions":
     """`TextOptions` of the flags.
 
     Raises:
@@ -97,7 +103,7 @@ def read_text_options(values: flags.FlagValues, prefix: str = ""):
     )
 
 
-def read_items_file(values: flags.FlagValues, path: str | None):
+def read_items_file(values: flags.FlagValues, path: str | None) -> "ItemsFile | None":
     """`ItemsFile` of the flags, None where there is no file.
 
     Raises:

@@ -5,6 +5,7 @@ TensorFlow and opens no file.
 """
 
 import datetime
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -133,14 +134,16 @@ def check_form(form: str) -> None:
         )
 
 
-def _parse_distinct(texts: pa.StringArray, parse) -> pa.DoubleArray:
+def _parse_distinct(
+    texts: pa.StringArray, parse: Callable[[str], datetime.datetime]
+) -> pa.DoubleArray:
     """Parses every distinct text once; one without an offset is in UTC."""
     encoded = texts.dictionary_encode()
     seconds = [_parse_one(text, parse) for text in encoded.dictionary.to_pylist()]
     return pa.array(seconds, pa.float64()).take(encoded.indices)
 
 
-def _parse_one(text: str, parse) -> float | None:
+def _parse_one(text: str, parse: Callable[[str], datetime.datetime]) -> float | None:
     try:
         moment = parse(text)
     except ValueError:

@@ -26,7 +26,7 @@ class _FallingRate(tf.keras.optimizers.schedules.CosineDecay):
         super().__init__(learning_rate, num_steps)
         self._first_step = first_step
 
-    def __call__(self, step):
+    def __call__(self, step: tf.Tensor) -> tf.Tensor:
         """The rate of a step of the optimiser."""
         return super().__call__(step - self._first_step)
 

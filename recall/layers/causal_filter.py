@@ -40,7 +40,7 @@ class CausalFilter(tf.keras.layers.Layer):
         self._max_length = max_length
         self._num_filters = math.gcd(dim, _NUM_FILTERS)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tf.TensorShape) -> None:
         """Creates weights by distance `[num_filters, max_length]` and beta `[dim]`."""
         spans = 2.0 ** tf.range(self._num_filters, dtype=tf.float32)[:, tf.newaxis]
         distances = tf.range(self._max_length, dtype=tf.float32)

@@ -1,9 +1,13 @@
 """The seq2item loss: the next click against every item of the catalogue."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from recall.losses.products import multiply_pairs
 from recall.losses.sampled_softmax import MASKED_LOGIT, logits_of_positives, offsets_of_hidden
+
+_Gradient = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
 _BLOCK_ELEMENTS = 1 << 25
 """Logits computed at once: 128 MiB, and a few times that while they are used."""
@@ -83,6 +87,52 @@ def _choose_block_rows(num_items: int, max_rows: int) -> int:
     return -(-rows // _ROWS_OF_ALIGNED_BLOCKS) * _ROWS_OF_ALIGNED_BLOCKS
 
 
+class _Blocks:
+    """A catalogue in blocks of one size, the last one filled up with rows that count nothing.
+
+    Attributes:
+        count: Number of blocks.
+    """
+
+    def __init__(
+        self, num_items: int, block_rows: int, num_interests: int, offsets: tf.Tensor | None
+    ):
+        """Divides a catalogue; `offsets` are those of `_logsumexp_in_blocks`."""
+        self.count = -(-num_items // block_rows)
+        self._num_items, self._block_rows = num_items, block_rows
+        is_missing = tf.range(self.count * block_rows) >= num_items
+        column_offsets = tf.where(is_missing, MASKED_LOGIT, 0.0)
+        self._column_offsets = tf.reshape(column_offsets, [self.count, block_rows, 1])
+        self._row_offsets = [None] * num_interests if offsets is None else tf.unstack(offsets)
+
+    def split(self, items: tf.Tensor) -> tf.Tensor:
+        """`[num_items, dim]` -> `[count, block_rows, dim]`, zeros behind the last item."""
+        num_missing = self.count * self._block_rows - self._num_items
+        padded = tf.pad(items, [[0, num_missing], [0, 0]])
+        return tf.reshape(padded, [self.count, self._block_rows, items.shape[1]])
+
+    def join(self, blocks: tf.Tensor) -> tf.Tensor:
+        """`[count, block_rows, dim]` -> `[num_items, dim]`."""
+        rows = tf.reshape(blocks, [self.count * self._block_rows, blocks.shape[2]])
+        return rows[: self._num_items]
+
+    def compute_logits(
+        self, users: list[tf.Tensor], items: tf.Tensor, block: tf.Tensor
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """The logits of every interest with the items of a block, and the largest of each."""
+        # All blocks alike, whether one of them is padded or not.
+        is_padded = self._num_items % self._block_rows > 0
+        columns = self._column_offsets[block] if is_padded else None
+        logits = [
+            multiply_pairs(vectors, items, row_offsets=own, column_offsets=columns)
+            for vectors, own in zip(users, self._row_offsets, strict=True)
+        ]
+        best = logits[0]
+        for other in logits[1:]:
+            best = tf.maximum(best, other)
+        return logits, best
+
+
 def _logsumexp_in_blocks(
     user_vectors: tf.Tensor,
     item_vectors: tf.Tensor,
@@ -101,85 +151,98 @@ def _logsumexp_in_blocks(
         block_rows: Items whose logits are computed at once.
         gradient_dtype: Of the gradient's products.
     """
-    num_items, dim = item_vectors.shape
-    num_blocks = -(-num_items // block_rows)
-    is_missing = tf.range(num_blocks * block_rows) >= num_items
-    column_offsets = tf.where(is_missing, MASKED_LOGIT, 0.0)
-    column_offsets = tf.reshape(column_offsets, [num_blocks, block_rows, 1])
-    row_offsets = [None] * user_vectors.shape[0] if offsets is None else tf.unstack(offsets)
-
-    def split(items: tf.Tensor) -> tf.Tensor:
-        """`[num_blocks, block_rows, dim]`, zeros behind the last item."""
-        padded = tf.pad(items, [[0, num_blocks * block_rows - num_items], [0, 0]])
-        return tf.reshape(padded, [num_blocks, block_rows, dim])
-
-    def compute_logits(users: list[tf.Tensor], items: tf.Tensor, block: tf.Tensor):
-        """The logits of every interest with the items of a block, and the largest of each."""
-        # All blocks alike, whether one of them is padded or not.
-        columns = column_offsets[block] if num_items % block_rows else None
-        logits = [
-            multiply_pairs(vectors, items, row_offsets=own, column_offsets=columns)
-            for vectors, own in zip(users, row_offsets, strict=True)
-        ]
-        best = logits[0]
-        for other in logits[1:]:
-            best = tf.maximum(best, other)
-        return logits, best
+    blocks = _Blocks(item_vectors.shape[0], block_rows, user_vectors.shape[0], offsets)
 
     @tf.custom_gradient
-    def compute(user_vectors: tf.Tensor, item_vectors: tf.Tensor):
-        users, blocks = tf.unstack(user_vectors), split(item_vectors)
+    def compute(user_vectors: tf.Tensor, item_vectors: tf.Tensor) -> tuple[tf.Tensor, _Gradient]:
+        users, items = tf.unstack(user_vectors), blocks.split(item_vectors)
+        totals = _sum_up(blocks, users, items)
 
-        def add_block(block: tf.Tensor, largest: tf.Tensor, total: tf.Tensor):
-            _, best = compute_logits(users, blocks[block], block)
-            new_largest = tf.maximum(largest, tf.reduce_max(best, axis=1))
-            exponentials = tf.exp(best - new_largest[:, tf.newaxis])
-            total = total * tf.exp(largest - new_largest) + tf.reduce_sum(exponentials, axis=1)
-            return block + 1, new_largest, total
-
-        nothing = tf.zeros_like(users[0][:, 0])
-        _, largest, total = tf.while_loop(
-            lambda block, *_: block < num_blocks,
-            add_block,
-            (0, nothing + MASKED_LOGIT, nothing),
-            maximum_iterations=num_blocks,
-        )
-        totals = largest + tf.math.log(total)
-
-        def gradient(upstream: tf.Tensor):
+        def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             factors = upstream[:, tf.newaxis]
             weighted = [tf.cast(vectors * factors, gradient_dtype) for vectors in users]
-
-            def add_gradient(block: tf.Tensor, of_users: tf.Tensor, of_items: tf.TensorArray):
-                items = blocks[block]
-                logits, best = compute_logits(users, items, block)
-                probabilities = tf.exp(best - totals[:, tf.newaxis])
-                # In an exact tie every interest gets the gradient, as if it were the only one.
-                parts = [
-                    tf.cast(probabilities * tf.cast(part == best, tf.float32), gradient_dtype)
-                    for part in logits
-                ]
-                items = tf.cast(items, gradient_dtype)
-                more = tf.stack([tf.cast(tf.matmul(part, items), tf.float32) for part in parts])
-                own = tf.add_n(
-                    [
-                        tf.cast(tf.matmul(part, vectors, transpose_a=True), tf.float32)
-                        for part, vectors in zip(parts, weighted, strict=True)
-                    ]
-                )
-                return block + 1, of_users + more, of_items.write(block, own)
-
-            shape = [block_rows, dim]
-            array = tf.TensorArray(tf.float32, num_blocks, element_shape=shape)
-            _, of_users, of_items = tf.while_loop(
-                lambda block, *_: block < num_blocks,
-                add_gradient,
-                (0, tf.zeros_like(user_vectors), array),
-                maximum_iterations=num_blocks,
-            )
-            of_items = tf.reshape(of_items.stack(), [num_blocks * block_rows, dim])
-            return of_users * factors, of_items[:num_items]
+            of_users, of_items = _differentiate(blocks, users, weighted, items, totals)
+            return of_users * factors, blocks.join(of_items)
 
         return totals, gradient
 
     return compute(user_vectors, item_vectors)
+
+
+def _sum_up(blocks: _Blocks, users: list[tf.Tensor], items: tf.Tensor) -> tf.Tensor:
+    """`[batch]` log-sum-exp over all blocks, of sums whose largest logit grows as they do.
+
+    Args:
+        blocks: Of the catalogue.
+        users: `[batch, dim]` of each interest.
+        items: As `blocks.split` gives them.
+    """
+
+    def add_block(
+        block: tf.Tensor, largest: tf.Tensor, total: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        _, best = blocks.compute_logits(users, items[block], block)
+        new_largest = tf.maximum(largest, tf.reduce_max(best, axis=1))
+        exponentials = tf.exp(best - new_largest[:, tf.newaxis])
+        total = total * tf.exp(largest - new_largest) + tf.reduce_sum(exponentials, axis=1)
+        return block + 1, new_largest, total
+
+    nothing = tf.zeros_like(users[0][:, 0])
+    _, largest, total = tf.while_loop(
+        lambda block, *_: block < blocks.count,
+        add_block,
+        (0, nothing + MASKED_LOGIT, nothing),
+        maximum_iterations=blocks.count,
+    )
+    return largest + tf.math.log(total)
+
+
+def _differentiate(
+    blocks: _Blocks,
+    users: list[tf.Tensor],
+    weighted: list[tf.Tensor],
+    items: tf.Tensor,
+    totals: tf.Tensor,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The gradients; those of the users are still to be multiplied by what comes from above.
+
+    Args:
+        blocks: Of the catalogue.
+        users: `[batch, dim]` of each interest.
+        weighted: The same, times what comes from above, in the type of the products.
+        items: As `blocks.split` gives them.
+        totals: `[batch]` of `_sum_up`.
+
+    Returns:
+        `[num_interests, batch, dim]`, and blocks of the items.
+    """
+
+    def add_gradient(
+        block: tf.Tensor, of_users: tf.Tensor, of_items: tf.TensorArray
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.TensorArray]:
+        own_items = items[block]
+        logits, best = blocks.compute_logits(users, own_items, block)
+        probabilities = tf.exp(best - totals[:, tf.newaxis])
+        dtype = weighted[0].dtype
+        # In an exact tie every interest gets the gradient, as if it were the only one.
+        parts = [
+            tf.cast(probabilities * tf.cast(part == best, tf.float32), dtype) for part in logits
+        ]
+        own_items = tf.cast(own_items, dtype)
+        more = tf.stack([tf.cast(tf.matmul(part, own_items), tf.float32) for part in parts])
+        own = tf.add_n(
+            [
+                tf.cast(tf.matmul(part, vectors, transpose_a=True), tf.float32)
+                for part, vectors in zip(parts, weighted, strict=True)
+            ]
+        )
+        return block + 1, of_users + more, of_items.write(block, own)
+
+    array = tf.TensorArray(tf.float32, blocks.count, element_shape=items.shape[1:])
+    _, of_users, of_items = tf.while_loop(
+        lambda block, *_: block < blocks.count,
+        add_gradient,
+        (0, tf.zeros_like(tf.stack(users)), array),
+        maximum_iterations=blocks.count,
+    )
+    return of_users, of_items.stack()

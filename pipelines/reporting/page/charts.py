@@ -163,11 +163,12 @@ def histogram(
         y: The quantity of the bars.
     """
     names = [f"{x.text(a)} to {x.text(b)}" for a, b in itertools.pairwise(edges)]
-    told = [y.text(value) for value in ys]
+    heights = [float(height) for height in ys]
+    told = [y.text(height) for height in heights]
     rows = [
-        {"a": float(a), "b": float(b), "y": float(value), "zero": 0, "tip": f"{name}: {text_}"}
-        for (a, b), value, name, text_ in zip(
-            itertools.pairwise(edges), ys, names, told, strict=True
+        {"a": float(a), "b": float(b), "y": height, "zero": 0, "tip": f"{name}: {words}"}
+        for (a, b), height, name, words in zip(
+            itertools.pairwise(edges), heights, names, told, strict=True
         )
     ]
     drawing = (

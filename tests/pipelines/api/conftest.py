@@ -1,10 +1,15 @@
 """A run of a small log, made from a table as a notebook makes it."""
 
+import contextlib
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
 
 import recall
+from pipelines import cli
+from pipelines.processes import jobs
 
 NUM_ITEMS, NUM_USERS, LENGTH = 60, 150, 12
 SETTINGS = {
@@ -49,3 +54,21 @@ def fitted(tmp_path_factory, events) -> "recall.Run":
     """A finished run; do not change it."""
     folder = tmp_path_factory.mktemp("fitted") / "run"
     return recall.fit(events, make_items(), output=folder, config=SETTINGS, show=False)
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Commands run in the process of the tests, which saves importing TensorFlow for each.
+
+    That they have one of their own is tested by `fitted` and by `processes/jobs_test`.
+    """
+
+    def run(words, *, show=True):
+        results, said = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(results), contextlib.redirect_stderr(said):
+            code = cli.main(words)
+        if code:
+            raise jobs.failure(words[0], code, said.getvalue().splitlines(keepends=True))
+        return results.getvalue()
+
+    monkeypatch.setattr(jobs, "run", run)

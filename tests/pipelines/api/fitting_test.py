@@ -11,6 +11,8 @@ import recall
 from pipelines.artifacts import records
 from tests.pipelines.api import conftest
 
+here = pytest.mark.usefixtures("in_this_process")
+
 
 def test_the_same_call_finds_everything_up_to_date(fitted, events, capfd):
     again = recall.fit(events, conftest.make_items(), output=fitted.path, config=conftest.SETTINGS)
@@ -19,6 +21,7 @@ def test_the_same_call_finds_everything_up_to_date(fitted, events, capfd):
     assert shown.count("up to date") == 6
 
 
+@here
 def test_polars_and_arrow_are_the_same_log(fitted, events):
     """A table of another library has the same rows, so the examples are those of the run."""
     arrow = pa.Table.from_pandas(events)
@@ -34,6 +37,7 @@ def test_polars_and_arrow_are_the_same_log(fitted, events):
     assert len(sums) == 1
 
 
+@here
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -57,12 +61,14 @@ def test_a_mistake_is_one_line(events, tmp_path, arguments, text):
     assert "\n" not in str(caught.value)
 
 
+@here
 def test_a_column_of_a_wrong_type_is_named(events, tmp_path):
     events = events.assign(timestamp="yesterday")
     with pytest.raises(recall.InputError, match="yesterday"):
         recall.fit(events, output=tmp_path / "run", show=False)
 
 
+@here
 @pytest.mark.parametrize(
     ("users", "text"),
     [
@@ -83,12 +89,14 @@ def test_an_error_of_a_job_speaks_of_the_table_and_of_arguments(events, tmp_path
     assert "parquet" not in str(caught.value)
 
 
+@here
 def test_another_log_in_the_same_folder_names_the_argument(fitted, events):
     with pytest.raises(recall.InputError, match="or pass overwrite=True to replace") as caught:
         recall.fit(events.head(60), output=fitted.path, config=conftest.SETTINGS, show=False)
     assert "than the events (checksums differ)" in str(caught.value)
 
 
+@here
 def test_a_model_that_is_not_good_enough_leaves_its_numbers(events, tmp_path):
     settings = {**conftest.SETTINGS, "evaluation.thresholds": ["test.recall@10 > 1"]}
     with pytest.raises(recall.InputError, match="recall@10"):

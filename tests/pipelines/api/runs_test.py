@@ -173,6 +173,7 @@ def test_a_history_of_unknown_items_is_an_error(fitted):
 # ---- other logs, other folders -----------------------------------------------
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_the_run_s_own_log_gives_its_own_numbers(fitted, events):
     table = fitted.evaluate(events).set_index("metric")
     expected = fitted.metrics.set_index("metric")
@@ -181,6 +182,7 @@ def test_the_run_s_own_log_gives_its_own_numbers(fitted, events):
     assert table.loc["ndcg@10", "standard_error"] > 0
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_other_users_and_items_the_model_does_not_know(fitted):
     other = conftest.make_events(seed=5, num_users=40)
     other["item_id"] = other.item_id.where(other.item_id > 9, other.item_id + 1000)
@@ -204,6 +206,7 @@ def test_publish_and_load(fitted, tmp_path):
         fitted.publish(tmp_path / "file")
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_log_of_other_items_is_not_judged(fitted, events):
     with pytest.raises(recall.InputError, match=r"none of the 1 items.*, first 'elsewhere'"):
         fitted.evaluate(events.assign(item_id="elsewhere"))

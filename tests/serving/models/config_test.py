@@ -8,7 +8,7 @@ from serving.batching import options as batching_options
 from serving.batching.options import BatchingOptions
 from serving.models.config import ModelEntry, read_models_config
 from serving.models.version_policy import ALL_VERSIONS, LATEST, VersionPolicy, specific_versions
-from serving.monitoring import options
+from serving.monitoring.options import DEFAULT_PATH, MonitoringOptions, read_monitoring_options
 from serving.servables.release_source import RELEASE_MODELS
 
 SHIPPED = Path(serving.__file__).parent / "config"
@@ -29,10 +29,7 @@ def test_shipped_files_are_valid():
     assert config == (ModelEntry(Path("/models/user_tower"), LATEST, {}), {})
     options = batching_options.read_batching_options(SHIPPED / "batching.config")
     assert options == BatchingOptions(allowed_batch_sizes=(1, 8, 16, 32))
-    assert (
-        options.read_monitoring_options(SHIPPED / "monitoring.config")
-        == options.MonitoringOptions()
-    )
+    assert read_monitoring_options(SHIPPED / "monitoring.config") == MonitoringOptions()
 
 
 @pytest.mark.parametrize(
@@ -119,9 +116,9 @@ def test_batching_errors(tmp_path, text, error):
 
 
 def test_monitoring(tmp_path):
-    read = options.read_monitoring_options
+    read = read_monitoring_options
     assert read(_write(tmp_path, "")).path is None
-    assert read(_write(tmp_path, "prometheus_config { enable: true }")).path == options.DEFAULT_PATH
+    assert read(_write(tmp_path, "prometheus_config { enable: true }")).path == DEFAULT_PATH
     text = 'prometheus_config { enable: true path: "%s" }'
     assert read(_write(tmp_path, text % "/metrics")).path == "/metrics"
     for path in ("metrics", "/v1/models/m", "/{x:y}"):

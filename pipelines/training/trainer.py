@@ -26,9 +26,10 @@ from pipelines.training import (
     threads,
 )
 from pipelines.training.job_state import CHECKPOINTS_NAME, PROGRESS, JobState
+from pipelines.training.packed_input import PackedExamples
 from pipelines.training.placement import strategies
 from pipelines.training.placement.strategies import Placement
-from pipelines.training.training_examples import open_examples
+from pipelines.training.training_examples import PaddedExamples, open_examples
 from pipelines.training.warm_start import WarmStart, WriteStart, find_earlier_model, open_warm_start
 from pipelines.training.weight_averaging import WeightAverage
 from recall.config import RecallConfig
@@ -91,11 +92,7 @@ def train_and_evaluate(
     devices.prepare(config)
     threads.share_cores_between_operations()
     if strategies.serve_chief():
-        if not records.is_current(model_dir, record):
-            raise InputError(
-                f"The chief has ended without a finished model in {model_dir}. Start all "
-                "processes again: the job goes on from its last checkpoint."
-            )
+        _require_finished(model_dir, record)
         return load_model(model_dir)
     vocabulary = records.read_vocabulary(examples_dir)
     _check_categories(config, vocabulary, examples_dir)
@@ -124,6 +121,19 @@ def train_and_evaluate(
         remedy = records.how_to_renew(examples_dir, "ingest")
         raise InputError(f"{damaged} is damaged. {remedy}") from error
     return load_model(model_dir)
+
+
+def _require_finished(model_dir: Path, record: dict[str, Any]) -> None:
+    """Refuses a model that the chief of several processes has left unfinished.
+
+    Raises:
+        InputError: It has.
+    """
+    if not records.is_current(model_dir, record):
+        raise InputError(
+            f"The chief has ended without a finished model in {model_dir}. Start all "
+            "processes again: the job goes on from its last checkpoint."
+        )
 
 
 def _check_history_length(config: RecallConfig, examples_dir: str | Path) -> None:
@@ -199,21 +209,32 @@ def _fit(
     if start and not first_epoch:
         written.insert(0, WriteStart(start, validation, model_dir))
     written *= placement.is_chief
+    kept = [*_callbacks(training, validation, stopping_rule, model_dir, placement), *written]
+    _run_epochs(model, examples, data, kept, training.progress, stopping_rule, placement)
+
+
+def _run_epochs(
+    model: DSSRec,
+    examples: PackedExamples | PaddedExamples,
+    data: input_pipeline.TrainingData,
+    kept: list[tf.keras.callbacks.Callback],
+    progress: callbacks.Progress,
+    stopping_rule: callbacks.StoppingRule,
+    placement: Placement,
+) -> None:
+    """Runs the epochs that are left, with a line about each."""
+    first_epoch = int(progress.epochs_done)
     with tasks.open_task("training") as task:
         shown = epoch_lines.ShowEpochs(
-            task, training.progress, stopping_rule, data.steps_per_epoch, data.num_targets
+            task, progress, stopping_rule, data.steps_per_epoch, data.num_targets
         )
         placement.fit(
             model,
             data.dataset,
             lambda reader: examples.stream(first_epoch, reader).dataset,
-            epochs=range(first_epoch, config.train.max_epochs),
+            epochs=range(first_epoch, stopping_rule.max_epochs),
             steps_per_epoch=data.steps_per_epoch,
-            callbacks=[
-                *_callbacks(training, validation, stopping_rule, model_dir, placement),
-                *written,
-                shown,
-            ],
+            callbacks=[*kept, shown],
         )
 
 

@@ -236,9 +236,7 @@ def _ask_model(
     )
 
 
-def _predict(
-    model_name: str, signature_name: str, inputs: Mapping[str, np.ndarray]
-) -> tuple[str, messages.PredictRequest, type[messages.PredictResponse]]:
+def _predict(model_name: str, signature_name: str, inputs: Mapping[str, np.ndarray]) -> tuple:
     """Method, message and class of the answer of Predict."""
     message = messages.PredictRequest()
     message.model_spec.name, message.model_spec.signature_name = model_name, signature_name

@@ -8,7 +8,7 @@ from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import full_ranking, gpu_ranking, lists
 from recall.ragged import Ragged
 from recall.vocabulary import FIRST_ITEM_ID
-from tests import pretended_gpu
+from tests import gpu_kernels, pretended_gpu
 
 NUM_USERS, NUM_ITEMS, K = 30, 400, 20
 
@@ -112,6 +112,19 @@ def test_equal_scores_have_the_order_of_numpy(vectors, rounded, scores_at_once, 
     expected = full_ranking.rank_catalogue(users, items, K, excluded).rows
 
     np.testing.assert_array_equal(rank(users, items, excluded), expected)
+
+
+def test_a_gpu_has_a_kernel_for_every_operation():
+    def find(users, items):
+        candidates = gpu_ranking._find_best(users, items, np.array([[0, 3]]), 2 * K)
+        return gpu_ranking._score_again(users, items, candidates, K)
+
+    shapes = ([NUM_USERS, 3, 8], [NUM_ITEMS, 8])
+    graph = tf.function(find).get_concrete_function(*map(tf.TensorSpec, shapes)).graph
+    operations = gpu_kernels.operations_of(graph)
+
+    assert "TopKV2" in {operation.type for operation in operations}
+    assert gpu_kernels.find_missing(operations, "GPU", "DEFAULT") == set()
 
 
 def test_lists_end_where_no_item_is_left(vectors, rounded):

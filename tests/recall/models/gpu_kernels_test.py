@@ -5,13 +5,13 @@ TensorFlow's wheel knows its GPU kernels on a machine without a GPU too.
 
 import pytest
 import tensorflow as tf
-from tensorflow.python.framework import kernels
 
 from recall.config import RecallConfig
 from recall.features import PackedBatch, SequenceBatch
 from recall.models.dssrec import DSSRec
 from recall.optimizers import RowwiseAdam
 from recall.vocabulary import ItemVocabulary
+from tests.gpu_kernels import find_missing, has_kernel, operations_of
 
 CHOICES = [
     ["model.extractor=dssrec"],
@@ -26,13 +26,6 @@ CHOICES = [
 
 WITHOUT_SHAPES = {"Unique", "UniqueV2", "UniqueWithCounts", "Where", "BooleanMask"}
 """What they give is as long as the data say."""
-
-STRUCTURE = {
-    "Placeholder",  # Arguments of the function.
-    "NoOp",
-    "Const",
-    "Assert",
-}
 
 
 def graph_operations(config, is_packed):
@@ -49,20 +42,6 @@ def graph_operations(config, is_packed):
     return operations_of(tf.function(model.train_step).get_concrete_function(batch).graph)
 
 
-def operations_of(graph):
-    """Those of a graph and of the functions that it calls, each once."""
-    found, graphs, seen = [], [graph], set()
-    while graphs:
-        graph = graphs.pop()
-        found += graph.get_operations()
-        for name, function in graph._functions.items():
-            inner = getattr(function, "graph", function)
-            if name not in seen and hasattr(inner, "get_operations"):
-                graphs.append(inner)
-            seen.add(name)
-    return found
-
-
 TINY = [
     "model.dim=8",
     "model.num_interests=2",
@@ -73,21 +52,6 @@ TINY = [
 ]
 
 
-def has_kernel(operation, *devices):
-    """Whether a kernel for one of the devices takes the types that the operation has."""
-
-    def takes(constraint):
-        types = operation.get_attr(constraint.name)
-        types = types if isinstance(types, list) else [types]
-        return set(types) <= set(map(tf.as_dtype, constraint.allowed_values.list.type))
-
-    return any(
-        kernel.device_type in devices
-        and all(takes(c) for c in kernel.constraint if c.allowed_values.list.type)
-        for kernel in kernels.get_registered_kernels_for_op(operation.type).kernel
-    )
-
-
 @pytest.mark.parametrize("config", CHOICES, ids=lambda config: config[-1].split(".")[-1])
 @pytest.mark.parametrize("is_packed", [False, True], ids=["padded", "packed"])
 def test_no_operation_of_a_step_needs_the_processor(config, is_packed):
@@ -95,14 +59,8 @@ def test_no_operation_of_a_step_needs_the_processor(config, is_packed):
     # `DEFAULT` kernels are those of shapes and handles: they run beside any device.
     devices = ["XLA_GPU_JIT"] if is_packed else ["GPU", "DEFAULT"]
 
-    missing = {
-        (operation.type, *(tensor.dtype.name for tensor in operation.inputs))
-        for operation in operations
-        if operation.type not in STRUCTURE and not has_kernel(operation, *devices)
-    }
-
     assert len(operations) > 300
-    assert missing == set()
+    assert find_missing(operations, *devices) == set()
 
 
 @pytest.mark.parametrize("config", CHOICES, ids=lambda config: config[-1].split(".")[-1])
@@ -118,6 +76,26 @@ def test_no_shape_of_a_packed_step_depends_on_the_data(config):
     }
     # Axes to be summed over, which are known where the shapes are.
     assert unknown <= {"BroadcastGradientArgs"}
+
+
+@pytest.mark.parametrize("config", CHOICES, ids=lambda config: config[-1].split(".")[-1])
+def test_no_operation_of_a_user_or_an_item_needs_the_processor(config):
+    """What evaluation computes on a GPU before it ranks."""
+    vocabulary = ItemVocabulary(["a", "b", "c"], categories=[["x"], ["y"], ["x", "y"]])
+    model = DSSRec(RecallConfig().override([*TINY, *config]), vocabulary)
+    towers = [
+        tf.function(lambda ids: model.user_tower(ids).user_vectors),
+        tf.function(lambda ids: model.item_tower(ids)),
+    ]
+    shapes = [[None, None], [None]]
+    graphs = [
+        tower.get_concrete_function(tf.TensorSpec(shape, tf.int64)).graph
+        for tower, shape in zip(towers, shapes, strict=True)
+    ]
+
+    for operations in map(operations_of, graphs):
+        assert len(operations) > 5
+        assert find_missing(operations, "GPU", "DEFAULT") == set()
 
 
 def test_the_registry_tells_what_has_no_kernel():

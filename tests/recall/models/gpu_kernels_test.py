@@ -3,6 +3,8 @@
 TensorFlow's wheel knows its GPU kernels on a machine without a GPU too.
 """
 
+import functools
+
 import pytest
 import tensorflow as tf
 
@@ -28,7 +30,9 @@ WITHOUT_SHAPES = {"Unique", "UniqueV2", "UniqueWithCounts", "Where", "BooleanMas
 """What they give is as long as the data say."""
 
 
+@functools.cache
 def graph_operations(config, is_packed):
+    """Those of a step; made once for all tests, which takes seconds."""
     vocabulary = ItemVocabulary(["a", "b", "c"], categories=[["x"], ["y"], ["x", "y"]])
     model = DSSRec(RecallConfig().override([*TINY, *config]), vocabulary)
     model.compile(optimizer=RowwiseAdam(has_static_shapes=is_packed))
@@ -55,7 +59,7 @@ TINY = [
 @pytest.mark.parametrize("config", CHOICES, ids=lambda config: config[-1].split(".")[-1])
 @pytest.mark.parametrize("is_packed", [False, True], ids=["padded", "packed"])
 def test_no_operation_of_a_step_needs_the_processor(config, is_packed):
-    operations = graph_operations(config, is_packed)
+    operations = graph_operations(tuple(config), is_packed)
     # `DEFAULT` kernels are those of shapes and handles: they run beside any device.
     devices = ["XLA_GPU_JIT"] if is_packed else ["GPU", "DEFAULT"]
 
@@ -65,12 +69,13 @@ def test_no_operation_of_a_step_needs_the_processor(config, is_packed):
 
 @pytest.mark.parametrize("config", CHOICES, ids=lambda config: config[-1].split(".")[-1])
 def test_no_shape_of_a_packed_step_depends_on_the_data(config):
-    operations = graph_operations(config, is_packed=True)
+    operations = graph_operations(tuple(config), True)
 
     assert {operation.type for operation in operations} & WITHOUT_SHAPES == set()
     unknown = {
         operation.type
         for operation in operations
+        if "redundant_placeholder" not in operation.name  # What the end of a loop does not look at.
         for tensor in operation.outputs
         if not tensor.shape.is_fully_defined() and tensor.dtype not in (tf.resource, tf.variant)
     }

@@ -198,7 +198,7 @@ class RecallConfig:
         """
         try:
             values = json.loads(text)
-        except json.JSONDecodeError as error:
+        except (TypeError, ValueError) as error:
             raise InputError(f"The config is not valid JSON: {error}.") from error
         return cls.from_dict(values)
 
@@ -209,10 +209,15 @@ class RecallConfig:
         64
 
         Raises:
-            InputError: An assignment has no `=`, or `from_dict` refuses it.
+            InputError: An assignment is no text with a `=`, or `from_dict` refuses it.
         """
+        if isinstance(assignments, str) or not isinstance(assignments, Iterable):
+            raise InputError(
+                "Settings are a list of texts of the form section.key=value, received "
+                f"{assignments!r:.200}."
+            )
         values = self.to_dict()
-        for assignment in assignments:
+        for assignment in map(str, assignments):
             path, equals, text = assignment.partition("=")
             section, dot, key = path.strip().partition(".")
             if not (equals and dot):

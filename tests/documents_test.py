@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+import recall
+
 ROOT = Path(__file__).parent.parent
 MAX_LINE = 110
 MAX_CELL = 60
@@ -118,6 +120,18 @@ def test_links_lead_to_files_and_headings(page):
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+def test_the_reference_has_every_name_that_python_offers():
+    text = (ROOT / "docs/reference.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^::: ([\w.]+)$", text, re.MULTILINE)
+    homes = {name: f"{home}.{name}" for name, home in recall._HOMES.items()}
+    missing = [
+        name
+        for name, path in homes.items()
+        if not any(path == one or path.startswith(f"{one}.") for one in shown)
+    ]
+    assert missing == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=by_path)

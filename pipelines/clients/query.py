@@ -92,6 +92,9 @@ def format_answer(answer: RecallResponse) -> str:
     notes.append(f"{answer.num_known} known and {answer.num_unknown} unknown ids in the history")
     if not rows[1:]:
         notes.append("no item passes the filters")
+    if answer.unknown_categories:
+        names = ", ".join(_one_line(name) for name in answer.unknown_categories)
+        notes.append(f"no category of the server's items: {names}")
     if answer.is_fallback:
         notes.append("no known id in the history: these are the popular items")
     if answer.interest_weights:

@@ -14,7 +14,7 @@ from serving.api.client_connections import Where
 from serving.api.client_errors import CallError
 from serving.api.questions import Question
 from serving.api.recall_request import REQUEST_FIELDS, RecallRequest
-from serving.api.request_fields import Kind, read_value
+from serving.api.request_fields import Kind, read_value, show
 from serving.network import door_address
 from serving.network.client_tls import ClientTls
 from serving.network.retries import Attempts, RetryBudget, RetryPolicy
@@ -82,7 +82,7 @@ class Caller:
             max_connections: Open at a time over HTTP; over gRPC there is one.
 
         Raises:
-            InputError: The address or the time is none, or a certificate cannot be used.
+            InputError: An argument is of another kind, or a certificate cannot be used.
         """
         if tls is None:
             if bool(tls_certificate) != bool(tls_key) or (tls_certificate and not tls_server_ca):
@@ -90,9 +90,13 @@ class Caller:
                     "A client certificate needs tls_server_ca, tls_certificate and tls_key."
                 )
             tls = ClientTls(tls_server_ca, tls_certificate, tls_key, None)
+        _check_kind("tls", tls, ClientTls)
+        _check_kind("token", token, str | None)
+        if read_value("max_connections", Kind.INTEGER, max_connections) < 1:
+            raise InputError(f"`max_connections` must be at least 1, received {max_connections}.")
         self.server = door_address.check(read_value("server", Kind.TEXT, server), "server")
         self.timeout_s = _check_timeout(timeout_s)
-        self._retries, self._budget = retries, RetryBudget(retries)
+        self._retries, self._budget = _check_retries(retries), RetryBudget(retries)
         self._where = Where(self.server, tls, token, max_connections)
         self._where.check()
 
@@ -114,6 +118,22 @@ def _check_timeout(timeout_s: Any) -> float:
     if not read_value("timeout_s", Kind.NUMBER, timeout_s) > 0:
         raise InputError(f"`timeout_s` must be a number > 0, received {timeout_s}.")
     return timeout_s
+
+
+def _check_kind(name: str, value: Any, kind: Any) -> None:
+    if not isinstance(value, kind):
+        words = getattr(kind, "__name__", str(kind))
+        raise InputError(f"`{name}` must be of the type {words}, received {show(value)}.")
+
+
+def _check_retries(policy: Any) -> RetryPolicy:
+    _check_kind("retries", policy, RetryPolicy)
+    if read_value("max_attempts", Kind.INTEGER, policy.max_attempts) < 1:
+        raise InputError(f"`max_attempts` must be at least 1, received {policy.max_attempts}.")
+    for name in RetryPolicy._fields[1:]:
+        if not read_value(name, Kind.NUMBER, getattr(policy, name)) >= 0:
+            raise InputError(f"`{name}` must be >= 0, received {getattr(policy, name)}.")
+    return policy
 
 
 def wait_s(error: CallError, attempts: Attempts) -> float:
@@ -141,7 +161,7 @@ def request_of(
     return RecallRequest(
         history=plain_value("history", history),
         similar_to=plain_value("similar_to", similar_to),
-        user_vectors=user_vectors,
+        user_vectors=plain_value("user_vectors", user_vectors),
         k=plain_value("k", k),
         **plain_fields(fields),
     )

@@ -4,14 +4,14 @@ Imports no TensorFlow.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from recall.errors import InputError
 from recall.item_ids import check_item_ids, is_unicode
-from serving.api.request_fields import Kind, specs_of
+from serving.api.request_fields import Kind, read_value, show, specs_of
 
 ITEMS_MODEL = "items"
 """Name under which live items are a model of the Predict API."""
@@ -138,6 +138,30 @@ class ItemChanger(Protocol):
 
     def status(self) -> dict[str, Any]:
         """What changed so far, as plain values."""
+
+
+def read_items(items: Any) -> list[ItemUpsert]:
+    """Items as a program gives them, each field of its kind.
+
+    Raises:
+        InputError: They are no list of `ItemUpsert`, or a field is of another kind.
+    """
+    if not isinstance(items, Iterable) or isinstance(items, str | bytes):
+        raise InputError(f"`items` must be a list of ItemUpsert, received {show(items)}.")
+    return [_read_item(item) for item in items]
+
+
+def _read_item(item: Any) -> ItemUpsert:
+    if not isinstance(item, ItemUpsert):
+        raise InputError(f"`items` must be a list of ItemUpsert, received {show(item)} among them.")
+    values = {field.name: getattr(item, field.name) for field in ITEM_FIELDS}
+    return ItemUpsert(
+        **{
+            field.name: read_value(field.name, field.kind, values[field.name])
+            for field in ITEM_FIELDS
+            if values[field.name] is not None or field.default is not None
+        }
+    )
 
 
 def check_ids(item_ids: Sequence[str]) -> None:

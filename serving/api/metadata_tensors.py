@@ -1,8 +1,9 @@
-"""What only answers have that were asked for it, as outputs of Predict. Imports no TensorFlow.
+"""What only some answers have, as outputs of Predict. Imports no TensorFlow.
 
 Titles and categories of the items, and the weights of the interests. They are outputs of
 every signature of requests, but are sent only to who asks, by `with_metadata` and
-`with_interests` or by the output filter: texts are most of such an answer.
+`with_interests` or by the output filter: texts are most of such an answer. Names that are no
+category are sent where there are any.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,9 @@ METADATA_OUTPUTS = ("titles", "categories")
 INTERESTS_OUTPUT = "interest_weights"
 """Name of the output of `with_interests`."""
 
+UNKNOWN_OUTPUT = "unknown_categories"
+"""Name of the output of `RecallResponse.unknown_categories`."""
+
 
 def build_asked(
     requests: Sequence[RecallRequest],
@@ -25,6 +29,8 @@ def build_asked(
     output_filter: Sequence[str],
 ) -> dict[str, np.ndarray]:
     """Those of the outputs that a request of the batch, or the output filter, asks for.
+
+    And the names that are no category, where there are any.
 
     Args:
         requests: Of the batch.
@@ -39,6 +45,8 @@ def build_asked(
     is_named = INTERESTS_OUTPUT in output_filter
     if is_named or any(request.with_interests for request in requests):
         outputs[INTERESTS_OUTPUT] = _build_weights(responses)
+    if UNKNOWN_OUTPUT in output_filter or any(r.unknown_categories for r in responses):
+        outputs[UNKNOWN_OUTPUT] = _build_unknown(responses)
     return outputs
 
 
@@ -49,6 +57,24 @@ def _build_weights(responses: Sequence[RecallResponse]) -> np.ndarray:
     for row, values in enumerate(rows):
         weights[row, : len(values)] = values
     return weights
+
+
+def _build_unknown(responses: Sequence[RecallResponse]) -> np.ndarray:
+    """`[n, most names]` bytes, padded with ""."""
+    width = max((len(response.unknown_categories) for response in responses), default=0)
+    names = np.full((len(responses), width), b"", dtype=object)
+    for row, response in enumerate(responses):
+        names[row, : len(response.unknown_categories)] = [
+            name.encode() for name in response.unknown_categories
+        ]
+    return names
+
+
+def parse_unknown(outputs: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """The outputs of a batch of one -> `RecallResponse.unknown_categories`."""
+    if UNKNOWN_OUTPUT not in outputs:
+        return ()
+    return tuple(name.decode() for name in outputs[UNKNOWN_OUTPUT][0].tolist() if name)
 
 
 def build_metadata_outputs(responses: Sequence[RecallResponse], k: int) -> dict[str, np.ndarray]:

@@ -4,16 +4,21 @@ Imports no TensorFlow and no gRPC; sends nothing itself.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
 from recall.errors import InputError
 from serving.api import items_json, items_tensors, recall_tensors
-from serving.api.item_changes import ITEMS_MODEL, Acknowledgement, ItemUpsert
+from serving.api.item_changes import ITEMS_MODEL, Acknowledgement, ItemUpsert, read_items
 from serving.api.item_search import FoundItem
-from serving.api.metadata_tensors import INTERESTS_OUTPUT, METADATA_OUTPUTS, parse_metadata
+from serving.api.metadata_tensors import (
+    INTERESTS_OUTPUT,
+    METADATA_OUTPUTS,
+    parse_metadata,
+    parse_unknown,
+)
 from serving.api.recall_json import request_to_json
 from serving.api.recall_request import (
     RECALL_MODEL,
@@ -22,7 +27,7 @@ from serving.api.recall_request import (
     RecallRequest,
     RecallResponse,
 )
-from serving.api.request_fields import Kind, read_value
+from serving.api.request_fields import Kind, read_value, show
 from serving.protocol import predict_messages_pb2 as messages
 from serving.protocol import tensors
 
@@ -91,6 +96,8 @@ class Question(Generic[T]):
 
 def recall(request: RecallRequest) -> Question[RecallResponse]:
     """One user's items. Over HTTP too the server is told how long its client waits."""
+    if not isinstance(request, RecallRequest):
+        raise InputError(f"`request` must be a RecallRequest, received {show(request)}.")
     return Question(
         lambda left_s: ("POST", "/recall", _recall_document(request, left_s)),
         lambda answer: _parse_recall(answer, request),
@@ -101,7 +108,8 @@ def recall(request: RecallRequest) -> Question[RecallResponse]:
 
 def embed_histories(histories: Sequence[Sequence[str]]) -> Question[HistoryVectors]:
     """User vectors of histories of raw ids."""
-    given = [] if isinstance(histories, str) else list(histories)
+    is_list = isinstance(histories, Iterable) and not isinstance(histories, str | bytes)
+    given = list(histories) if is_list else []
     if not given or any(isinstance(history, str) for history in given):
         raise InputError("Give a list of histories, each a list of ids: [['12', '57'], ['3']].")
     ids = [read_value("history", Kind.TEXTS, history) for history in given]
@@ -113,11 +121,32 @@ def predict(
     model_name: str, signature_name: str, inputs: Mapping[str, np.ndarray], *, is_safe: bool = True
 ) -> Question[dict[str, np.ndarray]]:
     """A signature of any model; outputs by name."""
-    return _ask_model(model_name, signature_name, inputs, dict, is_safe=is_safe)
+    read_value("model_name", Kind.TEXT, model_name)
+    read_value("signature_name", Kind.TEXT, signature_name)
+    if not isinstance(inputs, Mapping):
+        raise InputError(f"`inputs` must be arrays by their names, received {show(inputs)}.")
+    arrays = {name: _read_tensor(name, value) for name, value in inputs.items()}
+    return _ask_model(model_name, signature_name, arrays, dict, is_safe=is_safe)
+
+
+def _read_tensor(name: str, value: Any) -> np.ndarray:
+    """An input of a model as an array that tensors can be made of."""
+    try:
+        array = np.asarray(value)
+        tensors.dtype_of(array)
+        if array.dtype.kind == "O" and not all(isinstance(v, str | bytes) for v in array.flat):
+            raise TypeError
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"The input {name!r} must be an array of numbers, of texts or of booleans, received "
+            f"{show(value)}."
+        ) from error
+    return array
 
 
 def model_versions(model_name: str) -> Question[list[ModelVersion]]:
     """The versions of a model, newest first, and whether they are served."""
+    read_value("model_name", Kind.TEXT, model_name)
     return Question(
         lambda _: ("GET", f"/v1/models/{model_name}", None),
         lambda answer: [
@@ -138,6 +167,7 @@ def model_versions(model_name: str) -> Question[list[ModelVersion]]:
 
 def model_metadata(model_name: str) -> Question[dict[str, Any]]:
     """Signatures of a model: their inputs and outputs with types and shapes, as plain values."""
+    read_value("model_name", Kind.TEXT, model_name)
     return Question(
         lambda _: ("GET", f"/v1/models/{model_name}/metadata", None),
         lambda answer: dict(answer["metadata"][_SIGNATURE_DEF][_SIGNATURE_DEF]),
@@ -169,7 +199,7 @@ def _found(item: Mapping[str, Any]) -> FoundItem:
 
 def upsert_items(items: Sequence[ItemUpsert]) -> Question[Acknowledgement]:
     """Items to have from now on; a change, which is sent once."""
-    items, rows = _some(items), []
+    items, rows = _some(read_items(items)), []
     for item in items:
         rows.append(items_json.item_to_json({**vars(item), "vector": None}))
         if item.vector is not None:
@@ -307,6 +337,7 @@ def _parse_recall(answer: Mapping[str, Any], request: RecallRequest) -> RecallRe
         if request.with_metadata
         else None,
         interest_weights=tuple(answer["interest_weights"]) if request.with_interests else None,
+        unknown_categories=tuple(answer.get("unknown_categories", ())),
     )
 
 
@@ -327,4 +358,5 @@ def parse_outputs(outputs: Mapping[str, np.ndarray]) -> RecallResponse:
         interest_weights=tuple(outputs[INTERESTS_OUTPUT][0].tolist())
         if INTERESTS_OUTPUT in outputs
         else None,
+        unknown_categories=parse_unknown(outputs),
     )

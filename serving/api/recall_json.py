@@ -116,6 +116,8 @@ def response_to_json(response: RecallResponse) -> dict[str, Any]:
     document = {"items": items, **response.facts()}
     if response.interest_weights is not None:
         document["interest_weights"] = list(response.interest_weights)
+    if response.unknown_categories:
+        document["unknown_categories"] = list(response.unknown_categories)
     return document
 
 

@@ -243,6 +243,8 @@ class RecallResponse:
         metadata: Titles and categories, None where the request did not ask.
         interest_weights: The user tower's weight of every interest; () where it was not
             asked or knows none of the history, None where the request did not ask.
+        unknown_categories: Names among `categories` and `exclude_categories` that are no
+            category here, in their order; they count for nothing.
     """
 
     item_ids: "np.ndarray"
@@ -257,6 +259,7 @@ class RecallResponse:
     coverage: float = 1.0
     metadata: ItemMetadata | None = None
     interest_weights: tuple[float, ...] | None = None
+    unknown_categories: tuple[str, ...] = ()
 
     @functools.cached_property
     def items(self) -> tuple[RecalledItem, ...]:
@@ -272,5 +275,5 @@ class RecallResponse:
         return {name: getattr(self, name) for name in RESPONSE_FACTS}
 
 
-RESPONSE_FACTS = tuple(field.name for field in dataclasses.fields(RecallResponse))[3:-2]
+RESPONSE_FACTS = tuple(field.name for field in dataclasses.fields(RecallResponse))[3:-3]
 """Names of the values that every answer has beside its columns of items."""

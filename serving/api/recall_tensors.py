@@ -117,6 +117,7 @@ OUTPUTS = {
     "titles": (types_pb2.DT_STRING, (-1, -1)),
     "categories": (types_pb2.DT_STRING, (-1, -1, -1)),
     "interest_weights": (types_pb2.DT_FLOAT, (-1, -1)),
+    "unknown_categories": (types_pb2.DT_STRING, (-1, -1)),
 }
 """Outputs of every signature that takes requests; see also `metadata_tensors`."""
 

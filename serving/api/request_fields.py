@@ -105,12 +105,14 @@ def read_value(name: str, kind: Kind, value: Any) -> Any:
 
     Args:
         name: Of the argument, for errors.
-        kind: Any but `VECTORS`.
+        kind: What is wanted.
         value: Of the caller.
 
     Raises:
         InputError: It is of another kind.
 
+    >>> read_value("history", Kind.TEXTS, ["i3", 7, b"i9"])
+    ('i3', '7', 'i9')
     >>> read_value("k", Kind.INTEGER, "5")
     Traceback (most recent call last):
     recall.errors.InputError: `k` must be a whole number, received '5'.
@@ -118,15 +120,44 @@ def read_value(name: str, kind: Kind, value: Any) -> Any:
     words, read = _READERS[kind]
     try:
         return read(value)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"`{name}` must be {words}, received {value!r:.200}.") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"`{name}` must be {words}, received {show(value)}.") from error
+
+
+def show(value: Any) -> str:
+    """A value of a caller in an error: one line, not too long.
+
+    >>> show([1, None])
+    '[1, None]'
+    """
+    return f"{' '.join(repr(value).split()):.200}"
 
 
 def _read_texts(value: Any) -> tuple[str, ...]:
     # The letters of a text are no ids, although Python lists them.
     if isinstance(value, str | bytes):
         raise TypeError
-    return tuple(map(str, value))
+    return tuple(map(_read_id, value))
+
+
+def _read_id(value: Any) -> str:
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, bytes):  # As the ids of an answer are.
+        return value.decode()
+    # `None` and 12.0 have a text too, which is nobody's id.
+    if isinstance(value, bool):
+        raise TypeError
+    return str(operator.index(value))
+
+
+def _read_vectors(value: Any) -> Any:
+    import numpy as np
+
+    array = np.asarray(value, np.float32)
+    if array.ndim != 2:
+        raise ValueError
+    return array
 
 
 def _read_number(value: Any) -> float:
@@ -157,6 +188,7 @@ def _read_switch(value: Any) -> bool:
 _READERS: dict[Kind, tuple[str, Callable[[Any], Any]]] = {
     Kind.TEXTS: ("a list of texts", _read_texts),
     Kind.NUMBERS: ("a list of numbers", lambda value: tuple(map(_read_number, value))),
+    Kind.VECTORS: ("rows of numbers, `[num_interests, dim]`", _read_vectors),
     Kind.TEXT: ("a text", _read_text),
     Kind.INTEGER: ("a whole number", _read_integer),
     Kind.NUMBER: ("a number", _read_number),

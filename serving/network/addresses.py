@@ -17,6 +17,8 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
 _LOOPBACK_NAME = "localhost"
 _LOOPBACKS = ("127.0.0.1", "::1")
 
+_MAX_PORT = 65_535
+
 _MAX_TRIES = 20
 """Ports tried until one is free in both families."""
 
@@ -77,11 +79,12 @@ def require_address(address: str) -> None:
     """Refuses what is no `host:port`; gRPC takes `::1:8500` for a host without a port.
 
     Raises:
-        InputError: It has no port, or an IPv6 address has no brackets.
+        InputError: It has no port, or none that there is, or an IPv6 address has no brackets.
     """
     if address.startswith(("unix:", "dns:", "ipv4:", "ipv6:", "passthrough:")):
         return
-    if re.fullmatch(r"(\[[^\[\]]+\]|[^\[\]:/]+):\d{1,5}", address):
+    match = re.fullmatch(r"(?:\[[^\[\]]+\]|[^\[\]:/]+):(\d{1,5})", address)
+    if match and 1 <= int(match[1]) <= _MAX_PORT:
         return
     if address.count(":") > 1 and "/" not in address and "[" not in address:
         host, _, port = address.rpartition(":")

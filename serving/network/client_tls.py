@@ -152,7 +152,7 @@ class ClientTls(NamedTuple):
         """Reads files, with an error that names their flags."""
         try:
             return load()
-        except (OSError, ValueError) as error:
+        except (OSError, TypeError, ValueError) as error:
             reason = getattr(error, "reason", None) or error.args[-1]
             raise InputError(
                 f"Cannot use {files} ({reason}). Give PEM files; a key must belong to its "

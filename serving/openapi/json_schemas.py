@@ -138,12 +138,14 @@ def recall_response_schema() -> Schema:
     types = {field.name: field.type for field in dataclasses.fields(RecallResponse)}
     facts = {name: {**_SCALARS[types[name]], "description": texts[name]} for name in RESPONSE_FACTS}
     weights = {"type": "array", "items": {"type": "number"}}
+    unknown = {**_SCALARS[tuple[str, ...]], "minItems": 1}
     return {
         "type": "object",
         "properties": {
             "items": {"type": "array", "items": item, "description": "Best first."},
             **facts,
             "interest_weights": {**weights, "description": texts["interest_weights"]},
+            "unknown_categories": {**unknown, "description": texts["unknown_categories"]},
         },
         "required": ["items", *facts],
     }

@@ -4,6 +4,7 @@ import { get, post } from "./api.js";
 import { known, learn, remember, titleOf } from "./catalogue.js";
 import { openItem } from "./details.js";
 import { $, counted, debounce, h } from "./dom.js";
+import { redraw } from "./redraw.js";
 import { describe, showInterests, showItems, shownWeights } from "./results.js";
 import { createSearch } from "./search.js";
 import { showSettings } from "./settings.js";
@@ -36,18 +37,18 @@ const add = (id) => navigate({ history: [...state.history.filter((other) => othe
 
 function remove(place) {
   navigate({ history: state.history.filter((_, i) => i !== place) });
-  const left = $("history").querySelectorAll(".remove");
-  (left[Math.min(place, left.length - 1)] ?? $("search")).focus();
+  if (!state.history.length) $("search").focus();
 }
 
 function showHistory() {
   $("clear").hidden = !state.history.length;
-  $("history").replaceChildren(
-    ...state.history.map((id, place) => {
+  redraw(
+    $("history"),
+    state.history.map((id, place) => {
       const item = known(id);
       return h(
         "li",
-        { class: item.is_served ? "" : "unknown" },
+        { class: item.is_served ? "" : "unknown", "data-id": id },
         h("span", { class: "place" }, `${place + 1}`),
         h(
           "div",
@@ -75,10 +76,14 @@ function showHistory() {
   );
 }
 
+const showRequest = () =>
+  showSettings(state, answer?.unknown_categories ?? [], (part) => navigate(part));
+
 function showProblem(error) {
   const isTemporary = ["gone", "busy", "away"].includes(error.kind);
   $("notice").hidden = false;
-  $("notice").replaceChildren(
+  redraw(
+    $("notice"),
     h("span", {}, error.message),
     error.kind === "refused"
       ? h(
@@ -96,6 +101,7 @@ function showProblem(error) {
 
 function clearProblem() {
   clearTimeout(again);
+  if ($("notice").contains(document.activeElement)) $("answer-title").focus({ preventScroll: true });
   $("notice").hidden = true;
   $("answer").classList.remove("stale");
 }
@@ -133,7 +139,7 @@ async function render() {
   running = new AbortController();
   const { signal } = running;
   showHistory();
-  showSettings(state, (part) => navigate(part));
+  showRequest();
   document.title = state.history.length
     ? `${state.history.map(titleOf).slice(-2).join(", ")} – ${PAGE_TITLE}`
     : PAGE_TITLE;
@@ -152,7 +158,7 @@ async function render() {
     showAnswer(time);
     if (!answer.is_fallback) await showMore(body, time, signal);
     await learned;
-    showSettings(state, (part) => navigate(part));
+    showRequest();
   } catch (error) {
     if (!signal.aborted) showProblem(error);
   }
@@ -209,7 +215,10 @@ $("clear").addEventListener("click", () => {
   navigate({ history: [], weights: null });
   $("search").focus();
 });
-$("even").addEventListener("click", () => navigate({ weights: null }));
+$("even").addEventListener("click", () => {
+  navigate({ weights: null });
+  $("weight-0").focus();
+});
 addEventListener("popstate", () => {
   state = parse(location.hash);
   render();

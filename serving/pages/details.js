@@ -3,6 +3,7 @@
 import { post } from "./api.js";
 import { known, remember, titleOf } from "./catalogue.js";
 import { $, counted, h } from "./dom.js";
+import { redraw } from "./redraw.js";
 
 const SIMILAR = 5;
 
@@ -24,59 +25,56 @@ function facts(item) {
   );
 }
 
+/** The item that the dialog is about, and what it was opened with; another one for every opening. */
+let opened = null;
+
 /** Opens the dialog for an item. */
-export async function openItem(id, { onAdd, history }) {
-  const dialog = $("details");
-  const list = h("ol", {});
-  const show = () => {
-    const item = known(id);
-    dialog.replaceChildren(
-      h("h2", { id: "details-title" }, item.title || id),
-      facts(item),
-      h(
-        "div",
-        { class: "actions" },
-        h(
-          "button",
-          {
-            type: "button",
-            disabled: history.includes(id) || !item.is_served,
-            onclick: () => {
-              dialog.close();
-              onAdd(id);
-            },
-          },
-          "Add to the history",
-        ),
-        h("button", { type: "button", onclick: () => dialog.close() }, "Close"),
-      ),
-      list,
-    );
-  };
-  show();
-  if (!dialog.open) dialog.showModal();
+export async function openItem(id, options) {
+  const mine = { id, ...options };
+  opened = mine;
+  const isLate = () => opened !== mine || !$("details").open;
+  draw(mine);
+  if (!$("details").open) $("details").showModal();
   try {
     const { items } = await post("items:lookup", { ids: [id] });
     remember(items);
-    show();
+    if (isLate()) return;
+    draw(mine);
     if (!items[0].is_served) return;
     const similar = await post("recall", { similar_to: [id], k: SIMILAR, with_metadata: true });
     remember(similar.items);
-    list.before(h("h3", {}, "Items like it"));
-    list.replaceChildren(
-      ...similar.items.map((item) =>
-        h(
-          "li",
-          {},
-          h(
-            "button",
-            { type: "button", class: "name", onclick: () => openItem(item.item_id, { onAdd, history }) },
-            titleOf(item.item_id),
-          ),
-        ),
-      ),
-    );
+    if (!isLate()) draw(mine, { similar: similar.items });
   } catch (error) {
-    list.replaceChildren(h("li", { class: "hint" }, error.message));
+    if (!isLate()) draw(mine, { problem: error.message });
   }
+}
+
+function draw({ id, onAdd, history }, { similar = [], problem = null } = {}) {
+  const item = known(id);
+  const add = () => {
+    $("details").close();
+    onAdd(id);
+  };
+  const isAddable = item.is_served && !history.includes(id);
+  redraw(
+    $("details"),
+    h("h2", { id: "details-title" }, item.title || id),
+    facts(item),
+    h(
+      "div",
+      { class: "actions" },
+      h("button", { type: "button", disabled: !isAddable, onclick: add }, "Add to the history"),
+      h("button", { type: "button", onclick: () => $("details").close() }, "Close"),
+    ),
+    similar.length ? h("h3", {}, "Items like it") : null,
+    h(
+      "ol",
+      {},
+      similar.map(({ item_id }) => {
+        const open = () => openItem(item_id, { onAdd, history });
+        return h("li", {}, h("button", { type: "button", class: "name", onclick: open }, titleOf(item_id)));
+      }),
+      problem ? h("li", { class: "hint" }, problem) : null,
+    ),
+  );
 }

@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { $, h } from "./dom.js";
+import { redraw } from "./redraw.js";
 import { followTheme } from "./theme.js";
 
 let api;
@@ -183,5 +184,5 @@ async function show() {
 
 followTheme();
 show().catch((error) => {
-  $("calls").replaceChildren(h("p", { class: "notice", role: "alert" }, error.message));
+  redraw($("calls"), h("p", { class: "notice", role: "alert" }, error.message));
 });

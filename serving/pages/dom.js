@@ -2,19 +2,30 @@
 
 export const $ = (id) => document.getElementById(id);
 
-/** An element with properties, data and children; null children are left out. */
+/** What an element of `h` may answer. */
+export const EVENTS = ["onchange", "onclick", "oninput", "onkeydown", "onmousedown"];
+
+/**
+ * An element with properties, data and children; null children are left out.
+ *
+ * What answers an event takes its element from the event: `redraw` may have kept an older one.
+ */
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (value === null || value === undefined || value === false) continue;
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name === "class") element.className = value;
+    if (name.startsWith("on") && !EVENTS.includes(name)) throw new Error(`${name} is not in EVENTS.`);
+    if (name === "class") element.className = value;
     else if (name in element && !name.includes("-") && name !== "list") element[name] = value;
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  element.append(...given(children));
   return element;
 }
+
+/** Children without those that are left out. */
+export const given = (children) =>
+  children.flat(Infinity).filter((child) => child !== null && child !== undefined);
 
 export const percent = (share) => `${Math.round(100 * share)} %`;
 
@@ -40,10 +51,13 @@ export function withShare(element, share) {
   return element;
 }
 
+/** Calls when nobody has asked for it again for a while; `cancel` takes it back. */
 export function debounce(milliseconds, call) {
   let timer;
-  return (...values) => {
+  const soon = (...values) => {
     clearTimeout(timer);
     timer = setTimeout(() => call(...values), milliseconds);
   };
+  soon.cancel = () => clearTimeout(timer);
+  return soon;
 }

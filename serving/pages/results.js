@@ -2,6 +2,7 @@
 
 import { titleOf } from "./catalogue.js";
 import { $, badge, colour, counted, h, interestName, percent, withShare } from "./dom.js";
+import { redraw } from "./redraw.js";
 
 const SHOWN_OF_INTEREST = 5;
 
@@ -30,22 +31,21 @@ export function showInterests(state, answer, lists, { onWeight, onOpen }) {
   $("interests-section").hidden = !weights.length;
   $("even").hidden = !state.weights;
   const counts = countByInterest(answer.items, weights.length);
-  const focused = document.activeElement?.id;
   const cards = weights.map((weight, interest) => {
     const found = lists?.[interest]?.items ?? [];
     const max = state.merge === "quota" ? 1 : 2;
-    const text = h("span", {}, weight.toFixed(2));
+    const id = `weight-${interest}`;
     const slider = h("input", {
-      id: `weight-${interest}`,
+      id,
       type: "range",
       min: 0,
       max,
       step: 0.05,
       value: weight,
       "aria-label": `Weight of interest ${interest}`,
-      oninput: () => {
-        text.textContent = slider.valueAsNumber.toFixed(2);
-        onWeight(interest, slider.valueAsNumber);
+      oninput: ({ target }) => {
+        $(`${id}-text`).textContent = target.valueAsNumber.toFixed(2);
+        onWeight(interest, target.valueAsNumber);
       },
     });
     return h(
@@ -71,12 +71,16 @@ export function showInterests(state, answer, lists, { onWeight, onOpen }) {
         { "aria-label": `What interest ${interest} recalls` },
         found.slice(0, SHOWN_OF_INTEREST).map((item) => h("li", {}, nameButton(item.item_id, onOpen))),
       ),
-      h("label", { htmlFor: slider.id }, state.merge === "quota" ? "Share" : "Weight", text),
+      h(
+        "label",
+        { htmlFor: id },
+        state.merge === "quota" ? "Share" : "Weight",
+        h("span", { id: `${id}-text` }, weight.toFixed(2)),
+      ),
       slider,
     );
   });
-  $("interests").replaceChildren(...cards);
-  if (focused?.startsWith("weight-")) $(focused)?.focus();
+  redraw($("interests"), cards);
 }
 
 /** Where scores start and end on the bars: the best fills one, the last still shows. */
@@ -91,11 +95,13 @@ function scale(items) {
 export function showItems(answer, missing, { onAdd, onOpen, history }) {
   const share = scale(answer.items);
   $("answer-title").textContent = answer.is_fallback ? "Popular items" : "Recommended";
-  $("ribbon").replaceChildren(
-    ...(answer.is_fallback ? [] : answer.items.map((item) => h("span", { class: colour(item.interest) }))),
+  redraw(
+    $("ribbon"),
+    answer.is_fallback ? [] : answer.items.map((item) => h("span", { class: colour(item.interest) })),
   );
-  $("items").replaceChildren(
-    ...answer.items.map((item, place) => {
+  redraw(
+    $("items"),
+    answer.items.map((item, place) => {
       const id = item.item_id;
       const seen = history.includes(id);
       return h(
@@ -141,8 +147,16 @@ export function showItems(answer, missing, { onAdd, onOpen, history }) {
   );
 }
 
-/** One sentence about an answer. */
-export function describe(state, answer) {
+/** Words about an answer. */
+export const describe = (state, answer) =>
+  [describeItems(state, answer), describeUnknown(answer.unknown_categories ?? [])].filter(Boolean).join(" ");
+
+function describeUnknown(categories) {
+  const names = categories.map((name) => `“${name}”`).join(", ");
+  return names && `${names} ${categories.length > 1 ? "are no categories" : "is no category"} of these items.`;
+}
+
+function describeItems(state, answer) {
   if (!answer.items.length) return "No item passes the filters.";
   const number = counted(answer.items.length, "item");
   if (answer.is_fallback) {

@@ -2,6 +2,7 @@
 
 import { post } from "./api.js";
 import { $, counted, debounce, h } from "./dom.js";
+import { redraw } from "./redraw.js";
 
 const WAIT_MS = 120;
 const FOUND = 8;
@@ -13,9 +14,15 @@ export function createSearch({ onPick, onLast }) {
   const status = $("search-status");
   let items = [];
   let active = -1;
+  let isChosen = false; // By the arrow keys, for this text.
+  let shown = ""; // What the list was found for.
   let running = null;
 
   const close = () => {
+    search.cancel();
+    if (running) status.textContent = "";
+    running?.abort(); // An answer that comes late must not open the list again.
+    running = null;
     list.hidden = true;
     active = -1;
     input.setAttribute("aria-expanded", "false");
@@ -32,8 +39,12 @@ export function createSearch({ onPick, onLast }) {
     }
   };
 
-  const pick = (place) => {
-    const item = items[place];
+  const choose = (place) => {
+    isChosen = true;
+    mark(place);
+  };
+
+  const pick = (item) => {
     if (!item) return;
     input.value = "";
     status.textContent = "";
@@ -42,17 +53,21 @@ export function createSearch({ onPick, onLast }) {
   };
 
   const show = (text, found) => {
+    const chosen = isChosen ? items[active]?.item_id : null;
     items = found.items;
-    list.replaceChildren(
-      ...items.map((item, place) =>
+    shown = text;
+    redraw(
+      list,
+      items.map((item, place) =>
         h(
           "li",
           {
             id: `found-${place}`,
+            "data-id": item.item_id,
             role: "option",
             "aria-selected": "false",
             onmousedown: (event) => event.preventDefault(),
-            onclick: () => pick(place),
+            onclick: () => pick(item),
           },
           item.title || item.item_id,
           h(
@@ -65,7 +80,8 @@ export function createSearch({ onPick, onLast }) {
     );
     list.hidden = !items.length;
     input.setAttribute("aria-expanded", String(items.length > 0));
-    mark(items.length ? 0 : -1);
+    const again = items.findIndex((item) => item.item_id === chosen);
+    mark(again >= 0 ? again : items.length ? 0 : -1);
     if (items.length)
       status.textContent = counted(items.length, "item") + " found; arrow keys to choose, Enter to add.";
     else status.textContent = found.is_complete ? `No item has “${text}” in its title or id.` : "Searching…";
@@ -73,13 +89,13 @@ export function createSearch({ onPick, onLast }) {
 
   const search = debounce(WAIT_MS, async () => {
     const text = input.value.trim();
-    running?.abort();
     if (!text) {
       status.textContent = "";
       items = [];
       close();
       return;
     }
+    running?.abort();
     running = new AbortController();
     const { signal } = running;
     try {
@@ -89,6 +105,7 @@ export function createSearch({ onPick, onLast }) {
         found = await post("items:search", { query: text.slice(0, 256), k: FOUND }, signal);
         show(text, found);
       } while (!found.is_complete && found.items.length < FOUND && !signal.aborted);
+      if (!signal.aborted) running = null;
     } catch (error) {
       if (signal.aborted) return;
       close();
@@ -96,7 +113,10 @@ export function createSearch({ onPick, onLast }) {
     }
   });
 
-  input.addEventListener("input", search);
+  input.addEventListener("input", () => {
+    isChosen = false;
+    search();
+  });
   input.addEventListener("blur", close);
   input.addEventListener("focus", () => input.value && search());
   input.addEventListener("keydown", (event) => {
@@ -106,9 +126,9 @@ export function createSearch({ onPick, onLast }) {
       if (list.hidden) input.value = "";
       close();
     } else if (list.hidden) return;
-    else if (event.key === "ArrowDown") mark(active >= last ? 0 : active + 1);
-    else if (event.key === "ArrowUp") mark(active <= 0 ? last : active - 1);
-    else if (event.key === "Enter") pick(active);
+    else if (event.key === "ArrowDown") choose(active >= last ? 0 : active + 1);
+    else if (event.key === "ArrowUp") choose(active <= 0 ? last : active - 1);
+    else if (event.key === "Enter" && shown === input.value.trim()) pick(items[active]);
     else return;
     if (event.key !== "Backspace") event.preventDefault();
   });

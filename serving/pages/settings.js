@@ -2,6 +2,7 @@
 
 import { categoryNames } from "./catalogue.js";
 import { $, h } from "./dom.js";
+import { redraw } from "./redraw.js";
 import { DEFAULTS } from "./state.js";
 
 const MERGES = [
@@ -46,35 +47,34 @@ function number(id, label, value, { min, max, step, placeholder }, onChange) {
     step,
     placeholder: placeholder ?? "",
     value: value ?? "",
-  });
-  input.addEventListener("change", () => {
-    const entered = input.valueAsNumber;
-    if (Number.isNaN(entered)) onChange(null);
-    else onChange(Math.min(max, Math.max(min, entered)));
+    onchange: ({ target }) => {
+      const entered = target.valueAsNumber;
+      if (Number.isNaN(entered)) onChange(null);
+      else onChange(Math.min(max, Math.max(min, entered)));
+    },
   });
   return h("div", {}, h("label", { htmlFor: id }, label), input);
 }
 
 /** A field that collects names of categories, with a button for each to take it out. */
-function categories(id, label, names, onChange) {
+function categories(id, label, names, unknown, onChange) {
+  const add = ({ target }) => {
+    const name = target.value.trim();
+    target.value = "";
+    if (name && !names.includes(name)) onChange([...names, name]);
+  };
   const input = h("input", {
     id,
     type: "text",
     list: "category-names",
     autocomplete: "off",
     placeholder: "A category",
-  });
-  const add = () => {
-    const name = input.value.trim();
-    input.value = "";
-    if (name && !names.includes(name)) onChange([...names, name]);
-  };
-  input.addEventListener("change", add);
-  input.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") {
+    onchange: add,
+    onkeydown: (event) => {
+      if (event.key !== "Enter") return;
       event.preventDefault();
-      add();
-    }
+      add(event);
+    },
   });
   return h(
     "div",
@@ -89,7 +89,10 @@ function categories(id, label, names, onChange) {
           "button",
           {
             type: "button",
+            class: unknown.includes(name) ? "unknown" : "",
+            "data-id": name,
             "aria-label": `Remove ${name}`,
+            title: unknown.includes(name) ? "No item has this category" : "",
             onclick: () => onChange(names.filter((n) => n !== name)),
           },
           `${name} ×`,
@@ -100,7 +103,12 @@ function categories(id, label, names, onChange) {
 }
 
 function check(id, label, value, onChange) {
-  const input = h("input", { id, type: "checkbox", checked: value, onchange: () => onChange(input.checked) });
+  const input = h("input", {
+    id,
+    type: "checkbox",
+    checked: value,
+    onchange: ({ target }) => onChange(target.checked),
+  });
   return h("div", { class: "check" }, input, h("label", { htmlFor: id }, label));
 }
 
@@ -112,13 +120,12 @@ function describe(state) {
   return parts.join(" · ");
 }
 
-/** Draws the form; `change(part)` gets the values that changed. */
-export function showSettings(state, change) {
-  const focused = document.activeElement;
-  const key = $("form").contains(focused) ? { id: focused.id, name: focused.name } : null;
+/** Draws the form; `change(part)` gets the values that changed, `unknown` are names of no category. */
+export function showSettings(state, unknown, change) {
   $("settings-summary").textContent = describe(state);
   const diverse = state.merge === "diversity";
-  $("form").replaceChildren(
+  redraw(
+    $("form"),
     segments("How the interests’ lists become one", "merge", MERGES, state.merge, (merge) =>
       change({ merge, weights: null }),
     ),
@@ -150,8 +157,8 @@ export function showSettings(state, change) {
             (value) => change({ maxPerCategory: value && Math.round(value) }),
           ),
     ),
-    categories("only", "Only with one of these categories", state.only, (only) => change({ only })),
-    categories("never", "Without these categories", state.never, (never) => change({ never })),
+    categories("only", "Only with one of these categories", state.only, unknown, (only) => change({ only })),
+    categories("never", "Without these categories", state.never, unknown, (never) => change({ never })),
     check("seen", "Items of the history may come back", state.seen, (seen) => change({ seen })),
     h(
       "datalist",
@@ -161,7 +168,4 @@ export function showSettings(state, change) {
         .map((name) => h("option", { value: name })),
     ),
   );
-  if (!key) return;
-  const again = key.id ? $(key.id) : $("form").querySelector(`[name="${key.name}"]:checked`);
-  again?.focus();
 }

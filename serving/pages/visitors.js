@@ -4,6 +4,7 @@
 import { post } from "./api.js";
 import { remember } from "./catalogue.js";
 import { $, h } from "./dom.js";
+import { redraw } from "./redraw.js";
 
 const VISITORS = 4;
 const POPULAR = 60;
@@ -35,9 +36,10 @@ export async function showVisitors(onPick) {
   const { responses } = await post("recall", { requests });
   responses.forEach((response) => remember(response.items));
   const like = new Map(chosen.flat().map((item, i) => [item.item_id, responses[i].items]));
-  $("visitors").replaceChildren(
+  redraw(
+    $("visitors"),
     h("p", { class: "hint" }, "Or take a made-up visitor who likes"),
-    ...chosen.map((pair) => {
+    chosen.map((pair) => {
       const history = pair.flatMap((item) => [...like.get(item.item_id), item]).map((item) => item.item_id);
       const names = pair.map((item) => item.title || item.item_id);
       return h(

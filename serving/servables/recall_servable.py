@@ -76,7 +76,8 @@ class RecallServable(Servable):
                 `leaves_to_search` or `reorder` says nothing.
             output_filter: Outputs wanted; none means all, titles and categories
                 only where a request is `with_metadata`, weights of interests
-                only where one is `with_interests`.
+                only where one is `with_interests`, unknown categories only
+                where there are any.
             timeout_s: Time left.
 
         Returns:

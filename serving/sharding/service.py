@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from serving.api import recall_tensors
-from serving.api.metadata_tensors import parse_metadata
+from serving.api.metadata_tensors import parse_metadata, parse_unknown
 from serving.api.recall_limits import RecallLimits, check_num_item_ids, check_requests
 from serving.api.recall_request import (
     MERGE_MAX_SCORE,
@@ -161,6 +161,7 @@ class ShardedRecallService:
             coverage=coverage,
             metadata=_merge_metadata(arrived, found, best) if request.with_metadata else None,
             interest_weights=interests.weights if request.with_interests else None,
+            unknown_categories=_unknown_to_all(answers),
         )
 
     def _nothing_found(self, request: RecallRequest, interests: UserInterests) -> RecallResponse:
@@ -203,6 +204,14 @@ def _merge_metadata(
     return ItemMetadata(
         tuple(titles[place] for place in places), tuple(categories[place] for place in places)
     )
+
+
+def _unknown_to_all(answers: Sequence[ShardOutputs | ServingError]) -> tuple[str, ...]:
+    """Names that no shard knows as a category; a shard that is lost may know each of them."""
+    if any(isinstance(answer, ServingError) for answer in answers):
+        return ()
+    first, *others = (parse_unknown(answer) for answer in answers)
+    return tuple(name for name in first if all(name in names for names in others))
 
 
 def _check_offered(request: RecallRequest) -> None:

@@ -46,6 +46,14 @@ def test_text_of_an_answer_with_interests():
     assert query.format_answer(answer).endswith("; weights of the interests 0.750, 0.250\n")
 
 
+def test_text_of_an_answer_for_names_of_no_category():
+    answer = _response([(b"12", 0.5, 1)], False, 3, 0, 7, 8)
+    answer = dataclasses.replace(answer, unknown_categories=("shoess", "a\nb"))
+    assert query.format_answer(answer).endswith(
+        "; no category of the server's items: shoess, a b\n"
+    )
+
+
 def test_text_of_a_degraded_answer():
     answer = _response([(b"12", 0.5, 0)], False, 1, 0, 7, 8, True, 0.25)
     assert query.format_answer(answer).endswith("the time was too short: 25% of the answer\n")

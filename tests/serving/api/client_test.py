@@ -98,6 +98,8 @@ def _vectors(rows):
         {"similar_to": ("zebra",), "categories": ("by3",), "k": 3},
         {"similar_to": ("i3", "i9"), "with_metadata": True, "with_interests": True, "k": 4},
         {"history": ("i3",), "with_interests": True, "k": 3},
+        {"history": ("i3", "i9"), "categories": ("by1", "By2"), "k": 4},
+        {"similar_to": ("i3",), "categories": ("By2",), "exclude_categories": ("x", "by1")},
     ],
     ids=lambda fields: "-".join(fields),
 )
@@ -114,6 +116,8 @@ def test_every_field_goes_through_both_doors(address, recall_server, fields):
     assert response.facts() == expected.facts()
     assert response.metadata == expected.metadata
     assert response.interest_weights == expected.interest_weights
+    named = (*request.categories, *request.exclude_categories)
+    assert response.unknown_categories == tuple(name for name in named if name[:2] != "by")
     if "history" in fields and "exact" not in fields:  # The field was not just left out.
         plain = service.recall([RecallRequest(history=("i3", "i9"), k=request.k)])[0]
         assert [i.item_id for i in plain.items] != [i.item_id for i in expected.items]

@@ -4,129 +4,11 @@ The server is real; the page asks nobody else.
 """
 
 import re
-import shutil
-import time
-import urllib.parse
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
 
 from serving.server import RecallServer
-from tests.serving.category_release import write_release
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="chromium is not installed: apt-get install chromium"
-)
-
-SIZES = {"wide": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
-
-WAIT_MS = 30_000
-
-
-@pytest.fixture(scope="module")
-def release(tmp_path_factory):
-    """i0 ... i59 with the titles "", "Item 1", "Item 2" ...; two interests, three colours."""
-    folder = tmp_path_factory.mktemp("release")
-    write_release(folder, 1)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def server(release):
-    with RecallServer(release, grpc_port=0, http_port=0) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    with sync_playwright() as started:
-        # Without a sandbox: tests may run as root, in a container.
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-class Visit:
-    """One window, and everything that went wrong or elsewhere in it."""
-
-    def __init__(self, chromium, server, size, **options):
-        self.root = f"http://{server.http_address}/"
-        self.problems, self.elsewhere = [], []
-        self.page = chromium.new_context(viewport=SIZES[size], **options).new_page()
-        self.page.set_default_timeout(WAIT_MS)
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("console", self._hear)
-        self.page.on("request", self._watch)
-
-    def _hear(self, message):
-        # Chromium says of every refused request that it was refused.
-        if message.type in ("error", "warning") and "Failed to load resource" not in message.text:
-            self.problems.append(message.text)
-
-    def _watch(self, request):
-        if not request.url.startswith(self.root):
-            self.elsewhere.append(request.url)
-
-    def open(self, address=""):
-        self.page.goto(self.root + address)
-        self.page.wait_for_selector("#items li, #notice:not([hidden])")
-
-    def texts(self, selector):
-        return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
-
-    def history(self):
-        return self.texts("#history .name")
-
-    def ids(self):
-        return self.page.locator("#items li").evaluate_all("all => all.map(li => li.dataset.id)")
-
-    def state(self):
-        """What the address says."""
-        return urllib.parse.parse_qs(urllib.parse.urlsplit(self.page.url).fragment)
-
-    def wait(self, expression):
-        """Returns when an expression of JavaScript is true.
-
-        Playwright's own `wait_for_function` evaluates texts, which the page's policy forbids.
-        """
-        give_up_s = time.monotonic() + WAIT_MS / 1000
-        while not self.page.evaluate(expression):
-            assert time.monotonic() < give_up_s, expression
-            self.page.wait_for_timeout(20)
-
-    def violations(self):
-        """What axe-core finds that is serious or worse."""
-        found = Axe().run(self.page).response["violations"]
-        return [
-            (violation["id"], violation["nodes"][0]["html"])
-            for violation in found
-            if violation["impact"] in ("serious", "critical")
-        ]
-
-    def is_as_wide_as_the_window(self):
-        return self.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-
-    def close(self):
-        self.page.context.close()
-        assert self.problems == []
-        assert self.elsewhere == []
-
-
-@pytest.fixture(params=SIZES)
-def visit(request, chromium, server):
-    visit = Visit(chromium, server, request.param)
-    yield visit
-    visit.close()
-
-
-@pytest.fixture
-def wide(chromium, server):
-    visit = Visit(chromium, server, "wide")
-    yield visit
-    visit.close()
+from tests.serving.explorer_visit import SIZES, Visit
 
 
 def pick(visit, text, title):
@@ -224,8 +106,6 @@ def test_the_request_and_its_effect(visit):
     page.click("#even")
     visit.wait("!location.hash.includes('w=')")
     page.click("text=Diverse")
-    visit.wait("location.hash.includes('merge=diversity')")
-    page.wait_for_timeout(500)  # An answer draws the settings anew, and what is being typed goes.
     page.fill("#diversity", "50")
     page.press("#diversity", "Tab")
     visit.wait("location.hash.includes('lambda=50')")
@@ -237,6 +117,26 @@ def test_the_request_and_its_effect(visit):
     page.check("#seen")
     visit.wait("location.hash.includes('seen=1')")
     assert visit.is_as_wide_as_the_window()
+
+
+def test_a_category_that_no_item_has(visit):
+    visit.open("#h=i7&only=red&only=purple&never=pink")
+    visit.wait("document.getElementById('summary').innerText.includes('no categor')")
+    assert "“purple”, “pink” are no categories of these items." in visit.texts("#summary")[0]
+    if not visit.page.is_visible("#k"):
+        visit.page.click("#settings summary")
+    visit.page.wait_for_selector(".chips .unknown")
+    assert visit.texts(".chips .unknown") == ["purple \u00d7", "pink \u00d7"]
+    assert visit.violations() == []
+    visit.page.click("[aria-label='Remove purple']")
+    visit.page.click("[aria-label='Remove pink']")
+    visit.wait("!document.getElementById('summary').innerText.includes('no categor')")
+    assert set(visit.texts("#items .meta")) == {"red"}
+    visit.page.click("[aria-label='Remove red']")
+    visit.page.fill("#only", "purple")
+    visit.page.press("#only", "Enter")
+    no_item = "No item passes the filters. “purple” is no category of these items."
+    visit.wait(f"document.getElementById('summary').innerText == '{no_item}'")
 
 
 def test_the_address_is_the_state(wide):

@@ -94,3 +94,6 @@ def test_files_name_no_other_host_and_hold_no_code_in_the_page(name):
     if name.endswith(".js"):
         assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\(", text)
         assert set(re.findall(r'from "\./([^"]+)"', text)) <= set(PARTS)
+        # A drawing that is not `redraw` takes focus and half-typed text away.
+        is_drawing = re.search(r"replaceChildren|replaceWith|\.(?:before|after|prepend)\(", text)
+        assert not is_drawing or name == "redraw.js"

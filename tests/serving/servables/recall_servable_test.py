@@ -140,6 +140,17 @@ def test_weights_of_the_interests_are_sent_to_who_asks():
     assert {name: array.shape for name, array in filtered.items()} == {"interest_weights": (3, 0)}
 
 
+def test_names_of_no_category_are_sent_where_there_are_any():
+    histories = {"history_item_ids": np.array([[b"n1"], [b"n2"]], object)}
+    known = {**histories, "categories": np.array([[b"half"]], object)}
+    assert "unknown_categories" not in SERVABLE.predict("", known)
+    names = np.array([[b"half", b"Half", b"x", b"x"], [b"half", b"", b"", b""]], object)
+    outputs = SERVABLE.predict("", {**histories, "exclude_categories": names})
+    assert outputs["unknown_categories"].tolist() == [[b"Half", b"x"], [b"", b""]]
+    filtered = SERVABLE.predict("", known, ["unknown_categories"])
+    assert {name: array.shape for name, array in filtered.items()} == {"unknown_categories": (2, 0)}
+
+
 def test_vectors_of_items():
     item_ids = np.array([b"n2", b"unheard", b"", b"n2"], object)
     outputs = SERVABLE.predict("item_vectors", {"item_ids": item_ids})

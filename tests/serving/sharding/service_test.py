@@ -20,7 +20,7 @@ from serving.api.items_tensors import (
 )
 from serving.api.recall_request import RecallRequest
 from serving.index.shards import Shard, home_of
-from serving.protocol.status import ServingError
+from serving.protocol.status import Code, ServingError
 from serving.servables.remote_model import RemoteModel
 from serving.servables.towers import RemoteItemTower, item_vectors
 from serving.server import RecallServer
@@ -290,6 +290,26 @@ def test_weights_go_with_their_items(changed_front):
     np.testing.assert_allclose(answer.scores, [1.2], atol=1e-6)
     assert answer.interests.tolist() == [2]
     assert (answer.num_known, answer.num_unknown) == (2, 1)
+
+
+def test_a_category_that_one_shard_knows_is_known(changed_front):
+    inputs = {"item_ids": np.array([b"i7"], object), "categories": np.array([[b"odd"]], object)}
+    client.predict(changed_front.grpc_address, "items", "upsert", inputs)
+    request = RecallRequest(
+        ("i3",), categories=("nowhere", "odd"), exclude_categories=("red", "never")
+    )
+    answer = ask(changed_front, request)
+    assert answer.unknown_categories == ("nowhere", "never")
+    assert answer.item_ids.tolist() == [b"i7"]
+
+
+def test_a_shard_that_is_lost_may_know_a_category():
+    """So nothing is said to be unknown without its answer."""
+    names = np.array([[b"odd", b"red"]], object)
+    answers = [{"unknown_categories": names}, {"unknown_categories": names[:, :1]}]
+    assert service._unknown_to_all(answers) == ("odd",)
+    assert service._unknown_to_all([*answers, {}]) == ()
+    assert service._unknown_to_all([*answers, ServingError(Code.UNAVAILABLE, "gone")]) == ()
 
 
 def test_the_front_gives_the_vectors_of_the_shards(changed_front):

@@ -1,0 +1,268 @@
+"""Answers of the server that arrive while a person is at work on the page.
+
+Every answer is held back until the person is in the middle of something; whatever it then
+draws, focus, caret, half-typed text and the slider in hand are as they were.
+"""
+
+import pytest
+
+ANSWERED = "document.getElementById('timing').innerText.includes('agree')"
+
+
+def focus(visit, what="id"):
+    """A property of the element with the focus."""
+    return visit.page.evaluate(f"document.activeElement.{what}")
+
+
+def open_with_answer(visit, address="#h=i7&h=i30"):
+    visit.open(address)
+    visit.wait(ANSWERED)
+    if not visit.page.is_visible("#k"):
+        visit.page.click("#settings summary")
+
+
+def answers_are_drawn(visit, held, expression="true"):
+    """Lets everything through, from the first answer to the last drawing."""
+    visit.page.evaluate("document.getElementById('timing').textContent = ''")
+    held.let_through(f"{ANSWERED} && {expression}")
+
+
+def test_a_number_typed_slowly(visit):
+    open_with_answer(visit)
+    page = visit.page
+    held = visit.hold("recall", "items:lookup")
+    page.click("text=Diverse")
+    page.locator("#diversity").press("ControlOrMeta+a")
+    page.keyboard.type("5")
+    answers_are_drawn(visit, held)
+    assert focus(visit) == "diversity"
+    assert focus(visit, "value") == "5"
+    page.keyboard.type("0")
+    page.keyboard.press("Enter")
+    visit.wait("location.hash.includes('lambda=50')")
+    # What is too large is put right when it is entered, although the field keeps the focus.
+    page.keyboard.type("0")
+    page.keyboard.press("Enter")
+    visit.wait("location.hash.includes('lambda=100')")
+    assert focus(visit) == "diversity"
+    assert focus(visit, "value") == "100"
+
+
+@pytest.mark.parametrize("field", ["k", "most"])
+def test_a_number_that_is_none_yet(wide, field):
+    """Half of `1e1`: no number, and no reason to put another into the field."""
+    open_with_answer(wide)
+    held = wide.hold("recall", "items:lookup")
+    wide.page.click("text=Quota")
+    wide.page.locator(f"#{field}").press("ControlOrMeta+a")
+    wide.page.keyboard.type("1e")
+    answers_are_drawn(wide, held)
+    wide.page.keyboard.type("1")
+    wide.page.keyboard.press("Tab")
+    wide.wait(f"location.hash.includes('{field}=10')")
+
+
+def test_a_category_typed_slowly(visit):
+    open_with_answer(visit)
+    page = visit.page
+    held = visit.hold("recall", "items:lookup")
+    page.click("text=Quota")
+    page.click("#only")
+    page.keyboard.type("rd")
+    page.keyboard.press("ArrowLeft")
+    answers_are_drawn(visit, held)
+    assert focus(visit) == "only"
+    assert focus(visit, "value") == "rd"
+    assert focus(visit, "selectionStart") == 1
+    page.keyboard.type("e")
+    page.keyboard.press("Enter")
+    visit.wait("location.hash.includes('only=red')")
+    all_red = "[...document.querySelectorAll('#items .meta')].every(e => e.innerText == 'red')"
+    answers_are_drawn(visit, held, all_red)
+    assert focus(visit) == "only"
+    assert focus(visit, "value") == ""
+
+
+def test_a_search_typed_slowly(visit):
+    open_with_answer(visit)
+    page = visit.page
+    held = visit.hold("recall", "items:lookup")
+    page.click("#items .add >> nth=0")
+    page.click("#search")
+    page.keyboard.type("itm")
+    page.keyboard.press("ArrowLeft")
+    answers_are_drawn(visit, held, "document.querySelectorAll('#history li').length == 3")
+    assert focus(visit) == "search"
+    assert focus(visit, "value") == "itm"
+    assert focus(visit, "selectionStart") == 2
+    page.keyboard.type("e")
+    page.keyboard.press("End")
+    page.keyboard.type(" 12")
+    visit.wait("document.querySelector('#found li')?.innerText.startsWith('Item 12')")
+
+
+def test_a_slider_that_is_being_dragged(visit):
+    open_with_answer(visit)
+    mouse = visit.page.mouse
+    slider = visit.page.locator("#weight-0")
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    middle = box["y"] + box["height"] / 2
+    held = visit.hold("recall")
+    mouse.move(box["x"] + box["width"] / 2, middle)
+    mouse.down()
+    mouse.move(box["x"] + 0.75 * box["width"], middle, steps=4)
+    answers_are_drawn(visit, held)
+    mouse.move(box["x"] + box["width"] + 20, middle, steps=4)
+    visit.wait("decodeURIComponent(location.hash).includes('w=2,1')")
+    mouse.up()
+    assert focus(visit) == "weight-0"
+    assert focus(visit, "value") == "2"
+
+
+def test_a_button_of_the_history(wide):
+    """Titles arrive while somebody is about to take an item out."""
+    held = wide.hold("items:lookup")
+    wide.open("#h=i3&h=i7&h=i30")
+    wide.page.locator("#history .remove >> nth=1").focus()
+    assert "Item 3" not in wide.history()
+    held.let_through("document.querySelector('#history .name').innerText == 'Item 3'")
+    wide.wait(ANSWERED)
+    wide.page.keyboard.press("Enter")
+    wide.wait("document.querySelectorAll('#history li').length == 2")
+    assert wide.history() == ["Item 3", "Item 30"]
+    assert focus(wide, "ariaLabel") == "Remove Item 30 from the history"
+
+
+def test_an_item_keeps_the_focus_at_another_place(wide):
+    open_with_answer(wide, "#h=i7&h=i30&k=60")
+    before = wide.ids()
+    held = wide.hold("recall")
+    wide.page.locator("#weight-0").fill("0")
+    item_id = before[1]
+    wide.page.locator(f"#items li[data-id={item_id}] .name").focus()
+    answers_are_drawn(wide, held, "!document.querySelector('#items .badge.i0')")
+    after = wide.ids()
+    assert sorted(after) == sorted(before)
+    assert after.index(item_id) != before.index(item_id)
+    assert focus(wide, "closest('li').dataset.id") == item_id
+
+
+def test_an_item_that_goes_leaves_the_focus_to_its_neighbour(wide):
+    open_with_answer(wide)
+    adds = wide.page.locator("#items .add")
+    second = wide.ids()[1]
+    adds.nth(1).focus()
+    wide.page.keyboard.press("Enter")
+    wide.wait(f"!document.querySelector('#items li[data-id={second}]')")
+    assert focus(wide, "ariaLabel") == adds.nth(1).get_attribute("aria-label")
+    assert focus(wide, "className") == "icon add"
+
+
+def test_a_category_taken_out_leaves_the_focus_to_the_next(wide):
+    open_with_answer(wide, "#h=i7&never=red&never=green")
+    wide.page.locator("[aria-label='Remove red']").focus()
+    wide.page.keyboard.press("Enter")
+    assert focus(wide, "ariaLabel") == "Remove green"
+    wide.page.keyboard.press("Enter")
+    assert focus(wide) == "never"
+
+
+def test_weights_that_are_reset_leave_the_focus_to_a_weight(wide):
+    open_with_answer(wide, "#h=i7&w=0,1")
+    wide.page.locator("#even").focus()
+    wide.page.keyboard.press("Enter")
+    wide.page.wait_for_selector("#even", state="hidden")
+    assert focus(wide) == "weight-0"
+    assert focus(wide, "value") == "1"
+
+
+def test_the_dialog_of_an_item(wide):
+    open_with_answer(wide)
+    held = wide.hold("items:lookup")
+    wide.page.click("#items .name >> nth=0")
+    wide.page.locator("dialog >> text=Close").focus()
+    held.let_through("document.querySelectorAll('dialog ol li').length == 5")
+    assert focus(wide, "innerText") == "Close"
+
+
+def test_the_dialog_shows_the_item_that_was_opened_last(wide):
+    """The answer for the first one comes after that for the second."""
+    open_with_answer(wide)
+    held = wide.hold("items:lookup")
+    wide.page.click("#items .name >> nth=0")
+    first = held.next()
+    wide.page.keyboard.press("Escape")
+    wide.page.click("#items .name >> nth=1")
+    held.let_through("document.querySelectorAll('dialog ol li').length == 5")
+    shown = wide.page.inner_text("dialog")
+    first.continue_()
+    wide.page.wait_for_load_state("networkidle")
+    assert wide.page.inner_text("dialog") == shown
+    assert shown.startswith(wide.texts("#items .name")[1])
+
+
+def test_a_problem_that_is_told_again(wide):
+    """While models are being loaded the page asks every three seconds."""
+    open_with_answer(wide)
+    held = wide.hold("recall")
+    wide.page.click("#items .add >> nth=0")
+    loading = {"error": "Models are being loaded."}
+    held.next().fulfill(status=503, json=loading)
+    wide.page.locator("#notice button").focus()
+    held.next().fulfill(status=503, json=loading)
+    again = held.next()
+    assert focus(wide, "innerText") == "Try again"
+    again.continue_()
+    held.let_through("document.getElementById('notice').hidden")
+    assert focus(wide) == "answer-title"
+
+
+def found(*numbers, is_complete):
+    """An answer of `POST /items:search`."""
+    names = [{"item_id": f"i{number}", "title": f"Item {number}"} for number in numbers]
+    items = [{**name, "categories": [], "is_served": True} for name in names]
+    return {"items": items, "is_complete": is_complete}
+
+
+def test_the_choice_in_the_search_list_stays(wide):
+    """A large catalogue is searched in steps, and each finds more."""
+    wide.open()
+    held = wide.hold("items:search")
+    wide.page.click("#search")
+    wide.page.keyboard.type("item")
+    held.next().fulfill(json=found(5, 6, 7, is_complete=False))
+    wide.wait("document.querySelectorAll('#found li').length == 3")
+    wide.page.keyboard.press("ArrowDown")
+    held.next().fulfill(json=found(1, 5, 6, 7, is_complete=True))
+    wide.wait("document.querySelectorAll('#found li').length == 4")
+    assert wide.texts("#found [aria-selected=true]") == ["Item 6\ni6"]
+    active = wide.page.get_attribute("#search", "aria-activedescendant")
+    assert wide.page.inner_text(f"#{active}") == "Item 6\ni6"
+    wide.page.keyboard.press("Enter")
+    wide.wait("location.hash == '#h=i6'")
+
+
+@pytest.mark.parametrize("leave", ["Escape", "Tab"])
+def test_a_late_answer_does_not_open_the_search_list(wide, leave):
+    wide.open()
+    held = wide.hold("items:search")
+    wide.page.click("#search")
+    wide.page.keyboard.type("item")
+    late = held.next()
+    wide.page.keyboard.press(leave)
+    late.fulfill(json=found(5, 6, is_complete=True))
+    wide.page.wait_for_load_state("networkidle")
+    assert not wide.page.is_visible("#found")
+    assert wide.page.get_attribute("#search", "aria-expanded") == "false"
+
+
+def test_enter_takes_nothing_from_a_list_for_other_words(wide):
+    wide.open()
+    wide.page.click("#search")
+    wide.page.keyboard.type("item 1")
+    wide.wait("document.querySelectorAll('#found li').length == 8")
+    wide.hold("items:search")
+    wide.page.keyboard.type("2")
+    wide.page.keyboard.press("Enter")
+    assert wide.history() == []

@@ -13,20 +13,8 @@ from recall.errors import InputError
 from serving.api import items_json, items_tensors, recall_tensors
 from serving.api.item_changes import ITEMS_MODEL, Acknowledgement, ItemUpsert, read_items
 from serving.api.item_search import FoundItem
-from serving.api.metadata_tensors import (
-    INTERESTS_OUTPUT,
-    METADATA_OUTPUTS,
-    parse_metadata,
-    parse_unknown,
-)
-from serving.api.recall_json import request_to_json
-from serving.api.recall_request import (
-    RECALL_MODEL,
-    RESPONSE_FACTS,
-    ItemMetadata,
-    RecallRequest,
-    RecallResponse,
-)
+from serving.api.recall_json import request_to_json, response_from_json
+from serving.api.recall_request import RECALL_MODEL, RecallRequest, RecallResponse
 from serving.api.request_fields import Kind, read_value, show
 from serving.protocol import predict_messages_pb2 as messages
 from serving.protocol import tensors
@@ -100,9 +88,9 @@ def recall(request: RecallRequest) -> Question[RecallResponse]:
         raise InputError(f"`request` must be a RecallRequest, received {show(request)}.")
     return Question(
         lambda left_s: ("POST", "/recall", _recall_document(request, left_s)),
-        lambda answer: _parse_recall(answer, request),
+        lambda answer: response_from_json(answer, request),
         lambda: _predict(RECALL_MODEL, *recall_tensors.build_recall_inputs(request)),
-        lambda answer: parse_outputs(_outputs(answer)),
+        lambda answer: recall_tensors.parse_outputs(_outputs(answer)),
     )
 
 
@@ -321,42 +309,3 @@ def _parse_signatures(answer: messages.GetModelMetadataResponse) -> dict[str, An
     return json_format.MessageToDict(
         packed, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
     )[_SIGNATURE_DEF]
-
-
-def _parse_recall(answer: Mapping[str, Any], request: RecallRequest) -> RecallResponse:
-    items = answer["items"]
-    return RecallResponse(
-        np.array([item["item_id"].encode() for item in items], dtype=np.bytes_),
-        np.array([item["score"] for item in items], dtype=np.float32),
-        np.array([item["interest"] for item in items], dtype=np.int32),
-        *(answer[name] for name in RESPONSE_FACTS),
-        metadata=ItemMetadata(
-            tuple(item["title"] for item in items),
-            tuple(tuple(item["categories"]) for item in items),
-        )
-        if request.with_metadata
-        else None,
-        interest_weights=tuple(answer["interest_weights"]) if request.with_interests else None,
-        unknown_categories=tuple(answer.get("unknown_categories", ())),
-    )
-
-
-def parse_outputs(outputs: Mapping[str, np.ndarray]) -> RecallResponse:
-    """Outputs of the model `recall` for a batch of one, without the padding.
-
-    Args:
-        outputs: By name, as `recall_servable.RecallServable` gives them.
-    """
-    item_ids = outputs["item_ids"][0]
-    found = item_ids.astype(np.bool_)  # "" is padding.
-    return RecallResponse(
-        item_ids[found].astype(np.bytes_),
-        outputs["scores"][0][found],
-        outputs["interests"][0][found],
-        *(outputs[name][0].item() for name in RESPONSE_FACTS),
-        metadata=parse_metadata(outputs, found) if METADATA_OUTPUTS[0] in outputs else None,
-        interest_weights=tuple(outputs[INTERESTS_OUTPUT][0].tolist())
-        if INTERESTS_OUTPUT in outputs
-        else None,
-        unknown_categories=parse_unknown(outputs),
-    )

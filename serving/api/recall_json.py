@@ -11,7 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from serving.api.recall_limits import check_size
-from serving.api.recall_request import REQUEST_FIELDS, RecallRequest, RecallResponse
+from serving.api.recall_request import (
+    REQUEST_FIELDS,
+    RESPONSE_FACTS,
+    ItemMetadata,
+    RecallRequest,
+    RecallResponse,
+)
 from serving.api.request_fields import Kind
 from serving.protocol import json_fields
 from serving.protocol.json_answers import encode_json
@@ -119,6 +125,25 @@ def response_to_json(response: RecallResponse) -> dict[str, Any]:
     if response.unknown_categories:
         document["unknown_categories"] = list(response.unknown_categories)
     return document
+
+
+def response_from_json(answer: Mapping[str, Any], request: RecallRequest) -> RecallResponse:
+    """What `response_to_json` made for a request."""
+    items = answer["items"]
+    return RecallResponse(
+        np.array([item["item_id"].encode() for item in items], dtype=np.bytes_),
+        np.array([item["score"] for item in items], dtype=np.float32),
+        np.array([item["interest"] for item in items], dtype=np.int32),
+        *(answer[name] for name in RESPONSE_FACTS),
+        metadata=ItemMetadata(
+            tuple(item["title"] for item in items),
+            tuple(tuple(item["categories"]) for item in items),
+        )
+        if request.with_metadata
+        else None,
+        interest_weights=tuple(answer["interest_weights"]) if request.with_interests else None,
+        unknown_categories=tuple(answer.get("unknown_categories", ())),
+    )
 
 
 def request_to_json(request: RecallRequest) -> dict[str, Any]:

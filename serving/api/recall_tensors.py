@@ -1,8 +1,9 @@
 """The Predict signatures of the recall service: which inputs there are and what they mean.
 
 Every field of a `RecallRequest` is an input of one name and one type; here is
-the table, and the way from rows of tensors to requests. One signature more
-gives vectors of items. Imports no TensorFlow until signatures are made.
+the table, the way from rows of tensors to requests, and from outputs to an
+answer. One signature more gives vectors of items. Imports no TensorFlow until
+signatures are made.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,8 +12,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recall.errors import InputError
+from serving.api.metadata_tensors import (
+    INTERESTS_OUTPUT,
+    METADATA_OUTPUTS,
+    parse_metadata,
+    parse_unknown,
+)
 from serving.api.recall_limits import check_one_subject
-from serving.api.recall_request import REQUEST_FIELDS, RecallRequest
+from serving.api.recall_request import (
+    REQUEST_FIELDS,
+    RESPONSE_FACTS,
+    RecallRequest,
+    RecallResponse,
+)
 from serving.api.request_fields import FieldSpec, Kind
 from serving.protocol import predict_messages_pb2 as types_pb2
 from serving.protocol import signatures, tensors
@@ -224,6 +236,27 @@ def parse_item_vectors_inputs(inputs: Mapping[str, np.ndarray]) -> tuple[str, ..
         return tuple(value.decode() for value in inputs[_ITEM_VECTORS_INPUT].tolist())
     except UnicodeDecodeError as error:
         raise _not_utf8(_ITEM_VECTORS_INPUT) from error
+
+
+def parse_outputs(outputs: Mapping[str, np.ndarray]) -> RecallResponse:
+    """Outputs of the model `recall` for a batch of one, without the padding.
+
+    Args:
+        outputs: By name, as `recall_servable.RecallServable` gives them.
+    """
+    item_ids = outputs["item_ids"][0]
+    found = item_ids.astype(np.bool_)  # "" is padding.
+    return RecallResponse(
+        item_ids[found].astype(np.bytes_),
+        outputs["scores"][0][found],
+        outputs["interests"][0][found],
+        *(outputs[name][0].item() for name in RESPONSE_FACTS),
+        metadata=parse_metadata(outputs, found) if METADATA_OUTPUTS[0] in outputs else None,
+        interest_weights=tuple(outputs[INTERESTS_OUTPUT][0].tolist())
+        if INTERESTS_OUTPUT in outputs
+        else None,
+        unknown_categories=parse_unknown(outputs),
+    )
 
 
 def _not_utf8(name: str) -> ServingError:

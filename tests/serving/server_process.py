@@ -22,7 +22,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.api import questions, recall_tensors
+from serving.api import recall_tensors
 from serving.api.recall_request import RecallRequest, RecallResponse
 from serving.protocol import tensors
 from tests.serving.grpc_requests import build_request
@@ -175,7 +175,7 @@ class Client(contextlib.AbstractContextManager):
     def recall(self, request: RecallRequest, timeout_s: float | None = 60.0) -> RecallResponse:
         """The items of one user."""
         signature, inputs = recall_tensors.build_recall_inputs(request)
-        return questions.parse_outputs(self.predict("recall", signature, inputs, timeout_s))
+        return recall_tensors.parse_outputs(self.predict("recall", signature, inputs, timeout_s))
 
     def states(self, name: str = "recall") -> dict[int, Any]:
         """State and error of every version of a model."""

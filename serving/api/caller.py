@@ -14,7 +14,7 @@ from serving.api.client_connections import Where
 from serving.api.client_errors import CallError
 from serving.api.questions import Question
 from serving.api.recall_request import REQUEST_FIELDS, RecallRequest
-from serving.api.request_fields import Kind, read_value, show
+from serving.api.request_fields import Kind, in_one_line, read_value
 from serving.network import door_address
 from serving.network.client_tls import ClientTls
 from serving.network.retries import Attempts, RetryBudget, RetryPolicy
@@ -123,7 +123,7 @@ def _check_timeout(timeout_s: Any) -> float:
 def _check_kind(name: str, value: Any, kind: Any) -> None:
     if not isinstance(value, kind):
         words = getattr(kind, "__name__", str(kind))
-        raise InputError(f"`{name}` must be of the type {words}, received {show(value)}.")
+        raise InputError(f"`{name}` must be of the type {words}, received {in_one_line(value)}.")
 
 
 def _check_retries(policy: Any) -> RetryPolicy:

@@ -11,7 +11,7 @@ import numpy as np
 
 from recall.errors import InputError
 from recall.item_ids import check_item_ids, is_unicode
-from serving.api.request_fields import Kind, read_value, show, specs_of
+from serving.api.request_fields import Kind, in_one_line, read_value, specs_of
 
 ITEMS_MODEL = "items"
 """Name under which live items are a model of the Predict API."""
@@ -140,20 +140,22 @@ class ItemChanger(Protocol):
         """What changed so far, as plain values."""
 
 
-def read_items(items: Any) -> list[ItemUpsert]:
+def read_upserts(items: Any) -> list[ItemUpsert]:
     """Items as a program gives them, each field of its kind.
 
     Raises:
         InputError: They are no list of `ItemUpsert`, or a field is of another kind.
     """
     if not isinstance(items, Iterable) or isinstance(items, str | bytes):
-        raise InputError(f"`items` must be a list of ItemUpsert, received {show(items)}.")
+        raise InputError(f"`items` must be a list of ItemUpsert, received {in_one_line(items)}.")
     return [_read_item(item) for item in items]
 
 
 def _read_item(item: Any) -> ItemUpsert:
     if not isinstance(item, ItemUpsert):
-        raise InputError(f"`items` must be a list of ItemUpsert, received {show(item)} among them.")
+        raise InputError(
+            f"`items` must be a list of ItemUpsert, received {in_one_line(item)} among them."
+        )
     values = {field.name: getattr(item, field.name) for field in ITEM_FIELDS}
     return ItemUpsert(
         **{

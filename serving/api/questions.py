@@ -11,11 +11,11 @@ import numpy as np
 
 from recall.errors import InputError
 from serving.api import items_json, items_tensors, recall_tensors
-from serving.api.item_changes import ITEMS_MODEL, Acknowledgement, ItemUpsert, read_items
+from serving.api.item_changes import ITEMS_MODEL, Acknowledgement, ItemUpsert, read_upserts
 from serving.api.item_search import FoundItem
 from serving.api.recall_json import request_to_json, response_from_json
 from serving.api.recall_request import RECALL_MODEL, RecallRequest, RecallResponse
-from serving.api.request_fields import Kind, read_value, show
+from serving.api.request_fields import Kind, in_one_line, read_value
 from serving.protocol import predict_messages_pb2 as messages
 from serving.protocol import tensors
 
@@ -85,7 +85,7 @@ class Question(Generic[T]):
 def recall(request: RecallRequest) -> Question[RecallResponse]:
     """One user's items. Over HTTP too the server is told how long its client waits."""
     if not isinstance(request, RecallRequest):
-        raise InputError(f"`request` must be a RecallRequest, received {show(request)}.")
+        raise InputError(f"`request` must be a RecallRequest, received {in_one_line(request)}.")
     return Question(
         lambda left_s: ("POST", "/recall", _recall_document(request, left_s)),
         lambda answer: response_from_json(answer, request),
@@ -112,7 +112,7 @@ def predict(
     read_value("model_name", Kind.TEXT, model_name)
     read_value("signature_name", Kind.TEXT, signature_name)
     if not isinstance(inputs, Mapping):
-        raise InputError(f"`inputs` must be arrays by their names, received {show(inputs)}.")
+        raise InputError(f"`inputs` must be arrays by their names, received {in_one_line(inputs)}.")
     arrays = {name: _read_tensor(name, value) for name, value in inputs.items()}
     return _ask_model(model_name, signature_name, arrays, dict, is_safe=is_safe)
 
@@ -127,7 +127,7 @@ def _read_tensor(name: str, value: Any) -> np.ndarray:
     except (TypeError, ValueError) as error:
         raise InputError(
             f"The input {name!r} must be an array of numbers, of texts or of booleans, received "
-            f"{show(value)}."
+            f"{in_one_line(value)}."
         ) from error
     return array
 
@@ -187,7 +187,7 @@ def _found(item: Mapping[str, Any]) -> FoundItem:
 
 def upsert_items(items: Sequence[ItemUpsert]) -> Question[Acknowledgement]:
     """Items to have from now on; a change, which is sent once."""
-    items, rows = _some(read_items(items)), []
+    items, rows = _some(read_upserts(items)), []
     for item in items:
         rows.append(items_json.item_to_json({**vars(item), "vector": None}))
         if item.vector is not None:

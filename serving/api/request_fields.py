@@ -121,13 +121,13 @@ def read_value(name: str, kind: Kind, value: Any) -> Any:
     try:
         return read(value)
     except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"`{name}` must be {words}, received {show(value)}.") from error
+        raise InputError(f"`{name}` must be {words}, received {in_one_line(value)}.") from error
 
 
-def show(value: Any) -> str:
+def in_one_line(value: Any) -> str:
     """A value of a caller in an error: one line, not too long.
 
-    >>> show([1, None])
+    >>> in_one_line([1, None])
     '[1, None]'
     """
     return f"{' '.join(repr(value).split()):.200}"

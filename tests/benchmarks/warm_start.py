@@ -1,4 +1,4 @@
-"""What a warm start saves: `python -m tests.benchmarks.warm_start --events=FILE` prints JSON.
+"""What a warm start saves: `python -m tests.benchmarks.warm_start --events_file=FILE` prints JSON.
 
 Takes the latest clicks out of a log, trains on the rest as "yesterday", and then on the
 whole log twice: from scratch, and from yesterday's model. Both have the same examples, so
@@ -16,8 +16,8 @@ from absl import app, flags
 
 from tests.benchmarks import measure, quality
 
-_EVENTS = flags.DEFINE_string("events", None, "A CSV file with columns as `recall run` takes.")
-_ITEMS = flags.DEFINE_string("items", None, "Its items, if there are categories.")
+_EVENTS = flags.DEFINE_string("events_file", None, "A CSV file with columns as `recall run` takes.")
+_ITEMS = flags.DEFINE_string("items_file", None, "Its items, if there are categories.")
 _LATEST_CLICKS = flags.DEFINE_integer(
     "latest_clicks", 2, "Clicks of every user that yesterday does not have.", 0
 )

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 
 from pipelines.artifacts import records
 from pipelines.ingestion import beam, ingest, schema
@@ -321,7 +323,8 @@ class TestFolder:
 
     def test_schema_names_the_features_of_the_model(self, tmp_path):
         ingest.run_ingest(MemorySource(_usual_rows()), None, tmp_path / "examples", _config())
-        written = schema.read_schema(tmp_path / "examples")
+        text = (tmp_path / "examples" / schema.SCHEMA_NAME).read_text()
+        written = text_format.Parse(text, schema_pb2.Schema())
         by_name = {feature.name: feature for feature in written.feature}
         assert set(by_name) == {
             features.ITEM_IDS,

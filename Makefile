@@ -9,12 +9,24 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# The environment with TFX, whose wheels for glibc older than 2.38 are of Python 3.9 and 3.10.
+TFX_PYTHON ?= $(shell { python3.10 --version >/dev/null 2>&1 && command -v python3.10; } || \
+	ls -d "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.10.*/bin/python 2>/dev/null | tail -1)
+TFX := build/tfx
+TFX_STAMP := $(TFX)/.installed
+TFX_RUN := $(CURDIR)/build/tfx-run
+# `make tfx-pins`: dill is what tfx-bsl imports without asking for it; the versions that are not
+# those of constraints-3.10.txt; docs/tfx.md says why.
+TFX_WANTED := tfx==1.16.0 dill==0.3.1.1 pytest
+TFX_OVERRIDES := 'absl-py==1.4.0' 'numpy>=1.26,<2' 'protobuf==6.33.6' 'pyarrow==18.1.0'
+TFX_OWN_PINS := absl-py|numpy|pandas|protobuf|pyarrow
+
 # The built-in log of the demo and the settings that keep it short.
 DEMO_OUTPUT ?= runs/demo
 DEMO_EVENTS ?= synthetic:users=4000,items=1000,run_length=1.2
 DEMO_FLAGS ?= --set=train.max_epochs=10
 
-.PHONY: help install demo test test-pythons test-slow test-documents test-gpu benchmark-gpu reliability soak docs lint format pins clean distclean
+.PHONY: help install demo test test-pythons test-slow test-documents test-gpu benchmark-gpu reliability soak docs lint format pins tfx-install tfx-test tfx-pins clean distclean
 
 help: ## Lists the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +79,24 @@ reliability: install ## Counts what holds under faults and load; 17 to 20 minute
 soak: install ## Clients, swaps and changes for 30 minutes (SOAK_MINUTES=1 for one): no error, memory level.
 	$(BIN)/python -m pytest -q -s -m soak tests/reliability
 
+tfx-install: $(TFX_STAMP) ## Builds build/tfx, an environment with TFX (Python 3.10: TFX_PYTHON=...).
+
+# Every package is pinned: without --no-deps pip would refuse what docs/tfx.md says of the versions.
+$(TFX_STAMP): constraints-tfx.txt setup.py
+	@"$(TFX_PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 10))' 2>/dev/null || \
+		{ echo "TFX needs Python 3.10, '$(TFX_PYTHON)' is not. Install it, or name it: make tfx-install TFX_PYTHON=/path/to/python3.10" >&2; exit 1; }
+	test -x $(TFX)/bin/python || $(TFX_PYTHON) -m venv $(TFX)
+	$(TFX)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r constraints-tfx.txt
+	$(TFX)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--no-build-isolation -e .
+	@touch $@
+	@echo "Installed. Try: $(TFX)/bin/recall tfx --help"
+
+tfx-test: install tfx-install ## A pipeline under TFX, and its release served from .venv.
+	rm -rf $(TFX_RUN)
+	RECALL_TFX_RUN=$(TFX_RUN) $(TFX)/bin/python -m pytest -q -W ignore tests/pipelines/tfx
+	RECALL_TFX_RUN=$(TFX_RUN) $(BIN)/python -m pytest -q tests/pipelines/tfx/served_test.py
+
 lint: install ## Format check and lint.
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -82,6 +112,18 @@ pins: ## Renews constraints.txt (PYTHON=python3.10: constraints-3.10.txt) with t
 	{ echo '# Every package of the environment, pinned. BUILD.md says how to renew this file.'; \
 		build/pins/bin/python -m pip freeze --all --exclude pip --exclude-editable | sort -f; } > $(PINS)
 	rm -rf build/pins
+
+tfx-pins: ## Renews constraints-tfx.txt from constraints-3.10.txt and what TFX needs.
+	rm -rf build/tfx-pins && $(PYTHON) -m venv build/tfx-pins
+	build/tfx-pins/bin/python -m pip install --quiet --disable-pip-version-check 'uv>=0.9'
+	grep -vE '^(#|($(TFX_OWN_PINS))==)' constraints-3.10.txt > build/tfx-pins/overrides.txt
+	printf '%s\n' $(TFX_OVERRIDES) >> build/tfx-pins/overrides.txt
+	printf '%s\n' $(TFX_WANTED) > build/tfx-pins/wanted.txt
+	{ echo '# Every package of the environment with TFX, pinned. docs/tfx.md says how to renew this file.'; \
+		build/tfx-pins/bin/uv pip compile --quiet setup.py --extra train build/tfx-pins/wanted.txt \
+			--override build/tfx-pins/overrides.txt --python-version 3.10 \
+			--python-platform x86_64-manylinux_2_28 --no-annotate --no-header; } > constraints-tfx.txt
+	rm -rf build/tfx-pins
 
 clean: ## Removes builds and caches; keeps .venv and runs/.
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -19,6 +19,7 @@ _NAMES = (
     "push",
     "report",
     "tune",
+    "tfx",
     "serve",
     "query",
     "items",

@@ -4,7 +4,7 @@ Imports none of the jobs and no TensorFlow.
 """
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
@@ -90,23 +90,34 @@ def open_log(values: flags.FlagValues) -> "EventSource":
         InputError: There is no such log, or a value makes no sense.
     """
     from pipelines.ingestion.open_log import open_events
+
+    return open_events(values.events, **read_log(values))
+
+
+def read_log(values: flags.FlagValues) -> dict[str, Any]:
+    """How the log is read: arguments of `open_events` beside the log itself.
+
+    Raises:
+        UsageError: A flag is not for this source.
+        InputError: A value makes no sense.
+    """
     from pipelines.sources.columns.read_options import ReadOptions
     from pipelines.sources.columns.where import parse_conditions
     from pipelines.sources.events import EventColumns
 
     if values.data_dir and not values.events.startswith("tfds:"):
         raise UsageError(f"--data_dir is for tfds:NAME, not for --events={values.events}.")
-    columns = EventColumns(
-        values.user_column, values.item_column, values.timestamp_column, values.split_column
-    )
-    return open_events(
-        values.events,
-        columns,
-        data_dir=values.data_dir,
-        options=ReadOptions(values.timestamp_unit, values.timestamp_format, values.null_markers),
-        text=table_flags.read_text_options(values),
-        where=parse_conditions(values.where),
-    )
+    return {
+        "columns": EventColumns(
+            values.user_column, values.item_column, values.timestamp_column, values.split_column
+        ),
+        "data_dir": values.data_dir,
+        "options": ReadOptions(
+            values.timestamp_unit, values.timestamp_format, values.null_markers
+        ),
+        "text": table_flags.read_text_options(values),
+        "where": parse_conditions(values.where),
+    }
 
 
 def find_items_file(values: flags.FlagValues) -> "ItemsFile | None":

@@ -1,0 +1,1 @@
+"""The jobs as components of TensorFlow Extended; see docs/tfx.md. Needs an environment with TFX."""

@@ -86,8 +86,7 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     print(summary.results(report))
     print(f"Report: {result.report}")
     if result.version is None:
-        raise InputError(
-            f"The model is not blessed: {blessing.describe_refusal(report['blessing'])}."
-        )
+        refusal = blessing.describe_refusal(report["blessing"], "`recall tfx`")
+        raise InputError(f"The model is not blessed: {refusal}.")
     print(f"\nVersion {result.version} is published. Next:")
     print(f"  {summary.next_command(values.output)}")

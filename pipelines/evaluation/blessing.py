@@ -37,11 +37,14 @@ def write_verdict(evaluation_dir: str | Path, blessed: bool) -> None:
     (Path(evaluation_dir) / (BLESSED if blessed else NOT_BLESSED)).touch()
 
 
-def describe_refusal(verdict: Mapping[str, Any]) -> str:
+def describe_refusal(
+    verdict: Mapping[str, Any], judges: str = "`recall run` or `recall evaluate`"
+) -> str:
     """Which thresholds failed, with their values, and what to set to publish all the same.
 
     Args:
         verdict: Of `judge`; one that is not blessed.
+        judges: The commands that may have judged it.
     """
     checks = verdict.get("thresholds", ())
     failed = [
@@ -53,7 +56,7 @@ def describe_refusal(verdict: Mapping[str, Any]) -> str:
     switch = shlex.quote(f"--set=evaluation.thresholds={held}")
     return (
         f"{'; '.join(failed) or 'its report names no reason'}. To publish it all the same, give "
-        f"the `recall run` or `recall evaluate` that judged it the switch {switch}"
+        f"the {judges} that judged it the switch {switch}"
     )
 
 

@@ -112,9 +112,7 @@ def read_log(values: flags.FlagValues) -> dict[str, Any]:
             values.user_column, values.item_column, values.timestamp_column, values.split_column
         ),
         "data_dir": values.data_dir,
-        "options": ReadOptions(
-            values.timestamp_unit, values.timestamp_format, values.null_markers
-        ),
+        "options": ReadOptions(values.timestamp_unit, values.timestamp_format, values.null_markers),
         "text": table_flags.read_text_options(values),
         "where": parse_conditions(values.where),
     }

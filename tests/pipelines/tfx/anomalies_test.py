@@ -54,5 +54,5 @@ def test_many_are_counted(tmp_path):
 
 
 def test_a_missing_file_is_told_of(tmp_path):
-    with pytest.raises(InputError, match="SchemaDiff.pb: No such file"):
+    with pytest.raises(InputError, match=r"SchemaDiff\.pb: No such file"):
         anomalies.require_none(tmp_path, "schema")

@@ -18,8 +18,8 @@ TFX_RUN := $(CURDIR)/build/tfx-run
 # `make tfx-pins`: dill is what tfx-bsl imports without asking for it; the versions that are not
 # those of constraints-3.10.txt; docs/tfx.md says why.
 TFX_WANTED := tfx==1.16.0 dill==0.3.1.1 pytest
-TFX_OVERRIDES := 'absl-py==1.4.0' 'numpy>=1.26,<2' 'protobuf==6.33.6' 'pyarrow==18.1.0'
-TFX_OWN_PINS := absl-py|numpy|pandas|protobuf|pyarrow
+TFX_OVERRIDES := 'absl-py==1.4.0' 'numpy>=1.26,<2' 'protobuf==6.33.6'
+TFX_OWN_PINS := absl-py|numpy|pandas|protobuf
 
 # The built-in log of the demo and the settings that keep it short.
 DEMO_OUTPUT ?= runs/demo

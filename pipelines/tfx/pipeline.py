@@ -5,13 +5,14 @@ environment with TFX (`make tfx-install`, docs/tfx.md).
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2
 from tfx import v1 as tfx
+from tfx.dsl.components.base.base_component import BaseComponent
 
 from pipelines.artifacts import records
 from pipelines.artifacts.records import RunPaths
@@ -222,7 +223,7 @@ def _versions() -> str:
     return json.dumps({**versions, "tfx": tfx.__version__}, sort_keys=True)
 
 
-def _schema_gen(inputs: Inputs, statistics_gen: tfx.components.StatisticsGen):
+def _schema_gen(inputs: Inputs, statistics_gen: tfx.components.StatisticsGen) -> BaseComponent:
     """The schema of the user, else one that is inferred."""
     if inputs.schema is None:
         return tfx.components.SchemaGen(statistics=statistics_gen.outputs["statistics"])
@@ -243,7 +244,9 @@ def _find_result(store: MetadataStore) -> PipelineResult:
     )
 
 
-def _latest_output(store: MetadataStore, function, name: str) -> metadata_store_pb2.Artifact:
+def _latest_output(
+    store: MetadataStore, function: Callable, name: str
+) -> metadata_store_pb2.Artifact:
     """The output `name` of the latest execution of a component."""
     executions = store.get_executions_by_type(f"{function.__module__}.{function.__name__}")
     latest = max(executions, key=lambda execution: execution.id)

@@ -34,7 +34,7 @@ from pipelines.reporting import report as run_report
 from pipelines.sources.columns.read_options import ReadOptions
 from pipelines.sources.events import NO_TIME, EventColumns
 from pipelines.tfx import anomalies as log_anomalies
-from pipelines.tfx import event_examples
+from pipelines.tfx import event_examples, reading_facts
 from pipelines.tfx.log_spec import LogSpec, items_from_json
 from recall.config import RecallConfig
 
@@ -47,8 +47,8 @@ MODEL, EXPORT = "model", "export"
 """Folders that `run_fn` makes in the artifact `model_run`."""
 
 _PARQUET = "events.parquet"
-_LOG_NAME = "log"
-"""Custom property of the events: what the user called the log."""
+_LOG_NAME, _FACTS_NAME = "log", "facts"
+"""Custom properties of the events: what the user called the log, and what was found in it."""
 
 
 class IndexBundle(tfx.dsl.Artifact):
@@ -84,7 +84,7 @@ def read_log(
     _set_splits(examples, [LOG_SPLIT])
     examples.set_string_custom_property(_LOG_NAME, source.spec)
     examples.set_int_custom_property("events", number)
-    examples.set_int_custom_property("bad_rows", source.bad_rows.total)
+    examples.set_string_custom_property(_FACTS_NAME, reading_facts.collect(source))
 
 
 @component
@@ -153,6 +153,8 @@ def build_sequences(
             RecallConfig.from_json(config),
             beam_args=beam_args.split("\n") if beam_args else (),
         )
+    facts = events.get_string_custom_property(_FACTS_NAME)
+    reading_facts.put_into_report(examples.uri, facts)
     _set_splits(examples, SEQUENCE_SPLITS)
 
 

@@ -51,14 +51,14 @@ _LOG_NAME, _FACTS_NAME = "log", "facts"
 """Custom properties of the events: what the user called the log, and what was found in it."""
 
 
-class IndexBundle(tfx.dsl.Artifact):
+class IndexArtifact(tfx.dsl.Artifact):
     """The searchable index of a release; see `serving/index/bundle.py`."""
 
     TYPE_NAME = "RecallIndexBundle"
 
 
 @component
-def read_log(
+def read_events_of_log(
     examples: OutputArtifact[Examples],
     log: Parameter[str],
     fingerprint: Parameter[str],
@@ -121,7 +121,7 @@ def build_sequences(
     """`recall ingest` of validated events: training windows and held-out users.
 
     Args:
-        events: Of `read_log`.
+        events: Of `read_events_of_log`.
         anomalies: Of ExampleValidator; one of severity ERROR stops the run.
         schema: What it was validated against.
         examples: The artifact of `recall ingest`.
@@ -193,10 +193,10 @@ def judge_model(
 
 
 @component
-def build_index(
+def index_items(
     examples: InputArtifact[Examples],
     model_run: InputArtifact[ModelRun],
-    index: OutputArtifact[IndexBundle],
+    index: OutputArtifact[IndexArtifact],
     config: Parameter[str],
     versions: Parameter[str],
 ) -> None:
@@ -221,7 +221,7 @@ def push_release(
     model_run: InputArtifact[ModelRun],
     evaluation: InputArtifact[ModelEvaluation],
     blessing: InputArtifact[ModelBlessing],
-    index: InputArtifact[IndexBundle],
+    index: InputArtifact[IndexArtifact],
     pushed_model: OutputArtifact[PushedModel],
     serving_dir: Parameter[str],
     keep: Parameter[int],
@@ -237,7 +237,7 @@ def push_release(
         model_run: Of the Trainer.
         evaluation: Of `judge_model`.
         blessing: Of `judge_model`; without it nothing is pushed.
-        index: Of `build_index`.
+        index: Of `index_items`.
         pushed_model: Gets the report, and the properties of TFX's Pusher.
         serving_dir: Folder of the releases.
         keep: Versions that stay, 0 for all.

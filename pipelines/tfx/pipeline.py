@@ -100,14 +100,33 @@ def build_pipeline(
     Raises:
         InputError: The log or the items file cannot be read.
     """
-    settings = {"config": config.to_json(), "versions": _versions()}
-    source = inputs.log.open()
-    example_gen = components.read_log(
+    before = _data_components(inputs, config, beam_args)
+    after = _model_components(before[-1].outputs["examples"], inputs, publication, config)
+    connection = None
+    if metadata_path is not None:
+        connection = tfx.orchestration.metadata.sqlite_metadata_connection_config(
+            str(metadata_path)
+        )
+    return tfx.dsl.Pipeline(
+        pipeline_name=NAME,
+        pipeline_root=str(pipeline_root),
+        components=[*before, *after],
+        enable_cache=True,
+        metadata_connection_config=connection,
+        beam_pipeline_args=list(beam_args),
+    )
+
+
+def _data_components(
+    inputs: Inputs, config: RecallConfig, beam_args: Sequence[str]
+) -> list[BaseComponent]:
+    """From the log to sequences, which the last one makes."""
+    example_gen = components.read_events_of_log(
         log=inputs.log.to_json(),
-        fingerprint=source.fingerprint(),
+        fingerprint=inputs.log.open().fingerprint(),
         with_split=int(config.ingest.protocol == "provided"),
         max_bad_rows=inputs.max_bad_rows,
-        versions=settings["versions"],
+        versions=_versions(),
     ).with_id("ExampleGen")
     events = example_gen.outputs["examples"]
     statistics_gen = tfx.components.StatisticsGen(examples=events)
@@ -123,9 +142,17 @@ def build_pipeline(
         items=items_to_json(items_file),
         items_fingerprint="" if items_file is None else items_file.fingerprint(),
         beam_args="\n".join(beam_args),
-        **settings,
+        config=config.to_json(),
+        versions=_versions(),
     ).with_id("Sequences")
-    examples = sequences.outputs["examples"]
+    return [example_gen, statistics_gen, schema_gen, validator, sequences]
+
+
+def _model_components(
+    examples: tfx.types.BaseChannel, inputs: Inputs, publication: Publication, config: RecallConfig
+) -> list[BaseComponent]:
+    """From sequences to a published release."""
+    settings = {"config": config.to_json(), "versions": _versions()}
     trainer = tfx.components.Trainer(
         run_fn="pipelines.tfx_trainer.run_fn",
         examples=examples,
@@ -137,16 +164,11 @@ def build_pipeline(
             "versions": settings["versions"],
         },
     )
-    model_run = trainer.outputs["model_run"]
-    evaluator = components.judge_model(examples=examples, model_run=model_run, **settings).with_id(
-        "Evaluator"
-    )
-    index = components.build_index(examples=examples, model_run=model_run, **settings).with_id(
-        "ItemIndex"
-    )
+    model = {"examples": examples, "model_run": trainer.outputs["model_run"]}
+    evaluator = components.judge_model(**model, **settings).with_id("Evaluator")
+    index = components.index_items(**model, **settings).with_id("ItemIndex")
     pusher = components.push_release(
-        examples=examples,
-        model_run=model_run,
+        **model,
         evaluation=evaluator.outputs["evaluation"],
         blessing=evaluator.outputs["blessing"],
         index=index.outputs["index"],
@@ -155,29 +177,7 @@ def build_pipeline(
         allow_loss=int(publication.allow_loss),
         versions=settings["versions"],
     ).with_id("Pusher")
-    connection = None
-    if metadata_path is not None:
-        connection = tfx.orchestration.metadata.sqlite_metadata_connection_config(
-            str(metadata_path)
-        )
-    return tfx.dsl.Pipeline(
-        pipeline_name=NAME,
-        pipeline_root=str(pipeline_root),
-        components=[
-            example_gen,
-            statistics_gen,
-            schema_gen,
-            validator,
-            sequences,
-            trainer,
-            evaluator,
-            index,
-            pusher,
-        ],
-        enable_cache=True,
-        metadata_connection_config=connection,
-        beam_pipeline_args=list(beam_args),
-    )
+    return [trainer, evaluator, index, pusher]
 
 
 def run(

@@ -37,14 +37,14 @@ SETTINGS = (
     'evaluation.thresholds=["test.ndcg@10 > 0"]',
 )
 COMPONENTS = {
-    "pipelines.tfx.components.read_log",
+    "pipelines.tfx.components.read_events_of_log",
     "tfx.components.statistics_gen.component.StatisticsGen",
     "tfx.components.schema_gen.component.SchemaGen",
     "tfx.components.example_validator.component.ExampleValidator",
     "pipelines.tfx.components.build_sequences",
     "tfx.components.trainer.component.Trainer",
     "pipelines.tfx.components.judge_model",
-    "pipelines.tfx.components.build_index",
+    "pipelines.tfx.components.index_items",
     "pipelines.tfx.components.push_release",
 }
 COMPLETE, CACHED = mlmd.Execution.COMPLETE, mlmd.Execution.CACHED
@@ -254,7 +254,7 @@ def test_a_real_log(tmp_path):
         *(f"--set={setting}" for setting in SETTINGS),
     ]
     assert cli.main(command) == 0
-    events = latest_of(open_store(run_dir), "pipelines.tfx.components.read_log")
+    events = latest_of(open_store(run_dir), "pipelines.tfx.components.read_events_of_log")
     assert events.custom_properties["events"].int_value == 100_000
     pushed = latest(open_store(run_dir), "PushedModel").custom_properties["pushed_version"]
     newest = release.latest_release(run_dir / "serving")

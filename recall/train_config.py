@@ -29,6 +29,9 @@ class TrainConfig:
     """Epochs without a better validation NDCG@10 before the job stops; null: 5 with 10,000
     validation users and, as their mean is noisier, 5 * sqrt(10,000 / n) with n < 10,000
     (measured)."""
+    checkpoint_minutes: float | None = 30.0
+    """Minutes after which the state of the job is saved within an epoch; null: at the ends of
+    epochs alone. Not with parameter servers, which never stand still within an epoch."""
     learning_rate: float = 1e-3
     """Of the row-wise Adam, at its highest; .002 starts faster and ends no higher (measured)."""
     learning_rate_schedule: str = "constant"
@@ -83,6 +86,12 @@ class TrainConfig:
             "train.early_stopping_patience",
             self.early_stopping_patience,
             ">= 1, or null",
+        )
+        require_setting(
+            self.checkpoint_minutes is None or self.checkpoint_minutes > 0,
+            "train.checkpoint_minutes",
+            self.checkpoint_minutes,
+            "> 0, or null",
         )
         require_setting(0 <= self.seed < 2**32, "train.seed", self.seed, "in [0, 2^32)")
         require_setting(self.learning_rate > 0, "train.learning_rate", self.learning_rate, "> 0")

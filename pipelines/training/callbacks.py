@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from pipelines.artifacts.held_out import HeldOutUsers
@@ -66,13 +67,25 @@ class Progress(tf.Module):
         epochs_done: Finished epochs.
         best_epoch: The epoch, counted from 1, with the best validation metric.
         best_value: That metric.
+        steps_done: Steps of the epoch that is not finished.
+        steps_per_epoch: Of how many; 0 before it was asked for.
+        loss_totals: `[num_losses]`, their losses by name, summed.
     """
 
-    def __init__(self):
+    def __init__(self, num_losses: int = 0):
         super().__init__()
+        self.steps_done = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.steps_per_epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.loss_totals = tf.Variable(np.zeros(num_losses), trainable=False)
         self.epochs_done = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.best_epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.best_value = tf.Variable(-1.0, dtype=tf.float64, trainable=False)
+
+    def finish_epoch(self, epoch: int) -> None:
+        """Epoch `epoch`, counted from 0, is done, and none has begun."""
+        self.epochs_done.assign(epoch + 1)
+        self.steps_done.assign(0)
+        self.loss_totals.assign(tf.zeros_like(self.loss_totals))
 
     def is_finished(self, rule: StoppingRule) -> bool:
         """Whether the job has run its epochs or has stopped getting better."""
@@ -119,14 +132,19 @@ _MOST_UNREAD = 512
 class MeanLosses(tf.keras.callbacks.Callback):
     """Puts mean losses into the logs of an epoch; Keras leaves those of its last step."""
 
-    def __init__(self):
+    def __init__(self, progress: Progress | None = None):
+        """Counts on from what `progress` says of an epoch that has begun."""
         super().__init__()
         self._supports_tf_logs = True
+        self._progress = progress
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts counting."""
         self._totals = collections.Counter()
-        self._num_steps = 0
+        self._num_steps, self._before = 0, []
+        if self._progress is not None and int(self._progress.steps_done) > 0:
+            self._num_steps = int(self._progress.steps_done)
+            self._before = self._progress.loss_totals.numpy().tolist()
         self._unread = []
 
     def on_train_batch_end(self, batch, logs=None):
@@ -138,9 +156,17 @@ class MeanLosses(tf.keras.callbacks.Callback):
 
     def _read(self) -> None:
         """Waits for the losses."""
+        if self._before and self._unread:
+            self._totals.update(dict(zip(sorted(self._unread[0]), self._before, strict=True)))
+            self._before = []
         for losses in self._unread:
             self._totals.update({name: float(value) for name, value in losses.items()})
         self._unread = []
+
+    def read(self) -> list[float]:
+        """The sums of the losses since the epoch began, by name."""
+        self._read()
+        return [total for _, total in sorted(self._totals.items())]
 
     def on_epoch_end(self, epoch, logs=None):
         """Replaces the losses of the last step."""
@@ -233,7 +259,7 @@ class SaveProgress(tf.keras.callbacks.Callback):
 
     Comes after `Validation`: the best weights are written before the state that
     names them, so whatever moment the job is killed at, a resumed one redoes at
-    most one epoch.
+    most what came after the latest state.
     """
 
     def __init__(
@@ -258,7 +284,7 @@ class SaveProgress(tf.keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes the line of the log and the state; then the job may end."""
-        self._progress.epochs_done.assign(epoch + 1)
+        self._progress.finish_epoch(epoch)
         if self._placement.is_chief:
             self._append_to_log(epoch, logs)
             self._manager.save(checkpoint_number=epoch + 1)

@@ -68,13 +68,12 @@ def complete(
     )
 
 
-def describe(config: RecallConfig, strategy: str = "none", num_replicas: int = 1) -> str:
+def describe(config: RecallConfig, spread: str = "") -> str:
     """One sentence on what the job runs on, for its first lines.
 
     Args:
         config: Settings as `complete` gives them.
-        strategy: Over which devices the job spreads, a value of `train.strategy`.
-        num_replicas: Replicas that share a step.
+        spread: Over which devices the job spreads; empty: over none.
     """
     names = [
         tf.config.experimental.get_device_details(gpu).get("device_name", "a GPU")
@@ -82,14 +81,13 @@ def describe(config: RecallConfig, strategy: str = "none", num_replicas: int = 1
     ]
     cores = len(os.sched_getaffinity(0))
     place = names[0] if names else f"{cores} processor cores"
-    if len(names) > 1 and strategy != "none":
+    if len(names) > 1 and spread:
         place = f"{len(names)} x {place}"
     elif len(names) > 1:
         place += f" (the first of {len(names)} GPUs; the others are not used)"
     step = f"{config.train.batch_slots} slots a step"
-    if strategy != "none":
-        replicas = "1 replica" if num_replicas == 1 else f"{num_replicas} replicas"
-        place += f", strategy {strategy}, {replicas}"
+    if spread:
+        place += f", {spread}"
     if not config.train.jit_compile:
         return f"Training on {place}, {step}."
     return (

@@ -57,12 +57,18 @@ class ShowEpochs(tf.keras.callbacks.Callback):
         task.per_step = 1.0 if targets_per_epoch is None else targets_per_epoch / steps_per_epoch
         self._has_measured = False
         self._started_s = time.monotonic()
+        self._ends_an_epoch = False
+
+    def on_train_begin(self, logs=None):
+        """Sees whether it is only the rest of an epoch that was broken off."""
+        self._ends_an_epoch = int(self._progress.steps_done) > 0
 
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the bar anew."""
         self._started_s = time.monotonic()
         name = f"epoch {epoch + 1}/{self._rule.max_epochs}"
         self._task.restart(name, self._steps_per_epoch, "steps")
+        self._task.advance(int(self._progress.steps_done))
         if not self._has_measured:  # Later what an epoch took, with its validation, tells better.
             self._task.later_steps = (self._rule.max_epochs - epoch - 1) * self._steps_per_epoch
 
@@ -91,7 +97,9 @@ class ShowEpochs(tf.keras.callbacks.Callback):
         )
 
     def on_train_end(self, logs=None):
-        """Says why the training ended where it did."""
+        """Says why the training ended where it did; not after the rest of an epoch."""
+        if self._ends_an_epoch and not self._progress.is_finished(self._rule):
+            return
         best_epoch, done = int(self._progress.best_epoch), int(self._progress.epochs_done)
         why = (
             "all are done"

@@ -73,6 +73,7 @@ def read_training_data(
     config: RecallConfig,
     *,
     first_epoch: int = 0,
+    first_step: int = 0,
     share: InputShare = WHOLE_INPUT,
 ) -> TrainingData:
     """Opens the training split.
@@ -88,6 +89,7 @@ def read_training_data(
         config: `train.batch_size`, `train.batch_slots`, `train.min_batch_size` and
             `train.seed` are used.
         first_epoch: Epoch the stream starts at, counted from 0.
+        first_step: Steps of its first epoch that are left out; they are read all the same.
         share: The replicas that batches are wanted for. The steps are those of a process
             that trains alone; each replica has its part of their sequences, one after
             the other. Of several readers each has every n-th sequence, and batches of its
@@ -119,6 +121,8 @@ def read_training_data(
         )
 
     batches = tf.data.Dataset.range(first_epoch, config.train.max_epochs).flat_map(read_epoch)
+    if first_step > 0:
+        batches = batches.skip(first_step)
     parse = parse_sequences
     if share.num_replicas > 1:
         batches, parse = batches.flat_map(lambda batch: _divide(batch, share)), _parse_part

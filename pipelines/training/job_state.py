@@ -1,8 +1,12 @@
 """The state of a training job in a checkpoint that is read one variable at a time."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import tensorflow as tf
+
+from pipelines.artifacts.trained_model import DAMAGED_CHECKPOINT
+from recall.errors import InputError
 
 CHECKPOINTS_NAME = "checkpoints"
 """Folder of a model that holds the state of its training."""
@@ -51,3 +55,29 @@ class JobState:
         for name, variable in self.variables.items():
             single = tf.train.Checkpoint(**{name: variable})
             single.read(path).expect_partial().assert_existing_objects_matched()
+
+
+def with_counter(manager: tf.train.CheckpointManager) -> tf.train.CheckpointManager:
+    """Makes the variable that counts what is saved now.
+
+    Made when the chief alone saves, under a strategy, it would wait for the other processes.
+    """
+    assert manager.checkpoint.save_counter is not None
+    return manager
+
+
+def restore_latest(state: JobState, manager: tf.train.CheckpointManager, model_dir: Path) -> None:
+    """Goes on from the newest checkpoint, if there is one.
+
+    Raises:
+        InputError: It is damaged.
+    """
+    if manager.latest_checkpoint is None:
+        return
+    try:
+        state.restore(manager.latest_checkpoint)
+    except DAMAGED_CHECKPOINT as error:
+        raise InputError(
+            f"{model_dir}/checkpoints is damaged, the training cannot go on. Remove the folder "
+            f"{model_dir} to start anew."
+        ) from error

@@ -63,20 +63,27 @@ class PackedExamples:
         """Updates of the weights in an epoch."""
         return self.shape.num_calls * self.shape.num_steps
 
-    def stream(self, first_epoch: int = 0) -> TrainingData:
+    @property
+    def calls_per_epoch(self) -> int:
+        """Batches of an epoch, for each replica; each is several steps."""
+        return self.shape.num_calls
+
+    def stream(self, first_epoch: int = 0, first_step: int = 0) -> TrainingData:
         """Batches of `shape.num_steps` steps each, epoch after epoch.
 
         Those of the replicas of the share take turns.
 
         Args:
             first_epoch: Epoch the stream starts at, counted from 0.
+            first_step: Batches of its first epoch, of each replica, that are left out.
         """
         shape, train = self.shape, self._config.train
 
         def generate() -> Iterator[PackedBatch]:
             for epoch in range(first_epoch, train.max_epochs):
+                first_call = first_step if epoch == first_epoch else 0
                 for fields in packing.pack_epoch(
-                    self._sequences, shape, train.seed, epoch, self._share.replicas
+                    self._sequences, shape, train.seed, epoch, self._share.replicas, first_call
                 ):
                     yield PackedBatch(**fields)
 

@@ -90,6 +90,7 @@ def pack_epoch(
     seed: int,
     epoch: int,
     replicas: Sequence[int] = (0,),
+    first_call: int = 0,
 ) -> Iterator[dict[str, np.ndarray]]:
     """The batches of an epoch: every sequence once, in an order of (seed, epoch).
 
@@ -99,6 +100,7 @@ def pack_epoch(
         seed: Of the job.
         epoch: Counted from 0.
         replicas: Numbers of those whose batches are wanted.
+        first_call: Batches of each replica that are left out.
 
     Yields:
         Fields of a `PackedBatch` of `num_steps` steps for each of the replicas,
@@ -116,7 +118,7 @@ def pack_epoch(
     # Rows are shared out evenly, so that all steps of an epoch weigh about the same.
     first_rows = np.linspace(0, len(starts), num_parts + 1).astype(np.int64)
     first_sequences = np.append(starts, len(slots))[first_rows]
-    for call, replica in itertools.product(range(shape.num_calls), replicas):
+    for call, replica in itertools.product(range(first_call, shape.num_calls), replicas):
         first_step = call * shape.num_steps
         steps = []
         for step in range(first_step, first_step + shape.num_steps):

@@ -9,7 +9,6 @@ from absl import logging
 from pipelines.artifacts import records
 from pipelines.artifacts.held_out import read_held_out
 from pipelines.artifacts.trained_model import (
-    DAMAGED_CHECKPOINT,
     TrainedModel,
     best_manager,
     build_model,
@@ -22,6 +21,8 @@ from pipelines.training import (
     devices,
     epoch_lines,
     input_pipeline,
+    job_state,
+    mid_epoch,
     model_folder,
     threads,
 )
@@ -190,26 +191,33 @@ def _fit(
     if training.progress.is_finished(stopping_rule):
         return
     first_epoch = int(training.progress.epochs_done)
-    logging.info("%d of at most %d epochs are done.", first_epoch, stopping_rule.max_epochs)
+    step = mid_epoch.first_step(training.progress, examples.calls_per_epoch)
+    done = f"{first_epoch} of at most {stopping_rule.max_epochs} epochs"
+    if step:
+        done += f" and {step / examples.calls_per_epoch:.0%} of the next one"
+    logging.info("%s are done.", done)
     # Dropout of a resumed job must not repeat that of the first epochs.
     tf.random.set_seed(config.train.seed + first_epoch)
-    data = examples.stream(first_epoch)
+    data = examples.stream(first_epoch, step)
     epoch_lines.log_sizes(data.num_sequences, examples.steps_per_epoch, model, vocabulary)
-    logging.info("%s", devices.describe(config, placement.name, placement.num_replicas))
+    logging.info("%s", devices.describe(config, placement.describe()))
     validation = callbacks.Validation(
         held_out,
         config,
         vocabulary.num_items,
         training.average,
         training.progress,
-        _with_counter(best_manager(model, checkpoints_root)),
+        job_state.with_counter(best_manager(model, checkpoints_root)),
         placement,
     )
     written = [curves.WriteCurves(model_dir, config)]
-    if start and not first_epoch:
+    if start and not (first_epoch or step):
         written.insert(0, WriteStart(start, validation, model_dir))
     written *= placement.is_chief
-    kept = [*_callbacks(training, validation, stopping_rule, model_dir, placement), *written]
+    kept = [
+        *_callbacks(training, validation, stopping_rule, model_dir, placement, config),
+        *written,
+    ]
     _run_epochs(model, examples, data, kept, training.progress, stopping_rule, placement)
 
 
@@ -223,16 +231,22 @@ def _run_epochs(
     placement: Placement,
 ) -> None:
     """Runs the epochs that are left, with a line about each."""
-    first_epoch = int(progress.epochs_done)
+    first = int(progress.epochs_done), int(progress.steps_done)
+
+    def read(*place: int, **reader: tf.Tensor) -> tf.data.Dataset:
+        if place == first and not reader:
+            return data.dataset
+        return examples.stream(*place, **reader).dataset
+
     with tasks.open_task("training") as task:
         shown = epoch_lines.ShowEpochs(
             task, progress, stopping_rule, data.steps_per_epoch, data.num_targets
         )
         placement.fit(
             model,
-            data.dataset,
-            lambda reader: examples.stream(first_epoch, reader).dataset,
-            epochs=range(first_epoch, stopping_rule.max_epochs),
+            read,
+            epochs=range(first[0], stopping_rule.max_epochs),
+            first_step=first[1],
             steps_per_epoch=data.steps_per_epoch,
             callbacks=[*kept, shown],
         )
@@ -250,7 +264,8 @@ def _open_training(
     Raises:
         InputError: The checkpoint is damaged.
     """
-    progress = callbacks.Progress()
+    num_interests = model.user_tower.num_interests
+    progress = callbacks.Progress(3 + (num_interests if num_interests > 1 else 0))
     average = WeightAverage(
         model.trainable_variables,
         config.train.averaging_window,
@@ -269,17 +284,8 @@ def _open_training(
     )
     if start and manager.latest_checkpoint is None:
         start.apply(model, average, state)
-    _restore_latest(state, manager, model_dir)
-    return _Training(progress, average, _with_counter(manager))
-
-
-def _with_counter(manager: tf.train.CheckpointManager) -> tf.train.CheckpointManager:
-    """Makes the variable that counts what is saved now.
-
-    Made when the chief alone saves, under a strategy, it would wait for the other processes.
-    """
-    assert manager.checkpoint.save_counter is not None
-    return manager
+    job_state.restore_latest(state, manager, model_dir)
+    return _Training(progress, average, job_state.with_counter(manager))
 
 
 def _callbacks(
@@ -288,11 +294,17 @@ def _callbacks(
     stopping_rule: callbacks.StoppingRule,
     model_dir: Path,
     placement: Placement,
+    config: RecallConfig,
 ) -> list[tf.keras.callbacks.Callback]:
     """What happens at the end of steps and epochs, in this order."""
+    losses = callbacks.MeanLosses(training.progress)
+    # Workers that do not wait for each other never stand still within an epoch.
+    may_save = placement.is_chief and placement.is_synchronous
+    minutes = config.train.checkpoint_minutes if may_save else None
     return [
         callbacks.StopOnNan(),
-        callbacks.MeanLosses(),
+        losses,
+        mid_epoch.SaveWithinEpochs(training.progress, training.manager, losses, minutes),
         validation,
         callbacks.SaveProgress(
             training.progress,
@@ -302,20 +314,3 @@ def _callbacks(
             placement,
         ),
     ]
-
-
-def _restore_latest(state: JobState, manager: tf.train.CheckpointManager, model_dir: Path) -> None:
-    """Goes on from the newest checkpoint, if there is one.
-
-    Raises:
-        InputError: It is damaged.
-    """
-    if manager.latest_checkpoint is None:
-        return
-    try:
-        state.restore(manager.latest_checkpoint)
-    except DAMAGED_CHECKPOINT as error:
-        raise InputError(
-            f"{model_dir}/checkpoints is damaged, the training cannot go on. Remove the folder "
-            f"{model_dir} to start anew."
-        ) from error

@@ -23,11 +23,22 @@ class PaddedExamples(NamedTuple):
         """Updates of the weights in an epoch."""
         return input_pipeline.count_steps_per_epoch(self.examples_dir, self.config)
 
-    def stream(self, first_epoch: int, reader: int | tf.Tensor = 0) -> input_pipeline.TrainingData:
-        """Batches from `first_epoch` on; `reader` is a number of those of the share."""
+    @property
+    def calls_per_epoch(self) -> int:
+        """Batches of an epoch, for each replica."""
+        return self.steps_per_epoch
+
+    def stream(
+        self, first_epoch: int, first_step: int = 0, reader: int | tf.Tensor = 0
+    ) -> input_pipeline.TrainingData:
+        """Batches from a step of an epoch on; `reader` is a number of those of the share."""
         share = self.share._replace(reader=reader)
         return input_pipeline.read_training_data(
-            self.examples_dir, self.config, first_epoch=first_epoch, share=share
+            self.examples_dir,
+            self.config,
+            first_epoch=first_epoch,
+            first_step=first_step,
+            share=share,
         )
 
 

@@ -45,6 +45,19 @@ class Placement(NamedTuple):
         """Whether this process writes checkpoints, logs and the artifact."""
         return self.cluster is None or self.cluster.is_chief
 
+    def describe(self) -> str:
+        """The strategy and its parts in words; empty where the job is on one device."""
+        if self.name == "none":
+            return ""
+        if not self.is_synchronous:
+            workers, servers = (
+                len(self.cluster.addresses[task]) for task in (clusters.WORKER, clusters.SERVER)
+            )
+            parts = f"{_count(workers, 'worker')}, {_count(servers, 'server')}"
+        else:
+            parts = _count(self.num_replicas, "replica")
+        return f"strategy {self.name}, {parts}"
+
     @property
     def share(self) -> InputShare:
         """The replicas of this process."""
@@ -61,10 +74,10 @@ class Placement(NamedTuple):
     def fit(
         self,
         model: tf.keras.Model,
-        dataset: tf.data.Dataset,
-        read: Callable[[tf.Tensor], tf.data.Dataset],
+        read: Callable[..., tf.data.Dataset],
         *,
         epochs: range,
+        first_step: int,
         steps_per_epoch: int,
         callbacks: Sequence[tf.keras.callbacks.Callback],
     ) -> None:
@@ -72,31 +85,37 @@ class Placement(NamedTuple):
 
         Args:
             model: Has a `train_step`.
-            dataset: Batches of the replicas of this process, one after the other.
-            read: Number of a reader -> its batches, where replicas do not step together.
+            read: First epoch and first step -> batches of the replicas of this process, one
+                after the other. Where replicas do not step together, `reader` is the number
+                of one.
             epochs: Counted from 0.
+            first_step: Steps of the first epoch that are done.
             steps_per_epoch: Steps of all replicas together.
             callbacks: As Keras has them.
         """
-        if self.is_synchronous:
-            model.fit(
-                self.distribute(dataset),
-                initial_epoch=epochs.start,
-                epochs=epochs.stop,
+        if not self.is_synchronous:
+            parameter_servers.fit(
+                model,
+                self.strategy,
+                lambda reader: read(epochs.start, reader=reader),
+                epochs=epochs,
                 steps_per_epoch=steps_per_epoch,
-                callbacks=list(callbacks),
-                verbose=0,
+                num_workers=self.share.num_readers,
+                callbacks=callbacks,
             )
             return
-        parameter_servers.fit(
-            model,
-            self.strategy,
-            read,
-            epochs=epochs,
-            steps_per_epoch=steps_per_epoch,
-            num_workers=self.share.num_readers,
-            callbacks=callbacks,
-        )
+        # Keras counts the steps of an epoch from 0: the rest of one that has begun is its own.
+        parts = [(epochs, 0)] if first_step == 0 else [(epochs[:1], first_step), (epochs[1:], 0)]
+        for part, step in parts:
+            if part and not (step == 0 and model.stop_training):
+                model.fit(
+                    self.distribute(read(part.start, step)),
+                    initial_epoch=part.start,
+                    epochs=part.stop,
+                    steps_per_epoch=steps_per_epoch - step,
+                    callbacks=list(callbacks),
+                    verbose=0,
+                )
 
     def distribute(
         self, dataset: tf.data.Dataset
@@ -258,6 +277,10 @@ def _check_servers(config: RecallConfig, cluster: Cluster) -> None:
                 f"train.{name}=true does not go with parameter servers: {reason}. "
                 f"Leave train.{name} out."
             )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _check_compiling(config: RecallConfig, num_replicas: int) -> None:

@@ -170,17 +170,17 @@ def test_nothing_is_kept_where_nothing_is_compiled(tmp_path):
     assert (of_tensorflow, of_xla) == ("", "")
 
 
-def test_several_gpus_are_named_with_their_strategy(pretended_gpu, monkeypatch):
+def test_several_gpus_are_named_with_their_strategy(gpu, monkeypatch):
     monkeypatch.setattr(
         tf.config,
         "list_physical_devices",
-        lambda kind=None: [pretended_gpu] * 4 if kind == "GPU" else [],
+        lambda kind=None: [gpu] * 4 if kind == "GPU" else [],
     )
     config = devices.complete(RecallConfig(), num_replicas=4)
 
     assert config.train.batch_slots == 4 * 1024
     assert devices.complete(config, num_replicas=4) == config
     assert "4 x NVIDIA H100 80GB HBM3, strategy mirrored, 4 replicas, 4096 slots a step" in (
-        devices.describe(config, "mirrored", 4)
+        devices.describe(config, "strategy mirrored, 4 replicas")
     )
     assert "the first of 4 GPUs; the others are not used" in devices.describe(config)

@@ -331,3 +331,11 @@ def test_readers_that_do_not_step_together_share_the_sequences(examples_dir):
     everything = [sequence for sequences in EXAMPLES.values() for sequence in sequences]
     assert sorted(first + second) == sorted(everything)
     assert abs(len(first) - len(second)) <= 2  # One for each bucket.
+
+
+def test_a_stream_starts_within_an_epoch(examples_dir):
+    whole = [to_sequences(batch) for batch in read_batches(examples_dir, first_epoch=1)]
+
+    data = read_training_data(examples_dir, build_config(), first_epoch=1, first_step=2)
+
+    assert [to_sequences(batch.item_ids.numpy()) for batch in data.dataset] == whole[2:]

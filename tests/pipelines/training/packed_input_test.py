@@ -94,3 +94,15 @@ def test_a_file_that_was_cut_off_is_an_error(tmp_path, examples_writer, sequence
 
     with pytest.raises((tf.errors.DataLossError, tf.errors.FailedPreconditionError)):
         PackedExamples(tmp_path / "examples", CONFIG)
+
+
+def test_a_stream_starts_within_an_epoch(examples_dir):
+    examples = PackedExamples(examples_dir, CONFIG.override(["train.batch_slots=8"]))
+    whole = list(examples.stream(1).dataset)
+    assert examples.calls_per_epoch > 1
+
+    rest = list(examples.stream(1, first_step=1).dataset)
+
+    assert len(rest) == len(whole) - 1
+    for batch, expected in zip(rest, whole[1:], strict=True):
+        np.testing.assert_array_equal(batch.history_ids, expected.history_ids)

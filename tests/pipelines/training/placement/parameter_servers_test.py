@@ -33,12 +33,12 @@ def folder(tmp_path_factory, examples_writer):
     return folder
 
 
-def start(folder, name, *settings):
+def start(folder, name, *settings, examples="examples"):
     """The processes, the chief first, their log, and what starts the worker again."""
     addresses = jobs.free_addresses(4)
     cluster = {"chief": addresses[:1], "worker": addresses[1:2], "ps": addresses[2:]}
     log = folder / f"{name}.log"
-    arguments = jobs.command(folder / "examples", folder / name, *settings)
+    arguments = jobs.command(folder / examples, folder / name, *settings)
     tasks = [("chief", 0), ("worker", 0), ("ps", 0), ("ps", 1)]
     processes = [jobs.start(arguments, cluster, task, log=log) for task in tasks]
     return processes, log, lambda: jobs.start(arguments, cluster, tasks[1], log=log)
@@ -50,25 +50,40 @@ def shapes(checkpoint_dir):
 
 
 @pytest.mark.slow
-def test_a_table_in_two_halves_trains_as_a_whole_one(folder):
-    """One worker takes the steps in the order of a job that is alone."""
-    arguments = jobs.command(folder / "examples", folder / "alone", *SETTINGS)
-    alone = jobs.start(arguments, log=folder / "alone.log")
-    processes, log, _ = start(folder, "servers", *SETTINGS)
-    jobs.finish([alone, *processes], log)
+def test_a_job_with_one_worker_has_the_numbers_of_one_device(folder, examples_writer):
+    """It takes the steps in the order of a job that is alone."""
+    examples = folder / "small"
+    examples_writer(examples, jobs.chains(61), jobs.NUM_ITEMS, 7)
+    alone_log = folder / "alone.log"
+    alone = jobs.start(jobs.command(examples, folder / "alone", *SETTINGS), log=alone_log)
+    jobs.finish([alone], alone_log)
+    processes, log, _ = start(folder, "small_served", *SETTINGS, examples="small")
+    jobs.finish(processes, log)
 
-    assert "strategy parameter_server" in log.read_text()
-    halves = shapes(folder / "servers" / "checkpoints")
-    # Rows and the two moments of Adam; averages are those of the halves.
-    assert halves.count((NUM_ITEMS // 2 + 1, DIM)) == 2 * 4
-    assert (NUM_ITEMS + 2, DIM) not in halves
-    assert (NUM_ITEMS + 2, DIM) in shapes(folder / "servers" / "best")
+    assert "strategy parameter_server, 1 worker, 2 servers, 64 slots a step" in log.read_text()
     expected = jobs.read_log(folder / "alone")
-    assert jobs.read_log(folder / "servers") == [pytest.approx(line, abs=2e-5) for line in expected]
+    found = jobs.read_log(folder / "small_served")
+    assert found == [pytest.approx(line, abs=2e-5) for line in expected]
     tables = [
-        load_model(folder / name).model.item_tower.embeddings for name in ("alone", "servers")
+        load_model(folder / name).model.item_tower.embeddings for name in ("alone", "small_served")
     ]
     np.testing.assert_allclose(tables[1], tables[0], atol=2e-5)
+
+
+@pytest.mark.slow
+def test_a_large_table_lies_on_the_servers_in_halves(folder):
+    processes, log, _ = start(folder, "servers", *SETTINGS)
+    jobs.finish(processes, log)
+
+    halves = shapes(folder / "servers" / "checkpoints")
+    # Rows, the two moments of Adam and the averages.
+    assert halves.count((NUM_ITEMS // 2 + 1, DIM)) == 2 * 4
+    assert (NUM_ITEMS + 2, DIM) not in halves
+    losses = [line["loss"] for line in jobs.read_log(folder / "servers")]
+    assert losses[2] < losses[1] < losses[0]
+    # What is kept is a whole one.
+    assert (NUM_ITEMS + 2, DIM) in shapes(folder / "servers" / "best")
+    assert load_model(folder / "servers").model.item_tower.embeddings.shape == [NUM_ITEMS + 2, DIM]
 
 
 @pytest.mark.slow

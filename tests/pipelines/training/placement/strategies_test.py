@@ -3,6 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
+import tensorflow as tf
 
 from pipelines.training.placement import strategies
 from pipelines.training.placement.cluster import Cluster
@@ -76,6 +77,20 @@ def test_a_warm_start_does_not_go_with_parameter_servers(monkeypatch):
     strategies.check(RecallConfig())
     with pytest.raises(InputError, match="--warm_start does not go with parameter servers"):
         strategies.check(RecallConfig(), has_warm_start=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "cluster", "text"),
+    [
+        ("none", None, ""),
+        ("mirrored", None, "strategy mirrored, 2 replicas"),
+        ("parameter_server", SERVERS, "strategy parameter_server, 1 worker, 1 server"),
+    ],
+)
+def test_a_placement_in_words(name, cluster, text):
+    strategy = SimpleNamespace(num_replicas_in_sync=2)
+
+    assert strategies.Placement(name, strategy, cluster).describe() == text
 
 
 @pytest.mark.parametrize(
@@ -194,6 +209,8 @@ def test_a_killed_worker_leaves_no_trace_in_the_metrics(folder, killed):
 
 
 def weights(model_dir):
-    """Bytes of the best weights."""
-    (data,) = (model_dir / "best").glob("*.data-00000-of-00001")
-    return data.read_bytes()
+    """Bits of the best weights."""
+    reader = tf.train.load_checkpoint(str(model_dir / "best"))
+    names = [name for name in reader.get_variable_to_shape_map() if name.startswith("model/")]
+    assert len(names) > 10
+    return {name: reader.get_tensor(name).tobytes() for name in sorted(names)}

@@ -1,16 +1,14 @@
 """Optimisers whose step does not grow with the embedding table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import tensorflow as tf
 
 from recall import legacy_keras, replicas
+from recall.gradient_exchange import Exchanged, Gradient, divide, restore
 
 legacy_keras.require()
-
-Gradient = tf.Tensor | tf.IndexedSlices | None
-"""Dense, or of some rows of a table; None of a variable that no loss depends on."""
 
 
 class RowwiseAdam(tf.keras.optimizers.Adam):
@@ -63,12 +61,15 @@ class RowwiseAdam(tf.keras.optimizers.Adam):
     ) -> list[tuple[Gradient, tf.Variable]]:
         """Sums the gradients over all replicas of a `tf.distribute` strategy.
 
-        With static shapes by sums of dense tensors alone: XLA knows no other exchange.
+        With static shapes by sums of dense tensors of fixed shapes.
         """
-        if not self._has_static_shapes or replicas.count() == 1:
+        if not self._has_static_shapes:
             return super().aggregate_gradients(grads_and_vars)
+        if replicas.count() == 1:
+            return list(grads_and_vars)
         gradients, variables = zip(*grads_and_vars, strict=True)
-        return list(zip(_sum_over_replicas(gradients, variables), variables, strict=True))
+        sums = Exchanged(*map(replicas.sum_over_all, divide(gradients, variables)))
+        return list(zip(restore(sums, gradients, variables), variables, strict=True))
 
     def _deduplicate_sparse_grad(self, grads: list[Gradient]) -> list[Gradient]:
         """Gives equal rows of `tf.IndexedSlices` the sum of their gradients.
@@ -127,46 +128,3 @@ def _share_sums(gradient: tf.IndexedSlices) -> tf.IndexedSlices:
     places = tf.gather(tf.tensor_scatter_nd_max(table, rows, numbers), gradient.indices)
     sums = tf.math.unsorted_segment_sum(gradient.values, places, num_rows)
     return tf.IndexedSlices(tf.gather(sums, places), gradient.indices, gradient.dense_shape)
-
-
-def _sum_over_replicas(gradients: Sequence[Gradient], variables: Sequence[Any]) -> list[Gradient]:
-    """The sums of the gradients; all but those of large tables in one exchange."""
-
-    def is_whole(gradient: Gradient, variable: Any) -> bool:
-        """Whether a table is exchanged whole: the rows of all replicas would be more."""
-        return variable.shape[0] <= replicas.count() * gradient.indices.shape[0]
-
-    exchanged = []
-    for gradient, variable in zip(gradients, variables, strict=True):
-        if not isinstance(gradient, tf.IndexedSlices):
-            exchanged += [] if gradient is None else [gradient]
-        elif is_whole(gradient, variable):
-            values, rows, num_rows = gradient.values, gradient.indices, variable.shape[0]
-            exchanged.append(tf.math.unsorted_segment_sum(values, rows, num_rows))
-            exchanged.append(
-                tf.math.unsorted_segment_sum(tf.ones_like(values[:, 0]), rows, num_rows)
-            )
-    sums, results = iter(replicas.sum_over_all(exchanged)), []
-    for gradient, variable in zip(gradients, variables, strict=True):
-        if not isinstance(gradient, tf.IndexedSlices):
-            results.append(None if gradient is None else next(sums))
-        elif is_whole(gradient, variable):
-            results.append(_rows_of_table(next(sums), next(sums), gradient.dense_shape))
-        else:
-            values, rows = replicas.join_all(gradient.values), replicas.join_all(gradient.indices)
-            results.append(tf.IndexedSlices(values, rows, gradient.dense_shape))
-    return results
-
-
-def _rows_of_table(sums: tf.Tensor, counts: tf.Tensor, dense_shape: tf.Tensor) -> tf.IndexedSlices:
-    """The gradient of a whole table as one of the rows that have a gradient.
-
-    Args:
-        sums: `[num_rows, dim]`, zero where a row has none.
-        counts: `[num_rows]` float, how many gradients a row has.
-        dense_shape: `[2]` int, that of the table.
-    """
-    numbers = tf.range(counts.shape[0])
-    # A row without one adds its zeros to a row that has one: no shape depends on them.
-    rows = tf.where(counts > 0, numbers, tf.argmax(counts, output_type=tf.int32))
-    return tf.IndexedSlices(sums, rows, dense_shape)

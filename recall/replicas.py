@@ -4,6 +4,10 @@ Every replica has a part of the step's batch. With one replica nothing of this a
 operation to the step.
 """
 
+import contextlib
+import threading
+from collections.abc import Iterator
+
 import tensorflow as tf
 
 _ODD = 2246822519
@@ -38,11 +42,51 @@ def join_all(tensor: tf.Tensor) -> tf.Tensor:
     context = tf.distribute.get_replica_context()
     if not tensor.shape.is_fully_defined():
         return context.all_gather(tensor, axis=0)
-    # XLA knows sums alone: every replica has its rows in another place.
+    return sum_over_all(place_own(tensor))
+
+
+def place_own(tensor: tf.Tensor) -> tf.Tensor:
+    """The rows of this replica among zeros for those of the others: their sum has all rows.
+
+    Args:
+        tensor: `[num_rows, ...]` of a fixed shape.
+
+    Returns:
+        `[count() * num_rows, ...]`.
+    """
+    context = tf.distribute.get_replica_context()
     places = tf.one_hot(context.replica_id_in_sync_group, count(), dtype=tensor.dtype)
-    places = tf.reshape(places, [-1, *[1] * tensor.shape.rank])
-    parts = sum_over_all(places * tensor[tf.newaxis])
+    parts = tf.reshape(places, [-1, *[1] * tensor.shape.rank]) * tensor[tf.newaxis]
     return tf.reshape(parts, [count() * tensor.shape[0], *tensor.shape[1:]])
+
+
+_TOTALS = threading.local()
+"""`clicks`, `pairs`: those of the step that this thread is building, if they are known."""
+
+
+@contextlib.contextmanager
+def known_totals(totals: tf.Tensor) -> Iterator[None]:
+    """Inside the block `total` says nothing to the other replicas.
+
+    Args:
+        totals: `[2]` float, clicks and confident pairs of the step in all replicas.
+    """
+    _TOTALS.clicks, _TOTALS.pairs = tf.unstack(totals)
+    try:
+        yield
+    finally:
+        _TOTALS.clicks = _TOTALS.pairs = None
+
+
+def total(name: str, own: tf.Tensor) -> tf.Tensor:
+    """The number of `clicks` or `pairs` in all replicas.
+
+    Args:
+        name: `clicks` or `pairs`.
+        own: Number of this replica.
+    """
+    known = getattr(_TOTALS, name, None)
+    return sum_over_all(own) if known is None else tf.cast(known, own.dtype)
 
 
 def seed_of_own(seed: tf.Tensor) -> tf.Tensor:

@@ -25,6 +25,7 @@ LIBRARY_RANKS = {
     "errors": 0,
     "legacy_keras": 0,
     "replicas": 1,
+    "gradient_exchange": 2,
     "item_ids": 1,
     "vocabulary": 2,
     "categories": 1,

@@ -140,20 +140,22 @@ def select_confident_pairs(
     """
     shape = tf.shape(losses)
     pair_is_valid = tf.repeat(is_valid, shape[1])
-    num_kept = count_confident_pairs(is_valid, shape[1], confident_fraction)
+    num_kept = count_confident_pairs(
+        tf.reduce_sum(tf.cast(is_valid, tf.int32)), shape[1], confident_fraction
+    )
     gains = tf.where(pair_is_valid, -tf.reshape(losses, [-1]), tf.float32.min)
     return tf.reshape(mark_largest(gains, num_kept), shape)
 
 
 def count_confident_pairs(
-    is_valid: tf.Tensor, num_interests: int | tf.Tensor, confident_fraction: float
+    num_sequences: tf.Tensor, num_interests: int | tf.Tensor, confident_fraction: float
 ) -> tf.Tensor:
     """How many pairs `select_confident_pairs` marks, as int32: no loss has to be known.
 
-    >>> int(count_confident_pairs(tf.constant([True, False, True]), 4, 0.3))
+    >>> int(count_confident_pairs(tf.constant(2), 4, 0.3))
     2
     """
-    num_valid = num_interests * tf.reduce_sum(tf.cast(is_valid, tf.int32))
+    num_valid = num_interests * num_sequences
     # In float64: .3 * 10 must not round down to 2.
     return tf.cast(tf.floor(confident_fraction * tf.cast(num_valid, tf.float64) + 1e-9), tf.int32)
 

@@ -1,8 +1,7 @@
 """DSSRec: two towers trained by the seq2item and the seq2seq loss."""
 
-import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -11,7 +10,9 @@ import tensorflow_recommenders as tfrs
 from recall import replicas
 from recall.config import RecallConfig
 from recall.features import PackedBatch, SequenceBatch
+from recall.gradient_exchange import Gradient
 from recall.layers.dropout import dropout_seed
+from recall.layers.policy import layers_compute_in
 from recall.losses.full_softmax import full_softmax_loss
 from recall.losses.interest_share import assign_starving_interests, find_winners
 from recall.losses.negatives import (
@@ -27,8 +28,10 @@ from recall.losses.seq2seq import (
     select_confident_pairs,
     seq2seq_loss,
 )
+from recall.models import step_numbers
 from recall.models.prefixes import Prefixes, encode_packed, encode_padded
-from recall.models.step_numbers import gather_slots, report, share_of_mean, uniform
+from recall.models.replicated_step import build_train_function
+from recall.models.step_numbers import gather_slots, share_of_mean, uniform
 from recall.towers import ItemTower, UserTower
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 
@@ -87,7 +90,7 @@ class DSSRec(tfrs.Model):
         object.__setattr__(self, "_seed", seed)
         self._num_items = vocabulary.num_items
         self.item_tower = ItemTower(config.model, vocabulary, name="item_tower", dtype="float32")
-        with _layers_compute_in(config.train.compute_dtype):
+        with layers_compute_in(config.train.compute_dtype):
             self.user_tower = UserTower(config.model, self.item_tower, name="user_tower")
         self._has_interest_queues = config.loss.negatives == "interest_queues"
         self.click_queue = None
@@ -209,8 +212,9 @@ class DSSRec(tfrs.Model):
         )
         fraction, num_of_all = self._loss_config.confident_fraction, None
         if replicas.count() > 1:
-            num_own = count_confident_pairs(is_valid, self.user_tower.num_interests, fraction)
-            num_of_all = replicas.sum_over_all(num_own)
+            num_valid = tf.reduce_sum(tf.cast(is_valid, tf.int32))
+            num_own = count_confident_pairs(num_valid, self.user_tower.num_interests, fraction)
+            num_of_all = replicas.total("pairs", num_own)
         is_confident = select_confident_pairs(losses, is_valid, confident_fraction=fraction)
         return reduce_confident(losses, is_confident, num_of_all)
 
@@ -228,6 +232,26 @@ class DSSRec(tfrs.Model):
         """
         if isinstance(batch, PackedBatch) and batch.history_ids.shape.rank == 3:
             return self._train_steps(batch)
+        gradients, terms, *report = self.compute_gradients(batch)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        # After the step, so that no user meets other clicks of her own as negatives.
+        self.enqueue(*map(replicas.join_all, self.clicks_of(terms)))
+        if replicas.count() > 1:
+            report = step_numbers.split_report(
+                replicas.sum_over_all(step_numbers.join_report(*report))
+            )
+        return step_numbers.name_report(*report, self.user_tower.num_interests)
+
+    def compute_gradients(
+        self, batch: SequenceBatch | PackedBatch
+    ) -> tuple[list[Gradient], LossTerms, list[tf.Tensor], tf.Tensor]:
+        """The part of a step before the weights change; of one replica.
+
+        Returns:
+            Gradients of the trainable variables, the losses with what they are of, their
+            values in the order of `LOSSES`, and squared norms of the total's gradients with
+            respect to each interest.
+        """
         seed = tf.stack([self._seed.read_value(), 2 * self.optimizer.iterations])
         seed = replicas.seed_of_own(seed)
         with tf.GradientTape() as tape, dropout_seed(seed):
@@ -235,16 +259,13 @@ class DSSRec(tfrs.Model):
             total = terms.seq2item + self._loss_config.seq2seq_weight * terms.seq2seq
         variables = self.trainable_variables
         *gradients, vector_gradient = tape.gradient(total, [*variables, terms.user_vectors])
-        self.optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        # After the step, so that no user meets other clicks of her own as negatives.
-        self._enqueue(terms)
-        losses = {"loss": total, "seq2item": terms.seq2item, "seq2seq": terms.seq2seq}
-        return report(losses, vector_gradient, self.user_tower.num_interests)
+        squares = tf.reduce_sum(tf.square(vector_gradient), axis=[0, 2])
+        return gradients, terms, [total, terms.seq2item, terms.seq2seq], squares
 
     def _train_steps(self, batches: PackedBatch) -> dict[str, tf.Tensor]:
         """A step per batch of the leading axis, in one loop."""
         num_steps = batches.history_ids.shape[0]
-        names = ["loss", "seq2item", "seq2seq"]
+        names = list(step_numbers.LOSSES)
         if self.user_tower.num_interests > 1:
             names += [f"gradient_{k}" for k in range(self.user_tower.num_interests)]
 
@@ -259,31 +280,49 @@ class DSSRec(tfrs.Model):
         )
         return {name: total / num_steps for name, total in zip(names, totals, strict=True)}
 
-    def _enqueue(self, terms: LossTerms) -> None:
-        """Puts the clicks of a step in front of the queue, or of that of their interest."""
+    def clicks_of(self, terms: LossTerms) -> list[tf.Tensor]:
+        """What a step puts into a queue: int32 ids, and which of them are clicks or of whom.
+
+        Nothing where there is no queue.
+        """
         if self.click_queue is None:
-            return
-        positive_ids = tf.cast(terms.positive_ids, self.click_queue.dtype)
-        positive_ids, is_real = replicas.join_all(positive_ids), terms.is_real
-        if is_real is not None:
-            is_real = tf.cast(replicas.join_all(tf.cast(is_real, tf.int32)), tf.bool)
+            return []
+        clicks = [tf.cast(terms.positive_ids, tf.int32)]
         if self._has_interest_queues:
-            winners = replicas.join_all(terms.winners)
-            if is_real is not None:
-                winners = tf.where(is_real, winners, -1)
-            latest = enqueue_clicks_by_interest(self.click_queue, positive_ids, winners)
+            winners = terms.winners
+            if terms.is_real is not None:
+                winners = tf.where(terms.is_real, winners, -1)
+            clicks.append(tf.cast(winners, tf.int32))
+        elif terms.is_real is not None:
+            clicks.append(tf.cast(terms.is_real, tf.int32))
+        return clicks
+
+    def enqueue(self, *clicks: tf.Tensor) -> None:
+        """Puts the clicks of a step in front of the queue, or of that of their interest."""
+        if not clicks:
+            return
+        positive_ids, *marks = tf.cast(clicks[0], self.click_queue.dtype), *clicks[1:]
+        if self._has_interest_queues:
+            latest = enqueue_clicks_by_interest(self.click_queue, positive_ids, *marks)
         else:
-            latest = enqueue_clicks(self.click_queue, positive_ids, is_real)
+            marks = [tf.cast(mark, tf.bool) for mark in marks]
+            latest = enqueue_clicks(self.click_queue, positive_ids, *marks)
         self.click_queue.assign(latest)
 
+    def count_terms(self, batches: PackedBatch) -> tf.Tensor:
+        """`[num_steps, 2]` float: clicks and confident pairs of several steps."""
+        num_clicks = tf.math.count_nonzero(batches.positive_ids, axis=[1, 2], dtype=tf.int32)
+        num_pairs = count_confident_pairs(
+            tf.math.count_nonzero(batches.lengths, axis=1, dtype=tf.int32),
+            self.user_tower.num_interests,
+            self._loss_config.confident_fraction,
+        )
+        return tf.cast(tf.stack([num_clicks, num_pairs], axis=1), tf.float32)
 
-@contextlib.contextmanager
-def _layers_compute_in(dtype: str) -> Iterator[None]:
-    """Layers made inside the block have weights in float32 and compute in `dtype`."""
-    before = tf.keras.mixed_precision.global_policy()
-    policy = "float32" if dtype == "float32" else f"mixed_{dtype}"
-    tf.keras.mixed_precision.set_global_policy(policy)
-    try:
-        yield
-    finally:
-        tf.keras.mixed_precision.set_global_policy(before)
+    def make_train_function(self, force: bool = False) -> Callable[[Iterator], dict]:
+        """As Keras does, but for compiled steps of several replicas."""
+        if not self.jit_compile or self.distribute_strategy.num_replicas_in_sync == 1:
+            return super().make_train_function(force)
+        if self.train_function is None or force:
+            self.train_function = build_train_function(self, jit_compile=True)
+        return self.train_function

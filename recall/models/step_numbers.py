@@ -1,8 +1,12 @@
 """What a step draws, looks up and averages, on one replica or on several."""
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
 from recall import replicas
+
+LOSSES = ("loss", "seq2item", "seq2seq")
 
 
 def uniform(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -42,33 +46,39 @@ def share_of_mean(losses: tf.Tensor, is_real: tf.Tensor | None) -> tf.Tensor:
     if is_real is None:
         if replicas.count() == 1:
             return tf.reduce_mean(losses)
-        num_slots = replicas.sum_over_all(tf.cast(tf.size(losses), losses.dtype))
+        num_slots = replicas.total("clicks", tf.cast(tf.size(losses), losses.dtype))
         return tf.math.divide_no_nan(tf.reduce_sum(losses), num_slots)
     weights = tf.cast(is_real, losses.dtype)
-    num_slots = replicas.sum_over_all(tf.reduce_sum(weights))
+    num_slots = replicas.total("clicks", tf.reduce_sum(weights))
     return tf.math.divide_no_nan(tf.reduce_sum(losses * weights), num_slots)
 
 
-def report(
-    losses: dict[str, tf.Tensor], vector_gradient: tf.Tensor, num_interests: int
+def name_report(
+    losses: Sequence[tf.Tensor], squares: tf.Tensor, num_interests: int
 ) -> dict[str, tf.Tensor]:
-    """Losses over all replicas, and how much each interest learns: a starving one hardly does.
+    """Losses by name, and how much each interest learns: a starving one hardly does.
 
     Args:
-        losses: Name -> this replica's share of the loss.
-        vector_gradient: `[num_slots, num_interests, dim]` float, of the total.
+        losses: The total, seq2item and seq2seq.
+        squares: `[num_interests]` float, squared norms of the total's gradients.
         num_interests: With one there is nothing to compare.
 
     Returns:
-        The losses, and `gradient_<k>`, the share of interest k in the norms of the gradients.
+        `loss`, `seq2item`, `seq2seq`, and `gradient_<k>`, the share of interest k in the norms.
     """
-    squares = tf.reduce_sum(tf.square(vector_gradient), axis=[0, 2])
-    if replicas.count() > 1:  # In one exchange.
-        sums = replicas.sum_over_all(tf.concat([tf.stack(list(losses.values())), squares], axis=0))
-        squares = sums[len(losses) :]
-        losses = dict(zip(losses, tf.unstack(sums[: len(losses)]), strict=True))
+    named = dict(zip(LOSSES, losses, strict=True))
     if num_interests == 1:
-        return losses
+        return named
     norms = tf.sqrt(squares)
     shares = tf.math.divide_no_nan(norms, tf.reduce_sum(norms))
-    return losses | {f"gradient_{k}": share for k, share in enumerate(tf.unstack(shares))}
+    return named | {f"gradient_{k}": share for k, share in enumerate(tf.unstack(shares))}
+
+
+def join_report(losses: Sequence[tf.Tensor], squares: tf.Tensor) -> tf.Tensor:
+    """Both as one tensor, whose sum over all replicas `split_report` takes."""
+    return tf.concat([tf.stack(list(losses)), squares], axis=0)
+
+
+def split_report(report: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """Losses and squares."""
+    return tf.unstack(report[: len(LOSSES)]), report[len(LOSSES) :]

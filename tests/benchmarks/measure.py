@@ -83,8 +83,10 @@ def describe_machine() -> dict[str, Any]:
 
 
 def environment_of(root: Path) -> dict[str, str]:
-    """The environment of a process that runs the code of a checkout."""
-    return {"TF_CPP_MIN_LOG_LEVEL": "2"} | os.environ | {"PYTHONPATH": str(root)}
+    """The environment of a process of a checkout, which finds the packages that this one does."""
+    folders = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
+    path = {"PYTHONPATH": os.pathsep.join(folders)}
+    return {"TF_CPP_MIN_LOG_LEVEL": "2"} | os.environ | path
 
 
 def run_case(

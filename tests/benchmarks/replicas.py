@@ -16,7 +16,6 @@ from pipelines.training.placement import strategies
 from pipelines.training.placement.strategies import Placement
 from pipelines.training.training_examples import open_examples
 from recall.config import RecallConfig
-from recall.features import PackedBatch, SequenceBatch
 from recall.vocabulary import PADDING_ID
 from tests.benchmarks import logs, measure
 
@@ -58,33 +57,28 @@ def open_replicas(case: dict[str, Any]) -> tuple[RecallConfig, Placement]:
 
 
 def measure_step(case: dict[str, Any]) -> dict[str, float]:
-    """What a step costs on batches that are in memory."""
+    """What a step costs, as Keras takes it, on batches that are in memory."""
     config, placement = open_replicas(case)
-    batches = _read_batches(case, config, placement)
+    batches, num_calls = _read_batches(case, config, placement)
+    parts = list(batches)
     with placement.strategy.scope():
         catalogue = logs.Catalogue(case["num_items"])
-        model = trained_model.build_model(config, catalogue, len(batches))
-    is_packed = config.train.jit_compile
-    step = tf.function(model.train_step, jit_compile=True) if is_packed else model.train_step
-
-    @tf.function(reduce_retracing=True)
-    def train_step(batch: Any) -> Any:
-        return placement.strategy.run(step, args=(batch,))
+        model = trained_model.build_model(config, catalogue, num_calls)
+    stream = iter(placement.distribute(batches.cache().repeat()))
+    model.make_train_function()
 
     def train() -> None:
-        for batch in batches:
-            losses = train_step(batch)
-        float(placement.strategy.experimental_local_results(losses["loss"])[0])
+        for _ in range(num_calls):
+            losses = model.train_function(stream)
+        float(losses["loss"])
 
     start = time.perf_counter()
     train()  # Traces, and compiles what depends on shapes.
     seconds_of_the_first_pass = time.perf_counter() - start
     train()
     cost = measure.cheapest(train, _NUM_RUNS)
-    num_slots = sum(_count_slots(part) for batch in batches for part in _parts(batch, placement))
-    num_steps = len(batches)
-    if is_packed:
-        num_steps *= _parts(batches[0], placement)[0].history_ids.shape[0]
+    num_slots = sum(int((part.positive_ids.numpy() != PADDING_ID).sum()) for part in parts)
+    num_steps = num_calls * (parts[0].history_ids.shape[0] if config.train.jit_compile else 1)
     return {
         "seconds_of_the_first_pass": seconds_of_the_first_pass,
         "target_slots_per_second": num_slots / cost.seconds,
@@ -139,27 +133,17 @@ class EpochClock(tf.keras.callbacks.Callback):
         self.seconds.append(time.perf_counter() - self._start)
 
 
-def _read_batches(case: dict[str, Any], config: RecallConfig, placement: Placement) -> list[Any]:
-    """An epoch of about as many steps as the case names, with a batch per replica."""
-    num_replicas = placement.num_replicas
+def _read_batches(
+    case: dict[str, Any], config: RecallConfig, placement: Placement
+) -> tuple[tf.data.Dataset, int]:
+    """An epoch of about as many steps as the case names: batches by replica, calls of a step."""
     with tempfile.TemporaryDirectory() as folder:
         num_sequences = int(case["steps"] * config.train.batch_slots / logs.MEAN_SLOTS)
         sequences = logs.draw_sequences(num_sequences, case["num_items"])
         logs.write_training_split(f"{folder}/log", sequences)
         data = open_examples(config, f"{folder}/log", placement.share).stream(0)
-        parts = list(data.dataset.take(num_replicas * min(data.steps_per_epoch, case["steps"])))
-    steps = [parts[i : i + num_replicas] for i in range(0, len(parts), num_replicas)]
-    return [
-        placement.strategy.experimental_distribute_values_from_function(
-            lambda context, step=step: step[context.replica_id_in_sync_group]
-        )
-        for step in steps
-    ]
-
-
-def _parts(batch: Any, placement: Placement) -> tuple[SequenceBatch | PackedBatch, ...]:
-    return placement.strategy.experimental_local_results(batch)
-
-
-def _count_slots(part: SequenceBatch | PackedBatch) -> int:
-    return int((part.positive_ids.numpy() != PADDING_ID).sum())
+        num_calls = min(data.steps_per_epoch, case["steps"])
+        parts = list(data.dataset.take(placement.num_replicas * num_calls))
+    # Padded batches have different shapes: no tensor holds them all.
+    spec = data.dataset.element_spec
+    return tf.data.Dataset.from_generator(lambda: iter(parts), output_signature=spec), num_calls

@@ -1,0 +1,117 @@
+"""Compiled steps of several replicas: what is local to one is compiled, sums go between the parts.
+
+XLA's own exchange between GPUs ended the process in the first step (TensorFlow 2.20, NCCL
+2.28, measured), so a compiled part says nothing to the other replicas.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from recall import replicas
+from recall.features import PackedBatch
+from recall.gradient_exchange import Exchanged, divide, restore
+from recall.models.step_numbers import LOSSES, join_report, name_report, split_report
+
+
+def build_train_function(model: Any, *, jit_compile: bool) -> Callable[[Iterator], dict]:
+    """What `tf.keras.Model.make_train_function` builds, for `PackedBatch`es of several steps.
+
+    Args:
+        model: A `DSSRec`, made under a strategy whose replicas have a device each.
+        jit_compile: Whether the parts are compiled; the same numbers without.
+
+    Returns:
+        A function of an iterator of the strategy that takes as many steps as a batch has,
+        and gives the means of their losses.
+    """
+    strategy, step = model.distribute_strategy, _Step(model)
+    count, compute, apply = (
+        tf.function(part, jit_compile=True) if jit_compile else part
+        for part in (step.count, step.compute, step.apply)
+    )
+
+    def add(values: Any) -> Any:
+        if strategy.experimental_local_results(values)[0].shape.num_elements() == 0:
+            return values
+        return strategy.extended.reduce_to("SUM", values, values)
+
+    def train_function(iterator: Iterator) -> dict[str, tf.Tensor]:
+        batches = next(iterator)
+        num_steps = strategy.experimental_local_results(batches)[0].history_ids.shape[0]
+        totals = add(strategy.run(count, args=(batches,)))
+
+        def body(number: tf.Tensor, reports: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            parts = strategy.run(compute, args=(batches, totals, number))
+            sums = tuple(add(part) for part in parts)
+            report = strategy.run(apply, args=(sums,))
+            return number + 1, reports + strategy.experimental_local_results(report)[0]
+
+        num_interests = model.user_tower.num_interests
+        num_values = len(LOSSES) + (num_interests if num_interests > 1 else 0)
+        _, reports = tf.while_loop(
+            lambda number, _: number < num_steps, body, (0, tf.zeros([num_values]))
+        )
+        return dict(zip(step.names, tf.unstack(reports / num_steps), strict=True))
+
+    return tf.function(train_function, autograph=False)
+
+
+class _Step:
+    """The parts of a step that are local to a replica."""
+
+    def __init__(self, model: Any):
+        self._model = model
+        # What the sums are of: known once `compute` has been traced, which comes first.
+        self._gradients, self._shapes, self._num_clicks = None, None, 0
+        self.names = None
+
+    def count(self, batches: PackedBatch) -> tf.Tensor:
+        """`[num_steps, 2]` float: clicks and confident pairs of each step of this replica."""
+        return self._model.count_terms(batches)
+
+    def compute(self, batches: PackedBatch, totals: tf.Tensor, number: tf.Tensor) -> tuple:
+        """All that is added up, as one tensor of floats and one of integers."""
+        model = self._model
+        batch = PackedBatch(*(field[number] for field in batches))
+        with replicas.known_totals(totals[number]):
+            gradients, terms, *report = model.compute_gradients(batch)
+        exchanged = divide(gradients, model.trainable_variables)
+        clicks = [replicas.place_own(tensor) for tensor in model.clicks_of(terms)]
+        self._num_clicks = len(clicks)
+        tensors = ([join_report(*report), *exchanged.floats], [*exchanged.integers, *clicks])
+        self._gradients = gradients
+        self._shapes = [[tensor.shape for tensor in part] for part in tensors]
+        return tuple(
+            tf.concat([tf.reshape(tensor, [-1]) for tensor in part], axis=0)
+            if part
+            else tf.zeros([0], tf.int32)
+            for part in tensors
+        )
+
+    def apply(self, sums: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
+        """Updates the weights and the queue; the report of the step."""
+        model, variables = self._model, self._model.trainable_variables
+        (report, *floats), integers = (
+            _split(tensor, shapes) for tensor, shapes in zip(sums, self._shapes, strict=True)
+        )
+        num_rows = len(integers) - self._num_clicks
+        exchanged = Exchanged(floats, integers[:num_rows])
+        gradients = restore(exchanged, self._gradients, variables)
+        model.optimizer.apply_gradients(
+            zip(gradients, variables, strict=True), skip_gradients_aggregation=True
+        )
+        model.enqueue(*integers[num_rows:])
+        named = name_report(*split_report(report), model.user_tower.num_interests)
+        self.names = list(named)
+        return tf.stack(list(named.values()))
+
+
+def _split(tensor: tf.Tensor, shapes: list[tf.TensorShape]) -> list[tf.Tensor]:
+    """The tensors that were joined."""
+    sizes = [shape.num_elements() for shape in shapes]
+    if not sizes:
+        return []
+    parts = tf.split(tensor, sizes)
+    return [tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)]

@@ -72,7 +72,8 @@ def build(strategy, is_packed, *settings, seq2seq=0):
     with strategy.scope():
         return steps.build(
             "dssrec", "uniform", "max", "model.dropout_rate=0", "loss.min_interest_share=0",
-            f"loss.seq2seq_weight={seq2seq}", *settings, has_static_shapes=is_packed,
+            "model.filter_share=0", f"loss.seq2seq_weight={seq2seq}", *settings,
+            has_static_shapes=is_packed,
         )
 
 

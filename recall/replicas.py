@@ -26,7 +26,7 @@ def sum_over_all(tensors: tf.Tensor | list[tf.Tensor]) -> tf.Tensor | list[tf.Te
     Args:
         tensors: One, or several of the same type: together they cost as much as one.
     """
-    if count() == 1:
+    if count() == 1 or (isinstance(tensors, list) and not tensors):
         return tensors
     return tf.distribute.get_replica_context().all_reduce("SUM", tensors)
 

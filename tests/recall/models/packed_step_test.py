@@ -80,7 +80,9 @@ def build(extractor, negatives, reduction, *assignments, has_static_shapes):
         ]
     )
     model = DSSRec(config, ItemVocabulary([f"i{i}" for i in range(NUM_ITEMS)]))
-    model.compile(optimizer=RowwiseAdam(0.01, has_static_shapes=has_static_shapes))
+    # Adam's usual epsilon makes whole steps of rounding errors, where a gradient is zero.
+    optimizer = RowwiseAdam(0.01, epsilon=1e-4, has_static_shapes=has_static_shapes)
+    model.compile(optimizer=optimizer)
     model(np.array([[2]]))
     model.optimizer.build(model.trainable_variables)
     rng = np.random.default_rng(3)
@@ -109,8 +111,7 @@ def test_packed_steps_are_padded_ones(extractor, negatives, reduction):
     for _ in range(3):  # A queue has the clicks of the steps before.
         logs, packed_logs = padded.train_step(PADDED), packed.train_step(PACKED)
 
-    # Adam makes steps of rounding errors where a gradient is zero, as that of a key's bias.
-    assert_same(padded, packed, logs, packed_logs, tolerance=2e-4)
+    assert_same(padded, packed, logs, packed_logs, tolerance=1e-5)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -122,7 +123,7 @@ def test_packed_steps_are_padded_ones_with_every_option(name):
     for _ in range(3):
         logs, packed_logs = padded.train_step(PADDED), packed.train_step(PACKED)
 
-    assert_same(padded, packed, logs, packed_logs, tolerance=2e-4)
+    assert_same(padded, packed, logs, packed_logs, tolerance=1e-5)
 
 
 def test_sequences_of_one_row_do_not_see_each_other():
@@ -153,7 +154,7 @@ def test_several_steps_in_one_call_are_steps_one_after_the_other():
     assert_same(one, several, mean, several_logs, tolerance=1e-6)
 
 
-def check_compiled(extractor, negatives, reduction, *assignments, tolerance=1e-4):
+def check_compiled(extractor, negatives, reduction, *assignments, tolerance=1e-5):
     """Three steps, two of them in one call, with dropout: what is drawn has to be the same."""
     settings = (extractor, negatives, reduction, "model.dropout_rate=.3", *assignments)
     plain, compiled = (build(*settings, has_static_shapes=True) for _ in range(2))
@@ -202,7 +203,7 @@ def test_a_gpu_gives_the_numbers_of_the_processor(extractor):
             for _ in range(3):
                 logs[device] = step(PACKED)
 
-    assert_same(*models.values(), *logs.values(), tolerance=1e-3)
+    assert_same(*models.values(), *logs.values(), tolerance=1e-4)
 
 
 @pytest.mark.slow

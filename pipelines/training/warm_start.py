@@ -90,7 +90,7 @@ class WarmStart:
         facts: What is carried over, as plain values.
     """
 
-    epochs_before = 20
+    epochs_before = 10
 
     def __init__(self, run: str | Path, vocabulary: ItemVocabulary):
         """Looks which items the model knows.

@@ -363,5 +363,5 @@ def test_a_fifth_of_the_steps_reaches_what_training_from_scratch_does(tmp_path, 
         return [json.loads(line)["val_ndcg@10"] for line in lines]
 
     scratch, warm = metric("scratch"), metric("warm")
-    assert scratch[4] < 0.7 * max(scratch)
-    assert max(warm) > max(scratch) - 0.002
+    assert scratch[4] < 0.9 * max(scratch)
+    assert max(warm) >= max(scratch)

@@ -2,6 +2,7 @@
 
 import gzip
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
@@ -43,6 +44,12 @@ def there_and_back(source, folder, max_bad_rows=0):
 
 def test_ids_times_and_order_stay(log, tmp_path):
     assert there_and_back(open_events(str(log)), tmp_path) == EXPECTED
+
+
+def test_a_parquet_log_is_the_same(tmp_path):
+    times = pa.array([t * 1000 for t in EXPECTED["timestamp"]], pa.timestamp("ns"))
+    pq.write_table(pa.table({**EXPECTED, "timestamp": times}), tmp_path / "log.parquet")
+    assert there_and_back(open_events(str(tmp_path / "log.parquet")), tmp_path) == EXPECTED
 
 
 def test_a_file_is_what_tfx_reads(log, tmp_path):

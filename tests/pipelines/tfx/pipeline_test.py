@@ -214,6 +214,15 @@ def test_a_model_that_is_not_blessed_is_not_pushed(run_dir, log_dir, capsys):
     assert release.latest_release(run_dir / "serving").version == before
 
 
+def test_a_training_goes_on_from_an_earlier_one(run_dir, log_dir, tmp_path):
+    earlier = Path(latest(open_store(run_dir), "ModelRun").uri)
+    assert cli.main(words(log_dir, tmp_path / "run", f"--warm_start={earlier}")) == 0
+    model_dir = Path(latest(open_store(tmp_path / "run"), "ModelRun").uri) / "model"
+    facts = json.loads((model_dir / "warm_start.json").read_text())
+    assert facts["carried_items"] == len(records.read_vocabulary(sequences_dir(run_dir)))
+    assert facts["new_items"] == 0
+
+
 def test_bad_input_is_one_line(tmp_path, capsys):
     log = tmp_path / "events.csv"
     log.write_text("user_id,item_id,timestamp\nu,,1\n")

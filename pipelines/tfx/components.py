@@ -224,6 +224,7 @@ def push_release(
     index: InputArtifact[IndexArtifact],
     pushed_model: OutputArtifact[PushedModel],
     serving_dir: Parameter[str],
+    described_ns: Parameter[int],
     keep: Parameter[int],
     allow_loss: Parameter[int],
     versions: Parameter[str],
@@ -240,11 +241,13 @@ def push_release(
         index: Of `index_items`.
         pushed_model: Gets the report, and the properties of TFX's Pusher.
         serving_dir: Folder of the releases.
+        described_ns: When the pipeline was described, so that this always runs: an earlier
+            push does not say that its version is still there, and the newest.
         keep: Versions that stay, 0 for all.
         allow_loss: 1 publishes a release that lacks much of the newest one.
         versions: Of the software.
     """
-    del versions
+    del versions, described_ns
     model_run_dir, report_dir = Path(model_run.uri), Path(pushed_model.uri)
     is_blessed = blessing.get_int_custom_property("blessed") == 1
     pushed_model.set_int_custom_property("pushed", 0)
@@ -265,9 +268,11 @@ def push_release(
         run_report.write_report(run_dir, output=report_dir / run_report.HTML_NAME)
         if not is_blessed:
             return
-        version = push.run_push(
-            run_dir, serving_dir, keep=keep or None, allow_loss=bool(allow_loss)
-        )
+        version = push.published_version(run_dir, serving_dir)
+        if version is None:
+            version = push.run_push(
+                run_dir, serving_dir, keep=keep or None, allow_loss=bool(allow_loss)
+            )
     pushed_model.set_int_custom_property("pushed", 1)
     pushed_model.set_string_custom_property("pushed_destination", serving_dir)
     pushed_model.set_string_custom_property("pushed_version", str(version))

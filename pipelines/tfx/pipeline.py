@@ -5,6 +5,7 @@ environment with TFX (`make tfx-install`, docs/tfx.md).
 """
 
 import json
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -173,6 +174,7 @@ def _model_components(
         blessing=evaluator.outputs["blessing"],
         index=index.outputs["index"],
         serving_dir=str(Path(publication.serving_dir).absolute()),
+        described_ns=time.time_ns(),
         keep=publication.keep or 0,
         allow_loss=int(publication.allow_loss),
         versions=settings["versions"],

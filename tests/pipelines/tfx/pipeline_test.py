@@ -5,6 +5,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,7 @@ COMPONENTS = {
     "pipelines.tfx.components.index_items",
     "pipelines.tfx.components.push_release",
 }
+PUSHER = "pipelines.tfx.components.push_release"
 COMPLETE, CACHED = mlmd.Execution.COMPLETE, mlmd.Execution.CACHED
 SERVED_USERS = 32
 
@@ -93,6 +95,12 @@ def executions(store):
             of_kind = store.get_executions_by_type(kind.name)
             found[kind.name] = sorted(of_kind, key=lambda execution: execution.id)
     return found
+
+
+def latest_states(run_dir):
+    """Name of a component -> the state of its latest execution."""
+    found = executions(open_store(run_dir))
+    return {name: every[-1].last_known_state for name, every in found.items()}
 
 
 def latest(store, type_name):
@@ -180,11 +188,19 @@ def test_the_release_is_published_and_recorded(run_dir):
 def test_the_same_command_runs_nothing_again(run_dir, log_dir):
     before = release.latest_release(run_dir / "serving").version
     assert cli.main(words(log_dir, run_dir)) == 0
-    states = {
-        name: found[-1].last_known_state for name, found in executions(open_store(run_dir)).items()
-    }
-    assert states == dict.fromkeys(COMPONENTS, CACHED)
-    assert release.latest_release(run_dir / "serving").version == before
+    states = latest_states(run_dir)
+    # It looks whether what it would push is there.
+    assert states.pop(PUSHER) == COMPLETE
+    assert states == dict.fromkeys(COMPONENTS - {PUSHER}, CACHED)
+    assert release.complete_versions(run_dir / "serving") == [before]
+
+
+def test_a_release_that_is_gone_is_published_again(run_dir, log_dir):
+    shutil.rmtree(run_dir / "serving")
+    assert cli.main(words(log_dir, run_dir)) == 0
+    (version,) = release.complete_versions(run_dir / "serving")
+    pushed = latest(open_store(run_dir), "PushedModel").custom_properties["pushed_version"]
+    assert pushed.string_value == str(version)
 
 
 def test_an_edited_schema_is_read_and_stops_the_run(run_dir, log_dir, tmp_path, capsys):

@@ -48,8 +48,8 @@ class TrainConfig:
     strategy: str = "auto"
     """Over which devices a job spreads: `none` (one), `mirrored` (all GPUs of the machine),
     `multi_worker` (machines that step together) or `parameter_server` (machines that do
-    not). `auto`: what `TF_CONFIG` describes, else `mirrored` where several GPUs are
-    visible. `batch_slots` and `batch_size` are those of all replicas together."""
+    not). `auto`: what `TF_CONFIG` describes, else `none`. `batch_slots` and `batch_size` are
+    those of all replicas together."""
     deterministic: bool = False
     """Whether equal seeds give equal weights to the last digit on a GPU too, which costs
     time there; on processor cores they do anyway."""

@@ -11,12 +11,12 @@ _ROOT = Path(__file__).parent
 # (`tf_keras`), and the TensorFlow that `scann[tf]` is compiled for. constraints.txt
 # pins everything, also what these packages need in turn.
 
-# What asks a server: `recall query`, `serving/api/client.py`. It comes with every extra.
+# What asks a server: `recall query`, `serving/api/client.py`. It comes with every extra, and
+# has no NumPy: that would be three quarters of it.
 _CLIENT = [
     "absl-py>=2.1",
     "grpcio>=1.80",
     "httpcore[asyncio]>=1.0,<2",
-    "numpy>=2.0",
     # `recall doctor` compares versions.
     "packaging>=24",
     # `serving/protocol/*_pb2.py` are made for this one and later.
@@ -27,6 +27,7 @@ _CLIENT = [
 _RELEASE = [
     # Tensors of types that NumPy has not.
     "ml_dtypes>=0.5",
+    "numpy>=2.0",
     "prometheus-client>=0.22",
     # What writes CSV files names `quoting_header`, which 22 brought.
     "pyarrow>=22",

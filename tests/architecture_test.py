@@ -154,20 +154,37 @@ def test_flags_are_defined_by_the_command_alone(path):
     assert "DEFINE_" not in path.read_text(encoding="utf-8")
 
 
-def says_no_tensorflow(path: Path) -> bool:
-    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    return bool(re.search(r"\bno\s+TensorFlow\b", text))
+WITHOUT_NUMPY = r"\bneither\s+TensorFlow\s+nor\s+NumPy\b"
 
 
-def test_files_that_promise_it_import_without_tensorflow():
-    promised = {module_name(path) for path in SOURCES if says_no_tensorflow(path)}
-    modules = sorted(promised | set(WITHOUT_TENSORFLOW))
+def modules_that_say(pattern: str) -> set[str]:
+    return {
+        module_name(path)
+        for path in SOURCES
+        if re.search(pattern, ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or "")
+    }
+
+
+@pytest.mark.parametrize(
+    ("pattern", "others", "blocked"),
+    [
+        (
+            rf"\bno\s+TensorFlow\b|{WITHOUT_NUMPY}",
+            WITHOUT_TENSORFLOW,
+            ("tensorflow", "tf_keras", "keras"),
+        ),
+        (WITHOUT_NUMPY, ("serving.api.client", "serving.api.async_client"), ("numpy",)),
+    ],
+    ids=["tensorflow", "numpy"],
+)
+def test_files_that_promise_it_import_without(pattern, others, blocked):
+    modules = sorted(modules_that_say(pattern) | set(others))
     program = f"""
 import importlib, sys
 
 class Blocker:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("tensorflow", "tf_keras", "keras"):
+        if name.split(".")[0] in {blocked}:
             raise ImportError(f"{{name}} is blocked")
 
 sys.meta_path.insert(0, Blocker())

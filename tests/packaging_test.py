@@ -29,11 +29,11 @@ EXTRAS = {
 """What an extra installs; [otel] stands beside [serve]."""
 
 ONLY_SERVERS = {
-    ("ml-dtypes", "serving/protocol/tensors.py"),
-    ("tensorflow", "serving/protocol/signatures.py"),
+    ("numpy", "serving/protocol/json_document.py"),
+    ("numpy", "serving/protocol/json_fields.py"),
 }
-"""Imports inside functions that clients do not call: tensors of types that no answer of recall
-has, and signatures of models."""
+"""Imports inside functions that clients do not call: what counts the values of a request and
+reads vectors of one."""
 
 TFX_ROOM = "pipelines/tfx/"
 """Runs in an environment of its own, pinned in constraints-tfx.txt."""

@@ -1,6 +1,6 @@
 """Flags to a request, and the answer as text for people: `recall query`.
 
-The client itself is in `serving.api.client`. Imports no TensorFlow.
+The client itself is in `serving.api.client`. Imports neither TensorFlow nor NumPy.
 """
 
 from collections.abc import Mapping

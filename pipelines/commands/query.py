@@ -1,4 +1,4 @@
-"""The command `recall query`. Imports no TensorFlow, also when it is called."""
+"""The command `recall query`. Imports neither TensorFlow nor NumPy, also when it is called."""
 
 import sys
 from collections.abc import Sequence

@@ -1,16 +1,14 @@
 """A client of a running recall server for coroutines; see `client`.
 
-Imports no TensorFlow.
+Imports neither TensorFlow nor NumPy.
 """
 
 import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 from serving.api import questions
-from serving.api.caller import Caller, request_of, wait_s
+from serving.api.caller import Caller, Vectors, request_of, wait_s
 from serving.api.client_connections import open_async
 from serving.api.client_errors import CallError
 from serving.api.item_changes import Acknowledgement, ItemUpsert
@@ -41,7 +39,7 @@ class AsyncClient(Caller):
         history: Sequence[str] | None = None,
         k: int = 20,
         *,
-        user_vectors: np.ndarray | None = None,
+        user_vectors: Vectors | None = None,
         timeout_s: float | None = None,
         **fields: "Unpack[RequestFields]",
     ) -> RecallResponse:
@@ -74,12 +72,12 @@ class AsyncClient(Caller):
     async def predict(
         self,
         model_name: str,
-        inputs: Mapping[str, np.ndarray],
+        inputs: Mapping[str, Any],
         *,
         signature_name: str = "",
         is_safe: bool = True,
         timeout_s: float | None = None,
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, Any]:
         """See `Client.predict`."""
         question = questions.predict(model_name, signature_name, inputs, is_safe=is_safe)
         return await self._ask(question, timeout_s)

@@ -1,13 +1,11 @@
 """What the clients for threads and for coroutines have in common; see `client`.
 
-Imports no TensorFlow and no gRPC.
+Imports neither TensorFlow nor NumPy, and no gRPC.
 """
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
-
-import numpy as np
+from typing import Any, TypeAlias, TypedDict
 
 from recall.errors import InputError
 from serving.api.client_connections import Where
@@ -18,6 +16,7 @@ from serving.api.request_fields import Kind, in_one_line, read_value
 from serving.network import door_address
 from serving.network.client_tls import ClientTls
 from serving.network.retries import Attempts, RetryBudget, RetryPolicy
+from serving.protocol import plain_tensors
 
 TIMEOUT_S = 10.0
 """Longest wait where the caller names none: a first request may meet a cold model."""
@@ -26,6 +25,10 @@ MAX_CONNECTIONS = 64
 """As many as a server answers at a time by default."""
 
 DEFAULT_RETRIES = RetryPolicy()
+
+
+Vectors: TypeAlias = Sequence[Sequence[float]] | plain_tensors.ArrayLike
+"""Rows of numbers."""
 
 
 class RequestFields(TypedDict, total=False):
@@ -151,7 +154,7 @@ def wait_s(error: CallError, attempts: Attempts) -> float:
 def request_of(
     history: Sequence[str] | None,
     similar_to: Sequence[str],
-    user_vectors: np.ndarray | None,
+    user_vectors: Vectors | None,
     k: int,
     fields: RequestFields,
 ) -> RecallRequest:

@@ -1,6 +1,6 @@
 """A client of a running recall server, over gRPC or HTTP; `async_client` is for coroutines.
 
-Imports no TensorFlow: messages of TensorFlow Serving's protocol come from
+Imports neither TensorFlow nor NumPy: messages of TensorFlow Serving's protocol come from
 `serving/protocol/predict_messages.proto`. gRPC and httpcore are imported when an
 address needs them.
 """
@@ -10,10 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 from serving.api import questions
-from serving.api.caller import TIMEOUT_S, Caller, request_of, wait_s
+from serving.api.caller import TIMEOUT_S, Caller, Vectors, request_of, wait_s
 from serving.api.client_connections import open_connections
 from serving.api.client_errors import CallError
 from serving.api.item_changes import Acknowledgement, ItemUpsert
@@ -50,7 +48,7 @@ class Client(Caller):
         history: Sequence[str] | None = None,
         k: int = 20,
         *,
-        user_vectors: np.ndarray | None = None,
+        user_vectors: Vectors | None = None,
         timeout_s: float | None = None,
         **fields: "Unpack[RequestFields]",
     ) -> RecallResponse:
@@ -61,7 +59,8 @@ class Client(Caller):
                 passed over and counted (`num_unknown`); without a known one the answer is
                 popular items (`is_fallback`).
             k: Items wanted.
-            user_vectors: `[num_interests, dim]` vectors instead of a history.
+            user_vectors: `[num_interests, dim]` numbers instead of a history: lists, as
+                `user_vectors` gives them, or an array of NumPy.
             timeout_s: Longest wait, in seconds; None for the client's.
             **fields: Filters and more, see `RecallRequest`: `categories`, `exclude`,
                 `max_per_category`, `merge`, `with_metadata` ...
@@ -89,29 +88,31 @@ class Client(Caller):
     def user_vectors(
         self, histories: Sequence[Sequence[str]], *, timeout_s: float | None = None
     ) -> HistoryVectors:
-        """User vectors `[n, num_interests, dim]` of histories of raw item ids, oldest first."""
+        """User vectors of histories of raw item ids, oldest first, as lists."""
         return self._ask(questions.embed_histories(histories), timeout_s)
 
     def predict(
         self,
         model_name: str,
-        inputs: Mapping[str, np.ndarray],
+        inputs: Mapping[str, Any],
         *,
         signature_name: str = "",
         is_safe: bool = True,
         timeout_s: float | None = None,
-    ) -> dict[str, np.ndarray]:
+    ) -> dict[str, Any]:
         """Runs a signature of any model of the server, as TensorFlow Serving's Predict.
 
         Args:
             model_name: For example `item_tower`.
-            inputs: By name; texts as arrays of `object` or `str`.
+            inputs: By name: a value, nested lists, or an array of NumPy. Over gRPC, which is
+                strict about types, floats of lists are float32 and integers int64; an
+                array, also an `array.array`, keeps its own type.
             signature_name: "" for `serving_default`.
             is_safe: Whether the call changes nothing, so that it may be sent again.
             timeout_s: As `recommend`.
 
         Returns:
-            Outputs by name; texts as `object` arrays of bytes.
+            Outputs by name, as nested lists; texts as bytes.
 
         Raises:
             CallError: As `recommend`.
@@ -214,12 +215,12 @@ def predict(
     server: str,
     model_name: str,
     signature_name: str,
-    inputs: Mapping[str, np.ndarray],
+    inputs: Mapping[str, Any],
     *,
     timeout_s: float = TIMEOUT_S,
     token: str | None = None,
     tls: ClientTls = NO_TLS,
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """Runs a signature of a model once, over a connection of its own; see `Client.predict`.
 
     The call may change something, so it is sent once.

@@ -1,6 +1,6 @@
 """One attempt of a call over either door, for threads and for coroutines.
 
-Imports no TensorFlow, and of gRPC and httpcore only what the address needs.
+Imports neither TensorFlow nor NumPy, and of gRPC and httpcore only what the address needs.
 """
 
 import asyncio
@@ -16,6 +16,7 @@ from serving.api.client_errors import CallError
 from serving.api.questions import Question
 from serving.network import door_address
 from serving.network.client_tls import ClientTls
+from serving.protocol.status import ServingError
 
 T = TypeVar("T")
 
@@ -292,7 +293,7 @@ def _grpc_call(channel: Any, question: Question) -> tuple[Any, Any]:
 def _read_message(where: Where, question: Question[T], answer: Any) -> T:
     try:
         return question.parse_message(answer)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, ServingError) as error:
         raise client_errors.another_server(where.server, "gRPC") from error
 
 

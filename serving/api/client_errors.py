@@ -1,6 +1,6 @@
 """Why a call got no answer, in one line for whoever made it.
 
-Imports no TensorFlow and no gRPC.
+Imports neither TensorFlow nor NumPy, and no gRPC.
 """
 
 import json

@@ -1,17 +1,18 @@
 """What callers may say about items, and what is answered.
 
-Imports no TensorFlow.
+Imports neither TensorFlow nor NumPy.
 """
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, Protocol
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from recall.errors import InputError
 from recall.item_ids import check_item_ids, is_unicode
 from serving.api.request_fields import Kind, in_one_line, read_value, specs_of
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ITEMS_MODEL = "items"
 """Name under which live items are a model of the Predict API."""
@@ -90,7 +91,7 @@ class ItemUpsert:
     )
     categories: tuple[str, ...] = declare_field((), Kind.TEXTS, text="category")
     title: str = declare_field("", Kind.TEXT, input_name="titles")
-    vector: Sequence[float] | np.ndarray | None = declare_field(
+    vector: "Sequence[float] | np.ndarray | None" = declare_field(
         None, Kind.NUMBERS, input_name="vectors", in_items_file=False
     )
 

@@ -1,6 +1,6 @@
 """What callers may ask about items by their texts and ids, and what is answered.
 
-Imports no TensorFlow.
+Imports neither TensorFlow nor NumPy.
 """
 
 from collections.abc import Sequence

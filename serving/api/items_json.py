@@ -1,6 +1,6 @@
 """`/items`: live items in plain JSON.
 
-Imports no TensorFlow. `POST /items:upsert` takes `{"items": [{"id": "12",
+Imports neither TensorFlow nor NumPy. `POST /items:upsert` takes `{"items": [{"id": "12",
 "categories": ["red"], "title": "...", "vector": [...]}]}`, `POST /items:delete`
 takes `{"ids": ["12"]}`, and `GET /items` tells the status. `POST /items:search` takes
 `{"query": "red hat", "k": 10}`, `POST /items:lookup` `{"ids": ["12"]}`.

@@ -1,13 +1,12 @@
 """What a client may ask, in the words of either door, and how the answers are read.
 
-Imports no TensorFlow and no gRPC; sends nothing itself.
+Imports neither TensorFlow nor NumPy, and no gRPC; sends nothing itself. What comes back are
+plain values and lists.
 """
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
-
-import numpy as np
 
 from recall.errors import InputError
 from serving.api import items_json, items_tensors, recall_tensors
@@ -16,8 +15,9 @@ from serving.api.item_search import FoundItem
 from serving.api.recall_json import request_to_json, response_from_json
 from serving.api.recall_request import RECALL_MODEL, RecallRequest, RecallResponse
 from serving.api.request_fields import Kind, in_one_line, read_value
+from serving.protocol import plain_tensors
 from serving.protocol import predict_messages_pb2 as messages
-from serving.protocol import tensors
+from serving.protocol.plain_tensors import PlainTensor, as_float32
 
 T = TypeVar("T")
 
@@ -29,20 +29,20 @@ _USER_TOWER, _HISTORIES = "user_tower", "history_item_ids"
 
 
 class HistoryVectors(NamedTuple):
-    """User vectors of some histories, a row for each.
+    """User vectors of some histories, a row for each, as lists; `numpy.array` takes them.
 
     Attributes:
-        user_vectors: `[n, num_interests, dim]` float32.
-        interest_weights: `[n, num_interests]` float32, each row sums to 1.
-        num_known: `[n]` int32, ids of the history that are items.
-        num_unknown: `[n]` int32, ids of the history that are not.
+        user_vectors: `[n, num_interests, dim]`, numbers of float32.
+        interest_weights: `[n, num_interests]`, each row sums to 1.
+        num_known: `[n]`, ids of the history that are items.
+        num_unknown: `[n]`, ids of the history that are not.
         fingerprint: The embedding space; send it back with the vectors.
     """
 
-    user_vectors: np.ndarray
-    interest_weights: np.ndarray
-    num_known: np.ndarray
-    num_unknown: np.ndarray
+    user_vectors: list[list[list[float]]]
+    interest_weights: list[list[float]]
+    num_known: list[int]
+    num_unknown: list[int]
     fingerprint: str
 
 
@@ -101,35 +101,20 @@ def embed_histories(histories: Sequence[Sequence[str]]) -> Question[HistoryVecto
     if not given or any(isinstance(history, str) for history in given):
         raise InputError("Give a list of histories, each a list of ids: [['12', '57'], ['3']].")
     ids = [read_value("history", Kind.TEXTS, history) for history in given]
-    inputs = {_HISTORIES: tensors.pad_strings(ids)}
+    inputs = {_HISTORIES: plain_tensors.pad_texts(_HISTORIES, ids)}
     return _ask_model(_USER_TOWER, "", inputs, _parse_histories)
 
 
 def predict(
-    model_name: str, signature_name: str, inputs: Mapping[str, np.ndarray], *, is_safe: bool = True
-) -> Question[dict[str, np.ndarray]]:
+    model_name: str, signature_name: str, inputs: Mapping[str, Any], *, is_safe: bool = True
+) -> Question[dict[str, Any]]:
     """A signature of any model; outputs by name."""
     read_value("model_name", Kind.TEXT, model_name)
     read_value("signature_name", Kind.TEXT, signature_name)
     if not isinstance(inputs, Mapping):
-        raise InputError(f"`inputs` must be arrays by their names, received {in_one_line(inputs)}.")
-    arrays = {name: _read_tensor(name, value) for name, value in inputs.items()}
-    return _ask_model(model_name, signature_name, arrays, dict, is_safe=is_safe)
-
-
-def _read_tensor(name: str, value: Any) -> np.ndarray:
-    """An input of a model as an array that tensors can be made of."""
-    try:
-        array = np.asarray(value)
-        tensors.dtype_of(array)
-        if array.dtype.kind == "O" and not all(isinstance(v, str | bytes) for v in array.flat):
-            raise TypeError
-    except (TypeError, ValueError) as error:
-        raise InputError(
-            f"The input {name!r} must be an array of numbers, of texts or of booleans, received "
-            f"{in_one_line(value)}."
-        ) from error
-    return array
+        raise InputError(f"`inputs` must be values by their names, received {in_one_line(inputs)}.")
+    tensors = {name: plain_tensors.build(name, value) for name, value in inputs.items()}
+    return _ask_model(model_name, signature_name, tensors, dict, is_safe=is_safe)
 
 
 def model_versions(model_name: str) -> Question[list[ModelVersion]]:
@@ -191,7 +176,7 @@ def upsert_items(items: Sequence[ItemUpsert]) -> Question[Acknowledgement]:
     for item in items:
         rows.append(items_json.item_to_json({**vars(item), "vector": None}))
         if item.vector is not None:
-            rows[-1]["vector"] = np.asarray(item.vector).tolist()
+            rows[-1]["vector"] = item.vector
     return _change(
         items_tensors.UPSERT, {"items": rows}, lambda: items_tensors.build_upsert_inputs(items)
     )
@@ -216,7 +201,7 @@ def _some(items: Sequence[T]) -> list[T]:
 def _change(
     kind: str,
     document: Mapping[str, Any],
-    build_inputs: Callable[[], Mapping[str, np.ndarray]],
+    build_inputs: Callable[[], Mapping[str, PlainTensor]],
 ) -> Question[Acknowledgement]:
     def parse(answer: Mapping[str, Any]) -> Acknowledgement:
         return Acknowledgement(*(int(answer[name]) for name in Acknowledgement._fields))
@@ -233,8 +218,8 @@ def _change(
 def _ask_model(
     model_name: str,
     signature_name: str,
-    inputs: Mapping[str, np.ndarray],
-    parse: Callable[[dict[str, np.ndarray]], T],
+    inputs: Mapping[str, PlainTensor],
+    parse: Callable[[dict[str, Any]], T],
     *,
     is_safe: bool = True,
 ) -> Question[T]:
@@ -242,61 +227,47 @@ def _ask_model(
 
     def document(_: float) -> tuple[str, str, Mapping[str, Any]]:
         named = {"signature_name": signature_name} if signature_name else {}
-        plain = {name: _to_plain(np.asarray(value).tolist()) for name, value in inputs.items()}
+        plain = {name: plain_tensors.to_json(tensor.to_lists()) for name, tensor in inputs.items()}
         return "POST", f"/v1/models/{model_name}:predict", {**named, "inputs": plain}
 
     return Question(
         document,
-        lambda answer: parse({name: _array(v) for name, v in _named(answer["outputs"]).items()}),
+        lambda answer: parse(_outputs_of_json(answer["outputs"])),
         lambda: _predict(model_name, signature_name, inputs),
         lambda answer: parse(_outputs(answer)),
         is_safe=is_safe,
     )
 
 
-def _predict(model_name: str, signature_name: str, inputs: Mapping[str, np.ndarray]) -> tuple:
+def _predict(model_name: str, signature_name: str, inputs: Mapping[str, PlainTensor]) -> tuple:
     """Method, message and class of the answer of Predict."""
     message = messages.PredictRequest()
     message.model_spec.name, message.model_spec.signature_name = model_name, signature_name
-    for name, value in inputs.items():
-        tensors.fill_proto(message.inputs[name], np.asarray(value))
+    for name, tensor in inputs.items():
+        plain_tensors.fill(message.inputs[name], tensor)
     return _PREDICT, message, messages.PredictResponse
 
 
-def _outputs(answer: messages.PredictResponse) -> dict[str, np.ndarray]:
-    return {name: tensors.to_numpy(proto, name) for name, proto in answer.outputs.items()}
+def _outputs(answer: messages.PredictResponse) -> dict[str, Any]:
+    return {n: plain_tensors.read(proto, n).to_lists() for n, proto in answer.outputs.items()}
 
 
 def _recall_document(request: RecallRequest, left_s: float) -> dict[str, Any]:
     return {**request_to_json(request), "timeout_ms": 1000 * left_s}
 
 
-def _to_plain(value: Any) -> Any:
-    """Nested lists as JSON takes them: texts for bytes."""
-    if isinstance(value, list):
-        return [_to_plain(element) for element in value]
-    return value.decode() if isinstance(value, bytes) else value
-
-
-def _named(outputs: Any) -> Mapping[str, Any]:
+def _outputs_of_json(outputs: Any) -> dict[str, Any]:
     """Outputs by name; TF Serving leaves the name of a single one out."""
-    return outputs if isinstance(outputs, Mapping) else {"": outputs}
+    named = outputs if isinstance(outputs, Mapping) else {"": outputs}
+    return {name: plain_tensors.of_json(value) for name, value in named.items()}
 
 
-def _array(value: Any) -> np.ndarray:
-    array = np.array(value)
-    if array.dtype.kind == "U":
-        return np.array([text.encode() for text in array.ravel()], object).reshape(array.shape)
-    narrow = {"f": np.float32, "i": np.int64}
-    return array.astype(narrow.get(array.dtype.kind, array.dtype))
-
-
-def _parse_histories(outputs: Mapping[str, np.ndarray]) -> HistoryVectors:
+def _parse_histories(outputs: Mapping[str, Any]) -> HistoryVectors:
     return HistoryVectors(
-        np.asarray(outputs["user_vectors"], np.float32),
-        np.asarray(outputs["interest_weights"], np.float32),
-        np.asarray(outputs["num_known"], np.int32),
-        np.asarray(outputs["num_unknown"], np.int32),
+        [[as_float32(vector) for vector in vectors] for vectors in outputs["user_vectors"]],
+        [as_float32(weights) for weights in outputs["interest_weights"]],
+        list(map(int, outputs["num_known"])),
+        list(map(int, outputs["num_unknown"])),
         outputs["fingerprint"][0].decode(),
     )
 

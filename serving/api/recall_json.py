@@ -1,14 +1,12 @@
 """`POST /recall`: plain JSON for people and for clients without TensorFlow.
 
-Imports no TensorFlow. The keys of a request are the fields of `RecallRequest`:
+Imports neither TensorFlow nor NumPy. The keys of a request are the fields of `RecallRequest`:
 `{"history": ["12", "57"], "k": 20}`. Several are `{"requests": [...]}`. Beside
 either there may be `"timeout_ms"`, the time the client waits.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from serving.api.recall_limits import check_size
 from serving.api.recall_request import (
@@ -22,6 +20,7 @@ from serving.api.request_fields import Kind
 from serving.protocol import json_fields
 from serving.protocol.json_answers import encode_json
 from serving.protocol.json_document import show
+from serving.protocol.plain_tensors import as_float32
 from serving.protocol.status import ServingError, invalid_argument
 
 _BATCH_KEY, _TIMEOUT_KEY = "requests", "timeout_ms"
@@ -128,12 +127,12 @@ def response_to_json(response: RecallResponse) -> dict[str, Any]:
 
 
 def response_from_json(answer: Mapping[str, Any], request: RecallRequest) -> RecallResponse:
-    """What `response_to_json` made for a request."""
+    """What `response_to_json` made for a request, as a client has it."""
     items = answer["items"]
     return RecallResponse(
-        np.array([item["item_id"].encode() for item in items], dtype=np.bytes_),
-        np.array([item["score"] for item in items], dtype=np.float32),
-        np.array([item["interest"] for item in items], dtype=np.int32),
+        [item["item_id"] for item in items],
+        as_float32([item["score"] for item in items]),
+        [int(item["interest"]) for item in items],
         *(answer[name] for name in RESPONSE_FACTS),
         metadata=ItemMetadata(
             tuple(item["title"] for item in items),
@@ -150,11 +149,9 @@ def request_to_json(request: RecallRequest) -> dict[str, Any]:
     """What `parse_request` reads: the fields that differ from their defaults."""
     document = {}
     for field in REQUEST_FIELDS:
-        value = getattr(request, field.name)
-        if isinstance(value, np.ndarray):
-            document[field.name] = value.tolist()
-        elif value != field.default:
-            document[field.name] = value
+        if field.is_given(request):
+            value = getattr(request, field.name)
+            document[field.name] = value.tolist() if hasattr(value, "tolist") else value
     return document if document.keys() & set(_SUBJECTS) else {"history": [], **document}
 
 

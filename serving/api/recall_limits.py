@@ -1,13 +1,12 @@
 """The largest accepted sizes of a request to the recall service.
 
-Imports no TensorFlow. Every dimension a client can choose has a limit, because
+Imports neither TensorFlow nor NumPy. Every dimension a client can choose has a limit, because
 each one costs memory or time.
 """
 
+import array
 import dataclasses
 from collections.abc import Sequence
-
-import numpy as np
 
 from recall.errors import InputError
 from serving.api.recall_request import MERGE_DIVERSITY, REQUEST_FIELDS, RecallRequest
@@ -154,13 +153,13 @@ def _check_subject(request: RecallRequest, limits: RecallLimits) -> None:
     vectors = request.user_vectors
     if vectors is None:
         return
-    if vectors.ndim != 2 or not vectors.size or vectors.dtype != np.float32:
+    if vectors.ndim != 2 or not vectors.size or vectors.dtype != "float32":
         raise InputError(
             "`user_vectors` must be float32 [num_interests, dim], received "
             f"{vectors.dtype} {list(vectors.shape)}."
         )
     check_size("number of `user_vectors`", len(vectors), limits.max_interests)
-    if not (np.abs(vectors) <= limits.max_vector_value).all():
+    if not (abs(vectors) <= limits.max_vector_value).all():
         raise InputError(
             f"`user_vectors` holds a value that is not in [{-limits.max_vector_value:g}, "
             f"{limits.max_vector_value:g}]."
@@ -176,7 +175,7 @@ def _check_weights(weights: Sequence[float], limits: RecallLimits) -> None:
             f"received {list(weights)}."
         )
     # As the interests are weighted: a number too small for a float32 is 0 there.
-    if not np.asarray(weights, np.float32).any():
+    if not any(array.array("f", weights)):
         raise InputError("One of `interest_weights` must be larger than 0 as a float32.")
 
 

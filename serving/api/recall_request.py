@@ -1,11 +1,12 @@
 """What goes into the recall service and what comes out.
 
-Imports no TensorFlow, nor numpy: `recall query --help` reads the fields of a
+Imports neither TensorFlow nor NumPy: `recall query --help` reads the fields of a
 request here. The limits are in `recall_limits`.
 """
 
 import dataclasses
 import functools
+import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from serving.api.request_fields import FieldSpec, Kind, RequestFlag, declare, specs_of
@@ -40,7 +41,7 @@ class RecallRequest:
         exclude: Raw ids of items that must not be in the answer.
         include_seen: Whether items of the history may be in the answer.
         user_vectors: `[num_interests, dim]` ready vectors of the user tower,
-            instead of a history.
+            instead of a history: float32 in a server, from a client also lists.
         fingerprint: Embedding space of `user_vectors`; "" is not checked.
         similar_to: Raw ids; items like these are wanted, from the same index.
             They take the place of interests and are left out themselves.
@@ -97,7 +98,7 @@ class RecallRequest:
         subject="history",
         flag=RequestFlag("Also recalls items of the history."),
     )
-    user_vectors: "np.ndarray | None" = declare(
+    user_vectors: "np.ndarray | list[list[float]] | None" = declare(
         None, Kind.VECTORS, is_subject=True, limit="max_interests"
     )
     fingerprint: str = declare("", Kind.TEXT, subject="user_vectors")
@@ -225,6 +226,9 @@ class ItemMetadata(NamedTuple):
 class RecallResponse:
     """The answer for one user; items as columns, best first, each item once.
 
+    The columns are arrays of NumPy in a server. A client has lists: texts, floats and
+    integers.
+
     Attributes:
         item_ids: `[n]` bytes, raw ids in UTF-8: `k`, or all there are that
             the request allows.
@@ -247,9 +251,9 @@ class RecallResponse:
             category here, in their order; they count for nothing.
     """
 
-    item_ids: "np.ndarray"
-    scores: "np.ndarray"
-    interests: "np.ndarray"
+    item_ids: "np.ndarray | list[str]"
+    scores: "np.ndarray | list[float]"
+    interests: "np.ndarray | list[int]"
     is_fallback: bool
     num_known: int
     num_unknown: int
@@ -265,10 +269,10 @@ class RecallResponse:
     def items(self) -> tuple[RecalledItem, ...]:
         """The items as Python objects."""
         columns = (self.item_ids, self.scores, self.interests)
-        return tuple(
-            RecalledItem(item_id.decode(), score, interest)
-            for item_id, score, interest in zip(*(c.tolist() for c in columns), strict=True)
-        )
+        if not isinstance(self.item_ids, list):
+            ids, *numbers = (column.tolist() for column in columns)
+            columns = ([item_id.decode() for item_id in ids], *numbers)
+        return tuple(itertools.starmap(RecalledItem, zip(*columns, strict=True)))
 
     def facts(self) -> dict[str, Any]:
         """What the answer says beside its items, by name."""

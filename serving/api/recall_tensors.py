@@ -1,37 +1,28 @@
 """The Predict signatures of the recall service: which inputs there are and what they mean.
 
 Every field of a `RecallRequest` is an input of one name and one type; here is
-the table, the way from rows of tensors to requests, and from outputs to an
-answer. One signature more gives vectors of items. Imports no TensorFlow until
-signatures are made.
+the table, and what callers need: the way from a request to tensors, and from
+tensors to the answer. `serving.servables.recall_rows` has the server's half. One
+signature more gives vectors of items. Imports neither TensorFlow nor NumPy.
 """
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
-import numpy as np
-
-from recall.errors import InputError
-from serving.api.metadata_tensors import (
-    INTERESTS_OUTPUT,
-    METADATA_OUTPUTS,
-    parse_metadata,
-    parse_unknown,
-)
 from serving.api.recall_limits import check_one_subject
 from serving.api.recall_request import (
     REQUEST_FIELDS,
     RESPONSE_FACTS,
+    ItemMetadata,
     RecallRequest,
     RecallResponse,
 )
 from serving.api.request_fields import FieldSpec, Kind
+from serving.protocol import plain_tensors
 from serving.protocol import predict_messages_pb2 as types_pb2
-from serving.protocol import signatures, tensors
-from serving.protocol.status import ServingError, invalid_argument
-
-if TYPE_CHECKING:
-    from tensorflow.core.protobuf import meta_graph_pb2
+from serving.protocol.plain_tensors import PlainTensor
+from serving.protocol.tensor_messages import DEFAULT_SIGNATURE
 
 USER_VECTORS_SIGNATURE = "user_vectors"
 """Ready vectors instead of a history, for callers with a user tower of their own."""
@@ -43,60 +34,45 @@ ITEM_VECTORS_SIGNATURE = "item_vectors"
 """No request: what a front over shards searches with for items like given ones. The names
 are those of the item tower, which knows nothing of live items."""
 
-_MATRIX, _ANY_RANK = (-1, -1), None
+METADATA_OUTPUTS = ("titles", "categories")
+"""Names of the outputs of `with_metadata`."""
+
+INTERESTS_OUTPUT = "interest_weights"
+"""Name of the output of `with_interests`."""
+
+UNKNOWN_OUTPUT = "unknown_categories"
+"""Name of the output of `RecallResponse.unknown_categories`."""
+
+_MATRIX, ANY_RANK = (-1, -1), None
+
+_TENSORS = {
+    Kind.TEXTS: (types_pb2.DT_STRING, _MATRIX),
+    Kind.NUMBERS: (types_pb2.DT_FLOAT, _MATRIX),
+    Kind.VECTORS: (types_pb2.DT_FLOAT, (-1, -1, -1)),
+    Kind.TEXT: (types_pb2.DT_STRING, ANY_RANK),
+    Kind.INTEGER: (types_pb2.DT_INT32, ANY_RANK),
+    Kind.NUMBER: (types_pb2.DT_FLOAT, ANY_RANK),
+    Kind.SWITCH: (types_pb2.DT_BOOL, ANY_RANK),
+}
+"""What each kind of field is as a tensor: data type and shape."""
 
 
 class InputSpec(NamedTuple):
     """One input tensor.
 
     Attributes:
-        field: The field of `RecallRequest` it becomes.
+        field: What is declared of the field of `RecallRequest` that it becomes.
         dtype: A number of `types_pb2.DataType`.
-        shape: -1 is any size; None is one value for all rows, or one per row.
-        parse: One row, or the one value of a row -> the field.
+        shape: -1 is any size; `ANY_RANK` is one value for all rows, or one per row.
     """
 
-    field: str
+    field: FieldSpec
     dtype: int
     shape: tuple[int, ...] | None
-    parse: Callable[[Any], Any]
-
-
-def _texts(row: np.ndarray) -> tuple[str, ...]:
-    """One row of ids or names; "" is padding."""
-    return tuple(value.decode() for value in row.tolist() if value)
-
-
-def _positive_or_none(value: Any) -> int | None:
-    """0 means that nothing was said."""
-    return int(value) or None
-
-
-def _numbers(row: np.ndarray) -> tuple[float, ...]:
-    return tuple(row.tolist())
-
-
-_TENSORS = {
-    Kind.TEXTS: (types_pb2.DT_STRING, _MATRIX, _texts),
-    Kind.NUMBERS: (types_pb2.DT_FLOAT, _MATRIX, _numbers),
-    Kind.VECTORS: (types_pb2.DT_FLOAT, (-1, -1, -1), np.asarray),
-    Kind.TEXT: (types_pb2.DT_STRING, _ANY_RANK, bytes.decode),
-    Kind.INTEGER: (types_pb2.DT_INT32, _ANY_RANK, int),
-    Kind.NUMBER: (types_pb2.DT_FLOAT, _ANY_RANK, float),
-    Kind.SWITCH: (types_pb2.DT_BOOL, _ANY_RANK, bool),
-}
-"""What each kind of field is as a tensor: data type, shape and how one is parsed."""
-
-
-def _input_spec(field: FieldSpec) -> InputSpec:
-    dtype, shape, parse = _TENSORS[field.kind]
-    if field.kind is Kind.INTEGER and field.default is None:
-        parse = _positive_or_none
-    return InputSpec(field.name, dtype, shape, parse)
 
 
 _SUBJECTS = {
-    signatures.DEFAULT_SIGNATURE: "history",
+    DEFAULT_SIGNATURE: "history",
     USER_VECTORS_SIGNATURE: "user_vectors",
     SIMILAR_ITEMS_SIGNATURE: "similar_to",
 }
@@ -107,7 +83,7 @@ def _inputs_of(subject: str) -> dict[str, InputSpec]:
     """Inputs of one signature: the required one, its own, and those of every signature."""
     fields = [field for field in REQUEST_FIELDS if subject in (field.name, field.subject)]
     fields += [f for f in REQUEST_FIELDS if not f.is_subject and not f.subject]
-    return {field.input_name: _input_spec(field) for field in fields}
+    return {field.input_name: InputSpec(field, *_TENSORS[field.kind]) for field in fields}
 
 
 INPUTS = {name: _inputs_of(subject) for name, subject in _SUBJECTS.items()}
@@ -131,31 +107,15 @@ OUTPUTS = {
     "interest_weights": (types_pb2.DT_FLOAT, (-1, -1)),
     "unknown_categories": (types_pb2.DT_STRING, (-1, -1)),
 }
-"""Outputs of every signature that takes requests; see also `metadata_tensors`."""
-
-_ITEM_VECTORS_INPUT = "item_ids"
-_ITEM_VECTORS_OUTPUTS = {
-    "item_vectors": (types_pb2.DT_FLOAT, (-1, -1)),
-    "is_known": (types_pb2.DT_BOOL, (-1,)),
-    "fingerprint": (types_pb2.DT_STRING, (-1,)),
-}
-
-
-def recall_signature_defs() -> "dict[str, meta_graph_pb2.SignatureDef]":
-    """The signatures as clients may ask for them, with defaults of optional inputs."""
-    of_requests = {name: _signature_def(name) for name in INPUTS}
-    of_items = signatures.signature_def(
-        {_ITEM_VECTORS_INPUT: (types_pb2.DT_STRING, (-1,))}, _ITEM_VECTORS_OUTPUTS, {}
-    )
-    return {**of_requests, ITEM_VECTORS_SIGNATURE: of_items}
+"""Outputs of every signature that takes requests; see `METADATA_OUTPUTS`, `INTERESTS_OUTPUT`."""
 
 
 def subject_input(signature_name: str) -> str:
     """Name of the input that a signature requires."""
-    return _REQUIRED[signature_name or signatures.DEFAULT_SIGNATURE]
+    return _REQUIRED[signature_name or DEFAULT_SIGNATURE]
 
 
-def build_recall_inputs(request: RecallRequest) -> tuple[str, dict[str, np.ndarray]]:
+def build_recall_inputs(request: RecallRequest) -> tuple[str, dict[str, PlainTensor]]:
     """The signature and the inputs that ask for one request.
 
     Returns:
@@ -171,133 +131,66 @@ def build_recall_inputs(request: RecallRequest) -> tuple[str, dict[str, np.ndarr
         (
             name
             for name in (USER_VECTORS_SIGNATURE, SIMILAR_ITEMS_SIGNATURE)
-            if _is_given(request, INPUTS[name][subject_input(name)].field)
+            if INPUTS[name][subject_input(name)].field.is_given(request)
         ),
-        signatures.DEFAULT_SIGNATURE,
+        DEFAULT_SIGNATURE,
     )
     inputs = {}
-    for name, spec in INPUTS[signature_name].items():
-        value = getattr(request, spec.field)
-        if name != subject_input(signature_name) and not _is_given(request, spec.field):
-            continue
-        try:
-            array = np.array(value, dtype=tensors.numpy_dtype(spec.dtype))
-        except OverflowError as error:
-            raise InputError(f"`{spec.field}` is too large, received {value}.") from error
-        inputs[name] = array if spec.shape is _ANY_RANK else array[None]
+    for name, (field, dtype, shape) in INPUTS[signature_name].items():
+        if name == subject_input(signature_name) or field.is_given(request):
+            value = getattr(request, field.name)
+            row = value if shape is ANY_RANK else [value]
+            inputs[name] = plain_tensors.build(field.name, row, dtype)
     return signature_name, inputs
 
 
-def _is_given(request: RecallRequest, field: str) -> bool:
-    value = getattr(request, field)
-    return isinstance(value, np.ndarray) or value != getattr(RecallRequest, field)
-
-
-def parse_requests(
-    signature_name: str, inputs: Mapping[str, np.ndarray], max_batch_size: int
-) -> list[RecallRequest]:
-    """Rows of the inputs -> requests.
-
-    Args:
-        signature_name: "" or a key of `INPUTS`.
-        inputs: Of the signature's names and types; those left out have their
-            default.
-        max_batch_size: Most rows.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, sizes do not fit together, or a text
-            is not UTF-8.
-    """
-    specs = INPUTS[signature_name or signatures.DEFAULT_SIGNATURE]
-    subject = subject_input(signature_name)
-    batch_size = len(inputs[subject])
-    if batch_size > max_batch_size:
-        raise invalid_argument(
-            f"The number of requests in a batch must be at most {max_batch_size}, "
-            f"received {batch_size}."
-        )
-    fields = {
-        specs[name].field: _values(name, specs[name], array, batch_size, subject)
-        for name, array in inputs.items()
-    }
-    return [
-        RecallRequest(**{field: values[row] for field, values in fields.items()})
-        for row in range(batch_size)
-    ]
-
-
-def parse_item_vectors_inputs(inputs: Mapping[str, np.ndarray]) -> tuple[str, ...]:
-    """Inputs of `item_vectors` -> raw ids.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT, one is not UTF-8.
-    """
-    try:
-        return tuple(value.decode() for value in inputs[_ITEM_VECTORS_INPUT].tolist())
-    except UnicodeDecodeError as error:
-        raise _not_utf8(_ITEM_VECTORS_INPUT) from error
-
-
-def parse_outputs(outputs: Mapping[str, np.ndarray]) -> RecallResponse:
+def parse_outputs(outputs: Mapping[str, Any]) -> RecallResponse:
     """Outputs of the model `recall` for a batch of one, without the padding.
 
     Args:
-        outputs: By name, as `recall_servable.RecallServable` gives them.
+        outputs: Nested lists by name, as `recall_servable.RecallServable` gives arrays.
     """
-    item_ids = outputs["item_ids"][0]
-    found = item_ids.astype(np.bool_)  # "" is padding.
+    item_ids = outputs["item_ids"][0]  # b"" is padding.
+    scores, interests = (
+        list(itertools.compress(outputs[name][0], item_ids)) for name in ("scores", "interests")
+    )
+    has_metadata = METADATA_OUTPUTS[0] in outputs
+    columns = [outputs[name][0] for name in METADATA_OUTPUTS] if has_metadata else []
     return RecallResponse(
-        item_ids[found].astype(np.bytes_),
-        outputs["scores"][0][found],
-        outputs["interests"][0][found],
-        *(outputs[name][0].item() for name in RESPONSE_FACTS),
-        metadata=parse_metadata(outputs, found) if METADATA_OUTPUTS[0] in outputs else None,
-        interest_weights=tuple(outputs[INTERESTS_OUTPUT][0].tolist())
+        [item_id.decode() for item_id in item_ids if item_id],
+        scores,
+        interests,
+        *(outputs[name][0] for name in RESPONSE_FACTS),
+        metadata=parse_metadata(*columns, item_ids) if has_metadata else None,
+        interest_weights=tuple(outputs[INTERESTS_OUTPUT][0])
         if INTERESTS_OUTPUT in outputs
         else None,
         unknown_categories=parse_unknown(outputs),
     )
 
 
-def _not_utf8(name: str) -> ServingError:
-    return invalid_argument(f"{name} holds a text that is not valid UTF-8.")
+def parse_unknown(outputs: Mapping[str, Any]) -> tuple[str, ...]:
+    """The outputs for a batch of one -> `RecallResponse.unknown_categories`."""
+    if UNKNOWN_OUTPUT not in outputs:
+        return ()
+    return tuple(name.decode() for name in outputs[UNKNOWN_OUTPUT][0] if name)
 
 
-def _values(
-    name: str, spec: InputSpec, array: np.ndarray, batch_size: int, subject: str
-) -> list[Any]:
-    """The field of every row of the batch; one for all is parsed once."""
-    if spec.shape is _ANY_RANK:
-        rows, given = array.ravel().tolist(), f"the shape {list(array.shape)}"
-    else:
-        rows = array if len(array) or not batch_size else np.empty((1, 0), dtype=array.dtype)
-        given = f"{len(array)} rows"
-    if len(rows) not in (1, batch_size):
-        raise invalid_argument(
-            f"{name} has {given}; send one for all, or one for each of the {batch_size} rows "
-            f"of {subject}."
-        )
-    try:
-        values = [spec.parse(row) for row in rows]
-    except UnicodeDecodeError as error:
-        raise _not_utf8(name) from error
-    return values if len(values) == batch_size else values * batch_size
+def parse_metadata(
+    titles: Iterable[bytes], categories: Iterable[Iterable[bytes]], found: Iterable[Any]
+) -> ItemMetadata:
+    """One row of the outputs of `with_metadata` -> titles and categories.
 
-
-def _signature_def(signature_name: str) -> "meta_graph_pb2.SignatureDef":
-    specs = INPUTS[signature_name]
-    optional = [name for name in specs if name != _REQUIRED[signature_name]]
-    return signatures.signature_def(
-        {name: (spec.dtype, spec.shape) for name, spec in specs.items()},
-        OUTPUTS,
-        {name: _default(specs[name]) for name in optional},
+    Args:
+        titles: `[k]`.
+        categories: `[k, most categories of an item]`, padded with b"".
+        found: `[k]`, true where a place holds an item.
+    """
+    found = list(found)
+    return ItemMetadata(
+        tuple(title.decode() for title in itertools.compress(titles, found)),
+        tuple(
+            tuple(name.decode() for name in names if name)
+            for names in itertools.compress(categories, found)
+        ),
     )
-
-
-def _default(spec: InputSpec) -> np.ndarray:
-    """The default of the request's field as a tensor; an empty row for a list."""
-    dtype = tensors.numpy_dtype(spec.dtype)
-    value = getattr(RecallRequest, spec.field)
-    if spec.shape is not _ANY_RANK:
-        return np.empty((1, *(0 for _ in spec.shape[1:])), dtype=dtype)
-    return np.array(0 if value is None else value, dtype=dtype)

@@ -1,6 +1,6 @@
 """How a field of a recall request is declared: once, for doors, limits and flags.
 
-Imports no TensorFlow. The fields are in `recall_request`; their JSON keys are
+Imports neither TensorFlow nor NumPy. The fields are in `recall_request`; their JSON keys are
 read in `recall_json`, their tensors in `recall_tensors`, what is too large is
 refused in `recall_limits`, and `recall query` makes flags of them.
 """
@@ -74,6 +74,12 @@ class FieldSpec:
     is_restriction: bool = False
     choices: tuple[str, ...] = ()
     flag: RequestFlag | None = None
+
+    def is_given(self, request: Any) -> bool:
+        """Whether a request says something else than the default."""
+        value = getattr(request, self.name)
+        # An array compares element by element.
+        return value is not None if self.default is None else value != self.default
 
 
 def declare(default: Any, kind: Kind, **spec: Any) -> Any:
@@ -151,13 +157,14 @@ def _read_id(value: Any) -> str:
     return str(operator.index(value))
 
 
-def _read_vectors(value: Any) -> Any:
-    import numpy as np
+def _read_vectors(value: Any) -> list[list[float]]:
+    # Here, as `recall query --help` needs no messages.
+    from serving.protocol import plain_tensors, predict_messages_pb2
 
-    array = np.asarray(value, np.float32)
-    if array.ndim != 2:
+    tensor = plain_tensors.build("vectors", value, predict_messages_pb2.DT_FLOAT)
+    if len(tensor.shape) != 2:
         raise ValueError
-    return array
+    return tensor.to_lists()
 
 
 def _read_number(value: Any) -> float:

@@ -6,6 +6,7 @@ for calls that wait too long.
 """
 
 import collections
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -38,6 +39,17 @@ class _Waiting:
         self.since_s = time.monotonic()
         self.refusal: ServingError | None = None
 
+    def wake(self) -> None:
+        """Ends the wait of the call's thread, which then sees the refusal.
+
+        gRPC has no public way to do so. `ServicerContext.cancel` ends the call with it: then no
+        trailing metadata is sent, by which the client knows which call it was.
+        """
+        state = self.context._state
+        with state.condition:
+            state.request = b""  # As if a message had come.
+            state.condition.notify_all()
+
 
 class Inbox:
     """The calls whose messages are awaited; used by many threads."""
@@ -63,6 +75,7 @@ class Inbox:
         self._timeout_s, self._patience_s = timeout_s, patience_s
         self._lock = threading.Lock()
         self._reading: collections.OrderedDict[_Waiting, None] = collections.OrderedDict()
+        self._given_up: set[_Waiting] = set()
 
     @property
     def num_reading(self) -> int:
@@ -103,6 +116,7 @@ class Inbox:
         finally:
             with self._lock:
                 self._reading.pop(waiting, None)
+                self._given_up.discard(waiting)
         if waiting.refusal is not None:
             raise waiting.refusal
         if not is_there:
@@ -112,17 +126,16 @@ class Inbox:
     def give_up_late(self) -> None:
         """Ends the calls that have waited too long."""
         until_s = time.monotonic() - self._timeout_s
-        late = []
+        text = f"The message did not arrive within {self._timeout_s:g} s."
         with self._lock:
-            for waiting in self._reading:
-                if waiting.since_s > until_s:
-                    break
-                late.append(waiting)
+            late = list(itertools.takewhile(lambda w: w.since_s <= until_s, self._reading))
             for waiting in late:
-                del self._reading[waiting]
-        for waiting in late:
-            text = f"The message did not arrive within {self._timeout_s:g} s."
-            self._give_up(waiting, "late", ServingError(Code.DEADLINE_EXCEEDED, text))
+                self._give_up(waiting, ServingError(Code.DEADLINE_EXCEEDED, text))
+            given_up = list(self._given_up)
+        for _ in late:
+            self._count("late")
+        for waiting in given_up:  # Also those of before: a thread may just have begun to wait.
+            waiting.wake()
 
     def _take_place(self, waiting: _Waiting) -> None:
         """Gives up the call that has waited longest, if that is long."""
@@ -133,19 +146,17 @@ class Inbox:
                 if waiting.since_s - slow.since_s < self._patience_s:
                     self._count("full")
                     raise self._too_many()
-                del self._reading[slow]
+                self._give_up(slow, self._too_many())
             self._reading[waiting] = None
         if slow is not None:
-            self._give_up(slow, "slow", self._too_many())
+            self._count("slow")
+            slow.wake()
 
-    def _give_up(self, waiting: _Waiting, reason: str, refusal: ServingError) -> None:
-        """Ends a call, which another thread waits for, with a status."""
-        self._count(reason)
+    def _give_up(self, waiting: _Waiting, refusal: ServingError) -> None:
+        """Says that a call is over, which another thread waits for; with the lock."""
+        del self._reading[waiting]
+        self._given_up.add(waiting)
         waiting.refusal = refusal
-        # gRPC has no public way to end a call with a status while its thread reads;
-        # `ServicerContext.cancel` is this call without a status.
-        code = grpc.StatusCode[refusal.code.name].value[0]
-        waiting.context._rpc_event.call.cancel(code, refusal.message)
 
     def _too_many(self) -> ServingError:
         return ServingError(

@@ -16,7 +16,7 @@ from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2, types_pb2
 from tensorflow_serving.apis import model_pb2, predict_pb2
 
 from serving.doors.byte_budget import check_num_bytes
-from serving.protocol import tensors
+from serving.protocol import tensor_messages, tensors
 from serving.protocol.status import invalid_argument
 
 MAX_FIELDS = 1024
@@ -183,22 +183,24 @@ def _read_tensor(content: bytes, start: int, end: int, name: str, max_bytes: int
             num_values += 1
             num_typed += number != _STRINGS
             if num_values > most:
-                raise tensors.parsing_error(name, f"more than the {most} values of its shape")
+                raise tensor_messages.parsing_error(
+                    name, f"more than the {most} values of its shape"
+                )
         elif number in _NUMBERS:
             num_typed += last - first
         elif number == _DTYPE and kind == _VARINT:
             dtype = _read_varint(content, first)[0]
         elif number == _SHAPE and kind == _BYTES:
             if shape is not None or last - first > _MAX_SHAPE_BYTES:
-                raise tensors.parsing_error(name, "the shape is sent twice, or is too long")
+                raise tensor_messages.parsing_error(name, "the shape is sent twice, or is too long")
             proto = tensor_shape_pb2.TensorShapeProto.FromString(content[first:last])
-            shape = tensors.read_shape(proto, name)
+            shape = tensor_messages.read_shape(proto, name)
             size = most = math.prod(shape)
             check_num_bytes(_memory(dtype, size, end - start, 0), max_bytes)
             most = min(most, max_bytes // NUMBER_BYTES)
         elif number not in _OTHERS:
-            raise tensors.parsing_error(name, f"the field {number} is not supported")
-    tensors.check_dtype(dtype, name)
+            raise tensor_messages.parsing_error(name, f"the field {number} is not supported")
+    tensor_messages.check_dtype(dtype, name)
     header = InputHeader(dtype, () if shape is None else shape, end - start, num_typed)
     check_num_bytes(header.memory, max_bytes)
     return header
@@ -208,7 +210,7 @@ def _memory(dtype: int, size: int, num_bytes: int, num_typed: int) -> int:
     """Bytes of a tensor of so many elements, parsed and decoded."""
     if dtype == types_pb2.DT_STRING:
         return 3 * num_bytes + STRING_BYTES * size
-    itemsize = tensors.numpy_dtype(dtype).itemsize if tensors.is_served(dtype) else 1
+    itemsize = tensors.numpy_dtype(dtype).itemsize if tensor_messages.is_served(dtype) else 1
     return num_bytes + itemsize * size + NUMBER_BYTES * min(num_typed, size)
 
 

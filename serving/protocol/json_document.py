@@ -1,6 +1,6 @@
 """JSON requests, decoded within limits.
 
-Imports no TensorFlow. What decoding costs, and how long it keeps other threads
+Imports neither TensorFlow nor NumPy. What decoding costs, and how long it keeps other threads
 waiting (Python's decoder is one step that holds the interpreter's lock), is a
 matter of the number of values, so that is bounded before decoding.
 """
@@ -8,8 +8,6 @@ matter of the number of values, so that is bounded before decoding.
 import json
 import re
 from typing import Any
-
-import numpy as np
 
 from serving.protocol.call import current
 from serving.protocol.status import ServingError, invalid_argument
@@ -63,6 +61,8 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
 def count_values(body: bytes) -> tuple[int, int]:
     """Commas and opening brackets: what stands before values, and in texts means nothing."""
+    import numpy as np  # Servers alone count: six times as fast as `bytes.count`.
+
     commas = brackets = 0
     for start in range(0, len(body), _SLICE_BYTES):
         characters = np.frombuffer(body, np.uint8, min(_SLICE_BYTES, len(body) - start), start)

@@ -1,16 +1,17 @@
 """Typed fields of JSON documents: each function reads one, or says what it must be.
 
-Imports no TensorFlow. All take the field's name, for the error, and its
+Imports neither TensorFlow nor NumPy. All take the field's name, for the error, and its
 decoded value; all raise a `ServingError`, INVALID_ARGUMENT.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from serving.protocol.json_document import show
 from serving.protocol.status import invalid_argument
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 def check_object(name: str, value: Any, keys: Iterable[str]) -> None:
@@ -103,8 +104,10 @@ def read_numbers(name: str, values: Any) -> tuple[float, ...]:
     return tuple(read_number(f"{name}[{i}]", value) for i, value in enumerate(values))
 
 
-def read_vectors(name: str, values: Any) -> np.ndarray:
+def read_vectors(name: str, values: Any) -> "np.ndarray":
     """A list of lists of numbers, all of one length."""
+    import numpy as np  # Servers alone read vectors.
+
     is_filled = isinstance(values, list) and bool(values)
     _expect(is_filled, name, "a list of vectors, one per interest", values)
     rows = [read_numbers(f"{name}[{i}]", row) for i, row in enumerate(values)]

@@ -19,7 +19,7 @@ from serving.protocol import json_arrays
 from serving.protocol.json_document import json_type, show
 from serving.protocol.json_outputs import BASE64_KEY, is_column, without_rows
 from serving.protocol.status import ServingError, invalid_argument
-from serving.protocol.tensors import dtype_name
+from serving.protocol.tensor_messages import dtype_name
 
 
 class ParsedInputs(NamedTuple):

@@ -12,12 +12,12 @@ import numpy as np
 
 from serving.protocol import tensors
 from serving.protocol.status import Code, ServingError, invalid_argument
+from serving.protocol.tensor_messages import DEFAULT_SIGNATURE, dtype_name
 
 if TYPE_CHECKING:
     from tensorflow.core.framework import tensor_shape_pb2
     from tensorflow.core.protobuf import meta_graph_pb2
 
-DEFAULT_SIGNATURE = "serving_default"
 EXAMPLE_SIGNATURE = "serving_tf_example"
 """Takes serialised `tf.Example`s."""
 
@@ -196,8 +196,8 @@ def _check_input(
     """Compares type and shape of one input."""
     if dtype != info.dtype:
         raise invalid_argument(
-            f"Expects arg[{position}] to be {tensors.dtype_name(info.dtype)} but "
-            f"{tensors.dtype_name(dtype)} is provided: input {name}."
+            f"Expects arg[{position}] to be {dtype_name(info.dtype)} but "
+            f"{dtype_name(dtype)} is provided: input {name}."
         )
     if not _fits(info.tensor_shape, shape):
         wanted = [dim.size for dim in info.tensor_shape.dim]

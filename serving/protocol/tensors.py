@@ -15,48 +15,17 @@ from collections.abc import Iterable
 import numpy as np
 
 from serving.protocol import predict_messages_pb2 as types_pb2
-from serving.protocol.predict_messages_pb2 import TensorProto, TensorShapeProto
-from serving.protocol.status import ServingError, invalid_argument
-
-MAX_ELEMENTS = 1 << 24
-"""Largest tensor of a request: 64 MiB of float32, far above any real batch."""
-
-MAX_FILLED_ELEMENTS = 1 << 20
-"""Largest tensor that is filled up from fewer values: a message of a few bytes must not
-make us take 128 MiB."""
-
-_VALUE_FIELDS = {
-    types_pb2.DT_FLOAT: "float_val",
-    types_pb2.DT_DOUBLE: "double_val",
-    types_pb2.DT_HALF: "half_val",
-    types_pb2.DT_BFLOAT16: "half_val",
-    types_pb2.DT_INT8: "int_val",
-    types_pb2.DT_INT16: "int_val",
-    types_pb2.DT_INT32: "int_val",
-    types_pb2.DT_INT64: "int64_val",
-    types_pb2.DT_UINT8: "int_val",
-    types_pb2.DT_UINT16: "int_val",
-    types_pb2.DT_UINT32: "uint32_val",
-    types_pb2.DT_UINT64: "uint64_val",
-    types_pb2.DT_BOOL: "bool_val",
-    types_pb2.DT_STRING: "string_val",
-}
-"""The types a client can send, and the field that holds their values."""
-
-_BIT_PATTERNS = (types_pb2.DT_HALF, types_pb2.DT_BFLOAT16)
-"""Types whose field holds 16-bit patterns, not numbers."""
-
-
-def dtype_name(dtype: int) -> str:
-    """TensorFlow's name of a data type number, for error texts.
-
-    >>> dtype_name(types_pb2.DT_STRING)
-    'string'
-    """
-    try:
-        return types_pb2.DataType.Name(dtype).removeprefix("DT_").lower()
-    except ValueError:
-        return f"type {dtype}"
+from serving.protocol import tensor_messages
+from serving.protocol.predict_messages_pb2 import TensorProto
+from serving.protocol.tensor_messages import (
+    BIT_PATTERNS,
+    MAX_ELEMENTS,
+    NUMBERS,
+    NUMPY_NAMES,
+    VALUE_FIELDS,
+    dtype_name,
+    parsing_error,
+)
 
 
 def dtype_of(array: np.ndarray) -> int:
@@ -64,24 +33,12 @@ def dtype_of(array: np.ndarray) -> int:
     return types_pb2.DT_STRING if array.dtype.kind in "OSU" else _number_of(array.dtype)
 
 
-_NAMES = {
-    types_pb2.DT_FLOAT: "float32",
-    types_pb2.DT_DOUBLE: "float64",
-    types_pb2.DT_HALF: "float16",
-}
-"""What numpy calls otherwise than TensorFlow."""
-
-_NUMBERS = {name: number for number, name in _NAMES.items()} | {
-    name.removeprefix("DT_").lower(): number for name, number in types_pb2.DataType.items()
-}
-
-
 # A request asks a dozen times.
 @functools.cache
 def _number_of(dtype: np.dtype) -> int:
-    if dtype.name not in _NUMBERS:
+    if dtype.name not in NUMBERS:
         raise TypeError(f"No tensor holds an array of {dtype}.")
-    return _NUMBERS[dtype.name]
+    return NUMBERS[dtype.name]
 
 
 @functools.cache
@@ -89,7 +46,7 @@ def numpy_dtype(dtype: int) -> np.dtype:
     """The type of the arrays that hold a data type number; strings are `object`."""
     if dtype == types_pb2.DT_STRING:
         return np.dtype(object)
-    name = _NAMES.get(dtype) or dtype_name(dtype)
+    name = NUMPY_NAMES.get(dtype) or dtype_name(dtype)
     if name.startswith(("bfloat", "float8", "int4", "int2", "uint4", "uint2")):
         import ml_dtypes  # These are no types of numpy itself.
 
@@ -117,8 +74,8 @@ def to_numpy(
         ServingError: INVALID_ARGUMENT, the message contradicts itself, has a
             type that is not served or is too large.
     """
-    check_dtype(proto.dtype, name)
-    shape = read_shape(proto.tensor_shape, name, max_elements)
+    tensor_messages.check_dtype(proto.dtype, name)
+    shape = tensor_messages.read_shape(proto.tensor_shape, name, max_elements)
     size = math.prod(shape)
     if proto.tensor_content:
         values = _from_content(proto, size, name)
@@ -127,92 +84,20 @@ def to_numpy(
     return values.reshape(shape)
 
 
-def parsing_error(name: str, reason: str) -> ServingError:
-    """The error of a tensor that cannot be decoded."""
-    return invalid_argument(f"tensor parsing error: {name}: {reason}.")
-
-
-def is_served(dtype: int) -> bool:
-    """Whether a client can send tensors of this type."""
-    return dtype in _VALUE_FIELDS
-
-
-def check_dtype(dtype: int, name: str) -> None:
-    """Refuses types that are not served.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT.
-    """
-    if not is_served(dtype):
-        raise parsing_error(name, f"the data type {dtype_name(dtype)} is not supported")
-
-
-def read_shape(
-    proto: TensorShapeProto, name: str, max_elements: int = MAX_ELEMENTS
-) -> tuple[int, ...]:
-    """The stated shape of an input of a request, checked for sign and size.
-
-    Raises:
-        ServingError: INVALID_ARGUMENT.
-    """
-    if proto.unknown_rank:
-        raise parsing_error(name, "the shape has an unknown rank")
-    shape = tuple(dim.size for dim in proto.dim)
-    if any(size < 0 for size in shape):
-        raise parsing_error(name, f"the shape {list(shape)} has a negative dimension")
-    # numpy arrays have at most 64 dimensions. A zero hides large neighbours.
-    if len(shape) > 32 or math.prod(max(size, 1) for size in shape) > max_elements:
-        raise parsing_error(
-            name,
-            f"the shape {list(shape[:8])} has more than 32 dimensions or {max_elements} elements",
-        )
-    return shape
-
-
 def _from_content(proto: TensorProto, size: int, name: str) -> np.ndarray:
     """Values packed as bytes in `tensor_content`."""
     content = proto.tensor_content
     if proto.dtype == types_pb2.DT_STRING:
-        return _strings_of(_unpack_strings(content, size, name))
+        return _strings_of(tensor_messages.unpack_strings(content, size, name))
     dtype = numpy_dtype(proto.dtype)
-    if len(content) != size * dtype.itemsize:
-        raise parsing_error(
-            name,
-            f"`tensor_content` has {len(content)} bytes, "
-            f"the shape needs {size * dtype.itemsize} bytes",
-        )
-    if dtype == np.bool_ and any(byte > 1 for byte in set(content)):
-        raise parsing_error(name, "`tensor_content` holds bytes that are neither true nor false")
+    tensor_messages.check_content(proto, size * dtype.itemsize, name)
     return np.frombuffer(content, dtype=dtype)
-
-
-def _unpack_strings(content: bytes, size: int, name: str) -> list[bytes]:
-    """Strings as TensorFlow packs them: all lengths as varints, then all bytes."""
-    lengths, position = [], 0
-    for _ in range(size):
-        length = shift = 0
-        while True:
-            if position >= len(content) or shift > 28:
-                raise parsing_error(name, "`tensor_content` is no list of strings")
-            byte = content[position]
-            position += 1
-            length |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-        lengths.append(length)
-    if position + sum(lengths) != len(content):
-        raise parsing_error(name, "`tensor_content` is no list of strings")
-    ends = position + np.cumsum([0, *lengths])
-    return [content[a:b] for a, b in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
 
 
 def _from_field(proto: TensorProto, size: int, name: str) -> np.ndarray:
     """Values in the repeated field of the data type."""
-    field = _VALUE_FIELDS[proto.dtype]
-    values = getattr(proto, field)
-    if len(values) > size:
-        raise parsing_error(name, f"`{field}` has {len(values)} values, the shape holds {size}")
+    tensor_messages.check_num_values(proto, size, name)
+    values = getattr(proto, VALUE_FIELDS[proto.dtype])
     if proto.dtype == types_pb2.DT_STRING:
         array = _strings_of(values)
         default: object = b""
@@ -221,12 +106,6 @@ def _from_field(proto: TensorProto, size: int, name: str) -> np.ndarray:
         default = 0
     if len(array) == size:
         return array
-    if size > MAX_FILLED_ELEMENTS:
-        raise parsing_error(
-            name,
-            f"`{field}` has {len(array)} values, the shape holds {size}; only tensors of at most "
-            f"{MAX_FILLED_ELEMENTS} elements are filled up",
-        )
     filled = np.full(size, array[-1] if len(array) else default, dtype=array.dtype)
     filled[: len(array)] = array
     return filled
@@ -242,7 +121,7 @@ def _strings_of(values: Iterable[bytes]) -> np.ndarray:
 def _numbers_of(values: Iterable, dtype: int, name: str) -> np.ndarray:
     """Numbers of a repeated field in their own type, none of them cut."""
     wanted = numpy_dtype(dtype)
-    if dtype in _BIT_PATTERNS:
+    if dtype in BIT_PATTERNS:
         return _checked_cast(values, np.dtype(np.uint16), dtype, name).view(wanted)
     if wanted.kind in "iu" and wanted.itemsize < 4:
         return _checked_cast(values, wanted, dtype, name)
@@ -288,10 +167,10 @@ def fill_proto(proto: TensorProto, array: np.ndarray, *, packed: bool = False) -
         )
     elif packed:
         proto.tensor_content = np.ascontiguousarray(array).tobytes()
-    elif proto.dtype in _BIT_PATTERNS:
+    elif proto.dtype in BIT_PATTERNS:
         proto.half_val.extend(np.ascontiguousarray(array).view(np.uint16).ravel().tolist())
     else:
-        getattr(proto, _VALUE_FIELDS[proto.dtype]).extend(array.ravel().tolist())
+        getattr(proto, VALUE_FIELDS[proto.dtype]).extend(array.ravel().tolist())
 
 
 def pad_strings(rows: Iterable[Iterable[str]]) -> np.ndarray:

@@ -10,12 +10,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from recall.errors import InputError
-from serving.api import items_tensors
 from serving.api.item_changes import ITEMS_MODEL, MAX_CHANGES
 from serving.api.item_search import ServedItems
 from serving.api.items_tensors import DELETE, LOOKUP, SEARCH, UPSERT
 from serving.models.servable import Servable
 from serving.protocol import signatures
+from serving.servables import items_rows
 
 
 class ItemsServable(Servable):
@@ -28,7 +28,7 @@ class ItemsServable(Servable):
         self.name = ITEMS_MODEL
         self.version = version
         self.live_items = live_items
-        self.signature_defs = items_tensors.items_signature_defs()
+        self.signature_defs = items_rows.items_signature_defs()
 
     def check_shapes(self, signature_name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Refuses more items than one call may name, before they are decoded.
@@ -74,10 +74,10 @@ class ItemsServable(Servable):
             outputs = self._find(signature_name, complete, timeout_s)
             return {name: outputs[name] for name in selected}
         if signature_name == UPSERT:
-            items = items_tensors.parse_upserts(complete)
+            items = items_rows.parse_upserts(complete)
             answer = self.live_items.upsert(items, version=self.version)._asdict()
         elif signature_name == DELETE:
-            item_ids = items_tensors.parse_changed_ids(complete)
+            item_ids = items_rows.parse_changed_ids(complete)
             answer = self.live_items.delete(item_ids, version=self.version)._asdict()
         else:
             answer = self.live_items.status()
@@ -88,12 +88,12 @@ class ItemsServable(Servable):
     ) -> dict[str, np.ndarray]:
         """All outputs of `search` or `lookup`."""
         if signature_name == SEARCH:
-            query, k = items_tensors.parse_search(inputs)
+            query, k = items_rows.parse_search(inputs)
             found = self.live_items.search(query, k, version=self.version, timeout_s=timeout_s)
-            return items_tensors.build_found(found)
-        item_ids = items_tensors.parse_changed_ids(inputs)
+            return items_rows.build_found(found)
+        item_ids = items_rows.parse_changed_ids(inputs)
         items = self.live_items.look_up(item_ids, version=self.version, timeout_s=timeout_s)
-        return items_tensors.build_items(items)
+        return items_rows.build_items(items)
 
     def warm_up(self) -> None:
         """Nothing waits: a change runs no graph but the item tower's."""

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from serving.api import recall_tensors
-from serving.api.metadata_tensors import build_asked
 from serving.api.recall_limits import check_size
 from serving.api.recall_request import (
     FALLBACK_INTEREST,
@@ -23,6 +22,7 @@ from serving.models.servable import Servable
 from serving.monitoring.metrics import Metrics
 from serving.protocol import signatures
 from serving.protocol.tensors import numpy_dtype
+from serving.servables import recall_rows
 
 _WARM_UP_BATCH_SIZES = (1, 8)
 
@@ -42,7 +42,7 @@ class RecallServable(Servable):
         self.version = version
         self.service = service
         self._metrics = metrics
-        self.signature_defs = recall_tensors.recall_signature_defs()
+        self.signature_defs = recall_rows.recall_signature_defs()
 
     def check_shapes(self, signature_name: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
         """Refuses a batch that is too large, before it is decoded.
@@ -94,16 +94,16 @@ class RecallServable(Servable):
         signatures.check_sent(signature, inputs)
         selected = signatures.select_outputs(signature, output_filter)
         if signature_name == recall_tensors.ITEM_VECTORS_SIGNATURE:
-            item_ids = recall_tensors.parse_item_vectors_inputs(inputs)
+            item_ids = recall_rows.parse_item_vectors_inputs(inputs)
             outputs = _vector_outputs(self.service.item_vectors(item_ids))
         else:
-            requests = recall_tensors.parse_requests(
+            requests = recall_rows.parse_requests(
                 signature_name, inputs, self.service.limits.max_batch_size
             )
             responses = self.service.recall(requests, timeout_s=timeout_s)
             k = max((request.k for request in requests), default=0)
             outputs = _build_outputs(responses, k)
-            outputs |= build_asked(requests, responses, k, output_filter)
+            outputs |= recall_rows.build_asked(requests, responses, k, output_filter)
             if "is_fallback" in selected:  # Others do not ask what kind of answer it is.
                 self._count(responses)
         return {name: outputs[name] for name in selected if name in outputs}

@@ -8,14 +8,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-import numpy as np
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from recall.errors import InputError
 from serving.network.client_tls import NO_TLS, ClientTls
 from serving.network.rotating_channel import RotatingTls
-from serving.protocol import tensors
+from serving.protocol import plain_tensors
 from serving.protocol.call import NO_CALL, current, deadline_after
+from serving.protocol.plain_tensors import PlainTensor
 from serving.protocol.status import ServingError
 from serving.sharding.call_window import CallWindow
 from serving.sharding.calls import ShardCalls, ShardConnection, ShardOutputs
@@ -44,7 +44,7 @@ class ShardCall(NamedTuple):
 
     model_name: str
     signature_name: str
-    inputs: Mapping[str, np.ndarray]
+    inputs: Mapping[str, PlainTensor]
 
 
 class ShardClients:
@@ -181,5 +181,5 @@ def _build(call: ShardCall) -> predict_pb2.PredictRequest:
     request = predict_pb2.PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = call[:2]
     for name, value in call.inputs.items():
-        tensors.fill_proto(request.inputs[name], value)
+        plain_tensors.fill(request.inputs[name], value)
     return request

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from serving.api import item_changes, items_tensors
 from serving.api.item_changes import ITEMS_MODEL, UNKNOWN_COUNT, Acknowledgement, ItemUpsert
 from serving.api.item_search import (
@@ -22,7 +20,9 @@ from serving.api.items_tensors import (
     parse_items,
 )
 from serving.index.shards import home_of
+from serving.protocol.plain_tensors import PlainTensor
 from serving.protocol.status import ServingError
+from serving.sharding.calls import ShardOutputs
 from serving.sharding.clients import ShardCall, ShardClients
 
 CHANGE_TIMEOUT_S = 5.0
@@ -98,7 +98,7 @@ class ShardedItems:
         check_search(query, k)
         call = ShardCall(ITEMS_MODEL, items_tensors.SEARCH, build_search(query, k))
         (answers,) = self.clients.ask_all([call], _shorter(timeout_s))
-        arrived = [parse_found(a) for a in answers if not isinstance(a, ServingError)]
+        arrived = [parse_found(_plain(a)) for a in answers if not isinstance(a, ServingError)]
         if not arrived:
             raise answers[0]
         pairs = [pair for found in arrived for pair in zip(found.ranks, found.items, strict=True)]
@@ -135,7 +135,7 @@ class ShardedItems:
         for answer in self.clients.ask_some(calls, _shorter(timeout_s)):
             if isinstance(answer, ServingError):
                 raise answer
-            found.update((item.item_id, item) for item in parse_items(answer))
+            found.update((item.item_id, item) for item in parse_items(_plain(answer)))
         return [found[item_id] for item_id in item_ids]
 
     def close(self) -> None:
@@ -150,7 +150,7 @@ class ShardedItems:
             parts.setdefault(home, []).append(item)
         return sorted(parts.items())
 
-    def _change(self, kind: str, inputs: dict[int, dict[str, np.ndarray]]) -> Acknowledgement:
+    def _change(self, kind: str, inputs: dict[int, dict[str, PlainTensor]]) -> Acknowledgement:
         calls = {home: ShardCall(ITEMS_MODEL, kind, of_home) for home, of_home in inputs.items()}
         answers = self.clients.change_each(calls, CHANGE_TIMEOUT_S).values()
         sums = Acknowledgement(
@@ -162,6 +162,10 @@ class ShardedItems:
 
 def _ids(items: Sequence[ItemUpsert]) -> list[str]:
     return [item.item_id for item in items]
+
+
+def _plain(outputs: ShardOutputs) -> dict[str, Any]:
+    return {name: array.tolist() for name, array in outputs.items()}
 
 
 def _shorter(timeout_s: float | None) -> float:

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from serving.api import recall_tensors
-from serving.api.metadata_tensors import parse_metadata, parse_unknown
 from serving.api.recall_limits import RecallLimits, check_num_item_ids, check_requests
 from serving.api.recall_request import (
     MERGE_MAX_SCORE,
@@ -197,7 +196,12 @@ def _merge_metadata(
         found: `[k]` bool for each, which places hold an item.
         best: `[n]` places among all items found, in the order of `answers`.
     """
-    parts = [parse_metadata(answer, mask) for answer, mask in zip(answers, found, strict=True)]
+    parts = [
+        recall_tensors.parse_metadata(
+            answer["titles"][0].tolist(), answer["categories"][0].tolist(), mask.tolist()
+        )
+        for answer, mask in zip(answers, found, strict=True)
+    ]
     titles = [title for part in parts for title in part.titles]
     categories = [names for part in parts for names in part.categories]
     places = best.tolist()
@@ -210,7 +214,7 @@ def _unknown_to_all(answers: Sequence[ShardOutputs | ServingError]) -> tuple[str
     """Names that no shard knows as a category; a shard that is lost may know each of them."""
     if any(isinstance(answer, ServingError) for answer in answers):
         return ()
-    first, *others = (parse_unknown(answer) for answer in answers)
+    first, *others = (recall_tensors.parse_unknown(answer) for answer in answers)
     return tuple(name for name in first if all(name in names for names in others))
 
 

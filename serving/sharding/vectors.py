@@ -16,7 +16,8 @@ from serving.api.recall_request import RECALL_MODEL
 from serving.api.recall_tensors import ITEM_VECTORS_SIGNATURE
 from serving.index.catalogue import NO_ROW
 from serving.index.shards import home_of
-from serving.protocol import tensors
+from serving.protocol import plain_tensors
+from serving.protocol.plain_tensors import PlainTensor
 from serving.protocol.status import ServingError
 from serving.retrieval.service import deadline_exceeded
 from serving.sharding.calls import ShardOutputs
@@ -114,7 +115,7 @@ class ShardedVectors:
         if not parts:
             return {}
         calls = [
-            (home, ShardCall(RECALL_MODEL, ITEM_VECTORS_SIGNATURE, {"item_ids": _tensor(part)}))
+            (home, ShardCall(RECALL_MODEL, ITEM_VECTORS_SIGNATURE, _inputs(part)))
             for home, part in parts
         ]
         left_s = deadline_s - time.monotonic()
@@ -164,8 +165,8 @@ def time_left_s(deadline_s: float) -> float | None:
     return None if left_s == math.inf else left_s
 
 
-def _tensor(item_ids: Sequence[str]) -> np.ndarray:
-    return tensors.pad_strings([item_ids])[0]
+def _inputs(item_ids: Sequence[str]) -> dict[str, PlainTensor]:
+    return {"item_ids": plain_tensors.build("item_ids", item_ids)}
 
 
 def _known(

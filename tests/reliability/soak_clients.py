@@ -199,8 +199,8 @@ def _grpc_reader(connection: _Grpc, world: World, timeout_s: float | None):
         request = RecallRequest(history, k=K, exact=is_exact)
         response = connection.client().recall(request, timeout_s=timeout_s)
         answer = Answer(
-            [item_id.decode() for item_id in response.item_ids.tolist()],
-            response.scores,
+            response.item_ids,
+            np.array(response.scores, np.float32),
             response.index_version,
             not response.degraded and not response.is_fallback,
         )

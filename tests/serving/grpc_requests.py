@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import grpc
-import numpy as np
 import pytest
 from tensorflow_serving.apis import predict_pb2
 
+from serving.protocol import plain_tensors
+from serving.protocol.plain_tensors import PlainTensor
 from serving.protocol.tensors import fill_proto, pad_strings
 
 
@@ -30,15 +31,19 @@ def set_spec(
 
 def build_request(
     name: str = "user_tower",
-    inputs: Mapping[str, np.ndarray] | None = None,
+    inputs: Mapping[str, Any] | None = None,
     output_filter: Sequence[str] = (),
     **spec: Any,
 ) -> predict_pb2.PredictRequest:
-    """A Predict request, by default with the history of one item; `spec` as for `set_spec`."""
+    """A Predict request, by default with the history of one item; `spec` as for `set_spec`.
+
+    The inputs are arrays, or plain tensors.
+    """
     request = set_spec(predict_pb2.PredictRequest(output_filter=output_filter), name, **spec)
     inputs = {"history_item_ids": pad_strings([["i3"]])} if inputs is None else inputs
     for key, value in inputs.items():
-        fill_proto(request.inputs[key], value)
+        fill = plain_tensors.fill if isinstance(value, PlainTensor) else fill_proto
+        fill(request.inputs[key], value)
     return request
 
 

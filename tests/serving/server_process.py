@@ -164,7 +164,7 @@ class Client(contextlib.AbstractContextManager):
         self,
         name: str,
         signature: str,
-        inputs: Mapping[str, np.ndarray],
+        inputs: Mapping[str, Any],
         timeout_s: float | None = 60.0,
     ) -> dict[str, np.ndarray]:
         """Outputs of a signature by name; None sets no deadline."""
@@ -175,7 +175,8 @@ class Client(contextlib.AbstractContextManager):
     def recall(self, request: RecallRequest, timeout_s: float | None = 60.0) -> RecallResponse:
         """The items of one user."""
         signature, inputs = recall_tensors.build_recall_inputs(request)
-        return recall_tensors.parse_outputs(self.predict("recall", signature, inputs, timeout_s))
+        outputs = self.predict("recall", signature, inputs, timeout_s)
+        return recall_tensors.parse_outputs({n: array.tolist() for n, array in outputs.items()})
 
     def states(self, name: str = "recall") -> dict[int, Any]:
         """State and error of every version of a model."""
@@ -198,7 +199,7 @@ class Client(contextlib.AbstractContextManager):
 
 
 def build_message(
-    name: str, signature: str, inputs: Mapping[str, np.ndarray]
+    name: str, signature: str, inputs: Mapping[str, Any]
 ) -> predict_pb2.PredictRequest:
     """A Predict request."""
     return build_request(name, inputs, signature=signature)

@@ -1,5 +1,6 @@
 """Client and AsyncClient: what both ask, what is sent again, and how they end."""
 
+import array
 import asyncio
 import contextlib
 import http.server
@@ -15,6 +16,7 @@ from pathlib import Path
 import grpc
 import numpy as np
 import pytest
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from recall.errors import InputError
@@ -60,9 +62,7 @@ async def _all_calls(client):
         "recommend": await result(client.recommend(["i3", "zebra", "i7"], k=6, exclude=["i0"])),
         "similar": await result(client.similar_items(["i3"], k=4, with_metadata=True)),
         "vectors": await result(client.user_vectors([["i3", "i7"], ["i9"], ["zebra"]])),
-        "predict": await result(
-            client.predict("item_tower", {"item_ids": np.array(["i3", "zebra"])})
-        ),
+        "predict": await result(client.predict("item_tower", {"item_ids": ["i3", "zebra"]})),
         "search": await result(client.search_items("i3", k=2)),
         "versions": await result(client.model_versions()),
         "metadata": await result(client.model_metadata("user_tower")),
@@ -94,19 +94,18 @@ def test_every_call_through_both_doors(kind, address, catalogue):
     assert ids == [f"i{row}" for row in order if row != 3][:4]
     assert found["similar"].metadata.categories == tuple((f"by{int(i[1:]) % 4}",) for i in ids)
     vectors = found["vectors"]
-    assert vectors.user_vectors.dtype == np.float32
     np.testing.assert_allclose(
         vectors.user_vectors[:2],
         [catalogue.user_vectors(["i3", "i7"]), catalogue.user_vectors(["i9"])],
         rtol=1e-6,
     )
-    assert vectors.interest_weights.tolist() == [[0.5, 0.5]] * 3
-    assert vectors.num_known.tolist() == [2, 1, 0]
-    assert vectors.num_unknown.tolist() == [0, 0, 1]
+    assert vectors.interest_weights == [[0.5, 0.5]] * 3
+    assert vectors.num_known == [2, 1, 0]
+    assert vectors.num_unknown == [0, 0, 1]
     outputs = found["predict"]
-    assert outputs["is_known"].tolist() == [True, False]
+    assert outputs["is_known"] == [True, False]
     np.testing.assert_allclose(outputs["item_vectors"][0], catalogue.item_vectors[3], rtol=1e-6)
-    assert outputs["fingerprint"].tolist() == [vectors.fingerprint.encode()] * 2
+    assert outputs["fingerprint"] == [vectors.fingerprint.encode()] * 2
     # An id that is the query comes first, then ids that begin with it, popular ones first.
     assert [(i.item_id, i.categories, i.num_clicks, i.is_served) for i in found["search"]] == [
         ("i3", ("by3",), 37, True),
@@ -117,6 +116,53 @@ def test_every_call_through_both_doors(kind, address, catalogue):
     assert signature["inputs"]["history_item_ids"]["dtype"] == "DT_STRING"
     shape = signature["outputs"]["user_vectors"]["tensor_shape"]
     assert [dim["size"] for dim in shape["dim"]] == ["-1", "2", "4"]
+
+
+FORMS = {
+    "lists": list,
+    "tuples": lambda rows: tuple(map(tuple, rows)),
+    "float32": lambda rows: np.array(rows, np.float32),
+    "float64": np.array,
+    "rows of NumPy": lambda rows: list(np.array(rows, np.float32)),
+    "rows of array": lambda rows: [array.array("f", row) for row in rows],
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_vectors_are_taken_in_any_form(address, form):
+    with Client(address) as client:
+        vectors = client.user_vectors([["i3", "i7"]]).user_vectors[0]
+        expected = client.recommend(["i3", "i7"], k=5, include_seen=True)
+        answer = client.recommend(user_vectors=FORMS[form](vectors), k=5)
+    assert answer.item_ids == expected.item_ids
+    assert answer.scores == pytest.approx(expected.scores)
+
+
+def test_both_doors_give_equal_values(recall_server):
+    """float32, as Python floats with all their digits, although JSON has the shortest text."""
+    answers = []
+    for address in (recall_server.grpc_address, f"http://{recall_server.http_address}"):
+        with Client(address) as client:
+            vectors = client.user_vectors([["i3", "i7"], ["i9"]])
+            found = client.recommend(["i3", "i7"], k=3)
+            answers.append((vectors, found.item_ids, found.scores, found.interests))
+            numbers = np.array(vectors.user_vectors)
+            assert numbers.shape == (2, 2, 4)
+            np.testing.assert_array_equal(numbers, numbers.astype(np.float32))
+    assert answers[0] == answers[1]
+    assert {type(value) for column in answers[0][1:] for value in column} == {str, float, int}
+
+
+def test_predict_keeps_the_types_of_arrays_and_any_bytes(address):
+    with Client(address) as client:
+        for k in (array.array("i", [2]), np.array(2, np.int32)):
+            outputs = client.predict("recall", {"history_item_ids": [["i3"]], "k": k})
+            assert len(outputs["item_ids"][0]) == 2
+        known = client.predict("item_tower", {"item_ids": [b"i3", b"\xff"]})["is_known"]
+        assert known == [True, False]
+        if "//" not in address:
+            with pytest.raises(CallError, match="to be int32 but int64 is provided: input k"):
+                client.predict("recall", {"history_item_ids": [["i3"]], "k": 2})
 
 
 def test_many_coroutines_and_threads_share_connections(address, recall_server, catalogue):
@@ -290,10 +336,15 @@ def test_grpc_calls_are_sent_again_too(kind):
     assert asked == ["recall"] * 3
 
 
-def test_an_answer_that_is_another_model_s_is_said_so():
+@pytest.mark.parametrize("values", [None, [b"a", b"b"]], ids=["nothing", "more than its shape"])
+def test_an_answer_that_is_another_model_s_is_said_so(values):
     class Other(prediction_service_pb2_grpc.PredictionServiceServicer):
         def Predict(self, request, context):
-            return predict_pb2.PredictResponse()
+            answer = predict_pb2.PredictResponse()
+            if values:
+                answer.outputs["item_ids"].dtype = types_pb2.DT_STRING
+                answer.outputs["item_ids"].string_val.extend(values)
+            return answer
 
     server = grpc.server(futures.ThreadPoolExecutor(1))
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(Other(), server)
@@ -366,7 +417,7 @@ def test_a_closed_client_connects_again(address):
     client.close()
     again = client.recommend(["i3"], k=2)
     client.close()
-    assert first.item_ids.tolist() == again.item_ids.tolist()
+    assert first.item_ids == again.item_ids
 
 
 # ---- words -------------------------------------------------------------------
@@ -417,6 +468,15 @@ def test_the_client_of_coroutines_has_the_methods_of_the_other():
         (lambda: Client().recommend(["a"], interest_weights=2), "must be a list of numbers"),
         (lambda: Client().recommend(["a"], interest_weights=["2"]), "must be a list of numbers"),
         (lambda: Client().recommend(["a"], diversity_weight="1"), "must be a number"),
+        (
+            lambda: Client().recommend(user_vectors=[0.5, 1.0]),
+            r"must be rows of numbers, `\[num_interests, dim\]`, received \[0\.5, 1\.0\]",
+        ),
+        (lambda: Client().recommend(user_vectors=[["a"]]), "must be rows of numbers"),
+        (lambda: Client().predict("m", {"x": {1, 2}}), "`x` must be numbers, texts or booleans"),
+        (lambda: Client().upsert_items([ItemUpsert("a", vector=5)]), "`vector` must be a list of"),
+        (lambda: Client().recommend(["a"], k=2**31), "`k` is too large, received 2147483648"),
+        (lambda: Client().recommend(["\ud800"]), "`history` has a text that is not valid Unicode"),
         (lambda: Client(None), "`server` must be a text, received None"),
         (lambda: Client(""), "'' is no host:port"),
         (lambda: Client("host:99999"), "'host:99999' is no host:port"),
@@ -442,9 +502,9 @@ def test_the_client_of_coroutines_has_the_methods_of_the_other():
         (lambda: Client().user_vectors(None), "Give a list of histories"),
         (lambda: Client().user_vectors([5]), "`history` must be a list of texts, received 5"),
         (lambda: Client().predict(None, {}), "`model_name` must be a text, received None"),
-        (lambda: Client().predict("m", None), "`inputs` must be arrays by their names"),
-        (lambda: Client().predict("m", {"x": {}}), "The input 'x' must be an array of numbers"),
-        (lambda: Client().predict("m", {"x": [[1], [1, 2]]}), "The input 'x' must be an array"),
+        (lambda: Client().predict("m", None), "`inputs` must be values by their names"),
+        (lambda: Client().predict("m", {"x": {}}), "`x` must be numbers, texts or booleans in"),
+        (lambda: Client().predict("m", {"x": [[1], [1, 2]]}), "The rows of `x` differ in length"),
         (lambda: Client().model_versions(None), "`model_name` must be a text"),
         (lambda: Client().model_metadata(5), "`model_name` must be a text"),
         (
@@ -484,8 +544,12 @@ def test_a_query_imports_nothing_heavy(address):
 import sys, recall
 with recall.Client({address!r}) as client:
     assert client.recommend(["i3"], k=3, with_metadata=True).items
-    client.model_versions(), client.user_vectors([["i3"]])
-heavy = ("tensorflow", "tf_keras", "keras", "apache_beam", "scann", "pyarrow", "pandas",
+    vectors = client.user_vectors([["i3"]]).user_vectors[0]
+    assert client.recommend(user_vectors=vectors, k=3, with_interests=True).items
+    assert client.similar_items(["i3"], k=3).scores and client.search_items("i3")
+    assert client.predict("item_tower", {{"item_ids": ["i3"]}})["is_known"] == [True]
+    client.model_versions(), client.model_metadata()
+heavy = ("numpy", "tensorflow", "tf_keras", "keras", "apache_beam", "scann", "pyarrow", "pandas",
          "tensorflow_serving", "uvicorn", "uvloop", "ml_dtypes", "requests")
 print([name for name in heavy if name in sys.modules])
 print([name for name in sys.modules if name.startswith(("pipelines", "serving.http_door"))])

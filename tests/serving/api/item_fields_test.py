@@ -28,6 +28,8 @@ exec(compile(head + sys.argv[2] + mark + tail, sys.argv[1], "exec"), module.__di
 from pipelines.sources.items import ITEM_SCHEMA, read_items
 from serving.api import items_json, items_tensors
 from serving.protocol import tensors
+from serving.servables import items_rows
+from tests.serving.grpc_requests import build_request
 
 class Taker:
     def upsert(self, items, *, version):
@@ -43,12 +45,10 @@ def refusal(call, *args, **kwargs):
 taker = Taker()
 item = {"id": "a", "maker": "Acme", "shops": ["x", "y"]}
 items_json.upsert(taker, {"items": [item, {"id": "b"}]}, version=1)
-sent = {
-    name: tensors.to_numpy(tensors.to_proto(value), name)
-    for name, value in items_tensors.build_upsert_inputs(taker.items).items()
-}
-signature = items_tensors.items_signature_defs()["upsert"]
-received = items_tensors.parse_upserts(
+message = build_request("items", items_tensors.build_upsert_inputs(taker.items))
+sent = {name: tensors.to_numpy(proto, name) for name, proto in message.inputs.items()}
+signature = items_rows.items_signature_defs()["upsert"]
+received = items_rows.parse_upserts(
     {**sent, "vectors": tensors.to_numpy(signature.defaults["vectors"], "vectors")}
 )
 json.dump({

@@ -49,9 +49,11 @@ from pipelines.commands.query import COMMAND
 assert "tensorflow" not in sys.modules and "numpy" not in sys.modules
 from pipelines.clients import query
 from serving.api import recall_json, recall_tensors
+from serving.servables import recall_rows
 from serving.api.recall_limits import RecallLimits, check_requests
 from serving.openapi.json_schemas import recall_request_schema
-from serving.protocol import tensors
+from serving.protocol import tensor_messages, tensors
+from tests.serving.grpc_requests import build_request
 
 def refusal(call, *args):
     try:
@@ -62,10 +64,11 @@ def refusal(call, *args):
 Request = module.RecallRequest
 document = {"history": ["a"], "colour": "red", "depth": 3, "shops": ["x", "y"]}
 request = recall_json.parse_request(document)
-signatures = recall_tensors.recall_signature_defs()
+signatures = recall_rows.recall_signature_defs()
 name, inputs = recall_tensors.build_recall_inputs(request)
-inputs = {n: tensors.to_numpy(tensors.to_proto(value), n) for n, value in inputs.items()}
-(parsed,) = recall_tensors.parse_requests(name, inputs, 1)
+message = build_request("recall", inputs)
+inputs = {n: tensors.to_numpy(proto, n) for n, proto in message.inputs.items()}
+(parsed,) = recall_rows.parse_requests(name, inputs, 1)
 names = ("colour", "depth_of_search", "shops")
 flags = COMMAND.flags
 by_flags = query.build_request({"history": ["a"], "colour": "red", "shops": ["x"]})
@@ -86,7 +89,7 @@ json.dump({
     ],
     "signatures": {
         name: {
-            i: [tensors.dtype_name(d.inputs[i].dtype), i in d.defaults]
+            i: [tensor_messages.dtype_name(d.inputs[i].dtype), i in d.defaults]
             for i in names if i in d.inputs
         }
         for name, d in signatures.items() if name != "item_vectors"

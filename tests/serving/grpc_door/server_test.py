@@ -24,10 +24,12 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 class Silent:
     """Calls whose messages do not come before `end`."""
 
-    def __init__(self, channel, count, method=PREDICT):
+    def __init__(self, channel, count, method=PREDICT, metadata=()):
         self._ended = threading.Event()
         call = channel.stream_unary(method)
-        self.calls = [call.future(self._never(), timeout=60) for _ in range(count)]
+        self.calls = [
+            call.future(self._never(), timeout=60, metadata=metadata) for _ in range(count)
+        ]
 
     def _never(self):
         self._ended.wait(60)
@@ -288,6 +290,53 @@ def test_request_ids_are_given_back_and_logged(predict, caplog):
     assert "path=/tensorflow.serving.PredictionService/Predict model=user_tower status=OK" in line
     line = next(r.message for r in caplog.records if made in r.message)
     assert "model=nobody status=NOT_FOUND" in line
+
+
+def ids_of(calls):
+    """The ids that calls which have ended were given back."""
+    return [dict(call.trailing_metadata()).get("x-request-id") for call in calls]
+
+
+def test_a_call_that_is_given_up_gets_its_request_id_back(server, channel, monkeypatch):
+    """Whoever gives it up: too slow for another one, too late, or without a place."""
+    inbox = server._grpc_server._inbox
+    wait_for(lambda: inbox.num_reading == 0)
+    slow = Silent(channel, 8, metadata=[("x-request-id", "slow")])
+    wait_for(lambda: inbox.num_reading == 8)
+    full = Silent(channel, 2, metadata=[("x-request-id", "full")])
+    wait_for(lambda: len(full.codes()) == 2)
+    time.sleep(grpc_inbox.PATIENCE_S)
+    late = Silent(channel, 3, metadata=[("x-request-id", "late")])
+    wait_for(lambda: len(slow.codes()) == 3)
+    assert slow.codes() == [EXHAUSTED] * 3
+    monkeypatch.setattr(inbox, "_timeout_s", 0.2)
+    wait_for(lambda: len(late.codes()) == 3 and len(slow.codes()) == 8)
+    assert full.codes() == [EXHAUSTED] * 2
+    assert late.codes() == [grpc.StatusCode.DEADLINE_EXCEEDED] * 3
+    for calls, name in ((slow, "slow"), (full, "full"), (late, "late")):
+        assert ids_of(calls.calls) == [name] * len(calls.calls)
+        calls.end()
+    wait_for(lambda: not inbox._given_up and inbox.num_reading == 0)
+
+
+def test_a_request_beyond_those_in_work_gets_its_request_id_back(server, predict, monkeypatch):
+    gate, tower = threading.Event(), server.model_server.find("item_tower")
+    run = tower._run
+
+    def slow(*arguments):
+        assert gate.wait(20)
+        return run(*arguments)
+
+    monkeypatch.setattr(tower, "_run", slow)
+    request = build_request("item_tower", {"item_ids": np.array(["i3"])})
+    held = [predict.future(request, timeout=30) for _ in range(4)]
+    wait_for(lambda: server._backend.admission.in_flight == 4)
+    with pytest.raises(grpc.RpcError) as error:
+        predict(request, timeout=30, metadata=[("x-request-id", "one-too-many")])
+    assert (error.value.code(), *ids_of([error.value])) == (EXHAUSTED, "one-too-many")
+    gate.set()
+    for call in held:
+        call.result()
 
 
 def test_calls_are_answered_where_no_thread_can_be_started(server, predict, monkeypatch, caplog):

@@ -7,13 +7,8 @@ from hypothesis import strategies as st
 from tensorflow.core.framework import tensor_pb2, types_pb2
 
 from serving.protocol.status import Code, ServingError
-from serving.protocol.tensors import (
-    MAX_ELEMENTS,
-    MAX_FILLED_ELEMENTS,
-    pad_strings,
-    to_numpy,
-    to_proto,
-)
+from serving.protocol.tensor_messages import MAX_ELEMENTS, MAX_FILLED_ELEMENTS
+from serving.protocol.tensors import pad_strings, to_numpy, to_proto
 
 _NUMBERS = [
     np.array([[1.5, -2.0], [np.inf, 0.25]], np.float32),

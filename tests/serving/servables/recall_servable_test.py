@@ -9,9 +9,11 @@ from recall.errors import InputError
 from serving.api import recall_tensors
 from serving.api.recall_request import RecallRequest
 from serving.protocol.status import Code, ServingError
-from serving.protocol.tensors import numpy_dtype
+from serving.protocol.tensors import numpy_dtype, to_numpy
 from serving.retrieval.service import RecallService
+from serving.servables import recall_rows
 from serving.servables.recall_servable import RecallServable
+from tests.serving.grpc_requests import build_request
 from tests.serving.recall_reference import Shop
 
 SHOP = Shop(60)
@@ -29,7 +31,7 @@ NUMBERS = {
 def tensors_of(draw, spec):
     """A tensor of the right type and of a shape that is mostly right."""
     shape = [draw(st.integers(0, 3)) for _ in spec.shape or range(draw(st.integers(0, 1)))]
-    if spec.field == "user_vectors" and draw(st.integers(0, 3)):
+    if spec.field.name == "user_vectors" and draw(st.integers(0, 3)):
         shape[2] = 4
     size = int(np.prod(shape))
     dtype = numpy_dtype(spec.dtype)
@@ -88,13 +90,12 @@ def test_inputs_built_from_a_request_are_parsed_back():
         with_interests=True,
     )
     name, inputs = recall_tensors.build_recall_inputs(request)
-    encoded = {
-        key: np.vectorize(str.encode, otypes=[object])(array) if array.dtype == object else array
-        for key, array in inputs.items()
-    }
-    (parsed,) = recall_tensors.parse_requests(name, encoded, 10)
-    for field in recall_tensors.INPUTS[name].values():
-        np.testing.assert_array_equal(getattr(parsed, field.field), getattr(request, field.field))
+    message = build_request("recall", inputs)
+    arrays = {key: to_numpy(proto) for key, proto in message.inputs.items()}
+    (parsed,) = recall_rows.parse_requests(name, arrays, 10)
+    for spec in recall_tensors.INPUTS[name].values():
+        field = spec.field.name
+        np.testing.assert_array_equal(getattr(parsed, field), getattr(request, field))
 
 
 def test_one_row_for_a_batch_is_one_row_for_each():

@@ -5,11 +5,10 @@ import time
 from concurrent import futures
 
 import grpc
-import numpy as np
 import pytest
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from serving.protocol import tensors
+from serving.protocol import plain_tensors, tensors
 from serving.protocol.call import Call, answering
 from serving.protocol.status import Code, ServingError
 from serving.sharding.clients import MAX_CALLS_PER_SHARD, ShardCall, ShardClients
@@ -82,7 +81,7 @@ def pool():
 
 
 def calls_of(numbers):
-    return [ShardCall("m", "", {"x": np.int32(number)}) for number in numbers]
+    return [ShardCall("m", "", {"x": plain_tensors.build("x", number)}) for number in numbers]
 
 
 def values(answers):

@@ -1,9 +1,10 @@
-"""Titles and categories as outputs of Predict, and back."""
+"""Titles and categories as outputs of Predict, and back in a client."""
 
 import numpy as np
 
-from serving.api.metadata_tensors import build_metadata_outputs, parse_metadata
 from serving.api.recall_request import ItemMetadata, RecallResponse
+from serving.api.recall_tensors import parse_metadata
+from serving.servables.recall_rows import build_metadata_outputs
 
 
 def response(num_items, metadata=None):
@@ -43,6 +44,5 @@ def test_nobody_asked():
 
 
 def test_what_was_padded_is_left_out():
-    outputs = {name: np.array(rows[:1], object) for name, rows in OUTPUTS.items()}
-    found = np.array([True, True, False])
-    assert parse_metadata(outputs, found) == (("Hat", ""), (("red", "a|b"), ()))
+    row = (OUTPUTS[name][0] for name in ("titles", "categories"))
+    assert parse_metadata(*row, [True, True, False]) == (("Hat", ""), (("red", "a|b"), ()))

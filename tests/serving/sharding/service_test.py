@@ -300,7 +300,7 @@ def test_a_category_that_one_shard_knows_is_known(changed_front):
     )
     answer = ask(changed_front, request)
     assert answer.unknown_categories == ("nowhere", "never")
-    assert answer.item_ids.tolist() == [b"i7"]
+    assert answer.item_ids == ["i7"]
 
 
 def test_a_shard_that_is_lost_may_know_a_category():

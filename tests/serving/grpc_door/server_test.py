@@ -299,7 +299,7 @@ def ids_of(calls):
 
 def test_a_call_that_is_given_up_gets_its_request_id_back(server, channel, monkeypatch):
     """Whoever gives it up: too slow for another one, too late, or without a place."""
-    inbox = server._grpc_server._inbox
+    inbox = server._doors.grpc._inbox
     wait_for(lambda: inbox.num_reading == 0)
     slow = Silent(channel, 8, metadata=[("x-request-id", "slow")])
     wait_for(lambda: inbox.num_reading == 8)

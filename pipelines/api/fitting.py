@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.api import log_jobs
+from pipelines.api import log_jobs, paths
 from pipelines.api.runs import Run
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def fit(
             rows of all items that it knows. Settings of the section `model` have to be its own.
         show: Whether progress is shown on stderr.
         **reading: Other flags of `recall run`, as `user_column="visitor"`,
-            `timestamp_column="none"`, `where="event=purchase"`, `overwrite=True`.
+            `timestamp_column="none"`, `where="event=purchase"`, `overwrite=True`,
+            `log_name="Shop, 2024"` for the report; None is as if it were left out.
 
     Returns:
         The finished run.
@@ -50,9 +51,12 @@ def fit(
             enough to publish; one line says what to do. In the last case `recall.load(output)`
             has the metrics.
     """
-    folder = Path(output) if output is not None else Path(tempfile.mkdtemp(prefix="recall-run-"))
+    if output is None:
+        folder = Path(tempfile.mkdtemp(prefix="recall-run-"))
+    else:
+        folder = paths.read("output", output)
     if warm_start is not None:
-        is_run = isinstance(warm_start, Run)
-        reading = {**reading, "warm_start": os.fspath(warm_start.path if is_run else warm_start)}
+        earlier = warm_start.path if isinstance(warm_start, Run) else warm_start
+        reading = {**reading, "warm_start": str(paths.read("warm_start", earlier))}
     log_jobs.run_all(events, items, folder, config, reading, show=show)
     return Run(folder)

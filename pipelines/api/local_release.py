@@ -15,13 +15,14 @@ import numpy as np
 
 from recall.errors import InputError
 from recall.vocabulary import check_item_ids
-from serving.api.recall_request import RecallRequest, RecallResponse
+from serving.api.recall_request import REQUEST_FIELDS, RecallRequest, RecallResponse
 from serving.index.bundle import open_bundle
 from serving.index.catalogue import NO_ROW
 from serving.live.catalogue import LiveCatalogue
 from serving.models.saved_model import SavedModelServable
 from serving.release import release as releases
 from serving.release.release import USER_TOWER, Release
+from serving.retrieval.filters import unknown_categories
 from serving.retrieval.service import RecallService
 from serving.retrieval.user_vectors import UserVectors
 from serving.servables.towers import PredictUserVectors
@@ -31,6 +32,9 @@ _BATCH = 256
 
 _SHOWN = 3
 """Examples that a message names."""
+
+_RESTRICTIONS = tuple(field.name for field in REQUEST_FIELDS if field.is_restriction)
+"""Filters that leave out all that they do not name."""
 
 
 class CatalogueVectors(NamedTuple):
@@ -89,9 +93,11 @@ class LocalRelease:
                 error.
 
         Raises:
-            InputError: A history has no known item, or a field is wrong.
+            InputError: A history has no known item, a field is wrong, or a filter names nothing
+                that is here.
         """
         self._report_unknown(histories)
+        self._check_filters(fields)
         if not popular:
             known = self._are_known([i for history in histories for i in history])
             for name, history in zip(names, histories, strict=True):
@@ -109,7 +115,7 @@ class LocalRelease:
         """For each item those like it.
 
         Raises:
-            InputError: One is no item of the release.
+            InputError: One is no item of the release, or a filter names nothing that is here.
         """
         known = self._are_known(item_ids)
         unknown = [item_id for item_id in item_ids if item_id not in known]
@@ -117,6 +123,7 @@ class LocalRelease:
             raise InputError(
                 f"{_no_items(unknown, item_ids)} of this release: {_examples(unknown)}."
             )
+        self._check_filters(fields)
         return self._ask([RecallRequest(similar_to=(i,), k=k, **fields) for i in item_ids])
 
     def user_vectors(self, histories: Sequence[tuple[str, ...]]) -> UserVectors:
@@ -157,6 +164,31 @@ class LocalRelease:
                 f"{_examples(unknown)}; passed over.",
                 stacklevel=4,
             )
+
+    def _check_filters(self, fields: Mapping[str, Any]) -> None:
+        """Tells of names of a filter that name nothing; see `RecallRequest`.
+
+        Raises:
+            InputError: No item is left, because it names nothing else.
+        """
+        view = self._catalogue.view()
+        for filter_name in ("categories", "exclude_categories"):
+            names = fields.get(filter_name, ())
+            self._tell_of_filter(filter_name, names, unknown_categories(view, names), "category")
+        allowed = fields.get("allow", ())
+        known = self._are_known(allowed)
+        unknown = [item_id for item_id in allowed if item_id not in known]
+        self._tell_of_filter("allow", allowed, unknown, "item")
+
+    def _tell_of_filter(
+        self, filter_name: str, names: Sequence[str], unknown: Sequence[str], what: str
+    ) -> None:
+        if not unknown:
+            return
+        text = f"`{filter_name}` names what is no {what} of this release: {_examples(unknown)}"
+        if set(unknown) == set(names) and filter_name in _RESTRICTIONS:
+            raise InputError(f"{text}. No item is left. Name at least one {what} of the release.")
+        warnings.warn(f"{text}; passed over.", stacklevel=5)
 
 
 @contextlib.contextmanager

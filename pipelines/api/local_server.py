@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipelines.api import paths
 from pipelines.processes import jobs
 from serving.api.client import Client
 from serving.release import release as releases
@@ -100,7 +101,7 @@ def serve(release: Any, *, grpc_port: int = 0, http_port: int = 0, **flags: Any)
         with recall.serve(run) as server, server.client() as client:
             client.recommend(["12", "57"])
     """
-    folder = Path(getattr(release, "serving_dir", release))
+    folder = paths.read("release", getattr(release, "serving_dir", release))
     inner = folder / "serving"
     folder = inner if inner.is_dir() and not (folder / releases.USER_TOWER).is_dir() else folder
     releases.latest_release(folder)

@@ -1,5 +1,6 @@
 """Commands that read a log, which may be a table of the caller."""
 
+import functools
 import os
 import re
 import tempfile
@@ -7,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.api import settings, tables
+from pipelines.api import paths, settings, tables
 from pipelines.commands import ingest as ingest_command
 from pipelines.commands import run as run_command
 from pipelines.processes import jobs
 from recall.errors import InputError
+from serving.api.request_fields import Kind, read_value
 
 if TYPE_CHECKING:
     from pipelines.api.settings import ConfigLike
@@ -22,8 +24,10 @@ _EVENT_COLUMNS = {
     "timestamp_column": "timestamp",
 }
 _NO_TIME = "none"
+_NAME = "log_name"
 _TABLES = ("events", "items")
 _FLAG = re.compile(r"--(\w+)(=?)")
+_COMMAND = re.compile(r"(`recall [^`]*`)")
 
 
 def run_all(
@@ -58,7 +62,10 @@ def _call(
     show: bool,
 ) -> None:
     """Runs a command that reads a log."""
-    words = [command, f"--output={output}", *_flag_words(command, flags, reading)]
+    reading = {name: value for name, value in reading.items() if value is not None}
+    if not tables.is_path(events):
+        reading = {_NAME: tables.name_of(events, "events"), **reading}
+    words = [command, f"--output={output}", *_flag_words(flags, reading)]
     with tempfile.TemporaryDirectory(prefix="recall-tables-") as temporary:
         settings_file = Path(temporary) / "config.json"
         settings_file.write_text(settings.read(config).to_json(), encoding="utf-8")
@@ -67,14 +74,15 @@ def _call(
         if items is not None:
             columns = {"items_id_column": reading.get("items_id_column", "item_id")}
             words.append(f"--items={_as_file(items, 'items', temporary, columns)}")
+        as_arguments = functools.partial(_as_arguments, folder=temporary, flags=flags)
         try:
-            jobs.run(words, show=show)
+            jobs.run(words, show=show, reword=as_arguments)
         except InputError as error:
-            raise InputError(_as_arguments(str(error), temporary, flags)) from None
+            raise InputError(as_arguments(str(error))) from None
 
 
 def _as_arguments(text: str, folder: str, flags: Mapping[str, Any]) -> str:
-    """An error of a command as one of a call: arguments for flags, tables for their files."""
+    """A line of a command as one of a call: arguments for flags, tables for their files."""
     for what in _TABLES:
         text = text.replace(str(_table_file(folder, what)), f"the {what}")
 
@@ -84,7 +92,9 @@ def _as_arguments(text: str, folder: str, flags: Mapping[str, Any]) -> str:
             return match[0]
         return f"{name}=True" if flags[name].kind == "boolean" else f"{name}{equals}"
 
-    text = _FLAG.sub(argument, text)
+    # What follows `recall` is for a terminal.
+    parts = _COMMAND.split(text)
+    text = "".join(p if _COMMAND.fullmatch(p) else _FLAG.sub(argument, p) for p in parts)
     return text[0].upper() + text[1:] if text.startswith("the ") else text
 
 
@@ -101,7 +111,7 @@ def _event_columns(reading: Mapping[str, Any]) -> dict[str, str]:
 def _as_file(value: Any, what: str, folder: str, columns: Mapping[str, str]) -> str:
     """What a flag takes: a path as it is, a table as a Parquet file."""
     if tables.is_path(value):
-        return os.fspath(value)
+        return str(paths.read(what, value)) if os.fspath(value) == "" else os.fspath(value)
     table = tables.to_arrow(value, what)
     tables.check_columns(table, what, columns)
     path = _table_file(folder, what)
@@ -113,11 +123,11 @@ def _table_file(folder: str, what: str) -> Path:
     return Path(folder) / f"{what}.parquet"
 
 
-def _flag_words(command: str, flags: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+def _flag_words(flags: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """Arguments as flags.
 
     Raises:
-        InputError: The command has no such flag.
+        InputError: The command has no such flag, or a value is of another kind.
     """
     own = {"events", "items", "output", "config", "set"}
     words = []
@@ -125,10 +135,10 @@ def _flag_words(command: str, flags: Mapping[str, Any], given: Mapping[str, Any]
         if name not in flags or name in own:
             takes = ", ".join(sorted(flags.keys() - own))
             raise InputError(f"There is no argument {name!r}. There are: {takes}.")
-        if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no{name}")
+        if flags[name].kind == "boolean":
+            words.append(f"--{name}={read_value(name, Kind.SWITCH, value)}")
         elif flags[name].kind == "repeated":
-            values = [value] if isinstance(value, str) else value
+            values = read_value(name, Kind.TEXTS, [value] if isinstance(value, str) else value)
             words += [f"--{name}={one}" for one in values]
         elif isinstance(value, list | tuple):
             words.append(f"--{name}={','.join(map(str, value))}")

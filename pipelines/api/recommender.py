@@ -6,14 +6,14 @@ The release is opened when something is first asked of it.
 import functools
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.api import local_server, tables
+from pipelines.api import local_server, paths, tables
 from pipelines.api.local_release import CatalogueVectors, LocalRelease, open_release
 from recall.errors import InputError
 from serving.api import caller
 from serving.api.recall_request import RecallResponse
+from serving.api.request_fields import Kind, read_value
 from serving.release import release as releases
 from serving.retrieval.user_vectors import UserVectors
 
@@ -39,7 +39,7 @@ class Recommender:
 
     def __init__(self, serving_dir: str | os.PathLike):
         """Names a folder of releases; it is opened when something is asked."""
-        self.serving_dir = Path(serving_dir)
+        self.serving_dir = paths.read("serving_dir", serving_dir)
 
     @functools.cached_property
     def _local(self) -> LocalRelease:
@@ -112,7 +112,7 @@ class Recommender:
         Raises:
             InputError: An id is no item of the release; the text counts them.
         """
-        ids = _texts([item_ids] if isinstance(item_ids, str) else item_ids)
+        ids = _texts("item_ids", [item_ids] if isinstance(item_ids, str) else item_ids)
         asked = {**caller.plain_fields(fields), "with_metadata": with_metadata}
         answers = self._local.similar_items(ids, caller.plain_value("k", k), asked)
         return _to_table(SIMILAR_TO, ids, answers, with_metadata)
@@ -150,7 +150,7 @@ class Recommender:
         if (users is None) == (histories is None):
             raise InputError("Give either users=[...] or histories=[[...], ...].")
         if users is not None:
-            names = _texts([users] if isinstance(users, str) else users)
+            names = _texts("users", [users] if isinstance(users, str) else users)
             return names, self._histories_of(names)
         if isinstance(histories, Mapping):
             names, given = list(histories), list(histories.values())
@@ -161,7 +161,7 @@ class Recommender:
             raise InputError("Give a list of histories, each a list of ids: [['12', '57'], ['3']].")
         if not given:
             raise InputError("There is no history. Give at least one.")
-        return names, [tuple(_texts(history)) for history in given]
+        return names, [tuple(_texts("histories", history)) for history in given]
 
     def _histories_of(self, user_ids: list[str]) -> list[tuple[str, ...]]:
         raise InputError(
@@ -175,11 +175,9 @@ class Recommender:
         return f"{type(self).__name__}({str(self.serving_dir)!r}, {newest})"
 
 
-def _texts(ids: Any) -> list[str]:
+def _texts(name: str, ids: Any) -> list[str]:
     """Raw ids as texts; whole numbers are taken as their digits."""
-    if not hasattr(ids, "__iter__"):
-        raise InputError(f"Give a list of ids, not {ids!r:.200}.")
-    return [str(value) for value in ids]
+    return list(read_value(name, Kind.TEXTS, ids))
 
 
 def _to_table(

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.api import held_out_users, log_jobs, tables
+from pipelines.api import held_out_users, log_jobs, paths, tables
 from pipelines.api.recommender import Recommender
 from pipelines.artifacts import records
 from pipelines.artifacts.records import RunPaths
@@ -20,6 +20,7 @@ from pipelines.processes import jobs
 from pipelines.publishing import push
 from recall.config import RecallConfig
 from recall.errors import InputError
+from serving.api.request_fields import Kind, read_value
 from serving.release import release as releases
 from serving.release import storage
 
@@ -45,7 +46,7 @@ class Run(Recommender):
         Raises:
             InputError: The folder is no run.
         """
-        self.path = Path(path)
+        self.path = paths.read("path", path)
         self._paths = RunPaths.under(self.path)
         super().__init__(self._paths.serving)
         if records.read_record(self._paths.examples) is None:
@@ -165,7 +166,8 @@ class Run(Recommender):
         """
         words = ["report", f"--run={self.path}"]
         if compare is not None:
-            words.append(f"--compare={compare.path if isinstance(compare, Run) else compare}")
+            other = compare.path if isinstance(compare, Run) else paths.read("compare", compare)
+            words.append(f"--compare={other}")
         jobs.run(words, show=False)
         return Report(self.path / "report.html")
 
@@ -186,7 +188,10 @@ class Run(Recommender):
         Raises:
             InputError: The model is not blessed, or the folder cannot be written.
         """
-        return push.run_push(self.path, serving_dir, keep=keep, allow_loss=allow_loss)
+        folder = paths.read("serving_dir", serving_dir)
+        if keep is not None:
+            keep = read_value("keep", Kind.INTEGER, keep)
+        return push.run_push(self.path, folder, keep=keep, allow_loss=allow_loss)
 
     @functools.cached_property
     def _users(self) -> held_out_users.UserHistories:
@@ -251,7 +256,7 @@ def load(path: str | os.PathLike) -> Recommender:
     Raises:
         InputError: It is neither.
     """
-    folder = Path(path)
+    folder = paths.read("path", path)
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder. Give that of a run or of its releases.")
     if (folder / RunPaths._fields[0]).is_dir():

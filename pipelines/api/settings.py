@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipelines.api import paths
 from recall.config import RecallConfig
 from recall.errors import InputError
 
@@ -33,8 +33,9 @@ def read(config: "ConfigLike") -> RecallConfig:
     if isinstance(config, str | os.PathLike):
         if isinstance(config, str) and "=" in config:
             raise InputError(f"Give a list of settings: config=[{config!r}].")
+        path = paths.read("config", config)
         try:
-            return RecallConfig.from_json(Path(config).read_text(encoding="utf-8"))
+            return RecallConfig.from_json(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is no text"
             raise InputError(f"Cannot read the settings {config}: {reason}.") from error

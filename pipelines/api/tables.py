@@ -37,18 +37,17 @@ def to_arrow(table: Any, what: str) -> pa.Table:
     """
     if isinstance(table, pa.Table):
         return table
+    kind = type(table)
     try:
-        if type(table).__module__.split(".")[0] == "pandas":
+        if kind.__module__.split(".")[0] == "pandas" and hasattr(table, "columns"):
             return pa.Table.from_pandas(table, preserve_index=False)
-        if hasattr(table, "__arrow_c_stream__"):
+        if hasattr(table, "__arrow_c_stream__") and hasattr(table, "columns"):
             return pa.table(table)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError) as error:
+    except (ValueError, TypeError, NotImplementedError) as error:  # Arrow's own are such.
         reason = " ".join(str(error).split())
-        raise InputError(f"The {what} have a column that Arrow cannot hold: {reason}.") from error
-    raise InputError(
-        f"The {what} are a {type(table).__name__}. Give a pandas, polars or pyarrow table, or a "
-        "path."
-    )
+        raise InputError(f"The {what} cannot be made an Arrow table: {reason}.") from error
+    given = "None" if table is None else f"of the type {kind.__name__}"
+    raise InputError(f"The {what} are {given}. Give a pandas, polars or pyarrow table, or a path.")
 
 
 def check_columns(table: pa.Table, what: str, columns: Mapping[str, str | None]) -> None:
@@ -78,6 +77,12 @@ def check_columns(table: pa.Table, what: str, columns: Mapping[str, str | None])
             )
     if not table.num_rows:
         raise InputError(f"The {what} have no rows.")
+
+
+def name_of(table: Any, what: str) -> str:
+    """What people call a caller's table: `the pandas table of events`."""
+    library = {"pandas": "pandas", "polars": "polars"}.get(type(table).__module__.split(".")[0])
+    return f"the {library or 'Arrow'} table of {what}"
 
 
 def write_parquet(table: pa.Table, path: Path) -> None:

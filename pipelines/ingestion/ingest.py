@@ -150,12 +150,13 @@ class _Ingest:
         written = self._write(options)
         statistics = ingest_report.build_statistics(self._config, vocabulary, split, written)
         report = ingest_report.build_ingest_report(
-            self._source.spec, read, sorted_facts, split_facts, rare_items, statistics, items
+            self._source.name, read, sorted_facts, split_facts, rare_items, statistics, items
         )
         report["similar_ids"]["items"] = item_look_alikes
         if self._source.has_split and not self._source.use_split:
             report["ignored_split_column"] = self._source.columns.split
-        report["lines"] = ingest_report.report_lines(report)
+        lines = ingest_report.report_lines(report)
+        report["lines"] = [line.replace(self._source.spec, self._source.name) for line in lines]
         self._finish(vocabulary, statistics, report)
         return report
 

@@ -24,6 +24,7 @@ def open_events(
     options: ReadOptions = DEFAULT_OPTIONS,
     text: TextOptions = DEFAULT_TEXT,
     where: Sequence[Condition] = (),
+    name: str = "",
 ) -> EventSource:
     """Opens a log without reading its rows.
 
@@ -40,6 +41,7 @@ def open_events(
         options: How the values of the columns are understood.
         text: How text files are written, where it cannot be found out.
         where: Conditions that a row must meet to be an event.
+        name: What people call the log; "" is the spec.
 
     Raises:
         InputError: There is no such log, or it lacks a column.
@@ -50,6 +52,7 @@ def open_events(
         text_format.refuse(text, f"{spec} is none")
     source = _open(spec, columns, data_dir, text, where)
     source.options = options
+    source.name = name or spec
     return source
 
 

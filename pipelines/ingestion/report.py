@@ -231,7 +231,7 @@ def _weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
 
 
 def build_ingest_report(
-    source_spec: str,
+    source_name: str,
     read: Mapping[str, Any],
     sorted_facts: list[Mapping[str, Any]],
     split_facts: list[Mapping[str, Any]],
@@ -242,7 +242,7 @@ def build_ingest_report(
     """`ingest_report.json`: events read = events dropped + events kept."""
     split = add_split_facts(split_facts)
     return {
-        "source": source_spec,
+        "source": source_name,
         "events_read": read["events_read"],
         "left_out_by_where": read.get("left_out_by_where", 0),
         "times": read["times"],

@@ -42,12 +42,13 @@ def start(words: Sequence[str], **options: object) -> subprocess.Popen:
     )
 
 
-def run(words: Sequence[str], *, show: bool = True) -> str:
+def run(words: Sequence[str], *, show: bool = True, reword: Callable[[str], str] = str) -> str:
     """Runs `recall WORDS` to its end.
 
     Args:
         words: The command and its flags.
         show: Whether its progress is shown on this process's stderr, line by line.
+        reword: Makes a line that is shown one for the caller, who gave no flags.
 
     Returns:
         What it printed as its result.
@@ -63,7 +64,7 @@ def run(words: Sequence[str], *, show: bool = True) -> str:
         for line in process.stderr:
             last.append(line)
             if show and not _ERROR.match(line):
-                sys.stderr.write(line)
+                sys.stderr.write(reword(line))
         code = process.wait()
     if code:
         raise failure(words[0], code, last)

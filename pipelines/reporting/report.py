@@ -68,7 +68,7 @@ def build_report(run_dir: str | Path, compare_dir: str | Path | None = None) -> 
     other = None if compare_dir is None else _read_other(run, compare_dir)
     sections = [
         quality.build(run, other),
-        slices.build(run),
+        slices.build(run, other),
         interests.build(run),
         users.build(run),
         lists.build(run, other),

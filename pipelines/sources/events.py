@@ -96,6 +96,7 @@ class EventSource(abc.ABC):
 
     Attributes:
         spec: What the user named; used in messages and records.
+        name: What people call the log; may be replaced before reading.
         columns: Names of the columns read.
         options: How their values are understood; may be replaced before reading.
         has_split: Whether the log has a split column.
@@ -116,7 +117,7 @@ class EventSource(abc.ABC):
         columns: EventColumns = DEFAULT_COLUMNS,
         where: Sequence[Condition] = (),
     ):
-        self.spec = spec
+        self.spec = self.name = spec
         self.columns = columns
         self.options = DEFAULT_OPTIONS
         self.where = tuple(where)

@@ -26,6 +26,7 @@ class LogSpec(NamedTuple):
         options: How values are understood.
         text: How text files are written.
         where: Conditions that a row must meet.
+        name: What people call the log; "" is the spec.
     """
 
     spec: str
@@ -34,6 +35,7 @@ class LogSpec(NamedTuple):
     options: ReadOptions = DEFAULT_OPTIONS
     text: TextOptions = DEFAULT_TEXT
     where: tuple[Condition, ...] = ()
+    name: str = ""
 
     def open(self) -> EventSource:
         """The log, opened.
@@ -62,6 +64,7 @@ class LogSpec(NamedTuple):
             ReadOptions(**values["options"]),
             _text_options(values["text"]),
             tuple(Condition(name, tuple(v), equal) for name, v, equal in values["where"]),
+            values["name"],
         )
 
 

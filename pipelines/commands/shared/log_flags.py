@@ -34,6 +34,12 @@ EVENTS = {
     ),
 }
 READING = {
+    "log_name": FlagSpec(
+        help="What the log is called in the report and the model card, for example 'Shop, 2024'. "
+        "Without it: what --events says.",
+        value="NAME",
+        default="",
+    ),
     "max_bad_rows": FlagSpec(
         help="Bad rows (no id, a time that cannot be read) to skip and count before giving up.",
         value="N",
@@ -115,6 +121,7 @@ def read_log(values: flags.FlagValues) -> dict[str, Any]:
         "options": ReadOptions(values.timestamp_unit, values.timestamp_format, values.null_markers),
         "text": table_flags.read_text_options(values),
         "where": parse_conditions(values.where),
+        "name": values.log_name,
     }
 
 

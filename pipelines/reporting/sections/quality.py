@@ -133,7 +133,7 @@ def compare_runs(run: RunFolder, other: RunFolder, k: int) -> Interval | None:
     """NDCG at k of a run minus that of another, user by user; None where they share too few."""
     if run.users is None or other.users is None or k > other.users.depth:
         return None
-    shared = _match_users(run.users, other.users)
+    shared = match_users(run.users, other.users)
     if shared is None:
         return None
     name = f"{_COMPARED}@{k}"
@@ -155,7 +155,7 @@ def _differences(run: RunFolder, other: RunFolder | None, k: int) -> list[str]:
     return [*lines, _tell(name, other.name, difference)]
 
 
-def _match_users(mine: UserResults, theirs: UserResults) -> tuple[UserResults, UserResults] | None:
+def match_users(mine: UserResults, theirs: UserResults) -> tuple[UserResults, UserResults] | None:
     """The users that both have, in one order; None where these are too few."""
     shared, own, their = np.intersect1d(mine.user_ids, theirs.user_ids, return_indices=True)
     if len(shared) < _ENOUGH_SHARED * max(mine.num_users, theirs.num_users):

@@ -3,11 +3,15 @@
 import dataclasses
 from collections.abc import Sequence
 
+import numpy as np
+
 from pipelines.evaluation import slices
 from pipelines.evaluation.slices import Slice, SliceResult
+from pipelines.evaluation.user_results import UserResults
 from pipelines.reporting.page import charts, texts
 from pipelines.reporting.page.blocks import Block, Figure, Missing, Section, ShownTable
 from pipelines.reporting.page.charts import Axis, Series
+from pipelines.reporting.sections import quality
 from pipelines.reporting.sections.run_folder import RunFolder
 
 _UNKNOWN_NOVELTY = (
@@ -16,26 +20,33 @@ _UNKNOWN_NOVELTY = (
 )
 
 
-def build(run: RunFolder) -> Section:
-    """The section about groups of test users."""
+def build(run: RunFolder, other: RunFolder | None) -> Section:
+    """The section about groups of test users of a run, beside another one."""
     return Section(
         "slices",
         "For whom it works",
         "The share of the held-out clicks of a group that is among the first items of the lists. "
         "Whiskers are 95 % intervals of a bootstrap over users.",
-        _blocks(run),
+        _blocks(run, other),
     )
 
 
-def _blocks(run: RunFolder) -> list[Block]:
-    results = run.users
-    if results is None:
+def _blocks(run: RunFolder, other: RunFolder | None) -> list[Block]:
+    if run.users is None:
         return [Missing(f"Groups of users: {run.EARLIER_EVALUATION}")]
-    blocks: list[Block] = [
+    blocks: list[Block] = []
+    if other is not None:
+        both = _beside(run, other)
+        if both is None:
+            blocks.append(Missing(f"{other.name} by group: it has other users or clicks held out."))
+        else:
+            run = dataclasses.replace(run, users=both)
+    results = run.users
+    blocks.append(
         _draw(
             run, "By the length of the history", "clicks before", slices.by_history_length(results)
-        ),
-    ]
+        )
+    )
     if run.vocabulary is not None:
         blocks.append(
             _draw(
@@ -52,6 +63,24 @@ def _blocks(run: RunFolder) -> list[Block]:
             blocks.append(Missing("By category: no item that was clicked has one."))
     blocks.append(_novelty(run))
     return blocks
+
+
+def _beside(run: RunFolder, other: RunFolder) -> UserResults | None:
+    """The test users with places in the lists of both; None where the clicks are not the same."""
+    if other.users is None or run.vocabulary is None or other.vocabulary is None:
+        return None
+    shared = quality.match_users(run.users, other.users)
+    if shared is None or run.k > other.users.depth:
+        return None
+    mine, theirs = shared
+    is_whole = mine.num_users == run.users.num_users
+    same_items = list(run.vocabulary.item_ids) == list(other.vocabulary.item_ids)
+    same_clicks = np.array_equal(mine.positives.values, theirs.positives.values)
+    if not (is_whole and same_items and same_clicks):
+        return None
+    model, *others = mine.places
+    places = {model: mine.places[model], other.name: theirs.places[model]}
+    return dataclasses.replace(mine, places=places | {n: mine.places[n] for n in others})
 
 
 def _novelty(run: RunFolder) -> Block:
@@ -74,9 +103,10 @@ def _draw(run: RunFolder, title: str, what: str, groups: Sequence[Slice]) -> Fig
     if not measured:
         return Missing(f"{title}: no group has {slices.MIN_CLICKS} held-out clicks.")
     names = [texts.short(one.name, 24) for one in measured]
+    known = {"model": charts.MODEL, **charts.BASELINES}
     series = [
-        _series(measured, names, ranker, colour)
-        for ranker, colour in {"model": charts.MODEL, **charts.BASELINES}.items()
+        _series(measured, names, ranker, known.get(ranker, charts.OTHER_RUN))
+        for ranker in run.users.places
     ]
     axis = Axis(f"share found in the first {run.k}", ".0%", texts.share, from_zero=True)
     figure = charts.intervals(title, _sizes(measured), series, what, axis)

@@ -63,7 +63,7 @@ def in_this_process(monkeypatch):
     That they have one of their own is tested by `fitted` and by `processes/jobs_test`.
     """
 
-    def run(words, *, show=True):
+    def run(words, *, show=True, reword=str):
         results, said = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(results), contextlib.redirect_stderr(said):
             code = cli.main(words)

@@ -42,7 +42,23 @@ def test_polars_and_arrow_are_the_same_log(fitted, events):
     ("arguments", "text"),
     [
         ({"events": pd.DataFrame({"user_id": [1]})}, "have no column 'item_id', only user_id"),
-        ({"events": [1, 2]}, "The events are a list. Give a pandas"),
+        ({"events": [1, 2]}, "The events are of the type list. Give a pandas"),
+        ({"events": None}, "The events are None. Give a pandas"),
+        ({"events": pd.Series([1])}, "The events are of the type Series. Give a pandas"),
+        ({"events": pl.LazyFrame({"user_id": [1]})}, "are of the type LazyFrame. Give a pandas"),
+        (
+            {"events": pd.DataFrame([[1, 2]], columns=["user_id", "user_id"])},
+            "The events cannot be made an Arrow table: Duplicate column names",
+        ),
+        ({"events": ""}, "`events` must be a path, received ''"),
+        ({"items": ""}, "`items` must be a path, received ''"),
+        ({"items": 5}, "The items are of the type int"),
+        ({"config": 5}, "Settings are a list of texts .* received 5"),
+        ({"config": ""}, "`config` must be a path, received ''"),
+        ({"overwrite": "yes"}, "`overwrite` must be True or False, received 'yes'"),
+        ({"warm_start": 5}, "`warm_start` must be a path, received 5"),
+        ({"where": 5}, "`where` must be a list of texts, received 5"),
+        ({"max_bad_rows": "many"}, "max_bad_rows=many: invalid literal.* See `recall run --help`"),
         ({"events": "missing.csv"}, "missing.csv"),
         ({"user_column": "visitor"}, "no column 'visitor'.* Name yours by user_column="),
         ({"item_column": "timestamp"}, "'timestamp' of the events is of the type timestamp"),
@@ -87,6 +103,28 @@ def test_an_error_of_a_job_speaks_of_the_table_and_of_arguments(events, tmp_path
         recall.fit(events, output=tmp_path / "run", show=False)
     assert "--" not in str(caught.value)
     assert "parquet" not in str(caught.value)
+
+
+def test_what_is_shown_names_the_table_and_arguments(events, tmp_path, capfd):
+    """And so does the report, which outlives the file that the job read."""
+    column = events.user_id.astype(str).where(events.index != 3, None)
+    run = recall.fit(
+        events.assign(user_id=column),
+        output=tmp_path / "run",
+        config=conftest.SETTINGS,
+        max_bad_rows=1,
+        where="item_id!=3",
+        timestamp_format=None,  # As if it were left out.
+    )
+    shown = capfd.readouterr().err
+    assert "events from the pandas table of events; kept" in shown
+    assert "the first is data row 4 of the pandas table of events" in shown
+    assert "rows by where." in shown
+    assert "recall-tables" not in shown
+    for name in ("report.html", "examples/ingest_report.json"):
+        text = (run.path / name).read_text()
+        assert "the pandas table of events" in text
+        assert "recall-tables" not in text
 
 
 @here

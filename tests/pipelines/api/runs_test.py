@@ -128,6 +128,25 @@ def test_unknown_items_are_counted_and_passed_over(fitted):
     )
 
 
+@pytest.mark.parametrize(
+    ("fields", "same_as", "text"),
+    [
+        (
+            {"categories": ["c1", "c4"]},
+            {"categories": ["c1"]},
+            "`categories` names what is no category of this release: 'c4'; passed over",
+        ),
+        ({"exclude_categories": ["C1"]}, {}, "`exclude_categories` .* no category .*: 'C1'"),
+        ({"allow": ["5", "x"]}, {"allow": ["5"]}, "`allow` names what is no item .*: 'x'"),
+    ],
+)
+def test_a_filter_that_names_what_is_not_there_says_so(fitted, fields, same_as, text):
+    with pytest.warns(UserWarning, match=text) as caught:
+        table = fitted.recommend(["3"], k=4, **fields)
+    assert caught[0].filename == __file__  # Where the caller is, not inside.
+    assert table.item_id.tolist() == fitted.recommend(["3"], k=4, **same_as).item_id.tolist()
+
+
 def test_popular_items_where_they_are_asked_for(fitted, events):
     table = fitted.recommend(histories=[[]], k=3, popular=True)
     counts = events.item_id.value_counts()
@@ -151,7 +170,12 @@ def test_popular_items_where_they_are_asked_for(fitted, events):
             lambda run: run.recommend(["3"], categories="red"),
             "`categories` must be a list of texts",
         ),
-        (lambda run: run.recommend(5), "Give a list of ids, not 5"),
+        (lambda run: run.recommend(5), "`users` must be a list of texts, received 5"),
+        (lambda run: run.recommend([None]), r"`users` must be a list of texts, received \[None\]"),
+        (lambda run: run.recommend(histories=[[1.0]]), "`histories` must be a list of texts"),
+        (lambda run: run.recommend(["3"], categories=["c4"]), "no category of this release: 'c4'"),
+        (lambda run: run.similar_items(["3"], categories=["c4"]), "no category of .*: 'c4'"),
+        (lambda run: run.recommend(["3"], allow=["x", "y"]), "no item of this release: 'x', 'y'"),
         (lambda run: run.recommend(histories=5), "Give a list of histories"),
         (lambda run: run.recommend(["3"], k=0), r"`k` must be in \[1"),
         (lambda run: run.recommend(["3"], colour="red"), "has no `colour`"),
@@ -226,6 +250,47 @@ def test_a_folder_that_is_no_run(tmp_path):
     (tmp_path / "examples").mkdir()
     with pytest.raises(recall.InputError, match="no finished examples/"):
         recall.load(tmp_path)
+
+
+@pytest.mark.parametrize("path", [None, 5, b"runs", "", " ", ["runs"]])
+@pytest.mark.parametrize(
+    "call",
+    [
+        recall.load,
+        recall.Run,
+        recall.Recommender,
+        recall.serve,
+        lambda path: recall.fit("events.csv", output=path if path is not None else 0),
+    ],
+)
+def test_what_is_no_path_is_one_line(call, path):
+    with pytest.raises(recall.InputError, match="must be a path, received") as caught:
+        call(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda run: run.publish(None), "`serving_dir` must be a path, received None"),
+        (lambda run: run.publish("x", keep="2"), "`keep` must be a whole number, received '2'"),
+        (lambda run: run.report(compare=5), "`compare` must be a path, received 5"),
+        (lambda run: run.evaluate(None), "The events are None. Give a pandas"),
+        (lambda run: run.evaluate("x.csv", config=5), "Settings are a list of texts"),
+        (lambda run: run.evaluate(""), "`events` must be a path, received ''"),
+        (lambda run: run.user_vectors(histories=[[True]]), "`histories` must be a list of texts"),
+    ],
+)
+def test_an_argument_of_another_kind_is_one_line(fitted, call, text):
+    with pytest.raises(recall.InputError, match=text) as caught:
+        call(fitted)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_is_no_run(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(recall.InputError, match="is no folder"):
+        recall.load(tmp_path / "file")
 
 
 def test_a_run_that_was_only_ingested(fitted, tmp_path):

@@ -203,6 +203,25 @@ def test_other_users_are_not_compared(evaluated_run, tmp_path):
     dataclasses.replace(users, user_ids=names).write(path)
     text = report.build_report(evaluated_run, other)
     assert "other has other test users: its numbers are not compared." in text
+    assert "other by group: it has other users or clicks held out." in text
+
+
+def test_groups_of_users_are_compared_user_by_user(evaluated_run, tmp_path):
+    """The other run finds nothing, and lists its users in another order."""
+    other = shutil.copytree(evaluated_run, tmp_path / "other")
+    path = other / "evaluation" / "users.parquet"
+    users = UserResults.read(path)
+    nothing = {**users.places, "model": np.zeros_like(users.places["model"])}
+    backwards = np.arange(users.num_users)[::-1]
+    dataclasses.replace(users, places=nothing).take(backwards).write(path)
+    alone, both = report.build_report(evaluated_run), report.build_report(evaluated_run, other)
+    table = re.compile(r"By the length of the history.*?<table>(.*?)</table>", re.S)
+    rows = [re.findall(r"<tr><th[^>]*>(.*?)</tr>", table.search(text)[1]) for text in (alone, both)]
+    assert len(rows[0]) == len(rows[1]) >= 1
+    for before, now in zip(*rows, strict=True):
+        cells = now.split("<td>")
+        assert cells[3].startswith("0.0 %")
+        assert "<td>".join(cells[:3] + cells[4:]) == before
 
 
 def test_another_run_stands_beside_it(old_run, tmp_path):

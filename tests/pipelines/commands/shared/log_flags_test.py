@@ -80,3 +80,13 @@ def test_wrong_values_are_refused_in_one_line(tmp_path, capsys, flag, code):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert flag in error
+
+
+def test_a_name_for_the_log(tmp_path):
+    path = write_log(tmp_path / "log.csv", [str(1_700_000_000 + at) for at in range(4)])
+    _, report = ingest(tmp_path, path)
+    assert report["source"] == str(path)
+    (tmp_path / "named").mkdir()
+    _, report = ingest(tmp_path / "named", path, "--log_name=Shop, 2024")
+    assert report["source"] == "Shop, 2024"
+    assert report["lines"][0].startswith("Read 12 events from Shop, 2024; kept 12 ")

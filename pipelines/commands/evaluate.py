@@ -38,7 +38,8 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     records.require(folders.require("examples", values.examples), "ingest")
     records.require(folders.require("model", values.model), "train")
     config = settings.read_over(values, values.model)
-    from pipelines.evaluation import evaluate
+    with progress_flags.loading():
+        from pipelines.evaluation import evaluate
 
     report = evaluate.run_evaluation(values.examples, values.model, output_dir, config)
     print(summary.results(report))

@@ -28,7 +28,8 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
 
     output_dir = folders.read_output(values, "export")
     records.require(folders.require("model", values.model), "train")
-    from pipelines.publishing import export
+    with progress_flags.loading():
+        from pipelines.publishing import export
 
     export.run_export(values.model, output_dir)
     logging.info("Wrote %s", output_dir)

@@ -47,7 +47,8 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     if values.evaluation:
         records.require(folders.require("evaluation", values.evaluation), "evaluate")
     shard = None if values.shard is None else Shard.parse(values.shard)
-    from pipelines.publishing import index
+    with progress_flags.loading():
+        from pipelines.publishing import index
 
     report = index.run_index(values.export, values.examples, output_dir, config, shard)
     if values.evaluation:

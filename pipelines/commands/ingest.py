@@ -31,7 +31,8 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     config = settings.read(values)
     beam_flags.check(beam_args)
     source, items_file = log_flags.open_log(values), log_flags.find_items_file(values)
-    from pipelines.ingestion import ingest
+    with progress_flags.loading():
+        from pipelines.ingestion import ingest
 
     ingest.run_ingest(
         source,

@@ -55,7 +55,8 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     config, keep = settings.read(values), publish_flags.read_keep(values)
     beam_flags.check(beam_args)
     source, items_file = log_flags.open_log(values), log_flags.find_items_file(values)
-    from pipelines.publishing import run
+    with progress_flags.loading():
+        from pipelines.publishing import run
 
     result = run.run(
         source,

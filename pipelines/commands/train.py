@@ -35,7 +35,8 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
 
     config = settings.read(values)
     records.require(folders.require("examples", values.examples), "ingest")
-    from pipelines.training import trainer
+    with progress_flags.loading():
+        from pipelines.training import trainer
 
     trainer.train_and_evaluate(
         config,

@@ -73,8 +73,9 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     beam_flags.check(beam_args)
     source, items_file = log_flags.open_log(values), log_flags.find_items_file(values)
     output_dir = Path(values.output)
-    from pipelines.ingestion import ingest
-    from pipelines.tuning import results, tune
+    with progress_flags.loading():
+        from pipelines.ingestion import ingest
+        from pipelines.tuning import results, tune
 
     ingest.run_ingest(
         source,

@@ -152,7 +152,8 @@ def _execute_all(jobs: Sequence[_Job], output_dir: Path, show: Callable[[str], N
 def _write_report(output_dir: Path) -> None:
     """Writes report.html; what was published stays so where that fails."""
     try:
-        run_report.write_report(output_dir)
+        with tasks.open_task("write the report"):
+            run_report.write_report(output_dir)
     except InputError as error:
         logging.warning("There is no report: %s", error)
 

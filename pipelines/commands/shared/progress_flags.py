@@ -18,6 +18,11 @@ FLAGS = {
 }
 
 
+def loading() -> contextlib.AbstractContextManager[tasks.Task]:
+    """Says that TensorFlow and its like are being imported, which takes seconds."""
+    return tasks.open_task("load the libraries")
+
+
 def shown(values: flags.FlagValues) -> contextlib.AbstractContextManager[None]:
     """Shows tasks inside as the flags say; without the flag, none."""
     mode = values["progress"].value if "progress" in values else display.OFF

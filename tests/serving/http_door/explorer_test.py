@@ -262,6 +262,19 @@ def test_dark_colours_stay(chromium, server):
     visit.close()
 
 
+def test_a_whole_weight_stays_on_its_card(visit):
+    visit.open("#h=i7")
+    visit.wait("document.querySelectorAll('.card ol li').length == 10")
+    visit.page.evaluate(
+        "document.querySelectorAll('.card .weight').forEach(w => w.textContent = '100 %')"
+    )
+    edge = "e => e.closest('.card').getBoundingClientRect().right - e.getBoundingClientRect().right"
+    padding = "parseFloat(getComputedStyle(document.querySelector('.card')).paddingRight)"
+    weights = visit.page.locator(".card .weight").all()
+    assert len(weights) == 2
+    assert all(w.evaluate(edge) >= visit.page.evaluate(padding) - 1 for w in weights)
+
+
 def test_long_titles_are_cut_off_not_the_page_widened(visit):
     visit.open()
     titles = "document.querySelectorAll('.visitors button, #items .name')"

@@ -41,7 +41,7 @@ def fit(
         show: Whether progress is shown on stderr.
         **reading: Other flags of `recall run`, as `user_column="visitor"`,
             `timestamp_column="none"`, `where="event=purchase"`, `overwrite=True`,
-            `log_name="Shop, 2024"` for the report; None is as if it were left out.
+            `events_name="Shop, 2024"` for the report; None is as if it were left out.
 
     Returns:
         The finished run.

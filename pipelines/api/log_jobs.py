@@ -24,7 +24,7 @@ _EVENT_COLUMNS = {
     "timestamp_column": "timestamp",
 }
 _NO_TIME = "none"
-_NAME = "log_name"
+_NAME = "events_name"
 _TABLES = ("events", "items")
 _FLAG = re.compile(r"--(\w+)(=?)")
 _COMMAND = re.compile(r"(`recall [^`]*`)")

@@ -44,8 +44,8 @@ def to_arrow(table: Any, what: str) -> pa.Table:
         if hasattr(table, "__arrow_c_stream__") and hasattr(table, "columns"):
             return pa.table(table)
     except (ValueError, TypeError, NotImplementedError) as error:  # Arrow's own are such.
-        reason = " ".join(str(error).split())
-        raise InputError(f"The {what} cannot be made an Arrow table: {reason}.") from error
+        reason = " ".join(": ".join(map(str, error.args)).split())
+        raise InputError(f"The {what} have a column that Arrow cannot hold: {reason}.") from error
     given = "None" if table is None else f"of the type {kind.__name__}"
     raise InputError(f"The {what} are {given}. Give a pandas, polars or pyarrow table, or a path.")
 

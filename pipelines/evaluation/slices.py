@@ -117,14 +117,12 @@ def decile_name(decile: int) -> str:
 
 
 def by_category(results: UserResults, vocabulary: ItemVocabulary) -> list[Slice]:
-    """The categories that most held-out clicks have; a click may be in several."""
+    """The categories that most held-out clicks have; a click may have several."""
     left_out = {*common_categories(vocabulary.categories)}
     rows = results.positives.values
     of_click = [
         {*vocabulary.categories[row]} - left_out if row >= 0 else set() for row in rows.tolist()
     ]
-    counts = Counter(name for names in of_click for name in sorted(names))
-    return [
-        Slice(name, np.array([name in names for names in of_click]))
-        for name, _ in counts.most_common(_MAX_CATEGORIES)
-    ]
+    counts = Counter(name for names in of_click for name in names)
+    most = sorted(counts, key=lambda name: (-counts[name], name))[:_MAX_CATEGORIES]
+    return [Slice(name, np.array([name in names for names in of_click])) for name in most]

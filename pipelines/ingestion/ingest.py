@@ -155,8 +155,8 @@ class _Ingest:
         report["similar_ids"]["items"] = item_look_alikes
         if self._source.has_split and not self._source.use_split:
             report["ignored_split_column"] = self._source.columns.split
-        lines = ingest_report.report_lines(report)
-        report["lines"] = [line.replace(self._source.spec, self._source.name) for line in lines]
+        report = ingest_report.name_log(report, self._source.spec, self._source.name)
+        report["lines"] = ingest_report.report_lines(report)
         self._finish(vocabulary, statistics, report)
         return report
 

@@ -277,6 +277,19 @@ def build_ingest_report(
     }
 
 
+def name_log(value: Any, spec: str, name: str) -> Any:
+    """Plain values in which a log has its name in the place of its path.
+
+    >>> name_log({"first": [{"file": "a.csv", "row": 3}]}, "a.csv", "Shop")
+    {'first': [{'file': 'Shop', 'row': 3}]}
+    """
+    if isinstance(value, dict):
+        return {key: name_log(one, spec, name) for key, one in value.items()}
+    if isinstance(value, list):
+        return [name_log(one, spec, name) for one in value]
+    return name if value == spec else value
+
+
 def report_lines(report: Mapping[str, Any]) -> list[str]:
     """The report in a few lines for people."""
     kept, dropped = report["kept"], report["dropped"]

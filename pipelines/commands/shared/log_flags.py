@@ -34,7 +34,7 @@ EVENTS = {
     ),
 }
 READING = {
-    "log_name": FlagSpec(
+    "events_name": FlagSpec(
         help="What the log is called in the report and the model card, for example 'Shop, 2024'. "
         "Without it: what --events says.",
         value="NAME",
@@ -121,7 +121,7 @@ def read_log(values: flags.FlagValues) -> dict[str, Any]:
         "options": ReadOptions(values.timestamp_unit, values.timestamp_format, values.null_markers),
         "text": table_flags.read_text_options(values),
         "where": parse_conditions(values.where),
-        "name": values.log_name,
+        "name": values.events_name,
     }
 
 

@@ -48,7 +48,7 @@ def test_polars_and_arrow_are_the_same_log(fitted, events):
         ({"events": pl.LazyFrame({"user_id": [1]})}, "are of the type LazyFrame. Give a pandas"),
         (
             {"events": pd.DataFrame([[1, 2]], columns=["user_id", "user_id"])},
-            "The events cannot be made an Arrow table: Duplicate column names",
+            "The events have a column that Arrow cannot hold: Duplicate column names",
         ),
         ({"events": ""}, "`events` must be a path, received ''"),
         ({"items": ""}, "`items` must be a path, received ''"),

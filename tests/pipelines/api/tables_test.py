@@ -29,8 +29,12 @@ def test_the_index_of_pandas_is_no_column():
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        ({"user_id": [1]}, "The events are a dict"),
-        (pd.DataFrame({"x": [1, "a", object()]}), "a column that Arrow cannot hold"),
+        ({"user_id": [1]}, "The events are of the type dict. Give a pandas"),
+        (
+            pd.DataFrame({"x": [1, "a", object()]}),
+            "have a column that Arrow cannot hold: .*type str",
+        ),
+        (pd.DataFrame([[1, 2]], columns=["x", "x"]), "Duplicate column names found"),
     ],
 )
 def test_what_is_no_table(value, text):

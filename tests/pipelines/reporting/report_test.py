@@ -215,8 +215,9 @@ def test_groups_of_users_are_compared_user_by_user(evaluated_run, tmp_path):
     backwards = np.arange(users.num_users)[::-1]
     dataclasses.replace(users, places=nothing).take(backwards).write(path)
     alone, both = report.build_report(evaluated_run), report.build_report(evaluated_run, other)
-    table = re.compile(r"By the length of the history.*?<table>(.*?)</table>", re.S)
-    rows = [re.findall(r"<tr><th[^>]*>(.*?)</tr>", table.search(text)[1]) for text in (alone, both)]
+    table = re.compile(r"<caption>By the length of the history</caption>.*?</table>", re.S)
+    row = re.compile(r'<tr><th scope="row">(.*?)</tr>')
+    rows = [row.findall(table.search(text)[0]) for text in (alone, both)]
     assert len(rows[0]) == len(rows[1]) >= 1
     for before, now in zip(*rows, strict=True):
         cells = now.split("<td>")

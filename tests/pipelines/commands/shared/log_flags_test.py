@@ -87,6 +87,6 @@ def test_a_name_for_the_log(tmp_path):
     _, report = ingest(tmp_path, path)
     assert report["source"] == str(path)
     (tmp_path / "named").mkdir()
-    _, report = ingest(tmp_path / "named", path, "--log_name=Shop, 2024")
+    _, report = ingest(tmp_path / "named", path, "--events_name=Shop, 2024")
     assert report["source"] == "Shop, 2024"
     assert report["lines"][0].startswith("Read 12 events from Shop, 2024; kept 12 ")

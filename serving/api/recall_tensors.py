@@ -138,9 +138,9 @@ def build_recall_inputs(request: RecallRequest) -> tuple[str, dict[str, PlainTen
     inputs = {}
     for name, (field, dtype, shape) in INPUTS[signature_name].items():
         if name == subject_input(signature_name) or field.is_given(request):
-            value = getattr(request, field.name)
-            row = value if shape is ANY_RANK else [value]
-            inputs[name] = plain_tensors.build(field.name, row, dtype)
+            tensor = plain_tensors.build(field.name, getattr(request, field.name), dtype)
+            is_row = shape is not ANY_RANK
+            inputs[name] = tensor._replace(shape=(1, *tensor.shape)) if is_row else tensor
     return signature_name, inputs
 
 

@@ -6,6 +6,7 @@ Python's have more digits than float32.
 
 import array
 import base64
+import itertools
 import math
 import struct
 from collections.abc import Iterable, Mapping, Sequence
@@ -263,19 +264,21 @@ def _flatten(name: str, value: Any) -> tuple[tuple[int, ...], list[Any]]:
     """Shape and values of nested lists."""
     shape, level = [], [value]
     while True:
-        if not set(map(type, level)) <= _PLAIN_TYPES:
+        kinds = set(map(type, level))
+        if not kinds <= _PLAIN_TYPES:
             tensors = [_of_array(name, one) for one in level]
             level = [
                 one if tensor is None else tensor.to_lists()
                 for one, tensor in zip(level, tensors, strict=True)
             ]
-        sizes = {len(one) if isinstance(one, list | tuple) else None for one in level}
-        if sizes <= {None}:
+            kinds = {list if isinstance(one, list | tuple) else type(one) for one in level}
+        if not kinds & {list, tuple}:
             return tuple(shape), level
-        if len(sizes) > 1:
+        sizes = set(map(len, level)) if kinds <= {list, tuple} else set()
+        if len(sizes) != 1:
             raise InputError(f"The rows of `{name}` differ in length.")
         shape.append(sizes.pop())
-        level = [one for row in level for one in row]
+        level = list(itertools.chain.from_iterable(level))
 
 
 def _infer(name: str, values: Sequence[Any]) -> int:
@@ -294,11 +297,11 @@ def _infer(name: str, values: Sequence[Any]) -> int:
 
 def _convert(name: str, values: list[Any], dtype: int) -> list[Any]:
     """Values as the field of a type takes them."""
-    kinds = set(map(type, values))
     if dtype == types_pb2.DT_STRING:
         return _encode_texts(name, values)
+    kinds = set(map(type, values))
     if dtype in _FLOATS and kinds <= {int, float}:
-        return [float(value) for value in values]
+        return values if kinds <= {float} else list(map(float, values))
     if dtype in _INTEGERS and kinds <= {int}:
         for value in values:
             if value not in _INTEGERS[dtype]:
@@ -309,8 +312,10 @@ def _convert(name: str, values: list[Any], dtype: int) -> list[Any]:
     return values
 
 
-def _encode_texts(name: str, texts: Iterable[str | bytes]) -> list[bytes]:
+def _encode_texts(name: str, texts: Sequence[str | bytes]) -> list[bytes]:
     try:
+        if set(map(type, texts)) <= {str}:
+            return list(map(str.encode, texts))
         return [text if isinstance(text, bytes) else text.encode() for text in texts]
     except AttributeError as error:
         raise InputError(f"`{name}` must be texts.") from error

@@ -24,6 +24,7 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 LIBRARY_RANKS = {
     "errors": 0,
     "legacy_keras": 0,
+    "datasets": 0,
     "replicas": 1,
     "gradient_exchange": 2,
     "item_ids": 1,
@@ -145,6 +146,15 @@ def test_only_the_exporter_knows_the_model(path):
         parts = module.split(".")
         if parts[0] == "recall" and len(parts) > 1:
             assert parts[1] in SERVING_MAY_USE, f"{by_path(path)} imports {module}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=by_path)
+def test_streams_that_are_read_have_no_tuning_thread(path):
+    """Whoever ends such a stream may wait a minute: see `recall.datasets`."""
+    text = path.read_text(encoding="utf-8")
+    opened = re.findall(r"tf\.data\.(?:TFRecordDataset|Dataset\.from_generator)\(", text)
+    if opened:
+        assert re.search(r"without_tuning\(|autotune\.enabled = False", text), by_path(path)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=by_path)

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.artifacts import records
+from recall.datasets import without_tuning
 from recall.errors import InputError
 from recall.features import HISTORY, ITEM_IDS, NUM_TRAINED, POSITIVES, USER_ID
 from recall.ragged import Ragged
@@ -142,7 +143,7 @@ def _read_file(path: Path, features: dict, expected: int | None) -> list[dict]:
     dataset = tf.data.TFRecordDataset(str(path), compression_type="GZIP").batch(_BATCH_SIZE)
     batches, number = [], 0
     try:
-        for serialized in dataset:
+        for serialized in without_tuning(dataset):
             batches.append(tf.io.parse_example(serialized, features))
             number += len(serialized)
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:

@@ -45,10 +45,12 @@ def read_examples(
     """
     import tensorflow as tf
 
+    from recall.datasets import without_tuning
+
     read = _find_reader(builder, names)
     if read is None:
         dataset = open_dataset(builder, split, names).batch(_BATCH_ROWS)
-        yield from dataset.as_numpy_iterator()
+        yield from without_tuning(dataset).as_numpy_iterator()
         return
     features = builder.info.features
     decode = _build_decoder(features, names)
@@ -166,9 +168,12 @@ def _unpack(values: np.ndarray, feature: Any) -> np.ndarray:
 def _read_tfrecords(path: str, first: int, end: int, decode: Any) -> Iterator[_Arrays]:
     import tensorflow as tf
 
+    from recall.datasets import without_tuning
+
     records = tf.data.TFRecordDataset(path).skip(first).take(end - first)
     # Decoded while the batch before is in work.
-    yield from records.batch(_BATCH_ROWS).map(decode).prefetch(1).as_numpy_iterator()
+    batches = records.batch(_BATCH_ROWS).map(decode).prefetch(1)
+    yield from without_tuning(batches).as_numpy_iterator()
 
 
 def _read_array_records(path: str, first: int, end: int, decode: Any) -> Iterator[_Arrays]:

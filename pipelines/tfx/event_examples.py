@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import tensorflow as tf
 
 from pipelines.sources.events import EventSource
+from recall.datasets import without_tuning
 from recall.errors import InputError
 
 TIMESTAMP = "timestamp"
@@ -111,13 +112,14 @@ def events_to_parquet(split_dir: str | Path, path: str | Path) -> pa.Schema:
     """
     files = sorted(str(file) for file in Path(split_dir).glob("*.gz"))
     records = tf.data.TFRecordDataset(files, compression_type="GZIP").batch(_READ_EVENTS)
-    first = next(iter(records.take(1)), None) if files else None
+    first = next(iter(without_tuning(records.take(1))), None) if files else None
     if first is None:
         raise InputError(f"{split_dir} holds no events. Run the pipeline's ExampleGen again.")
     features = _features_of(first[0].numpy())
     schema = pa.schema([(name, _arrow_type(spec)) for name, spec in features.items()])
     with pq.ParquetWriter(path, schema) as writer:
-        for batch in records.map(lambda texts: tf.io.parse_example(texts, features)):
+        batches = records.map(lambda texts: tf.io.parse_example(texts, features))
+        for batch in without_tuning(batches):
             writer.write_batch(_record_batch(batch, schema))
     return schema
 

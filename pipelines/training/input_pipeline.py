@@ -14,6 +14,7 @@ from pipelines.artifacts import records
 from pipelines.training import devices
 from pipelines.training.placement.input_share import WHOLE_INPUT, InputShare
 from recall.config import RecallConfig
+from recall.datasets import without_tuning
 from recall.errors import InputError
 from recall.features import SequenceBatch, parse_sequences
 from recall.train_config import TrainConfig
@@ -128,7 +129,9 @@ def read_training_data(
         batches, parse = batches.flat_map(lambda batch: _divide(batch, share)), _parse_part
     dataset = batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
     num_sequences = sum(bucket.num_sequences for bucket in buckets)
-    return TrainingData(dataset, sum(steps), num_sequences, _num_targets(Path(examples_dir)))
+    return TrainingData(
+        without_tuning(dataset), sum(steps), num_sequences, _num_targets(Path(examples_dir))
+    )
 
 
 def _divide(serialized: tf.Tensor, share: InputShare) -> tf.data.Dataset:
@@ -218,7 +221,7 @@ def find_damaged_file(examples_dir: str | Path, split: str = "train") -> str | N
         path = str(Path(examples_dir) / f"Split-{split}" / name)
         batches = tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_CHECKED_AT_ONCE)
         try:
-            found = sum(len(parse_sequences(batch).item_ids) for batch in batches)
+            found = sum(len(parse_sequences(b).item_ids) for b in without_tuning(batches))
         except tf.errors.OpError:
             return path
         if found != count:

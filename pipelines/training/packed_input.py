@@ -14,6 +14,7 @@ from pipelines.training import packing
 from pipelines.training.input_pipeline import TrainingData, training_files
 from pipelines.training.placement.input_share import WHOLE_INPUT, InputShare
 from recall.config import RecallConfig
+from recall.datasets import without_tuning
 from recall.features import ITEM_IDS, PackedBatch
 from recall.ragged import Ragged
 
@@ -93,7 +94,7 @@ class PackedExamples:
         signature = PackedBatch(*(tf.TensorSpec(wanted, tf.int32) for wanted in shapes))
         dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
         return TrainingData(
-            dataset.prefetch(tf.data.AUTOTUNE),
+            without_tuning(dataset.prefetch(tf.data.AUTOTUNE)),
             shape.num_calls,
             len(self._sequences),
             self.num_slots,
@@ -110,7 +111,7 @@ def _read_sequences(examples_dir: str | Path) -> Ragged:
         # A file that was cut off can read as a shorter one: the count tells.
         files = files.apply(tf.data.experimental.assert_cardinality(num_sequences))
         parsed = files.batch(_PARSED_AT_ONCE).map(_parse, num_parallel_calls=tf.data.AUTOTUNE)
-        for item_ids, row_lengths in parsed.as_numpy_iterator():
+        for item_ids, row_lengths in without_tuning(parsed).as_numpy_iterator():
             values.append(item_ids)
             lengths.append(row_lengths)
     ends = np.cumsum(np.concatenate(lengths))

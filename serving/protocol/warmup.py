@@ -33,5 +33,8 @@ def read_requests(saved_model_dir: Path) -> list[Record]:
     path = saved_model_dir / WARMUP_FILE
     if not path.exists():
         return []
-    dataset = tf.data.TFRecordDataset(str(path))
+    # Without a thread that tunes it, for which the end of an iterator may wait a minute.
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    dataset = tf.data.TFRecordDataset(str(path)).with_options(options)
     return [Record.FromString(record) for record in dataset.as_numpy_iterator()]

@@ -221,7 +221,7 @@ def test_groups_of_users_are_compared_user_by_user(evaluated_run, tmp_path):
     assert len(rows[0]) == len(rows[1]) >= 1
     for before, now in zip(*rows, strict=True):
         cells = now.split("<td>")
-        assert cells[3].startswith("0.0 %")
+        assert cells[3].startswith("0 % (0 % to 0 %)")
         assert "<td>".join(cells[:3] + cells[4:]) == before
 
 

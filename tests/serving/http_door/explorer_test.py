@@ -93,13 +93,13 @@ def test_the_request_and_its_effect(visit):
     visit.wait("[...document.querySelectorAll('#items .meta')].every(e => e.innerText == 'red')")
     assert visit.state()["only"] == ["red"]
     page.click("[aria-label='Remove red']")
-    page.fill("#k", "6")
+    page.fill("#k", "15")  # Diversity picks from four times as many: from all.
     page.press("#k", "Tab")
-    visit.wait("document.querySelectorAll('#items li').length == 6")
+    visit.wait("document.querySelectorAll('#items li').length == 15")
     page.click("text=Quota")
     visit.wait("document.querySelector('.card label').innerText.startsWith('Share')")
     page.locator("#weight-0").fill("0")
-    visit.wait("document.querySelector('.card > .hint').innerText == '0 of 6 places'")
+    visit.wait("document.querySelector('.card > .hint').innerText == '0 of 15 places'")
     assert set(visit.texts("#items .badge")) == {"1"}
     assert visit.state()["w"][0].startswith("0,")
     assert visit.violations() == []

@@ -72,11 +72,12 @@ def _beside(run: RunFolder, other: RunFolder) -> UserResults | None:
     shared = quality.match_users(run.users, other.users)
     if shared is None or run.k > other.users.depth:
         return None
-    mine, theirs = shared
-    is_whole = mine.num_users == run.users.num_users
+    if shared[0].num_users != run.users.num_users:
+        return None
+    mine = run.users
+    theirs = shared[1].take(np.searchsorted(shared[0].user_ids, mine.user_ids))
     same_items = list(run.vocabulary.item_ids) == list(other.vocabulary.item_ids)
-    same_clicks = np.array_equal(mine.positives.values, theirs.positives.values)
-    if not (is_whole and same_items and same_clicks):
+    if not (same_items and np.array_equal(mine.positives.values, theirs.positives.values)):
         return None
     model, *others = mine.places
     places = {model: mine.places[model], other.name: theirs.places[model]}

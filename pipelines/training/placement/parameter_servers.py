@@ -101,7 +101,9 @@ def fit(
         coordinator.join()
         yield from (result.fetch() for result in waiting)
 
-    hooks = tf.keras.callbacks.CallbackList(list(callbacks), model=model)
+    hooks = tf.keras.callbacks.CallbackList(
+        list(callbacks), model=model, epochs=epochs.stop, steps=steps_per_epoch
+    )
     model.stop_training = False
     hooks.on_train_begin()
     for epoch in epochs:

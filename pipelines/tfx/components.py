@@ -145,7 +145,7 @@ def build_sequences(
             # What is an id was decided when the log was read.
             options=ReadOptions(timestamp_unit="us" if has_time else "auto", null_markers="ids"),
         ).open()
-        source.spec = events.get_string_custom_property(_LOG_NAME)
+        source.spec = source.name = events.get_string_custom_property(_LOG_NAME)
         ingest.run_ingest(
             source,
             items_from_json(items),

@@ -39,7 +39,8 @@ def run(script, *arguments):
     result = subprocess.run(
         [sys.executable, "-c", script, *arguments],
         cwd=ROOT,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},
+        # Another test of this process may have set flags of XLA.
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_XLA_FLAGS": "", "XLA_FLAGS": ""},
         capture_output=True,
         text=True,
         check=False,

@@ -28,7 +28,7 @@ def test_bad_rows_conditions_and_times_are_those_of_the_log(tmp_path, caplog):
     event_examples.events_to_parquet(tmp_path / "Split-log", tmp_path / "events.parquet")
     parquet = str(tmp_path / "events.parquet")
     events = open_events(parquet, options=ReadOptions(timestamp_unit="us"))
-    events.spec = str(log)
+    events.spec = events.name = str(log)
     ingest.run_ingest(events, None, tmp_path / "examples", config)
     with caplog.at_level(logging.INFO, "pipelines.tfx.reading_facts"):
         reading_facts.put_into_report(tmp_path / "examples", facts)

@@ -61,7 +61,10 @@ def train(examples_dir, model_dir, *settings, has_gpu=False, **environment):
     result = subprocess.run(
         [sys.executable, "-c", script, str(examples_dir), str(model_dir)],
         cwd=ROOT,
-        env=os.environ | {"RECALL_COMPILATION_CACHE": ""} | environment,
+        # Another test of this process may have set flags of XLA.
+        env=os.environ
+        | {"RECALL_COMPILATION_CACHE": "", "TF_XLA_FLAGS": "", "XLA_FLAGS": ""}
+        | environment,
         capture_output=True,
         text=True,
         check=False,

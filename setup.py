@@ -79,6 +79,11 @@ _TEST = [
     "axe-playwright-python",
     "build",
     "hypothesis",
+    # moto's server, which is S3 on 127.0.0.1.
+    "boto3",
+    "flask",
+    "flask-cors",
+    "moto[s3]>=5.1",
     # The notebook of the documents, and tables of callers.
     "ipykernel",
     "ir_measures",

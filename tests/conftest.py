@@ -3,10 +3,15 @@
 import logging
 import os
 import signal
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 import recall  # noqa: F401  chooses the Keras of TensorFlow, so it comes before it
+
+if TYPE_CHECKING:
+    from tests.s3_server import S3Server
 
 # The tests' own clients ask servers of this machine, also where a proxy is the way out.
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost,::1"
@@ -25,3 +30,27 @@ def log_levels():
     yield
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> "Iterator[S3Server]":
+    """One S3 server for all tests of a process."""
+    from tests import s3_server  # A second of imports, which few tests need.
+
+    with s3_server.running() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server, monkeypatch) -> "S3Server":
+    """The server, in an environment that leads to it."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server
+
+
+@pytest.fixture
+def bucket(s3) -> str:
+    """`s3://` and the name of an empty bucket."""
+    return f"s3://{s3.new_bucket()}"

@@ -52,6 +52,8 @@ NOT_IMPORTED = {
     "kubernetes-validate": "a program, in tests/deploy",
     "yamllint": "a program, in tests/deploy",
     "build": "`python -m build`, in the test of the wheel",
+    "flask": "moto's server needs it",
+    "flask-cors": "moto's server needs it",
     "importlib-resources": "tensorflow-datasets imports it",
     "ipykernel": "the kernel of the notebook of the documents",
     "mkdocs": "`make docs`",

@@ -18,7 +18,8 @@ from tests.rooms import (
 SERVING_ROOMS = {
     "protocol": set(),
     "network": set(),
-    "release": {"protocol"},
+    "stores": set(),
+    "release": {"protocol", "stores"},
     "batching": {"protocol"},
     "monitoring": {"protocol", "batching"},
     "api": {"protocol", "network"},

@@ -1,0 +1,154 @@
+"""What a store refuses, as one line that says what to do. Imports no TensorFlow.
+
+Arrow hands on what the store said in the text of an `OSError`; the words looked for here are
+those of S3 and of the libraries for Google Cloud Storage and HDFS.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+
+from recall.errors import InputError
+from serving.stores import urls
+
+
+class StoreAwayError(InputError):
+    """A store that cannot be reached, or is busy: the same call may succeed later."""
+
+
+class MissingError(InputError):
+    """There is no such file or folder."""
+
+
+class MissingBucketError(MissingError):
+    """There is no bucket of this name, which no listing makes good."""
+
+
+_CREDENTIALS = {
+    "s3": "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the machine "
+    "a role",
+    "gs": "Set GOOGLE_APPLICATION_CREDENTIALS to a key file, or run `gcloud auth "
+    "application-default login`",
+    "hdfs": "Run `kinit`, or set HADOOP_USER_NAME",
+}
+
+_S3_RIGHTS = {
+    "list": "s3:ListBucket",
+    "read": "s3:GetObject",
+    "write": "s3:PutObject",
+    "remove": "s3:DeleteObject",
+}
+"""What an action is called in the policies of AWS."""
+
+_S3_SOURCES = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_PROFILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+"""Variables that lead the SDK to credentials."""
+
+_BUCKET = re.compile(
+    r"NO_SUCH_BUCKET|NoSuchBucket|bucket does not exist|INVALID_BUCKET|not a valid bucket", re.I
+)
+_REFUSED = re.compile(
+    r"ACCESS_DENIED|HTTP response code 403|Forbidden|PERMISSION_?DENIED|InvalidAccessKeyId"
+    r"|INVALID_ACCESS_KEY|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN|InvalidToken"
+    r"|UNRECOGNIZED_CLIENT|EXPIRED_TOKEN|ExpiredToken|UNAUTHENTICATED|HTTP response code 401"
+    r"|Could not create a OAuth2|AccessControlException|Permission denied",
+    re.I,
+)
+_AWAY = re.compile(
+    r"NETWORK_CONNECTION|curlCode|SLOW_DOWN|SlowDown|SERVICE_UNAVAILABLE|INTERNAL_FAILURE"
+    r"|REQUEST_TIMEOUT|RequestTimeout|THROTTLING|Retry policy exhausted|UNAVAILABLE"
+    r"|HTTP response code 5\d\d|Connection refused|timed? ?out",
+    re.I,
+)
+_MISSING = re.compile(r"NO_SUCH_KEY|NoSuchKey|Path does not exist|FileNotFound|NOT_FOUND", re.I)
+_REGION = re.compile(r"HTTP response code 301|PermanentRedirect|AuthorizationHeaderMalformed", re.I)
+_NO_LIBRARY = re.compile(r"libjvm|libhdfs|CLASSPATH|JNI", re.I)
+
+
+@contextlib.contextmanager
+def explained(place: str, doing: str) -> Iterator[None]:
+    """Turns what Arrow raises in the block into one line.
+
+    Args:
+        place: URL or path that was asked for.
+        doing: What was tried: `read`, `write`, `list` or `remove`.
+
+    Raises:
+        MissingError: There is no such place.
+        StoreAwayError: The store does not answer, or is busy.
+        InputError: Anything else that the store refused.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # `ArrowInvalid` is a `ValueError`.
+        raise explain(place, doing, error) from error
+
+
+def explain(place: str, doing: str, error: Exception) -> InputError:
+    """The error of people for one of Arrow; see `explained`."""
+    text = " ".join(str(error).split())
+    if not urls.is_url(place):
+        reason = getattr(error, "strerror", None) or text
+        if isinstance(error, FileNotFoundError):
+            return MissingError(f"{place} does not exist. Check the path.")
+        return InputError(f"Cannot {doing} {place}: {reason}.")
+    scheme, authority, _ = urls.split(place)
+    if _NO_LIBRARY.search(text):
+        return InputError(
+            f"Cannot {doing} {place}: Hadoop's libraries are not found. Install Java and Hadoop, "
+            "and set JAVA_HOME, HADOOP_HOME, ARROW_LIBHDFS_DIR and CLASSPATH (`hadoop classpath "
+            "--glob`)."
+        )
+    if _BUCKET.search(text):
+        return MissingBucketError(
+            f"Cannot {doing} {place}: there is no bucket {authority!r}. Check the name and "
+            f"{_endpoint_hint(scheme)}, or make the bucket first."
+        )
+    if _REFUSED.search(text):
+        return InputError(f"Cannot {doing} {place}: {_refusal(scheme, doing)}.")
+    if _REGION.search(text):
+        return InputError(
+            f"Cannot {doing} {place}: the bucket is in another region. Set AWS_REGION to its own."
+        )
+    if isinstance(error, FileNotFoundError) or _MISSING.search(text):
+        return MissingError(f"{place} does not exist. Check the bucket and the name.")
+    if isinstance(error, TimeoutError) or _AWAY.search(text):
+        return StoreAwayError(
+            f"Cannot {doing} {place}: the store does not answer ({_short(text)}). Check the "
+            f"network and {_endpoint_hint(scheme)}, and try again."
+        )
+    return InputError(f"Cannot {doing} {place}: {_short(text)}.")
+
+
+def _refusal(scheme: str, doing: str) -> str:
+    found = scheme != "s3" or any(os.environ.get(name) for name in _S3_SOURCES)
+    found = found or os.path.exists(os.path.expanduser("~/.aws/credentials"))
+    if not found:
+        return f"access denied, and the environment has no credentials. {_CREDENTIALS[scheme]}"
+    needed = f" ({_S3_RIGHTS[doing]})" if scheme == "s3" else ""
+    return (
+        f"access denied. The credentials must be valid and may {doing} there{needed}. "
+        f"{_CREDENTIALS[scheme]}"
+    )
+
+
+def _endpoint_hint(scheme: str) -> str:
+    if scheme != "s3":
+        return "the project" if scheme == "gs" else "the name node"
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return f"AWS_ENDPOINT_URL={endpoint}" if endpoint else "AWS_REGION"
+
+
+def _short(text: str) -> str:
+    """The end of Arrow's text, where the store speaks, without the number of the request."""
+    text = re.sub(r" ?\(Request ID: [^)]*\)", "", text)
+    text = re.sub(r"^.*?AWS Error ", "", text).strip().rstrip(".")
+    return text if len(text) <= 200 else f"{text[:200]}..."

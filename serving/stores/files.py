@@ -1,0 +1,254 @@
+"""Files here and in stores by one set of calls: find, read in parts, write, copy, remove.
+
+Imports no TensorFlow. A place is a local path or a URL (`serving/stores/urls.py`). What is
+refused is one line (`serving/stores/failures.py`). A file in a store appears whole when the last
+byte is written: until then readers see the old one, or none.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.fs as arrow_fs
+
+from serving.stores import urls
+from serving.stores.failures import MissingBucketError, MissingError, explained
+from serving.stores.filesystems import Location, locate
+
+_TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^]]*\]|.", re.DOTALL)
+"""What a pattern is made of."""
+
+_EXPRESSIONS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+
+
+class FileEntry(NamedTuple):
+    """A file that a listing found.
+
+    Attributes:
+        place: URL, or local path.
+        size: In bytes.
+        changed_ns: When it was written last, by the clock of its store; 0 where
+            the store does not tell.
+    """
+
+    place: str
+    size: int
+    changed_ns: int
+
+
+def list_files(folder: str) -> list[FileEntry]:
+    """All files below a folder, however deep, by their names; none where it is missing.
+
+    Raises:
+        InputError: The bucket is missing, or may not be listed.
+    """
+    location, found = _list(folder, recursive=True)
+    # An empty object whose name ends with a stroke is how consoles show a new folder.
+    files = [info for info in found if info.type == arrow_fs.FileType.File]
+    entries = [_entry(folder, location, info) for info in files]
+    return sorted(entry for entry in entries if not entry.place.endswith("/"))
+
+
+def list_names(folder: str) -> list[str]:
+    """Names of the files and folders right below a folder; none where it is missing.
+
+    Raises:
+        InputError: See `list_files`.
+    """
+    _, found = _list(folder, recursive=False)
+    return sorted(info.base_name for info in found)
+
+
+def find_files(pattern: str) -> list[FileEntry]:
+    """Files of a store that match a URL with `*`, `?`, `[...]` or `**`, by their names.
+
+    `*` stops at a stroke, as in a shell; `**/` is any number of folders.
+
+    Raises:
+        InputError: See `list_files`.
+    """
+    folder, rest = urls.split_pattern(pattern)
+    matches = re.compile(_expression(rest)).fullmatch
+    return [file for file in list_files(folder) if matches(urls.relative(file.place, folder))]
+
+
+def look_at(place: str) -> FileEntry | None:
+    """One file, None where there is none of this name (but perhaps a folder).
+
+    Raises:
+        InputError: The store cannot be asked.
+    """
+    with explained(place, "read"):
+        location = locate(place)
+        info = location.filesystem.get_file_info(location.path)
+        if info.type != arrow_fs.FileType.File:
+            return None
+    return _entry(place, location, info)._replace(place=place)
+
+
+def is_folder(place: str) -> bool:
+    """Whether there is a folder, or anything below such a name.
+
+    Raises:
+        InputError: The store cannot be asked.
+    """
+    with explained(place, "read"):
+        location = locate(place)
+        info = location.filesystem.get_file_info(location.path)
+    return info.type == arrow_fs.FileType.Directory
+
+
+def open_input_file(place: str) -> pa.NativeFile:
+    """A file to be read at any offset: `seek`, `read`, `read_at`, `size`; close it.
+
+    Every read of a file in a store is one request for a range of bytes, so
+    that workers read their own parts; `pyarrow.parquet` takes such a file.
+
+    Raises:
+        InputError: There is none, or it may not be read. Reads themselves raise
+            `OSError`; wrap them in `failures.explained`.
+    """
+    with explained(place, "read"):
+        location = locate(place)
+        return location.filesystem.open_input_file(location.path)
+
+
+def open_input_stream(place: str) -> pa.NativeFile:
+    """A file to be read from its beginning, as it is stored: nothing is decompressed.
+
+    Raises:
+        InputError: See `open_input_file`.
+    """
+    with explained(place, "read"):
+        location = locate(place)
+        return location.filesystem.open_input_stream(location.path, compression=None)
+
+
+def identity(entry: FileEntry) -> str:
+    """A text that changes when a file in a store does, without reading it.
+
+    The size with what the store calls the content (the ETag of S3), else with
+    the time of its last change.
+
+    Raises:
+        InputError: It is gone, or may not be read.
+    """
+    with explained(entry.place, "read"):
+        location = locate(entry.place)
+        with location.filesystem.open_input_stream(location.path, compression=None) as file:
+            metadata = {key.decode(): value.decode() for key, value in _metadata(file).items()}
+    etag = metadata.get("ETag", "").strip('"')
+    return f"{entry.size} {etag or entry.changed_ns}"
+
+
+def read_bytes(place: str) -> bytes:
+    """The whole content of a small file.
+
+    Raises:
+        InputError: There is none, or it may not be read.
+    """
+    with explained(place, "read"):
+        location = locate(place)
+        with location.filesystem.open_input_stream(location.path, compression=None) as file:
+            return file.read()
+
+
+def write_bytes(place: str, content: bytes) -> None:
+    """Writes a small file in a store; readers see the old one or the new one.
+
+    Raises:
+        InputError: The store refuses it.
+    """
+    with explained(place, "write"):
+        location = locate(place)
+        if isinstance(location.filesystem, arrow_fs.HadoopFileSystem):
+            _write_and_move(location, content)
+            return
+        with location.filesystem.open_output_stream(location.path) as file:
+            file.write(content)
+
+
+def remove_files(places: Sequence[str]) -> None:
+    """Removes files of a store; those that are gone already are no error.
+
+    Raises:
+        InputError: The store refuses it.
+    """
+    for place in places:
+        try:
+            with explained(place, "remove"):
+                location = locate(place)
+                location.filesystem.delete_file(location.path)
+        except MissingError:
+            continue
+
+
+def remove_folder(folder: str) -> None:
+    """Removes a folder of a store with all that is in it; one that is missing is no error.
+
+    Raises:
+        InputError: The store refuses it.
+    """
+    with explained(folder, "remove"):
+        location = locate(folder)
+        if location.filesystem.get_file_info(location.path).type == arrow_fs.FileType.Directory:
+            location.filesystem.delete_dir(location.path)
+
+
+def _list(folder: str, *, recursive: bool) -> tuple[Location, list[arrow_fs.FileInfo]]:
+    """What is below a folder; nothing where it is missing, but a bucket must be there."""
+    with explained(folder, "list"):
+        location = locate(folder)
+    try:
+        with explained(folder, "list"):
+            # `allow_not_found` of the selector would hide that there is no bucket.
+            selector = arrow_fs.FileSelector(location.path, recursive=recursive)
+            return location, location.filesystem.get_file_info(selector)
+    except MissingBucketError:
+        raise
+    except MissingError:
+        return location, []
+
+
+def _write_and_move(location: Location, content: bytes) -> None:
+    """HDFS shows a file while it is written: another name, then the name, until then."""
+    partial = f"{os.path.dirname(location.path)}/.{os.path.basename(location.path)}.{os.getpid()}"
+    location.filesystem.create_dir(os.path.dirname(location.path))
+    with location.filesystem.open_output_stream(partial) as file:
+        file.write(content)
+    if location.filesystem.get_file_info(location.path).type == arrow_fs.FileType.File:
+        location.filesystem.delete_file(location.path)
+    location.filesystem.move(partial, location.path)
+
+
+def _entry(folder: str, location: Location, info: arrow_fs.FileInfo) -> FileEntry:
+    """The entry of a file below a folder, named as the folder was."""
+    rest = info.path[len(location.path.rstrip("/")) + 1 :]
+    name = urls.join(folder, rest) if rest else folder
+    return FileEntry(name, info.size, info.mtime_ns or 0)
+
+
+def _metadata(file: pa.NativeFile) -> dict[bytes, bytes]:
+    """What a store tells of a file beside its bytes, {} where it tells nothing."""
+    found = file.metadata() or {}
+    return {_to_bytes(key): _to_bytes(value) for key, value in found.items()}
+
+
+def _to_bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else text
+
+
+def _expression(pattern: str) -> str:
+    """A regular expression for a pattern of a shell, in which `*` stops at a stroke."""
+    return "".join(
+        _EXPRESSIONS.get(token) or _class_or_text(token) for token in _TOKEN.findall(pattern)
+    )
+
+
+def _class_or_text(token: str) -> str:
+    if len(token) == 1:
+        return re.escape(token)
+    inner = token[1:-1].replace("\\", r"\\")
+    return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"

@@ -1,0 +1,44 @@
+"""Copies into a store and out of it, and what is left of those that fail."""
+
+import hashlib
+import io
+
+import pytest
+
+from recall.errors import InputError
+from serving.stores import copies
+
+
+def test_there_and_back(s3, bucket, tmp_path):
+    content = bytes(range(256)) * (12 << 12)  # 12 MiB: more than one part of an upload.
+    (tmp_path / "large").write_bytes(content)
+    digest = hashlib.sha256(content).hexdigest()
+    assert copies.upload(tmp_path / "large", f"{bucket}/x/large") == digest
+    assert s3.get(f"{bucket}/x/large") == content
+    assert copies.download(f"{bucket}/x/large", tmp_path / "again") == digest
+    assert (tmp_path / "again").read_bytes() == content
+
+
+def test_a_file_that_cannot_be_read_to_its_end_is_not_in_the_store(s3, bucket, tmp_path):
+    s3.put(f"{bucket}/a", b"old")
+    (tmp_path / "a").write_bytes(b"new")
+
+    class Failing(io.BytesIO):
+        name = "a"
+
+        def read(self, size: int = -1) -> bytes:
+            if content := super().read(1):
+                return content
+            raise OSError(5, "Input/output error")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("builtins.open", lambda *_: Failing(b"new"))
+        with pytest.raises(InputError, match=r"^Cannot read a: Input/output error\.$"):
+            copies.upload(tmp_path / "a", f"{bucket}/b")
+    assert s3.keys(bucket) == ["a"]
+
+
+def test_a_disk_that_is_full(s3, bucket):
+    s3.put(f"{bucket}/a", b"a")
+    with pytest.raises(InputError, match=r"^Cannot write /dev/full: No space left on device\.$"):
+        copies.download(f"{bucket}/a", "/dev/full")

@@ -221,8 +221,8 @@ def _switch_to_wal(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:
-            is_busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            if not is_busy or time.monotonic() >= deadline_s:
+            # The text of SQLITE_BUSY; Python 3.10 does not tell the number.
+            if "locked" not in str(error) or time.monotonic() >= deadline_s:
                 raise
         time.sleep(_SWITCH_PAUSE_S)
 

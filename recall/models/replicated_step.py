@@ -44,7 +44,9 @@ def build_train_function(model: Any, *, jit_compile: bool) -> Callable[[Iterator
 
         def body(number: tf.Tensor, reports: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             parts = strategy.run(compute, args=(batches, totals, number))
-            sums = tuple(add(part) for part in parts)
+            # Outside of what is compiled: XLA would make one kernel of the whole backward pass,
+            # and had not compiled it after four minutes (TensorFlow 2.20, measured).
+            sums = tuple(add(part) for part in strategy.run(_join, args=(parts,)))
             report = strategy.run(apply, args=(sums,))
             return number + 1, reports + strategy.experimental_local_results(report)[0]
 
@@ -72,7 +74,7 @@ class _Step:
         return self._model.count_terms(batches)
 
     def compute(self, batches: PackedBatch, totals: tf.Tensor, number: tf.Tensor) -> tuple:
-        """All that is added up, as one tensor of floats and one of integers."""
+        """All that is added up: tensors of floats, and of integers."""
         model = self._model
         batch = PackedBatch(*(field[number] for field in batches))
         with replicas.known_totals(totals[number]):
@@ -83,12 +85,7 @@ class _Step:
         tensors = ([join_report(*report), *exchanged.floats], [*exchanged.integers, *clicks])
         self._gradients = gradients
         self._shapes = [[tensor.shape for tensor in part] for part in tensors]
-        return tuple(
-            tf.concat([tf.reshape(tensor, [-1]) for tensor in part], axis=0)
-            if part
-            else tf.zeros([0], tf.int32)
-            for part in tensors
-        )
+        return tuple(tuple(part) for part in tensors)
 
     def apply(self, sums: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
         """Updates the weights and the queue; the report of the step."""
@@ -106,6 +103,16 @@ class _Step:
         named = name_report(*split_report(report), model.user_tower.num_interests)
         self.names = list(named)
         return tf.stack(list(named.values()))
+
+
+def _join(parts: tuple[tuple[tf.Tensor, ...], ...]) -> tuple[tf.Tensor, tf.Tensor]:
+    """One flat tensor of each part: their sum over the replicas costs one exchange."""
+    return tuple(
+        tf.concat([tf.reshape(tensor, [-1]) for tensor in part], axis=0)
+        if part
+        else tf.zeros([0], tf.int32)
+        for part in parts
+    )
 
 
 def _split(tensor: tf.Tensor, shapes: list[tf.TensorShape]) -> list[tf.Tensor]:

@@ -36,6 +36,7 @@ _RELEASE = [
     "scann[tf]==1.4.2",
     "tensorflow>=2.20,<2.21",
     "tensorflow-serving-api>=2.20,<2.21",
+    "threadpoolctl>=3.1",
 ]
 # `recall serve`: the doors.
 _SERVE = [
@@ -46,7 +47,6 @@ _SERVE = [
     # The live line of `recall items`.
     "rich>=13",
     "starlette>=1.0,<2",
-    "threadpoolctl>=3.1",
     # `serving/http_door/h11_protocol.py` builds on the insides of its class of connections on h11.
     "uvicorn>=0.54,<0.55",
     "uvloop>=0.21",

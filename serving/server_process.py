@@ -24,14 +24,19 @@ requests, so that collections found nothing and took 4 % of the time (measured).
 
 
 def prepare_process() -> None:
-    """Settings of a process that does nothing but serve, made before TensorFlow starts.
+    """Settings of a process that does nothing but serve, made before TensorFlow starts."""
+    prepare_products()
+    gc.set_threshold(_GC_THRESHOLD)
+    raise_descriptor_limit()
 
-    One thread for a product, of TensorFlow and of numpy, unless the environment says otherwise.
+
+def prepare_products() -> None:
+    """One thread for a product, of TensorFlow and of numpy, unless the environment says otherwise.
+
+    Processes that this one starts do so, too, as far as TensorFlow is concerned.
     """
     for name in _TENSORFLOW_THREADS:
         os.environ.setdefault(name, "1")
     if not any(os.environ.get(name) for name in _BLAS_THREADS):
         # Not by a variable: numpy, imported long ago, has read them.
         threadpoolctl.threadpool_limits(1, user_api="blas")
-    gc.set_threshold(_GC_THRESHOLD)
-    raise_descriptor_limit()

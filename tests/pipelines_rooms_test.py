@@ -33,10 +33,18 @@ ROOMS = {
         "reporting",
         "progress",
     },
+    "inference": {"sources", "artifacts", "ingestion", "progress"},
     "tuning": {"processes", "publishing"},
     "tfx": {"sources", "artifacts", "ingestion", "evaluation", "publishing", "reporting"},
     "clients": {"sources", "publishing", "progress"},
-    "commands.shared": {"sources", "artifacts", "ingestion", "progress"},
+    "commands.shared": {
+        "sources",
+        "artifacts",
+        "ingestion",
+        "inference",
+        "clients",
+        "progress",
+    },
     "inspection": {"artifacts", "evaluation", "training", "progress"},
     "completion": {"commands.shared"},
     "commands": {
@@ -48,6 +56,7 @@ ROOMS = {
         "training",
         "reporting",
         "publishing",
+        "inference",
         "clients",
         "completion",
         "inspection",
@@ -55,7 +64,7 @@ ROOMS = {
         "tfx",
         "commands.shared",
     },
-    "api": {"processes", "artifacts", "evaluation", "publishing", "commands"},
+    "api": {"processes", "artifacts", "evaluation", "publishing", "inference", "commands"},
 }
 """Room -> rooms it may import, with the rooms inside those."""
 

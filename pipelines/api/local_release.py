@@ -3,38 +3,24 @@
 Loads SavedModels and the index, no Keras: it works beside any version of it.
 """
 
-import contextlib
-import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from pipelines.inference.opened_release import OpenedRelease, examples
 from recall.errors import InputError
 from recall.vocabulary import check_item_ids
-from serving.api.recall_request import REQUEST_FIELDS, RecallRequest, RecallResponse
-from serving.index.bundle import open_bundle
-from serving.index.catalogue import NO_ROW
-from serving.live.catalogue import LiveCatalogue
-from serving.models.saved_model import SavedModelServable
+from serving.api.recall_request import RecallRequest, RecallResponse
 from serving.release import release as releases
-from serving.release.release import USER_TOWER, Release
-from serving.retrieval.filters import unknown_categories
-from serving.retrieval.service import RecallService
+from serving.release.release import Release
 from serving.retrieval.user_vectors import UserVectors
-from serving.servables.towers import PredictUserVectors
 
 _BATCH = 256
 """Histories of one call: bounds the memory of the search."""
-
-_SHOWN = 3
-"""Examples that a message names."""
-
-_RESTRICTIONS = tuple(field.name for field in REQUEST_FIELDS if field.is_restriction)
-"""Filters that leave out all that they do not name."""
 
 
 class CatalogueVectors(NamedTuple):
@@ -61,17 +47,12 @@ class LocalRelease:
         """
         releases.verify(release)
         self.version = release.version
-        with _quiet():
-            tower = SavedModelServable(USER_TOWER, release.version, release.user_tower_dir)
-        self._source = PredictUserVectors(tower.predict_default, release.version)
-        bundle = open_bundle(release.index_dir, verify=False)  # Just verified.
-        self._catalogue = LiveCatalogue(bundle, version=release.version)
-        self._service = RecallService(self._source, self._catalogue)
+        self._opened = OpenedRelease(release)
 
     @property
     def num_items(self) -> int:
         """Items of the index."""
-        return self._catalogue.view().num_items
+        return self._opened.catalogue.num_items
 
     def recommend(
         self,
@@ -121,7 +102,7 @@ class LocalRelease:
         unknown = [item_id for item_id in item_ids if item_id not in known]
         if unknown:
             raise InputError(
-                f"{_no_items(unknown, item_ids)} of this release: {_examples(unknown)}."
+                f"{_no_items(unknown, item_ids)} of this release: {examples(unknown)}."
             )
         self._check_filters(fields)
         return self._ask([RecallRequest(similar_to=(i,), k=k, **fields) for i in item_ids])
@@ -129,7 +110,7 @@ class LocalRelease:
     def user_vectors(self, histories: Sequence[tuple[str, ...]]) -> UserVectors:
         """See `Recommender.user_vectors`."""
         parts = [
-            self._source.compute(histories[start : start + _BATCH])
+            self._opened.source.compute(histories[start : start + _BATCH])
             for start in range(0, len(histories), _BATCH)
         ]
         arrays = [np.concatenate([part[column] for part in parts]) for column in range(4)]
@@ -137,7 +118,7 @@ class LocalRelease:
 
     def catalogue_vectors(self) -> CatalogueVectors:
         """See `Recommender.item_vectors`."""
-        view = self._catalogue.view()
+        view = self._opened.catalogue
         rows = view.rows()
         ids = [item_id.decode() for item_id in view.item_ids(rows).tolist()]
         return CatalogueVectors(ids, view.vectors(rows))
@@ -145,14 +126,12 @@ class LocalRelease:
     def _ask(self, requests: Sequence[RecallRequest]) -> list[RecallResponse]:
         answers: list[RecallResponse] = []
         for start in range(0, len(requests), _BATCH):
-            answers += self._service.recall(requests[start : start + _BATCH])
+            answers += self._opened.service.recall(requests[start : start + _BATCH])
         return answers
 
     def _are_known(self, item_ids: Sequence[str]) -> set[str]:
-        distinct = list(dict.fromkeys(item_ids))
-        check_item_ids(distinct)
-        rows = self._catalogue.view().rows_of([item_id.encode() for item_id in distinct])
-        return {item_id for item_id, row in zip(distinct, rows, strict=True) if row != NO_ROW}
+        check_item_ids(list(dict.fromkeys(item_ids)))
+        return self._opened.known_ids(item_ids)
 
     def _report_unknown(self, histories: Sequence[tuple[str, ...]]) -> None:
         ids = [item_id for history in histories for item_id in history]
@@ -161,7 +140,7 @@ class LocalRelease:
         if unknown:
             warnings.warn(
                 f"In the histories, {_no_items(unknown, ids)} of this release: "
-                f"{_examples(unknown)}; passed over.",
+                f"{examples(unknown)}; passed over.",
                 stacklevel=4,
             )
 
@@ -171,47 +150,15 @@ class LocalRelease:
         Raises:
             InputError: No item is left, because it names nothing else.
         """
-        view = self._catalogue.view()
-        for filter_name in ("categories", "exclude_categories"):
-            names = fields.get(filter_name, ())
-            self._tell_of_filter(filter_name, names, unknown_categories(view, names), "category")
-        allowed = fields.get("allow", ())
-        known = self._are_known(allowed)
-        unknown = [item_id for item_id in allowed if item_id not in known]
-        self._tell_of_filter("allow", allowed, unknown, "item")
-
-    def _tell_of_filter(
-        self, filter_name: str, names: Sequence[str], unknown: Sequence[str], what: str
-    ) -> None:
-        if not unknown:
-            return
-        text = f"`{filter_name}` names what is no {what} of this release: {_examples(unknown)}"
-        if set(unknown) == set(names) and filter_name in _RESTRICTIONS:
-            raise InputError(f"{text}. No item is left. Name at least one {what} of the release.")
-        warnings.warn(f"{text}; passed over.", stacklevel=5)
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without TensorFlow's warnings about gradients of a model that is only asked."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+        self._are_known(fields.get("allow", ()))  # Also refuses what can be no id.
+        for line in self._opened.check_filters(fields):
+            warnings.warn(line, stacklevel=4)
 
 
 def _no_items(unknown: Sequence[str], asked: Sequence[str]) -> str:
     """`1 of 2 ids is no item`."""
     verb = "is no item" if len(unknown) == 1 else "are no items"
     return f"{len(unknown)} of {len(asked)} ids {verb}"
-
-
-def _examples(values: Sequence[str]) -> str:
-    shown = list(dict.fromkeys(values))[: _SHOWN + 1]
-    return ", ".join(map(repr, shown[:_SHOWN])) + (" ..." if len(shown) > _SHOWN else "")
 
 
 def open_release(serving_dir: str | os.PathLike) -> LocalRelease:

@@ -65,13 +65,14 @@ def build_requests(num_items: int, num_interests: int, dim: int) -> dict[str, li
     search = [RecallRequest(user_vectors=user, k=K) for user in users]
     messages = {
         "user_vectors": [build_message(USER_TOWER, "", inputs) for inputs in towers],
-        "search": [_recall_message(request) for request in search],
-        "request": [_recall_message(request) for request in whole],
+        "search": [build_recall_message(request) for request in search],
+        "request": [build_recall_message(request) for request in whole],
     }
     return {kind: [m.SerializeToString() for m in made] for kind, made in messages.items()}
 
 
-def _recall_message(request: RecallRequest):
+def build_recall_message(request: RecallRequest):
+    """A request of the recall service as a Predict message."""
     return build_message("recall", *recall_tensors.build_recall_inputs(request))
 
 

@@ -87,6 +87,18 @@ READING = {
     **table_flags.ITEMS,
 }
 
+HISTORY_READING = (
+    "max_bad_rows",
+    "user_column",
+    "item_column",
+    "timestamp_column",
+    "timestamp_unit",
+    "timestamp_format",
+    "null_markers",
+    "data_dir",
+)
+"""Those of `READING` that matter to a command that only wants to know who clicked what."""
+
 
 def open_log(values: flags.FlagValues) -> "EventSource":
     """The source named by --events.
@@ -115,14 +127,22 @@ def read_log(values: flags.FlagValues) -> dict[str, Any]:
         raise UsageError(f"--data_dir is for tfds:NAME, not for --events={values.events}.")
     return {
         "columns": EventColumns(
-            values.user_column, values.item_column, values.timestamp_column, values.split_column
+            values.user_column,
+            values.item_column,
+            values.timestamp_column,
+            _value(values, "split_column"),
         ),
         "data_dir": values.data_dir,
         "options": ReadOptions(values.timestamp_unit, values.timestamp_format, values.null_markers),
         "text": table_flags.read_text_options(values),
         "where": parse_conditions(values.where),
-        "name": values.events_name,
+        "name": _value(values, "events_name"),
     }
+
+
+def _value(values: flags.FlagValues, name: str) -> Any:
+    """A flag that not all of these commands have."""
+    return values[name].value if name in values else READING[name].default
 
 
 def find_items_file(values: flags.FlagValues) -> "ItemsFile | None":

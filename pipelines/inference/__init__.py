@@ -1,0 +1,1 @@
+"""`recall recommend`, `similar` and `embed`: what a release says of everybody, as Parquet."""

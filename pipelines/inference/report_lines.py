@@ -1,0 +1,68 @@
+"""What a job did, in one line for people. Imports no TensorFlow."""
+
+from collections.abc import Mapping
+
+
+def recommend_line(counts: Mapping[str, int], *, skip_unknown: bool) -> str:
+    """Of `recall recommend`.
+
+    >>> counts = {"answered": 3, "fallback": 1, "items": 60, "known_ids": 9, "unknown_ids": 0}
+    >>> recommend_line(counts, skip_unknown=False)
+    '3 users, 20 items each; 1 user without a known item got popular items'
+    """
+    notes = [_per_row(counts, "user")]
+    notes += _user_notes(counts, "left out" if skip_unknown else "got popular items")
+    if counts.get("empty"):
+        notes.append(f"{_number(counts['empty'], 'user')} got nothing: no item passes the filters")
+    return "; ".join(notes)
+
+
+def embed_users_line(counts: Mapping[str, int], *, skip_unknown: bool) -> str:
+    """Of `recall embed --events`."""
+    vectors = "left out" if skip_unknown else "got the vectors of an empty history"
+    return "; ".join([_number(counts["answered"], "user"), *_user_notes(counts, vectors)])
+
+
+def similar_line(counts: Mapping[str, int]) -> str:
+    """Of `recall similar`."""
+    notes = [_per_row(counts, "item", "similar ones"), *_item_notes(counts)]
+    if counts.get("empty"):
+        notes.append(f"{_number(counts['empty'], 'item')} got nothing: no item passes the filters")
+    return "; ".join(notes)
+
+
+def embed_items_line(counts: Mapping[str, int]) -> str:
+    """Of `recall embed --items`."""
+    return "; ".join([_number(counts["answered"], "item"), *_item_notes(counts)])
+
+
+def _per_row(counts: Mapping[str, int], row: str, items: str = "items") -> str:
+    mean = counts["items"] / max(counts["answered"], 1)
+    return f"{_number(counts['answered'], row)}, {mean:.4g} {items} each"
+
+
+def _user_notes(counts: Mapping[str, int], what: str) -> list[str]:
+    notes = []
+    if counts["fallback"]:
+        notes.append(f"{_number(counts['fallback'], 'user')} without a known item {what}")
+    if counts.get("without_events"):
+        notes.append(f"{counts['without_events']:,} of these have no events in the log")
+    if counts["unknown_ids"]:
+        of = f"{counts['unknown_ids']:,} of {counts['known_ids'] + counts['unknown_ids']:,} clicks"
+        verb = "is" if counts["unknown_ids"] == 1 else "are"
+        notes.append(f"{of} {verb} of no item of the release")
+    if counts.get("bad_rows"):
+        notes.append(f"{_number(counts['bad_rows'], 'bad row')} left out")
+    return notes
+
+
+def _item_notes(counts: Mapping[str, int]) -> list[str]:
+    if not counts.get("unknown_items"):
+        return []
+    verb = "is no item" if counts["unknown_items"] == 1 else "are no items"
+    return [f"{counts['unknown_items']:,} of the ids {verb} of the release"]
+
+
+def _number(number: int, what: str) -> str:
+    """`1 user`, `1,200 users`."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")

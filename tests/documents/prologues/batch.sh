@@ -1,0 +1,2 @@
+source "$REPOSITORY/tests/documents/prologues/shared.sh"
+make_run

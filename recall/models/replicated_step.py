@@ -26,7 +26,7 @@ def build_train_function(model: Any, *, jit_compile: bool) -> Callable[[Iterator
         A function of an iterator of the strategy that takes as many steps as a batch has,
         and gives the means of their losses.
     """
-    strategy, step = model.distribute_strategy, _Step(model)
+    strategy, step = model.distribute_strategy, StepParts(model)
     count, compute, apply = (
         tf.function(part, jit_compile=True) if jit_compile else part
         for part in (step.count, step.compute, step.apply)
@@ -44,8 +44,6 @@ def build_train_function(model: Any, *, jit_compile: bool) -> Callable[[Iterator
 
         def body(number: tf.Tensor, reports: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             parts = strategy.run(compute, args=(batches, totals, number))
-            # Outside of what is compiled: XLA would make one kernel of the whole backward pass,
-            # and had not compiled it after four minutes (TensorFlow 2.20, measured).
             sums = tuple(add(part) for part in strategy.run(_join, args=(parts,)))
             report = strategy.run(apply, args=(sums,))
             return number + 1, reports + strategy.experimental_local_results(report)[0]
@@ -60,13 +58,13 @@ def build_train_function(model: Any, *, jit_compile: bool) -> Callable[[Iterator
     return tf.function(train_function, autograph=False)
 
 
-class _Step:
+class StepParts:
     """The parts of a step that are local to a replica."""
 
     def __init__(self, model: Any):
         self._model = model
         # What the sums are of: known once `compute` has been traced, which comes first.
-        self._gradients, self._shapes, self._num_clicks = None, None, 0
+        self._gradients, self._shapes, self._types, self._num_clicks = None, None, None, 0
         self.names = None
 
     def count(self, batches: PackedBatch) -> tf.Tensor:
@@ -76,8 +74,9 @@ class _Step:
     def compute(self, batches: PackedBatch, totals: tf.Tensor, number: tf.Tensor) -> tuple:
         """All that is added up: tensors of floats, and of integers."""
         model = self._model
-        batch = PackedBatch(*(field[number] for field in batches))
-        with replicas.known_totals(totals[number]):
+        # An index in brackets would be a constant of the compiled part: one for every step.
+        batch = PackedBatch(*(tf.gather(field, number) for field in batches))
+        with replicas.known_totals(tf.gather(totals, number)):
             gradients, terms, *report = model.compute_gradients(batch)
         exchanged = divide(gradients, model.trainable_variables)
         clicks = [replicas.place_own(tensor) for tensor in model.clicks_of(terms)]
@@ -85,6 +84,7 @@ class _Step:
         tensors = ([join_report(*report), *exchanged.floats], [*exchanged.integers, *clicks])
         self._gradients = gradients
         self._shapes = [[tensor.shape for tensor in part] for part in tensors]
+        self._types = [tensor.dtype for tensor in tensors[1]]
         return tuple(tuple(part) for part in tensors)
 
     def apply(self, sums: tuple[tf.Tensor, tf.Tensor]) -> tf.Tensor:
@@ -93,6 +93,9 @@ class _Step:
         (report, *floats), integers = (
             _split(tensor, shapes) for tensor, shapes in zip(sums, self._shapes, strict=True)
         )
+        integers = [
+            tf.cast(tensor, dtype) for tensor, dtype in zip(integers, self._types, strict=True)
+        ]
         num_rows = len(integers) - self._num_clicks
         exchanged = Exchanged(floats, integers[:num_rows])
         gradients = restore(exchanged, self._gradients, variables)
@@ -106,13 +109,13 @@ class _Step:
 
 
 def _join(parts: tuple[tuple[tf.Tensor, ...], ...]) -> tuple[tf.Tensor, tf.Tensor]:
-    """One flat tensor of each part: their sum over the replicas costs one exchange."""
-    return tuple(
-        tf.concat([tf.reshape(tensor, [-1]) for tensor in part], axis=0)
-        if part
-        else tf.zeros([0], tf.int32)
-        for part in parts
-    )
+    """One flat tensor of each part: their sum over the replicas costs one exchange.
+
+    GPUs of several processes exchange no int32 (TensorFlow 2.20), so integers are int64.
+    """
+    floats, integers = ([tf.reshape(tensor, [-1]) for tensor in part] for part in parts)
+    wide = [tf.cast(tensor, tf.int64) for tensor in integers]
+    return tf.concat(floats, axis=0), tf.concat(wide or [tf.zeros([0], tf.int64)], axis=0)
 
 
 def _split(tensor: tf.Tensor, shapes: list[tf.TensorShape]) -> list[tf.Tensor]:

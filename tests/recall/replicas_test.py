@@ -228,3 +228,29 @@ def test_steps_in_parts_are_steps_of_one_device():
             # Adam makes steps of rounding errors where a gradient is zero.
             np.testing.assert_allclose(copies[0], wanted, atol=2e-4, err_msg=negatives)
         assert names == [*(f"gradient_{k}" for k in range(3)), "loss", "seq2item", "seq2seq"]
+
+
+PROGRAMS = (
+    STEPS
+    + """
+from recall.models.replicated_step import StepParts
+
+several = steps.PackedBatch(*(tf.stack([field] * 3) for field in steps.PACKED))
+parts = StepParts(build(one, True, "loss.negatives=queue", seq2seq=0.5))
+compute = tf.function(parts.compute, jit_compile=True)
+programs = [
+    compute.experimental_get_compiler_ir(several, parts.count(several), tf.constant(number))(
+        stage="hlo"
+    )
+    for number in (0, 1)
+]
+print(json.dumps([len(programs[0]), programs[0] == programs[1]]))
+"""
+)
+
+
+def test_all_steps_of_a_batch_are_one_compiled_program():
+    """The number of a step is no constant of it: compiling takes a GPU half a minute."""
+    size, are_equal = json.loads(run(PROGRAMS))
+    assert size > 10_000
+    assert are_equal

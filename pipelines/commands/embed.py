@@ -24,6 +24,7 @@ COMMAND = Command(
             help="Instead of --events: items of the release, all, or a file (.csv, .parquet ...) "
             "with the item column.",
             value="all|FILE",
+            kind="path",
             suggestions=(inference_flags.ALL,),
         ),
         "output": inference_flags.OUTPUT,

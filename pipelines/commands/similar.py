@@ -21,6 +21,7 @@ COMMAND = Command(
             help="Which items of the release: all, or a file (.csv, .parquet ...) with the item "
             "column.",
             value="all|FILE",
+            kind="path",
             default=inference_flags.ALL,
             suggestions=(inference_flags.ALL,),
         ),

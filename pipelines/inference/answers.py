@@ -214,7 +214,7 @@ def _because(
     """`[n]` bytes, the clicked item nearest to each of an answer, b"" for none."""
     view = opened.catalogue
     clicked = view.rows_of([item_id.encode() for item_id in history])
-    rows = nearest_clicked(view, view.rows_of(response.item_ids.tolist()), clicked)
+    rows = nearest_clicked(view, response.rows, clicked)
     if not len(rows) or rows[0] == NO_ROW:
         return np.full(len(rows), b"", "S1")
     return view.item_ids(rows)

@@ -52,6 +52,7 @@ class Output:
         self.is_file = self.path.name.lower().endswith(FILE_ENDING)
         self._record = json.loads(json.dumps(record))
         if not self.is_file:
+            self.path = folders.check_replaceable(self.path)
             records.check_output(self.path, record["job"], overwrite=overwrite)
             return
         if self.path.is_dir():

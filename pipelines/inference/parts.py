@@ -96,7 +96,7 @@ def _finished_elsewhere(
         open_parts = list(parts)
         finished = 0
         while not ended.wait(_LOOK_S):
-            done = [part for part in open_parts if work.has(part)]
+            done = {part for part in open_parts if work.has(part)}
             finished += sum(part.num_rows for part in done)
             open_parts = [part for part in open_parts if part not in done]
             task.done = max(task.done, finished)

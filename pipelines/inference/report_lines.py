@@ -46,7 +46,8 @@ def _user_notes(counts: Mapping[str, int], what: str) -> list[str]:
     if counts["fallback"]:
         notes.append(f"{_number(counts['fallback'], 'user')} without a known item {what}")
     if counts.get("without_events"):
-        notes.append(f"{counts['without_events']:,} of these have no events in the log")
+        verb = "has" if counts["without_events"] == 1 else "have"
+        notes.append(f"{counts['without_events']:,} of these {verb} no events in the log")
     if counts["unknown_ids"]:
         of = f"{counts['unknown_ids']:,} of {counts['known_ids'] + counts['unknown_ids']:,} clicks"
         verb = "is" if counts["unknown_ids"] == 1 else "are"

@@ -249,6 +249,8 @@ class RecallResponse:
             asked or knows none of the history, None where the request did not ask.
         unknown_categories: Names among `categories` and `exclude_categories` that are no
             category here, in their order; they count for nothing.
+        rows: `[n]` int64, rows of the items in the view that was searched, for code beside
+            the service; None at a client and from shards.
     """
 
     item_ids: "np.ndarray | list[str]"
@@ -264,6 +266,7 @@ class RecallResponse:
     metadata: ItemMetadata | None = None
     interest_weights: tuple[float, ...] | None = None
     unknown_categories: tuple[str, ...] = ()
+    rows: "np.ndarray | None" = None
 
     @functools.cached_property
     def items(self) -> tuple[RecalledItem, ...]:
@@ -279,5 +282,5 @@ class RecallResponse:
         return {name: getattr(self, name) for name in RESPONSE_FACTS}
 
 
-RESPONSE_FACTS = tuple(field.name for field in dataclasses.fields(RecallResponse))[3:-3]
+RESPONSE_FACTS = tuple(field.name for field in dataclasses.fields(RecallResponse))[3:-4]
 """Names of the values that every answer has beside its columns of items."""

@@ -200,6 +200,7 @@ def _response(
         ItemMetadata(*view.texts(items.rows)) if request.with_metadata else None,
         interests.weights if request.with_interests else None,
         unknown_categories(view, (*request.categories, *request.exclude_categories)),
+        items.rows,
     )
 
 

@@ -23,17 +23,21 @@ from absl import app, flags
 from recall.config import RecallConfig
 from serving.api.recall_request import RecallRequest
 from tests.benchmarks import measure
-from tests.benchmarks.serving import build_recall_message, measure_load
+from tests.benchmarks.server_load import build_recall_message, measure_load
 from tests.benchmarks.serving_release import write_release
 from tests.serving.server_process import ServerProcess
 
-_ITEMS = flags.DEFINE_integer("num_items", 1_000_000, "Items of the catalogue.", 100)
-_USERS = flags.DEFINE_list("num_users", ["1", "10000", "100000"], "Users of the logs, by turns.")
-_K = flags.DEFINE_integer("k", 200, "Items for each user.", 1)
-_SECONDS = flags.DEFINE_float("seconds", 10.0, "Time of the requests one by one.", 0.5)
-_REASONS = flags.DEFINE_boolean("reasons", True, "Whether the job names nearest clicked items.")
+_ITEMS = flags.DEFINE_integer("catalogue_items", 1_000_000, "Items of the catalogue.", 100)
+_USERS = flags.DEFINE_list("log_users", ["1", "10000", "100000"], "Users of the logs, by turns.")
+_K = flags.DEFINE_integer("items_per_user", 200, "Items for each user.", 1)
+_SECONDS = flags.DEFINE_float("request_seconds", 10.0, "Time of the requests one by one.", 0.5)
+_REASONS = flags.DEFINE_boolean(
+    "with_reasons", True, "Whether the job names nearest clicked items."
+)
 _FOLDER = flags.DEFINE_string(
-    "folder", None, "Where the release and the logs lie; those that are there are used again."
+    "release_folder",
+    None,
+    "Where the release and the logs lie; those that are there are used again.",
 )
 
 MEAN_LENGTH = 50

@@ -15,7 +15,6 @@ import numpy as np
 from absl import app, flags
 
 from recall.config import RecallConfig
-from serving.api import recall_tensors
 from serving.api.recall_request import RecallRequest
 from serving.index.bundle import open_bundle
 from serving.index.bundle_catalogue import BundleCatalogue
@@ -27,7 +26,8 @@ from serving.retrieval.user_vectors import UserVectors
 from serving.servables.towers import PredictUserVectors
 from serving.server_process import prepare_process
 from tests.benchmarks import measure
-from tests.benchmarks.load import DEADLINE_S, Generator
+from tests.benchmarks.load import DEADLINE_S
+from tests.benchmarks.server_load import build_recall_message, measure_load
 from tests.benchmarks.serving_release import draw_unit_vectors, write_release
 from tests.serving.server_process import Client, ServerProcess, build_message
 
@@ -69,34 +69,6 @@ def build_requests(num_items: int, num_interests: int, dim: int) -> dict[str, li
         "request": [build_recall_message(request) for request in whole],
     }
     return {kind: [m.SerializeToString() for m in made] for kind, made in messages.items()}
-
-
-def build_recall_message(request: RecallRequest):
-    """A request of the recall service as a Predict message."""
-    return build_message("recall", *recall_tensors.build_recall_inputs(request))
-
-
-def measure_load(
-    server: ServerProcess,
-    messages: Sequence[bytes],
-    concurrency: int,
-    seconds: float,
-    deadline_s: float | None = DEADLINE_S,
-) -> dict[str, float]:
-    """Latency, throughput and the server's CPU time of one kind of request."""
-    plan = {"seconds": seconds, "warm_up": seconds / 5, "concurrency": concurrency}
-    generator = Generator(server.grpc_address, messages, **plan, deadline_s=deadline_s)
-    generator.wait_until_warm()
-    before_s = server.cpu_seconds()
-    load = generator.result()
-    spent_s = server.cpu_seconds() - before_s
-    if set(load.codes) != {"OK"}:
-        raise RuntimeError(f"not all requests were answered: {load.codes}")
-    return {
-        **load.percentiles(),
-        "answers_per_second": load.answers_per_second,
-        "server_cpu_ms": 1e3 * spent_s / len(load.answered_ms),
-    }
 
 
 def measure_changes(client: Client, dim: int, count: int) -> dict[str, float]:

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from recall.config import RecallConfig
 from serving.index.exact_index import ExactIndex
 from serving.index.scann_index import ScannIndex, ScannParameters
-from tests.benchmarks import compare, index, leaves, serving, serving_release
+from tests.benchmarks import batch_inference, compare, index, leaves, serving, serving_release
 from tests.benchmarks.load import Load, combine
 from tests.benchmarks.measure import ROOT
 
@@ -132,3 +133,36 @@ def test_both_doors_of_a_checkout_are_measured(tmp_path):
     for costs in facts.values():
         assert costs["answers_per_second"] > 0
         assert 0 < costs["p50_ms"] <= costs["p99_ms"]
+
+
+@pytest.mark.slow
+def test_the_job_is_compared_with_requests_one_by_one(tmp_path):
+    serving_release.write_release(tmp_path / "serving", 1, 2000, RecallConfig().override(SMALL))
+    case = {"folder": str(tmp_path), "num_items": 2000, "k": 20, "seconds": 0.5, "reasons": True}
+    requests = batch_inference.measure_requests(case)
+    jobs = [
+        {"num_users": n, **batch_inference.measure_users({**case, "num_users": n})}
+        for n in (1, 2000)
+    ]
+    assert min(*requests.values(), *jobs[1].values()) > 0
+    ratios = batch_inference.compare(requests, jobs)
+    assert ratios["ratio"] < ratios["ratio_without_start"]
+
+
+def test_ratios_of_a_job_and_of_requests():
+    jobs = [
+        {"num_users": 1, "cpu_seconds": 10.0, "users_per_cpu_second": 0.1, "peak_memory_gb": 2.0},
+        {"num_users": 101, "cpu_seconds": 20.0, "users_per_cpu_second": 5.0, "peak_memory_gb": 3.0},
+    ]
+    ratios = batch_inference.compare({"users_per_cpu_second": 4.0}, jobs)
+    # 100 users in 10 seconds without the start; 2 and 3 GB.
+    assert ratios == {"ratio": 1.25, "ratio_without_start": 2.5, "memory_ratio": 1.5}
+
+
+def test_a_log_has_users_of_all_lengths_in_any_order():
+    users, items = batch_inference.draw_log(400, 50)
+    lengths = np.bincount(users)
+    assert (lengths.min(), lengths.max()) == (5, 95)
+    assert lengths.mean() == pytest.approx(50, abs=5)
+    assert set(items) == set(range(50))
+    assert np.abs(np.diff(users)).mean() > 100  # Of one user they would be 0 apart.

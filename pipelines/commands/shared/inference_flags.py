@@ -31,6 +31,7 @@ USERS = FlagSpec(
     "of the file that the log lacks are users without a known item.",
     value="all|FILE",
     default=ALL,
+    kind="path",
     suggestions=(ALL,),
 )
 

@@ -62,6 +62,8 @@ def test_folders_are_refused_where_a_file_is_wanted_and_the_other_way_round(tmp_
     with pytest.raises(InputError, match="is a folder"):
         Output(tmp_path / "folder.parquet", RECORD)
     (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="is the current folder"):
+        Output(".", RECORD)
     with pytest.raises(InputError, match="is a file"):
         Output(tmp_path / "file", RECORD)
 

@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from pathlib import Path
 from typing import Any
 
 from serving.doors.admin import AdminGuard
@@ -30,9 +29,9 @@ from serving.monitoring.metrics import Metrics
 from serving.monitoring.telemetry import SpanSender
 from serving.network import addresses
 from serving.network.watched_files import FileWatch
-from serving.release import release as releases
 from serving.servables.loaded_release import load_release
-from serving.servables.release_source import RELEASE_MODELS, TOWERS, ReleaseSource
+from serving.servables.release_place import open_place
+from serving.servables.release_source import RELEASE_MODELS, TOWERS
 from serving.server_doors import SHUTDOWN_S, open_doors
 from serving.server_options import ServerOptions
 from serving.server_process import prepare_process
@@ -57,7 +56,8 @@ class RecallServer:
         """Finds the release and binds both ports; serves nothing yet.
 
         Args:
-            release_dir: Folder with `user_tower/`, `item_tower/`, `index/`.
+            release_dir: Folder with `user_tower/`, `item_tower/`, `index/`, or the URL of one
+                in an object store.
             options: How it is served.
             **changes: Single options, by name.
 
@@ -66,9 +66,8 @@ class RecallServer:
                 certificates do not work.
         """
         self._options = dataclasses.replace(options or ServerOptions(), **changes)
-        releases.latest_release(release_dir)
+        self._place = open_place(release_dir, self._options.release_cache)
         self.model_server = ModelServer()
-        self._release_dir = Path(release_dir)
         # Refuses files that do not work, before anything is loaded.
         self._secrets = ServerSecrets.read(self._options)
         self._files = FileWatch(self._secrets.watched())
@@ -170,7 +169,7 @@ class RecallServer:
         )
         return ModelManager(
             self.model_server,
-            ReleaseSource(self._release_dir, names, load),
+            self._place.source(names, load),
             metrics,
             options.config,
             newest_labels=options.version_labels,
@@ -205,7 +204,7 @@ class RecallServer:
     def _open_items(self) -> LiveItems | ShardedItems:
         """One for all versions, so that a swap keeps every change."""
         if not self._options.shards:
-            return LiveItems(self._release_dir)
+            return LiveItems(self._place.folder)
         secrets = self._secrets
         clients = ShardClients(
             self._options.shards, admin_token=secrets.admin_token, tls=secrets.shards

@@ -40,6 +40,8 @@ class ServerOptions:
             their order; the index of the release is not opened then.
         shards_tls: Certificates of the connections to them.
         version_labels: Labels by which requests may name the newest version.
+        release_cache: Folder for copies of a release in an object store, None
+            takes one in the cache of the user; changes of live items are there, too.
         limits: Largest sizes of a recall request.
         config: Policies, labels and the models beside the release.
         batching: How requests for the user tower share batches; None runs
@@ -71,6 +73,7 @@ class ServerOptions:
     shards: tuple[str, ...] = ()
     shards_tls: ClientTls = _PLAIN_SHARDS
     version_labels: tuple[str, ...] = ()
+    release_cache: str | os.PathLike | None = None
     limits: RecallLimits | None = None
     config: ServerConfig = NO_MODELS
     batching: BatchingOptions | None = DEFAULT_BATCHING

@@ -16,7 +16,10 @@ COMMAND = Command(
     examples=("push --run=runs/mine", "push --run=runs/mine --serving=/srv/recall --keep=10"),
     flags={
         "run": folders.flag("Folder of the run, with evaluation/, export/ and index/."),
-        "serving": folders.flag("Folder of the releases; default: serving/ inside the run."),
+        "serving": folders.flag(
+            "Folder of the releases, here or in an object store; default: serving/ inside the run.",
+            store="url",
+        ),
         "index": folders.flag(
             "Another index of the same export, for example a shard; default: index/ inside the run."
         ),

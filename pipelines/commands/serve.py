@@ -8,6 +8,7 @@ from absl import flags
 from pipelines.commands.shared import console_log, folders, http_flags, tls_flags
 from pipelines.commands.shared.flags import Command, FlagSpec, port_flag
 from recall.errors import InputError
+from serving.stores import urls
 
 if TYPE_CHECKING:
     from serving.network.tls import TlsFiles
@@ -21,10 +22,19 @@ COMMAND = Command(
     "/healthz and /readyz, and in a browser the interest explorer at /. Stop it with Ctrl-C.",
     examples=(
         "serve --release=runs/mine/serving --grpc_port=8500 --http_port=8501",
+        "serve --release=s3://bucket/serving --release_cache=/var/lib/recall",
         "serve --release=runs/mine/serving --tf_serving_address=127.0.0.1:9000",
     ),
     flags={
-        "release": folders.flag("The serving/ folder that `recall run` or `recall push` wrote."),
+        "release": folders.flag(
+            "The serving/ folder that `recall run` or `recall push` wrote, here or in an object "
+            "store (s3://, gs://, hdfs://).",
+            store="url",
+        ),
+        "release_cache": folders.flag(
+            "Where versions of a --release in an object store are copied to, and changes of live "
+            "items are kept. Default: a folder in ~/.cache/recall."
+        ),
         "host": FlagSpec(
             help="Name or address to listen on, as 127.0.0.1, ::1 or localhost (both); "
             "0.0.0.0 lets other machines in, :: those of IPv4 and IPv6.",
@@ -147,7 +157,11 @@ COMMAND = Command(
 
 def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     """Serves until it is stopped."""
-    release_dir = folders.require("release", values.release)
+    release_dir = values.release
+    if not urls.is_url(release_dir):
+        folders.require("release", release_dir)
+        if values.release_cache:
+            raise InputError("--release_cache is for a --release in an object store.")
     from serving import server
 
     options = read_server_options(values)
@@ -193,6 +207,7 @@ def read_server_options(values: flags.FlagValues) -> "ServerOptions":
         shards=tuple(values.shards),
         shards_tls=tls_flags.read_client_tls(values, "shards_", "shards"),
         version_labels=tuple(values.version_labels),
+        release_cache=values.release_cache,
         poll_s=values.file_system_poll_wait_seconds,
         tls=_tls_files(values),
         max_in_flight=values.max_in_flight,

@@ -5,6 +5,8 @@ and evaluates well; only beside the last release does it show that filters by
 category would find nothing, or that clients' items are unknown.
 """
 
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,8 @@ from recall.errors import InputError
 from serving.index.bundle import ITEMS_NAME
 from serving.index.shards import Shard
 from serving.release import manifest as manifests
+
+_log = logging.getLogger(__name__)
 
 REFUSED_SHARE = 0.5
 """Of anything counted here that is lost: no catalogue changes that much from one
@@ -64,6 +68,30 @@ def find_losses(published_index: Path, new_index: Path) -> list[Loss]:
         _loss_of_share("items with a title", _has_title(old), _has_title(new)),
     ]
     return [loss for loss in losses if loss.share >= NAMED_SHARE]
+
+
+def refuse_losses(losses: Sequence[Loss], published: str, *, allow_loss: bool) -> None:
+    """Says what would be lost, and refuses a release that lacks too much.
+
+    Args:
+        losses: What `find_losses` found.
+        published: The release before, for people.
+        allow_loss: Whether any loss may be.
+
+    Raises:
+        InputError: Of something most would be lost.
+    """
+    if not losses:
+        return
+    text = "; ".join(loss.text for loss in losses)
+    said = f"Compared with {published} the release loses: {text}"
+    if allow_loss or max(loss.share for loss in losses) < REFUSED_SHARE:
+        _log.warning("%s.", said)
+        return
+    raise InputError(
+        f"{said}. Nothing was published. Check the log and the items file of the run, or pass "
+        "--allow_loss to publish it all the same."
+    )
 
 
 def _read(path: Path) -> pa.Table:

@@ -65,11 +65,11 @@ class ModelSource(Protocol):
 
     Attributes:
         names: Of the models, which all have the same versions.
-        folder: Where these are.
+        folder: Where these are: a path, or a URL; for people.
     """
 
     names: tuple[str, ...]
-    folder: Path
+    folder: str | Path
 
     def versions(self) -> list[int]:
         """Versions that are completely there."""

@@ -41,9 +41,15 @@ def write(
     directory: str | os.PathLike, values: Mapping[str, Any], files: Mapping[str, str]
 ) -> dict[str, Any]:
     """Writes a manifest whose checksums are already known; see `seal`."""
+    manifest = build(values, files)
+    storage.write_json(Path(directory) / MANIFEST_NAME, manifest)
+    return manifest
+
+
+def build(values: Mapping[str, Any], files: Mapping[str, str]) -> dict[str, Any]:
+    """The manifest of files whose checksums are known, to be written elsewhere."""
     manifest = {"format": FORMAT, **values, _FILES: dict(files)}
     manifest[_CHECKSUM] = _checksum(manifest)
-    storage.write_json(Path(directory) / MANIFEST_NAME, manifest)
     return manifest
 
 

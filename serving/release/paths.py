@@ -77,6 +77,18 @@ def _path_of_url(url: str, name: str) -> str:
     return urllib.parse.unquote(path)
 
 
+def cache_home() -> Path:
+    """The folder for copies that can be had again: of XDG_CACHE_HOME, or of the home folder.
+
+    Raises:
+        InputError: There is neither.
+    """
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if not os.path.isabs(base):
+        raise InputError("There is no home folder for a cache. Set XDG_CACHE_HOME to a folder.")
+    return Path(base) / "recall"
+
+
 def find_files(pattern: str) -> list[Path]:
     """The paths that match a pattern with `*`, `?`, `[...]` or `**`, sorted.
 

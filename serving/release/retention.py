@@ -9,7 +9,7 @@ nothing is removed.
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,12 +68,21 @@ def remove_old_versions(serving_dir: str | os.PathLike, keep: int) -> Removal:
         OSError: A folder cannot be renamed.
     """
     complete = release.complete_versions(serving_dir)
-    removal = Removal([], [])
     if len(complete) < keep:
-        return removal
+        return Removal([], [])
     parts = [Path(serving_dir) / part for part in release.PARTS]
     present = {version for part in parts for version in release.list_versions(part)}
-    for version in sorted(v for v in present if v < complete[-keep]):
+    return remove_versions(serving_dir, sorted(v for v in present if v < complete[-keep]))
+
+
+def remove_versions(serving_dir: str | os.PathLike, versions: Iterable[int]) -> Removal:
+    """Removes these versions, but for those in use; see `remove_old_versions`.
+
+    Raises:
+        OSError: A folder cannot be renamed.
+    """
+    removal = Removal([], [])
+    for version in versions:
         gone = _remove(serving_dir, version)
         (removal.removed if gone else removal.in_use).append(version)
     return removal

@@ -12,6 +12,7 @@ from typing import Any
 from absl import flags
 
 from serving.release import paths
+from serving.stores import urls
 
 _SOURCES = ("tfds:", "synthetic:", "mind:")
 """What logs begin with that are no paths."""
@@ -37,6 +38,9 @@ class FlagSpec:
         suggestions: Beginnings of values that completion offers; others are as good.
         minimum: Smallest allowed number, None for no limit.
         maximum: Largest allowed number, None for no limit.
+        store: What becomes of a path in an object store: "" refuses it, `url` hands
+            it on to the command, `read` hands on a copy of it, `update` too, and copies
+            what the command made of it back (`pipelines/commands/shared/store_flags.py`).
     """
 
     help: str
@@ -47,6 +51,7 @@ class FlagSpec:
     suggestions: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
+    store: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,10 +150,10 @@ def check_values(values: flags.FlagValues, command: Command) -> None:
 
 
 def settle_paths(values: flags.FlagValues, command: Command) -> None:
-    """Turns the paths among the values into local ones.
+    """Turns the paths among the values into local ones, or URLs where a flag takes them.
 
     Raises:
-        InputError: One is not on this machine.
+        InputError: One is not on this machine, and cannot be used from there.
     """
     for name, spec in command.flags.items():
         path = values[name].value
@@ -156,7 +161,9 @@ def settle_paths(values: flags.FlagValues, command: Command) -> None:
             spec.kind == "log" and path is not None and not path.startswith(_SOURCES)
         )
         if path and is_path:
-            values[name].value = paths.to_local(path, f"--{name}")
+            in_store = bool(spec.store) and urls.is_url(path)
+            settle = urls.parse if in_store else paths.to_local
+            values[name].value = settle(path, f"--{name}")
 
 
 def overview(commands: Mapping[str, Command]) -> str:

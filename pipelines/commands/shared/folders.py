@@ -33,9 +33,9 @@ REPLACE = {
 }
 
 
-def flag(text: str) -> FlagSpec:
-    """A flag that names a folder."""
-    return FlagSpec(help=text, value="DIR", kind="path")
+def flag(text: str, store: str = "") -> FlagSpec:
+    """A flag that names a folder; `store` says what one in an object store is for."""
+    return FlagSpec(help=text, value="DIR", kind="path", store=store)
 
 
 EXAMPLES = flag("Folder written by `recall ingest`.")

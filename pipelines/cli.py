@@ -17,7 +17,7 @@ from absl import flags as absl_flags
 from absl import logging
 
 import recall
-from pipelines.commands.shared import console_log, flags, progress_flags
+from pipelines.commands.shared import console_log, flags, progress_flags, store_flags
 from pipelines.commands.shared.flags import UsageError
 from pipelines.commands.table import COMMANDS
 from recall.errors import InputError
@@ -79,7 +79,7 @@ def _run_command(name: str, arguments: Sequence[str]) -> int:
         return 0
     values, beam_args = parse(name, arguments)
     console_log.set_up(values["verbosity"].value)
-    with progress_flags.shown(values):
+    with progress_flags.shown(values), store_flags.borrowed(values, COMMANDS[name].COMMAND):
         return COMMANDS[name].call(values, beam_args) or 0
 
 

@@ -16,6 +16,7 @@ ROOMS = {
     "sources.tables": {"sources.columns"},
     "sources": {"sources.columns", "sources.tables"},
     "artifacts": set(),
+    "mirrors": {"artifacts"},
     "synthetic": {"sources", "progress"},
     "ingestion": {"sources", "synthetic", "artifacts", "progress"},
     "evaluation": {"artifacts", "progress"},
@@ -40,6 +41,7 @@ ROOMS = {
     "commands.shared": {
         "sources",
         "artifacts",
+        "mirrors",
         "ingestion",
         "inference",
         "clients",

@@ -19,7 +19,7 @@ COMMAND = Command(
     flags={
         "examples": folders.EXAMPLES,
         "model": folders.MODEL,
-        "output": folders.flag("Folder for the report."),
+        "output": folders.flag("Folder for the report.", store="update"),
         **settings.FLAGS,
         **folders.REPLACE,
         **progress_flags.FLAGS,

@@ -14,7 +14,7 @@ COMMAND = Command(
     examples=("export --model=runs/mine/model --output=runs/mine/export",),
     flags={
         "model": folders.MODEL,
-        "output": folders.flag("Folder for the SavedModels."),
+        "output": folders.flag("Folder for the SavedModels.", store="update"),
         **folders.REPLACE,
         **progress_flags.FLAGS,
     },

@@ -19,9 +19,10 @@ COMMAND = Command(
     flags={
         "export": folders.EXPORT,
         "examples": folders.EXAMPLES,
-        "output": folders.flag("Folder for the index."),
+        "output": folders.flag("Folder for the index.", store="update"),
         "evaluation": folders.flag(
-            "Folder written by `recall evaluate`; the recall of the index is added to its report."
+            "Folder written by `recall evaluate`; the recall of the index is added to its report.",
+            store="update",
         ),
         "shard": FlagSpec(
             help="Holds one part of the catalogue, for catalogues beyond one machine: 0/4 is "

@@ -15,7 +15,7 @@ COMMAND = Command(
     examples=("ingest --events=events.csv.gz --items=items.csv.gz --output=runs/mine/examples",),
     flags={
         **log_flags.EVENTS,
-        "output": folders.flag("Folder for the examples."),
+        "output": folders.flag("Folder for the examples.", store="update"),
         **settings.FLAGS,
         **log_flags.READING,
         **folders.OVERWRITE,

@@ -24,6 +24,7 @@ COMMAND = Command(
             "vector of its categories.",
             value="FILE",
             kind="path",
+            store="read",
         ),
         **table_flags.ITEMS,
         "delete": FlagSpec(

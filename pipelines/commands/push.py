@@ -15,13 +15,17 @@ COMMAND = Command(
     "a model that is not blessed, and a release that lacks much of what the newest one has.",
     examples=("push --run=runs/mine", "push --run=runs/mine --serving=/srv/recall --keep=10"),
     flags={
-        "run": folders.flag("Folder of the run, with evaluation/, export/ and index/."),
+        "run": folders.flag(
+            "Folder of the run, with evaluation/, export/ and index/.", store="read"
+        ),
         "serving": folders.flag(
             "Folder of the releases, here or in an object store; default: serving/ inside the run.",
             store="url",
         ),
         "index": folders.flag(
-            "Another index of the same export, for example a shard; default: index/ inside the run."
+            "Another index of the same export, for example a shard; default: index/ inside the "
+            "run.",
+            store="read",
         ),
         **publish_flags.FLAGS,
         **progress_flags.FLAGS,

@@ -17,12 +17,13 @@ COMMAND = Command(
         "report --run=runs/mine --compare=runs/before --output=compared.html",
     ),
     flags={
-        "run": folders.flag("Folder of the run."),
-        "compare": folders.flag("Folder of another run, to be set beside it."),
+        "run": folders.flag("Folder of the run.", store="update"),
+        "compare": folders.flag("Folder of another run, to be set beside it.", store="read"),
         "output": FlagSpec(
             help="File to write; without it report.html in the folder of the run.",
             value="FILE",
             kind="path",
+            store="write",
         ),
     },
     required=("run",),

@@ -28,7 +28,13 @@ COMMAND = Command(
     ),
     flags={
         **log_flags.EVENTS,
-        "output": folders.flag("Folder of the run; created when it does not exist."),
+        "output": folders.flag(
+            "Folder of the run; created when it does not exist.", store="update"
+        ),
+        "serving": folders.flag(
+            "Folder of the releases, here or in an object store; default: serving/ inside the run.",
+            store="url",
+        ),
         **settings.FLAGS,
         **folders.WARM_START,
         **log_flags.READING,
@@ -69,6 +75,7 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
         keep=keep,
         allow_loss=values.allow_loss,
         warm_start=values.warm_start,
+        serving_dir=values.serving,
     )
     print(f"\nVersion {result.version} is published. Next:")
-    print(f"  {summary.next_command(values.output)}")
+    print(f"  {summary.next_command(values.output, values.serving)}")

@@ -68,6 +68,7 @@ COMMAND = Command(
             "serving/config/models.config.",
             value="FILE",
             kind="path",
+            store="read",
         ),
         "batching_parameters_file": FlagSpec(
             help="How requests for the user tower share batches, in TensorFlow Serving's format "
@@ -76,6 +77,7 @@ COMMAND = Command(
             "false: only histories of equal length share a batch.",
             value="FILE",
             kind="path",
+            store="read",
         ),
         "monitoring_config_file": FlagSpec(
             help="Where Prometheus finds metrics, in TensorFlow Serving's format "
@@ -83,6 +85,7 @@ COMMAND = Command(
             "port.",
             value="FILE",
             kind="path",
+            store="read",
         ),
         "file_system_poll_wait_seconds": FlagSpec(
             help="Seconds between looks for new versions of the release; 0 looks once, at the "

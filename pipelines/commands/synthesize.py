@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from pipelines.commands.shared import progress_flags
+from pipelines.commands.shared import folders, progress_flags
 from pipelines.commands.shared.flags import Command, FlagSpec
 from pipelines.synthetic.config import SyntheticConfig
 
@@ -42,7 +42,7 @@ COMMAND = Command(
         "--output=runs/planted",
     ),
     flags={
-        "output": FlagSpec(help="Folder for the two files.", value="DIR", kind="path"),
+        "output": folders.flag("Folder for the two files.", store="update"),
         "format": FlagSpec(
             help="csv.gz, csv or parquet.",
             value="NAME",

@@ -15,7 +15,7 @@ COMMAND = Command(
     "training that is running grow.",
     examples=("tensorboard --run=runs/mine", "tensorboard --run=runs/mine --port=0"),
     flags={
-        "run": folders.flag("Folder of a run, or one that `recall train` wrote."),
+        "run": folders.flag("Folder of a run, or one that `recall train` wrote.", store="read"),
         "port": port_flag("Port of 127.0.0.1", 6006),
         "max_items": FlagSpec(
             help="Items of the projector, the most clicked ones; 0 leaves it out.",

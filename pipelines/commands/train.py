@@ -18,7 +18,7 @@ COMMAND = Command(
     ),
     flags={
         "examples": folders.EXAMPLES,
-        "output": folders.flag("Folder for the model."),
+        "output": folders.flag("Folder for the model.", store="update"),
         **settings.FLAGS,
         **folders.WARM_START,
         **folders.OVERWRITE,

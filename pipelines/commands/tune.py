@@ -27,7 +27,7 @@ COMMAND = Command(
     ),
     flags={
         **log_flags.EVENTS,
-        "output": folder_flags.flag("Folder of the search."),
+        "output": folder_flags.flag("Folder of the search.", store="update"),
         "trials": FlagSpec(
             help="Trainings in all; those of a search that goes on are counted.",
             value="N",

@@ -106,6 +106,17 @@ def published_version(run_dir: str | Path, serving_dir: str | Path | None = None
     return newest.version if same else None
 
 
+def newest_version(serving_dir: str | Path) -> int:
+    """The newest published version.
+
+    Raises:
+        InputError: There is none.
+    """
+    if not urls.is_url(serving_dir):
+        return release.latest_release(serving_dir).version
+    return store_push.newest_version(serving_dir)
+
+
 def _check_losses(serving_dir: Path, index_dir: Path, *, allow_loss: bool) -> None:
     """Compares a release with the newest published one.
 

@@ -28,7 +28,7 @@ from pipelines.training.placement import cluster
 from pipelines.training.warm_start import check_warm_start
 from recall.config import RecallConfig
 from recall.errors import InputError
-from serving.release import folders, release, storage
+from serving.release import folders, storage
 
 _LOCK_NAME = ".lock"
 
@@ -52,13 +52,13 @@ class _Job(NamedTuple):
 
     Attributes:
         name: As in the progress lines.
-        directory: Where its result lies.
+        directory: Where its result lies; a URL where that is in a store.
         find: Says what there is of the result, None where the job has to be executed.
         execute: Makes the result and says how that went.
     """
 
     name: str
-    directory: Path
+    directory: str | Path
     find: Callable[[], str | None]
     execute: Callable[[], str]
 
@@ -75,6 +75,7 @@ def run(
     keep: int | None = None,
     allow_loss: bool = False,
     warm_start: str | Path | None = None,
+    serving_dir: str | Path | None = None,
     show: Callable[[str], None] = print,
 ) -> RunResult:
     """Runs every job that is not up to date, publishes the release and writes report.html.
@@ -90,6 +91,8 @@ def run(
         keep: Published versions that stay; see `push.run_push`.
         allow_loss: Whether much of the newest release may be lost; the same.
         warm_start: Folder of an earlier run, whose training this one goes on from.
+        serving_dir: Folder of the releases, or the URL of one in an object store;
+            None means `serving/` in the run.
         show: Receives the results (table and remarks), before the release is published.
 
     Returns:
@@ -116,19 +119,30 @@ def run(
         beam_args=beam_args,
         overwrite=True,
     )
-    publish = functools.partial(push.run_push, output_dir, keep=keep, allow_loss=allow_loss)
-    jobs = _jobs(output_dir, config, ingest_record, make_examples, warm_start, publish)
+    serving_dir = serving_dir or paths.serving
+    publish = functools.partial(
+        push.run_push, output_dir, serving_dir, keep=keep, allow_loss=allow_loss
+    )
+    jobs = _jobs(output_dir, config, ingest_record, make_examples, warm_start)
+    jobs.append(_push_job(output_dir, serving_dir, publish))
     _check_folder(output_dir, paths, ingest_record, source.spec, overwrite)
     for job in jobs[:-1]:  # A push adds to what is published before.
         records.check_output(job.directory, job.name, overwrite=overwrite)
     with _locked(output_dir):
         if overwrite and _is_of_another_log(paths, ingest_record):
             _remove_artifacts(paths)
-        return _execute_all(jobs, output_dir, show)
+        report, executed = _execute_all(jobs, output_dir, show)
+    return RunResult(report, push.newest_version(serving_dir), executed)
 
 
-def _execute_all(jobs: Sequence[_Job], output_dir: Path, show: Callable[[str], None]) -> RunResult:
-    """Executes what is not up to date; the last job publishes, after the results were shown."""
+def _execute_all(
+    jobs: Sequence[_Job], output_dir: Path, show: Callable[[str], None]
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Executes what is not up to date; the last job publishes, after the results were shown.
+
+    Returns:
+        The report of the evaluation, and the names of the jobs that were executed.
+    """
     *before, publication = jobs
     total = len(jobs)
     executed = [
@@ -145,8 +159,7 @@ def _execute_all(jobs: Sequence[_Job], output_dir: Path, show: Callable[[str], N
         _write_report(output_dir)
         raise
     _write_report(output_dir)
-    version = release.latest_release(paths.serving).version
-    return RunResult(report, version, tuple(job.name for job in executed))
+    return report, tuple(job.name for job in executed)
 
 
 def _write_report(output_dir: Path) -> None:
@@ -164,9 +177,8 @@ def _jobs(
     ingest_record: dict[str, Any],
     make_examples: Callable[[], Any],
     warm_start: str | Path | None,
-    publish: Callable[[], int],
 ) -> list[_Job]:
-    """All jobs of a run, in their order."""
+    """All jobs of a run but the push, in their order."""
     paths = RunPaths.under(output_dir)
     return [
         _artifact_job("ingest", paths.examples, lambda: ingest_record, make_examples),
@@ -196,7 +208,6 @@ def _jobs(
             lambda: index.index_record(config, paths.export, paths.examples),
             lambda: index.run_index(paths.export, paths.examples, paths.index, config),
         ),
-        _push_job(output_dir, paths.serving, publish),
     ]
 
 
@@ -216,11 +227,11 @@ def _artifact_job(
     return _Job(name, directory, find, execute)
 
 
-def _push_job(output_dir: Path, serving_dir: Path, publish: Callable[[], int]) -> _Job:
+def _push_job(output_dir: Path, serving_dir: str | Path, publish: Callable[[], int]) -> _Job:
     """The push, up to date while the newest published release is this one."""
 
     def find() -> str | None:
-        published = push.published_version(output_dir)
+        published = push.published_version(output_dir, serving_dir)
         return None if published is None else f"version {published}"
 
     def execute() -> str:

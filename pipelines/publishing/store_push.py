@@ -78,6 +78,18 @@ def published_version(parts: Sequence[ReleasePart], serving_url: str) -> int | N
     return published[-1]
 
 
+def newest_version(serving_url: str) -> int:
+    """The newest published version.
+
+    Raises:
+        InputError: There is none, or the store cannot be asked.
+    """
+    published = store_versions.list_versions(serving_url)
+    if not published:
+        raise InputError(f"{serving_url} holds no release. Run `recall push` first.")
+    return published[-1]
+
+
 def _check_losses(serving_url: str, index_dir: Path, *, allow_loss: bool) -> None:
     """Compares a release with the newest published one, of which only the items are fetched."""
     published = store_versions.list_versions(serving_url)

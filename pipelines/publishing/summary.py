@@ -60,9 +60,9 @@ def index_line(index_report: Mapping[str, Any]) -> str:
     )
 
 
-def next_command(output_dir: str) -> str:
+def next_command(output_dir: str, serving_dir: str | None = None) -> str:
     """What to type after a run, in this folder and shell; quoted where the shell needs it."""
-    release = f"--release={output_dir}/serving"
+    release = f"--release={serving_dir or f'{output_dir}/serving'}"
     words = [*_this_command(), "serve", release, "--grpc_port=8500", "--http_port=8501"]
     return shlex.join(words)
 

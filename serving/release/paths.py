@@ -1,7 +1,7 @@
 """Paths that people name: what is refused, and how they reach TensorFlow as they are.
 
-Imports no TensorFlow. The one door for paths: places that are not on this
-machine are refused here, until there is a reader and a writer for them.
+Imports no TensorFlow. The one door for paths of this machine; those of object stores are the
+matter of `serving/stores/`.
 """
 
 import contextlib
@@ -14,12 +14,36 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from recall.errors import InputError
+from serving.stores import urls
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
 """`gs://`, `s3a://`, and `hdfs:/` with one stroke; one letter alone is a drive of Windows."""
 
 _PATTERN_CHARACTERS = re.compile(r"[*?\[\\]")
 """What `fnmatch`, by which TensorFlow looks for files, does not take for itself."""
+
+
+def settle(path: str, name: str) -> str:
+    """The URL of a file or folder in an object store as it is written here, else a local path.
+
+    Args:
+        path: As it was given.
+        name: What it was given for, for example `--output`; for errors.
+
+    Raises:
+        InputError: It is at another place than this machine and the stores that
+            are known, or one of `to_local` and `urls.parse` refuses it.
+    """
+    if urls.is_url(path):
+        return urls.parse(path, name)
+    scheme = _SCHEME.match(path)
+    if scheme is not None and scheme[1].lower() != "file":
+        known = ", ".join(f"{known}://" for known in urls.SCHEMES)
+        raise InputError(
+            f"{name}={path} is at a place that is neither read nor written: {known} and local "
+            "paths are. Copy the data by other means."
+        )
+    return to_local(path, name)
 
 
 def to_local(path: str, name: str) -> str:
@@ -47,8 +71,8 @@ def to_local(path: str, name: str) -> str:
     if scheme is not None:
         if scheme[1].lower() != "file":
             raise InputError(
-                f"{name}={path} is not on this machine: only local folders can be written, and "
-                "only local files read. Copy the data by other means, and name a local path."
+                f"{name}={path} is not on this machine, as it has to be here. Copy it by other "
+                "means, and name a local path."
             )
         path = _path_of_url(path, name)
     path = path.rstrip("/") or path[:1]

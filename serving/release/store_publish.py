@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 from recall.errors import InputError
 from serving.release import manifest as manifests
-from serving.release import release
-from serving.release.store_versions import FORMAT, VERSIONS, list_versions, part_url, pointer_url
+from serving.release import release, store_versions
+from serving.release.store_versions import VERSIONS, part_url, pointer_url
 from serving.release.version_folders import MAX_VERSION
 from serving.stores import copies, files, urls
 from serving.stores.files import FileEntry
@@ -128,7 +128,7 @@ def publish(
         files.write_bytes(urls.join(folder, manifests.MANIFEST_NAME), _to_json(part.manifest))
     _check_complete(claim, parts)
     sums = {part.name: sha256(_to_json(part.manifest)) for part in parts}
-    values = {"format": FORMAT, "version": claim.version, "manifests": sums}
+    values = {"format": store_versions.FORMAT, "version": claim.version, "manifests": sums}
     files.write_bytes(pointer_url(claim.serving_url, claim.version), _to_json(values))
 
 
@@ -145,7 +145,7 @@ def remove_old_versions(serving_url: str, keep: int) -> list[int]:
     Raises:
         InputError: The store refuses it.
     """
-    old = list_versions(serving_url)[:-keep]
+    old = store_versions.list_versions(serving_url)[:-keep]
     for version in old:
         files.remove_files([pointer_url(serving_url, version)])
         _remove_files_of(serving_url, version)
@@ -167,7 +167,7 @@ def remove_leftovers(claim: Claim, age_s: float = LEFTOVER_AGE_S) -> list[int]:
         InputError: The store refuses it.
     """
     found = _by_version(claim.serving_url)
-    published = set(list_versions(claim.serving_url))
+    published = set(store_versions.list_versions(claim.serving_url))
     own = max(entry.changed_ns for entry in found[claim.version])
     old = [
         version

@@ -33,7 +33,7 @@ def upload(path: str | os.PathLike, url: str) -> str:
         location = locate(url)
         if isinstance(location.filesystem, arrow_fs.HadoopFileSystem):
             location.filesystem.create_dir(os.path.dirname(location.path))
-        target = location.filesystem.open_output_stream(location.path)
+        target = location.filesystem.open_output_stream(location.path, compression=None)
         try:
             digest = _copy(source, target)
         except BaseException:

@@ -166,7 +166,7 @@ def write_bytes(place: str, content: bytes) -> None:
         if isinstance(location.filesystem, arrow_fs.HadoopFileSystem):
             _write_and_move(location, content)
             return
-        with location.filesystem.open_output_stream(location.path) as file:
+        with location.filesystem.open_output_stream(location.path, compression=None) as file:
             file.write(content)
 
 
@@ -216,7 +216,7 @@ def _write_and_move(location: Location, content: bytes) -> None:
     """HDFS shows a file while it is written: another name, then the name, until then."""
     partial = f"{os.path.dirname(location.path)}/.{os.path.basename(location.path)}.{os.getpid()}"
     location.filesystem.create_dir(os.path.dirname(location.path))
-    with location.filesystem.open_output_stream(partial) as file:
+    with location.filesystem.open_output_stream(partial, compression=None) as file:
         file.write(content)
     if location.filesystem.get_file_info(location.path).type == arrow_fs.FileType.File:
         location.filesystem.delete_file(location.path)

@@ -12,7 +12,6 @@ from typing import Any
 from absl import flags
 
 from serving.release import paths
-from serving.stores import urls
 
 _SOURCES = ("tfds:", "synthetic:", "mind:")
 """What logs begin with that are no paths."""
@@ -39,8 +38,9 @@ class FlagSpec:
         minimum: Smallest allowed number, None for no limit.
         maximum: Largest allowed number, None for no limit.
         store: What becomes of a path in an object store: "" refuses it, `url` hands
-            it on to the command, `read` hands on a copy of it, `update` too, and copies
-            what the command made of it back (`pipelines/commands/shared/store_flags.py`).
+            it on to the command, `read` hands on a copy of the file or folder, `update`
+            the copy of a folder that is copied back, `write` the path of a file that
+            is copied there (`pipelines/commands/shared/store_flags.py`).
     """
 
     help: str
@@ -161,8 +161,7 @@ def settle_paths(values: flags.FlagValues, command: Command) -> None:
             spec.kind == "log" and path is not None and not path.startswith(_SOURCES)
         )
         if path and is_path:
-            in_store = bool(spec.store) and urls.is_url(path)
-            settle = urls.parse if in_store else paths.to_local
+            settle = paths.settle if spec.store else paths.to_local
             values[name].value = settle(path, f"--{name}")
 
 

@@ -21,6 +21,7 @@ WARM_START = {
         "what was learnt of them by their ids.",
         value="DIR",
         kind="path",
+        store="read",
     )
 }
 REPLACE = {
@@ -38,9 +39,9 @@ def flag(text: str, store: str = "") -> FlagSpec:
     return FlagSpec(help=text, value="DIR", kind="path", store=store)
 
 
-EXAMPLES = flag("Folder written by `recall ingest`.")
-MODEL = flag("Folder written by `recall train`.")
-EXPORT = flag("Folder written by `recall export`.")
+EXAMPLES = flag("Folder written by `recall ingest`.", store="read")
+MODEL = flag("Folder written by `recall train`.", store="read")
+EXPORT = flag("Folder written by `recall export`.", store="read")
 
 
 def require(name: str, path: str) -> str:

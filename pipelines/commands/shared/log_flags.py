@@ -25,12 +25,14 @@ EVENTS = {
         "synthetic:users=2000,items=500 for a generated log.",
         value="LOG",
         kind="log",
+        store="read",
     ),
     "items": FlagSpec(
         help="Optional file about the items, in the same formats, columns item_id, category and "
         "optionally title; several categories are separated by |.",
         value="FILE",
         kind="path",
+        store="read",
     ),
 }
 READING = {

@@ -25,6 +25,7 @@ FLAGS = {
         help="JSON file with settings; keys that are absent keep their default.",
         value="FILE",
         kind="path",
+        store="read",
     ),
     "set": FlagSpec(
         help="One setting, for example train.batch_slots=512; wins over --config. Repeatable.",

@@ -6,6 +6,8 @@ from absl import logging
 from pipelines import cli
 from pipelines.commands.table import COMMANDS
 
+TLS = ("certificate", "key", "server_ca")
+
 PATH_FLAGS = [
     (command, flag)
     for command in COMMANDS
@@ -26,16 +28,45 @@ def words_of(command, **values):
     return [command, *(f"--{flag}={value}" for flag, value in required.items())]
 
 
-@pytest.mark.parametrize(("command", "flag"), PATH_FLAGS)
-def test_what_is_not_on_this_machine_is_refused_by_every_flag(
-    command, flag, tmp_path, monkeypatch, capsys
-):
+STORE_FLAGS = [flag for flag in PATH_FLAGS if COMMANDS[flag[0]].COMMAND.flags[flag[1]].store]
+"""Those whose values may be in object stores."""
+
+LOCAL_FLAGS = [flag for flag in PATH_FLAGS if flag not in STORE_FLAGS]
+
+
+def test_which_paths_must_be_on_this_machine():
+    """Secrets, which are watched; data of other libraries; what is served on a laptop."""
+    assert {flag for _, flag in LOCAL_FLAGS} == {
+        "admin_token_file",
+        "data_dir",
+        "release_cache",
+        *(f"{prefix}tls_{name}" for prefix in ("", "tf_serving_", "shards_") for name in TLS),
+        "tls_client_ca",
+        "tls_server_ca",
+        *(flag for command, flag in LOCAL_FLAGS if command in ("demo", "doctor", "tfx")),
+    }
+
+
+@pytest.mark.parametrize(("command", "flag"), LOCAL_FLAGS)
+def test_what_is_not_on_this_machine_is_refused(command, flag, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(words_of(command, **{flag: "gs://bucket/x"})) == 1
     assert capsys.readouterr().err == (
-        f"recall {command}: error: --{flag}=gs://bucket/x is not on this machine: only local "
-        "folders can be written, and only local files read. Copy the data by other means, and "
-        "name a local path.\n"
+        f"recall {command}: error: --{flag}=gs://bucket/x is not on this machine, as it has to be "
+        "here. Copy it by other means, and name a local path.\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("command", "flag"), STORE_FLAGS)
+def test_urls_of_stores(command, flag, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    values, _ = cli.parse(command, words_of(command, **{flag: "S3A://bucket//x/"})[1:])
+    assert values[flag].value == "s3://bucket/x"
+    assert cli.main(words_of(command, **{flag: "abfs://bucket/x"})) == 1
+    assert capsys.readouterr().err == (
+        f"recall {command}: error: --{flag}=abfs://bucket/x is at a place that is neither read nor "
+        "written: s3://, gs://, hdfs:// and local paths are. Copy the data by other means.\n"
     )
     assert list(tmp_path.iterdir()) == []
 

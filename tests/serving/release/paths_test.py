@@ -42,8 +42,31 @@ def test_other_places_are_refused(given):
     with pytest.raises(InputError) as caught:
         paths.to_local(given, "--output")
     assert str(caught.value) == (
-        f"--output={given} is not on this machine: only local folders can be written, and only "
-        "local files read. Copy the data by other means, and name a local path."
+        f"--output={given} is not on this machine, as it has to be here. Copy it by other means, "
+        "and name a local path."
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("S3A://b//x/", "s3://b/x"),
+        ("hdfs://h:9/x", "hdfs://h:9/x"),
+        ("file:///x", "/x"),
+        ("x/", "x"),
+    ],
+)
+def test_places_of_stores_too(given, meant):
+    assert paths.settle(given, "--output") == meant
+
+
+@pytest.mark.parametrize("given", ["abfs://b/x", "https://h/x", "hdfs:/x", "s3:/b/x"])
+def test_places_that_nothing_reads(given):
+    with pytest.raises(InputError) as caught:
+        paths.settle(given, "--output")
+    assert str(caught.value) == (
+        f"--output={given} is at a place that is neither read nor written: s3://, gs://, hdfs:// "
+        "and local paths are. Copy the data by other means."
     )
 
 

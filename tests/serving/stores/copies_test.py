@@ -6,7 +6,7 @@ import io
 import pytest
 
 from recall.errors import InputError
-from serving.stores import copies
+from serving.stores import copies, files
 
 
 def test_there_and_back(s3, bucket, tmp_path):
@@ -17,6 +17,18 @@ def test_there_and_back(s3, bucket, tmp_path):
     assert s3.get(f"{bucket}/x/large") == content
     assert copies.download(f"{bucket}/x/large", tmp_path / "again") == digest
     assert (tmp_path / "again").read_bytes() == content
+
+
+@pytest.mark.parametrize("name", ["a.gz", "a.bz2", "a.zst", "a.lz4"])
+def test_the_bytes_stay_as_they_are(s3, bucket, tmp_path, name):
+    (tmp_path / name).write_bytes(b"not compressed " * 99)
+    copies.upload(tmp_path / name, f"{bucket}/{name}")
+    files.write_bytes(f"{bucket}/too-{name}", b"nor this " * 99)
+    assert s3.get(f"{bucket}/{name}") == b"not compressed " * 99
+    assert s3.get(f"{bucket}/too-{name}") == files.read_bytes(f"{bucket}/too-{name}")
+    assert s3.get(f"{bucket}/too-{name}") == b"nor this " * 99
+    copies.download(f"{bucket}/{name}", tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == b"not compressed " * 99
 
 
 def test_a_file_that_cannot_be_read_to_its_end_is_not_in_the_store(s3, bucket, tmp_path):

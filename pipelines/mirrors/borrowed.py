@@ -1,0 +1,167 @@
+"""What a job names in stores, as files and folders of this machine for the time of the job.
+
+Imports no TensorFlow. Jobs know nothing of stores: they are given copies, and what they made is
+copied back when they are done. People read the names that they gave: lines and errors of the job
+have URLs in the place of the copies' paths.
+"""
+
+import contextlib
+import io
+import logging
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from pipelines.mirrors.mirror import Mirror
+from recall.errors import InputError
+from serving.release import paths
+from serving.stores import copies, files, urls
+
+_LEFT_ALONE = ("serving",)
+"""Of a run: releases are published by a pointer, not copied."""
+
+_log = logging.getLogger(__name__)
+
+
+class Borrowed:
+    """Copies of files and folders of stores; a context whose end copies results back.
+
+    The results go back after a block that ends well, and after one that ends with an
+    `InputError`: what a run has made until then is whole, and the next one goes on from there.
+    """
+
+    def __init__(self):
+        self._stack = contextlib.ExitStack()
+        self._names: dict[str, str] = {}
+        self._mirrors: list[Mirror] = []
+        self._outputs: list[tuple[Path, str]] = []
+
+    def read(self, url: str) -> str:
+        """A copy of a file or folder.
+
+        Raises:
+            InputError: There is none, or it cannot be read.
+        """
+        if files.look_at(url) is not None:
+            path = self._new_file(url)
+            copies.download(url, path)
+            return str(path)
+        return self._mirror(url, to_write=False)
+
+    def update(self, url: str) -> str:
+        """A copy of a folder, which may be missing, and is copied back.
+
+        Raises:
+            InputError: It cannot be read, or another job of this machine uses it.
+        """
+        return self._mirror(url, to_write=True)
+
+    def write(self, url: str) -> str:
+        """The path of a file that is copied to a store."""
+        path = self._new_file(url)
+        self._outputs.append((path, url))
+        return str(path)
+
+    def named(self, text: str) -> str:
+        """A text with URLs in the place of the paths of copies."""
+        for path, url in self._names.items():
+            text = text.replace(path, url)
+        return text
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """Lets people read URLs: on stdout, in the log, in errors."""
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_Named.stdout(self.named))
+            stack.enter_context(_renamed_log(self.named))
+            try:
+                yield
+            except InputError as error:
+                raise InputError(self.named(str(error))) from error
+
+    def give_back(self) -> None:
+        """Copies to the stores what was made or changed.
+
+        Raises:
+            InputError: A store refuses it, or somebody else has written there.
+        """
+        for path, url in self._outputs:
+            if path.exists():
+                copies.upload(path, url)
+        for mirror in self._mirrors:
+            if count := mirror.put():
+                _log.info("%s is up to date: %d files written or removed", mirror.url, count)
+
+    def __enter__(self) -> "Borrowed":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._stack:
+            if kind is None:
+                self.give_back()
+            elif issubclass(kind, InputError):
+                try:
+                    self.give_back()
+                except InputError as error:
+                    _log.warning("What was made so far is not in the store: %s", error)
+
+    def _mirror(self, url: str, *, to_write: bool) -> str:
+        mirror = Mirror(url, paths.cache_home(), without=_LEFT_ALONE)
+        self._stack.enter_context(mirror.locked(to_write=to_write))
+        mirror.fetch(to_write=to_write)
+        if to_write:
+            self._mirrors.append(mirror)
+        self._names[str(mirror.folder)] = url
+        return str(mirror.folder)
+
+    def _new_file(self, url: str) -> Path:
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="recall-"))
+        path = Path(folder) / urls.name_of(url)
+        self._names[str(path)] = url
+        return path
+
+
+class _Named(io.TextIOBase):
+    """A stream whose texts are renamed on the way."""
+
+    def __init__(self, stream: TextIO, named: Callable[[str], str]):
+        self._stream, self._named = stream, named
+
+    @classmethod
+    @contextlib.contextmanager
+    def stdout(cls, named: Callable[[str], str]) -> Iterator[None]:
+        import sys
+
+        with contextlib.redirect_stdout(cls(sys.stdout, named)):
+            yield
+
+    def write(self, text: str) -> int:
+        self._stream.write(self._named(text))
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+
+@contextlib.contextmanager
+def _renamed_log(named: Callable[[str], str]) -> Iterator[None]:
+    """Renames the lines of the log in the block, whoever shows them."""
+    factory = logging.getLogRecordFactory()
+
+    def make(*arguments: object, **named_arguments: object) -> logging.LogRecord:
+        record = factory(*arguments, **named_arguments)
+        record.msg, record.args = named(record.getMessage()), ()
+        return record
+
+    logging.setLogRecordFactory(make)
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(factory)

@@ -1,0 +1,120 @@
+"""What a command names in stores: copies, results, and the names that people read."""
+
+import contextlib
+import logging
+import sys
+
+import pytest
+
+from pipelines import cli
+from pipelines.mirrors.borrowed import Borrowed
+from recall.errors import InputError
+
+LOG = "user_id,item_id,timestamp\n" + "".join(
+    f"u{user},i{(user + step) % 7},{1000 + step}\n" for user in range(20) for step in range(6)
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_files_and_folders(s3, bucket):
+    s3.put(f"{bucket}/config.json", b"{}")
+    s3.put(f"{bucket}/model/artifact.json", b"{}")
+    with Borrowed() as places:
+        file, folder = places.read(f"{bucket}/config.json"), places.read(f"{bucket}/model")
+        output = places.write(f"{bucket}/report.html")
+        for path, text in ((file, "{}"), (f"{folder}/artifact.json", "{}")):
+            with open(path, encoding="utf-8") as stream:
+                assert stream.read() == text
+        with open(output, "w", encoding="utf-8") as stream:
+            stream.write("<html>")
+        updated = places.update(f"{bucket}/new")
+        with open(f"{updated}/a b.txt", "w", encoding="utf-8") as stream:
+            stream.write("a")
+    assert s3.get(f"{bucket}/report.html") == b"<html>"
+    assert s3.get(f"{bucket}/new/a b.txt") == b"a"
+    assert "recall_files.json" not in " ".join(s3.keys(f"{bucket}/model"))  # It was only read.
+
+
+@pytest.mark.parametrize(
+    ("error", "is_there"),
+    [(InputError("bad"), True), (KeyError("x"), False), (KeyboardInterrupt(), False)],
+)
+def test_what_an_error_leaves(s3, bucket, error, is_there):
+    with contextlib.suppress(InputError, KeyError, KeyboardInterrupt), Borrowed() as places:
+        folder = places.update(f"{bucket}/run")
+        with open(f"{folder}/a", "w", encoding="utf-8") as stream:
+            stream.write("a")
+        raise error
+    assert ("a" in s3.keys(f"{bucket}/run")) == is_there
+
+
+def test_people_read_the_names_they_gave(s3, bucket, capsys, caplog):
+    s3.put(f"{bucket}/model/artifact.json", b"{}")
+    caplog.set_level(logging.INFO)
+    with Borrowed() as places:
+        folder = places.read(f"{bucket}/model")
+        with places.shown():
+            print(f"Wrote {folder}/x")
+            sys.stdout.write(f"in {folder}\n")
+            logging.getLogger("pipelines.mine").info("Wrote %s (%d)", folder, 3)
+        with pytest.raises(InputError) as caught, places.shown():
+            raise InputError(f"{folder}/x is damaged.")
+    assert capsys.readouterr().out == f"Wrote {bucket}/model/x\nin {bucket}/model\n"
+    assert f"Wrote {bucket}/model (3)" in caplog.messages
+    assert str(caught.value) == f"{bucket}/model/x is damaged."
+    logging.getLogger("pipelines.mine").info("%s", folder)
+    assert caplog.messages[-1] == folder
+
+
+def test_a_command_from_store_to_store(s3, bucket, capsys):
+    s3.put(f"{bucket}/log.csv", LOG.encode())
+    words = ["ingest", f"--events={bucket}/log.csv", f"--output={bucket}/run/examples/"]
+    assert cli.main(words) == 0, capsys.readouterr().err
+    assert f"Wrote {bucket}/run/examples" in capsys.readouterr().err
+    names = s3.keys(f"{bucket}/run/examples")
+    assert {"artifact.json", "vocabulary.parquet", "recall_files.json"} <= set(names)
+    assert cli.main(words) == 0
+    err = capsys.readouterr().err
+    assert f"{bucket}/run/examples is up to date." in err
+    assert "cache" not in err
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (
+            ["train", "--examples={bucket}/none", "--output={bucket}/model"],
+            "{bucket}/none does not exist. Check the bucket and the name.",
+        ),
+        (
+            ["export", "--model={bucket}/other", "--output={bucket}/x"],
+            "{bucket}/other holds no finished artifact. Run `recall train` first.",
+        ),
+        (
+            ["train", "--examples=s3://none-here/x", "--output={bucket}/model"],
+            "there is no bucket 'none-here'",
+        ),
+        (["export", "--model=s3:///x", "--output=y"], "--model=s3:///x names no bucket."),
+        (
+            ["serve", "--release={bucket}/none", "--release_cache=/dev/null/x"],
+            "Cannot write to /dev/null/x: Not a directory.",
+        ),
+        (
+            ["demo", "--run={bucket}/run"],
+            "--run={bucket}/run is not on this machine, as it has to be here",
+        ),
+        (["export", "--model=abfs://x/y", "--output=x"], "--model=abfs://x/y is at a place that"),
+    ],
+)
+def test_errors_are_one_line(s3, bucket, capsys, words, error):
+    s3.put(f"{bucket}/other/a.txt", b"a")
+    assert cli.main([word.format(bucket=bucket) for word in words]) in (1, 2)
+    *progress, line = capsys.readouterr().err.splitlines()
+    assert all(" Copied s3://" in line for line in progress)
+    assert error.format(bucket=bucket) in line
+    assert "cache/" not in line

@@ -31,6 +31,7 @@ SERVING_ROOMS = {
     "servables": {
         "protocol",
         "network",
+        "stores",
         "release",
         "batching",
         "monitoring",

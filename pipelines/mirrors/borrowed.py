@@ -11,17 +11,34 @@ import logging
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from pipelines.mirrors.mirror import Mirror
 from recall.errors import InputError
-from serving.release import paths
+from serving.release import paths, store_fetch, store_versions
 from serving.stores import copies, files, urls
+
+_FILE_ENDING = ".parquet"
+"""Of results that are one file."""
 
 _LEFT_ALONE = ("serving",)
 """Of a run: releases are published by a pointer, not copied."""
 
 _log = logging.getLogger(__name__)
+
+
+class _Output(NamedTuple):
+    """A file that is copied to a store.
+
+    Attributes:
+        path: Here.
+        url: There.
+        before: Its `_stamp` before the job.
+    """
+
+    path: Path
+    url: str
+    before: tuple[int, int] | None
 
 
 class Borrowed:
@@ -35,7 +52,7 @@ class Borrowed:
         self._stack = contextlib.ExitStack()
         self._names: dict[str, str] = {}
         self._mirrors: list[Mirror] = []
-        self._outputs: list[tuple[Path, str]] = []
+        self._outputs: list[_Output] = []
 
     def read(self, url: str) -> str:
         """A copy of a file or folder.
@@ -60,8 +77,43 @@ class Borrowed:
     def write(self, url: str) -> str:
         """The path of a file that is copied to a store."""
         path = self._new_file(url)
-        self._outputs.append((path, url))
+        self._outputs.append(_Output(path, url, None))
         return str(path)
+
+    def result(self, url: str) -> str:
+        """A copy of a folder, or of a file where the name ends in `.parquet`, that is copied back.
+
+        Raises:
+            InputError: See `update`.
+        """
+        if not url.lower().endswith(_FILE_ENDING):
+            return self.update(url)
+        # Not a temporary one: beside it jobs leave what a killed one has done.
+        folder = Mirror(url, paths.cache_home()).folder.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / urls.name_of(url)
+        path.unlink(missing_ok=True)
+        if files.look_at(url) is not None:
+            copies.download(url, path)
+        self._names[str(path)] = url
+        self._outputs.append(_Output(path, url, _stamp(path)))
+        return str(path)
+
+    def release(self, url: str) -> str:
+        """A folder of releases with the newest published version.
+
+        Raises:
+            InputError: There is none, or it is damaged.
+        """
+        folder = store_fetch.default_cache(url, paths.cache_home())
+        store_fetch.open_cache(url, folder)
+        published = store_versions.list_versions(url)
+        if not published:
+            raise InputError(f"{url} holds no release. Run `recall push --serving={url}` first.")
+        store_fetch.remove_copies(folder, published)
+        store_fetch.fetch(url, published[-1], folder)
+        self._names[str(folder)] = url
+        return str(folder)
 
     def named(self, text: str) -> str:
         """A text with URLs in the place of the paths of copies."""
@@ -86,9 +138,9 @@ class Borrowed:
         Raises:
             InputError: A store refuses it, or somebody else has written there.
         """
-        for path, url in self._outputs:
-            if path.exists():
-                copies.upload(path, url)
+        for output in self._outputs:
+            if _stamp(output.path) not in (None, output.before):
+                copies.upload(output.path, output.url)
         for mirror in self._mirrors:
             if count := mirror.put():
                 _log.info("%s is up to date: %d files written or removed", mirror.url, count)
@@ -120,6 +172,14 @@ class Borrowed:
         path = Path(folder) / urls.name_of(url)
         self._names[str(path)] = url
         return path
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """What changes when a file is written; None where there is none."""
+    if not path.exists():
+        return None
+    stat = path.stat()
+    return stat.st_ino, stat.st_mtime_ns
 
 
 class _Named(io.TextIOBase):

@@ -40,7 +40,8 @@ class FlagSpec:
         store: What becomes of a path in an object store: "" refuses it, `url` hands
             it on to the command, `read` hands on a copy of the file or folder, `update`
             the copy of a folder that is copied back, `write` the path of a file that
-            is copied there (`pipelines/commands/shared/store_flags.py`).
+            is copied there, `result` one of both, as the name ends, `release` a folder
+            with the newest version (`pipelines/mirrors/borrowed.py`).
     """
 
     help: str

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 ALL = "all"
 
 RELEASE = folders.flag(
-    "The serving/ folder that `recall run` or `recall push` wrote; the newest release is asked."
+    "The serving/ folder that `recall run` or `recall push` wrote; the newest release is asked.",
+    store="release",
 )
 
 EVENTS = FlagSpec(
@@ -24,6 +25,7 @@ EVENTS = FlagSpec(
     "newer than the model count too.",
     value="LOG",
     kind="log",
+    store="read",
 )
 
 USERS = FlagSpec(
@@ -42,6 +44,7 @@ OUTPUT = FlagSpec(
     "appears whole or stays as it was.",
     value="DIR",
     kind="path",
+    store="result",
 )
 
 READING = {name: log_flags.READING[name] for name in log_flags.HISTORY_READING} | table_flags.LOG

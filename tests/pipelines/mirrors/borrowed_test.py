@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -38,6 +39,25 @@ def test_files_and_folders(s3, bucket):
     assert s3.get(f"{bucket}/report.html") == b"<html>"
     assert s3.get(f"{bucket}/new/a b.txt") == b"a"
     assert "recall_files.json" not in " ".join(s3.keys(f"{bucket}/model"))  # It was only read.
+
+
+def test_a_result_that_is_one_file(s3, bucket):
+    url = f"{bucket}/recs.parquet"
+    for content, expected in ((b"1", b"1"), (None, b"1"), (b"2", b"2")):
+        with Borrowed() as places:
+            path = Path(places.result(url))
+            assert path.exists() == (content != b"1")
+            if content is not None:
+                path.write_bytes(content)
+        assert s3.get(url) == expected
+    with Borrowed() as places:
+        Path(places.result(f"{bucket}/folder"), "a").write_bytes(b"a")
+    assert s3.get(f"{bucket}/folder/a") == b"a"
+
+
+def test_nothing_published(s3, bucket):
+    with pytest.raises(InputError, match=rf"{bucket}/serving holds no release\. Run `recall push"):
+        Borrowed().release(f"{bucket}/serving")
 
 
 @pytest.mark.parametrize(

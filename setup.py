@@ -117,6 +117,8 @@ _OTEL = [
     "opentelemetry-exporter-otlp-proto-grpc>=1.30",
     "opentelemetry-sdk>=1.30",
 ]
+# Runs in MLflow (`recall run --mlflow`); beside [train].
+_MLFLOW = ["mlflow-skinny>=3"]
 
 setup(
     name="recall",
@@ -140,8 +142,9 @@ setup(
         "serve": _RELEASE + _SERVE,
         "train": _RELEASE + _TRAIN,
         "otel": _OTEL,
+        "mlflow": _MLFLOW,
         "docs": _DOCS,
-        "dev": _RELEASE + _SERVE + _TRAIN + _OTEL + _TEST + _LINT + _DEPLOY + _DOCS,
+        "dev": _RELEASE + _SERVE + _TRAIN + _OTEL + _MLFLOW + _TEST + _LINT + _DEPLOY + _DOCS,
     },
     entry_points={"console_scripts": ["recall=pipelines.cli:main"]},
 )

@@ -16,7 +16,7 @@ from tests.rooms import ROOT, imported_files, imported_modules
 
 PACKAGES = ("recall", "serving", "pipelines")
 
-RUNNING = ("_CLIENT", "_RELEASE", "_SERVE", "_TRAIN", "_OTEL")
+RUNNING = ("_CLIENT", "_RELEASE", "_SERVE", "_TRAIN", "_OTEL", "_MLFLOW")
 """Lists of setup.py with what the packages import."""
 
 EVERYTHING = (*RUNNING, "_TEST", "_LINT", "_DEPLOY", "_DOCS")
@@ -24,9 +24,9 @@ EVERYTHING = (*RUNNING, "_TEST", "_LINT", "_DEPLOY", "_DOCS")
 EXTRAS = {
     "client": ("_CLIENT",),
     "serve": ("_CLIENT", "_RELEASE", "_SERVE", "_OTEL"),
-    "train": ("_CLIENT", "_RELEASE", "_TRAIN"),
+    "train": ("_CLIENT", "_RELEASE", "_TRAIN", "_MLFLOW"),
 }
-"""What an extra installs; [otel] stands beside [serve]."""
+"""What an extra installs; [otel] stands beside [serve], [mlflow] beside [train]."""
 
 ONLY_SERVERS = {
     ("numpy", "serving/protocol/json_document.py"),

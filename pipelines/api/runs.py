@@ -6,7 +6,6 @@ this one.
 
 import functools
 import html
-import json
 import os
 import tempfile
 from pathlib import Path
@@ -95,7 +94,7 @@ class Run(Recommender):
         path = self._paths.model / TRAINING_LOG
         if not path.exists():
             raise InputError(f"{self.path} has no training log. Run recall.fit again.")
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = records.read_training_log(self._paths.model)
         names = dict.fromkeys(name for row in rows for name in row)
         return tables.to_table({name: [row.get(name) for row in rows] for name in names})
 

@@ -3,12 +3,13 @@
 Imports no TensorFlow. A folder is finished when it holds `artifact.json`; the
 record in it names the job, its settings, the checksums of its inputs and the
 versions of the software. A job is up to date when its record would not change.
+Beside the record, under `made`, is how the job went (`provenance`).
 """
 
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 
 import recall
+from pipelines.artifacts import provenance
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
@@ -38,6 +40,8 @@ INGEST_REPORT_NAME = "ingest_report.json"
 TRAINING_LOG_NAME = "training_log.jsonl"
 WARM_START_NAME = "warm_start.json"
 """What a training began with, where that was an earlier model."""
+_MADE_KEY = "made"
+"""What `artifact.json` holds besides the record."""
 _RECORDED_PACKAGES = ("tensorflow", "tf_keras", "tensorflow-recommenders", "scann", "apache-beam")
 
 
@@ -82,14 +86,46 @@ def build_record(
 
 
 def write_record(artifact_dir: str | Path, record: Mapping[str, Any]) -> None:
-    """Marks `artifact_dir` as finished; call it last."""
-    storage.write_json(Path(artifact_dir) / RECORD_NAME, record)
+    """Marks `artifact_dir` as finished; call it last.
+
+    Inside a job that is `provenance.measured` it also says how that went.
+    """
+    made = provenance.current_facts()
+    extra = {} if made is None else {_MADE_KEY: made}
+    storage.write_json(Path(artifact_dir) / RECORD_NAME, {**record, **extra})
 
 
 def read_record(artifact_dir: str | Path) -> dict[str, Any] | None:
-    """The record of a finished artifact, None where there is none."""
+    """The record of a finished artifact, None where there is none.
+
+    It holds only what `build_record` says, so that two of them can be compared.
+    """
+    content = _read_content(artifact_dir)
+    if content is None:
+        return None
+    return {key: value for key, value in content.items() if key != _MADE_KEY}
+
+
+def read_made(artifact_dir: str | Path) -> dict[str, Any]:
+    """How the job went that made an artifact; {} where nobody knows.
+
+    `started` and `finished` (ISO 8601, UTC), `duration_s`, `cpu_s`, `peak_memory_bytes` of the
+    process and those it started, `commit` of the product, `python`, `platform`, `cpus`. A
+    training that was broken off and gone on with has the facts of the call that finished it.
+    """
+    made = (_read_content(artifact_dir) or {}).get(_MADE_KEY)
+    return made if isinstance(made, dict) else {}
+
+
+def _read_content(artifact_dir: str | Path) -> dict[str, Any] | None:
+    """All of `artifact.json`."""
     path = Path(artifact_dir) / RECORD_NAME
-    return storage.read_json(path) if path.exists() else None
+    if not path.exists():
+        return None
+    content = storage.read_json(path)
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no record. Copy it or make it again.")
+    return content
 
 
 def is_current(artifact_dir: str | Path, record: Mapping[str, Any]) -> bool:
@@ -161,6 +197,33 @@ def how_to_renew(artifact_dir: str | Path, job: str) -> str:
     it has to go before the job makes it again.
     """
     return f"Remove {artifact_dir} and run `recall {job}` again."
+
+
+def list_settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested settings as dotted names with their values.
+
+    >>> list(list_settings({"model": {"dim": 8}, "x": 1}))
+    [('model.dim', 8), ('x', 1)]
+    """
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from list_settings(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def read_training_log(model_dir: str | Path) -> list[dict[str, float]]:
+    """What training wrote of each epoch, oldest first; none where there is no file.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    path = Path(model_dir) / TRAINING_LOG_NAME
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        return [json.loads(line) for line in lines]
+    except (OSError, ValueError) as error:
+        raise InputError(f"Cannot read {path}: {error}.") from error
 
 
 def write_vocabulary(artifact_dir: str | Path, vocabulary: ItemVocabulary) -> None:

@@ -1,5 +1,6 @@
 """The command `recall run`. Imports no TensorFlow until it is called."""
 
+import functools
 from collections.abc import Sequence
 
 from absl import flags
@@ -8,6 +9,7 @@ from pipelines.commands.shared import (
     beam_flags,
     folders,
     log_flags,
+    mlflow_flags,
     progress_flags,
     publish_flags,
     settings,
@@ -46,6 +48,7 @@ COMMAND = Command(
             kind="boolean",
         ),
         **publish_flags.FLAGS,
+        **mlflow_flags.FLAGS,
         **progress_flags.FLAGS,
     },
     required=("events", "output"),
@@ -63,8 +66,10 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     source, items_file = log_flags.open_log(values), log_flags.find_items_file(values)
     with progress_flags.loading():
         from pipelines.publishing import run
+        from pipelines.tracking import mlflow_log
 
-    result = run.run(
+    job = functools.partial(
+        run.run,
         source,
         items_file,
         values.output,
@@ -77,5 +82,6 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
         warm_start=values.warm_start,
         serving_dir=values.serving,
     )
+    result = mlflow_log.logging_run(mlflow_flags.read_uri(values), values.output, job)
     print(f"\nVersion {result.version} is published. Next:")
     print(f"  {summary.next_command(values.output, values.serving)}")

@@ -21,6 +21,7 @@ _NAMES = (
     "similar",
     "embed",
     "report",
+    "runs",
     "tune",
     "tfx",
     "serve",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipelines.artifacts import records
+from pipelines.artifacts import provenance, records
 from pipelines.artifacts.held_out import HeldOutUsers, read_held_out, read_training_windows
 from pipelines.artifacts.trained_model import TrainedModel, load_model
 from pipelines.evaluation import baselines, blessing, details, lists, vectors
@@ -49,6 +49,7 @@ def evaluation_record(
     return records.build_record(_JOB, config.to_dict(["evaluation"]), inputs)
 
 
+@provenance.measured
 def run_evaluation(
     examples_dir: str | Path,
     model_dir: str | Path,

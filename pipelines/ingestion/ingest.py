@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.artifacts import records
+from pipelines.artifacts import provenance, records
 from pipelines.ingestion import report as ingest_report
 from pipelines.ingestion import schema, sequences, warning_lines
 from pipelines.ingestion import steps as ingest_steps
@@ -51,6 +51,7 @@ def ingest_record(
     return records.build_record(JOB, settings, inputs)
 
 
+@provenance.measured
 def run_ingest(
     source: EventSource,
     items_file: ItemsFile | str | None,

@@ -6,7 +6,7 @@ Thin over `serving.release.export`; it adds the artifact's record and the vocabu
 from pathlib import Path
 from typing import Any
 
-from pipelines.artifacts import records, trained_model
+from pipelines.artifacts import provenance, records, trained_model
 from serving.release import export as tower_export
 from serving.release import folders
 
@@ -24,6 +24,7 @@ def export_record(model_dir: str | Path) -> dict[str, Any]:
     )
 
 
+@provenance.measured
 def run_export(model_dir: str | Path, export_dir: str | Path) -> dict[str, Any]:
     """Exports the best checkpoint of a model.
 

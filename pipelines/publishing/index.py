@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.artifacts import records
+from pipelines.artifacts import provenance, records
 from pipelines.progress import tasks
 from pipelines.publishing import native_log
 from pipelines.publishing.embed import build_queries, embed_items
@@ -53,6 +53,7 @@ def index_record(
     return records.build_record(_JOB, settings, inputs)
 
 
+@provenance.measured
 def run_index(
     export_dir: str | Path,
     examples_dir: str | Path,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 from absl import logging
 
-from pipelines.artifacts import records
+from pipelines.artifacts import provenance, records
 from pipelines.artifacts.held_out import read_held_out
 from pipelines.artifacts.trained_model import (
     TrainedModel,
@@ -55,6 +55,7 @@ def train_record(
     )
 
 
+@provenance.measured
 def train_and_evaluate(
     config: RecallConfig,
     examples_dir: str | Path,

@@ -71,6 +71,17 @@ def seconds(value: float | None) -> str:
     return f"{int(value // 3600)} h {int(value % 3600 // 60)} min"
 
 
+def memory(num_bytes: int | None) -> str:
+    """An amount of memory.
+
+    >>> memory(1_234_000_000), memory(85_400_000), memory(None)
+    ('1.23 GB', '85 MB', '-')
+    """
+    if not num_bytes:
+        return NONE
+    return f"{num_bytes / 1e6:.0f} MB" if num_bytes < 1e9 else f"{num_bytes / 1e9:.2f} GB"
+
+
 def day(number: int) -> str:
     """A day by its number since 1970, as ISO 8601.
 

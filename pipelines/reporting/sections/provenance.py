@@ -1,20 +1,20 @@
 """Where everything came from: settings, inputs, software, verdict. Imports no TensorFlow."""
 
-from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pipelines.artifacts import records
 from pipelines.evaluation import blessing
 from pipelines.reporting.page import texts
 from pipelines.reporting.page.blocks import Block, Missing, Section, ShownTable
 from pipelines.reporting.sections.run_folder import RunFolder
 
 _SHOWN_DIGITS = 12
-"""Digits of a checksum that are shown."""
+"""Digits of a checksum or commit that are shown."""
 
 
 def build(run: RunFolder, other: RunFolder | None) -> Section:
     """The section about how a run was made."""
-    blocks: list[Block] = [*_verdict(run), _inputs(run), _software(run)]
+    blocks: list[Block] = [*_verdict(run), *_jobs(run), _inputs(run), _software(run)]
     if run.config is None:
         blocks.append(Missing("The settings: the folder has no finished `model`."))
     else:
@@ -25,19 +25,6 @@ def build(run: RunFolder, other: RunFolder | None) -> Section:
         "What made this run, so that it can be made again.",
         blocks,
     )
-
-
-def list_settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested settings as dotted names with their values.
-
-    >>> list(list_settings({"model": {"dim": 8}, "x": 1}))
-    [('model.dim', 8), ('x', 1)]
-    """
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from list_settings(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _verdict(run: RunFolder) -> list[Block]:
@@ -53,6 +40,24 @@ def _verdict(run: RunFolder) -> list[Block]:
     return [ShownTable(("condition", "values", "outcome"), rows, caption, numeric=False)]
 
 
+def _jobs(run: RunFolder) -> list[Block]:
+    """How each job went; nothing of those that an earlier version made."""
+    rows = [
+        (
+            job,
+            made["finished"].replace("T", " ").partition("+")[0],
+            texts.seconds(made["duration_s"]),
+            texts.seconds(made["cpu_s"]),
+            texts.memory(made["peak_memory_bytes"]),
+            f"{made['platform']}, {made['cpus']} processors, Python {made['python']}",
+        )
+        for job, made in run.made.items()
+        if made
+    ]
+    columns = ("job", "finished (UTC)", "time", "processor time", "peak memory", "on")
+    return [ShownTable(columns, rows, "How the jobs went", numeric=False)] if rows else []
+
+
 def _inputs(run: RunFolder) -> ShownTable:
     rows = [
         (job, name, checksum if len(checksum) < 2 * _SHOWN_DIGITS else checksum[:_SHOWN_DIGITS])
@@ -66,15 +71,24 @@ def _software(run: RunFolder) -> ShownTable:
     versions: dict[str, str] = {}
     for record in run.records.values():
         versions |= record["versions"]
+    commits = {made["commit"] for made in run.made.values() if made.get("commit")}
+    if commits:
+        versions["recall, commit"] = ", ".join(_short(commit) for commit in sorted(commits))
     return ShownTable(("package", "version"), list(versions.items()), "Software", numeric=False)
 
 
+def _short(commit: str) -> str:
+    """The first digits, and whether there were changes besides."""
+    digits, dash, changed = commit.partition("-")
+    return digits[:_SHOWN_DIGITS] + dash + changed
+
+
 def _settings(run: RunFolder, other: RunFolder | None) -> ShownTable:
-    mine = dict(list_settings(run.config or {}))
+    mine = dict(records.list_settings(run.config or {}))
     if other is None or other.config is None:
         rows = [(name, _shown(value)) for name, value in mine.items()]
         return ShownTable(("setting", "value"), rows, "Settings", numeric=False)
-    theirs = dict(list_settings(other.config))
+    theirs = dict(records.list_settings(other.config))
     rows = [
         (
             name,

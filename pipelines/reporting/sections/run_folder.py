@@ -1,6 +1,5 @@
 """What a run left in its folder, read once; what is missing is None. Imports no TensorFlow."""
 
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,7 +31,8 @@ class RunFolder:
     Attributes:
         name: What to call it.
         directory: The folder.
-        records: `artifact.json` by job, of the finished ones.
+        records: What made the artifact, by job, of the finished ones.
+        made: How the job went that made it, the same; {} of earlier versions.
         ingest_report: What ingest read, dropped and kept.
         statistics: Sizes of the log and of the splits.
         vocabulary: The items.
@@ -49,6 +49,7 @@ class RunFolder:
     name: str
     directory: Path
     records: Mapping[str, Mapping[str, Any]]
+    made: Mapping[str, Mapping[str, Any]]
     ingest_report: Mapping[str, Any] | None
     statistics: Mapping[str, Any] | None
     vocabulary: ItemVocabulary | None
@@ -95,9 +96,10 @@ class RunFolder:
             InputError: It is no folder of a run: no job has finished there.
         """
         paths = RunPaths.under(run_dir)
+        folders = dict(zip(_JOBS, paths, strict=False))
         found = {
             job: _attempt(lambda folder=folder: records.read_record(folder))
-            for job, folder in zip(_JOBS, paths, strict=False)
+            for job, folder in folders.items()
         }
         found = {job: record for job, record in found.items() if record is not None}
         if not found:
@@ -108,6 +110,7 @@ class RunFolder:
             name=Path(run_dir).resolve().name,
             directory=Path(run_dir),
             records=found,
+            made={job: records.read_made(folders[job]) for job in found},
             ingest_report=_attempt(
                 lambda: storage.read_json(paths.examples / records.INGEST_REPORT_NAME)
             ),
@@ -115,7 +118,7 @@ class RunFolder:
                 lambda: storage.read_json(paths.examples / records.STATISTICS_NAME)
             ),
             vocabulary=_attempt(lambda: records.read_vocabulary(paths.examples)),
-            epochs=_attempt(lambda: _read_lines(paths.model / records.TRAINING_LOG_NAME)) or (),
+            epochs=_attempt(lambda: records.read_training_log(paths.model)) or (),
             warm_start=_attempt(lambda: storage.read_json(paths.model / records.WARM_START_NAME)),
             config=_attempt(lambda: records.read_config(paths.model).to_dict()),
             evaluation=_attempt(lambda: storage.read_json(paths.evaluation / records.REPORT_NAME)),
@@ -133,11 +136,6 @@ def _attempt(read: Callable[[], _Part]) -> _Part | None:
     except (InputError, OSError, ValueError) as error:
         _log.debug("Left out of the report: %s", error)
         return None
-
-
-def _read_lines(path: Path) -> list[dict[str, float]]:
-    """JSON texts, one a line."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
 def _read_details(path: Path) -> dict[str, Any] | None:

@@ -141,3 +141,12 @@ def test_a_config_of_another_kind_is_refused(tmp_path, text):
 def test_missing_config(tmp_path):
     with pytest.raises(InputError, match=r"Cannot read .*config\.json"):
         records.read_config(tmp_path)
+
+
+def test_lines_of_a_training(tmp_path):
+    assert records.read_training_log(tmp_path) == []
+    (tmp_path / "training_log.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n')
+    assert records.read_training_log(tmp_path) == [{"epoch": 1}, {"epoch": 2}]
+    (tmp_path / "training_log.jsonl").write_text('{"epoch": 1}\n{"ep')
+    with pytest.raises(InputError, match=r"Cannot read .*training_log\.jsonl"):
+        records.read_training_log(tmp_path)

@@ -1,0 +1,196 @@
+"""Runs for the terminal, as JSON and as CSV: a list, or some side by side. No TensorFlow."""
+
+import csv
+import difflib
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.publishing import summary
+from pipelines.reporting.page import texts
+from pipelines.tracking.run_facts import RunFacts, find_runs, read_run
+from recall.errors import InputError
+
+ALL = "all"
+FORMATS = ("table", "json", "csv")
+_SHOWN_METRICS = ("test.recall@10", "test.ndcg@10")
+_MAX_TEXT = 24
+"""Characters of a value: enough to tell checksums apart."""
+
+
+def read_runs(directory: str | Path) -> list[RunFacts]:
+    """All runs below a folder, the oldest first; those of earlier versions before them.
+
+    Raises:
+        InputError: There is none, or a file is damaged.
+    """
+    root = Path(directory)
+    runs = []
+    for path in find_runs(root):
+        name = path.relative_to(root).as_posix()
+        runs.append(read_run(path, None if name == "." else name))
+    return sorted(runs, key=lambda run: run.finished or "")
+
+
+def choose(runs: Sequence[RunFacts], names: Iterable[str]) -> list[RunFacts]:
+    """The runs of these names, `all` for every one.
+
+    Raises:
+        InputError: A name is none of theirs, or there are not two.
+    """
+    names = list(names)
+    by_name = {run.name: run for run in runs}
+    for name in names:
+        if name != ALL and name not in by_name:
+            near = difflib.get_close_matches(name, by_name, n=1) or sorted(by_name)[:1]
+            raise InputError(f"--compare: there is no run {name!r}, but there is {near[0]!r}.")
+    chosen = list(runs) if ALL in names else [by_name[name] for name in dict.fromkeys(names)]
+    if len(chosen) < 2:
+        raise InputError("--compare needs two runs or more, for example --compare=all.")
+    return chosen
+
+
+def list_runs(runs: Sequence[RunFacts], form: str) -> str:
+    """The runs, one a line; see `FORMATS`."""
+    if form == "json":
+        return json.dumps([_plain(run) for run in runs], indent=2) + "\n"
+    if form == "csv":
+        return _csv([dict(_flat(run)) for run in runs])
+    heads = ["run", "finished (UTC)", "log", "users", "items", "epochs"]
+    heads += [name.partition(".")[2] for name in _SHOWN_METRICS]
+    rows = [[*heads, "verdict", "time", "memory"]]
+    for run in runs:
+        metrics = [texts.metric(run.metrics.get(name)) for name in _SHOWN_METRICS]
+        rows.append(
+            [
+                run.name,
+                (run.finished or texts.NONE)[:16].replace("T", " "),
+                texts.short(run.log or texts.NONE, 30),
+                texts.count(run.users),
+                texts.count(run.items),
+                texts.count(run.epochs),
+                *metrics,
+                {None: texts.NONE, True: "blessed", False: "not blessed"}[run.blessed],
+                texts.seconds(run.duration_s),
+                texts.memory(run.peak_memory_bytes),
+            ]
+        )
+    return summary.align(rows) + "\n"
+
+
+def compare(runs: Sequence[RunFacts], form: str) -> str:
+    """Metrics side by side, and what differs of all the rest."""
+    parts = _differences(runs)
+    if form == "json":
+        named = {
+            part: {
+                name: dict(zip((run.name for run in runs), row, strict=True))
+                for name, row in rows.items()
+            }
+            for part, rows in parts.items()
+        }
+        return json.dumps({"runs": [run.name for run in runs], **named}, indent=2) + "\n"
+    if form == "csv":
+        return _csv(
+            {"part": part, "name": name, **dict(zip((run.name for run in runs), row, strict=True))}
+            for part, rows in parts.items()
+            for name, row in rows.items()
+        )
+    blocks = [_side_by_side("metric", runs, parts["metrics"], texts.metric)]
+    for part, one in (
+        ("jobs", "job"),
+        ("settings", "setting that differs"),
+        ("inputs", "input that differs"),
+        ("versions", "version that differs"),
+    ):
+        if parts[part]:
+            blocks.append(_side_by_side(one, runs, parts[part], _shown))
+    if not parts["settings"]:
+        blocks.append("The settings are the same.")
+    return "\n\n".join(blocks) + "\n"
+
+
+def _differences(runs: Sequence[RunFacts]) -> dict[str, dict[str, list[Any]]]:
+    """Part -> name -> value of each run: of metrics and jobs all, of the rest what differs."""
+    metrics = [
+        {name: value for name, value in run.metrics.items() if name.startswith(("test.", "index."))}
+        for run in runs
+    ]
+    jobs = [
+        {
+            f"{job} {unit}": value
+            for job, made in run.jobs.items()
+            for unit, value in (("(s)", made.get("duration_s")), ("(MB)", _megabytes(made)))
+        }
+        for run in runs
+    ]
+    commits = [{"commit": run.commit} for run in runs]
+    versions = [{**run.versions, **commit} for run, commit in zip(runs, commits, strict=True)]
+    return {
+        "metrics": _rows(metrics),
+        "jobs": _rows(jobs),
+        "settings": _only_differing(_rows([run.settings for run in runs])),
+        "inputs": _only_differing(_rows([run.inputs for run in runs])),
+        "versions": _only_differing(_rows(versions)),
+    }
+
+
+def _rows(values: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    names = dict.fromkeys(name for one in values for name in one)
+    return {name: [one.get(name) for one in values] for name in names}
+
+
+def _only_differing(rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    return {name: row for name, row in rows.items() if any(value != row[0] for value in row)}
+
+
+def _side_by_side(head: str, runs: Sequence[RunFacts], rows: Mapping[str, list], show: Any) -> str:
+    table = [[head, *(run.name for run in runs)]]
+    return summary.align([*table, *([name, *map(show, row)] for name, row in rows.items())])
+
+
+def _plain(run: RunFacts) -> dict[str, Any]:
+    return {
+        **run._asdict(),
+        "directory": str(run.directory),
+        "finished": run.finished,
+        "duration_s": run.duration_s,
+        "peak_memory_bytes": run.peak_memory_bytes,
+        "commit": run.commit,
+    }
+
+
+def _flat(run: RunFacts) -> Iterable[tuple[str, Any]]:
+    """A run as one row of a table: everything, in columns of dotted names."""
+    for name, value in _plain(run).items():
+        if isinstance(value, Mapping):
+            for key, one in value.items():
+                inner = one.items() if isinstance(one, Mapping) else [("", one)]
+                yield from ((f"{name}.{key}.{last}".rstrip("."), cell) for last, cell in inner)
+        else:
+            yield name, value
+
+
+def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
+    rows = list(rows)
+    columns = dict.fromkeys(name for row in rows for name in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _megabytes(made: Mapping[str, Any]) -> int | None:
+    peak = made.get("peak_memory_bytes")
+    return None if peak is None else round(peak / 1e6)
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return texts.NONE
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1000 else texts.count(value)
+    return texts.short(str(value), _MAX_TEXT)

@@ -19,6 +19,7 @@ from recall.plain_values import (
     parse_value,
     require_choice,
     require_setting,
+    require_time,
     unknown_key,
 )
 from recall.train_config import TrainConfig
@@ -29,9 +30,27 @@ class IngestConfig:
     """How a log becomes training sequences and held-out targets."""
 
     protocol: str = "leave_one_out"
-    """`leave_one_out`, `next_n` or `provided` (a `split` column in the log)."""
-    num_targets: int = 5
-    """Held-out events per user and split under `next_n` (the DSSRec paper: 5)."""
+    """`leave_one_out`, `next_n`, `temporal` (one clock for all users) or `provided` (a `split`
+    column in the log)."""
+    num_targets: int | None = 5
+    """Held-out events per user and split under `next_n` (the DSSRec paper: 5), and under
+    `temporal`, where they are the first after the clock; there null takes all."""
+    valid_from: str | None = None
+    """When the clicks for validation begin under `temporal`: a date or time, UTC, given
+    together with `test_from`. null: by `valid_share`."""
+    test_from: str | None = None
+    """When the clicks for the test begin under `temporal`; null: by `test_share`."""
+    valid_share: float = 0.1
+    """Share of the events between both times, which stand at full hours; what a tenth holds
+    is usually enough for a standard error of a few per cent."""
+    test_share: float = 0.1
+    """Share of the events after the later time."""
+    embargo_days: float = 0.0
+    """Events so long before either time are history only under `temporal`: what is logged
+    late, or belongs to a session that goes on, then tells nothing of the targets."""
+    session_gap_minutes: float | None = None
+    """Sequences are sessions: a longer gap between two events of a user begins another. Usual
+    on the web are 30. null: all events of a user are one sequence."""
     min_user_events: int = 2
     """Users with fewer events are dropped: one event has nothing to predict."""
     min_item_events: int = 1
@@ -43,17 +62,56 @@ class IngestConfig:
     num_shards: int = 8
     """Files per split; also the parallelism of the shuffle by user."""
 
-    PROTOCOLS: typing.ClassVar = ("leave_one_out", "next_n", "provided")
+    PROTOCOLS: typing.ClassVar = ("leave_one_out", "next_n", "temporal", "provided")
 
     def __post_init__(self):
         require_choice("ingest.protocol", self.protocol, self.PROTOCOLS)
-        for name in ("num_targets", "min_user_events", "min_item_events", "num_shards"):
+        for name in ("min_user_events", "min_item_events", "num_shards"):
             require_setting(getattr(self, name) >= 1, f"ingest.{name}", getattr(self, name), ">= 1")
+        require_setting(
+            self.protocol == "temporal" if self.num_targets is None else self.num_targets >= 1,
+            "ingest.num_targets",
+            self.num_targets,
+            ">= 1, or null under protocol temporal",
+        )
+        require_setting(
+            self.session_gap_minutes is None or self.session_gap_minutes > 0,
+            "ingest.session_gap_minutes",
+            self.session_gap_minutes,
+            "> 0, or null",
+        )
+        self._check_clock()
         require_setting(
             self.max_user_events is None or self.max_user_events >= 2,
             "ingest.max_user_events",
             self.max_user_events,
             ">= 2, or null",
+        )
+
+    def _check_clock(self) -> None:
+        """The settings of protocol `temporal`."""
+        valid_from = require_time("ingest.valid_from", self.valid_from)
+        test_from = require_time("ingest.test_from", self.test_from)
+        require_setting(
+            (valid_from is None) == (test_from is None),
+            "ingest.valid_from",
+            self.valid_from,
+            f"given together with ingest.test_from, which is {self.test_from!r}",
+        )
+        if valid_from is not None and test_from is not None:
+            wanted = f"before ingest.test_from = {self.test_from}"
+            require_setting(valid_from < test_from, "ingest.valid_from", self.valid_from, wanted)
+        for name in ("valid_share", "test_share"):
+            value = getattr(self, name)
+            require_setting(0 < value < 1, f"ingest.{name}", value, "in (0, 1)")
+        require_setting(
+            self.valid_share + self.test_share < 1,
+            "ingest.valid_share",
+            self.valid_share,
+            f"less than 1 together with ingest.test_share = {self.test_share}",
+        )
+        require_setting(
+            self.embargo_days >= 0, "ingest.embargo_days", self.embargo_days, "0 or more"
         )
 
 

@@ -10,6 +10,7 @@ import re
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
 from typing import Any
 
 from recall.errors import InputError
@@ -35,6 +36,35 @@ def parse_value(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return float(text) if _OTHER_FRACTION.fullmatch(text) else text
+
+
+def parse_utc(text: str) -> float:
+    """A date or time in ISO 8601 -> seconds since 1970; without a zone it is UTC.
+
+    >>> parse_utc("1970-01-02"), parse_utc("1970-01-01T01:00:00+00:30")
+    (86400.0, 1800.0)
+
+    Raises:
+        ValueError: It is none.
+    """
+    # Python 3.10 knows no "Z".
+    time = datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text))
+    return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def require_time(key: str, text: str | None) -> float | None:
+    """The time of a setting in ISO 8601, None where it is not set.
+
+    Raises:
+        InputError: It is no time.
+    """
+    if text is None:
+        return None
+    try:
+        return parse_utc(text)
+    except ValueError:
+        wanted = "a date or time in ISO 8601, for example 2024-05-06 or 2024-05-06T12:00:00"
+        require_setting(False, key, text, wanted)
 
 
 def unknown_key(key: str, known: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ COMMAND = Command(
     examples=(
         "runs runs",
         "runs runs --compare=mine,before",
-        "runs runs --format=csv > runs.csv",
+        "runs runs --format=json",
     ),
     flags={
         "dir": folders.flag("Folder with runs, at most four folders deep; or one run."),

@@ -12,15 +12,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.artifacts import provenance, records
 from pipelines.ingestion import report as ingest_report
-from pipelines.ingestion import schema, sequences, warning_lines
+from pipelines.ingestion import schema, sequences, split_report, warning_lines
 from pipelines.ingestion import steps as ingest_steps
 from pipelines.ingestion.beam import PipelineOptions, beam, build_options, run_chain
 from pipelines.ingestion.shard_files import ShardFiles
+from pipelines.ingestion.splits import Clock
 from pipelines.progress import tasks
 from pipelines.sources.columns import id_checks
 from pipelines.sources.events import EventSource
@@ -144,12 +146,19 @@ class _Ingest:
         self._work_dir.mkdir()
         read, sorted_facts = self._sort(max_bad_rows, options)
         rare_items, item_look_alikes = self._choose_items()
-        split_facts = self._split(options)
+        spec = self._source.spec
+        split_report.check_conflicts(spec, sorted_facts)
+        clock = split_report.find_clock(spec, self._config.ingest, sorted_facts)
+        split_facts = self._split(clock, options)
+        split_report.check_leaks(spec, split_facts)
         split = ingest_report.add_split_facts(split_facts)
-        ingest_report.check_split(self._source.spec, self._config.ingest, split)
+        ingest_report.check_split(spec, self._config.ingest, split)
         vocabulary, items = self._number_items()
         written = self._write(options)
         statistics = ingest_report.build_statistics(self._config, vocabulary, split, written)
+        statistics["split"] = split_report.describe(
+            self._config.ingest, clock, sorted_facts, split_facts, self._count_cold(vocabulary)
+        )
         report = ingest_report.build_ingest_report(
             self._source.name, read, sorted_facts, split_facts, rare_items, statistics, items
         )
@@ -157,7 +166,10 @@ class _Ingest:
         if self._source.has_split and not self._source.use_split:
             report["ignored_split_column"] = self._source.columns.split
         report = ingest_report.name_log(report, self._source.spec, self._source.name)
-        report["lines"] = ingest_report.report_lines(report)
+        report["lines"] = [
+            *ingest_report.report_lines(report),
+            *split_report.lines(statistics["split"]),
+        ]
         self._finish(vocabulary, statistics, report)
         return report
 
@@ -166,7 +178,7 @@ class _Ingest:
         steps = ingest_steps.read_and_shuffle(
             self._source, max_bad_rows, self._config.ingest, self._work_dir
         )
-        sort = ingest_steps.SortShard(self._config.ingest.num_shards, self._work_dir)
+        sort = ingest_steps.SortShard(self._config.ingest, self._work_dir)
         with tasks.open_task(ingest_steps.READING, unit="events", rate="events"):
             run_chain(options, [None], *steps, beam.ParDo(sort))
         for failure in self._files.read_all_facts(ingest_steps.FAILED):
@@ -189,13 +201,24 @@ class _Ingest:
         look_alikes = id_checks.find_look_alikes(counts["item_id"].combine_chunks())
         return counts.num_rows - frequent.num_rows, look_alikes
 
-    def _split(self, options: PipelineOptions) -> list[dict]:
+    def _split(self, clock: Clock | None, options: PipelineOptions) -> list[dict]:
         """Gives every event its part; facts of every shard."""
         shards = self._files.shards(ingest_steps.SORTED)
-        step = ingest_steps.SplitShard(self._config.ingest, self._work_dir)
+        step = ingest_steps.SplitShard(self._config.ingest, clock, self._work_dir)
         with tasks.open_task(ingest_steps.SPLITTING, total=len(shards), unit="shards"):
             run_chain(options, shards, beam.Reshuffle(), beam.ParDo(step))
         return self._files.read_all_facts(ingest_steps.SPLIT)
+
+    def _count_cold(self, vocabulary: ItemVocabulary) -> dict[str, int]:
+        """Held-out part -> targets on items that training never saw."""
+        known = np.array(vocabulary.counts) > 0
+        ids = pa.array(vocabulary.item_ids, pa.string()).filter(pa.array(~known))
+        cold = {}
+        for part, name in ingest_steps.TARGET_COUNTS.items():
+            counts = sequences.sum_counts(self._files.read_all_tables(name))
+            of_cold = counts.filter(pc.is_in(counts["item_id"], value_set=ids))
+            cold[part.label] = pc.sum(of_cold["count"]).as_py() or 0
+        return cold
 
     def _number_items(self) -> tuple[ItemVocabulary, dict[str, Any]]:
         """Orders the items by training count and adds what the items file says."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines.ingestion import split_report, splits
 from pipelines.ingestion.sequences import Part, events_needed
 from pipelines.ingestion.warning_lines import warning_lines
 from pipelines.ingestion.windows import bucket_boundaries
@@ -40,6 +41,7 @@ def add_split_facts(facts: list[Mapping[str, Any]]) -> dict[str, Any]:
         "users": sum(lengths.values()),
         "events": _add_maps(fact["events"] for fact in facts),
         "targets": _add_maps(fact["targets"] for fact in facts),
+        "spans": splits.add_spans(facts),
         **{name: sum(fact[name] for fact in facts) for name in numbers},
     }
 
@@ -147,6 +149,8 @@ def check_items(match: Mapping[str, Any]) -> None:
 
 
 def _why_no_target(config: IngestConfig, split: Mapping[str, Any], part: Part) -> str:
+    if config.protocol == "temporal":
+        return split_report.why_no_target(config, part, split["spans"])
     if config.protocol != "provided":
         num_targets = 1 if config.protocol == "leave_one_out" else config.num_targets
         remedy = "Lower ingest.num_targets" if num_targets > 1 else "Choose another protocol"

@@ -20,7 +20,7 @@ from pipelines.sources.columns.time_findings import DAY_S
 from pipelines.sources.columns.time_units import FIRST_TIME_S
 from recall.errors import InputError
 
-_LAST_TIME_S = 1e10
+LAST_TIME_S = 1e10
 """The year 2286; larger numbers are counters of something."""
 
 
@@ -168,7 +168,7 @@ def count_days(timestamps: np.ndarray) -> list[list[int]]:
     >>> count_days(np.array([1_700_000_000.0, 1_700_000_001.0, 3.0]))
     [[19675, 2]]
     """
-    is_time = (timestamps >= FIRST_TIME_S) & (timestamps < _LAST_TIME_S)
+    is_time = (timestamps >= FIRST_TIME_S) & (timestamps < LAST_TIME_S)
     days, counts = np.unique(timestamps[is_time] // DAY_S, return_counts=True)
     return np.stack([days.astype(np.int64), counts], axis=1).tolist()
 

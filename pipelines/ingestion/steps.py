@@ -11,7 +11,7 @@ occurs in the training part before items can be numbered.
 Steps leave their results in `ShardFiles`. Imports no TensorFlow by itself.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.ingestion import arrow_coder, sequences
+from pipelines.ingestion import arrow_coder, sequences, splits
 from pipelines.ingestion.beam import beam
 from pipelines.ingestion.sequences import Part
 from pipelines.ingestion.shard_files import ShardFiles
@@ -33,6 +33,7 @@ from recall.errors import InputError
 READ, FAILED = "read", "failed"
 SORTED, ITEM_COUNTS = "sorted", "item_counts"
 SPLIT, TRAINING_COUNTS = "split", "training_counts"
+TARGET_COUNTS = {part: f"{part.label}_counts" for part in splits.HELD_OUT}
 WRITTEN = "written"
 # Names of the tables that are made between the chains, for all shards (0).
 FREQUENT_ITEMS, VOCABULARY = "frequent_items", "vocabulary"
@@ -125,13 +126,13 @@ class PartitionByUser(beam.DoFn):
 class SortShard(beam.DoFn):
     """Orders the events of a shard, drops duplicates, counts items."""
 
-    def __init__(self, num_shards: int, work_dir: Path):
-        self._num_shards = num_shards
+    def __init__(self, config: IngestConfig, work_dir: Path):
+        self._config = config
         self._work_dir = work_dir
 
     def process(self, element: tuple[int, Iterable[pa.RecordBatch]]) -> Iterator[int]:
         """Writes the shard and yields its number."""
-        tasks.turn_to(READING, SORTING, total=self._num_shards, unit="shards")
+        tasks.turn_to(READING, SORTING, total=self._config.num_shards, unit="shards")
         shard, batches = element
         events = sequences.order_events(pa.Table.from_batches(batches))
         duplicates = sequences.find_duplicates(events)
@@ -148,24 +149,34 @@ class SortShard(beam.DoFn):
                 "users": len(users),
                 "look_alikes": id_checks.find_look_alikes(users),
                 "duplicates": _dropped(events, duplicates),
+                **self._facts_of_split(events, duplicates),
             },
         )
         _count("duplicates", duplicates.sum())
         tasks.count(SORTING, 1)
         yield shard
 
+    def _facts_of_split(self, events: pa.Table, duplicates: np.ndarray) -> dict[str, Any]:
+        """What the split needs to know of the whole log before it begins."""
+        if self._config.protocol == "temporal":
+            return splits.count_hours(events["timestamp"].to_numpy()[~duplicates])
+        if self._config.protocol == "provided" and duplicates.any():
+            return {"conflicts": splits.find_conflicts(events)}
+        return {}
+
 
 class SplitShard(beam.DoFn):
-    """Drops rare items, then short users, and gives every event its part."""
+    """Cuts sessions, drops rare items, then short users, and gives every event its part."""
 
-    def __init__(self, config: IngestConfig, work_dir: Path):
+    def __init__(self, config: IngestConfig, clock: splits.Clock | None, work_dir: Path):
         self._config = config
+        self._clock = clock
         self._work_dir = work_dir
 
     def process(self, element: int) -> Iterator[int]:
         """Writes the shard and yields its number."""
         files = ShardFiles(self._work_dir)
-        events, facts = files.read_table(SORTED, element), {}
+        events, facts = self._cut_sessions(files.read_table(SORTED, element)), {}
         if self._config.min_item_events > 1:
             kept_ids = files.read_table(FREQUENT_ITEMS, 0)["item_id"].combine_chunks()
             kept = pc.is_in(events["item_id"], value_set=kept_ids).to_numpy()
@@ -184,10 +195,32 @@ class SplitShard(beam.DoFn):
         )
         trained = sequences.count_items(events["item_id"], parts == Part.TRAIN)
         files.write_table(TRAINING_COUNTS, element, trained)
-        facts["days"] = sequences.count_days(events["timestamp"].to_numpy())
-        files.write_facts(SPLIT, element, facts | _describe(offsets, parts))
+        for part, name in TARGET_COUNTS.items():
+            targets = events["item_id"].filter(pa.array(parts == part))
+            files.write_table(name, element, sequences.count_items(targets))
+        timestamps = events["timestamp"].to_numpy()
+        facts["days"] = sequences.count_days(timestamps)
+        facts |= splits.describe(timestamps, offsets, parts) | self._find_leak(events, parts)
+        files.write_facts(SPLIT, element, facts)
         tasks.count(SPLITTING, 1)
         yield element
+
+    def _cut_sessions(self, events: pa.Table) -> pa.Table:
+        """The events with sessions in the place of users, where the settings ask for it."""
+        minutes = self._config.session_gap_minutes
+        if minutes is None:
+            return events
+        offsets = sequences.user_offsets(events)
+        cut = splits.cut_sessions(events["timestamp"].to_numpy(), offsets, 60 * minutes)
+        names = splits.name_sessions(events["user_id"], offsets, cut)
+        return events.set_column(events.schema.get_field_index("user_id"), "user_id", names)
+
+    def _find_leak(self, events: pa.Table, parts: np.ndarray) -> dict[str, Any]:
+        """The first event that the clock forbids where it stands."""
+        if self._clock is None:
+            return {}
+        at = splits.find_leak(events["timestamp"].to_numpy(), parts, self._clock)
+        return {} if at is None else {"leak": _shown(events, [at])}
 
     def _cap(self, events: pa.Table, offsets: np.ndarray, parts: np.ndarray) -> dict[str, Any]:
         """Takes early events of users with very many out of training, in `parts`.
@@ -229,6 +262,9 @@ class SplitShard(beam.DoFn):
         """`[num_events]` int8 of `Part` by the protocol."""
         if self._config.protocol == "provided":
             return sequences.parse_parts(events)
+        if self._clock is not None:
+            timestamps = events["timestamp"].to_numpy()
+            return splits.hold_out_after(timestamps, offsets, self._clock, self._config.num_targets)
         one = self._config.protocol == "leave_one_out"
         return sequences.hold_out_last(offsets, 1 if one else self._config.num_targets)
 
@@ -263,30 +299,11 @@ class WriteShard(beam.DoFn):
 
 def _dropped(events: pa.Table, mask: np.ndarray) -> dict[str, Any]:
     """How many events a mask drops, and the first few of them."""
-    first = events.take(pa.array(np.flatnonzero(mask)[:_SHOWN_ROWS]))
-    shown = first.select(["user_id", "item_id", "timestamp", "row"]).to_pylist()
+    shown = _shown(events, np.flatnonzero(mask)[:_SHOWN_ROWS])
     return {"events": int(mask.sum()), "first": shown}
 
 
-def _describe(offsets: np.ndarray, parts: np.ndarray) -> dict[str, Any]:
-    """Facts of a shard after its split, for statistics and checks."""
-    lengths, users = np.unique(np.diff(offsets), return_counts=True)
-    owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    held_out = (parts == Part.VALID) | (parts == Part.TEST)
-    first_target = np.full(len(offsets) - 1, len(parts))
-    np.minimum.at(first_target, owners[held_out], np.flatnonzero(held_out))
-    learnt = parts == Part.TRAIN
-    late = learnt & (np.arange(len(parts)) > first_target[owners])
-    training_lengths = np.diff(sequences.training_offsets(offsets, parts))
-    tasks = {
-        part.label: len(sequences.hold_out_marked(offsets, parts, part).positives)
-        for part in (Part.VALID, Part.TEST)
-    }
-    return {
-        "lengths": [[int(n), int(count)] for n, count in zip(lengths, users, strict=True)],
-        "events": {part.label: int((parts == part).sum()) for part in Part},
-        "targets": tasks,
-        "training_only_users": int((first_target == len(parts)).sum()),
-        "training_sequences": int((training_lengths >= 2).sum()),
-        "training_events_after_targets": int(late.sum()),
-    }
+def _shown(events: pa.Table, at: Sequence[int] | np.ndarray) -> list[dict[str, Any]]:
+    """Some events as plain values."""
+    columns = ["user_id", "item_id", "timestamp", "row"]
+    return events.take(pa.array(at, pa.int64())).select(columns).to_pylist()

@@ -35,7 +35,7 @@ def build(run: RunFolder) -> Section:
         "The data",
         "What the model could learn from: how long histories are, how clicks are spread over "
         "the items, and what was left out on the way in.",
-        [*_sizes(run), *_figures(run), *_dropped(run)],
+        [*_sizes(run), *_split(run), *_figures(run), *_dropped(run)],
     )
 
 
@@ -71,6 +71,35 @@ def _sizes(run: RunFolder) -> list[Block]:
             ("split", "examples", "clicks to predict"), splits, "What is learnt and held out"
         ),
     ]
+
+
+def _split(run: RunFolder) -> list[Block]:
+    """From when to when its parts are, and whom and what the held-out clicks know nothing of."""
+    split = (run.statistics or {}).get("split")
+    if not split:
+        return []
+    rows = [("Protocol", split["protocol"])]
+    if split["sessions_of_users"] is not None:
+        sessions = f"of {texts.count(split['sessions_of_users'])} users"
+        rows.append(("Users are sessions", sessions))
+    if split["clock"]:
+        clock = split["clock"]
+        rows.append(("Validation from (UTC)", clock["valid_from"]))
+        rows.append(("Test from (UTC)", clock["test_from"]))
+        rows.append(("Chosen by", clock["chosen_by"]))
+        rows.append(("History only before either, days", f"{clock['embargo_days']:g}"))
+        rows.append(("Clicks to predict of a user", clock["targets_of_a_user"] or "all"))
+    names = {"train": "Training", "valid": "Validation", "test": "Test"}
+    for part, name in names.items():
+        if part in split["spans"]:
+            rows.append((f"{name}, first to last click", " to ".join(split["spans"][part])))
+    for part in ("valid", "test"):
+        name, cold = names[part], split["cold_users"][part]
+        rows.append((f"{name}: users that training does not know", texts.count(cold)))
+        cold = split["cold_targets"][part]
+        rows.append((f"{name}: clicks on items that training does not know", texts.count(cold)))
+    rows = [(name, str(value)) for name, value in rows]
+    return [ShownTable(("what", "value"), rows, "How it was split", numeric=False)]
 
 
 def _figures(run: RunFolder) -> list[Block]:

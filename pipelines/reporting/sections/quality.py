@@ -78,8 +78,10 @@ def _blocks(run: RunFolder, other: RunFolder | None) -> list[Block]:
 def _describe(report: Mapping[str, Any]) -> str:
     protocol, users = report["protocol"], report["num_users"]
     seen = "removed from" if protocol["exclude_seen"] else "kept in"
+    clock = protocol.get("clock")
+    by = f" (the test from {clock['test_from']})" if clock else ""
     return (
-        f"Protocol {protocol['name']}, {users['test']:,} test users, {report['num_items']:,} "
+        f"Protocol {protocol['name']}{by}, {users['test']:,} test users, {report['num_items']:,} "
         f"items; items of a user's history are {seen} the candidates."
     )
 

@@ -19,6 +19,7 @@ def make_run(**parts):
         name="run",
         directory=Path("run"),
         records={},
+        made={},
         ingest_report={"lines": ["Read 10 events."]},
         statistics={"num_items": 100, "unknowns": {"items_never_in_training": 4}},
         vocabulary=None,

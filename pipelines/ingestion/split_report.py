@@ -145,7 +145,7 @@ def lines(split: Mapping[str, Any]) -> list[str]:
         told.append(
             f"Training ends and validation begins at {clock['valid_from']}, the test at "
             f"{clock['test_from']}"
-            + (f", each after {embargo:g} days that are history only." if embargo else ".")
+            + (f"; what is {embargo:g} days before either is history only." if embargo else ".")
         )
         cold, targets = split["cold_users"], split["cold_targets"]
         told.append(

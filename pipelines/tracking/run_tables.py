@@ -67,7 +67,7 @@ def list_runs(runs: Sequence[RunFacts], form: str) -> str:
             [
                 run.name,
                 (run.finished or texts.NONE)[:16].replace("T", " "),
-                texts.short(run.log or texts.NONE, 30),
+                _name_of_log(run.log),
                 texts.count(run.users),
                 texts.count(run.items),
                 texts.count(run.epochs),
@@ -98,7 +98,7 @@ def compare(runs: Sequence[RunFacts], form: str) -> str:
             for part, rows in parts.items()
             for name, row in rows.items()
         )
-    blocks = [_side_by_side("metric", runs, parts["metrics"], texts.metric)]
+    blocks = [_side_by_side("metric", runs, parts["metrics"], _metric)]
     for part, one in (
         ("jobs", "job"),
         ("settings", "setting that differs"),
@@ -186,6 +186,19 @@ def _csv(rows: Iterable[Mapping[str, Any]]) -> str:
 def _megabytes(made: Mapping[str, Any]) -> int | None:
     peak = made.get("peak_memory_bytes")
     return None if peak is None else round(peak / 1e6)
+
+
+def _name_of_log(log: str | None) -> str:
+    """The end of a path, or the whole of another name.
+
+    >>> _name_of_log("/data/ml-100k/events.csv.gz"), _name_of_log("synthetic:users=9")
+    ('ml-100k/events.csv.gz', 'synthetic:users=9')
+    """
+    return texts.NONE if log is None else texts.short("/".join(log.split("/")[-2:]), 30)
+
+
+def _metric(value: float | None) -> str:
+    return texts.count(value) if isinstance(value, int) else texts.metric(value)
 
 
 def _shown(value: Any) -> str:

@@ -45,16 +45,15 @@ def _jobs(run: RunFolder) -> list[Block]:
     rows = [
         (
             job,
-            made["finished"].replace("T", " ").partition("+")[0],
+            made["finished"][:16].replace("T", " "),
             texts.seconds(made["duration_s"]),
             texts.seconds(made["cpu_s"]),
             texts.memory(made["peak_memory_bytes"]),
-            f"{made['platform']}, {made['cpus']} processors, Python {made['python']}",
         )
         for job, made in run.made.items()
         if made
     ]
-    columns = ("job", "finished (UTC)", "time", "processor time", "peak memory", "on")
+    columns = ("job", "finished (UTC)", "time", "processors", "peak memory")
     return [ShownTable(columns, rows, "How the jobs went", numeric=False)] if rows else []
 
 
@@ -74,6 +73,10 @@ def _software(run: RunFolder) -> ShownTable:
     commits = {made["commit"] for made in run.made.values() if made.get("commit")}
     if commits:
         versions["recall, commit"] = ", ".join(_short(commit) for commit in sorted(commits))
+    for made in run.made.values():
+        if made:
+            versions["Python"] = made["python"]
+            versions["machine"] = f"{made['platform']}, {made['cpus']} processors"
     return ShownTable(("package", "version"), list(versions.items()), "Software", numeric=False)
 
 

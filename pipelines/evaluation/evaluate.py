@@ -175,11 +175,12 @@ def _describe_protocol(
     """What a reader must know to compare the numbers with others."""
     ingest = records.require(examples_dir, "ingest")["settings"]["ingest"]
     statistics = storage.read_json(Path(examples_dir) / records.STATISTICS_NAME)
+    clock = statistics.get("split", {}).get("clock")
     has_number = ingest["protocol"] in ("next_n", "temporal")
     return {
         "name": ingest["protocol"],
         "num_targets": ingest["num_targets"] if has_number else None,
-        "clock": statistics.get("split", {}).get("clock"),
+        **({"clock": clock} if clock else {}),
         "candidates": "full catalogue",
         "exclude_seen": config.exclude_seen,
         "ks": list(config.all_ks),

@@ -23,6 +23,7 @@ from recall.plain_values import (
     unknown_key,
 )
 from recall.train_config import TrainConfig
+from recall.validation_config import ValidationConfig
 
 
 @dataclasses.dataclass(frozen=True)
@@ -226,6 +227,7 @@ class RecallConfig:
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
+    validation: ValidationConfig = dataclasses.field(default_factory=ValidationConfig)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
     index: IndexConfig = dataclasses.field(default_factory=IndexConfig)
 

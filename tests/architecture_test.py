@@ -35,6 +35,7 @@ LIBRARY_RANKS = {
     "evaluation_config": 2,
     "loss_config": 2,
     "train_config": 2,
+    "validation_config": 2,
     "ragged": 3,
     "config": 3,
     "features": 4,

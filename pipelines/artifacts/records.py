@@ -36,6 +36,7 @@ VOCABULARY_NAME = "vocabulary.parquet"
 CONFIG_NAME = "config.json"
 _MODELS_OF_EARLIER_VERSIONS = {"filter_share": 0.0}
 """What the weights of a model were trained with whose config.json does not say it."""
+VALIDATION_NAME = "validation.json"
 INGEST_REPORT_NAME = "ingest_report.json"
 TRAINING_LOG_NAME = "training_log.jsonl"
 WARM_START_NAME = "warm_start.json"
@@ -49,6 +50,7 @@ class RunPaths(NamedTuple):
     """The artifact folders of one run."""
 
     examples: Path
+    validation: Path
     model: Path
     evaluation: Path
     export: Path

@@ -18,8 +18,8 @@ from pipelines.commands.shared.flags import Command, FlagSpec
 
 COMMAND = Command(
     summary="Runs all jobs: from a log to a published release.",
-    description="Chains ingest, train, evaluate, export, index and push in one folder. Jobs "
-    "whose inputs and settings have not changed are skipped, so the same command resumes "
+    description="Chains ingest, validate, train, evaluate, export, index and push in one folder. "
+    "Jobs whose inputs and settings have not changed are skipped, so the same command resumes "
     "after a failure. Flags it does not know (for example --runner=FlinkRunner) go to Apache "
     "Beam.",
     examples=(
@@ -39,6 +39,7 @@ COMMAND = Command(
         ),
         **settings.FLAGS,
         **folders.WARM_START,
+        **folders.PREVIOUS,
         **log_flags.READING,
         "overwrite": FlagSpec(
             help="Replaces the artifacts in --output when they were made from another log. "
@@ -81,6 +82,7 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
         allow_loss=values.allow_loss,
         warm_start=values.warm_start,
         serving_dir=values.serving,
+        previous=values.previous,
     )
     result = mlflow_log.logging_run(mlflow_flags.read_uri(values), values.output, job)
     print(f"\nVersion {result.version} is published. Next:")

@@ -12,6 +12,7 @@ from pipelines.commands import completion
 _NAMES = (
     "run",
     "ingest",
+    "validate",
     "train",
     "evaluate",
     "export",

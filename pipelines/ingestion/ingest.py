@@ -12,17 +12,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.artifacts import provenance, records
+from pipelines.ingestion import (
+    event_statistics,
+    schema,
+    sequences,
+    split_report,
+    warning_lines,
+)
 from pipelines.ingestion import report as ingest_report
-from pipelines.ingestion import schema, sequences, split_report, warning_lines
 from pipelines.ingestion import steps as ingest_steps
 from pipelines.ingestion.beam import PipelineOptions, beam, build_options, run_chain
+from pipelines.ingestion.sequences import Part
 from pipelines.ingestion.shard_files import ShardFiles
-from pipelines.ingestion.splits import Clock
+from pipelines.ingestion.splits import HELD_OUT, Clock
 from pipelines.progress import tasks
 from pipelines.sources.columns import id_checks
 from pipelines.sources.events import EventSource
@@ -126,6 +132,18 @@ def _check_output_dir(output_dir: Path, record: dict[str, Any], overwrite: bool)
         )
 
 
+def _count_cold(counts: dict[str, pa.Table]) -> dict[str, int]:
+    """Held-out part -> targets on items that training never saw."""
+    trained = counts[Part.TRAIN.label]
+    known = trained.filter(pc.greater(trained["count"], 0))["item_id"].combine_chunks()
+    cold = {}
+    for part in HELD_OUT:
+        of_part = counts[part.label]
+        is_cold = pc.invert(pc.is_in(of_part["item_id"], value_set=known))
+        cold[part.label] = pc.sum(of_part.filter(is_cold)["count"]).as_py() or 0
+    return cold
+
+
 class _Ingest:
     """One run of the job in a staging folder."""
 
@@ -154,10 +172,11 @@ class _Ingest:
         split = ingest_report.add_split_facts(split_facts)
         ingest_report.check_split(spec, self._config.ingest, split)
         vocabulary, items = self._number_items()
+        counts = self._count_by_part(vocabulary)
         written = self._write(options)
         statistics = ingest_report.build_statistics(self._config, vocabulary, split, written)
         statistics["split"] = split_report.describe(
-            self._config.ingest, clock, sorted_facts, split_facts, self._count_cold(vocabulary)
+            self._config.ingest, clock, sorted_facts, split_facts, _count_cold(counts)
         )
         report = ingest_report.build_ingest_report(
             self._source.name, read, sorted_facts, split_facts, rare_items, statistics, items
@@ -170,6 +189,7 @@ class _Ingest:
             *ingest_report.report_lines(report),
             *split_report.lines(statistics["split"]),
         ]
+        event_statistics.write_all(self._examples_dir, counts, statistics, report)
         self._finish(vocabulary, statistics, report)
         return report
 
@@ -209,16 +229,14 @@ class _Ingest:
             run_chain(options, shards, beam.Reshuffle(), beam.ParDo(step))
         return self._files.read_all_facts(ingest_steps.SPLIT)
 
-    def _count_cold(self, vocabulary: ItemVocabulary) -> dict[str, int]:
-        """Held-out part -> targets on items that training never saw."""
-        known = np.array(vocabulary.counts) > 0
-        ids = pa.array(vocabulary.item_ids, pa.string()).filter(pa.array(~known))
-        cold = {}
-        for part, name in ingest_steps.TARGET_COUNTS.items():
-            counts = sequences.sum_counts(self._files.read_all_tables(name))
-            of_cold = counts.filter(pc.is_in(counts["item_id"], value_set=ids))
-            cold[part.label] = pc.sum(of_cold["count"]).as_py() or 0
-        return cold
+    def _count_by_part(self, vocabulary: ItemVocabulary) -> dict[str, pa.Table]:
+        """Name of a part -> its events by item."""
+        ids = pa.array(vocabulary.item_ids, pa.string())
+        trained = pa.array(vocabulary.counts, pa.int64())
+        counts = {Part.TRAIN.label: pa.table({"item_id": ids, "count": trained})}
+        for part, name in ingest_steps.OTHER_COUNTS.items():
+            counts[part.label] = sequences.sum_counts(self._files.read_all_tables(name))
+        return counts
 
     def _number_items(self) -> tuple[ItemVocabulary, dict[str, Any]]:
         """Orders the items by training count and adds what the items file says."""

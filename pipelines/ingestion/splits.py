@@ -22,6 +22,7 @@ from recall.plain_values import parse_utc
 
 HOUR_S, DAY_S = 3600, 86_400
 HELD_OUT = (Part.VALID, Part.TEST)
+NOT_LEARNT = (*HELD_OUT, Part.CONTEXT)
 _MIN_HOURS = 3
 """Hours with clicks that a split by share needs: one for each part."""
 

@@ -33,7 +33,7 @@ from recall.errors import InputError
 READ, FAILED = "read", "failed"
 SORTED, ITEM_COUNTS = "sorted", "item_counts"
 SPLIT, TRAINING_COUNTS = "split", "training_counts"
-TARGET_COUNTS = {part: f"{part.label}_counts" for part in splits.HELD_OUT}
+OTHER_COUNTS = {part: f"{part.label}_counts" for part in splits.NOT_LEARNT}
 WRITTEN = "written"
 # Names of the tables that are made between the chains, for all shards (0).
 FREQUENT_ITEMS, VOCABULARY = "frequent_items", "vocabulary"
@@ -195,9 +195,9 @@ class SplitShard(beam.DoFn):
         )
         trained = sequences.count_items(events["item_id"], parts == Part.TRAIN)
         files.write_table(TRAINING_COUNTS, element, trained)
-        for part, name in TARGET_COUNTS.items():
-            targets = events["item_id"].filter(pa.array(parts == part))
-            files.write_table(name, element, sequences.count_items(targets))
+        for part, name in OTHER_COUNTS.items():
+            others = events["item_id"].filter(pa.array(parts == part))
+            files.write_table(name, element, sequences.count_items(others))
         timestamps = events["timestamp"].to_numpy()
         facts["days"] = sequences.count_days(timestamps)
         facts |= splits.describe(timestamps, offsets, parts) | self._find_leak(events, parts)

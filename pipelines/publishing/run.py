@@ -4,11 +4,9 @@ A job whose record (settings, checksums of its inputs, versions of the software)
 has not changed is skipped, so running again resumes where a failure stopped.
 """
 
-import contextlib
 import functools
-import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,18 +17,17 @@ from pipelines.artifacts.records import RunPaths
 from pipelines.evaluation import evaluate
 from pipelines.ingestion import ingest
 from pipelines.progress import tasks
-from pipelines.publishing import export, index, push, summary
+from pipelines.publishing import export, index, push, run_folder, summary
 from pipelines.reporting import report as run_report
 from pipelines.sources.events import EventSource
 from pipelines.sources.items import ItemsFile
 from pipelines.training import trainer
 from pipelines.training.placement import cluster
 from pipelines.training.warm_start import check_warm_start
+from pipelines.validation import validate
 from recall.config import RecallConfig
 from recall.errors import InputError
-from serving.release import folders, storage
-
-_LOCK_NAME = ".lock"
+from serving.release import storage
 
 
 class RunResult(NamedTuple):
@@ -76,6 +73,7 @@ def run(
     allow_loss: bool = False,
     warm_start: str | Path | None = None,
     serving_dir: str | Path | None = None,
+    previous: str | Path | None = None,
     show: Callable[[str], None] = print,
 ) -> RunResult:
     """Runs every job that is not up to date, publishes the release and writes report.html.
@@ -93,6 +91,8 @@ def run(
         warm_start: Folder of an earlier run, whose training this one goes on from.
         serving_dir: Folder of the releases, or the URL of one in an object store;
             None means `serving/` in the run.
+        previous: Folder of an earlier run, which the log is compared with; None takes that
+            of `warm_start`.
         show: Receives the results (table and remarks), before the release is published.
 
     Returns:
@@ -100,14 +100,18 @@ def run(
 
     Raises:
         InputError: The input is bad, the folder belongs to another log or is
-            in use, the warm start does not fit, or the model or the index is not
-            good enough to publish, or would lose much of the newest release.
+            in use, the warm start does not fit, the log breaks a limit of `validation`,
+            or the model or the index is not good enough to publish, or would lose
+            much of the newest release.
     """
     cluster.refuse("recall run")
     output_dir = Path(output_dir)
     paths = RunPaths.under(output_dir)
     if warm_start is not None:
         check_warm_start(warm_start, config, paths.model)
+        previous = previous or validate.find_examples(warm_start)
+    if previous is not None:
+        validate.require_examples(previous)
     ingest_record = ingest.ingest_record(source, items_file, config)
     make_examples = functools.partial(
         ingest.run_ingest,
@@ -123,14 +127,14 @@ def run(
     publish = functools.partial(
         push.run_push, output_dir, serving_dir, keep=keep, allow_loss=allow_loss
     )
-    jobs = _jobs(output_dir, config, ingest_record, make_examples, warm_start)
+    jobs = _jobs(output_dir, config, ingest_record, make_examples, warm_start, previous)
     jobs.append(_push_job(output_dir, serving_dir, publish))
-    _check_folder(output_dir, paths, ingest_record, source.spec, overwrite)
+    run_folder.check_folder(output_dir, paths, ingest_record, source.spec, overwrite)
     for job in jobs[:-1]:  # A push adds to what is published before.
         records.check_output(job.directory, job.name, overwrite=overwrite)
-    with _locked(output_dir):
-        if overwrite and _is_of_another_log(paths, ingest_record):
-            _remove_artifacts(paths)
+    with run_folder.locked(output_dir):
+        if overwrite and run_folder.is_of_another_log(paths, ingest_record):
+            run_folder.remove_artifacts(paths)
         report, executed = _execute_all(jobs, output_dir, show)
     return RunResult(report, push.newest_version(serving_dir), executed)
 
@@ -177,11 +181,13 @@ def _jobs(
     ingest_record: dict[str, Any],
     make_examples: Callable[[], Any],
     warm_start: str | Path | None,
+    previous: str | Path | None,
 ) -> list[_Job]:
     """All jobs of a run but the push, in their order."""
     paths = RunPaths.under(output_dir)
     return [
         _artifact_job("ingest", paths.examples, lambda: ingest_record, make_examples),
+        _validation_job(output_dir, config, previous),
         _artifact_job(
             "train",
             paths.model,
@@ -227,6 +233,29 @@ def _artifact_job(
     return _Job(name, directory, find, execute)
 
 
+def _validation_job(output_dir: Path, config: RecallConfig, previous: str | Path | None) -> _Job:
+    """The validation, up to date while its log has not changed and held the limits."""
+    paths = RunPaths.under(output_dir)
+    job = _artifact_job(
+        "validate",
+        paths.validation,
+        lambda: validate.validation_record(config, paths.examples, previous),
+        lambda: validate.run_validation(paths.examples, paths.validation, config, previous),
+    )
+
+    def find() -> str | None:
+        return job.find() if validate.passed(paths.validation) else None
+
+    def execute() -> str:
+        try:
+            return job.execute()
+        except InputError:  # The report says what broke the limit.
+            _write_report(output_dir)
+            raise
+
+    return job._replace(find=find, execute=execute)
+
+
 def _push_job(output_dir: Path, serving_dir: str | Path, publish: Callable[[], int]) -> _Job:
     """The push, up to date while the newest published release is this one."""
 
@@ -255,55 +284,3 @@ def _execute_if_stale(job: _Job, number: int, num_jobs: int) -> bool:
         done = job.execute()
     report(done)
     return True
-
-
-def _check_folder(
-    output_dir: Path,
-    paths: RunPaths,
-    ingest_record: dict[str, Any],
-    spec: str,
-    overwrite: bool,
-) -> None:
-    """Refuses an output folder that holds something else than this log's run."""
-    if output_dir.exists() and not output_dir.is_dir():
-        raise InputError(f"--output={output_dir} is a file. Name a folder.")
-    if overwrite:
-        return
-    if _is_of_another_log(paths, ingest_record):
-        raise InputError(
-            f"--output={output_dir} belongs to another log than {spec} (checksums differ). "
-            "Choose another folder, or pass --overwrite to replace its artifacts."
-        )
-    known = {*RunPaths._fields, _LOCK_NAME}
-    found = [path.name for path in output_dir.glob("*")] if output_dir.exists() else []
-    if found and not known.intersection(found):
-        raise InputError(
-            f"--output={output_dir} holds other files ({sorted(found)[0]}). "
-            "Choose a new folder, or pass --overwrite to use it all the same."
-        )
-
-
-def _is_of_another_log(paths: RunPaths, ingest_record: dict[str, Any]) -> bool:
-    record = records.read_record(paths.examples)
-    events = ingest_record["inputs"]["events"]
-    return record is not None and record.get("inputs", {}).get("events") != events
-
-
-def _remove_artifacts(paths: RunPaths) -> None:
-    """Removes what was made from another log; published releases stay."""
-    for path in (paths.index, paths.export, paths.evaluation, paths.model, paths.examples):
-        if path.exists():
-            shutil.rmtree(path)
-
-
-@contextlib.contextmanager
-def _locked(output_dir: Path) -> Iterator[None]:
-    """Keeps a second run out of the folder, and clears what a killed one left."""
-    busy = (
-        f"Another `recall run` is working in {output_dir}. Wait for it to end, or choose "
-        "another folder."
-    )
-    with folders.locked_folder(output_dir, _LOCK_NAME, busy=busy):
-        for name in RunPaths._fields[:-1]:
-            folders.clear_leftovers(output_dir, name)
-        yield

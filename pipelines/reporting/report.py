@@ -23,6 +23,7 @@ from pipelines.reporting.sections import (
     slices,
     training,
     users,
+    validation,
 )
 from pipelines.reporting.sections.run_folder import RunFolder
 from recall.errors import InputError
@@ -74,6 +75,7 @@ def build_report(run_dir: str | Path, compare_dir: str | Path | None = None) -> 
         lists.build(run, other),
         training.build(run, other),
         log.build(run),
+        validation.build(run),
         index.build(run),
         provenance.build(run, other),
     ]

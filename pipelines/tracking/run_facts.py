@@ -10,7 +10,13 @@ from pipelines.artifacts.records import RunPaths
 from recall.errors import InputError
 from serving.release import storage
 
-JOBS = dict(zip(("ingest", "train", "evaluate", "export", "index"), RunPaths._fields, strict=False))
+JOBS = dict(
+    zip(
+        ("ingest", "validate", "train", "evaluate", "export", "index"),
+        RunPaths._fields,
+        strict=False,
+    )
+)
 """Job -> its folder in that of a run."""
 
 _MAX_DEPTH = 4

@@ -32,7 +32,7 @@ SETTINGS = (
     "loss.num_negatives=16",
     'evaluation.thresholds=["test.ndcg@10 > 0"]',
 )
-JOBS = ("ingest", "train", "evaluate", "export", "index")
+JOBS = ("ingest", "validate", "train", "evaluate", "export", "index")
 TIMEOUT_S = 240
 
 
@@ -62,7 +62,7 @@ def runs(log_dir, tmp_path_factory):
     words = [*RECALL, *run_words(log_dir, output_dir)]
     killed = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     for line in killed.stderr:
-        if "[2/6] train" in line:
+        if "[3/7] train" in line:
             break
     killed.kill()
     killed.wait()
@@ -124,10 +124,10 @@ def numpy_recall(trained, vocabulary, history, k, exclude=()):
 
 def test_a_killed_run_resumes_where_it_stopped(runs):
     _, result = runs
-    assert re.search(r"\[1/6\] ingest +up to date", result.stderr)
+    assert re.search(r"\[1/7\] ingest +up to date", result.stderr)
     for number, job in enumerate(JOBS[1:], 2):
-        assert re.search(rf"\[{number}/6\] {job} +done in \d+\.\d s", result.stderr), job
-    assert re.search(r"\[6/6\] push +done, version \d+", result.stderr)
+        assert re.search(rf"\[{number}/7\] {job} +done in \d+\.\d s", result.stderr), job
+    assert re.search(r"\[7/7\] push +done, version \d+", result.stderr)
     assert "Traceback" not in result.stderr
 
 
@@ -212,7 +212,7 @@ def test_the_same_command_again_does_nothing(log_dir, output_dir, capsys):
     assert cli.main(run_words(log_dir, output_dir)) == 0
     text = capsys.readouterr().err
     for number, job in enumerate((*JOBS, "push"), 1):
-        assert re.search(rf"\[{number}/6\] {job} +up to date", text), text
+        assert re.search(rf"\[{number}/7\] {job} +up to date", text), text
     assert release.latest_release(output_dir / "serving") == before
     assert len(list((output_dir / "serving" / "index").glob("[0-9]*"))) == 1
 

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from recall import config as config_module
-from recall import evaluation_config, loss_config, train_config
+from recall import evaluation_config, loss_config, train_config, validation_config
 from recall.config import RecallConfig
 from recall.errors import InputError
 
@@ -48,7 +48,13 @@ def test_every_section_is_frozen():
 def test_every_setting_says_what_it_is_for():
     """A default without its reason beside it is not finished."""
     undocumented = []
-    modules = (config_module, loss_config, train_config, evaluation_config)
+    modules = (
+        config_module,
+        loss_config,
+        train_config,
+        validation_config,
+        evaluation_config,
+    )
     sources = map(inspect.getsource, modules)
     for node in ast.parse("\n".join(sources)).body:
         if not (isinstance(node, ast.ClassDef) and node.name.endswith("Config")):

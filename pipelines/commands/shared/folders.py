@@ -24,6 +24,15 @@ WARM_START = {
         store="read",
     )
 }
+PREVIOUS = {
+    "previous": FlagSpec(
+        help="Folder of an earlier run, or of its examples: the log is compared with its log, and "
+        "held against the limits of --set=validation.max_... .",
+        value="DIR",
+        kind="path",
+        store="read",
+    )
+}
 REPLACE = {
     "overwrite": FlagSpec(
         help="Replaces another job's artifact in --output; one of this job is always replaced.",

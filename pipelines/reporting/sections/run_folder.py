@@ -14,7 +14,7 @@ from recall.vocabulary import ItemVocabulary
 from serving.release import manifest as manifests
 from serving.release import release, storage
 
-_JOBS = ("ingest", "train", "evaluate", "export", "index")
+_JOBS = ("ingest", "validate", "train", "evaluate", "export", "index")
 """Jobs with a record, in the order of the folders of `RunPaths`."""
 
 _CUT_OFF = 10
@@ -39,6 +39,7 @@ class RunFolder:
         epochs: What training wrote of each epoch, oldest first.
         warm_start: What training began with, if that was an earlier model.
         config: The settings of the model, as plain values.
+        validation: Content of validation/validation.json; earlier versions left none.
         evaluation: Content of evaluation/report.json.
         details: Content of evaluation/details.json; earlier versions left none.
         users: Places of the held-out clicks of every test user; the same.
@@ -56,6 +57,7 @@ class RunFolder:
     epochs: Sequence[Mapping[str, float]]
     warm_start: Mapping[str, Any] | None
     config: Mapping[str, Any] | None
+    validation: Mapping[str, Any] | None
     evaluation: Mapping[str, Any] | None
     details: Mapping[str, Any] | None
     users: UserResults | None
@@ -121,6 +123,9 @@ class RunFolder:
             epochs=_attempt(lambda: records.read_training_log(paths.model)) or (),
             warm_start=_attempt(lambda: storage.read_json(paths.model / records.WARM_START_NAME)),
             config=_attempt(lambda: records.read_config(paths.model).to_dict()),
+            validation=_attempt(
+                lambda: storage.read_json(paths.validation / records.VALIDATION_NAME)
+            ),
             evaluation=_attempt(lambda: storage.read_json(paths.evaluation / records.REPORT_NAME)),
             details=_attempt(lambda: _read_details(paths.evaluation / records.DETAILS_NAME)),
             users=_attempt(lambda: UserResults.read(paths.evaluation / records.USERS_NAME)),

@@ -11,7 +11,7 @@ from pipelines.artifacts import records
 from pipelines.artifacts.records import RunPaths
 from pipelines.ingestion.ingest import ingest_record
 from pipelines.ingestion.open_log import open_events
-from pipelines.publishing import run
+from pipelines.publishing import run, run_folder
 from recall.config import RecallConfig
 from recall.errors import InputError
 
@@ -99,7 +99,7 @@ def test_overwrite_removes_the_artifacts_but_not_the_releases(tmp_path):
         (path / "file").write_text("old")
     (paths.model / "started.json").write_text('{"job": "train"}')
 
-    run._remove_artifacts(paths)
+    run_folder.remove_artifacts(paths)
 
     assert not paths.examples.exists()
     assert not paths.model.exists()
@@ -144,7 +144,7 @@ def test_what_a_killed_run_left_is_cleared(tmp_path):
     foreign = tmp_path / ".notes.partial"
     foreign.mkdir()
 
-    with run._locked(tmp_path):
+    with run_folder.locked(tmp_path):
         assert not leftover.exists()
         assert foreign.exists()
 
@@ -152,5 +152,5 @@ def test_what_a_killed_run_left_is_cleared(tmp_path):
 def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
     blocker = tmp_path / "file"
     blocker.write_text("")
-    with pytest.raises(InputError, match="Cannot write to "), run._locked(blocker / "out"):
+    with pytest.raises(InputError, match="Cannot write to "), run_folder.locked(blocker / "out"):
         pass

@@ -26,6 +26,7 @@ def make_run(**parts):
         epochs=[{"epoch": 1, "val_ndcg@10": 0.2}, {"epoch": 2, "val_ndcg@10": 0.19}],
         warm_start=None,
         config={"train": {"max_epochs": 10}},
+        validation=None,
         evaluation={
             "validation": {"standard_errors": {"ndcg@10": 0.01}},
             "test": {},

@@ -1,0 +1,1 @@
+"""Whether a log is fit to be trained on: what changed since an earlier run, within limits."""

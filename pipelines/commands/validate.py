@@ -13,8 +13,8 @@ COMMAND = Command(
     "earlier run, new and gone items, the shift of popularity and of lengths. A limit that is "
     "broken stops with one line; `recall run` does this before it trains.",
     examples=(
-        "validate --examples=runs/today/examples --previous=runs/yesterday "
-        "--output=runs/today/validation --set=validation.max_unknown_clicks=0.05",
+        "validate --examples=new/examples --previous=old --output=new/validation",
+        "validate --examples=new/examples --output=checked --set=validation.max_duplicates=0.01",
     ),
     flags={
         "examples": folders.EXAMPLES,

@@ -18,7 +18,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 from pipelines.ingestion.sequences import sum_counts
 from pipelines.sources.columns.time_findings import DAY_S
 
-SCHEMA_NAME = "event_schema.pbtxt"
+EVENT_SCHEMA_NAME = "event_schema.pbtxt"
 FOLDER = "event_statistics"
 FILE_NAME = "FeatureStats.pb"
 """As TFX's StatisticsGen names it, below `Split-<name>/`."""
@@ -112,7 +112,7 @@ def write(
 ) -> None:
     """Writes the schema, and each split's statistics into a folder of its own."""
     text = text_format.MessageToString(schema)
-    (Path(examples_dir) / SCHEMA_NAME).write_text(text, encoding="utf-8")
+    (Path(examples_dir) / EVENT_SCHEMA_NAME).write_text(text, encoding="utf-8")
     for split, one in statistics.items():
         path = Path(examples_dir) / FOLDER / f"Split-{split}" / FILE_NAME
         path.parent.mkdir(parents=True)

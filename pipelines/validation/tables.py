@@ -29,7 +29,7 @@ def rows(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     return [
         (
             check["name"],
-            show(check["value"]),
+            show_measure(check["value"]),
             _limit(check),
             "" if check["limit"] is None else "holds" if check["holds"] else "broken",
         )
@@ -48,13 +48,13 @@ def as_text(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def show(value: float) -> str:
+def show_measure(value: float) -> str:
     """A measure.
 
-    >>> show(3), show(0.123456), show(0.0)
-    ('3', '0.1235', '0')
+    >>> show_measure(3), show_measure(0.123456), show_measure(0.0)
+    ('3', '0.123', '0')
     """
-    return f"{value:.4g}"
+    return f"{value:.3g}"
 
 
 def _limit(check: Mapping[str, Any]) -> str:

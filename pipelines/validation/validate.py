@@ -130,7 +130,7 @@ def describe(check: Mapping[str, Any]) -> str:
     'new_items is 0.25 (validation.max_new_items=0.1)'
     """
     kind, bound = check["limit"]
-    return f"{check['name']} is {check['value']:.4g} (validation.{kind}_{check['name']}={bound:g})"
+    return f"{check['name']} is {check['value']:.3g} (validation.{kind}_{check['name']}={bound:g})"
 
 
 def measure(

@@ -26,7 +26,7 @@ def build(run: RunFolder) -> Section:
         "validation",
         "Is the log fit?",
         "What was measured before anything was trained, what changed since the run before, and "
-        "the limits of `validation`.",
+        "the limits that were set.",
         blocks,
     )
 
@@ -42,8 +42,8 @@ def _changes(run: RunFolder) -> list[Block]:
     rows = [
         (
             texts.short(titles.get(one["item_id"]) or one["item_id"]),
-            texts.share(one["before"]),
-            texts.share(one["now"]),
+            f"{100 * one['before']:.2f} %",
+            f"{100 * one['now']:.2f} %",
         )
         for one in changes
     ]

@@ -360,6 +360,8 @@ class TestFolder:
             "Split-train",
             "Split-valid",
             "artifact.json",
+            "event_schema.pbtxt",
+            "event_statistics",
             "ingest_report.json",
             "schema.pbtxt",
             "statistics.json",

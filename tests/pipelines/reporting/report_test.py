@@ -123,6 +123,7 @@ def test_a_run_has_all_sections(evaluated_run):
         "What is shown",
         "Training",
         "The data",
+        "Is the log fit?",
         "The index",
         "Provenance",
     ]

@@ -32,6 +32,6 @@ def test_limits_and_items_by_their_titles(evaluated_run):
         ("days without an event", "0", "", ""),
     ]
     assert measures.caption == "The log beside runs/before"
-    assert list(changes.rows) == [(title, "50.0 %", "12.5 %")]
+    assert list(changes.rows) == [(title, "50.00 %", "12.50 %")]
     assert isinstance(missing, Missing)
     assert "validation.min_new_days" in missing.line

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import queue
 import signal
 import threading
 import time
@@ -128,7 +129,7 @@ class RecallServer:
         self._stop(drain_s=self._options.drain_s)
 
     def read_files_again(self) -> None:
-        """Reads certificates and the admin token again soon; a handler of signals may call it."""
+        """Reads certificates and the admin token again soon."""
         self._files.read_now()
 
     def _stop(self, *, drain_s: float) -> None:
@@ -260,10 +261,25 @@ def _start_beside(server: RecallServer) -> None:
 
 @contextlib.contextmanager
 def _handled(action: Callable[[], None], *numbers: signal.Signals) -> Iterator[None]:
-    """Does something on signals in the block."""
-    previous = {number: signal.signal(number, lambda *_: action()) for number in numbers}
+    """Does something on signals in the block, in a thread of its own.
+
+    Python runs a handler in the middle of whatever the main thread does, another handler
+    among it. A lock of `threading.Event.set` that is held there is then waited for by the
+    thread that holds it, for ever; `put` of this queue alone may interrupt itself.
+    """
+    signals: queue.SimpleQueue[bool] = queue.SimpleQueue()
+
+    def act() -> None:
+        while signals.get():
+            action()
+
+    thread = threading.Thread(target=act, name="signals", daemon=True)
+    thread.start()
+    previous = {number: signal.signal(number, lambda *_: signals.put(True)) for number in numbers}
     try:
         yield
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+        signals.put(False)
+        thread.join()

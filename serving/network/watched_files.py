@@ -100,7 +100,7 @@ class FileWatch:
         self._thread.start()
 
     def read_now(self) -> None:
-        """Reads all files again soon; may be called by a handler of signals."""
+        """Reads all files again soon."""
         self._forced = True
         self._wake.set()
 

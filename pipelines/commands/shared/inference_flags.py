@@ -35,6 +35,7 @@ USERS = FlagSpec(
     default=ALL,
     kind="path",
     suggestions=(ALL,),
+    store="read",
 )
 
 UNKNOWN_USERS = ("popular", "skip")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from pipelines.artifacts import records
+from pipelines.artifacts import provenance, records
 from pipelines.inference import histories, id_files, opened_release, parts, work_folder
 from pipelines.inference.answers import (
     Answerer,
@@ -73,6 +73,7 @@ class JobOptions(NamedTuple):
     overwrite: bool = False
 
 
+@provenance.measured
 def write_recommendations(
     users: Users, wanted: RecommendUsers, options: JobOptions
 ) -> dict[str, int]:
@@ -87,11 +88,13 @@ def write_recommendations(
     return _Job(RECOMMEND, wanted, options).run_users(users)
 
 
+@provenance.measured
 def write_user_vectors(users: Users, wanted: EmbedUsers, options: JobOptions) -> dict[str, int]:
     """Writes the vectors of the users of a log; as `write_recommendations`."""
     return _Job(EMBED, wanted, options).run_users(users)
 
 
+@provenance.measured
 def write_similar_items(
     items: id_files.IdFile | None, wanted: SimilarItems, options: JobOptions
 ) -> dict[str, int]:
@@ -105,6 +108,7 @@ def write_similar_items(
     return _Job(SIMILAR, wanted, options).run_items(items)
 
 
+@provenance.measured
 def write_item_vectors(
     items: id_files.IdFile | None, wanted: EmbedItems, options: JobOptions
 ) -> dict[str, int]:

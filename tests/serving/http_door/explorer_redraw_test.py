@@ -15,8 +15,9 @@ def focus(visit, what="id"):
 
 
 def open_with_answer(visit, address="#h=i7&h=i30"):
+    """Opens the page and waits until it asks nothing any more: its visitors come last."""
     visit.open(address)
-    visit.wait(ANSWERED)
+    visit.wait(f"{ANSWERED} && !document.getElementById('visitors').hidden")
     if not visit.page.is_visible("#k"):
         visit.page.click("#settings summary")
 

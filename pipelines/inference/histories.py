@@ -6,7 +6,6 @@ duplicates left out.
 
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,12 @@ import pyarrow.compute as pc
 from pipelines.inference import work_folder
 from pipelines.inference.answer_tables import HISTORY_COLUMN, ITEM_ID, USER_ID
 from pipelines.inference.work_folder import WorkFolder
-from pipelines.ingestion import sequences
+from pipelines.ingestion import reading, sequences
 from pipelines.ingestion import steps as ingest_steps
-from pipelines.ingestion.beam import PipelineOptions, beam, run_chain
+from pipelines.ingestion.reading import LogRuns
+from pipelines.ingestion.sequences import Sequences
 from pipelines.ingestion.shard_files import ShardFiles
+from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
 from pipelines.sources.events import EventSource
 from recall.config import IngestConfig
@@ -38,7 +39,7 @@ def prepare_histories(
     source: EventSource,
     users: pa.Array | None,
     work: WorkFolder,
-    options: PipelineOptions,
+    runner: StepRunner,
     *,
     max_bad_rows: int,
     num_shards: int,
@@ -50,7 +51,7 @@ def prepare_histories(
         source: The log.
         users: Distinct raw ids of those that are wanted; None takes all of the log.
         work: Where to.
-        options: Of Beam.
+        runner: Where the steps run.
         max_bad_rows: Rows of the log that may be unusable.
         num_shards: Of the shuffle; one is ordered in memory at a time.
         rows_per_file: Users of a part.
@@ -72,15 +73,12 @@ def prepare_histories(
     if users is not None:
         _write_wanted(files, users, num_shards)
     config = IngestConfig(num_shards=num_shards)
-    read = ingest_steps.read_and_shuffle(source, max_bad_rows, config, shuffled)
-    write = WriteHistories(work, files, rows_per_file, num_shards, only_wanted=users is not None)
-    with tasks.open_task(ingest_steps.READING, unit="events", rate="events"):
-        run_chain(options, [None], *read, beam.ParDo(write))
-    for failure in files.read_all_facts(ingest_steps.FAILED):
-        raise InputError(failure["message"])
-    if users is not None:
-        _add_absent(work, files, write, num_shards)
-    facts = _sum_facts(work, files)
+    read, runs = reading.read_log(source, max_bad_rows, config, files, runner)
+    only_wanted = users is not None
+    step = WriteHistories(work, files, runs, rows_per_file, only_wanted=only_wanted)
+    with tasks.open_task(ingest_steps.SORTING, total=num_shards, unit="shards"):
+        runner.run(step, range(num_shards))
+    facts = {**_sum_counts(work), "bad_rows": read["bad_rows"]["rows"]}
     if not facts["users"]:
         raise InputError(f"{source.spec} has none of the users that are asked for.")
     work.mark_prepared(facts)
@@ -100,69 +98,56 @@ def prepare_items(item_ids: pa.Array, work: WorkFolder, *, rows_per_file: int) -
     work.mark_prepared({"items": len(item_ids)})
 
 
-class WriteHistories(beam.DoFn):
+class WriteHistories:
     """Orders the events of a shard of users and writes a list of items for each."""
 
     def __init__(
         self,
         work: WorkFolder,
         files: ShardFiles,
+        runs: LogRuns,
         rows_per_file: int,
-        num_shards: int,
         *,
         only_wanted: bool,
     ):
         self._work = work
         self._files = files
+        self._runs = runs
         self._rows_per_file = rows_per_file
-        self._num_shards = num_shards
         self._only_wanted = only_wanted
 
-    def process(self, element: tuple[int, Iterable[pa.RecordBatch]]) -> Iterator[int]:
-        """Writes the shard and yields its number."""
-        tasks.turn_to(
-            ingest_steps.READING, ingest_steps.SORTING, total=self._num_shards, unit="shards"
-        )
-        shard, batches = element
-        self.write(shard, pa.Table.from_batches(batches))
-        tasks.count(ingest_steps.SORTING, 1)
-        yield shard
-
-    def write(self, shard: int, events: pa.Table | None) -> None:
-        """Writes the histories of a shard; None is one without events."""
+    def __call__(self, shard: int) -> None:
+        """Writes the histories of the shard."""
         counts: Counter = Counter(users=0, events=0, duplicates=0, without_events=0)
-        wanted = None
+        log, wanted = reading.read_shard(self._files, self._runs, shard), None
         if self._only_wanted:
-            wanted = self._files.read_table(_WANTED, shard)[USER_ID].combine_chunks()
-        histories = HISTORIES_SCHEMA.empty_table()
-        if events is not None:
-            if wanted is not None:
-                events = events.filter(pc.is_in(events[USER_ID], value_set=wanted))
-            histories = _histories(events, counts)
+            wanted = self._files.read_batch(_WANTED, shard)[USER_ID]
+            kept = pc.is_in(log.user_ids, value_set=wanted).to_numpy(zero_copy_only=False)
+            log = log.filter(kept[log.owners])
+        histories = self._histories(log, counts)
         if wanted is not None:
             histories = _with_absent(histories, wanted, counts)
         counts["users"] = histories.num_rows
-        work_folder.write_table_file(
-            self._work.inputs / f"{shard:05d}.parquet",
-            HISTORIES_SCHEMA,
-            [histories],
-            counts,
-            row_group_size=self._rows_per_file,
-        )
+        if histories.num_rows:
+            work_folder.write_table_file(
+                self._work.inputs / f"{shard:05d}.parquet",
+                HISTORIES_SCHEMA,
+                [histories],
+                counts,
+                row_group_size=self._rows_per_file,
+            )
+        tasks.count(ingest_steps.SORTING, 1)
 
-
-def _histories(events: pa.Table, counts: Counter) -> pa.Table:
-    """A shard of the log -> a row per user, users by id as text."""
-    events = sequences.order_events(events)
-    duplicates = sequences.find_duplicates(events)
-    events = events.filter(pa.array(~duplicates))
-    counts["events"] += events.num_rows
-    counts["duplicates"] += int(duplicates.sum())
-    offsets = sequences.user_offsets(events)
-    users = events[USER_ID].combine_chunks().take(pa.array(offsets[:-1]))
-    items = events[ITEM_ID].combine_chunks()
-    lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), items)
-    return pa.table([users, lists], schema=HISTORIES_SCHEMA)
+    def _histories(self, log: Sequences, counts: Counter) -> pa.Table:
+        """A shard of the log -> a row per user, users by id as text."""
+        duplicates = sequences.find_duplicates(log.offsets, log.items, log.timestamps)
+        log = log.filter(~duplicates)
+        counts["events"] += len(log.items)
+        counts["duplicates"] += int(duplicates.sum())
+        item_ids = self._files.read_batch(reading.ITEMS, 0)[ITEM_ID]
+        items = item_ids.take(pa.array(log.items))
+        lists = pa.ListArray.from_arrays(pa.array(log.offsets, pa.int32()), items)
+        return pa.table([log.user_ids, lists], schema=HISTORIES_SCHEMA)
 
 
 def _with_absent(histories: pa.Table, wanted: pa.Array, counts: Counter) -> pa.Table:
@@ -182,23 +167,13 @@ def _write_wanted(files: ShardFiles, users: pa.Array, num_shards: int) -> None:
     shards = sequences.user_shards(users, num_shards)
     for shard in range(num_shards):
         chosen = users.filter(pa.array(shards == shard))
-        files.write_table(_WANTED, shard, pa.table({USER_ID: chosen}))
+        batch = pa.RecordBatch.from_arrays([chosen], names=[USER_ID])
+        files.write_batches(_WANTED, shard, [batch])
 
 
-def _add_absent(
-    work: WorkFolder, files: ShardFiles, write: WriteHistories, num_shards: int
-) -> None:
-    """Shards that have users who are asked for and no events at all."""
-    for shard in range(num_shards):
-        is_written = (work.inputs / f"{shard:05d}.parquet").exists()
-        if not is_written and files.read_table(_WANTED, shard).num_rows:
-            write.write(shard, None)
-
-
-def _sum_facts(work: WorkFolder, files: ShardFiles) -> dict[str, Any]:
-    """What all shards counted, and how the log was read."""
+def _sum_counts(work: WorkFolder) -> dict[str, int]:
+    """What all shards counted."""
     total: Counter = Counter(users=0, events=0, duplicates=0, without_events=0)
     for path in work.inputs.glob("*.parquet"):
         total.update(work_folder.read_counts(path))
-    (read,) = files.read_all_facts(ingest_steps.READ)
-    return {**total, "bad_rows": read["bad_rows"]["rows"]}
+    return dict(total)

@@ -20,6 +20,7 @@ from pipelines.inference.opened_release import OpenedRelease, examples, open_onc
 from pipelines.inference.output import Output
 from pipelines.inference.work_folder import WorkFolder
 from pipelines.ingestion.beam import PipelineOptions, build_options
+from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
 from pipelines.sources.events import EventSource
 from recall.errors import InputError
@@ -142,7 +143,7 @@ class _Job:
                 source,
                 chosen,
                 work,
-                self._beam_options,
+                StepRunner(self._options.beam_args),
                 max_bad_rows=users.max_bad_rows,
                 num_shards=NUM_SHARDS,
                 rows_per_file=self._options.rows_per_file,

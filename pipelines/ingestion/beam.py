@@ -1,4 +1,4 @@
-"""Apache Beam as the jobs use it: options, the default runner, linear chains.
+"""Apache Beam as the jobs use it: options, runners, linear chains.
 
 Imports no TensorFlow. Import `beam` from here: Beam warns on import when its
 Google Cloud extras are absent, which no user of a local run needs to read.
@@ -81,7 +81,7 @@ def run_chain(options: PipelineOptions, inputs: Sequence, *transforms: beam.PTra
 
     One linear chain without tagged outputs is all this offers, because that is
     what every runner gets right: Beam's Dask runner silently drops the other
-    branches of a pipeline that forks.
+    branches of a pipeline that forks, and what `finish_bundle` gives out.
 
     Args:
         options: From `build_options`.
@@ -92,3 +92,6 @@ def run_chain(options: PipelineOptions, inputs: Sequence, *transforms: beam.PTra
         collection = pipeline | "Inputs" >> beam.Create(list(inputs), reshuffle=False)
         for step, transform in enumerate(transforms):
             collection = collection | f"{step}-{transform.label}" >> transform
+    client = getattr(pipeline.result, "client", None)
+    if client is not None:  # Dask's; Beam leaves it open, and a local cluster with it.
+        client.close()

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
-from pipelines.ingestion.sequences import sum_counts
 from pipelines.sources.columns.time_findings import DAY_S
 
 EVENT_SCHEMA_NAME = "event_schema.pbtxt"
@@ -99,10 +98,16 @@ def write_all(
         report: `ingest_report.json`.
     """
     days = report["clicks_by_day"]
-    whole = sum_counts(list(counts.values()))
+    whole = _add_up(list(counts.values()))
     splits = {name: counts[name] for name in statistics["splits"]}
     built = build_statistics({LOG: whole, **splits}, statistics["lengths"], days)
     write(examples_dir, build_schema(has_times=bool(days)), built)
+
+
+def _add_up(tables: Sequence[pa.Table]) -> pa.Table:
+    """The sum of tables of `item_id` and `count` that have the same items in the same order."""
+    total = np.sum([table["count"].to_numpy() for table in tables], axis=0)
+    return pa.table({"item_id": tables[0]["item_id"], "count": total})
 
 
 def write(

@@ -1,41 +1,37 @@
 """The ingest job: an interaction log -> training examples and held-out targets.
 
-Runs three short Beam pipelines (see `steps.py`) and, between them, what
-needs the whole catalogue but not the whole log. `python -m pipelines.ingest`
-is `recall ingest`.
+Runs the steps (`reading.py`, `steps.py`) and, between them, what needs the whole
+catalogue but not the whole log. `python -m pipelines.ingest` is `recall ingest`.
 """
 
 import copy
+import functools
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.artifacts import provenance, records
-from pipelines.ingestion import (
-    event_statistics,
-    schema,
-    sequences,
-    split_report,
-    warning_lines,
-)
+from pipelines.ingestion import event_statistics, reading, schema, split_report, warning_lines
 from pipelines.ingestion import report as ingest_report
 from pipelines.ingestion import steps as ingest_steps
-from pipelines.ingestion.beam import PipelineOptions, beam, build_options, run_chain
+from pipelines.ingestion.reading import LogRuns
 from pipelines.ingestion.sequences import Part
 from pipelines.ingestion.shard_files import ShardFiles
 from pipelines.ingestion.splits import HELD_OUT, Clock
+from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
 from pipelines.sources.columns import id_checks
 from pipelines.sources.events import EventSource
 from pipelines.sources.items import ItemsFile
 from recall.config import RecallConfig
 from recall.errors import InputError
-from recall.vocabulary import ItemVocabulary
+from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 from serving.release import folders, storage
 
 JOB = "ingest"
@@ -97,7 +93,7 @@ def run_ingest(
         InputError: The log, the items file, a flag or the folder is not usable.
     """
     output_dir = Path(output_dir)
-    options = build_options(beam_args)
+    runner = StepRunner(beam_args)
     if config.ingest.protocol == "provided" and not source.has_split:
         raise InputError(
             f"{source.spec} has no split column, which ingest.protocol=provided needs. Add the "
@@ -113,7 +109,7 @@ def run_ingest(
     items_file = ItemsFile.of(items_file)
     items = source.items() if items_file is None else items_file.read()
     with folders.atomic_directory(output_dir) as staging:
-        report = _Ingest(source, items, staging, config).run(max_bad_rows, options)
+        report = _Ingest(source, items, staging, config, runner).run(max_bad_rows)
         records.write_record(staging, record)
     for line in report["lines"]:
         is_warning = line.startswith(warning_lines.PREFIX)
@@ -132,16 +128,10 @@ def _check_output_dir(output_dir: Path, record: dict[str, Any], overwrite: bool)
         )
 
 
-def _count_cold(counts: dict[str, pa.Table]) -> dict[str, int]:
+def _count_cold(counts: Mapping[Part, np.ndarray]) -> dict[str, int]:
     """Held-out part -> targets on items that training never saw."""
-    trained = counts[Part.TRAIN.label]
-    known = trained.filter(pc.greater(trained["count"], 0))["item_id"].combine_chunks()
-    cold = {}
-    for part in HELD_OUT:
-        of_part = counts[part.label]
-        is_cold = pc.invert(pc.is_in(of_part["item_id"], value_set=known))
-        cold[part.label] = pc.sum(of_part.filter(is_cold)["count"]).as_py() or 0
-    return cold
+    is_cold = counts[Part.TRAIN] == 0
+    return {part.label: int(counts[part][is_cold].sum()) for part in HELD_OUT}
 
 
 class _Ingest:
@@ -153,27 +143,32 @@ class _Ingest:
         items: pa.Table | None,
         staging: Path,
         config: RecallConfig,
+        runner: StepRunner,
     ):
         self._source, self._items, self._config = source, items, config
+        self._runner = runner
         self._examples_dir = staging.absolute()
         self._work_dir = self._examples_dir / _WORK_NAME
         self._files = ShardFiles(self._work_dir)
 
-    def run(self, max_bad_rows: int, options: PipelineOptions) -> dict[str, Any]:
-        """Runs the three chains and writes every file but `artifact.json`."""
+    def run(self, max_bad_rows: int) -> dict[str, Any]:
+        """Runs the steps and writes every file but `artifact.json`."""
         self._work_dir.mkdir()
-        read, sorted_facts = self._sort(max_bad_rows, options)
+        read, runs = reading.read_log(
+            self._source, max_bad_rows, self._config.ingest, self._files, self._runner
+        )
+        sorted_facts = self._sort(runs, read["events_read"])
         rare_items, item_look_alikes = self._choose_items()
         spec = self._source.spec
         split_report.check_conflicts(spec, sorted_facts)
         clock = split_report.find_clock(spec, self._config.ingest, sorted_facts)
-        split_facts = self._split(clock, options)
+        split_facts = self._split(clock)
         split_report.check_leaks(spec, split_facts)
         split = ingest_report.add_split_facts(split_facts)
         ingest_report.check_split(spec, self._config.ingest, split)
-        vocabulary, items = self._number_items()
-        counts = self._count_by_part(vocabulary)
-        written = self._write(options)
+        counts = {part: self._sum(name) for part, name in ingest_steps.PART_COUNTS.items()}
+        vocabulary, items = self._number_items(counts)
+        written = self._write()
         statistics = ingest_report.build_statistics(self._config, vocabulary, split, written)
         statistics["split"] = split_report.describe(
             self._config.ingest, clock, sorted_facts, split_facts, _count_cold(counts)
@@ -189,64 +184,75 @@ class _Ingest:
             *ingest_report.report_lines(report),
             *split_report.lines(statistics["split"]),
         ]
-        event_statistics.write_all(self._examples_dir, counts, statistics, report)
+        event_statistics.write_all(self._examples_dir, self._tables_of(counts), statistics, report)
         self._finish(vocabulary, statistics, report)
         return report
 
-    def _sort(self, max_bad_rows: int, options: PipelineOptions) -> tuple[dict, list[dict]]:
-        """Log -> ordered shards; facts of reading and of every shard."""
-        steps = ingest_steps.read_and_shuffle(
-            self._source, max_bad_rows, self._config.ingest, self._work_dir
-        )
-        sort = ingest_steps.SortShard(self._config.ingest, self._work_dir)
-        with tasks.open_task(ingest_steps.READING, unit="events", rate="events"):
-            run_chain(options, [None], *steps, beam.ParDo(sort))
-        for failure in self._files.read_all_facts(ingest_steps.FAILED):
-            raise InputError(failure["message"])
-        (read,) = self._files.read_all_facts(ingest_steps.READ)
-        sorted_facts = self._files.read_all_facts(ingest_steps.SORTED)
-        ingest_report.check_read(self._source.spec, read["events_read"], sorted_facts)
-        return read, sorted_facts
+    @property
+    def _shards(self) -> range:
+        return range(self._config.ingest.num_shards)
+
+    def _sort(self, runs: LogRuns, num_events: int) -> list[dict]:
+        """Events by shard -> ordered logs; facts of every shard."""
+        step = ingest_steps.SortShard(self._config.ingest, runs, self._work_dir)
+        with tasks.open_task(ingest_steps.SORTING, total=len(self._shards), unit="shards"):
+            self._runner.run(step, self._shards)
+        reading.remove_runs(self._files)
+        facts = self._files.read_all_facts(ingest_steps.SORTED)
+        ingest_report.check_read(self._source.spec, num_events, facts)
+        return facts
+
+    def _sum(self, step: str) -> np.ndarray:
+        """`[num_items]`, the sum of what a step has counted in all shards."""
+        return functools.reduce(np.add, self._files.read_all_arrays(step))
+
+    def _item_ids(self) -> pa.StringArray:
+        """Ids of all items, by their numbers."""
+        return self._files.read_batch(reading.ITEMS, 0)["item_id"]
 
     def _choose_items(self) -> tuple[int, dict[str, Any]]:
-        """Stores the items that are frequent enough.
+        """Stores which items are frequent enough.
 
         Returns:
             How many are not, and ids of items that are probably one.
         """
-        counts = sequences.sum_counts(self._files.read_all_tables(ingest_steps.ITEM_COUNTS))
-        enough = pc.greater_equal(counts["count"], self._config.ingest.min_item_events)
-        frequent = counts.filter(enough)
-        self._files.write_table(ingest_steps.FREQUENT_ITEMS, 0, frequent)
-        look_alikes = id_checks.find_look_alikes(counts["item_id"].combine_chunks())
-        return counts.num_rows - frequent.num_rows, look_alikes
+        counts = self._sum(ingest_steps.ITEM_COUNTS)
+        frequent = counts >= self._config.ingest.min_item_events
+        self._files.write_array(ingest_steps.FREQUENT_ITEMS, 0, frequent)
+        look_alikes = id_checks.find_look_alikes(self._item_ids().filter(pa.array(counts > 0)))
+        return int(((counts > 0) & ~frequent).sum()), look_alikes
 
-    def _split(self, clock: Clock | None, options: PipelineOptions) -> list[dict]:
+    def _split(self, clock: Clock | None) -> list[dict]:
         """Gives every event its part; facts of every shard."""
-        shards = self._files.shards(ingest_steps.SORTED)
         step = ingest_steps.SplitShard(self._config.ingest, clock, self._work_dir)
-        with tasks.open_task(ingest_steps.SPLITTING, total=len(shards), unit="shards"):
-            run_chain(options, shards, beam.Reshuffle(), beam.ParDo(step))
+        with tasks.open_task(ingest_steps.SPLITTING, total=len(self._shards), unit="shards"):
+            self._runner.run(step, self._shards)
+        ingest_steps.remove_sequences(self._files, ingest_steps.SORTED)
         return self._files.read_all_facts(ingest_steps.SPLIT)
 
-    def _count_by_part(self, vocabulary: ItemVocabulary) -> dict[str, pa.Table]:
+    def _tables_of(self, counts: Mapping[Part, np.ndarray]) -> dict[str, pa.Table]:
         """Name of a part -> its events by item."""
-        ids = pa.array(vocabulary.item_ids, pa.string())
-        trained = pa.array(vocabulary.counts, pa.int64())
-        counts = {Part.TRAIN.label: pa.table({"item_id": ids, "count": trained})}
-        for part, name in ingest_steps.OTHER_COUNTS.items():
-            counts[part.label] = sequences.sum_counts(self._files.read_all_tables(name))
-        return counts
+        ids = self._item_ids()
+        return {
+            part.label: pa.table({"item_id": ids, "count": of_part})
+            for part, of_part in counts.items()
+        }
 
-    def _number_items(self) -> tuple[ItemVocabulary, dict[str, Any]]:
+    def _number_items(
+        self, counts: Mapping[Part, np.ndarray]
+    ) -> tuple[ItemVocabulary, dict[str, Any]]:
         """Orders the items by training count and adds what the items file says."""
-        counts = sequences.sum_counts(self._files.read_all_tables(ingest_steps.TRAINING_COUNTS))
-        counts = counts.sort_by([("count", "descending"), ("item_id", "ascending")])
-        self._files.write_table(ingest_steps.VOCABULARY, 0, counts)
-        item_ids, clicks = counts["item_id"].to_pylist(), counts["count"].to_numpy()
+        kept = np.flatnonzero(functools.reduce(np.add, counts.values()))
+        clicks = counts[Part.TRAIN][kept]
+        order = np.argsort(-clicks, kind="stable")  # items of one count: by id as text
+        kept, clicks = kept[order], clicks[order]
+        dense = np.zeros(int(kept.max(initial=0)) + 1, np.int64)
+        dense[kept] = np.arange(len(kept)) + FIRST_ITEM_ID
+        self._files.write_array(ingest_steps.DENSE_IDS, 0, dense)
+        log_ids = self._item_ids().take(pa.array(kept))
+        item_ids = log_ids.to_pylist()
         if self._items is None:
             return ItemVocabulary(item_ids, clicks), {}
-        log_ids = counts["item_id"].combine_chunks()
         file_ids = self._items["item_id"].combine_chunks()
         match = {"items": len(file_ids), **id_checks.match_items(log_ids, file_ids)}
         if self._config.model.use_categories:
@@ -260,7 +266,7 @@ class _Ingest:
         vocabulary = ItemVocabulary(item_ids, clicks, [c or () for c in categories], titles)
         return vocabulary, match
 
-    def _write(self, options: PipelineOptions) -> list[dict]:
+    def _write(self) -> list[dict]:
         """Writes the TFRecord files; facts of every shard."""
         for split in WRITTEN_SPLITS:
             (self._examples_dir / f"Split-{split}").mkdir()
@@ -270,9 +276,8 @@ class _Ingest:
             self._examples_dir,
             self._work_dir,
         )
-        shards = self._files.shards(ingest_steps.SPLIT)
-        with tasks.open_task(ingest_steps.WRITING, total=len(shards), unit="shards"):
-            run_chain(options, shards, beam.Reshuffle(), beam.ParDo(step))
+        with tasks.open_task(ingest_steps.WRITING, total=len(self._shards), unit="shards"):
+            self._runner.run(step, self._shards)
         return self._files.read_all_facts(ingest_steps.WRITTEN)
 
     def _finish(

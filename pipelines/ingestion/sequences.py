@@ -7,7 +7,6 @@ users by id as text, events of a user oldest first.
 
 import enum
 import zlib
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -59,6 +58,44 @@ class HeldOutTasks(NamedTuple):
     positive_offsets: np.ndarray
 
 
+class Sequences(NamedTuple):
+    """Events of the users of a shard: an ordered log in arrays.
+
+    Attributes:
+        user_ids: `[num_users]` string, ascending as text.
+        offsets: `[num_users + 1]` int64; user u has events `offsets[u]:offsets[u + 1]`, at
+            least one.
+        items: `[num_events]` int32 numbers of the items, ascending with their ids as text.
+        timestamps: `[num_events]` float64.
+        rows: `[num_events]` int64, rows of the log.
+        parts: `[num_events]` int8 of `Part`.
+    """
+
+    user_ids: pa.StringArray
+    offsets: np.ndarray
+    items: np.ndarray
+    timestamps: np.ndarray
+    rows: np.ndarray
+    parts: np.ndarray
+
+    def filter(self, kept: np.ndarray) -> "Sequences":
+        """The events where `kept`, `[num_events]` bool, and the users who have any."""
+        if kept.all():
+            return self
+        offsets = np.concatenate([[0], np.cumsum(kept)])[self.offsets]
+        has_events = np.diff(offsets) > 0
+        return Sequences(
+            self.user_ids.filter(pa.array(has_events)),
+            np.concatenate([[0], offsets[1:][has_events]]),
+            *(column[kept] for column in self[2:]),
+        )
+
+    @property
+    def owners(self) -> np.ndarray:
+        """`[num_events]`, the user of each event."""
+        return np.repeat(np.arange(len(self.user_ids)), np.diff(self.offsets))
+
+
 def user_shards(user_ids: pa.Array, num_shards: int) -> np.ndarray:
     """Assigns users to shards by a hash that is the same in every process.
 
@@ -74,86 +111,79 @@ def user_shards(user_ids: pa.Array, num_shards: int) -> np.ndarray:
     >>> user_shards(pa.array(["7", "8", "7"]), 4)
     array([2, 3, 2])
     """
-    encoded = pc.dictionary_encode(user_ids)
-    names = plain_ids(encoded.dictionary).cast(pa.binary()).to_pylist()
-    shards = np.fromiter(map(zlib.crc32, names), np.int64, len(names)) % num_shards
-    return shards[encoded.indices.to_numpy()]
+    names = plain_ids(user_ids).cast(pa.binary()).to_pylist()
+    return np.fromiter(map(zlib.crc32, names), np.int64, len(names)) % num_shards
 
 
-def partition_by_user(
-    events: pa.RecordBatch, num_shards: int
-) -> Iterator[tuple[int, pa.RecordBatch]]:
-    """Splits a batch into one batch per shard of users; order is kept."""
-    shards = user_shards(events.column("user_id"), num_shards)
-    order = np.argsort(shards, kind="stable")
-    events = events.take(pa.array(order))
-    bounds = np.searchsorted(shards[order], np.arange(num_shards + 1))
-    for shard in range(num_shards):
-        start, stop = bounds[shard], bounds[shard + 1]
-        if stop > start:
-            yield shard, events.slice(start, stop - start)
+def order_by_code(codes: np.ndarray) -> np.ndarray:
+    """The stable order of `[n]` int codes >= 0, by digits of 16 bits: numpy sorts these fast."""
+    order = np.argsort((codes & 0xFFFF).astype(np.uint16), kind="stable")
+    shift = 16
+    most = int(codes.max(initial=0))
+    while most >> shift:
+        digit = ((codes >> shift) & 0xFFFF).astype(np.uint16)
+        order = order[np.argsort(digit[order], kind="stable")]
+        shift += 16
+    return order
 
 
-def order_events(events: pa.Table) -> pa.Table:
-    """Sorts a log by user, then timestamp, then row of the input."""
-    timestamps, rows = (events[name].to_numpy() for name in ("timestamp", "row"))
-    return events.take(pa.array(np.lexsort((rows, timestamps, _text_ranks(events["user_id"])))))
+def order_events(users: np.ndarray, timestamps: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The order of a log by user, then timestamp, then row of the input.
+
+    Logs mostly are in the order of time, which then costs a look.
+
+    Args:
+        users: `[n]` int, rank of the user among the users.
+        timestamps: `[n]` float.
+        rows: `[n]` int, each once.
+
+    Returns:
+        `[n]` positions of the events.
+    """
+    in_order = np.arange(len(users))
+    if np.any(rows[1:] < rows[:-1]):
+        in_order = np.argsort(rows, kind="stable")
+    order = in_order[order_by_code(users[in_order])]
+    times, owners = timestamps[order], users[order]
+    if np.any((times[1:] < times[:-1]) & (owners[1:] == owners[:-1])):
+        by_time = in_order[np.argsort(timestamps[in_order], kind="stable")]
+        order = by_time[order_by_code(users[by_time])]
+    return order
 
 
-def find_duplicates(events: pa.Table) -> np.ndarray:
+def find_duplicates(offsets: np.ndarray, items: np.ndarray, timestamps: np.ndarray) -> np.ndarray:
     """Marks events that repeat an earlier one: same user, item and timestamp.
 
     Args:
-        events: An ordered log of n events.
+        offsets: `[num_users + 1]` of an ordered log.
+        items: `[n]` int numbers of the items.
+        timestamps: `[n]` float.
 
     Returns:
         `[n]` bool; the first of equal events is not marked.
     """
-    users, items = _text_ranks(events["user_id"]), _text_ranks(events["item_id"])
-    keys = (items, events["timestamp"].to_numpy(), users)
-    order = np.lexsort(keys)  # stable: equal events stay in the order of the log
-    repeats = np.ones(max(len(order) - 1, 0), bool)
-    for key in keys:
-        repeats &= key[order][1:] == key[order][:-1]
-    duplicates = np.zeros(len(order), bool)
-    duplicates[order[1:][repeats]] = True
+    duplicates = np.zeros(len(items), bool)
+    if len(items) == 0:
+        return duplicates
+    is_first = np.ones(len(items), bool)  # of the events of one user at one time
+    np.not_equal(timestamps[1:], timestamps[:-1], out=is_first[1:])
+    is_first[offsets[:-1]] = True
+    alone = is_first & np.append(is_first[1:], True)
+    shared = np.flatnonzero(~alone)
+    if len(shared) == 0:
+        return duplicates
+    moments, shared_items = np.cumsum(is_first[shared]), items[shared].astype(np.int64)
+    order = order_by_code(shared_items)
+    order = order[order_by_code(moments[order])]
+    same = np.diff(moments[order]) == 0
+    same &= np.diff(shared_items[order]) == 0
+    duplicates[shared[order[1:][same]]] = True
     return duplicates
 
 
-def _text_ranks(column: pa.ChunkedArray) -> np.ndarray:
-    """`[n]` int64, the rank of each text among the distinct texts."""
-    encoded = pc.dictionary_encode(column.combine_chunks())
-    ranks = np.empty(len(encoded.dictionary), np.int64)
-    ranks[pc.sort_indices(encoded.dictionary).to_numpy()] = np.arange(len(ranks))
-    return ranks[encoded.indices.to_numpy()]
-
-
-def user_offsets(events: pa.Table) -> np.ndarray:
-    """Where each user of an ordered log begins.
-
-    Returns:
-        `[num_users + 1]` int64; user u has events `offsets[u]:offsets[u + 1]`.
-    """
-    ranks = _text_ranks(events["user_id"])
-    changes = np.flatnonzero(np.diff(ranks)) + 1
-    return np.concatenate([[0], changes, [len(ranks)]] if len(ranks) else [[0]]).astype(np.int64)
-
-
-def count_items(item_ids: pa.ChunkedArray, weights: np.ndarray | None = None) -> pa.Table:
-    """Counts per item: a table of `item_id` and `count`, items by id as text.
-
-    Args:
-        item_ids: `[n]` string.
-        weights: `[n]` int, what each row counts for; None counts rows.
-    """
-    weights = np.ones(len(item_ids), np.int64) if weights is None else weights.astype(np.int64)
-    return sum_counts([pa.table({"item_id": item_ids, "count": weights})])
-
-
-def sum_counts(tables: list[pa.Table]) -> pa.Table:
-    """Adds up tables of `item_id` and `count`, items by id as text."""
-    summed = pa.concat_tables(tables).group_by("item_id").aggregate([("count", "sum")])
-    return summed.rename_columns(["item_id", "count"]).sort_by("item_id")
+def count_items(items: np.ndarray, num_items: int) -> np.ndarray:
+    """`[num_items]` int64, how often each item occurs."""
+    return np.bincount(items, minlength=num_items).astype(np.int64)
 
 
 def count_days(timestamps: np.ndarray) -> list[list[int]]:
@@ -169,8 +199,15 @@ def count_days(timestamps: np.ndarray) -> list[list[int]]:
     [[19675, 2]]
     """
     is_time = (timestamps >= FIRST_TIME_S) & (timestamps < LAST_TIME_S)
-    days, counts = np.unique(timestamps[is_time] // DAY_S, return_counts=True)
-    return np.stack([days.astype(np.int64), counts], axis=1).tolist()
+    if not is_time.all():
+        timestamps = timestamps[is_time]
+    if len(timestamps) == 0:
+        return []
+    days = (timestamps / DAY_S).astype(np.int64)
+    first = int(days.min())
+    counts = np.bincount(days - first)
+    found = np.flatnonzero(counts)
+    return np.stack([found + first, counts[found]], axis=1).tolist()
 
 
 def long_enough(offsets: np.ndarray, min_user_events: int) -> np.ndarray:
@@ -229,7 +266,7 @@ def mark_beyond_latest(offsets: np.ndarray, parts: np.ndarray, max_events: int) 
     return (parts == Part.TRAIN) & (from_end >= max_events)
 
 
-def parse_parts(events: pa.Table | pa.RecordBatch) -> np.ndarray:
+def parse_parts(events: pa.RecordBatch) -> np.ndarray:
     """Reads the `split` column of protocol `provided`.
 
     Returns:

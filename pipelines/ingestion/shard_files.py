@@ -4,19 +4,20 @@ A step may run in another process or twice; a file appears whole or not at all,
 and a second run writes the same content. Imports no TensorFlow and no Beam.
 """
 
+import contextlib
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from serving.release import storage
 
 
 class ShardFiles:
-    """Tables and JSON facts by step and shard in one folder.
+    """Record batches, arrays and JSON facts by step and number in one folder.
 
     The folder must be reachable under one path from every worker.
     """
@@ -25,35 +26,65 @@ class ShardFiles:
         """Uses `directory`, which exists."""
         self.directory = Path(directory)
 
-    def write_table(self, step: str, shard: int, table: pa.Table) -> None:
-        """Stores the table of a step and shard."""
-        path = self._path(step, shard, "parquet")
-        partial = path.with_suffix(f".{uuid.uuid4().hex[:8]}.partial")
-        pq.write_table(table, partial)
+    def write_batches(self, step: str, number: int, batches: Sequence[pa.RecordBatch]) -> None:
+        """Stores record batches of one schema, of which each can be read alone."""
+        with (
+            self._written(step, number, "arrow") as path,
+            pa.OSFile(str(path), "wb") as file,
+            pa.ipc.new_file(file, batches[0].schema) as writer,
+        ):
+            for batch in batches:
+                writer.write_batch(batch)
+
+    def read_batch(self, step: str, number: int, at: int = 0) -> pa.RecordBatch:
+        """One of the record batches."""
+        path = self._path(step, number, "arrow")
+        with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
+            return reader.get_batch(at)
+
+    def write_array(self, step: str, number: int, array: np.ndarray) -> None:
+        """Stores an array of numbers."""
+        with self._written(step, number, "npy") as path, open(path, "wb") as file:
+            np.save(file, array, allow_pickle=False)
+
+    def read_array(self, step: str, number: int) -> np.ndarray:
+        """An array of `write_array`."""
+        return np.load(self._path(step, number, "npy"), allow_pickle=False)
+
+    def write_facts(self, step: str, number: int, facts: Any) -> None:
+        """Stores plain values of a step."""
+        storage.write_json(self._path(step, number, "json"), facts)
+
+    def numbers(self, step: str) -> list[int]:
+        """The numbers that have facts of a step."""
+        return sorted(int(path.stem.rpartition("-")[2]) for path in self._all(step, "json"))
+
+    def read_all_facts(self, step: str) -> list[Any]:
+        """The facts of a step in the order of their numbers."""
+        return [storage.read_json(self._path(step, n, "json")) for n in self.numbers(step)]
+
+    def read_all_arrays(self, step: str) -> Iterator[np.ndarray]:
+        """The arrays of a step, in no special order."""
+        for path in self._all(step, "npy"):
+            yield np.load(path, allow_pickle=False)
+
+    def remove(self, *steps: str) -> None:
+        """Removes what steps have left, when no other needs it."""
+        for step in steps:
+            for ending in ("arrow", "npy"):
+                for path in self._all(step, ending):
+                    path.unlink(missing_ok=True)
+
+    def _all(self, step: str, ending: str) -> Iterator[Path]:
+        return self.directory.glob(f"{step}-*.{ending}")
+
+    @contextlib.contextmanager
+    def _written(self, step: str, number: int, ending: str) -> Iterator[Path]:
+        """A path for a file that gets its name when it is whole."""
+        path = self._path(step, number, ending)
+        partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:8]}.partial")
+        yield partial
         partial.replace(path)
 
-    def read_table(self, step: str, shard: int) -> pa.Table:
-        """The table of a step and shard."""
-        return pq.read_table(self._path(step, shard, "parquet"))
-
-    def write_facts(self, step: str, shard: int, facts: dict[str, Any]) -> None:
-        """Stores plain values of a step and shard."""
-        storage.write_json(self._path(step, shard, "json"), facts)
-
-    def shards(self, step: str) -> list[int]:
-        """The shards that have facts of a step."""
-        return sorted(int(path.stem.rpartition("-")[2]) for path in self._all_facts(step))
-
-    def read_all_facts(self, step: str) -> list[dict[str, Any]]:
-        """The facts of a step, shard by shard."""
-        return [storage.read_json(path) for path in sorted(self._all_facts(step))]
-
-    def read_all_tables(self, step: str) -> list[pa.Table]:
-        """The tables of a step, shard by shard."""
-        return [pq.read_table(path) for path in sorted(self.directory.glob(f"{step}-*.parquet"))]
-
-    def _all_facts(self, step: str) -> Iterator[Path]:
-        return self.directory.glob(f"{step}-*.json")
-
-    def _path(self, step: str, shard: int, suffix: str) -> Path:
-        return self.directory / f"{step}-{shard:05d}.{suffix}"
+    def _path(self, step: str, number: int, ending: str) -> Path:
+        return self.directory / f"{step}-{number:05d}.{ending}"

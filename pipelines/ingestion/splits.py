@@ -160,23 +160,21 @@ def cut_sessions(timestamps: np.ndarray, offsets: np.ndarray, max_gap_s: float) 
     return np.union1d(offsets, gaps).astype(np.int64)
 
 
-def name_sessions(user_ids: pa.ChunkedArray, offsets: np.ndarray, cut: np.ndarray) -> pa.Array:
-    """Ids of sessions for every event: the user's, `#`, and the session's number from 1.
+def name_sessions(user_ids: pa.StringArray, offsets: np.ndarray, cut: np.ndarray) -> pa.Array:
+    """Ids of sessions: the user's, `#`, and the session's number from 1.
 
     Args:
-        user_ids: `[n]` string, of an ordered log.
+        user_ids: `[num_users]` string.
         offsets: `[num_users + 1]`.
         cut: `[num_sessions + 1]` from `cut_sessions`.
 
     Returns:
-        `[n]` string.
+        `[num_sessions]` string.
     """
     owners = np.searchsorted(offsets, cut[:-1], side="right") - 1
     first = np.searchsorted(cut, offsets[owners])
     numbers = pa.array(np.arange(len(owners)) - first + 1).cast(pa.string())
-    users = user_ids.take(pa.array(cut[:-1])).combine_chunks()
-    names = pc.binary_join_element_wise(users, numbers, "#")
-    return names.take(pa.array(np.repeat(np.arange(len(owners)), np.diff(cut))))
+    return pc.binary_join_element_wise(user_ids.take(pa.array(owners)), numbers, "#")
 
 
 def find_leak(timestamps: np.ndarray, parts: np.ndarray, clock: Clock) -> int | None:

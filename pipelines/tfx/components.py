@@ -32,7 +32,7 @@ from pipelines.publishing import index as index_job
 from pipelines.publishing import push
 from pipelines.reporting import report as run_report
 from pipelines.sources.columns.read_options import ReadOptions
-from pipelines.sources.events import NO_TIME, EventColumns
+from pipelines.sources.event_columns import NO_TIME, EventColumns
 from pipelines.tfx import anomalies as log_anomalies
 from pipelines.tfx import event_examples, reading_facts
 from pipelines.tfx.log_spec import LogSpec, items_from_json

@@ -4,6 +4,7 @@ Imports no TensorFlow and opens no file.
 """
 
 import dataclasses
+from collections.abc import Mapping
 
 from recall.errors import InputError
 
@@ -53,6 +54,11 @@ class BadRows:
         else:
             bad.value = shorten(bad.value)
             self.by_reason[reason] = bad
+
+    def merge(self, found: Mapping[str, Mapping]) -> None:
+        """Adds what another one counted later in the log (its `to_dict`)."""
+        for reason, bad in found.items():
+            self.add(reason, BadRow(**bad))
 
     def check(self) -> None:
         """Stops when there are too many.

@@ -3,6 +3,8 @@
 Imports no TensorFlow and opens no file.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,6 +12,7 @@ import pyarrow.compute as pc
 from pipelines.sources.columns.time_units import UNITS_PER_SECOND
 from recall.errors import InputError
 
+_SPACE, _NON_ASCII = ord(" "), 0x80
 _UUID_BYTES = 16
 _UUID_DASHES = (8, 12, 16, 20)
 _HEX = np.array([tuple(b"%02x" % byte) for byte in range(256)], np.uint8)
@@ -103,10 +106,54 @@ def _to_float(array: pa.Array) -> pa.Array:
     return array.cast(pa.float64(), safe=False)
 
 
+class TextEdges(NamedTuple):
+    """What the bytes of texts tell before a pattern, which costs more, looks at them.
+
+    Attributes:
+        data: All bytes of the texts, uint8.
+        first: `[n]` uint8, first byte of each text, 0 where it is empty.
+        last: `[n]` uint8, last byte.
+        lengths: `[n]` bytes.
+    """
+
+    data: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    lengths: np.ndarray
+
+    @property
+    def may_be_blank(self) -> np.ndarray:
+        """`[n]` bool, whether white space, or nothing in ASCII, stands at one of the ends."""
+        first, last = self.first, self.last
+        ends = (first <= _SPACE) | (first >= _NON_ASCII) | (last <= _SPACE) | (last >= _NON_ASCII)
+        return ends
+
+
+def text_edges(array: pa.StringArray) -> TextEdges:
+    """The first and last bytes of texts; a missing text has none."""
+    _, offsets, data = array.buffers()
+    size = len(array)
+    if size == 0 or data is None or data.size == 0:
+        empty = np.zeros(size, np.uint8)
+        return TextEdges(empty[:0], empty, empty, np.zeros(size, np.int64))
+    bounds = np.frombuffer(offsets, np.int32)[array.offset : array.offset + size + 1]
+    data = np.frombuffer(data, np.uint8)
+    lengths = np.diff(bounds).astype(np.int64)
+    if array.null_count:
+        lengths[array.is_null().to_numpy(zero_copy_only=False)] = 0
+    is_empty = lengths == 0
+    first = np.where(is_empty, 0, data[np.minimum(bounds[:-1], len(data) - 1)])
+    last = np.where(is_empty, 0, data[np.maximum(bounds[1:] - 1, 0)])
+    used = data[bounds[0] : bounds[-1]]
+    return TextEdges(used, first.astype(np.uint8), last.astype(np.uint8), lengths)
+
+
 def has_text(array: pa.Array) -> np.ndarray:
     """`[n]` bool, False where a text is missing, empty or white space."""
-    if array.null_count == 0 and pc.all(pc.match_substring_regex(array, r"^\S")).as_py():
-        return np.ones(len(array), bool)
+    if array.null_count == 0:
+        first = text_edges(array).first
+        if np.all((first > _SPACE) & (first < _NON_ASCII)):
+            return np.ones(len(array), bool)
     return to_mask(pc.greater(pc.utf8_length(pc.utf8_trim_whitespace(array)), 0))
 
 

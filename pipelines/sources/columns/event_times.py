@@ -6,6 +6,7 @@ TensorFlow and opens no file.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ class EventTimes:
         findings: What was odd so far.
     """
 
-    def __init__(self, column: str, unit: str = "auto", form: str = ""):
+    def __init__(self, column: str, unit: str = "auto", form: str = "", *, is_part: bool = False):
         """Starts before the first file.
 
         Args:
@@ -54,10 +55,13 @@ class EventTimes:
                 refuses two in one file; `mixed` tells it number by number, and takes
                 ISO 8601 texts with and without a zone; `none` takes numbers as they are.
             form: Of texts, as for `datetime.strptime`; "" reads numbers and ISO 8601.
+            is_part: Whether rows of one file are read, and perhaps not all of them; what
+                only the whole log shows is then found by `merge`.
         """
+        self._is_part = is_part
         self.findings = TimeFindings()
         self._column, self._unit, self._form = column, unit, form
-        self._has_numbers = self._has_iso = False
+        self._has_numbers = self._has_iso = self._tells_itself = False
         self._file = self._start("")
 
     @property
@@ -95,6 +99,7 @@ class EventTimes:
             seconds = _to_numpy(time_texts.parse_form(texts, self._form))
             return self._note_times(rows, seconds, f"texts as {self._form}")
         if column_types.is_time(array.type):
+            self._tells_itself = True
             seconds = _to_numpy(column_types.times_to_seconds(array))
             return self._note_times(rows, seconds, str(array.type))
         if column_types.is_text(array.type):
@@ -118,8 +123,54 @@ class EventTimes:
                 "holds ISO 8601 texts. Leave it out."
             )
 
+    def file_form(self) -> dict[str, Any] | None:
+        """What the values so far say about the whole file, for `start_in`; None for nothing."""
+        form = self._file
+        if form.is_iso is None and form.size_class == time_units.SMALL and self.has_to_tell:
+            return None
+        return {"is_iso": form.is_iso, "size_class": form.size_class, "example": form.example}
+
+    @property
+    def has_to_tell(self) -> bool:
+        """Whether values tell how others are read, because nobody has said it."""
+        units = ("none", *time_units.UNITS_PER_SECOND)
+        return not (self._form or self._tells_itself or self._unit in units)
+
+    def start_in(self, file: str, form: Mapping[str, Any]) -> None:
+        """Begins in the middle of a file whose first values said `form`."""
+        self._file = dataclasses.replace(self._start(file), **form)
+
+    def part(self) -> dict[str, Any]:
+        """Plain values for `merge`."""
+        form = self._file
+        return {
+            "is_iso": form.is_iso,
+            "size_class": form.size_class,
+            "example": form.example,
+            "iso": form.iso.to_dict(),
+            "has_numbers": self._has_numbers,
+            "has_iso": self._has_iso,
+            "findings": self.findings.part(form.file),
+        }
+
+    def merge(self, later: Mapping[str, Any]) -> None:
+        """Adds the `part` of the rows that come next in the log.
+
+        Raises:
+            InputError: A file has times with and without a zone.
+        """
+        file = later["findings"]["file"]
+        if file != self._file.file:
+            self._file.iso.end(self.findings)
+            self._file = self._start(file)
+        self._file.iso.merge(later["iso"])
+        self._has_numbers = self._has_numbers or later["has_numbers"]
+        self._has_iso = self._has_iso or later["has_iso"]
+        self.findings.merge(later["findings"])
+
     def _start(self, file: str) -> _FileForm:
-        return _FileForm(file, IsoForms(self._column, may_mix=self._unit == "mixed"))
+        iso = IsoForms(self._column, may_mix=self._unit == "mixed", is_part=self._is_part)
+        return _FileForm(file, iso)
 
     def _require_text(self, rows: Rows) -> pa.Array:
         if column_types.is_time(rows.array.type):

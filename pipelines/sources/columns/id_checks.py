@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.sources.columns.column_types import to_mask
+from pipelines.sources.columns.column_types import text_edges, to_mask
 
 NULL_MARKERS = (
     *("nan", "NaN", "NAN", "None", "NaT", "<NA>"),  # pandas and numpy, as texts
@@ -24,13 +24,23 @@ UNMATCHED_FACTS = ("unmatched", "matched_plain", "only_in_log", "only_in_file")
 """What `match_items` tells besides `matched`."""
 
 _MARKERS = pa.array(NULL_MARKERS)
+_MARKER_SHAPES = np.zeros((256, 1 + max(map(len, NULL_MARKERS))), bool)
+for _marker in NULL_MARKERS:
+    _MARKER_SHAPES[ord(_marker[0]), len(_marker)] = True
 _REWRITTEN = r"^[\s\p{Z}\x{FEFF}]|[\s\p{Z}]$|^[+-]?0\d|^\+\d|^-?\d+\.0*$"
 _WHOLE_NUMBER = r"^\+?(-?)0*(\d+?)(\.0*)?$"
 
 
 def is_null_marker(ids: pa.StringArray) -> np.ndarray:
     """`[n]` bool, True where a text stands for a missing value, blanks around it or not."""
-    return to_mask(pc.is_in(pc.utf8_trim_whitespace(ids), value_set=_MARKERS))
+    edges = text_edges(ids)
+    lengths = np.minimum(edges.lengths, _MARKER_SHAPES.shape[1] - 1)
+    rows = np.flatnonzero(_MARKER_SHAPES[edges.first, lengths] | edges.may_be_blank)
+    marked = np.zeros(len(ids), bool)
+    if len(rows):
+        texts = pc.utf8_trim_whitespace(ids.take(pa.array(rows)))
+        marked[rows] = to_mask(pc.is_in(texts, value_set=_MARKERS))
+    return marked
 
 
 def plain_ids(ids: pa.StringArray) -> pa.StringArray:
@@ -39,11 +49,22 @@ def plain_ids(ids: pa.StringArray) -> pa.StringArray:
     >>> plain_ids(pa.array(["12", "0012", "12.0", " 12", "a12", "1.20"])).to_pylist()
     ['12', '12', '12', '12', 'a12', '1.20']
     """
-    if not pc.any(pc.match_substring_regex(ids, _REWRITTEN)).as_py():
+    if not _may_be_rewritten(ids) or not pc.any(pc.match_substring_regex(ids, _REWRITTEN)).as_py():
         return ids
     return pc.replace_substring_regex(
         pc.utf8_trim_whitespace(pc.utf8_ltrim(ids, "\ufeff")), _WHOLE_NUMBER, r"\1\2"
     )
+
+
+def _may_be_rewritten(ids: pa.StringArray) -> bool:
+    """Whether the first and last bytes allow any match of `_REWRITTEN`, which is slow."""
+    edges = text_edges(ids)
+    first, last = edges.first, edges.last
+    signs = (first == ord("+")) | (first == ord("-")) | ((first == ord("0")) & (edges.lengths > 1))
+    dots = (last == ord(".")) | (last == ord("0"))
+    if dots.any() and not np.any(edges.data == ord(".")):
+        dots[:] = False
+    return bool(np.any(signs | dots | edges.may_be_blank))
 
 
 def find_look_alikes(ids: pa.StringArray) -> dict[str, Any]:

@@ -5,6 +5,7 @@ which may put clicks hours off, so the two do not stand in one file unless the
 user says so; days among times are counted. Imports no TensorFlow and opens no file.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -23,14 +24,16 @@ _NAMES = {
 class IsoForms:
     """What the ISO 8601 texts of one file were so far."""
 
-    def __init__(self, column: str, *, may_mix: bool):
+    def __init__(self, column: str, *, may_mix: bool, is_part: bool = False):
         """Starts before the first row.
 
         Args:
             column: Name of the column, for messages.
             may_mix: Whether times without a zone may stand beside those with one.
+            is_part: Whether only a part of the file is read here: then `merge`, for the
+                whole file, refuses a mixture.
         """
-        self._column, self._may_mix = column, may_mix
+        self._column, self._may_mix, self._is_part = column, may_mix, is_part
         self._counts = dict.fromkeys(_NAMES, 0)
         self._firsts: dict[str, dict[str, Any]] = {}
 
@@ -54,7 +57,25 @@ class IsoForms:
             if mask.any():
                 self._counts[kind] += int(np.count_nonzero(mask))
                 self._firsts.setdefault(kind, rows.show(int(np.argmax(mask))))
-        if self._is_mixed and not self._may_mix:
+        self._check()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for `merge`."""
+        return {"counts": self._counts, "firsts": self._firsts}
+
+    def merge(self, later: Mapping[str, Any]) -> None:
+        """Adds the `to_dict` of the part of the file that comes next.
+
+        Raises:
+            InputError: As `note`.
+        """
+        for kind, count in later["counts"].items():
+            self._counts[kind] += count
+        self._firsts = {**later["firsts"], **self._firsts}
+        self._check()
+
+    def _check(self) -> None:
+        if self._is_mixed and not self._may_mix and not self._is_part:
             raise self._refuse()
 
     def end(self, findings: TimeFindings) -> None:

@@ -119,6 +119,36 @@ class TimeFindings:
         tally = self._tallies.setdefault(name, {"count": 0, **first})
         tally["count"] += count
 
+    def part(self, file: str) -> dict[str, Any]:
+        """Plain values for `merge`, where rows of one file were counted."""
+        return {
+            "file": file,
+            "forms": list(self._forms),
+            "tallies": self._tallies,
+            "num_values": int(self._num_values),
+            "first_time": self._first_time,
+            "earliest_s": float(self._earliest_s) if self._first_time else None,
+            "largest_small": float(self._largest_small),
+            "has_times": self._file.has_times,
+            "first_small": self._file.first_small,
+        }
+
+    def merge(self, later: Mapping[str, Any]) -> None:
+        """Adds the `part` of rows that come next."""
+        for form in later["forms"]:
+            self.add_form(form, later["file"])
+        for name, tally in later["tallies"].items():
+            first = {key: value for key, value in tally.items() if key != "count"}
+            self.add(name, tally["count"], first)
+        self._num_values += later["num_values"]
+        self._first_time = self._first_time or later["first_time"]
+        if later["earliest_s"] is not None:
+            self._earliest_s = min(self._earliest_s, later["earliest_s"])
+        self._largest_small = max(self._largest_small, later["largest_small"])
+        file = self._start(later["file"])
+        file.has_times = file.has_times or later["has_times"]
+        file.first_small = file.first_small or later["first_small"]
+
     def _start(self, file: str) -> "_File":
         """The state of `file`; ends the file before it."""
         if file != self._file.name:

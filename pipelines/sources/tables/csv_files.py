@@ -6,7 +6,8 @@ Every value is read as text; what it means is decided elsewhere.
 import codecs
 import io
 import re
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from pipelines.sources.columns.bad_rows import BadRow, BadRows
-from pipelines.sources.tables import compression, text_format
+from pipelines.sources.tables import compression, file_parts, text_format
+from pipelines.sources.tables.file_parts import WHOLE_FILE, FilePart
 from pipelines.sources.tables.quoted_fields import QuotedFields, count_lines
 from pipelines.sources.tables.text_format import TextFormat, TextOptions
 from recall.errors import InputError
@@ -54,8 +56,33 @@ class TextTable:
             raise InputError(_explain(path, error, options)) from error
         self.names, self.lists = list(self._format.names), self._format.lists
 
+    def parts(self) -> list[FilePart]:
+        """The file in parts of whole lines; one, where it is compressed or has quotes."""
+        layout = self._format
+        if (
+            compression.packed_ending(self.path)
+            or layout.escape
+            or codecs.lookup(layout.encoding).name not in ("utf-8", "ascii")
+        ):
+            return [WHOLE_FILE]
+        try:
+            return file_parts.find_line_parts(
+                self.path, layout.header_bytes, file_parts.PART_BYTES, quoting=layout.quoting
+            )
+        except OSError as error:
+            raise InputError(_explain(self.path, error, self._options)) from error
+
+    def first_rows(self, names: list[str]) -> pa.RecordBatch | None:
+        """Rows from the beginning, None where there are none that can be read."""
+        bad_rows = BadRows(sys.maxsize)
+        return next((batch for _, batch in self.read_rows(names, bad_rows)), None)
+
     def read_rows(
-        self, names: list[str], bad_rows: BadRows
+        self,
+        names: list[str],
+        bad_rows: BadRows,
+        part: FilePart = WHOLE_FILE,
+        encoded: Sequence[str] = (),
     ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
         """Streams the columns `names` as text.
 
@@ -69,20 +96,24 @@ class TextTable:
         Raises:
             InputError: The file is damaged, or has too many bad rows.
         """
-        ragged = _RaggedRows(self.path, bad_rows, self._options)
+        del encoded  # Every value is a text of its own.
+        ragged = _RaggedRows(self.path, bad_rows, self._options, part.first_row)
         num_rows = 0
         try:
-            num_bytes = self.path.stat().st_size
+            num_bytes = self.path.stat().st_size * part.share
             with compression.open_bytes(self.path) as file:
-                stream = _Stream(file, self._format, ragged, self._options)
+                lines = file if part == WHOLE_FILE else file_parts.Lines(file, part)
+                layout = self._format if part.start == 0 else self._format._replace(header_bytes=0)
+                stream = _Stream(lines, layout, ragged, self._options)
                 if not stream.has_more():
                     return
                 for batch in self._open_csv(stream, names, ragged):
                     bad_rows.check()
-                    self.share_read = (compression.position(file) or 0) / max(1, num_bytes)
+                    position = (compression.position(file) or 0) - part.start
+                    self.share_read = min(1.0, position / max(1, num_bytes))
                     kept = np.arange(num_rows, num_rows + batch.num_rows)
                     num_rows += batch.num_rows
-                    yield ragged.to_data_rows(kept), self._trim(batch)
+                    yield part.first_row + ragged.to_data_rows(kept), self._trim(batch)
         except (OSError, UnicodeDecodeError, pa.ArrowInvalid) as error:
             bad_rows.check()
             raise InputError(_explain(self.path, error, self._options)) from error
@@ -131,8 +162,9 @@ class _RaggedRows:
         quoted: The guard of the quoted fields, None where there are none.
     """
 
-    def __init__(self, path: Path, bad_rows: BadRows, options: TextOptions):
+    def __init__(self, path: Path, bad_rows: BadRows, options: TextOptions, first_row: int):
         self.path, self.bad_rows, self._options = path, bad_rows, options
+        self._first_row = first_row
         self.skipped: list[int] = []
         self.quoted: QuotedFields | None = None
 
@@ -145,7 +177,8 @@ class _RaggedRows:
         else:
             text, num_lines = row.text, count_lines(row.text)
             reason = self._reason(row)
-        self.bad_rows.add(reason, BadRow(num_lines, str(self.path), row.number, "", text))
+        place = BadRow(num_lines, str(self.path), self._first_row + row.number, "", text)
+        self.bad_rows.add(reason, place)
         return "skip" if self.bad_rows.total <= self.bad_rows.max_bad_rows else "error"
 
     def _reason(self, row: pyarrow.csv.InvalidRow) -> str:

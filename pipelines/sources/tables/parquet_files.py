@@ -3,7 +3,8 @@
 Columns keep the types of the file; what they mean is decided elsewhere.
 """
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.sources.columns.bad_rows import BadRows
+from pipelines.sources.tables import file_parts
+from pipelines.sources.tables.file_parts import WHOLE_FILE, FilePart
 from recall.errors import InputError
 
 ENDINGS = (".parquet", ".pq")
 
-_BATCH_ROWS = 1 << 18
-"""Rows handed on at a time, about as many as a block of a CSV file."""
+_BATCH_ROWS = 1 << 20
+"""Rows handed on at a time: ids repeat in them, so that most of the work is on fewer texts."""
+
+_FIRST_ROWS = 1 << 10
 
 
 class ParquetTable:
@@ -47,10 +52,31 @@ class ParquetTable:
             raise InputError(_explain(path, error)) from error
         self.names = [name.strip() for name in self._stored]
 
+    def parts(self) -> list[FilePart]:
+        """The file in parts of whole row groups.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        with self._opened() as file:
+            sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+        parts, start, first_row, num_rows = [], 0, 0, sum(sizes)
+        for group, size in enumerate(np.cumsum(sizes).tolist()):
+            is_last = group == len(sizes) - 1
+            if size - first_row >= file_parts.PART_ROWS or is_last:
+                share = (size - first_row) / max(1, num_rows)
+                parts.append(FilePart(start, group + 1, first_row, share))
+                start, first_row = group + 1, size
+        return parts if len(parts) > 1 else [WHOLE_FILE]
+
     def read_rows(
-        self, names: list[str], bad_rows: BadRows
+        self,
+        names: list[str],
+        bad_rows: BadRows,
+        part: FilePart = WHOLE_FILE,
+        encoded: Sequence[str] = (),
     ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
-        """Streams the columns `names`, one part of a row group at a time.
+        """Streams the columns `names`, texts in `encoded` as dictionaries.
 
         Yields:
             `[n]` int64, the 0-based row numbers, and the `n` rows.
@@ -59,21 +85,54 @@ class ParquetTable:
             InputError: The file is damaged.
         """
         del bad_rows  # Every row of a Parquet file has every column.
-        stored = [self._stored[self.names.index(name)] for name in names]
-        num_rows = 0
+        stored = self._stored_names(names)
+        with self._opened(self._stored_names(encoded)) as file:
+            stop = file.num_row_groups if part.stop is None else part.stop
+            groups = list(range(part.start, stop))
+            total = sum(file.metadata.row_group(group).num_rows for group in groups)
+            num_rows, waiting, size = 0, [], 0
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=stored):
+                waiting.append(batch)
+                size += batch.num_rows
+                if size >= _BATCH_ROWS or num_rows + size == total:
+                    rows = np.arange(num_rows, num_rows + size) + part.first_row
+                    num_rows += size
+                    self.share_read = num_rows / max(1, total)
+                    yield rows, _join(waiting, stored, names)
+                    waiting, size = [], 0
+
+    def first_rows(self, names: list[str]) -> pa.RecordBatch | None:
+        """A few rows from the beginning, None where there are none.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        stored = self._stored_names(names)
+        with self._opened() as file:
+            batches = file.iter_batches(_FIRST_ROWS, columns=stored)
+            first = next(batches, None)
+        return None if first is None else _join([first], stored, names)
+
+    def _stored_names(self, names: Sequence[str]) -> list[str]:
+        return [self._stored[self.names.index(name)] for name in names if name in self.names]
+
+    @contextlib.contextmanager
+    def _opened(self, encoded: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
+        """The file; its texts in `encoded` come as dictionaries."""
         try:
-            with pq.ParquetFile(self.path) as file:
-                for batch in file.iter_batches(_BATCH_ROWS, columns=stored):
-                    done = num_rows + batch.num_rows
-                    self.share_read = done / max(1, file.metadata.num_rows)
-                    columns = [_without_views(batch.column(name)) for name in stored]
-                    yield (
-                        np.arange(num_rows, num_rows + batch.num_rows),
-                        pa.RecordBatch.from_arrays(columns, names=names),
-                    )
-                    num_rows += batch.num_rows
+            with pq.ParquetFile(self.path, read_dictionary=list(encoded) or None) as file:
+                yield file
         except (OSError, pa.ArrowException) as error:
             raise InputError(_explain(self.path, error)) from error
+
+
+def _join(batches: list[pa.RecordBatch], stored: list[str], names: list[str]) -> pa.RecordBatch:
+    """One batch of several, whose dictionaries become one."""
+    table = pa.Table.from_batches(batches).select(stored)
+    if len(batches) > 1:
+        table = table.unify_dictionaries()
+    columns = [column.combine_chunks() for column in table.columns]
+    return pa.RecordBatch.from_arrays([_without_views(c) for c in columns], names=names)
 
 
 def _without_views(array: pa.Array) -> pa.Array:

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pipelines.sources.columns.bad_rows import BadRows
 from pipelines.sources.tables import compression, hive_partitions, parquet_files, text_format
 from pipelines.sources.tables.csv_files import TextTable
+from pipelines.sources.tables.file_parts import WHOLE_FILE, FilePart
 from pipelines.sources.tables.parquet_files import ParquetTable
 from pipelines.sources.tables.text_format import DEFAULT_TEXT, TextOptions
 from recall.errors import InputError
@@ -103,28 +104,59 @@ class Table:
                     f"or, where there is only one, {name}:token (or :float) in the header."
                 )
 
+    def parts(self) -> list[FilePart]:
+        """The file in parts that can be read apart, in their order.
+
+        Raises:
+            InputError: The file cannot be read.
+        """
+        return self._file.parts()
+
+    def first_rows(self, names: list[str]) -> pa.RecordBatch | None:
+        """The columns `names` of some rows from the beginning, None where there are none.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        batch = self._file.first_rows(self._to_read(names))
+        return None if batch is None else self._with_partitions(batch, names)
+
     def read_rows(
-        self, names: list[str], bad_rows: BadRows
+        self,
+        names: list[str],
+        bad_rows: BadRows,
+        part: FilePart = WHOLE_FILE,
+        encoded: Sequence[str] = (),
     ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
         """Streams the columns `names` in bounded memory.
 
+        Args:
+            names: Of the columns.
+            bad_rows: Counts rows that have other columns.
+            part: What is read of the file.
+            encoded: Names of columns whose texts may come as dictionaries.
+
         Yields:
-            `[n]` int64, the 0-based data row numbers, and the `n` rows.
+            `[n]` int64, the 0-based data row numbers in the file, and the `n` rows.
 
         Raises:
             InputError: The file is damaged, or has too many bad rows.
         """
-        in_file = [name for name in names if name not in self.partitions]
-        # Rows are counted by a column; any will do where none of the file's is wanted.
-        read = in_file or self._file.names[:1]
-        for rows, batch in self._file.read_rows(read, bad_rows):
-            columns = {
-                name: pa.repeat(pa.scalar(self.partitions[name], pa.string()), batch.num_rows)
-                if name in self.partitions
-                else batch.column(name)
-                for name in names
-            }
-            yield rows, pa.RecordBatch.from_pydict(columns)
+        for rows, batch in self._file.read_rows(self._to_read(names), bad_rows, part, encoded):
+            yield rows, self._with_partitions(batch, names)
+
+    def _to_read(self, names: list[str]) -> list[str]:
+        """Columns to read from the file: rows are counted by one, whatever is wanted."""
+        return [name for name in names if name not in self.partitions] or self._file.names[:1]
+
+    def _with_partitions(self, batch: pa.RecordBatch, names: list[str]) -> pa.RecordBatch:
+        columns = {
+            name: pa.repeat(pa.scalar(self.partitions[name], pa.string()), batch.num_rows)
+            if name in self.partitions
+            else batch.column(name)
+            for name in names
+        }
+        return pa.RecordBatch.from_pydict(columns)
 
 
 def open_tables(path: str, options: TextOptions = DEFAULT_TEXT) -> list[Table]:

@@ -493,7 +493,7 @@ class TestBeamArgs:
         seen = sys.modules["recording_runner"].RecordingRunner.seen
         assert [(options["job_name"], options["cluster_flag"]) for options in seen] == [
             ("nightly", "7")
-        ] * 3
+        ] * 4
 
     @pytest.mark.parametrize(
         ("beam_args", "message"),
@@ -526,8 +526,14 @@ class TestBeamArgs:
                 return super().run_pipeline(pipeline, options)
 
         monkeypatch.setattr(beam, "FnApiRunner", Spy)
-        ingest.run_ingest(MemorySource(_usual_rows()), None, tmp_path / "x", _config())
-        assert len(pipelines) == 3
+        ingest.run_ingest(
+            MemorySource(_usual_rows()),
+            None,
+            tmp_path / "x",
+            _config(),
+            beam_args=["--runner=DirectRunner"],
+        )
+        assert len(pipelines) == 4
         for proto in pipelines:
             steps = proto.components.transforms.values()
             # A step that hands on its input is a no-op of Beam's own.

@@ -41,62 +41,91 @@ class TestUserShards:
         shards = sequences.user_shards(pa.array([str(i) for i in range(8000)]), 8)
         assert np.bincount(shards, minlength=8).min() > 900
 
-    def test_partition_keeps_every_row_once_in_order(self):
-        rng = np.random.default_rng(3)
-        users = [str(u) for u in rng.integers(0, 40, 300)]
-        batch = _log([(u, "i", 0) for u in users]).to_batches()[0]
-        pieces = dict(sequences.partition_by_user(batch, 7))
-        for shard, piece in pieces.items():
-            expected = [
-                row for row, u in enumerate(users) if binascii.crc32(u.encode()) % 7 == shard
-            ]
-            assert piece["row"].to_pylist() == expected
-        assert sum(piece.num_rows for piece in pieces.values()) == 300
-
 
 class TestOrder:
-    def test_by_user_text_then_time_then_row(self):
-        log = _log([("10", "a", 2), ("9", "b", 1), ("10", "c", 1), ("9", "d", 1), ("10", "e", 1)])
-        assert sequences.order_events(log)["item_id"].to_pylist() == ["c", "e", "a", "b", "d"]
+    def _expected(self, users, times, rows):
+        return sorted(range(len(users)), key=lambda at: (users[at], times[at], rows[at]))
 
-    def test_does_not_depend_on_the_order_of_arrival(self):
+    def test_by_user_then_time_then_row(self):
+        users, times, rows = [1, 0, 1, 0, 1], [2.0, 1.0, 1.0, 1.0, 1.0], [0, 4, 2, 3, 1]
+        order = sequences.order_events(np.array(users), np.array(times), np.array(rows))
+        assert order.tolist() == [3, 1, 4, 2, 0]
+
+    @pytest.mark.parametrize("num_users", [9, 100_000])  # 100,000: more than 16 bits
+    @pytest.mark.parametrize("shuffled", [False, True])
+    def test_random_logs(self, num_users, shuffled):
         rng = np.random.default_rng(5)
-        log = _log([(str(u), str(i), i % 3) for i, u in enumerate(rng.integers(0, 9, 200))])
-        shuffled = log.take(pa.array(rng.permutation(200)))
-        assert sequences.order_events(shuffled).equals(sequences.order_events(log))
+        users, times = rng.integers(0, num_users, 300), rng.integers(0, 4, 300).astype(float)
+        rows = rng.permutation(300) if shuffled else np.arange(300)
+        order = sequences.order_events(users, times, rows)
+        assert order.tolist() == self._expected(users, times, rows)
 
-    def test_offsets(self):
-        log = _log([("a", "x", 1), ("a", "y", 2), ("b", "x", 1), ("c", "x", 1), ("c", "x", 2)])
-        assert sequences.user_offsets(log).tolist() == [0, 2, 3, 5]
-        assert sequences.user_offsets(log.slice(0, 0)).tolist() == [0]
+    def test_a_log_in_the_order_of_time(self):
+        users, times = np.array([3, 1, 3, 1, 0]), np.array([1.0, 1.0, 2.0, 3.0, 4.0])
+        assert sequences.order_events(users, times, np.arange(5)).tolist() == [4, 1, 3, 0, 2]
+
+    @pytest.mark.parametrize("most", [1 << 8, 1 << 16, 1 << 40])
+    def test_codes_of_any_size(self, most):
+        codes = np.random.default_rng(1).integers(0, most, 500)
+        codes[::7] = codes[0]
+        expected = np.argsort(codes, kind="stable").tolist()
+        assert sequences.order_by_code(codes).tolist() == expected
 
 
 class TestDuplicates:
     def test_marks_all_but_the_first_even_when_not_adjacent(self):
-        log = _log(
-            [
-                ("u", "a", 1),
-                ("u", "b", 1),
-                ("u", "a", 1),
-                ("u", "a", 1),
-                ("u", "a", 2),
-                ("v", "a", 1),
-            ]
-        )
-        assert sequences.find_duplicates(log).tolist() == [False, False, True, True, False, False]
+        # One user: items 0 1 0 0 at time 1, 0 at time 2; another user: 0 at time 2.
+        items, times = np.array([0, 1, 0, 0, 0, 0]), np.array([1.0, 1, 1, 1, 2, 2])
+        found = sequences.find_duplicates(np.array([0, 5, 6]), items, times)
+        assert found.tolist() == [False, False, True, True, False, False]
+
+    def test_random_logs(self):
+        rng = np.random.default_rng(7)
+        offsets = np.array([0, 40, 41, 120, 200])
+        items = rng.integers(0, 4, 200)
+        times = np.concatenate([np.sort(rng.integers(0, 9, n)) for n in np.diff(offsets)])
+        seen, expected = set(), []
+        for at in range(200):
+            user = np.searchsorted(offsets, at, side="right")
+            key = (user, items[at], times[at])
+            expected.append(key in seen)
+            seen.add(key)
+        found = sequences.find_duplicates(offsets, items, times.astype(float))
+        assert found.tolist() == expected
+        assert any(expected)
 
     def test_empty_log(self):
-        assert sequences.find_duplicates(_log([("u", "a", 1)]).slice(0, 0)).tolist() == []
+        empty = np.array([])
+        assert sequences.find_duplicates(np.array([0]), empty, empty).tolist() == []
 
 
-def test_count_items_with_weights():
-    counts = sequences.count_items(pa.chunked_array([["b", "a", "b"]]), np.array([1, 0, 1]))
-    assert counts.to_pydict() == {"item_id": ["a", "b"], "count": [0, 2]}
+def test_filter_drops_events_and_users_without_any():
+    log = sequences.Sequences(
+        pa.array(["a", "b", "c"]),
+        np.array([0, 2, 3, 5]),
+        np.array([4, 5, 6, 7, 8], np.int32),
+        np.arange(5.0),
+        np.arange(5),
+        np.zeros(5, np.int8),
+    )
+    kept = log.filter(np.array([True, False, False, True, True]))
+    assert kept.user_ids.to_pylist() == ["a", "c"]
+    assert kept.offsets.tolist() == [0, 1, 3]
+    assert kept.items.tolist() == [4, 7, 8]
+    assert kept.rows.tolist() == [0, 3, 4]
+    assert kept.owners.tolist() == [0, 1, 1]
+    nothing = log.filter(np.zeros(5, bool))
+    assert (len(nothing.user_ids), nothing.offsets.tolist()) == (0, [0])
 
 
-def test_sum_counts_adds_shards():
-    tables = [sequences.count_items(pa.chunked_array([ids])) for ids in (["a", "b"], ["b"])]
-    assert sequences.sum_counts(tables).to_pydict() == {"item_id": ["a", "b"], "count": [1, 2]}
+def test_count_items():
+    assert sequences.count_items(np.array([2, 0, 2]), 4).tolist() == [1, 0, 2, 0]
+
+
+def test_days_of_times_before_and_after_the_epoch_of_logs():
+    day_s = 86_400
+    times = np.array([20_000 * day_s, 5.0, 19_999 * day_s + 1, 20_000 * day_s + 9, 1e12])
+    assert sequences.count_days(times.astype(float)) == [[19_999, 1], [20_000, 2]]
 
 
 def test_long_enough():

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from pipelines.ingestion.open_log import open_events
 from pipelines.sources.columns.read_options import ReadOptions
-from pipelines.sources.events import NO_TIME, EventColumns
+from pipelines.sources.event_columns import NO_TIME, EventColumns
 from pipelines.tfx import event_examples
 from recall.errors import InputError
 

@@ -1,0 +1,1 @@
+"""Bytes of example files, made for many examples at once."""

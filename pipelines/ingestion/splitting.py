@@ -1,0 +1,150 @@
+"""The split of the sequences of some users: who is dropped, what each event is used for.
+
+Pure functions over numpy and Arrow; knows neither Beam nor TensorFlow and touches no
+files.
+"""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.ingestion import sequences, splits
+from pipelines.ingestion.sequences import PART_LABELS, Part, Sequences
+from recall.config import IngestConfig
+
+_SHOWN_ROWS = 3
+"""Rows shown per shard and reason in the report of what was dropped."""
+
+
+class Splitter:
+    """Splits sequences by the settings of ingest."""
+
+    def __init__(
+        self,
+        config: IngestConfig,
+        clock: splits.Clock | None,
+        frequent: np.ndarray,
+        item_ids: pa.StringArray,
+    ):
+        """Prepares the work.
+
+        Args:
+            config: The settings.
+            clock: Of protocol `temporal`, None under another one.
+            frequent: `[num_items]` bool, the items that are kept.
+            item_ids: `[num_items]` their ids.
+        """
+        self._config, self._clock = config, clock
+        self._frequent, self._item_ids = frequent, item_ids
+
+    def split(self, log: Sequences) -> tuple[Sequences, dict[str, Any]]:
+        """The events that are kept, with their parts, and facts for the report."""
+        log, facts = self._cut_sessions(log), {}
+        if self._config.min_item_events > 1:
+            kept = self._frequent[log.items]
+            facts["rare_items"] = dropped(log, ~kept, self._item_ids)
+            log = log.filter(kept)
+        kept = sequences.long_enough(log.offsets, self._config.min_user_events)
+        short_users = int((np.diff(log.offsets) < self._config.min_user_events).sum())
+        facts["short_users"] = {"users": short_users, **dropped(log, ~kept, self._item_ids)}
+        log = log.filter(kept)
+        log = log._replace(parts=self._parts(log))
+        facts |= self._cap(log)
+        facts["days"] = sequences.count_days(log.timestamps)
+        facts |= splits.describe(log.timestamps, log.offsets, log.parts) | self._find_leak(log)
+        return log, facts
+
+    def _cut_sessions(self, log: Sequences) -> Sequences:
+        """Sessions in the place of users, where the settings ask for it."""
+        minutes = self._config.session_gap_minutes
+        if minutes is None:
+            return log
+        cut = splits.cut_sessions(log.timestamps, log.offsets, 60 * minutes)
+        names = splits.name_sessions(log.user_ids, log.offsets, cut)
+        return log._replace(user_ids=names, offsets=cut)
+
+    def _find_leak(self, log: Sequences) -> dict[str, Any]:
+        """The first event that the clock forbids where it stands."""
+        if self._clock is None:
+            return {}
+        at = splits.find_leak(log.timestamps, log.parts, self._clock)
+        return {} if at is None else {"leak": _show(log, np.array([at]), self._item_ids)}
+
+    def _cap(self, log: Sequences) -> dict[str, Any]:
+        """Takes early events of users with very many out of training, in `log.parts`.
+
+        Returns:
+            Facts: who was capped, and whose events make the most training targets.
+        """
+        offsets, parts = log.offsets, log.parts
+        if len(offsets) == 1:
+            return {}
+        capped = np.zeros(len(parts), bool)
+        if self._config.max_user_events is not None:
+            capped = sequences.mark_beyond_latest(offsets, parts, self._config.max_user_events)
+        parts[capped] = Part.CONTEXT
+        per_user = np.add.reduceat(capped, offsets[:-1], dtype=np.int64)
+        targets = np.maximum(np.diff(sequences.training_offsets(offsets, parts)) - 1, 0)
+        owners = np.flatnonzero(per_user)
+        shown = owners[np.argsort(-per_user[owners], kind="stable")][:_SHOWN_ROWS].tolist()
+        lengths, most = np.diff(offsets), int(np.argmax(targets))
+        return {
+            "capped_users": {
+                "users": len(owners),
+                "events": int(capped.sum()),
+                "first": [
+                    {
+                        "user_id": log.user_ids[user].as_py(),
+                        "events": int(lengths[user]),
+                        "history_only": int(per_user[user]),
+                    }
+                    for user in shown
+                ],
+            },
+            "largest_user": {
+                "user_id": log.user_ids[most].as_py(),
+                "targets": int(targets[most]),
+            },
+        }
+
+    def _parts(self, log: Sequences) -> np.ndarray:
+        """`[num_events]` int8 of `Part` by the protocol."""
+        if self._config.protocol == "provided":
+            return log.parts.copy()
+        if self._clock is not None:
+            num_targets = self._config.num_targets
+            return splits.hold_out_after(log.timestamps, log.offsets, self._clock, num_targets)
+        one = self._config.protocol == "leave_one_out"
+        return sequences.hold_out_last(log.offsets, 1 if one else self._config.num_targets)
+
+
+def dropped(log: Sequences, mask: np.ndarray, item_ids: pa.StringArray) -> dict[str, Any]:
+    """How many events a mask drops, and the first few of them."""
+    events = np.flatnonzero(mask)
+    return {"events": len(events), "first": _show(log, events[:_SHOWN_ROWS], item_ids)}
+
+
+def find_conflicts(log: Sequences, item_ids: pa.StringArray) -> dict[str, Any]:
+    """As `splits.find_conflicts`, of events whose parts are those of a split column."""
+    labels = pa.array(PART_LABELS).take(pa.array(log.parts))
+    columns = {"user_id": log.owners, "item_id": log.items, "timestamp": log.timestamps}
+    found = splits.find_conflicts(pa.table({**columns, "split": labels}))
+    for row in found["first"]:
+        row["user_id"] = log.user_ids[row["user_id"]].as_py()
+        row["item_id"] = item_ids[row["item_id"]].as_py()
+    return found
+
+
+def _show(log: Sequences, events: np.ndarray, item_ids: pa.StringArray) -> list[dict[str, Any]]:
+    """Some events as plain values."""
+    users = np.searchsorted(log.offsets, events, side="right") - 1
+    return [
+        {
+            "user_id": log.user_ids[user].as_py(),
+            "item_id": item_ids[int(log.items[event])].as_py(),
+            "timestamp": float(log.timestamps[event]),
+            "row": int(log.rows[event]),
+        }
+        for user, event in zip(users.tolist(), events.tolist(), strict=True)
+    ]

@@ -119,6 +119,8 @@ _OTEL = [
 ]
 # Runs in MLflow (`recall run --mlflow`); beside [train].
 _MLFLOW = ["mlflow-skinny>=3"]
+# Ingest on a cluster of Dask (`recall ingest --runner=DaskRunner`); beside [train].
+_DASK = ["distributed>=2026.1"]
 
 setup(
     name="recall",
@@ -143,8 +145,18 @@ setup(
         "train": _RELEASE + _TRAIN,
         "otel": _OTEL,
         "mlflow": _MLFLOW,
+        "dask": _DASK,
         "docs": _DOCS,
-        "dev": _RELEASE + _SERVE + _TRAIN + _OTEL + _MLFLOW + _TEST + _LINT + _DEPLOY + _DOCS,
+        "dev": _RELEASE
+        + _SERVE
+        + _TRAIN
+        + _OTEL
+        + _MLFLOW
+        + _TEST
+        + _LINT
+        + _DEPLOY
+        + _DOCS
+        + _DASK,
     },
     entry_points={"console_scripts": ["recall=pipelines.cli:main"]},
 )

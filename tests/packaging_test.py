@@ -19,7 +19,7 @@ PACKAGES = ("recall", "serving", "pipelines")
 RUNNING = ("_CLIENT", "_RELEASE", "_SERVE", "_TRAIN", "_OTEL", "_MLFLOW")
 """Lists of setup.py with what the packages import."""
 
-EVERYTHING = (*RUNNING, "_TEST", "_LINT", "_DEPLOY", "_DOCS")
+EVERYTHING = (*RUNNING, "_TEST", "_LINT", "_DEPLOY", "_DOCS", "_DASK")
 
 EXTRAS = {
     "client": ("_CLIENT",),
@@ -146,7 +146,7 @@ def is_for_tfx(distribution: str, files: Iterable[str]) -> bool:
 
 @pytest.mark.parametrize(
     ("folders", "lists"),
-    [(PACKAGES, RUNNING), (("tests",), (*RUNNING, "_TEST"))],
+    [(PACKAGES, RUNNING), (("tests",), (*RUNNING, "_TEST", "_DASK"))],
     ids=["packages", "tests"],
 )
 def test_every_import_is_declared(folders, lists):

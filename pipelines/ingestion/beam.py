@@ -5,6 +5,7 @@ Google Cloud extras are absent, which no user of a local run needs to read.
 """
 
 import contextlib
+import importlib.util
 import io
 import logging
 from collections.abc import Sequence
@@ -26,6 +27,8 @@ finally:
 __all__ = ["PipelineOptions", "beam", "build_options", "build_runner", "run_chain"]
 
 _LOCAL_RUNNERS = (None, "DirectRunner", "FnApiRunner")
+_DASK_RUNNER = "apache_beam.runners.dask.dask_runner.DaskRunner"
+"""Beam knows it by its full name alone."""
 
 
 def build_options(beam_args: Sequence[str]) -> PipelineOptions:
@@ -69,6 +72,10 @@ def build_runner(options: PipelineOptions) -> beam.runners.PipelineRunner:
     name = options.view_as(StandardOptions).runner
     if name in _LOCAL_RUNNERS:
         return FnApiRunner()
+    if name in ("DaskRunner", _DASK_RUNNER):
+        if importlib.util.find_spec("distributed") is None:
+            raise InputError("--runner=DaskRunner needs Dask: pip install 'recall[train,dask]'.")
+        name = _DASK_RUNNER
     try:
         return create_runner(name)
     except (ValueError, ImportError, AttributeError) as error:

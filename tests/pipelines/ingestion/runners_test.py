@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import distributed
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -103,7 +104,6 @@ def test_processes_of_beam(tmp_path, log, expected, small_parts, workers):
 
 @pytest.mark.slow
 def test_a_cluster_of_dask(tmp_path, log, expected, small_parts):
-    distributed = pytest.importorskip("distributed", reason="the extra [dask] is not installed")
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
     ) as cluster:

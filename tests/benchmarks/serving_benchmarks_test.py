@@ -125,6 +125,7 @@ def test_ratios_are_those_of_medians():
     assert table["p99_ms"]["ratio"] == 1
 
 
+@pytest.mark.slow
 def test_both_doors_of_a_checkout_are_measured(tmp_path):
     compare.write_release(ROOT, tmp_path / "serving", 300, SMALL)
     plan = {"concurrency": [2], "seconds": 0.5}

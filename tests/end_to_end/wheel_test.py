@@ -90,6 +90,7 @@ def test_help_and_version(environment, tmp_path):
     assert execute([environment / "recall", "--version"], cwd=tmp_path) == "recall 0.1.0\n"
 
 
+@pytest.mark.slow
 def test_a_tiny_run(environment, tmp_path):
     settings = (
         "train.max_epochs=1",

@@ -183,6 +183,7 @@ print(json.dumps({"own": own, "seq2seq": logs[-1], "seeds": found}))
 )
 
 
+@pytest.mark.slow
 def test_seq2seq_compares_within_a_replica_and_is_a_mean_over_all():
     found = json.loads(run(SEQ2SEQ))
 

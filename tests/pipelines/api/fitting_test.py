@@ -105,6 +105,7 @@ def test_an_error_of_a_job_speaks_of_the_table_and_of_arguments(events, tmp_path
     assert "parquet" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_what_is_shown_names_the_table_and_arguments(events, tmp_path, capfd):
     """And so does the report, which outlives the file that the job read."""
     column = events.user_id.astype(str).where(events.index != 3, None)
@@ -144,6 +145,7 @@ def test_a_model_that_is_not_good_enough_leaves_its_numbers(events, tmp_path):
     assert len(run.metrics) > 10
 
 
+@pytest.mark.slow
 def test_a_warm_start_takes_a_run_or_its_folder(fitted, tmp_path):
     later = conftest.make_events(seed=1)
     missing = {"output": tmp_path / "missing", "warm_start": tmp_path, "show": False}

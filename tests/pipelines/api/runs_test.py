@@ -305,6 +305,7 @@ def test_a_run_that_was_only_ingested(fitted, tmp_path):
 # ---- kernels -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_kernel_with_keras_3_fits_and_recommends(fitted, events, tmp_path):
     """TensorFlow and its Keras 3 came first, as in a notebook that others began."""
     events.to_parquet(tmp_path / "events.parquet")

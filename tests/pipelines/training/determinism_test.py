@@ -94,6 +94,7 @@ def test_equal_seeds_give_equal_bits(examples_dir, tmp_path):
     assert (first[table] != other[table]).all()
 
 
+@pytest.mark.slow
 def test_compiled_too_and_every_epoch_is_one_program(examples_dir, tmp_path):
     """TensorFlow writes what XLA compiles into the folder of kept programs."""
     settings = ["train.deterministic=true", "train.jit_compile=true"]
@@ -107,7 +108,10 @@ def test_compiled_too_and_every_epoch_is_one_program(examples_dir, tmp_path):
     assert len(list(cache.iterdir())) == 1
 
 
-@pytest.mark.parametrize(("jit_compile", "num_programs"), [("auto", 1), ("false", 0)])
+@pytest.mark.parametrize(
+    ("jit_compile", "num_programs"),
+    [("auto", 1), pytest.param("false", 0, marks=pytest.mark.slow)],
+)
 def test_a_pretended_gpu_compiles_no_program_twice(
     examples_dir, tmp_path, jit_compile, num_programs
 ):

@@ -516,7 +516,11 @@ def test_few_validation_users_are_said_before_the_training(num_users, said, capl
     assert (f"Only {num_users} validation users" in caplog.text) is said
 
 
-@pytest.mark.parametrize("is_compiled", [True, False], ids=["compiled", "plain"])
+@pytest.mark.parametrize(
+    "is_compiled",
+    [pytest.param(True, marks=pytest.mark.slow), False],
+    ids=["compiled", "plain"],
+)
 def test_a_killed_job_goes_on_with_the_dropout_and_the_negatives_it_would_have_had(
     is_compiled, examples_dir, tmp_path
 ):

@@ -98,6 +98,7 @@ def test_another_search_is_another_folder(search, changed, capsys):
     assert "Choose another --output" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_time_that_is_over_leaves_what_was_found(tmp_path, capsys):
     words = [*WORDS, "--set=train.max_epochs=500", "--set=train.early_stopping_patience=500"]
     code = cli.main([*words, f"--output={tmp_path / 't'}", "--trials=50", "--minutes=0.6"])

@@ -57,7 +57,12 @@ TINY = [
 
 
 @pytest.mark.parametrize("config", CHOICES, ids=lambda config: config[-1].split(".")[-1])
-@pytest.mark.parametrize("is_packed", [False, True], ids=["padded", "packed"])
+@pytest.mark.parametrize(
+    "is_packed",
+    # A GPU takes packed steps unless it is told not to.
+    [pytest.param(False, marks=pytest.mark.slow), True],
+    ids=["padded", "packed"],
+)
 def test_no_operation_of_a_step_needs_the_processor(config, is_packed):
     operations = graph_operations(tuple(config), is_packed)
     # `DEFAULT` kernels are those of shapes and handles: they run beside any device.

@@ -173,6 +173,7 @@ def test_a_compiled_step_is_the_plain_one():
     check_compiled("dssrec", "queue", "max")
 
 
+@pytest.mark.slow
 def test_a_compiled_step_with_every_option_is_the_plain_one():
     check_compiled("dssrec", "full", "max", "model.block=gated", "model.filter_share=.4")
 

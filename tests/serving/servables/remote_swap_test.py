@@ -157,7 +157,9 @@ def test_a_version_that_is_gone_there_is_unavailable_until_the_swap(
     assert check(front, release_folder) == 5
 
 
-@pytest.mark.parametrize("option", ["tf_serving_address", "shards"])
+@pytest.mark.parametrize(
+    "option", [pytest.param("tf_serving_address", marks=pytest.mark.slow), "shards"]
+)
 def test_a_version_whose_warm_up_meets_no_other_process_is_tried_again(
     release_folder, remote_folder, monkeypatch, option
 ):

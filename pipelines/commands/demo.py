@@ -14,7 +14,7 @@ COMMAND = Command(
     "interest, and the metrics. `make demo` ends with it.",
     examples=("demo --run=runs/demo",),
     flags={
-        "run": folders.flag("Folder of a finished run."),
+        "run": folders.flag("Folder of a finished run.", store="published"),
         "users": FlagSpec(help="Users to show.", value="N", default=3, kind="integer", minimum=1),
         "k": FlagSpec(
             help="Items recalled for each.", value="N", default=12, kind="integer", minimum=1

@@ -20,7 +20,9 @@ COMMAND = Command(
         "runs runs --format=json",
     ),
     flags={
-        "dir": folders.flag("Folder with runs, at most four folders deep; or one run."),
+        "dir": folders.flag(
+            "Folder with runs, at most four folders deep; or one run.", store="records"
+        ),
         "compare": FlagSpec(
             help="Names of runs as the list has them, with commas; `all` for every one.",
             value="NAMES",

@@ -21,6 +21,8 @@ from serving.stores import copies, files, urls
 _FILE_ENDING = ".parquet"
 """Of results that are one file."""
 
+_RECORDS = (".json", ".jsonl")
+
 _LEFT_ALONE = ("serving",)
 """Of a run: releases are published by a pointer, not copied."""
 
@@ -79,6 +81,26 @@ class Borrowed:
         path = self._new_file(url)
         self._outputs.append(_Output(path, url, None))
         return str(path)
+
+    def records(self, url: str) -> str:
+        """A copy of the small files alone in which jobs say what they did.
+
+        Raises:
+            InputError: See `read`.
+        """
+        return self._mirror(url, to_write=False, endings=_RECORDS)
+
+    def published(self, url: str) -> str:
+        """A copy of a run, with the newest version that is published in `serving/` there.
+
+        Raises:
+            InputError: See `read` and `release`.
+        """
+        folder, releases = self._mirror(url, to_write=False), urls.join(url, "serving")
+        newest = store_versions.list_versions(releases)[-1:]
+        for version in newest:
+            store_fetch.fetch(releases, version, Path(folder) / "serving")
+        return folder
 
     def result(self, url: str) -> str:
         """A copy of a folder, or of a file where the name ends in `.parquet`, that is copied back.
@@ -158,8 +180,8 @@ class Borrowed:
                 except InputError as error:
                     _log.warning("What was made so far is not in the store: %s", error)
 
-    def _mirror(self, url: str, *, to_write: bool) -> str:
-        mirror = Mirror(url, paths.cache_home(), without=_LEFT_ALONE)
+    def _mirror(self, url: str, *, to_write: bool, endings: tuple[str, ...] = ("",)) -> str:
+        mirror = Mirror(url, paths.cache_home(), without=_LEFT_ALONE, endings=endings)
         self._stack.enter_context(mirror.locked(to_write=to_write))
         mirror.fetch(to_write=to_write)
         if to_write:

@@ -34,19 +34,27 @@ class Mirror:
         folder: The copy.
     """
 
-    def __init__(self, url: str, cache_home: Path, *, without: Collection[str] = ()):
+    def __init__(
+        self,
+        url: str,
+        cache_home: Path,
+        *,
+        without: Collection[str] = (),
+        endings: tuple[str, ...] = ("",),
+    ):
         """Names the copy; nothing is done yet.
 
         Args:
             url: Folder in a store, as `urls.parse` returns it.
             cache_home: Where copies lie.
             without: Names right below the folder that are left alone, here and there.
+            endings: Of the names of files that are copied; such a copy is not put.
         """
-        digest = hashlib.sha256(url.encode()).hexdigest()[:16]
+        digest = hashlib.sha256(" ".join([url, *endings]).encode()).hexdigest()[:16]
         base = cache_home / "folders" / f"{urls.name_of(url)}-{digest}"
         self.url, self.folder = url, base / urls.name_of(url)
         self._state_path, self._lock_path = base / "state.json", base / "lock"
-        self._without = frozenset(without)
+        self._without, self._endings = frozenset(without), endings
         self._found: dict[str, FileEntry] = {}
         self._lists: dict[str, FileEntry] = {}
 
@@ -167,7 +175,11 @@ class Mirror:
     def _look(self) -> None:
         """Lists the store: the lists of the parts, and all other files."""
         found = {urls.relative(e.place, self.url): e for e in files.list_files(self.url)}
-        found = {n: e for n, e in found.items() if n.partition("/")[0] not in self._without}
+        found = {
+            name: entry
+            for name, entry in found.items()
+            if name.partition("/")[0] not in self._without and name.endswith(self._endings)
+        }
         are_lists = {name for name in found if urls.name_of(name) == file_lists.NAME}
         self._lists = {name.rpartition("/")[0]: found[name] for name in are_lists}
         self._found = {name: entry for name, entry in found.items() if name not in are_lists}
@@ -185,6 +197,7 @@ class Mirror:
             for part, content in lists.items()
             if part not in half
             for name, file in content.files.items()
+            if name.endswith(self._endings)
         }
         for name, file in expected.items():
             entry = self._found.get(name)

@@ -41,7 +41,8 @@ class FlagSpec:
             it on to the command, `read` hands on a copy of the file or folder, `update`
             the copy of a folder that is copied back, `write` the path of a file that
             is copied there, `result` one of both, as the name ends, `release` a folder
-            with the newest version (`pipelines/mirrors/borrowed.py`).
+            with the newest version, `published` the copy of a run with its newest version,
+            `records` one of its small files (`pipelines/mirrors/borrowed.py`).
     """
 
     help: str

@@ -34,6 +34,7 @@ USERS = FlagSpec(
     value="all|FILE",
     default=ALL,
     kind="path",
+    store="read",
     suggestions=(ALL,),
     store="read",
 )

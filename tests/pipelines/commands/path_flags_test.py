@@ -43,7 +43,7 @@ def test_which_paths_must_be_on_this_machine():
         *(f"{prefix}tls_{name}" for prefix in ("", "tf_serving_", "shards_") for name in TLS),
         "tls_client_ca",
         "tls_server_ca",
-        *(flag for command, flag in LOCAL_FLAGS if command in ("demo", "doctor", "tfx")),
+        *(flag for command, flag in LOCAL_FLAGS if command in ("doctor", "tfx")),
     }
 
 

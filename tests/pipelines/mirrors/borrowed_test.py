@@ -55,6 +55,15 @@ def test_a_result_that_is_one_file(s3, bucket):
     assert s3.get(f"{bucket}/folder/a") == b"a"
 
 
+def test_the_records_of_runs_alone(s3, bucket):
+    for name in ("a/evaluation/report.json", "b/model/log.jsonl", "a/model/weights"):
+        s3.put(f"{bucket}/runs/{name}", b"{}")
+    with Borrowed() as places:
+        folder = Path(places.records(f"{bucket}/runs"))
+        copied = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    assert copied == ["a/evaluation/report.json", "b/model/log.jsonl"]
+
+
 def test_nothing_published(s3, bucket):
     with pytest.raises(InputError, match=rf"{bucket}/serving holds no release\. Run `recall push"):
         Borrowed().release(f"{bucket}/serving")
@@ -125,8 +134,8 @@ def test_a_command_from_store_to_store(s3, bucket, capsys):
             "Cannot write to /dev/null/x: Not a directory.",
         ),
         (
-            ["demo", "--run={bucket}/run"],
-            "--run={bucket}/run is not on this machine, as it has to be here",
+            ["tfx", "--events=log.csv", "--output={bucket}/run"],
+            "--output={bucket}/run is not on this machine, as it has to be here",
         ),
         (["export", "--model=abfs://x/y", "--output=x"], "--model=abfs://x/y is at a place that"),
     ],

@@ -25,7 +25,7 @@ COMMAND = Command(
             "with the item column.",
             value="all|FILE",
             kind="path",
-            store="read",
+            store="url",
             suggestions=(inference_flags.ALL,),
         ),
         "output": inference_flags.OUTPUT,

@@ -24,7 +24,7 @@ COMMAND = Command(
             "vector of its categories.",
             value="FILE",
             kind="path",
-            store="read",
+            store="url",
         ),
         **table_flags.ITEMS,
         "delete": FlagSpec(

@@ -22,7 +22,7 @@ COMMAND = Command(
             "column.",
             value="all|FILE",
             kind="path",
-            store="read",
+            store="url",
             default=inference_flags.ALL,
             suggestions=(inference_flags.ALL,),
         ),

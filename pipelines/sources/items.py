@@ -15,6 +15,7 @@ from recall.errors import InputError
 from serving.api.item_changes import ITEM_FIELDS
 from serving.api.request_fields import Kind
 from serving.release import storage
+from serving.stores import urls
 
 _ARROW = {Kind.TEXT: pa.string(), Kind.TEXTS: pa.list_(pa.string())}
 
@@ -84,7 +85,7 @@ class ItemsFile(NamedTuple):
         Raises:
             InputError: It cannot be read.
         """
-        if self[1:] != ItemsFile(self.path)[1:]:
+        if self[1:] != ItemsFile(self.path)[1:] or urls.is_url(self.path):
             files = table_files.list_files(self.path)
             return table_files.fingerprint(files, [repr(self.columns), repr(self.options)])
         try:

@@ -100,7 +100,7 @@ def explain(place: str, doing: str, error: Exception) -> InputError:
         if isinstance(error, FileNotFoundError):
             return MissingError(f"{place} does not exist. Check the path.")
         return InputError(f"Cannot {doing} {place}: {reason}.")
-    scheme, authority, _ = urls.split(place)
+    scheme, _, _ = urls.split(place)
     if _NO_LIBRARY.search(text):
         return InputError(
             f"Cannot {doing} {place}: Hadoop's libraries are not found. Install Java and Hadoop, "
@@ -108,10 +108,7 @@ def explain(place: str, doing: str, error: Exception) -> InputError:
             "--glob`)."
         )
     if _BUCKET.search(text):
-        return MissingBucketError(
-            f"Cannot {doing} {place}: there is no bucket {authority!r}. Check the name and "
-            f"{_endpoint_hint(scheme)}, or make the bucket first."
-        )
+        return missing_bucket(place, doing)
     if _REFUSED.search(text):
         return InputError(f"Cannot {doing} {place}: {_refusal(scheme, doing)}.")
     if _REGION.search(text):
@@ -126,6 +123,15 @@ def explain(place: str, doing: str, error: Exception) -> InputError:
             f"network and {_endpoint_hint(scheme)}, and try again."
         )
     return InputError(f"Cannot {doing} {place}: {_short(text)}.")
+
+
+def missing_bucket(place: str, doing: str) -> MissingBucketError:
+    """The error for a bucket that is not there."""
+    scheme, bucket, _ = urls.split(place)
+    return MissingBucketError(
+        f"Cannot {doing} {place}: there is no bucket {bucket!r}. Check the name and "
+        f"{_endpoint_hint(scheme)}, or make the bucket first."
+    )
 
 
 def _refusal(scheme: str, doing: str) -> str:

@@ -5,17 +5,22 @@ refused is one line (`serving/stores/failures.py`). A file in a store appears wh
 byte is written: until then readers see the old one, or none.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Sequence
+from concurrent import futures
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.fs as arrow_fs
 
 from serving.stores import urls
-from serving.stores.failures import MissingBucketError, MissingError, explained
+from serving.stores.failures import MissingBucketError, MissingError, explained, missing_bucket
 from serving.stores.filesystems import Location, locate
+
+_LOOKS = 16
+"""Requests at a time for what stores say of files."""
 
 _TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^]]*\]|.", re.DOTALL)
 """What a pattern is made of."""
@@ -64,14 +69,17 @@ def list_names(folder: str) -> list[str]:
 def find_files(pattern: str) -> list[FileEntry]:
     """Files of a store that match a URL with `*`, `?`, `[...]` or `**`, by their names.
 
-    `*` stops at a stroke, as in a shell; `**/` is any number of folders.
+    As in a shell: `*` stops at a stroke, `**/` is any number of folders, and none of
+    them finds names that begin with a dot.
 
     Raises:
         InputError: See `list_files`.
     """
     folder, rest = urls.split_pattern(pattern)
-    matches = re.compile(_expression(rest)).fullmatch
-    return [file for file in list_files(folder) if matches(urls.relative(file.place, folder))]
+    matches, is_hidden = re.compile(_expression(rest)).fullmatch, re.compile(r"(^|/)\.").search
+    names = {urls.relative(file.place, folder): file for file in list_files(folder)}
+    wanted = [name for name in names if matches(name) and (is_hidden(rest) or not is_hidden(name))]
+    return [names[name] for name in wanted]
 
 
 def look_at(place: str) -> FileEntry | None:
@@ -137,10 +145,20 @@ def identity(entry: FileEntry) -> str:
     """
     with explained(entry.place, "read"):
         location = locate(entry.place)
-        with location.filesystem.open_input_stream(location.path, compression=None) as file:
+        with location.filesystem.open_input_file(location.path) as file:  # Reads nothing.
             metadata = {key.decode(): value.decode() for key, value in _metadata(file).items()}
     etag = metadata.get("ETag", "").strip('"')
     return f"{entry.size} {etag or entry.changed_ns}"
+
+
+def identities(entries: Sequence[FileEntry]) -> list[str]:
+    """`identity` of each entry, several at a time: one request each.
+
+    Raises:
+        InputError: See `identity`.
+    """
+    with futures.ThreadPoolExecutor(_LOOKS, thread_name_prefix="identity") as pool:
+        return list(pool.map(identity, entries))
 
 
 def read_bytes(place: str) -> bytes:
@@ -191,7 +209,7 @@ def remove_folder(folder: str) -> None:
     Raises:
         InputError: The store refuses it.
     """
-    with explained(folder, "remove"):
+    with contextlib.suppress(MissingError), explained(folder, "remove"):
         location = locate(folder)
         if location.filesystem.get_file_info(location.path).type == arrow_fs.FileType.Directory:
             location.filesystem.delete_dir(location.path)
@@ -205,11 +223,28 @@ def _list(folder: str, *, recursive: bool) -> tuple[Location, list[arrow_fs.File
         with explained(folder, "list"):
             # `allow_not_found` of the selector would hide that there is no bucket.
             selector = arrow_fs.FileSelector(location.path, recursive=recursive)
-            return location, location.filesystem.get_file_info(selector)
+            found = location.filesystem.get_file_info(selector)
     except MissingBucketError:
         raise
     except MissingError:
-        return location, []
+        found = []
+    if not found:
+        _require_bucket(folder)
+    return location, found
+
+
+def _require_bucket(place: str) -> None:
+    """Refuses a bucket that is not there: listings of Google Cloud Storage are empty then."""
+    scheme, bucket, _ = urls.split(place) if urls.is_url(place) else ("", "", "")
+    if scheme != "gs":
+        return
+    with explained(place, "list"):
+        if (
+            locate(f"gs://{bucket}").filesystem.get_file_info(bucket).type
+            != arrow_fs.FileType.NotFound
+        ):
+            return
+        raise missing_bucket(place, "list")
 
 
 def _write_and_move(location: Location, content: bytes) -> None:

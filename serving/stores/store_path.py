@@ -97,7 +97,11 @@ class StorePath:
         return hash(self.url)
 
 
-def open_binary(path: Path | StorePath) -> BinaryIO:
+AnyPath = Path | StorePath
+"""A file or folder, here or in a store."""
+
+
+def open_binary(path: AnyPath) -> BinaryIO:
     """A file to be read as those that `open(path, "rb")` returns: read, peek, seek, tell.
 
     Raises:
@@ -109,13 +113,14 @@ def open_binary(path: Path | StorePath) -> BinaryIO:
     return io.BufferedReader(_Reads(path.url), _LARGEST_READ_BYTES)
 
 
-def open_ranges(path: Path | StorePath) -> pa.NativeFile | str:
-    """What `pyarrow.parquet` reads parts of: a path, or an open file of a store.
+def open_ranges(path: AnyPath) -> pa.NativeFile:
+    """A file that `pyarrow.parquet` reads parts of.
 
     Raises:
+        OSError: A local one cannot be read.
         InputError: One of a store cannot be read.
     """
-    return files.open_input_file(path.url) if isinstance(path, StorePath) else os.fspath(path)
+    return files.open_input_file(path.url) if isinstance(path, StorePath) else pa.OSFile(str(path))
 
 
 class _Reads(io.RawIOBase):

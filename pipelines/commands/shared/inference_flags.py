@@ -25,7 +25,7 @@ EVENTS = FlagSpec(
     "newer than the model count too.",
     value="LOG",
     kind="log",
-    store="read",
+    store="url",
 )
 
 USERS = FlagSpec(
@@ -34,9 +34,8 @@ USERS = FlagSpec(
     value="all|FILE",
     default=ALL,
     kind="path",
-    store="read",
+    store="url",
     suggestions=(ALL,),
-    store="read",
 )
 
 UNKNOWN_USERS = ("popular", "skip")

@@ -11,6 +11,7 @@ from absl import flags
 from pipelines.commands.shared import table_flags
 from pipelines.commands.shared.flags import FlagSpec, UsageError
 from recall.errors import InputError
+from serving.stores import urls
 
 if TYPE_CHECKING:
     from pipelines.sources.events import EventSource
@@ -25,14 +26,14 @@ EVENTS = {
         "synthetic:users=2000,items=500 for a generated log.",
         value="LOG",
         kind="log",
-        store="read",
+        store="url",
     ),
     "items": FlagSpec(
         help="Optional file about the items, in the same formats, columns item_id, category and "
         "optionally title; several categories are separated by |.",
         value="FILE",
         kind="path",
-        store="read",
+        store="url",
     ),
 }
 READING = {
@@ -147,6 +148,10 @@ def _value(values: flags.FlagValues, name: str) -> Any:
     return values[name].value if name in values else READING[name].default
 
 
+def _is_readable(path: str) -> bool:
+    return os.path.isfile(path) and os.access(path, os.R_OK)
+
+
 def find_items_file(values: flags.FlagValues) -> "ItemsFile | None":
     """The file named by --items, None without one.
 
@@ -154,6 +159,7 @@ def find_items_file(values: flags.FlagValues) -> "ItemsFile | None":
         InputError: There is none of that name, or a value makes no sense.
     """
     path = values["items"].value
-    if path is not None and not (os.path.isfile(path) and os.access(path, os.R_OK)):
+    in_store = urls.is_url(path)  # Who reads it tells whether it is there.
+    if path is not None and not in_store and not _is_readable(path):
         raise InputError(f"--items={path} is no file, or cannot be read. Check the path.")
     return table_flags.read_items_file(values, path)

@@ -10,12 +10,12 @@ import io
 import lzma
 import zipfile
 import zlib
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
 
 from recall.errors import InputError
+from serving.stores.store_path import AnyPath, StorePath, open_binary
 
 ENDINGS = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
@@ -31,13 +31,13 @@ _COMPRESSED_BYTES = 1 << 20
 """Compressed bytes taken at a time; what they become is bounded by the reader."""
 
 
-def packed_ending(path: Path) -> str:
+def packed_ending(path: AnyPath) -> str:
     """The last ending of a name in small letters when it is a compression's, or ""."""
     ending = path.suffix.lower()
     return ending if ending in ENDINGS else ""
 
 
-def member_name(path: Path) -> str:
+def member_name(path: AnyPath) -> str:
     """Name of the one file inside a `.zip`.
 
     Raises:
@@ -47,7 +47,7 @@ def member_name(path: Path) -> str:
         return _only_member(path, archive)
 
 
-def open_bytes(path: Path) -> BinaryIO:
+def open_bytes(path: AnyPath) -> BinaryIO:
     """Opens a file for reading; its content comes out decompressed.
 
     Reading raises `InputError` where the compressed data are damaged or cut off.
@@ -58,10 +58,10 @@ def open_bytes(path: Path) -> BinaryIO:
     """
     ending = packed_ending(path)
     if not ending:
-        return open(path, "rb")
+        return open_binary(path)
     if ending == ".zip":
         return _open_member(path)
-    file = open(path, "rb")  # noqa: SIM115  (closed by the stream that is returned)
+    file = open_binary(path)  # Closed by the stream that is returned.
     if file.peek(len(_MAGIC[ending]))[: len(_MAGIC[ending])] != _MAGIC[ending]:
         file.close()
         raise InputError(
@@ -82,9 +82,9 @@ def position(stream: BinaryIO) -> int | None:
     return stream.taken if isinstance(stream, _MemberStream) else stream.tell()
 
 
-def compression_of_content(path: Path) -> str:
+def compression_of_content(path: AnyPath) -> str:
     """Ending that the first bytes of a file ask for, "" where they are not compressed."""
-    with open(path, "rb") as file:
+    with open_binary(path) as file:
         start = file.read(8)
     return next((ending for ending, magic in _MAGIC.items() if start.startswith(magic)), "")
 
@@ -125,7 +125,7 @@ class _MemberStream(io.RawIOBase):
     in silence at whatever follows a stream.
     """
 
-    def __init__(self, file: BinaryIO, path: Path, ending: str):
+    def __init__(self, file: BinaryIO, path: AnyPath, ending: str):
         self._file, self._path, self._ending = file, path, ending
         self._member: Any = _MEMBERS[ending]()
         self._data = b""
@@ -188,7 +188,7 @@ class _MemberStream(io.RawIOBase):
 class _LibraryStream(io.RawIOBase):
     """A reader of a library whose errors are told in our words."""
 
-    def __init__(self, inner: Any, path: Path, ending: str):
+    def __init__(self, inner: Any, path: AnyPath, ending: str):
         self._inner, self._path, self._ending = inner, path, ending
 
     def readable(self) -> bool:
@@ -213,16 +213,16 @@ class _LibraryStream(io.RawIOBase):
         super().close()
 
 
-def _open_zip(path: Path) -> zipfile.ZipFile:
+def _open_zip(path: AnyPath) -> zipfile.ZipFile:
     try:
-        return zipfile.ZipFile(path)
+        return zipfile.ZipFile(open_binary(path) if isinstance(path, StorePath) else path)
     except zipfile.BadZipFile as error:
         raise InputError(
             f"{path} is not a whole zip file. Make it again, or drop {path.suffix} from its name."
         ) from error
 
 
-def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
+def _only_member(path: AnyPath, archive: zipfile.ZipFile) -> str:
     # macOS adds a folder of its own, __MACOSX, for attributes of the files.
     names = [
         name
@@ -237,7 +237,7 @@ def _only_member(path: Path, archive: zipfile.ZipFile) -> str:
     return names[0]
 
 
-def _open_member(path: Path) -> BinaryIO:
+def _open_member(path: AnyPath) -> BinaryIO:
     try:
         # The file stays open until the member is closed too.
         with _open_zip(path) as archive:
@@ -246,5 +246,5 @@ def _open_member(path: Path) -> BinaryIO:
         raise InputError(f"Cannot read {path}: {error}. Unpack it.") from error
 
 
-def _damaged(path: Path, ending: str) -> InputError:
+def _damaged(path: AnyPath, ending: str) -> InputError:
     return InputError(f"{path} holds damaged {_NAMES[ending]} data. Copy or make it again.")

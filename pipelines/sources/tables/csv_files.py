@@ -8,7 +8,6 @@ import io
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +20,7 @@ from pipelines.sources.tables.file_parts import WHOLE_FILE, FilePart
 from pipelines.sources.tables.quoted_fields import QuotedFields, count_lines
 from pipelines.sources.tables.text_format import TextFormat, TextOptions
 from recall.errors import InputError
+from serving.stores.store_path import AnyPath, StorePath
 
 _BLOCK_BYTES = 4 << 20
 """Text parsed at a time, about 200,000 events: memory stays in tens of MB."""
@@ -43,7 +43,7 @@ class TextTable:
 
     share_read = 0.0
 
-    def __init__(self, path: Path, options: TextOptions = text_format.DEFAULT_TEXT):
+    def __init__(self, path: AnyPath, options: TextOptions = text_format.DEFAULT_TEXT):
         """Looks at the first line.
 
         Raises:
@@ -60,7 +60,9 @@ class TextTable:
         """The file in parts of whole lines; one, where it is compressed or has quotes."""
         layout = self._format
         if (
-            compression.packed_ending(self.path)
+            # To look for the ends of lines in a store would be to read all of it twice.
+            isinstance(self.path, StorePath)
+            or compression.packed_ending(self.path)
             or layout.escape
             or codecs.lookup(layout.encoding).name not in ("utf-8", "ascii")
         ):
@@ -162,7 +164,7 @@ class _RaggedRows:
         quoted: The guard of the quoted fields, None where there are none.
     """
 
-    def __init__(self, path: Path, bad_rows: BadRows, options: TextOptions, first_row: int):
+    def __init__(self, path: AnyPath, bad_rows: BadRows, options: TextOptions, first_row: int):
         self.path, self.bad_rows, self._options = path, bad_rows, options
         self._first_row = first_row
         self.skipped: list[int] = []
@@ -290,7 +292,7 @@ def _byte_of(separator: str) -> str:
     return separator if len(separator.encode()) == 1 else _UNIT_SEPARATOR
 
 
-def _explain(path: Path, error: Exception, options: TextOptions) -> str:
+def _explain(path: AnyPath, error: Exception, options: TextOptions) -> str:
     """One line saying what is wrong with a file and what to do."""
     text = str(error)
     if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in text:

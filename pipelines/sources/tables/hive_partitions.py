@@ -10,10 +10,13 @@ import os
 from pathlib import Path
 from urllib.parse import unquote
 
+from serving.stores import urls
+from serving.stores.store_path import AnyPath, StorePath
+
 _NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
-def root_of(spec: str) -> Path:
+def root_of(spec: str) -> AnyPath:
     """The folder below which names of folders are columns.
 
     That is a folder itself, or what stands before the first `*`, `?` or `[` of
@@ -22,6 +25,8 @@ def root_of(spec: str) -> Path:
     >>> root_of("log/split=*/*.csv").as_posix()
     'log'
     """
+    if urls.is_url(spec):
+        return StorePath(urls.split_pattern(spec)[0])
     if not os.path.exists(spec) and glob.has_magic(spec):
         parts = Path(spec).parts
         first = next(i for i, part in enumerate(parts) if glob.has_magic(part))
@@ -29,7 +34,7 @@ def root_of(spec: str) -> Path:
     return Path(spec)
 
 
-def read_partitions(path: Path, root: Path) -> dict[str, str | None]:
+def read_partitions(path: AnyPath, root: AnyPath) -> dict[str, str | None]:
     """Name -> value of the columns that the folders between `root` and `path` give.
 
     >>> read_partitions(Path("log/split=train/who=a%20b/0.csv"), Path("log"))

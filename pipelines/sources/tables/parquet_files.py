@@ -5,7 +5,6 @@ Columns keep the types of the file; what they mean is decided elsewhere.
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +14,8 @@ from pipelines.sources.columns.bad_rows import BadRows
 from pipelines.sources.tables import file_parts
 from pipelines.sources.tables.file_parts import WHOLE_FILE, FilePart
 from recall.errors import InputError
+from serving.stores import failures
+from serving.stores.store_path import AnyPath, StorePath, open_ranges
 
 ENDINGS = (".parquet", ".pq")
 
@@ -38,18 +39,15 @@ class ParquetTable:
 
     lists: frozenset[str] = frozenset()
 
-    def __init__(self, path: Path):
+    def __init__(self, path: AnyPath):
         """Reads the schema.
 
         Raises:
             InputError: The file cannot be read, or is not Parquet.
         """
         self.path = path
-        try:
-            with pq.ParquetFile(path) as file:
-                self._stored = list(file.schema_arrow.names)
-        except (OSError, pa.ArrowException) as error:
-            raise InputError(_explain(path, error)) from error
+        with self._opened() as file:
+            self._stored = list(file.schema_arrow.names)
         self.names = [name.strip() for name in self._stored]
 
     def parts(self) -> list[FilePart]:
@@ -120,7 +118,10 @@ class ParquetTable:
     def _opened(self, encoded: Sequence[str] = ()) -> Iterator[pq.ParquetFile]:
         """The file; its texts in `encoded` come as dictionaries."""
         try:
-            with pq.ParquetFile(self.path, read_dictionary=list(encoded) or None) as file:
+            with (
+                contextlib.closing(open_ranges(self.path)) as source,
+                pq.ParquetFile(source, read_dictionary=list(encoded) or None) as file,
+            ):
                 yield file
         except (OSError, pa.ArrowException) as error:
             raise InputError(_explain(self.path, error)) from error
@@ -142,8 +143,10 @@ def _without_views(array: pa.Array) -> pa.Array:
     return array.cast(pa.binary()) if pa.types.is_binary_view(array.type) else array
 
 
-def _explain(path: Path, error: Exception) -> str:
+def _explain(path: AnyPath, error: Exception) -> str:
     """One line saying what is wrong with a file and what to do."""
+    if isinstance(path, StorePath) and not isinstance(error, pa.ArrowInvalid):
+        return str(failures.explain(str(path), "read", error))
     if isinstance(error, OSError) and error.strerror:
         return f"Cannot read {path}: {error.strerror}. Check the path and its permissions."
     reason = " ".join(str(error).split()).rstrip(".")

@@ -1,7 +1,7 @@
 """Tables in files: which files a path names, and their rows as Arrow batches.
 
-A path is a file, a folder, or a pattern with `*`, `?` or `[...]`; the format
-follows from the name. What the columns mean is decided elsewhere.
+A path is a file, a folder, or a pattern with `*`, `?` or `[...]`, here or in an object store
+(`s3://...`); the format follows from the name. What the columns mean is decided elsewhere.
 """
 
 import glob
@@ -9,7 +9,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +22,9 @@ from pipelines.sources.tables.parquet_files import ParquetTable
 from pipelines.sources.tables.text_format import DEFAULT_TEXT, TextOptions
 from recall.errors import InputError
 from serving.release import paths, storage
+from serving.stores import files as store_files
+from serving.stores import urls
+from serving.stores.store_path import AnyPath, StorePath
 
 _log = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ class Table:
         partitions: Name -> value of the columns that the folders give.
     """
 
-    def __init__(self, path: Path, root: Path, options: TextOptions = DEFAULT_TEXT):
+    def __init__(self, path: AnyPath, root: AnyPath, options: TextOptions = DEFAULT_TEXT):
         """Looks at the header.
 
         Args:
@@ -171,7 +174,7 @@ def open_tables(path: str, options: TextOptions = DEFAULT_TEXT) -> list[Table]:
     return [Table(file, root, options) for file in files]
 
 
-def list_files(path: str) -> list[Path]:
+def list_files(path: str) -> list[AnyPath]:
     """The files that `path` names, sorted.
 
     Below a folder, files count whose names end in `.csv`, `.tsv` or `.parquet`
@@ -181,8 +184,11 @@ def list_files(path: str) -> list[Path]:
     Raises:
         InputError: There is no such file, or its name ends otherwise.
     """
-    if os.path.isdir(path):
-        found = [p for p in sorted(Path(path).rglob("*")) if not _is_hidden(p.relative_to(path))]
+    if urls.is_url(path):
+        in_folder, found = _look_in_store(path)
+    else:
+        in_folder, found = _look_here(path)
+    if in_folder and found:
         files = [p for p in found if _is_table(p)]
         if not files:
             endings = ", ".join(_FOLDER_ENDINGS)
@@ -192,12 +198,7 @@ def list_files(path: str) -> list[Path]:
             )
         _report_left_out([p for p in found if _is_other_text(p)], path)
         return files
-    if os.path.exists(path):
-        files = [Path(path)]
-    elif glob.has_magic(path):
-        files = paths.find_files(path)
-    else:
-        files = []
+    files = found
     if not files:
         raise InputError(f"{path} does not exist. Check the path.")
     for file in files:
@@ -210,9 +211,42 @@ def list_files(path: str) -> list[Path]:
     return files
 
 
-def fingerprint(files: Sequence[Path], settings: Sequence[str]) -> str:
-    """Hexadecimal SHA-256 over the bytes of the files, in order, and `settings`."""
+def _look_here(path: str) -> tuple[bool, list[Path]]:
+    """Whether a path is a folder, and the files that it names."""
+    if os.path.isdir(path):
+        found = sorted(Path(path).rglob("*"))
+        # An empty folder is one that holds no table.
+        return True, [p for p in found if not _is_hidden(p.relative_to(path))] or [Path(path)]
+    if os.path.exists(path):
+        return False, [Path(path)]
+    return False, paths.find_files(path) if glob.has_magic(path) else []
+
+
+def _look_in_store(url: str) -> tuple[bool, list[StorePath]]:
+    """As `_look_here`; a file or folder of just that name goes before a pattern."""
+    entry = store_files.look_at(url)
+    if entry is not None:
+        return False, [StorePath(url, entry)]
+    below = [StorePath(entry.place, entry) for entry in store_files.list_files(url)]
+    if below or not glob.has_magic(url):
+        return True, [p for p in below if not _is_hidden(p.relative_to(StorePath(url)))]
+    return False, [StorePath(entry.place, entry) for entry in store_files.find_files(url)]
+
+
+def fingerprint(files: Sequence[AnyPath], settings: Sequence[str]) -> str:
+    """Hexadecimal SHA-256 that changes with the files, in their order, and with `settings`.
+
+    Over the bytes of local files, and over sizes and ETags of those in a store: to read
+    all of a log there would cost as much as to ingest it.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
     digest = hashlib.sha256("\0".join(settings).encode())
+    in_store = [file.entry for file in files if isinstance(file, StorePath)]
+    if in_store:
+        digest.update("\0".join(store_files.identities(in_store)).encode())
+        return digest.hexdigest()
     for file in files:
         try:
             digest.update(storage.sha256_of_file(file).encode())
@@ -221,36 +255,36 @@ def fingerprint(files: Sequence[Path], settings: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def ending_of(path: Path) -> str:
+def ending_of(path: AnyPath) -> str:
     """The ending that says what a table is, in small letters, or ""."""
     name = path.name.lower()
     binary = next((ending for ending in parquet_files.ENDINGS if name.endswith(ending)), "")
     return binary or text_format.text_ending(path)
 
 
-def _is_hidden(path: Path) -> bool:
+def _is_hidden(path: PurePath) -> bool:
     # Spark's rule: `_temporary/` is its own, `_day=2/` a column's folder.
     return any(part.startswith(".") or _is_marked(part) for part in path.parts)
 
 
-def _is_bare_archive(path: Path) -> bool:
+def _is_bare_archive(path: AnyPath) -> bool:
     """Whether a name does not say what is in the `.zip`."""
     return compression.packed_ending(path) == ".zip" and len(path.suffixes) < 2
 
 
-def _is_table(path: Path) -> bool:
+def _is_table(path: AnyPath) -> bool:
     """Whether a file found in a folder is taken for a part of the table."""
     is_named_so = not _is_bare_archive(path) and ending_of(path) in _FOLDER_ENDINGS
     return is_named_so and path.is_file()
 
 
-def _is_other_text(path: Path) -> bool:
+def _is_other_text(path: AnyPath) -> bool:
     """Whether a file found in a folder may be meant as a part, but is not taken for one."""
     is_text = _is_bare_archive(path) or bool(ending_of(path))
     return is_text and path.is_file() and not _is_table(path)
 
 
-def _report_left_out(files: Sequence[Path], folder: str) -> None:
+def _report_left_out(files: Sequence[AnyPath], folder: str) -> None:
     if files:
         _log.warning(
             "%s: %s not read, the first is %s. Name them by a pattern to read them.",

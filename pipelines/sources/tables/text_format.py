@@ -10,11 +10,11 @@ import csv
 import logging
 import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from pipelines.sources.tables import compression, header_lines
 from recall.errors import InputError
+from serving.stores.store_path import AnyPath
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class TextFormat(NamedTuple):
     trim: bool
 
 
-def text_ending(path: Path) -> str:
+def text_ending(path: AnyPath) -> str:
     """The ending that says what a text file is, "" where it is none.
 
     >>> text_ending(Path("Log.CSV.GZ"))
@@ -181,7 +181,7 @@ def _parse_separator(text: str | None, prefix: str = "") -> str | None:
     return separator
 
 
-def find_format(path: Path, options: TextOptions) -> TextFormat:
+def find_format(path: AnyPath, options: TextOptions) -> TextFormat:
     """Looks at the start of a file.
 
     Raises:
@@ -230,7 +230,7 @@ def find_format(path: Path, options: TextOptions) -> TextFormat:
     )
 
 
-def _first_lines(path: Path, encoding: str | None) -> tuple[str, list[str], str, int]:
+def _first_lines(path: AnyPath, encoding: str | None) -> tuple[str, list[str], str, int]:
     """The first line with its end, some after it, the encoding, the length of the mark before."""
     with compression.open_bytes(path) as stream:
         start = b""
@@ -256,7 +256,7 @@ def _first_lines(path: Path, encoding: str | None) -> tuple[str, list[str], str,
 
 
 def _split_later(
-    path: Path, lines: Sequence[str], separator: str, options: TextOptions
+    path: AnyPath, lines: Sequence[str], separator: str, options: TextOptions
 ) -> list[list[str]]:
     """Fields of some lines; those that cannot be split, or are cut off, are left out."""
     rows = []
@@ -266,7 +266,7 @@ def _split_later(
     return [row for row in rows if len(row) == len(options.columns)]
 
 
-def _find_separator(path: Path, line: str, options: TextOptions) -> str:
+def _find_separator(path: AnyPath, line: str, options: TextOptions) -> str:
     ending = text_ending(path)
     if ending == ".tsv":
         return "\t"
@@ -278,7 +278,7 @@ def _find_separator(path: Path, line: str, options: TextOptions) -> str:
     return next((separator for separator in candidates if separator in line), ",")
 
 
-def _split(path: Path, line: str, separator: str, options: TextOptions) -> list[str]:
+def _split(path: AnyPath, line: str, separator: str, options: TextOptions) -> list[str]:
     """The fields of the first line."""
     if options.quoting or (options.quoting is None and separator in _SEPARATORS_WITH_QUOTES):
         escape = options.escape or None
@@ -295,7 +295,7 @@ def _split(path: Path, line: str, separator: str, options: TextOptions) -> list[
     return fields
 
 
-def _check_count(path: Path, fields: list[str], separator: str, options: TextOptions) -> None:
+def _check_count(path: AnyPath, fields: list[str], separator: str, options: TextOptions) -> None:
     if len(fields) != len(options.columns):
         raise InputError(
             f"--{options.prefix}columns names {len(options.columns)} columns, but the first line "

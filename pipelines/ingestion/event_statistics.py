@@ -23,6 +23,8 @@ FILE_NAME = "FeatureStats.pb"
 """As TFX's StatisticsGen names it, below `Split-<name>/`."""
 LOG, USERS = "log", "users"
 """The splits that are none of the examples': all events, and one row per user."""
+EVENTS = "events"
+"""The environment of all splits but `users`, which has its own."""
 _TOP, _RANKS = 20, 1000
 """As many values as TFDV keeps by default."""
 _BUCKETS = 10
@@ -34,18 +36,18 @@ def build_schema(*, has_times: bool) -> schema_pb2.Schema:
     Args:
         has_times: Whether their timestamps are times.
     """
-    schema = schema_pb2.Schema(default_environment=["events", USERS])
-    _add_feature(schema, "item_id", schema_pb2.BYTES, "events")
-    _add_feature(schema, "num_events", schema_pb2.INT, USERS).int_domain.min = 1
-    if has_times:
-        _add_feature(schema, "timestamp", schema_pb2.FLOAT, "events").presence.Clear()
+    schema = schema_pb2.Schema(default_environment=[EVENTS, USERS])
+    _add_feature(schema, "item_id", schema_pb2.BYTES, without=USERS)
+    _add_feature(schema, "num_events", schema_pb2.INT, without=EVENTS).int_domain.min = 1
+    if has_times:  # Statistics have them of the whole log alone.
+        _add_feature(schema, "timestamp", schema_pb2.FLOAT, without=USERS).presence.Clear()
     return schema
 
 
 def _add_feature(
-    schema: schema_pb2.Schema, name: str, kind: int, environment: str
+    schema: schema_pb2.Schema, name: str, kind: int, *, without: str
 ) -> schema_pb2.Feature:
-    feature = schema.feature.add(name=name, type=kind, in_environment=[environment])
+    feature = schema.feature.add(name=name, type=kind, not_in_environment=[without])
     feature.presence.min_fraction = 1.0
     feature.presence.min_count = 1
     feature.value_count.min = feature.value_count.max = 1

@@ -16,6 +16,7 @@ SCHEMA_NAME = "schema.pbtxt"
 # Feature names as in `recall.features`, which imports TensorFlow; a test
 # compares the two.
 _TRAIN, _HELD_OUT = ("train",), ("valid", "test")
+_SPLITS = (*_TRAIN, *_HELD_OUT)
 
 
 def build_schema(
@@ -28,16 +29,16 @@ def build_schema(
         max_history_length: Input slots of the model; windows have one id more.
         num_targets: Positives of every held-out example, None if they vary.
     """
-    schema = schema_pb2.Schema(default_environment=[*_TRAIN, *_HELD_OUT])
+    schema = schema_pb2.Schema(default_environment=list(_SPLITS))
     last_id = num_items + FIRST_ITEM_ID - 1
     _add_ids(schema, "item_ids", _TRAIN, last_id, fewest=2, most=max_history_length + 1)
     user_id = schema.feature.add(
-        name="user_id", type=schema_pb2.BYTES, in_environment=list(_HELD_OUT)
+        name="user_id", type=schema_pb2.BYTES, not_in_environment=_others(_HELD_OUT)
     )
     user_id.presence.min_fraction = 1.0
     user_id.value_count.min = user_id.value_count.max = 1
     trained = schema.feature.add(
-        name="num_trained", type=schema_pb2.INT, in_environment=list(_HELD_OUT)
+        name="num_trained", type=schema_pb2.INT, not_in_environment=_others(_HELD_OUT)
     )
     trained.presence.min_fraction = 1.0
     trained.value_count.min = trained.value_count.max = 1
@@ -57,7 +58,9 @@ def _add_ids(
     most: int | None = None,
 ) -> None:
     """Adds a list of dense ids."""
-    feature = schema.feature.add(name=name, type=schema_pb2.INT, in_environment=list(environments))
+    feature = schema.feature.add(
+        name=name, type=schema_pb2.INT, not_in_environment=_others(environments)
+    )
     feature.presence.min_fraction = 1.0
     feature.value_count.min = fewest
     if most is not None:
@@ -65,6 +68,11 @@ def _add_ids(
     feature.int_domain.name = "dense_item_id"
     feature.int_domain.min, feature.int_domain.max = FIRST_ITEM_ID, last_id
     feature.int_domain.is_categorical = True
+
+
+def _others(environments: Sequence[str]) -> list[str]:
+    """The environments that a feature is not in: it is in all defaults but those it denies."""
+    return [split for split in _SPLITS if split not in environments]
 
 
 def write_schema(examples_dir: str | Path, schema: schema_pb2.Schema) -> None:

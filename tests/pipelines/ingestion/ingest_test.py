@@ -336,9 +336,10 @@ class TestFolder:
         item_ids = by_name["item_ids"]
         assert (item_ids.value_count.min, item_ids.value_count.max) == (2, 51)
         assert (item_ids.int_domain.min, item_ids.int_domain.max) == (2, 6)  # 5 items
-        assert list(item_ids.in_environment) == ["train"]
+        assert list(written.default_environment) == ["train", "valid", "test"]
+        assert list(item_ids.not_in_environment) == ["valid", "test"]
         assert by_name["positives"].value_count.max == 1
-        assert list(by_name["user_id"].in_environment) == ["valid", "test"]
+        assert list(by_name["user_id"].not_in_environment) == ["train"]
 
     def test_items_file(self, tmp_path):
         items = tmp_path / "items.csv"

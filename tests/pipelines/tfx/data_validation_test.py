@@ -69,6 +69,20 @@ def test_a_log_keeps_to_its_own_schema(nights):
         assert not tfdv.validate_statistics(users, schema, "users").anomaly_info
 
 
+@pytest.mark.parametrize("split", ingest.WRITTEN_SPLITS)
+def test_examples_keep_to_theirs(nights, split):
+    folder, _ = nights[0]
+    schema = tfdv.load_schema_text(str(folder / "schema.pbtxt"))
+    files = f"{folder}/Split-{split}/*.tfrecord.gz"
+    options = tfdv.StatsOptions(schema=schema)
+    statistics = tfdv.generate_statistics_from_tfrecord(files, stats_options=options)
+    assert statistics.datasets[0].num_examples > 0
+    found = tfdv.validate_statistics(statistics, schema, split)
+    assert not found.anomaly_info
+    other = "train" if split != "train" else "valid"
+    assert tfdv.validate_statistics(statistics, schema, other).anomaly_info
+
+
 def test_drift_is_measured_as_we_measure_it(nights):
     schema, now = load(nights[1][0])
     _, before = load(nights[0][0])

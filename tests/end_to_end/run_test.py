@@ -124,8 +124,9 @@ def numpy_recall(trained, vocabulary, history, k, exclude=()):
 
 def test_a_killed_run_resumes_where_it_stopped(runs):
     _, result = runs
-    assert re.search(r"\[1/7\] ingest +up to date", result.stderr)
-    for number, job in enumerate(JOBS[1:], 2):
+    for number, job in enumerate(JOBS[:2], 1):
+        assert re.search(rf"\[{number}/7\] {job} +up to date", result.stderr), job
+    for number, job in enumerate(JOBS[2:], 3):
         assert re.search(rf"\[{number}/7\] {job} +done in \d+\.\d s", result.stderr), job
     assert re.search(r"\[7/7\] push +done, version \d+", result.stderr)
     assert "Traceback" not in result.stderr
@@ -321,7 +322,7 @@ def test_an_unblessed_model_is_not_published(log_dir, output_dir, capsys):
     words = run_words(log_dir, output_dir, '--set=evaluation.thresholds=["test.ndcg@10 > 0.999"]')
     assert cli.main(words) == 1
     captured = capsys.readouterr()
-    assert re.search(r"\[2/6\] train +up to date", captured.err)
+    assert re.search(r"\[3/7\] train +up to date", captured.err)
     last = captured.err.splitlines()[-1]
     assert last.startswith("recall run: error: ")
     assert "bless" in last

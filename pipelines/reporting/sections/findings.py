@@ -10,6 +10,7 @@ from pipelines.reporting.page import texts
 from pipelines.reporting.sections import quality
 from pipelines.reporting.sections.run_folder import RunFolder
 from pipelines.reporting.sections.training import BEST_BY, find_best_epoch
+from pipelines.validation import validate
 
 _ALMOST_NOTHING = 0.1
 """An interest with less than this part of its equal share 1 / K hardly works."""
@@ -36,7 +37,7 @@ def find(run: RunFolder, other: RunFolder | None = None) -> list[str]:
         run: The run.
         other: One that it is compared with.
     """
-    lines = []
+    lines = _broken_limits(run)
     if run.evaluation is not None:
         lines += remarks.remarks(run.evaluation)
     if run.details is not None:
@@ -53,6 +54,16 @@ def find(run: RunFolder, other: RunFolder | None = None) -> list[str]:
         said = run.ingest_report.get("lines", ())
         lines += [line.removeprefix(prefix) for line in said if line.startswith(prefix)]
     return [line[:1].upper() + line[1:] for line in lines]
+
+
+def _broken_limits(run: RunFolder) -> list[str]:
+    """What stopped a run before its training."""
+    checks = (run.validation or {}).get("checks", ())
+    return [
+        f"The log is not fit to be trained on: {validate.describe(check)}."
+        for check in checks
+        if not check["holds"]
+    ]
 
 
 def _idle_interests(interests: list[Mapping[str, Any]]) -> list[str]:

@@ -13,7 +13,7 @@ recall() {
   case "$*" in
     run*tuning/best.json*) command recall "$@" --set=train.max_epochs=1 --set='evaluation.thresholds=[]' ;;
     run*thresholds*) command recall "$@" --set=train.max_epochs=10 ;;
-    run*--config*) command recall "$@" ;;
+    run*--config* | runs*) command recall "$@" ;;
     run* | evaluate*) command recall "$@" --set=train.max_epochs=1 --set='evaluation.thresholds=[]' ;;
     train* | tune*) command recall "$@" --set=train.max_epochs=1 ;;
     *) command recall "$@" ;;

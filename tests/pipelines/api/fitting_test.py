@@ -18,7 +18,7 @@ def test_the_same_call_finds_everything_up_to_date(fitted, events, capfd):
     again = recall.fit(events, conftest.make_items(), output=fitted.path, config=conftest.SETTINGS)
     assert again.version == fitted.version
     shown = capfd.readouterr().err
-    assert shown.count("up to date") == 6
+    assert shown.count("up to date") == 7
 
 
 @here

@@ -103,6 +103,17 @@ def test_a_run_without_anything_is_no_reason_to_fail():
             "20 of 100 items (20.0 %) were never clicked in training",
         ),
         (
+            {
+                "validation": {
+                    "checks": [
+                        {"name": "new_items", "value": 0.5, "limit": None, "holds": True},
+                        {"name": "gone_items", "value": 0.5, "limit": ["max", 0.1], "holds": False},
+                    ]
+                }
+            },
+            "The log is not fit to be trained on: gone_items is 0.5 (validation.max_gone_items",
+        ),
+        (
             {"ingest_report": {"lines": ["Read 10 events.", "Warning: 3 ids are odd."]}},
             "3 ids are odd.",
         ),

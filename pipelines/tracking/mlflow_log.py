@@ -114,7 +114,7 @@ class MlflowLog:
 
 
 def logging_run(uri: str | None, run_dir: str | Path, job: Callable[[], Any]) -> Any:
-    """Calls `job` and logs what it left in `run_dir`, also where it ends with an `InputError`.
+    """Calls `job` and logs what it left in `run_dir`, also an evaluation that was refused.
 
     A tracking server that fails after the work was done costs a warning, not the run.
 
@@ -128,14 +128,20 @@ def logging_run(uri: str | None, run_dir: str | Path, job: Callable[[], Any]) ->
     """
     if uri is None:
         return job()
-    log = MlflowLog.open(uri)
+    log, before = MlflowLog.open(uri), _evaluation(run_dir)
     try:
         result = job()
     except InputError as error:
-        _log_after(log, run_dir, str(error))
+        if _evaluation(run_dir) != before:
+            _log_after(log, run_dir, str(error))
         raise
     _log_after(log, run_dir, None)
     return result
+
+
+def _evaluation(run_dir: str | Path) -> str | None:
+    """When the evaluation of a run ended."""
+    return records.read_made(Path(run_dir) / JOBS["evaluate"]).get("finished")
 
 
 def _log_after(log: MlflowLog, run_dir: str | Path, refused: str | None) -> None:
@@ -155,6 +161,7 @@ def _prepare_environment() -> None:
         "MLFLOW_CONFIGURE_LOGGING": "false",
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
         "GIT_PYTHON_REFRESH": "quiet",
     }.items():
         os.environ.setdefault(name, value)

@@ -61,9 +61,10 @@ def test_what_is_there_already_is_not_logged_again(run_writer, store, tmp_path):
 
 def test_a_refused_run_is_logged_as_failed(run_writer, store, tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "nightly")
-    run_dir = run_writer(tmp_path / "mine")
+    run_dir = tmp_path / "mine"
 
     def refuse():
+        run_writer(run_dir)
         raise InputError("The model is not blessed.")
 
     with pytest.raises(InputError, match="not blessed"):
@@ -71,6 +72,17 @@ def test_a_refused_run_is_logged_as_failed(run_writer, store, tmp_path, monkeypa
     _, (run,) = logged_runs(store, "nightly")
     assert run.info.status == "FAILED"
     assert run.data.tags["recall.refused"] == "The model is not blessed."
+
+
+def test_what_was_evaluated_before_a_refusal_is_not_logged_for_it(run_writer, store, tmp_path):
+    run_dir = run_writer(tmp_path / "mine")
+
+    def refuse():
+        raise InputError("The log is not fit to be trained on.")
+
+    with pytest.raises(InputError):
+        mlflow_log.logging_run(store, run_dir, refuse)
+    assert logged_runs(store)[1] == []
 
 
 def test_a_run_without_an_evaluation_is_not_logged(run_writer, store, tmp_path):

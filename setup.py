@@ -79,7 +79,8 @@ _TEST = [
     "axe-playwright-python",
     "build",
     "hypothesis",
-    # moto's server, which is S3 on 127.0.0.1.
+    # Google Cloud Storage on 127.0.0.1; and moto's server, which is S3.
+    "gcp-storage-emulator",
     "boto3",
     "flask",
     "flask-cors",

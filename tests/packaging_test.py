@@ -53,6 +53,7 @@ NOT_IMPORTED = {
     "yamllint": "a program, in tests/deploy",
     "build": "`python -m build`, in the test of the wheel",
     "flask": "moto's server needs it",
+    "gcp-storage-emulator": "a process, in tests/serving/stores",
     "flask-cors": "moto's server needs it",
     "importlib-resources": "tensorflow-datasets imports it",
     "ipykernel": "the kernel of the notebook of the documents",

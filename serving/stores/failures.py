@@ -66,7 +66,9 @@ _AWAY = re.compile(
     r"|HTTP response code 5\d\d|Connection refused|timed? ?out",
     re.I,
 )
-_MISSING = re.compile(r"NO_SUCH_KEY|NoSuchKey|Path does not exist|FileNotFound|NOT_FOUND", re.I)
+_MISSING = re.compile(
+    r"NO_SUCH_KEY|NoSuchKey|Path does not exist|No such file|FileNotFound|NOT_FOUND", re.I
+)
 _REGION = re.compile(r"HTTP response code 301|PermanentRedirect|AuthorizationHeaderMalformed", re.I)
 _NO_LIBRARY = re.compile(r"libjvm|libhdfs|CLASSPATH|JNI", re.I)
 

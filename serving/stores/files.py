@@ -137,18 +137,19 @@ def open_input_stream(place: str) -> pa.NativeFile:
 def identity(entry: FileEntry) -> str:
     """A text that changes when a file in a store does, without reading it.
 
-    The size with what the store calls the content (the ETag of S3), else with
-    the time of its last change.
+    The size with what S3 calls the content (the ETag), as its times are whole
+    seconds; of other stores with the time of the last change.
 
     Raises:
         InputError: It is gone, or may not be read.
     """
+    if not entry.place.startswith("s3://"):
+        return f"{entry.size} {entry.changed_ns}"
     with explained(entry.place, "read"):
         location = locate(entry.place)
         with location.filesystem.open_input_file(location.path) as file:  # Reads nothing.
-            metadata = {key.decode(): value.decode() for key, value in _metadata(file).items()}
-    etag = metadata.get("ETag", "").strip('"')
-    return f"{entry.size} {etag or entry.changed_ns}"
+            etag = file.metadata()["ETag"].decode()
+    return f"{entry.size} {etag}"
 
 
 def identities(entries: Sequence[FileEntry]) -> list[str]:
@@ -263,16 +264,6 @@ def _entry(folder: str, location: Location, info: arrow_fs.FileInfo) -> FileEntr
     rest = info.path[len(location.path.rstrip("/")) + 1 :]
     name = urls.join(folder, rest) if rest else folder
     return FileEntry(name, info.size, info.mtime_ns or 0)
-
-
-def _metadata(file: pa.NativeFile) -> dict[bytes, bytes]:
-    """What a store tells of a file beside its bytes, {} where it tells nothing."""
-    found = file.metadata() or {}
-    return {_to_bytes(key): _to_bytes(value) for key, value in found.items()}
-
-
-def _to_bytes(text: str | bytes) -> bytes:
-    return text.encode() if isinstance(text, str) else text
 
 
 def _expression(pattern: str) -> str:

@@ -110,7 +110,7 @@ def open_binary(path: AnyPath) -> BinaryIO:
     """
     if not isinstance(path, StorePath):
         return open(path, "rb")
-    return io.BufferedReader(_Reads(path.url), _LARGEST_READ_BYTES)
+    return io.BufferedReader(_Reads(path), _LARGEST_READ_BYTES)
 
 
 def open_ranges(path: AnyPath) -> pa.NativeFile:
@@ -126,10 +126,12 @@ def open_ranges(path: AnyPath) -> pa.NativeFile:
 class _Reads(io.RawIOBase):
     """A file of a store in requests that grow."""
 
-    def __init__(self, url: str):
-        self._url = url
-        self._file = files.open_input_file(url)
-        self._size, self._at = self._file.size(), 0
+    def __init__(self, path: StorePath):
+        self._url = path.url
+        self._file = files.open_input_file(path.url)
+        # Arrow may ask a store for the size, and keeps Python's lock meanwhile.
+        self._size = path.entry.size if path.entry else self._file.size()
+        self._at = 0
         self._read_bytes = _FIRST_READ_BYTES
 
     def readable(self) -> bool:

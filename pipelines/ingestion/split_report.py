@@ -145,7 +145,7 @@ def lines(split: Mapping[str, Any]) -> list[str]:
         told.append(
             f"Training ends and validation begins at {clock['valid_from']}, the test at "
             f"{clock['test_from']}"
-            + (f"; what is {embargo:g} days before either is history only." if embargo else ".")
+            + (f"; the {_days(embargo)} before either are history only." if embargo else ".")
         )
         cold, targets = split["cold_users"], split["cold_targets"]
         told.append(
@@ -154,6 +154,14 @@ def lines(split: Mapping[str, Any]) -> list[str]:
             f"never saw (validation: {targets['valid']:,})."
         )
     return told
+
+
+def _days(number: float) -> str:
+    """
+    >>> _days(1.0), _days(0.5)
+    ('24 hours', '12 hours')
+    """
+    return f"{24 * number:g} hours"
 
 
 def show_time(seconds: float) -> str:

@@ -96,6 +96,7 @@ class TextFormat(NamedTuple):
 def text_ending(path: AnyPath) -> str:
     """The ending that says what a text file is, "" where it is none.
 
+    >>> from pathlib import Path
     >>> text_ending(Path("Log.CSV.GZ"))
     '.csv'
     """

@@ -60,6 +60,16 @@ class IngestConfig:
     """Training learns from the latest n events of a user; earlier ones are history only. The
     longest user of MovieLens 1M, Beauty, Sports and Diginetica has 2,277; a robot with
     100,000 would be most of what is learnt. null: no limit."""
+    window_stride: int | None = None
+    """Training windows of a user begin so many events apart; below
+    `model.max_history_length` they overlap, and an event is learnt with more of its past.
+    null: they lie side by side, and every event is learnt once."""
+    max_age_days: float | None = None
+    """Events that are older than this, counted from the latest of the log, are dropped. null:
+    all are kept."""
+    keep_sequences: bool = False
+    """Keeps the events of every user beside the examples, about 17 bytes each, which
+    `recall ingest --append` and `recall forget` need."""
     num_shards: int = 8
     """Files per split; also the parallelism of the shuffle by user."""
 
@@ -87,6 +97,16 @@ class IngestConfig:
             "ingest.max_user_events",
             self.max_user_events,
             ">= 2, or null",
+        )
+        for name in ("window_stride", "max_age_days"):
+            value = getattr(self, name)
+            require_setting(value is None or value > 0, f"ingest.{name}", value, "> 0, or null")
+        require_setting(
+            not self.keep_sequences
+            or (self.protocol != "temporal" and self.session_gap_minutes is None),
+            "ingest.keep_sequences",
+            self.keep_sequences,
+            "false under protocol temporal and with sessions: there a new day changes all users",
         )
 
     def _check_clock(self) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.artifacts import records
+from pipelines.artifacts.example_files import open_kept_examples
 from recall.datasets import without_tuning
 from recall.errors import InputError
 from recall.features import HISTORY, ITEM_IDS, NUM_TRAINED, POSITIVES, USER_ID
@@ -140,7 +141,7 @@ def _expected_counts(examples_dir: Path, split: str) -> dict[str, int]:
 
 def _read_file(path: Path, features: dict, expected: int | None) -> list[dict]:
     """The parsed batches of one TFRecord file."""
-    dataset = tf.data.TFRecordDataset(str(path), compression_type="GZIP").batch(_BATCH_SIZE)
+    dataset = open_kept_examples([str(path)]).batch(_BATCH_SIZE)
     batches, number = [], 0
     try:
         for serialized in without_tuning(dataset):

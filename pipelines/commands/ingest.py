@@ -5,19 +5,31 @@ from collections.abc import Sequence
 from absl import flags, logging
 
 from pipelines.commands.shared import beam_flags, folders, log_flags, progress_flags, settings
-from pipelines.commands.shared.flags import Command
+from pipelines.commands.shared.flags import Command, FlagSpec, UsageError
+from recall.config import RecallConfig
 
 COMMAND = Command(
     summary="Turns a log into training examples, a vocabulary and statistics.",
-    description="Reads the log with Apache Beam, orders and splits every user's events and "
-    "writes TFRecord files, vocabulary.parquet, schema.pbtxt, statistics.json and a report. "
-    "Flags it does not know (for example --runner=FlinkRunner) go to Apache Beam.",
-    examples=("ingest --events=events.csv.gz --items=items.csv.gz --output=runs/mine/examples",),
+    description="Reads the log, orders and splits every user's events and writes TFRecord files, "
+    "vocabulary.parquet, schema.pbtxt, statistics.json and a report. One process does all, unless "
+    "flags that it does not know (for example --runner=FlinkRunner) ask for Apache Beam.",
+    examples=(
+        "ingest --events=events.csv.gz --items=items.csv.gz --output=runs/mine/examples",
+        "ingest --append --events=monday.parquet --output=runs/mine/examples "
+        "--set=ingest.keep_sequences=true",
+    ),
     flags={
         **log_flags.EVENTS,
         "output": folders.flag("Folder for the examples.", store="update"),
         **settings.FLAGS,
         **log_flags.READING,
+        "append": FlagSpec(
+            help="Adds the events of --events to the examples in --output, which were made with "
+            "ingest.keep_sequences=true; of their events only those of users who change are read.",
+            value="",
+            default=False,
+            kind="boolean",
+        ),
         **folders.OVERWRITE,
         **progress_flags.FLAGS,
     },
@@ -30,6 +42,9 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     """Writes the examples."""
     config = settings.read(values)
     beam_flags.check(beam_args)
+    if values.append:
+        _append(values, config, beam_args)
+        return
     source, items_file = log_flags.open_log(values), log_flags.find_items_file(values)
     with progress_flags.loading():
         from pipelines.ingestion import ingest
@@ -42,5 +57,20 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
         max_bad_rows=values.max_bad_rows,
         beam_args=beam_args,
         overwrite=values.overwrite,
+    )
+    logging.info("Wrote %s", values.output)
+
+
+def _append(values: flags.FlagValues, config: RecallConfig, beam_args: Sequence[str]) -> None:
+    """Adds the events to examples that are there."""
+    for name in ("items", "overwrite"):
+        if values[name].value:
+            raise UsageError(f"--{name} has no meaning with --append: examples are there already.")
+    source = log_flags.open_log(values)
+    with progress_flags.loading():
+        from pipelines.upkeep import append
+
+    append.append_events(
+        source, values.output, config, max_bad_rows=values.max_bad_rows, beam_args=beam_args
     )
     logging.info("Wrote %s", values.output)

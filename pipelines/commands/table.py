@@ -12,6 +12,7 @@ from pipelines.commands import completion
 _NAMES = (
     "run",
     "ingest",
+    "forget",
     "validate",
     "train",
     "evaluate",

@@ -17,9 +17,9 @@ from pipelines.inference.answer_tables import HISTORY_COLUMN, ITEM_ID, USER_ID
 from pipelines.inference.work_folder import WorkFolder
 from pipelines.ingestion import reading, sequences
 from pipelines.ingestion import steps as ingest_steps
+from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.reading import LogRuns
 from pipelines.ingestion.sequences import Sequences
-from pipelines.ingestion.shard_files import ShardFiles
 from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
 from pipelines.sources.events import EventSource

@@ -69,12 +69,25 @@ class Numbers(NamedTuple):
 class ShardWriter:
     """Writes the examples of one shard of users."""
 
-    def __init__(self, examples_dir: Path, shard: int, num_shards: int, max_history_length: int):
-        """Writes below `examples_dir`, whose split folders exist."""
+    def __init__(
+        self,
+        examples_dir: Path,
+        shard: int,
+        num_shards: int,
+        max_history_length: int,
+        window_stride: int | None = None,
+    ):
+        """Writes below `examples_dir`, whose split folders exist.
+
+        Attributes:
+            owners: Split and bucket of a file -> `[num_examples]` the user of each example.
+        """
         self._examples_dir = examples_dir
         self._shard = shard
         self._num_shards = num_shards
         self._max_history_length = max_history_length
+        self._window_stride = window_stride
+        self.owners: dict[tuple[str, int], np.ndarray] = {}
 
     def write(
         self, user_ids: pa.StringArray, offsets: np.ndarray, dense: np.ndarray, parts: np.ndarray
@@ -105,6 +118,7 @@ class ShardWriter:
                 num_trained[held_out.users],
             )
             name, count = self._write_file(part.label, UNBUCKETED, features)
+            self.owners[part.label, UNBUCKETED] = held_out.users
             files = {name: count} if count else {}
             facts[part.label] = {"files": files, "targets": len(held_out.positives)}
         return facts
@@ -115,7 +129,8 @@ class ShardWriter:
         """Writes the training windows, one file per length bucket."""
         learnt = np.flatnonzero(parts == Part.TRAIN)
         training_offsets = sequences.training_offsets(offsets, parts)
-        cut = windows.cut_windows(training_offsets, self._max_history_length)
+        cut = windows.cut_windows(training_offsets, self._max_history_length, self._window_stride)
+        users = np.searchsorted(training_offsets, cut.starts, side="right") - 1
         num_slots = cut.stops - cut.starts - 1
         # Training events of a user mostly stand together: then their numbers are there.
         begins, ends = learnt[cut.starts], learnt[cut.stops - 1]
@@ -130,6 +145,7 @@ class ShardWriter:
             here = np.flatnonzero(buckets == bucket)
             features = {_ITEM_IDS: numbers.ranges(starts[here], stops[here])}
             name, count = self._write_file(Part.TRAIN.label, bucket, features)
+            self.owners[Part.TRAIN.label, bucket] = users[here]
             files[name] = count
         return {"files": files, "targets": int(num_slots.sum())}
 

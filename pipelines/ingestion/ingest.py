@@ -17,12 +17,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.artifacts import provenance, records
-from pipelines.ingestion import event_statistics, reading, schema, split_report, warning_lines
+from pipelines.ingestion import (
+    event_statistics,
+    kept_sequences,
+    reading,
+    schema,
+    split_report,
+    warning_lines,
+)
 from pipelines.ingestion import report as ingest_report
 from pipelines.ingestion import steps as ingest_steps
+from pipelines.ingestion.encoding import facts
+from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.reading import LogRuns
 from pipelines.ingestion.sequences import Part
-from pipelines.ingestion.shard_files import ShardFiles
 from pipelines.ingestion.splits import HELD_OUT, Clock
 from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
@@ -185,6 +193,8 @@ class _Ingest:
             *split_report.lines(statistics["split"]),
         ]
         event_statistics.write_all(self._examples_dir, self._tables_of(counts), statistics, report)
+        if self._config.ingest.keep_sequences:
+            self._keep(runs, read, sorted_facts, split_facts, counts, statistics)
         self._finish(vocabulary, statistics, report)
         return report
 
@@ -198,9 +208,9 @@ class _Ingest:
         with tasks.open_task(ingest_steps.SORTING, total=len(self._shards), unit="shards"):
             self._runner.run(step, self._shards)
         reading.remove_runs(self._files)
-        facts = self._files.read_all_facts(ingest_steps.SORTED)
-        ingest_report.check_read(self._source.spec, num_events, facts)
-        return facts
+        found = self._files.read_all_facts(ingest_steps.SORTED)
+        ingest_report.check_read(self._source.spec, num_events, found)
+        return found
 
     def _sum(self, step: str) -> np.ndarray:
         """`[num_items]`, the sum of what a step has counted in all shards."""
@@ -227,7 +237,8 @@ class _Ingest:
         step = ingest_steps.SplitShard(self._config.ingest, clock, self._work_dir)
         with tasks.open_task(ingest_steps.SPLITTING, total=len(self._shards), unit="shards"):
             self._runner.run(step, self._shards)
-        ingest_steps.remove_sequences(self._files, ingest_steps.SORTED)
+        if not self._config.ingest.keep_sequences:
+            ingest_steps.remove_sequences(self._files, ingest_steps.SORTED)
         return self._files.read_all_facts(ingest_steps.SPLIT)
 
     def _tables_of(self, counts: Mapping[Part, np.ndarray]) -> dict[str, pa.Table]:
@@ -270,26 +281,44 @@ class _Ingest:
         """Writes the TFRecord files; facts of every shard."""
         for split in WRITTEN_SPLITS:
             (self._examples_dir / f"Split-{split}").mkdir()
-        step = ingest_steps.WriteShard(
-            self._config.ingest.num_shards,
-            self._config.model.max_history_length,
-            self._examples_dir,
-            self._work_dir,
-        )
+        if self._config.ingest.keep_sequences:
+            (self._examples_dir / kept_sequences.FOLDER).mkdir()
+        step = ingest_steps.WriteShard(self._config, self._examples_dir, self._work_dir)
         with tasks.open_task(ingest_steps.WRITING, total=len(self._shards), unit="shards"):
             self._runner.run(step, self._shards)
         return self._files.read_all_facts(ingest_steps.WRITTEN)
+
+    def _keep(
+        self,
+        runs: LogRuns,
+        read: dict[str, Any],
+        sorted_facts: list[dict],
+        split_facts: list[dict],
+        counts: Mapping[Part, np.ndarray],
+        statistics: Mapping[str, Any],
+    ) -> None:
+        """Stores what a later change of the examples begins with, beside the sequences."""
+        item_ids = self._item_ids()
+        dense = np.zeros(len(item_ids), np.int64)
+        numbered = self._files.read_array(ingest_steps.DENSE_IDS, 0)
+        dense[: len(numbered)] = numbered
+        in_log = self._sum(ingest_steps.ITEM_COUNTS)
+        kept_sequences.write_items(self._examples_dir, item_ids, dense, in_log, counts)
+        written = {
+            name: {"files": values["files"], "targets": values["targets"]}
+            for name, values in statistics["splits"].items()
+        }
+        split = {"train_targets": written["train"]["targets"]}
+        state = {"generations": 1, "latest_s": runs.latest_s, "read": read, "written": written}
+        state["sorted"] = functools.reduce(facts.add, sorted_facts)
+        state["split"] = functools.reduce(facts.add, split_facts, split)
+        kept_sequences.write_state(self._examples_dir, state)
 
     def _finish(
         self, vocabulary: ItemVocabulary, statistics: dict[str, Any], report: dict[str, Any]
     ) -> None:
         """Writes what describes the examples and removes the work files."""
-        ingest, model = self._config.ingest, self._config.model
-        num_targets = {"leave_one_out": 1, "next_n": ingest.num_targets}.get(ingest.protocol)
-        schema.write_schema(
-            self._examples_dir,
-            schema.build_schema(vocabulary.num_items, model.max_history_length, num_targets),
-        )
+        schema.write_for(self._examples_dir, self._config, vocabulary.num_items)
         records.write_vocabulary(self._examples_dir, vocabulary)
         storage.write_json(self._examples_dir / records.STATISTICS_NAME, statistics)
         storage.write_json(self._examples_dir / records.INGEST_REPORT_NAME, report)

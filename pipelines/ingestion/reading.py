@@ -15,8 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.ingestion import sequences
+from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.sequences import Sequences
-from pipelines.ingestion.shard_files import ShardFiles
 from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
 from pipelines.sources.event_checks import encode_ids
@@ -53,11 +53,13 @@ class LogRuns(NamedTuple):
         first_rows: Number in the log of the first row of each file; [] where rows have the
             numbers of the log already.
         has_time: Whether the log has times; else its rows are its order.
+        latest_s: The latest time of an event.
     """
 
     runs: list[int]
     first_rows: list[int]
     has_time: bool
+    latest_s: float
 
 
 def read_log(
@@ -83,7 +85,8 @@ def read_log(
     facts = merge_facts(source, [unit["parts"] for unit in found], max_bad_rows)
     runs = [run for unit in found for run in unit["runs"]]
     number_items(files, runs)
-    return facts, LogRuns(runs, facts.pop("first_rows"), source.columns.has_time)
+    latest_s = max(unit["latest_s"] for unit in found)
+    return facts, LogRuns(runs, facts.pop("first_rows"), source.columns.has_time, latest_s)
 
 
 def remove_runs(files: ShardFiles) -> None:
@@ -114,10 +117,11 @@ class ReadUnit:
         """Reads the unit of this number."""
         files = ShardFiles(self._work_dir)
         reader = UnitReader(self._source, self._units[number], self._max_bad_rows)
-        runs, waiting, size = [], [], 0
+        runs, waiting, size, latest_s = [], [], 0, 0.0
         try:
             for batch in self._batches(reader):
                 waiting.append(batch)
+                latest_s = max(latest_s, float(batch["timestamp"].to_numpy().max()))
                 size += batch.num_rows
                 if size >= _RUN_EVENTS:
                     runs.append(self._write_run(files, number, len(runs), waiting))
@@ -126,7 +130,8 @@ class ReadUnit:
             reader.facts[-1]["error"] = str(error)
         if waiting:
             runs.append(self._write_run(files, number, len(runs), waiting))
-        files.write_facts(READ, number, {"runs": runs, "parts": reader.facts})
+        facts = {"runs": runs, "latest_s": latest_s, "parts": reader.facts}
+        files.write_facts(READ, number, facts)
 
     def _batches(self, reader: UnitReader) -> Iterator[pa.RecordBatch]:
         """The batches of the unit: users and items as dictionaries, times, rows, parts."""

@@ -253,6 +253,7 @@ def build_ingest_report(
         "dropped": {
             "bad_rows": read["bad_rows"],
             "duplicates": add_dropped(sorted_facts, "duplicates"),
+            "old_events": add_dropped(sorted_facts, "old_events"),
             "rare_items": {"items": rare_items, **add_dropped(split_facts, "rare_items")},
             "short_users": {"users": 0, **add_dropped(split_facts, "short_users")},
         },
@@ -309,7 +310,7 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
             f"of {bad['file']}: {bad['value']!r}."
         )
     lines += time_lines(report["times"]) + warning_lines(report)
-    for name in ("duplicates", "rare_items", "short_users"):
+    for name in ("duplicates", "old_events", "rare_items", "short_users"):
         if dropped[name]["events"]:
             first = dropped[name]["first"][0]
             lines.append(

@@ -9,6 +9,7 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from recall.config import RecallConfig
 from recall.vocabulary import FIRST_ITEM_ID
 
 SCHEMA_NAME = "schema.pbtxt"
@@ -79,3 +80,11 @@ def write_schema(examples_dir: str | Path, schema: schema_pb2.Schema) -> None:
     """Writes `schema.pbtxt`."""
     text = text_format.MessageToString(schema)
     (Path(examples_dir) / SCHEMA_NAME).write_text(text, encoding="utf-8")
+
+
+def write_for(examples_dir: str | Path, config: RecallConfig, num_items: int) -> None:
+    """Writes `schema.pbtxt` of the examples that ingest makes under some settings."""
+    ingest = config.ingest
+    num_targets = {"leave_one_out": 1, "next_n": ingest.num_targets}.get(ingest.protocol)
+    built = build_schema(num_items, config.model.max_history_length, num_targets)
+    write_schema(examples_dir, built)

@@ -18,14 +18,16 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from pipelines.ingestion import examples, sequences, splits, splitting
+from pipelines.ingestion import examples, kept_sequences, sequences, splits, splitting
+from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.reading import ITEMS, LogRuns, read_shard
 from pipelines.ingestion.sequences import Part, Sequences
-from pipelines.ingestion.shard_files import ShardFiles
 from pipelines.progress import tasks
 from pipelines.sources.columns import id_checks
-from recall.config import IngestConfig
+from pipelines.sources.columns.time_findings import DAY_S
+from recall.config import IngestConfig, RecallConfig
 
 # Names of what each step leaves, by shard.
 SORTED, ITEM_COUNTS = "sorted", "item_counts"
@@ -86,6 +88,11 @@ class SortShard:
             **self._facts_of_split(log, duplicates, item_ids),
         }
         log = log.filter(~duplicates)
+        if self._config.max_age_days is not None:
+            first_s = self._runs.latest_s - self._config.max_age_days * DAY_S
+            old = log.timestamps < first_s
+            facts["old_events"] = splitting.dropped(log, old, item_ids)
+            log = log.filter(~old)
         write_sequences(files, SORTED, shard, log)
         files.write_array(ITEM_COUNTS, shard, sequences.count_items(log.items, len(item_ids)))
         files.write_facts(SORTED, shard, facts)
@@ -126,11 +133,8 @@ class SplitShard:
 class WriteShard:
     """Writes the TFRecord files of a shard, for all splits."""
 
-    def __init__(
-        self, num_shards: int, max_history_length: int, examples_dir: Path, work_dir: Path
-    ):
-        self._num_shards = num_shards
-        self._max_history_length = max_history_length
+    def __init__(self, config: RecallConfig, examples_dir: Path, work_dir: Path):
+        self._config = config
         self._examples_dir = examples_dir
         self._work_dir = work_dir
 
@@ -139,9 +143,18 @@ class WriteShard:
         files = ShardFiles(self._work_dir)
         log = read_sequences(files, SPLIT, shard)
         writer = examples.ShardWriter(
-            self._examples_dir, shard, self._num_shards, self._max_history_length
+            self._examples_dir,
+            shard,
+            self._config.ingest.num_shards,
+            self._config.model.max_history_length,
+            self._config.ingest.window_stride,
         )
         dense = files.read_array(DENSE_IDS, 0)[log.items]
         facts = writer.write(log.user_ids, log.offsets, dense, log.parts)
+        if self._config.ingest.keep_sequences:
+            kept = read_sequences(files, SORTED, shard)
+            kept_sequences.write_generation(self._examples_dir, shard, kept)
+            rows = pc.index_in(log.user_ids, value_set=kept.user_ids).to_numpy()
+            kept_sequences.write_owners(self._examples_dir, shard, writer.owners, rows)
         files.write_facts(WRITTEN, shard, facts)
         tasks.count(WRITING, 1)

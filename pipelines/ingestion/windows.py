@@ -19,25 +19,31 @@ class Windows(NamedTuple):
     stops: np.ndarray
 
 
-def cut_windows(offsets: np.ndarray, max_history_length: int) -> Windows:
+def cut_windows(offsets: np.ndarray, max_history_length: int, stride: int | None = None) -> Windows:
     """Cuts sequences into windows of at most `max_history_length` + 1 events.
 
     Windows are cut from the end, and neighbours share one event: every event
     but the first of a user is predicted exactly once, and only the earliest
-    window of a user is shorter. Users with one event give no window.
+    window of a user is shorter. Users with one event give no window. With a stride
+    below `max_history_length` the windows overlap by more, and begin that far apart.
 
     Args:
         offsets: `[num_users + 1]` of the flat array of events.
         max_history_length: Input slots of the model.
+        stride: Events between the ends of two windows, at most `max_history_length`;
+            None is that.
 
     >>> cut_windows(np.array([0, 6]), 3)
     Windows(starts=array([0, 2]), stops=array([3, 6]))
+    >>> cut_windows(np.array([0, 6]), 3, stride=1)
+    Windows(starts=array([0, 1, 2]), stops=array([4, 5, 6]))
     """
-    lengths = np.diff(offsets)
-    num_windows = -(-np.maximum(lengths - 1, 0) // max_history_length)
-    users = np.repeat(np.arange(len(lengths)), num_windows)
+    stride = max_history_length if stride is None else min(stride, max_history_length)
+    slots = np.maximum(np.diff(offsets) - 1, 0)
+    num_windows = (slots > 0) + -(-np.maximum(slots - max_history_length, 0) // stride)
+    users = np.repeat(np.arange(len(slots)), num_windows)
     from_end = np.cumsum(num_windows)[users] - 1 - np.arange(len(users))
-    stops = offsets[1:][users] - from_end * max_history_length
+    stops = offsets[1:][users] - from_end * stride
     starts = np.maximum(offsets[:-1][users], stops - max_history_length - 1)
     return Windows(starts, stops)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from pipelines.artifacts import records
+from pipelines.artifacts.example_files import open_kept_examples
 from pipelines.training import devices
 from pipelines.training.placement.input_share import WHOLE_INPUT, InputShare
 from recall.config import RecallConfig
@@ -200,10 +201,10 @@ def _file_counts(examples_dir: Path, split: str) -> dict[str, int]:
 
 def _read_bucket(bucket: _Bucket, seed: tf.Tensor, share: InputShare) -> tf.data.Dataset:
     """Serialised sequences of one bucket, those of a reader, in a random order."""
-    files = tf.random.experimental.stateless_shuffle(
-        tf.constant(bucket.paths), tf.stack([seed, seed])
+    order = tf.random.experimental.stateless_shuffle(
+        tf.range(len(bucket.paths)), tf.stack([seed, seed])
     )
-    sequences = tf.data.TFRecordDataset(files, compression_type="GZIP")
+    sequences = open_kept_examples(bucket.paths, order)
     # A file that was cut off can read as a shorter one: the count tells.
     sequences = sequences.apply(tf.data.experimental.assert_cardinality(bucket.num_sequences))
     if share.num_readers > 1:
@@ -219,7 +220,7 @@ def find_damaged_file(examples_dir: str | Path, split: str = "train") -> str | N
     counts = _file_counts(Path(examples_dir), split)
     for name, count in sorted(counts.items()):
         path = str(Path(examples_dir) / f"Split-{split}" / name)
-        batches = tf.data.TFRecordDataset(path, compression_type="GZIP").batch(_CHECKED_AT_ONCE)
+        batches = open_kept_examples([path]).batch(_CHECKED_AT_ONCE)
         try:
             found = sum(len(parse_sequences(b).item_ids) for b in without_tuning(batches))
         except tf.errors.OpError:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from pipelines.artifacts.example_files import open_kept_examples
 from pipelines.training import packing
 from pipelines.training.input_pipeline import TrainingData, training_files
 from pipelines.training.placement.input_share import WHOLE_INPUT, InputShare
@@ -105,9 +106,7 @@ def _read_sequences(examples_dir: str | Path) -> Ragged:
     """All training sequences, of every length bucket, in the order of the files."""
     values, lengths = [], []
     for paths, num_sequences in training_files(examples_dir):
-        files = tf.data.TFRecordDataset(
-            paths, compression_type="GZIP", num_parallel_reads=tf.data.AUTOTUNE
-        )
+        files = open_kept_examples(paths, num_parallel_reads=tf.data.AUTOTUNE)
         # A file that was cut off can read as a shorter one: the count tells.
         files = files.apply(tf.data.experimental.assert_cardinality(num_sequences))
         parsed = files.batch(_PARSED_AT_ONCE).map(_parse, num_parallel_calls=tf.data.AUTOTUNE)

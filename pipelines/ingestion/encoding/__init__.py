@@ -1,1 +1,1 @@
-"""Bytes of example files, made for many examples at once."""
+"""Bytes of example files, made for many examples at once, and files between steps."""

@@ -42,6 +42,10 @@ class ShardFiles:
         with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
             return reader.get_batch(at)
 
+    def has(self, step: str, number: int) -> bool:
+        """Whether there are record batches."""
+        return self._path(step, number, "arrow").exists()
+
     def write_array(self, step: str, number: int, array: np.ndarray) -> None:
         """Stores an array of numbers."""
         with self._written(step, number, "npy") as path, open(path, "wb") as file:
@@ -50,6 +54,11 @@ class ShardFiles:
     def read_array(self, step: str, number: int) -> np.ndarray:
         """An array of `write_array`."""
         return np.load(self._path(step, number, "npy"), allow_pickle=False)
+
+    def map_array(self, step: str, number: int) -> np.ndarray:
+        """An array of `write_array`, of which only what is looked at is read."""
+        array = np.load(self._path(step, number, "npy"), mmap_mode="r", allow_pickle=False)
+        return array.view(np.ndarray)
 
     def write_facts(self, step: str, number: int, facts: Any) -> None:
         """Stores plain values of a step."""
@@ -74,6 +83,15 @@ class ShardFiles:
             for ending in ("arrow", "npy"):
                 for path in self._all(step, ending):
                     path.unlink(missing_ok=True)
+
+    def steps_of(self, number: int) -> list[str]:
+        """Names of the steps that have left an array of this number."""
+        return [path.name.rpartition("-")[0] for path in self.directory.glob(f"*-{number:05d}.npy")]
+
+    def remove_number(self, number: int) -> None:
+        """Removes all that has this number."""
+        for path in self.directory.glob(f"*-{number:05d}.*"):
+            path.unlink(missing_ok=True)
 
     def _all(self, step: str, ending: str) -> Iterator[Path]:
         return self.directory.glob(f"{step}-*.{ending}")

@@ -1,0 +1,158 @@
+"""The events of every user beside the examples, for `recall ingest --append` and `recall forget`.
+
+They lie in `sequences/` in generations: what ingest leaves is the first, and each
+append adds one with the whole sequences of the users it has touched. A user is
+alive in one generation at most. Items are numbered by their place in
+`catalogue`, to which appends add at the end. Imports no TensorFlow.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from pipelines.ingestion.encoding.shard_files import ShardFiles
+from pipelines.ingestion.sequences import PART_LABELS, Part, Sequences
+
+FOLDER = "sequences"
+STATE = "state"
+USERS, ALIVE = "users", "alive"
+CATALOGUE, DENSE_IDS, ITEM_COUNTS = "catalogue", "dense_ids", "item_counts"
+"""By the number of an item: its id, its dense id (0 for none), its events in all sequences."""
+BY_ITEM = (DENSE_IDS, ITEM_COUNTS, *(f"{label}_counts" for label in PART_LABELS))
+"""Arrays by the number of an item."""
+_COLUMNS = ("offsets", "items", "timestamps", "parts")
+_GENERATION = 10_000
+"""Room between the numbers of two generations: shards. Those below are for all shards."""
+
+
+def open_files(examples_dir: str | Path) -> ShardFiles:
+    """The files of a folder of examples."""
+    return ShardFiles(Path(examples_dir) / FOLDER)
+
+
+def part_counts(part: Part) -> str:
+    """Name of the array of the events of a part by item."""
+    return f"{part.label}_counts"
+
+
+def file_number(generation: int, shard: int) -> int:
+    """Number of a shard of a generation in the names of files."""
+    return (generation + 1) * _GENERATION + shard
+
+
+def write_generation(
+    examples_dir: str | Path, shard: int, log: Sequences, generation: int = 0
+) -> None:
+    """Stores the sequences of a shard, all alive."""
+    files, number = open_files(examples_dir), file_number(generation, shard)
+    users = pa.RecordBatch.from_arrays([log.user_ids], names=["user_id"])
+    files.write_batches(USERS, number, [users])
+    for name in _COLUMNS:
+        files.write_array(name, number, getattr(log, name))
+    files.write_array(ALIVE, number, np.ones(len(log.user_ids), bool))
+
+
+def write_owners(
+    examples_dir: str | Path,
+    shard: int,
+    owners: Mapping[tuple[str, int], np.ndarray],
+    rows: np.ndarray,
+    generation: int = 0,
+) -> None:
+    """Stores whose examples the files of a shard hold.
+
+    Args:
+        examples_dir: The folder of examples.
+        shard: Of users.
+        owners: Split and bucket -> user of each example, among the users that were written.
+        rows: Their rows among the users of the generation.
+        generation: That the files belong to.
+    """
+    files, number = open_files(examples_dir), file_number(generation, shard)
+    for (split, bucket), users in owners.items():
+        if len(users):
+            files.write_array(f"owners_{split}_{bucket}", number, rows[users].astype(np.int32))
+
+
+def files_of(files: ShardFiles, number: int) -> list[tuple[str, int]]:
+    """Split and bucket of each file of examples that a shard of a generation has left."""
+    names = (step.split("_") for step in sorted(files.steps_of(number)))
+    return [(name[1], int(name[2])) for name in names if name[0] == "owners"]
+
+
+class Generation(NamedTuple):
+    """The users of one shard and generation.
+
+    Attributes:
+        number: In the names of its files.
+        user_ids: `[num_users]`, ascending as text.
+        alive: `[num_users]` bool; of the others a later generation has the sequence, or none.
+    """
+
+    number: int
+    user_ids: pa.StringArray
+    alive: np.ndarray
+
+    @classmethod
+    def read(cls, files: ShardFiles, number: int) -> "Generation":
+        """Reads users alone; nobody, where no one of the generation is left."""
+        if not files.has(USERS, number):
+            return cls(number, pa.array([], pa.string()), np.zeros(0, bool))
+        users = files.read_batch(USERS, number)["user_id"]
+        return cls(number, users, files.read_array(ALIVE, number))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody is left."""
+        return len(self.user_ids) == 0
+
+    def column(self, files: ShardFiles, name: str) -> np.ndarray:
+        """One of the columns of all sequences; what is not looked at is not read."""
+        return files.map_array(name, self.number)
+
+    def take(self, files: ShardFiles, rows: np.ndarray) -> Sequences:
+        """The sequences of some users."""
+        offsets = self.column(files, "offsets")
+        starts, lengths = offsets[rows], offsets[rows + 1] - offsets[rows]
+        ends = np.cumsum(lengths)
+        events = np.repeat(starts - (ends - lengths), lengths) + np.arange(lengths.sum())
+        items, timestamps, parts = (self.column(files, name)[events] for name in _COLUMNS[1:])
+        return Sequences(
+            self.user_ids.take(pa.array(rows)),
+            np.concatenate([[0], ends]),
+            items,
+            timestamps,
+            np.zeros(len(events), np.int64),
+            parts,
+        )
+
+
+def write_items(
+    examples_dir: str | Path,
+    item_ids: pa.StringArray,
+    dense_ids: np.ndarray,
+    item_counts: np.ndarray,
+    counts: Mapping[Part, np.ndarray],
+) -> None:
+    """Stores the catalogue of a log that was just ingested, `[num_items]` each."""
+    files = open_files(examples_dir)
+    batch = pa.RecordBatch.from_arrays([item_ids], names=["item_id"])
+    files.write_batches(CATALOGUE, 0, [batch])
+    files.write_array(DENSE_IDS, 0, dense_ids)
+    files.write_array(ITEM_COUNTS, 0, item_counts)
+    for part, of_part in counts.items():
+        files.write_array(part_counts(part), 0, of_part)
+
+
+def write_state(examples_dir: str | Path, state: Mapping[str, Any]) -> None:
+    """Stores what the next append adds to: `generations` and the facts of the reports."""
+    open_files(examples_dir).write_facts(STATE, 0, dict(state))
+
+
+def read_state(examples_dir: str | Path) -> dict[str, Any]:
+    """Inverse of `write_state`."""
+    (state,) = open_files(examples_dir).read_all_facts(STATE)
+    return state

@@ -1,0 +1,1 @@
+"""Examples that take in new days and lose users, without the log they were made of."""

@@ -1,0 +1,73 @@
+"""`recall ingest --append`: the days of a new log, added to examples that are there."""
+
+import copy
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pipelines.artifacts import provenance, records
+from pipelines.ingestion import ingest
+from pipelines.sources.events import EventSource
+from pipelines.upkeep.change import Change, require_sequences, settings_that_differ
+from recall.config import RecallConfig
+from recall.errors import InputError
+from serving.release import folders, storage
+
+_log = logging.getLogger(__name__)
+
+
+@provenance.measured
+def append_events(
+    source: EventSource,
+    examples_dir: str | Path,
+    config: RecallConfig,
+    *,
+    max_bad_rows: int = 0,
+    beam_args: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Adds events to the examples of a log, whole or not at all.
+
+    The examples are then those of one log that holds the old events and, after them,
+    the new ones, but for the numbers of items: old items keep their dense ids, new ones
+    follow. Of the old events only the sequences of users who change are read.
+
+    Args:
+        source: The new events.
+        examples_dir: What ingest made with `ingest.keep_sequences`.
+        config: The settings that it was made with.
+        max_bad_rows: Rows of the new log that may be unusable.
+        beam_args: Flags for Beam's `PipelineOptions`.
+
+    Returns:
+        The report. When these events are there already it is the stored one.
+
+    Raises:
+        InputError: The log or the folder is not usable, or was made with other settings.
+    """
+    examples_dir = Path(examples_dir)
+    record = require_sequences(examples_dir)
+    wanted = ingest.ingest_record(source, None, config)
+    differing = settings_that_differ(record["settings"], wanted["settings"])
+    if differing:
+        raise InputError(
+            f"{examples_dir} was made with another {differing[0]}. Append with the same settings, "
+            "or make all examples again."
+        )
+    if not source.columns.has_time:
+        raise InputError(
+            f"{source.spec} has no times: nothing tells that its events come after the old ones."
+        )
+    if wanted["inputs"]["events"] in record["inputs"].values():
+        _log.info("%s has the events of %s.", examples_dir, source.spec)
+        return storage.read_json(examples_dir / records.INGEST_REPORT_NAME)
+    source = copy.copy(source)
+    source.use_split = config.ingest.protocol == "provided"
+    name = f"events_{sum(name.startswith('events') for name in record['inputs']) + 1}"
+    record["inputs"][name] = wanted["inputs"]["events"]
+    with folders.atomic_directory(examples_dir) as staging:
+        report = Change(examples_dir, staging, config, beam_args).append(source, max_bad_rows)
+        records.write_record(staging, record)
+    for line in report["lines"]:
+        _log.info("%s", line)
+    return report

@@ -1,0 +1,277 @@
+"""Changes a folder of examples by what happened to some of its users.
+
+What is not touched is linked, not copied; the new folder takes the place of the
+old one when it is whole. Imports no TensorFlow.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.artifacts import records
+from pipelines.ingestion import (
+    event_statistics,
+    kept_sequences,
+    reading,
+    schema,
+    split_report,
+)
+from pipelines.ingestion import report as ingest_report
+from pipelines.ingestion import steps as ingest_steps
+from pipelines.ingestion.encoding import facts
+from pipelines.ingestion.encoding.shard_files import ShardFiles
+from pipelines.ingestion.sequences import Part, user_shards
+from pipelines.ingestion.splits import HELD_OUT
+from pipelines.ingestion.step_runner import StepRunner
+from pipelines.progress import tasks
+from pipelines.sources.columns.time_findings import DAY_S
+from pipelines.sources.events import EventSource
+from pipelines.upkeep import steps
+from pipelines.upkeep.steps import Place
+from recall.config import RecallConfig
+from recall.errors import InputError
+from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
+from serving.release import storage
+
+_SPLITS = ("train", "valid", "test")
+_WORK = "work"
+
+
+def require_sequences(examples_dir: str | Path) -> dict[str, Any]:
+    """The record of a folder of examples that can be changed.
+
+    Raises:
+        InputError: It is none of ingest's, or its sequences were not kept.
+    """
+    record = records.require(examples_dir, "ingest")
+    if not record["settings"]["ingest"].get("keep_sequences"):
+        raise InputError(
+            f"{examples_dir} was made without the sequences of its users. Make it again with "
+            "--set=ingest.keep_sequences=true; from then on days can be added and users removed."
+        )
+    return record
+
+
+class Change:
+    """One change in a staging folder."""
+
+    def __init__(
+        self, old_dir: Path, staging: Path, config: RecallConfig, beam_args: Sequence[str] = ()
+    ):
+        """Links the old files into `staging`."""
+        self._old_dir, self._dir, self._config = old_dir, staging.absolute(), config
+        self._runner = StepRunner(beam_args)
+        for name in (kept_sequences.FOLDER, *(f"Split-{split}" for split in _SPLITS)):
+            shutil.copytree(old_dir / name, self._dir / name, copy_function=os.link)
+        work_dir = self._dir / _WORK
+        work_dir.mkdir()
+        self._files = ShardFiles(work_dir)
+        self._stored = kept_sequences.open_files(self._dir)
+        self._state = kept_sequences.read_state(self._dir)
+        self._place = Place(self._dir, work_dir, self._state["generations"])
+
+    def append(self, source: EventSource, max_bad_rows: int) -> dict[str, Any]:
+        """Adds the events of a log; the report."""
+        ingest, shards = self._config.ingest, range(self._config.ingest.num_shards)
+        read, runs = reading.read_log(source, max_bad_rows, ingest, self._files, self._runner)
+        step = ingest_steps.SortShard(ingest, runs, self._place.work_dir)
+        with tasks.open_task(ingest_steps.SORTING, total=len(shards), unit="shards"):
+            self._runner.run(step, shards)
+        reading.remove_runs(self._files)
+        sorted_facts = self._files.read_all_facts(ingest_steps.SORTED)
+        split_report.check_conflicts(source.spec, sorted_facts)
+        self._number_new_items()
+        before = self._state["read"]
+        self._state["read"] = {
+            **read,
+            "events_read": before["events_read"] + read["events_read"],
+            "left_out_by_where": before["left_out_by_where"] + read["left_out_by_where"],
+        }
+        for fact in sorted_facts:
+            self._state["sorted"] = facts.add(self._state["sorted"], {**fact, "users": 0})
+        self._state["latest_s"] = max(self._state["latest_s"], runs.latest_s)
+        changed = self._change(shards, frozenset(), has_log=True)
+        line = (
+            f"Added {read['events_read']:,} events from {source.name}; "
+            f"{changed['users']:,} users are new."
+        )
+        return self._finish(line)
+
+    def forget(self, user_ids: pa.StringArray) -> tuple[int, dict[str, Any]]:
+        """Removes users; how many were there, and the report."""
+        shards = frozenset(user_shards(user_ids, self._config.ingest.num_shards).tolist())
+        users = pa.RecordBatch.from_arrays([user_ids], names=["user_id"])
+        self._files.write_batches(steps.FORGOTTEN, 0, [users])
+        self._files.write_array(steps.NEW_ITEMS, 0, np.zeros(0, np.int32))
+        changed = self._change(sorted(shards), shards, has_log=False)
+        report = self._finish(f"Removed {changed['gone']:,} users.")
+        return changed["gone"], report
+
+    def _number_new_items(self) -> None:
+        """Gives the items of the new log numbers; new ones are added to the catalogue."""
+        known = self._stored.read_batch(kept_sequences.CATALOGUE, 0)["item_id"]
+        new_ids = self._files.read_batch(reading.ITEMS, 0)["item_id"]
+        numbers = pc.index_in(new_ids, value_set=known)
+        is_new = numbers.is_null().to_numpy(zero_copy_only=False)
+        places = numbers.fill_null(0).to_numpy().astype(np.int32)
+        places[is_new] = len(known) + np.arange(is_new.sum())
+        self._files.write_array(steps.NEW_ITEMS, 0, places)
+        catalogue = pa.concat_arrays([known, new_ids.filter(pa.array(is_new))])
+        batch = pa.RecordBatch.from_arrays([catalogue], names=["item_id"])
+        self._stored.write_batches(kept_sequences.CATALOGUE, 0, [batch])
+        for name in kept_sequences.BY_ITEM:
+            array = self._stored.read_array(name, 0)
+            added = np.zeros(int(is_new.sum()), array.dtype)
+            self._stored.write_array(name, 0, np.concatenate([array, added]))
+
+    def _change(
+        self, shards: Sequence[int], rewritten: frozenset[int], *, has_log: bool
+    ) -> dict[str, int]:
+        """Runs the steps; how many users are new and gone."""
+        ingest, files = self._config.ingest, self._files
+        counts = self._stored.read_array(kept_sequences.ITEM_COUNTS, 0)
+        files.write_array(steps.CHANGED_ITEMS, 0, np.zeros(len(counts), bool))
+        first_s = None
+        if ingest.max_age_days is not None:
+            first_s = self._state["latest_s"] - ingest.max_age_days * DAY_S
+        merge = steps.MergeShard(self._place, has_log=has_log, rewritten=rewritten, first_s=first_s)
+        with tasks.open_task(steps.MERGING, total=len(shards), unit="shards"):
+            self._runner.run(merge, shards)
+        now = counts + steps.sum_changes(files, steps.ITEM_CHANGES)
+        was_frequent, is_frequent = (some >= ingest.min_item_events for some in (counts, now))
+        changed = (was_frequent != is_frequent) & (counts > 0)
+        if changed.any() and ingest.min_item_events > 1:
+            shards = range(ingest.num_shards)
+            files.write_array(steps.CHANGED_ITEMS, 0, changed)
+            with tasks.open_task(steps.MERGING, total=len(shards), unit="shards"):
+                self._runner.run(merge, shards)
+        files.write_array(steps.FREQUENT_BEFORE, 0, was_frequent)
+        files.write_array(steps.FREQUENT_NOW, 0, is_frequent)
+        self._stored.write_array(kept_sequences.ITEM_COUNTS, 0, now)
+        with tasks.open_task(steps.SPLITTING, total=len(shards), unit="shards"):
+            self._runner.run(steps.SplitMerged(self._config, self._place), shards)
+        self._add_split_facts()
+        self._number_items()
+        write = steps.WriteMerged(self._config, self._place)
+        with tasks.open_task(steps.WRITING, total=len(shards), unit="shards"):
+            self._runner.run(write, shards)
+        self._add_written()
+        merged = files.read_all_facts(steps.MERGED)
+        totals = {name: sum(fact[name] for fact in merged) for name in merged[0]}
+        duplicates = {"duplicates": {"events": totals["repeated"], "first": []}}
+        self._state["sorted"] = facts.add(
+            self._state["sorted"], {"users": totals["users"], **duplicates}
+        )
+        return {"users": totals["users"], "gone": totals["gone"]}
+
+    def _add_split_facts(self) -> None:
+        split = self._state["split"]
+        for shard in self._files.read_all_facts(steps.FACTS):
+            split = facts.add(facts.add(split, shard["before"], -1), shard["now"])
+        self._state["split"] = split
+        for part, name in steps.PART_CHANGES.items():
+            kept = kept_sequences.part_counts(part)
+            total = self._stored.read_array(kept, 0) + steps.sum_changes(self._files, name)
+            self._stored.write_array(kept, 0, total)
+
+    def _counts(self) -> dict[Part, np.ndarray]:
+        """Part -> `[num_items]` its events by item."""
+        return {p: self._stored.read_array(kept_sequences.part_counts(p), 0) for p in Part}
+
+    def _item_ids(self) -> pa.StringArray:
+        return self._stored.read_batch(kept_sequences.CATALOGUE, 0)["item_id"]
+
+    def _number_items(self) -> None:
+        """Dense ids of items that are new: behind all others, the most frequent first."""
+        counts = self._counts()
+        dense = self._stored.read_array(kept_sequences.DENSE_IDS, 0)
+        new = np.flatnonzero((np.sum(list(counts.values()), axis=0) > 0) & (dense == 0))
+        by_text = pc.sort_indices(self._item_ids().take(pa.array(new))).to_numpy()
+        new = new[by_text]
+        new = new[np.argsort(-counts[Part.TRAIN][new], kind="stable")]
+        first = max(int(dense.max(initial=0)) + 1, FIRST_ITEM_ID)
+        dense[new] = first + np.arange(len(new))
+        self._stored.write_array(kept_sequences.DENSE_IDS, 0, dense)
+
+    def _add_written(self) -> None:
+        """Files and targets of every split."""
+        written, split = self._state["written"], self._state["split"]
+        for shard in self._files.read_all_facts(steps.WRITTEN):
+            for name in _SPLITS:
+                counts = written[name]["files"]
+                counts |= shard["old_files"].get(name, {})
+                counts |= shard["new"][name]["files"]
+        for name in _SPLITS:
+            counts = written[name]["files"]
+            written[name]["files"] = {file: count for file, count in counts.items() if count}
+            targets = {Part.TRAIN.label: split["train_targets"], **split["targets"]}
+            written[name]["targets"] = targets[name]
+
+    def _vocabulary(self) -> ItemVocabulary:
+        """The old items in their places, and the new ones behind them."""
+        old = records.read_vocabulary(self._old_dir)
+        dense = self._stored.read_array(kept_sequences.DENSE_IDS, 0)
+        numbers = np.flatnonzero(dense)
+        numbers = numbers[np.argsort(dense[numbers])]
+        item_ids = self._item_ids().take(pa.array(numbers)).to_pylist()
+        clicks = self._counts()[Part.TRAIN][numbers]
+        added = len(item_ids) - old.num_items
+        categories = [*old.categories, *[()] * added]
+        return ItemVocabulary(item_ids, clicks, categories, [*old.titles, *[""] * added])
+
+    def _finish(self, line: str) -> dict[str, Any]:
+        """Writes what describes the examples, and removes the work files."""
+        config, state, counts = self._config, self._state, self._counts()
+        split = ingest_report.add_split_facts([state["split"]])
+        ingest_report.check_split(str(self._old_dir), config.ingest, split)
+        vocabulary = self._vocabulary()
+        statistics = ingest_report.build_statistics(config, vocabulary, split, [state["written"]])
+        is_cold = counts[Part.TRAIN] == 0
+        cold = {part.label: int(counts[part][is_cold].sum()) for part in HELD_OUT}
+        statistics["split"] = split_report.describe(
+            config.ingest, None, [state["sorted"]], [state["split"]], cold
+        )
+        old_report = storage.read_json(self._old_dir / records.INGEST_REPORT_NAME)
+        items = {**old_report["items_file"], **old_report["unmatched_items"]}
+        in_log = self._stored.read_array(kept_sequences.ITEM_COUNTS, 0)
+        rare = int(((in_log > 0) & (in_log < config.ingest.min_item_events)).sum())
+        report = ingest_report.build_ingest_report(
+            old_report["source"],
+            state["read"],
+            [state["sorted"]],
+            [state["split"]],
+            rare,
+            statistics,
+            {name: value for name, value in items.items() if value is not None},
+        )
+        report["similar_ids"]["items"] = old_report["similar_ids"]["items"]
+        report["lines"] = [line, *ingest_report.report_lines(report)]
+        ids = self._item_ids()
+        tables = {p.label: pa.table({"item_id": ids, "count": counts[p]}) for p in Part}
+        event_statistics.write_all(self._dir, tables, statistics, report)
+        schema.write_for(self._dir, config, vocabulary.num_items)
+        records.write_vocabulary(self._dir, vocabulary)
+        storage.write_json(self._dir / records.STATISTICS_NAME, statistics)
+        storage.write_json(self._dir / records.INGEST_REPORT_NAME, report)
+        state["generations"] += 1
+        kept_sequences.write_state(self._dir, state)
+        shutil.rmtree(self._dir / _WORK)
+        return report
+
+
+def settings_that_differ(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Names of settings, with dots, whose values are not the same."""
+    found = []
+    for name in sorted({*old, *new}):
+        one, other = old.get(name), new.get(name)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            found += [f"{name}.{inner}" for inner in settings_that_differ(one, other)]
+        elif one != other:
+            found.append(name)
+    return found

@@ -1,0 +1,48 @@
+"""`recall forget`: examples without some users, as if they had never clicked."""
+
+import hashlib
+import logging
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from pipelines.artifacts import provenance, records
+from pipelines.upkeep.change import Change, require_sequences
+from recall.config import RecallConfig
+from serving.release import folders
+
+_log = logging.getLogger(__name__)
+
+
+@provenance.measured
+def forget_users(examples_dir: str | Path, user_ids: pa.StringArray) -> tuple[int, dict[str, Any]]:
+    """Removes users from the examples, the held-out sets and the kept sequences.
+
+    All files that held a shard with one of them are written anew, so that nothing of
+    them is left. A model that learnt from them is another matter: train it again.
+
+    Args:
+        examples_dir: What ingest made with `ingest.keep_sequences`.
+        user_ids: Their raw ids.
+
+    Returns:
+        How many of them were there, and the report.
+
+    Raises:
+        InputError: The folder is not usable, or too little would be left.
+    """
+    examples_dir = Path(examples_dir)
+    record = require_sequences(examples_dir)
+    settings = {name: record["settings"][name] for name in ("ingest", "model")}
+    config = RecallConfig.from_dict(settings)
+    texts = "\0".join(sorted(user_ids.to_pylist()))
+    record["inputs"]["forgotten"] = hashlib.sha256(
+        (record["inputs"].get("forgotten", "") + texts).encode()
+    ).hexdigest()
+    with folders.atomic_directory(examples_dir) as staging:
+        number, report = Change(examples_dir, staging, config).forget(user_ids)
+        records.write_record(staging, record)
+    for line in report["lines"]:
+        _log.info("%s", line)
+    return number, report

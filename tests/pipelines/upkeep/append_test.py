@@ -1,0 +1,245 @@
+"""Days that are added make the examples of one log that has them all; who is removed is gone."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines.artifacts import held_out, records
+from pipelines.ingestion import ingest
+from pipelines.ingestion.open_log import open_events
+from pipelines.training import input_pipeline
+from pipelines.upkeep import append, forget
+from recall.config import RecallConfig
+from recall.errors import InputError
+from serving.release import storage
+
+DAY_S = 86_400
+FIRST_S = 1_700_000_000 // DAY_S * DAY_S
+
+
+def configure(*settings):
+    return RecallConfig().override(
+        [
+            "ingest.keep_sequences=true",
+            "ingest.num_shards=3",
+            "model.max_history_length=5",
+            "train.batch_slots=16",
+            "train.max_epochs=1",
+            *settings,
+        ]
+    )
+
+
+def random_days(seed, num_days=4, num_users=60):
+    """Events of each day; some users and items are there on some days only, times repeat."""
+    rng = np.random.default_rng(seed)
+    days = []
+    for day in range(num_days):
+        size = 250
+        users = rng.integers(0, num_users + 10 * day, size)
+        items = rng.zipf(1.3, size) % (40 + 10 * day)
+        hours = rng.integers(0, 6, size) * 3600
+        days.append(
+            [
+                (f"u{u}", f"i{i}", FIRST_S + day * DAY_S + int(h))
+                for u, i, h in zip(users, items, hours, strict=True)
+            ]
+        )
+    return days
+
+
+def join(days):
+    return [event for day in days for event in day]
+
+
+def write(path, events):
+    users, items, times = zip(*events, strict=True)
+    pq.write_table(pa.table({"user_id": users, "item_id": items, "timestamp": times}), path)
+    return str(path)
+
+
+def content_of(examples_dir):
+    """What is in the examples, by raw id, and how often each item is learnt."""
+    vocabulary = records.read_vocabulary(examples_dir)
+    counts = dict(zip(vocabulary.item_ids, vocabulary.counts.tolist(), strict=True))
+    windows = [
+        tuple(vocabulary.to_raw(window))
+        for batch in held_out.read_training_windows(examples_dir)
+        for window in np.split(batch.values, batch.offsets[1:-1])
+    ]
+    tasks = []
+    for split in ("valid", "test"):
+        users = held_out.read_held_out(examples_dir, split)
+        for row, user in enumerate(users.user_ids.tolist()):
+            one = users.take(np.array([row]))
+            history, positives = (
+                vocabulary.to_raw(c.values) for c in (one.histories, one.positives)
+            )
+            tasks.append((split, user, tuple(history), tuple(positives), int(one.num_trained[0])))
+    return sorted(windows), sorted(tasks), {item: n for item, n in counts.items() if n}
+
+
+def numbers_of(examples_dir):
+    """The numbers of the statistics that do not depend on files and of the order of items."""
+    statistics = storage.read_json(examples_dir / "statistics.json")
+    splits = {
+        name: {key: value for key, value in values.items() if key != "files"}
+        for name, values in statistics.pop("splits").items()
+    }
+    report = storage.read_json(examples_dir / "ingest_report.json")
+    kept = {name: report[name] for name in ("events_read", "kept", "clicks_by_day", "splits")}
+    dropped = {
+        name: values["events"] for name, values in report["dropped"].items() if name != "bad_rows"
+    }
+    statistics.pop("unknowns")
+    statistics["split"].pop("spans")  # Held-out events become training events: no end is lost.
+    return statistics, splits, kept, dropped
+
+
+SETTINGS = [
+    [],
+    ["ingest.min_item_events=4", "ingest.min_user_events=3"],
+    ["ingest.protocol=next_n", "ingest.num_targets=2", "ingest.max_user_events=4"],
+    ["ingest.window_stride=2"],
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_days_one_after_the_other_are_all_at_once(tmp_path, settings):
+    config, days = configure(*settings), random_days(5)
+    whole = write(tmp_path / "whole.parquet", join(days))
+    ingest.run_ingest(open_events(whole), None, tmp_path / "whole", config)
+    first = write(tmp_path / "0.parquet", days[0])
+    ingest.run_ingest(open_events(first), None, tmp_path / "grown", config)
+    for number, events in enumerate(days[1:], start=1):
+        before = records.read_vocabulary(tmp_path / "grown").item_ids
+        day = open_events(write(tmp_path / f"{number}.parquet", events))
+        append.append_events(day, tmp_path / "grown", config)
+        after = records.read_vocabulary(tmp_path / "grown").item_ids
+        assert after[: len(before)] == before
+    assert content_of(tmp_path / "grown") == content_of(tmp_path / "whole")
+    assert numbers_of(tmp_path / "grown") == numbers_of(tmp_path / "whole")
+
+
+def test_training_reads_what_counts_and_nothing_else(tmp_path):
+    config, days = configure(), random_days(6, num_days=2)
+    source = open_events(write(tmp_path / "0.parquet", days[0]))
+    ingest.run_ingest(source, None, tmp_path / "examples", config)
+    source = open_events(write(tmp_path / "1.parquet", days[1]))
+    append.append_events(source, tmp_path / "examples", config)
+    vocabulary = records.read_vocabulary(tmp_path / "examples")
+    data = input_pipeline.read_training_data(tmp_path / "examples", config)
+    read = [
+        tuple(vocabulary.to_raw(row[row > 0]))
+        for batch in data.dataset.take(data.steps_per_epoch)
+        for row in batch.item_ids.numpy()
+    ]
+    assert sorted(read) == content_of(tmp_path / "examples")[0]
+    assert data.num_sequences == len(read)
+    assert input_pipeline.find_damaged_file(tmp_path / "examples") is None
+
+
+def test_users_without_new_events_keep_their_bytes(tmp_path):
+    """Their files are linked, and only marked."""
+    days = random_days(7, num_days=1)
+    source = open_events(write(tmp_path / "0.parquet", days[0]))
+    ingest.run_ingest(source, None, tmp_path / "examples", configure())
+    before = {p.name: p.stat().st_ino for p in (tmp_path / "examples").rglob("*.tfrecord.gz")}
+    event = (*days[0][0][:2], FIRST_S + 9 * DAY_S)
+    source = open_events(write(tmp_path / "1.parquet", [event]))
+    append.append_events(source, tmp_path / "examples", configure())
+    after = {p.name: p.stat().st_ino for p in (tmp_path / "examples").rglob("*.tfrecord.gz")}
+    assert before.items() <= after.items()
+    assert 1 <= len(after) - len(before) <= 3
+
+
+class TestForget:
+    @pytest.fixture
+    def grown(self, tmp_path):
+        days = random_days(8, num_days=2)
+        source = open_events(write(tmp_path / "0.parquet", days[0]))
+        ingest.run_ingest(source, None, tmp_path / "examples", self.config)
+        source = open_events(write(tmp_path / "1.parquet", days[1]))
+        append.append_events(source, tmp_path / "examples", self.config)
+        return join(days)
+
+    config = configure("ingest.min_item_events=3")
+
+    def test_as_if_they_had_never_clicked(self, tmp_path, grown):
+        gone = {"u3", "u4", "u61"} & {event[0] for event in grown}
+        number, report = forget.forget_users(
+            tmp_path / "examples", pa.array([*sorted(gone), "nobody"])
+        )
+        assert number == len(gone)
+        rest = [event for event in grown if event[0] not in gone]
+        whole = write(tmp_path / "rest.parquet", rest)
+        ingest.run_ingest(open_events(whole), None, tmp_path / "rest", self.config)
+        assert content_of(tmp_path / "examples") == content_of(tmp_path / "rest")
+        assert numbers_of(tmp_path / "examples")[1] == numbers_of(tmp_path / "rest")[1]
+        expected = storage.read_json(tmp_path / "rest/ingest_report.json")["kept"]
+        # Items that nobody else clicked keep their places, and count for nothing.
+        assert {**report["kept"], "items": expected["items"]} == expected
+        assert report["lines"][0] == f"Removed {len(gone)} users."
+
+    def test_nothing_of_them_is_left_in_a_file(self, tmp_path, grown):
+        source = open_events(
+            write(
+                tmp_path / "2.parquet",
+                [("secret-name", "i1", FIRST_S + 5), ("secret-name", "i2", FIRST_S + 6)],
+            )
+        )
+        append.append_events(source, tmp_path / "examples", self.config)
+        files = (p for p in (tmp_path / "examples").rglob("*") if p.is_file())
+        assert any(b"secret-name" in file.read_bytes() for file in files)
+        forget.forget_users(tmp_path / "examples", pa.array(["secret-name"]))
+        files = (p for p in (tmp_path / "examples").rglob("*") if p.is_file())
+        assert not any(b"secret-name" in file.read_bytes() for file in files)
+
+
+def test_events_of_old_days_go(tmp_path):
+    config, days = configure("ingest.max_age_days=1.5"), random_days(9, num_days=3)
+    latest = max(event[2] for event in join(days))
+    recent = [event for event in join(days) if event[2] >= latest - 1.5 * DAY_S]
+    whole = write(tmp_path / "recent.parquet", recent)
+    ingest.run_ingest(open_events(whole), None, tmp_path / "recent", configure())
+    all_days = write(tmp_path / "all.parquet", join(days))
+    report = ingest.run_ingest(open_events(all_days), None, tmp_path / "all", config)
+    assert report["dropped"]["old_events"]["events"] > 0
+    assert content_of(tmp_path / "all") == content_of(tmp_path / "recent")
+    source = open_events(write(tmp_path / "0.parquet", days[0] + days[1]))
+    ingest.run_ingest(source, None, tmp_path / "grown", config)
+    source = open_events(write(tmp_path / "2.parquet", days[2]))
+    append.append_events(source, tmp_path / "grown", config)
+    assert content_of(tmp_path / "grown") == content_of(tmp_path / "recent")
+
+
+class TestRefusals:
+    def test_other_settings(self, tmp_path):
+        days = random_days(1, num_days=2)
+        source = open_events(write(tmp_path / "0.parquet", days[0]))
+        ingest.run_ingest(source, None, tmp_path / "examples", configure())
+        before = storage.sha256_of_tree(tmp_path / "examples")
+        source = open_events(write(tmp_path / "1.parquet", days[1]))
+        with pytest.raises(InputError, match=r"another ingest\.min_user_events"):
+            append.append_events(
+                source, tmp_path / "examples", configure("ingest.min_user_events=5")
+            )
+        assert storage.sha256_of_tree(tmp_path / "examples") == before
+
+    def test_sequences_that_were_not_kept(self, tmp_path):
+        source = open_events(write(tmp_path / "0.parquet", random_days(1)[0]))
+        config = configure("ingest.keep_sequences=false")
+        ingest.run_ingest(source, None, tmp_path / "examples", config)
+        with pytest.raises(InputError, match="keep_sequences=true"):
+            append.append_events(source, tmp_path / "examples", config)
+
+    def test_the_same_day_twice_is_added_once(self, tmp_path):
+        days = random_days(1, num_days=2)
+        source = open_events(write(tmp_path / "0.parquet", days[0]))
+        ingest.run_ingest(source, None, tmp_path / "examples", configure())
+        source = open_events(write(tmp_path / "1.parquet", days[1]))
+        report = append.append_events(source, tmp_path / "examples", configure())
+        made = storage.sha256_of_tree(tmp_path / "examples")
+        assert append.append_events(source, tmp_path / "examples", configure()) == report
+        assert storage.sha256_of_tree(tmp_path / "examples") == made

@@ -19,6 +19,9 @@ def check_item_ids(item_ids: Iterable[str]) -> None:
     Raises:
         InputError: An id matches `UNUSABLE_ITEM_ID` or is not valid Unicode.
     """
+    item_ids = list(item_ids)
+    if not _may_be_unusable("\x01".join(item_ids)):
+        return
     is_unusable = re.compile(UNUSABLE_ITEM_ID).search
     for item_id in item_ids:
         if is_unusable(item_id):
@@ -28,6 +31,11 @@ def check_item_ids(item_ids: Iterable[str]) -> None:
         else:
             continue
         raise InputError(f"Item id {item_id!r} {reason}. Rename the item.")
+
+
+def _may_be_unusable(joined: str) -> bool:
+    """Whether there is a reason to look at the ids one by one, which takes longer."""
+    return any(part in joined for part in "\n\r\0") or not is_unicode(joined)
 
 
 def is_unicode(text: str) -> bool:

@@ -40,6 +40,12 @@ def test_ranges_of_all_lengths_at_once():
     assert checksums(*texts) == [by_bits(text) for text in texts]
 
 
+def test_long_ranges_are_cut_into_blocks():
+    rng = np.random.default_rng(5)
+    texts = [rng.bytes(size) for size in (1023, 3, 1024, 1025, 0, 5000, 2048)]
+    assert checksums(*texts) == [by_bits(text) for text in texts]
+
+
 def test_nothing():
     assert checksums() == []
 

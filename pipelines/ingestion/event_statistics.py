@@ -137,14 +137,17 @@ def _add_texts(
 ) -> None:
     """A text per example, from a table of them with their counts."""
     table = table.filter(pc.greater(table["count"], 0))
-    table = table.sort_by([("count", "descending"), ("item_id", "ascending")])
     feature = dataset.features.add(type=statistics_pb2.FeatureNameStatistics.STRING)
     feature.path.step.append(name)
     strings = feature.string_stats
     _fill_common(strings.common_stats, dataset.num_examples)
     strings.unique = table.num_rows
+    counts = table["count"].to_numpy()
     sizes = pc.binary_length(table["item_id"].cast(pa.binary())).to_numpy()
-    strings.avg_length = float(sizes @ table["count"].to_numpy() / max(dataset.num_examples, 1))
+    strings.avg_length = float(sizes @ counts / max(dataset.num_examples, 1))
+    if len(counts) > _RANKS:  # Most of a catalogue need not be sorted.
+        table = table.filter(pa.array(counts >= np.partition(counts, -_RANKS)[-_RANKS]))
+    table = table.sort_by([("count", "descending"), ("item_id", "ascending")])
     rows = table.slice(0, _RANKS).to_pylist()
     for rank, row in enumerate(rows):
         strings.rank_histogram.buckets.add(

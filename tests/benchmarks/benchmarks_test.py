@@ -231,3 +231,16 @@ def test_quality_of_two_seeds_of_a_planted_log(tmp_path):
         assert sum(first[f"interest_{k}"] for k in range(4)) == pytest.approx(1, abs=1e-4)
         assert first["training_cpu_seconds"] > 1
     assert "seed 1" not in result.stderr
+
+
+@pytest.mark.slow
+def test_ingest_prints_what_a_log_and_a_day_more_cost():
+    command = [sys.executable, "-m", "tests.benchmarks.ingest", "--log_users=400"]
+    result = subprocess.run(
+        [*command, "--log_items=300"], cwd=measure.ROOT, capture_output=True, text=True, check=True
+    )
+    found = json.loads(result.stdout)
+    assert found["events"] > 10_000
+    for case in ("start_now", "log_now", "days_30", "days_31", "one_day_more"):
+        assert 0.1 < found[case]["cpu_seconds"] < 60
+        assert 0.05 < found[case]["peak_memory_gb"] < 2

@@ -53,3 +53,22 @@ def test_bucket_boundaries(max_history_length, expected):
 def test_bucket_of():
     slots = np.array([1, 4, 5, 8, 9, 10])
     assert windows.bucket_of(slots, (4, 8, 10)).tolist() == [4, 4, 8, 8, 10, 10]
+
+
+@pytest.mark.parametrize("stride", [1, 2, 5, 9])
+def test_windows_that_overlap(stride):
+    """By a loop: from the end on, so far apart, until a window begins with the first event."""
+    lengths = [0, 1, 2, 6, 7, 8, 23]
+    offsets = np.cumsum([0, *lengths])
+    expected = []
+    for begin, length in zip(offsets, lengths, strict=False):
+        cut, stop = [], begin + length
+        while length > 1:
+            start = max(begin, stop - 6)
+            cut.append((int(start), int(stop)))
+            if start == begin:
+                break
+            stop -= min(stride, 5)
+        expected += cut[::-1]
+    cut = windows.cut_windows(offsets, 5, stride)
+    assert list(zip(cut.starts.tolist(), cut.stops.tolist(), strict=True)) == expected

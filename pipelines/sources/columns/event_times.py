@@ -230,13 +230,16 @@ class EventTimes:
             self._file.size_class = int(time_units.classify(numbers[first]))
             self._file.example = rows.show(first)
         usual = self._file.size_class
+        if np.all(time_units.classify(np.array([lowest, highest])) == usual):
+            self.findings.add_form(time_units.name_of(usual), rows.file)
+            seconds = numbers / time_units.units_per_second(np.array([usual]))[0]
+            return seconds if sized.all() else np.where(sized, seconds, numbers)
         classes = np.full(len(numbers), usual)
-        if np.any(time_units.classify(np.array([lowest, highest])) != usual):
-            classes[sized] = time_units.classify(numbers[sized])
-            others = sized & (classes != usual)
-            if self._unit != "mixed":
-                self._refuse_two_units(rows, int(np.argmax(others)), classes)
-            self.findings.add_converted(rows, others)
+        classes[sized] = time_units.classify(numbers[sized])
+        others = sized & (classes != usual)
+        if self._unit != "mixed":
+            self._refuse_two_units(rows, int(np.argmax(others)), classes)
+        self.findings.add_converted(rows, others)
         for size_class in np.unique(classes[sized]).tolist():
             self.findings.add_form(time_units.name_of(size_class), rows.file)
         return np.where(sized, numbers / time_units.units_per_second(classes), numbers)

@@ -8,11 +8,12 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from pipelines.artifacts import records
 from pipelines.ingestion import (
@@ -36,7 +37,7 @@ from pipelines.upkeep import steps
 from pipelines.upkeep.steps import Place
 from recall.config import RecallConfig
 from recall.errors import InputError
-from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
+from recall.vocabulary import FIRST_ITEM_ID
 from serving.release import storage
 
 _SPLITS = ("train", "valid", "test")
@@ -56,6 +57,20 @@ def require_sequences(examples_dir: str | Path) -> dict[str, Any]:
             "--set=ingest.keep_sequences=true; from then on days can be added and users removed."
         )
     return record
+
+
+class _Items(NamedTuple):
+    """What the statistics say about an `ItemVocabulary`, which takes longer to make.
+
+    Attributes:
+        num_items: How many there are.
+        counts: `[num_items]` clicks that are learnt from.
+        categories: `[num_items]` how many each has.
+    """
+
+    num_items: int
+    counts: np.ndarray
+    categories: list[int]
 
 
 class Change:
@@ -213,24 +228,36 @@ class Change:
             targets = {Part.TRAIN.label: split["train_targets"], **split["targets"]}
             written[name]["targets"] = targets[name]
 
-    def _vocabulary(self) -> ItemVocabulary:
-        """The old items in their places, and the new ones behind them."""
-        old = records.read_vocabulary(self._old_dir)
+    def _write_vocabulary(self) -> "_Items":
+        """Writes the old items in their places, and the new ones behind them."""
+        path = records.VOCABULARY_NAME
+        old = pq.read_table(self._old_dir / path)
         dense = self._stored.read_array(kept_sequences.DENSE_IDS, 0)
         numbers = np.flatnonzero(dense)
         numbers = numbers[np.argsort(dense[numbers])]
-        item_ids = self._item_ids().take(pa.array(numbers)).to_pylist()
         clicks = self._counts()[Part.TRAIN][numbers]
-        added = len(item_ids) - old.num_items
-        categories = [*old.categories, *[()] * added]
-        return ItemVocabulary(item_ids, clicks, categories, [*old.titles, *[""] * added])
+        added = len(numbers) - old.num_rows
+        new = pa.table(
+            {
+                "item_id": self._item_ids().take(pa.array(numbers[old.num_rows :])),
+                "count": np.zeros(added, np.int64),
+                "categories": pa.array([[]] * added, old.schema.field("categories").type),
+                "title": pa.array([""] * added, pa.string()),
+            }
+        )
+        table = pa.concat_tables([old, new.cast(old.schema)])
+        at = table.schema.get_field_index("count")
+        table = table.set_column(at, "count", pa.array(clicks))
+        pq.write_table(table.cast(old.schema), self._dir / path)
+        sizes = pc.list_value_length(table["categories"]).fill_null(0)
+        return _Items(table.num_rows, clicks, sizes.to_pylist())
 
     def _finish(self, line: str) -> dict[str, Any]:
         """Writes what describes the examples, and removes the work files."""
         config, state, counts = self._config, self._state, self._counts()
         split = ingest_report.add_split_facts([state["split"]])
         ingest_report.check_split(str(self._old_dir), config.ingest, split)
-        vocabulary = self._vocabulary()
+        vocabulary = self._write_vocabulary()
         statistics = ingest_report.build_statistics(config, vocabulary, split, [state["written"]])
         is_cold = counts[Part.TRAIN] == 0
         cold = {part.label: int(counts[part][is_cold].sum()) for part in HELD_OUT}
@@ -256,7 +283,6 @@ class Change:
         tables = {p.label: pa.table({"item_id": ids, "count": counts[p]}) for p in Part}
         event_statistics.write_all(self._dir, tables, statistics, report)
         schema.write_for(self._dir, config, vocabulary.num_items)
-        records.write_vocabulary(self._dir, vocabulary)
         storage.write_json(self._dir / records.STATISTICS_NAME, statistics)
         storage.write_json(self._dir / records.INGEST_REPORT_NAME, report)
         state["generations"] += 1

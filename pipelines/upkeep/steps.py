@@ -7,6 +7,7 @@
 Imports no TensorFlow and no Beam.
 """
 
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -226,6 +227,7 @@ class WriteMerged:
             (place.generation + 1) * num_shards,
             self._config.model.max_history_length,
             self._config.ingest.window_stride,
+            zlib.Z_HUFFMAN_ONLY,
         )
         dense = stored.read_array(kept_sequences.DENSE_IDS, 0)[log.items]
         facts = writer.write(log.user_ids, log.offsets, dense, log.parts)

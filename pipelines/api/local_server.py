@@ -26,7 +26,7 @@ class LocalServer:
         http_address: `http://host:port` of its HTTP door.
     """
 
-    def __init__(self, release_dir: Path, flags: Mapping[str, Any]):
+    def __init__(self, release_dir: Path | str, flags: Mapping[str, Any]):
         """Starts it and waits until it is ready.
 
         Raises:
@@ -86,7 +86,8 @@ def serve(release: Any, *, grpc_port: int = 0, http_port: int = 0, **flags: Any)
     """Serves a release from a process of its own, on this machine.
 
     Args:
-        release: A `Run` or a `Recommender`, or the path of a run or of a folder of releases.
+        release: A `Run` or a `Recommender`, or the path of a run or of a folder of releases,
+            also the URL of one in an object store.
         grpc_port: Its gRPC port; 0 takes a free one.
         http_port: Its HTTP port; 0 takes a free one.
         **flags: Other flags of `recall serve`, as `access_log="text"`.
@@ -101,8 +102,11 @@ def serve(release: Any, *, grpc_port: int = 0, http_port: int = 0, **flags: Any)
         with recall.serve(run) as server, server.client() as client:
             client.recommend(["12", "57"])
     """
-    folder = paths.read("release", getattr(release, "serving_dir", release))
+    folder = paths.read_releases("release", getattr(release, "serving_dir", release))
+    flags = {"grpc_port": grpc_port, "http_port": http_port, **flags}
+    if isinstance(folder, str):
+        return LocalServer(folder, flags)
     inner = folder / "serving"
     folder = inner if inner.is_dir() and not (folder / releases.USER_TOWER).is_dir() else folder
     releases.latest_release(folder)
-    return LocalServer(folder, {"grpc_port": grpc_port, "http_port": http_port, **flags})
+    return LocalServer(folder, flags)

@@ -21,7 +21,8 @@ from recall.config import RecallConfig
 from recall.errors import InputError
 from serving.api.request_fields import Kind, read_value
 from serving.release import release as releases
-from serving.release import storage
+from serving.release import storage, store_fetch
+from serving.stores import urls
 
 if TYPE_CHECKING:
     from pipelines.api.settings import ConfigLike
@@ -176,7 +177,8 @@ class Run(Recommender):
         """Publishes the run's release into another folder, as a new version; as `recall push`.
 
         Args:
-            serving_dir: Folder of releases that servers watch.
+            serving_dir: Folder of releases that servers watch, or the URL of one in an object
+                store, as `s3://bucket/serving`.
             keep: Versions that stay, the new one among them; None keeps all.
             allow_loss: Whether a release is published that lacks most of the items of the
                 newest one there.
@@ -187,7 +189,11 @@ class Run(Recommender):
         Raises:
             InputError: The model is not blessed, or the folder cannot be written.
         """
-        folder = paths.read("serving_dir", serving_dir)
+        folder = (
+            urls.parse(serving_dir, "`serving_dir`")
+            if urls.is_url(serving_dir)
+            else paths.read("serving_dir", serving_dir)
+        )
         if keep is not None:
             keep = read_value("keep", Kind.INTEGER, keep)
         return push.run_push(self.path, folder, keep=keep, allow_loss=allow_loss)
@@ -247,7 +253,7 @@ def load(path: str | os.PathLike) -> Recommender:
 
     Args:
         path: The folder that `recall.fit` or `recall run` wrote, or a folder that was
-            published to.
+            published to, also in an object store: `s3://bucket/serving`.
 
     Returns:
         A `Run` or, of releases alone, a `Recommender`, which has no metrics and knows no users.
@@ -255,6 +261,8 @@ def load(path: str | os.PathLike) -> Recommender:
     Raises:
         InputError: It is neither.
     """
+    if urls.is_url(path):
+        return Recommender(store_fetch.fetch_newest(paths.read_releases("path", path)))
     folder = paths.read("path", path)
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder. Give that of a run or of its releases.")

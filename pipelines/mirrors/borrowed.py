@@ -127,13 +127,7 @@ class Borrowed:
         Raises:
             InputError: There is none, or it is damaged.
         """
-        folder = store_fetch.default_cache(url, paths.cache_home())
-        store_fetch.open_cache(url, folder)
-        published = store_versions.list_versions(url)
-        if not published:
-            raise InputError(f"{url} holds no release. Run `recall push --serving={url}` first.")
-        store_fetch.remove_copies(folder, published)
-        store_fetch.fetch(url, published[-1], folder)
+        folder = store_fetch.fetch_newest(url)
         self._names[str(folder)] = url
         return str(folder)
 

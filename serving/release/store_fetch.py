@@ -15,7 +15,7 @@ from concurrent import futures
 from pathlib import Path
 
 from recall.errors import InputError
-from serving.release import folders, release, retention, storage, store_versions
+from serving.release import folders, paths, release, retention, storage, store_versions
 from serving.release import manifest as manifests
 from serving.stores import copies, urls
 from serving.stores.failures import StoreAwayError
@@ -52,6 +52,8 @@ def open_cache(serving_url: str, cache_dir: Path) -> None:
     """
     origin = cache_dir / _ORIGIN_NAME
     with _locked(cache_dir):
+        for part in release.PARTS:  # Of a server that was killed while it copied.
+            folders.clear_leftovers(cache_dir / part)
         if origin.exists():
             found = storage.read_json(origin).get("release")
             if found != serving_url:
@@ -82,6 +84,24 @@ def fetch(serving_url: str, version: int, cache_dir: Path) -> None:
             if not _is_whole(folder, pointer.manifests[part]):
                 url = store_versions.part_url(serving_url, part, version)
                 _fetch_part(url, pointer.manifests[part], folder)
+
+
+def fetch_newest(serving_url: str) -> Path:
+    """A folder of releases with the newest published version, in the cache of the user.
+
+    Raises:
+        InputError: There is none, it is damaged, or the store cannot be asked.
+    """
+    published = store_versions.list_versions(serving_url)
+    if not published:
+        raise InputError(
+            f"{serving_url} holds no release. Run `recall push --serving={serving_url}` first."
+        )
+    folder = default_cache(serving_url, paths.cache_home())
+    open_cache(serving_url, folder)
+    remove_copies(folder, published)
+    fetch(serving_url, published[-1], folder)
+    return folder
 
 
 def remove_copies(cache_dir: Path, published: list[int]) -> None:

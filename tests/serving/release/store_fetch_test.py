@@ -3,6 +3,8 @@
 import hashlib
 import json
 import logging
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -172,6 +174,44 @@ def test_old_copies_go(bucket, serving, cache, release_dir):
     assert release.complete_versions(cache) == [9, 10]
     store_fetch.remove_copies(cache, [7, 8, 9])  # 10 was withdrawn.
     assert release.complete_versions(cache) == [9]
+
+
+FETCHER = """
+import sys
+from pathlib import Path
+from serving.release import store_fetch
+from serving.stores import copies
+
+download, calls = copies.download, []
+
+def stopped(url, path):
+    calls.append(url)
+    if len(calls) == 6:
+        print("reached", flush=True)
+        sys.stdin.read()
+    return download(url, path)
+
+copies.download = stopped
+store_fetch.fetch(sys.argv[1], 7, Path(sys.argv[2]))
+"""
+
+
+def test_a_killed_fetch_leaves_no_half_and_no_rest(serving, cache):
+    process = subprocess.Popen(
+        [sys.executable, "-c", FETCHER, serving, str(cache)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "reached\n"
+    process.kill()
+    process.communicate()
+    assert list(cache.glob("*/.7.*.partial"))
+    assert 7 not in release.complete_versions(cache)
+    store_fetch.open_cache(serving, cache)  # As every start of a server does.
+    assert not list(cache.glob("*/.7.*.partial"))
+    store_fetch.fetch(serving, 7, cache)
+    release.verify(release.read_release(cache, 7))
 
 
 def test_a_folder_that_is_not_for_these_copies(serving, cache, tmp_path):

@@ -1,0 +1,36 @@
+"""Releases in a real S3 server from Python: published, loaded, served."""
+
+import pytest
+
+import recall
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_published_loaded_and_served(fitted, bucket):
+    expected = fitted.recommend(histories=[["1", "2"]], k=5).item_id.tolist()
+    version = fitted.publish(f"{bucket}/shop/serving")
+    for place in (f"{bucket}/shop/serving", f"{bucket}/shop"):  # As a run has it in a store.
+        loaded = recall.load(place)
+        assert loaded.version == version
+        assert loaded.recommend(histories=[["1", "2"]], k=5).item_id.tolist() == expected
+    with recall.serve(f"{bucket}/shop") as server, server.client() as client:
+        answer = client.recommend(["1", "2"], k=5)
+        assert [item.item_id for item in answer.items] == expected
+        assert answer.index_version == version
+
+
+def test_errors(fitted, events, s3, bucket):
+    with pytest.raises(
+        recall.InputError, match=rf"{bucket}/none holds no release\. Run"
+    ):
+        recall.load(f"{bucket}/none")
+    with pytest.raises(recall.InputError, match="there is no bucket 'none-here'"):
+        fitted.publish("s3://none-here/serving")
+    with pytest.raises(recall.InputError, match=r"`output` must be on this machine, received s3:"):
+        recall.fit(events, output=f"{bucket}/run")
+    with pytest.raises(recall.InputError, match="names no bucket"):
+        recall.serve("s3:///x")

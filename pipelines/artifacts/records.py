@@ -39,6 +39,8 @@ _MODELS_OF_EARLIER_VERSIONS = {"filter_share": 0.0}
 VALIDATION_NAME = "validation.json"
 INGEST_REPORT_NAME = "ingest_report.json"
 TRAINING_LOG_NAME = "training_log.jsonl"
+PUBLISHED_NAME = "published.json"
+"""Beside the jobs' folders: where a run was published, if not in its own `serving/`."""
 WARM_START_NAME = "warm_start.json"
 """What a training began with, where that was an earlier model."""
 _MADE_KEY = "made"

@@ -27,6 +27,7 @@ from pipelines.training.warm_start import check_warm_start
 from pipelines.validation import validate
 from recall.config import RecallConfig
 from recall.errors import InputError
+from serving.release import manifest as manifests
 from serving.release import storage
 
 
@@ -261,12 +262,29 @@ def _push_job(output_dir: Path, serving_dir: str | Path, publish: Callable[[], i
 
     def find() -> str | None:
         published = push.published_version(output_dir, serving_dir)
-        return None if published is None else f"version {published}"
+        if published is None:
+            return None
+        _note_version(output_dir, serving_dir, published)
+        return f"version {published}"
 
     def execute() -> str:
-        return f"done, version {publish()} ({serving_dir})"
+        version = publish()
+        _note_version(output_dir, serving_dir, version)
+        return f"done, version {version} ({serving_dir})"
 
     return _Job("push", serving_dir, find, execute)
+
+
+def _note_version(output_dir: Path, serving_dir: str | Path, version: int) -> None:
+    """Leaves in the run where it was published, for its report, if not in its own folder."""
+    paths, note = RunPaths.under(output_dir), output_dir / records.PUBLISHED_NAME
+    if Path(serving_dir) == paths.serving:
+        note.unlink(missing_ok=True)
+        return
+    fingerprint = manifests.read(paths.index)["fingerprint"]
+    values = {"serving": str(serving_dir), "version": version, "fingerprint": fingerprint}
+    if not note.exists() or storage.read_json(note) != values:
+        storage.write_json(note, values)
 
 
 def _execute_if_stale(job: _Job, number: int, num_jobs: int) -> bool:

@@ -99,6 +99,7 @@ def test_a_run_from_store_to_store_is_served(s3, bucket, log, environment, tmp_p
     assert f"recall serve --release={run}/serving" in said
     (version,) = store_versions.list_versions(f"{run}/serving")
     assert f"Version {version} is published." in said
+    assert f"blessed and published as version {version}" in s3.get(f"{run}/report.html").decode()
     names = s3.keys(run)
     assert {"report.html", "model/config.json", "examples/vocabulary.parquet"} <= set(names)
 
@@ -174,6 +175,7 @@ def test_job_by_job_each_on_another_machine(s3, bucket, log, environment):
         assert len(server.ask(("i1", "i2")).items) == 10
 
 
+@pytest.mark.slow
 def test_a_server_without_a_release_says_so_in_one_line(s3, bucket, environment):
     result = subprocess.run(
         [sys.executable, "-m", "pipelines.cli", "serve", f"--release={bucket}/serving"],

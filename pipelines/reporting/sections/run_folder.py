@@ -151,6 +151,10 @@ def _read_details(path: Path) -> dict[str, Any] | None:
 
 def _find_version(paths: RunPaths) -> int | None:
     """The newest published version, where it is of this run's index."""
-    newest = release.latest_release(paths.serving)
     own = manifests.read(paths.index)["fingerprint"]
+    note = paths.index.parent / records.PUBLISHED_NAME
+    if note.exists():
+        published = storage.read_json(note)
+        return published["version"] if published["fingerprint"] == own else None
+    newest = release.latest_release(paths.serving)
     return newest.version if newest.fingerprint == own else None

@@ -10,13 +10,22 @@ def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def test_published_loaded_and_served(fitted, bucket):
-    expected = fitted.recommend(histories=[["1", "2"]], k=5).item_id.tolist()
+@pytest.fixture
+def expected(fitted):
+    return fitted.recommend(histories=[["1", "2"]], k=5).item_id.tolist()
+
+
+def test_published_and_loaded(fitted, expected, bucket):
     version = fitted.publish(f"{bucket}/shop/serving")
     for place in (f"{bucket}/shop/serving", f"{bucket}/shop"):  # As a run has it in a store.
         loaded = recall.load(place)
         assert loaded.version == version
-        assert loaded.recommend(histories=[["1", "2"]], k=5).item_id.tolist() == expected
+    assert loaded.recommend(histories=[["1", "2"]], k=5).item_id.tolist() == expected
+
+
+@pytest.mark.slow
+def test_served(fitted, expected, bucket):
+    version = fitted.publish(f"{bucket}/shop/serving")
     with recall.serve(f"{bucket}/shop") as server, server.client() as client:
         answer = client.recommend(["1", "2"], k=5)
         assert [item.item_id for item in answer.items] == expected
@@ -24,9 +33,7 @@ def test_published_loaded_and_served(fitted, bucket):
 
 
 def test_errors(fitted, events, s3, bucket):
-    with pytest.raises(
-        recall.InputError, match=rf"{bucket}/none holds no release\. Run"
-    ):
+    with pytest.raises(recall.InputError, match=rf"{bucket}/none holds no release\. Run"):
         recall.load(f"{bucket}/none")
     with pytest.raises(recall.InputError, match="there is no bucket 'none-here'"):
         fitted.publish("s3://none-here/serving")

@@ -65,6 +65,7 @@ def _states(server):
     return server.model_server.states()["recall"]
 
 
+@pytest.mark.slow
 def test_versions_are_followed_and_old_copies_go(serve, publish, check, tmp_path):
     server = serve()
     assert check(server, 0) == 7
@@ -76,6 +77,7 @@ def test_versions_are_followed_and_old_copies_go(serve, publish, check, tmp_path
     assert release.complete_versions(tmp_path / "cache") == [9, 10]
 
 
+@pytest.mark.slow
 def test_half_a_publication_is_not_served(s3, serve, publish, check):
     server = serve()
     publish(8, 1)
@@ -89,7 +91,10 @@ def test_half_a_publication_is_not_served(s3, serve, publish, check):
     wait_for(lambda: _states(server).get(8) == State.AVAILABLE)
 
 
-@pytest.mark.parametrize("damage", ["truncated", "changed", "missing"])
+@pytest.mark.parametrize(
+    "damage",
+    ["truncated", *(pytest.param(d, marks=pytest.mark.slow) for d in ("changed", "missing"))],
+)
 def test_a_damaged_version_is_refused_until_it_is_whole(s3, serve, publish, check, damage):
     server = serve()
     url = f"{publish.url}/index/8/item_vectors.npy"
@@ -135,6 +140,7 @@ def test_a_store_that_goes_away(s3, serve, publish, check, monkeypatch, caplog):
     assert len(told) == 2  # Once for each server.
 
 
+@pytest.mark.slow
 def test_a_damaged_copy_is_fetched_again(serve, check, tmp_path):
     serve().stop()
     path = tmp_path / "cache" / "index" / "7" / "item_vectors.npy"
@@ -142,6 +148,7 @@ def test_a_damaged_copy_is_fetched_again(serve, check, tmp_path):
     assert check(serve(), 0) == 7
 
 
+@pytest.mark.slow
 def test_a_version_that_is_withdrawn(s3, serve, publish, check):
     publish(8, 1)
     server = serve()

@@ -19,7 +19,6 @@ from pipelines.inference.answers import (
 from pipelines.inference.opened_release import OpenedRelease, examples, open_once
 from pipelines.inference.output import Output
 from pipelines.inference.work_folder import WorkFolder
-from pipelines.ingestion.beam import PipelineOptions, build_options
 from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
 from pipelines.sources.events import EventSource
@@ -122,8 +121,8 @@ class _Job:
 
     def __init__(self, name: str, wanted: Answerer, options: JobOptions):
         self._name, self._wanted, self._options = name, wanted, options
-        self._beam_options: PipelineOptions = build_options(options.beam_args)
-        self._release = releases.latest_release(options.release_dir)
+        self._runner = StepRunner(options.beam_args)
+        self._release = releases.latest_release(Path(options.release_dir).absolute())
 
     def run_users(self, users: Users) -> dict[str, int]:
         """Histories, then their answers."""
@@ -143,7 +142,7 @@ class _Job:
                 source,
                 chosen,
                 work,
-                StepRunner(self._options.beam_args),
+                self._runner,
                 max_bad_rows=users.max_bad_rows,
                 num_shards=NUM_SHARDS,
                 rows_per_file=self._options.rows_per_file,
@@ -194,13 +193,13 @@ class _Job:
                 self._check(opened)
                 with work_folder.open_work(output.path, self._record) as work:
                     prepared = prepare(work, opened)
-                    todo = work.parts()
+                    todo = work.parts(self._options.rows_per_file)
                     parts.answer_parts(
                         todo,
                         self._wanted,
                         self._release,
                         work,
-                        self._beam_options,
+                        self._runner,
                         task_name=_TASK_NAMES[self._name],
                         unit=unit,
                     )

@@ -1,4 +1,4 @@
-"""The parts of a result, made by Beam: one linear chain of independent elements."""
+"""The parts of a result, each made alone: in this process, or on the workers of Beam."""
 
 import contextlib
 import threading
@@ -11,7 +11,7 @@ from pipelines.inference import work_folder
 from pipelines.inference.answers import Answerer
 from pipelines.inference.opened_release import open_once
 from pipelines.inference.work_folder import OutputPart, WorkFolder
-from pipelines.ingestion.beam import PipelineOptions, beam, run_chain
+from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
 from serving.release.release import Release
 
@@ -19,22 +19,29 @@ _LOOK_S = 1.0
 """Seconds between looks for parts that other processes have finished."""
 
 
-class AnswerPart(beam.DoFn):
+class AnswerPart:
     """Makes one part and writes its file; a part that is there is not made again."""
 
-    def __init__(self, answerer: Answerer, release: Release, work: WorkFolder, task_name: str):
+    def __init__(
+        self,
+        parts: Sequence[OutputPart],
+        answerer: Answerer,
+        release: Release,
+        work: WorkFolder,
+        task_name: str,
+    ):
+        self._parts = list(parts)
         self._answerer = answerer
         self._release = release
         self._work = work
         self._task_name = task_name
 
-    def process(self, element: OutputPart) -> Iterator[int]:
-        """Yields the number of the part."""
-        if not self._work.has(element):
+    def __call__(self, number: int) -> None:
+        """Makes the part of this number."""
+        if not self._work.has(self._parts[number]):
             # Threads of a product wait for each other; workers use the cores.
             with threadpoolctl.threadpool_limits(1, user_api="blas"):
-                self._make(element)
-        yield element.number
+                self._make(self._parts[number])
 
     def _make(self, part: OutputPart) -> None:
         opened, counts = open_once(self._release), Counter()
@@ -44,13 +51,12 @@ class AnswerPart(beam.DoFn):
         work_folder.write_table_file(path, schema, self._counted(tables, counts), counts)
 
     def _counted(self, tables: Iterator, counts: Counter) -> Iterator:
-        """The same tables; says how far it is, and counts for the runner."""
+        """The same tables; says how far it is."""
         before = 0
         for table in tables:
             yield table
-            done, before = counts["rows"] - before, counts["rows"]
-            tasks.count(self._task_name, done)
-            beam.metrics.Metrics.counter("inference", "rows").inc(done)
+            tasks.count(self._task_name, counts["rows"] - before)
+            before = counts["rows"]
 
 
 def answer_parts(
@@ -58,7 +64,7 @@ def answer_parts(
     answerer: Answerer,
     release: Release,
     work: WorkFolder,
-    options: PipelineOptions,
+    runner: StepRunner,
     *,
     task_name: str,
     unit: str,
@@ -70,7 +76,7 @@ def answer_parts(
         answerer: What is wanted.
         release: What is asked.
         work: Where inputs are and parts go.
-        options: Of Beam.
+        runner: Where the work is done.
         task_name: What people are told is being done.
         unit: `users` or `items`.
     """
@@ -80,9 +86,9 @@ def answer_parts(
         task.advance(total - sum(part.num_rows for part in missing))
         if not missing:
             return
-        step = AnswerPart(answerer, release, work, task_name)
+        step = AnswerPart(parts, answerer, release, work, task_name)
         with _finished_elsewhere(parts, work, task):
-            run_chain(options, missing, beam.Reshuffle(), beam.ParDo(step))
+            runner.run(step, [part.number for part in missing])
 
 
 @contextlib.contextmanager

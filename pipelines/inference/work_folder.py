@@ -35,14 +35,12 @@ class OutputPart(NamedTuple):
 
     Attributes:
         number: From 0.
-        source: The file of inputs.
-        row_group: Of that file.
+        groups: Names of files of inputs, each with the number of one of its row groups.
         num_rows: Users or items.
     """
 
     number: int
-    source: str
-    row_group: int
+    groups: tuple[tuple[str, int], ...]
     num_rows: int
 
 
@@ -86,19 +84,38 @@ class WorkFolder:
         shutil.rmtree(self.inputs, ignore_errors=True)
         self.inputs.mkdir()
 
-    def parts(self) -> list[OutputPart]:
-        """The work: every row group of the inputs, in the order of their names."""
-        groups = []
+    def parts(self, max_rows: int) -> list[OutputPart]:
+        """The work: the row groups of the inputs, in the order of the names of their files.
+
+        Args:
+            max_rows: Most rows of a part. Groups share one where they have no more together.
+        """
+        parts, groups, num_rows = [], [], 0
+        for name, group, size in self._row_groups():
+            if groups and num_rows + size > max_rows:
+                parts.append(OutputPart(len(parts), tuple(groups), num_rows))
+                groups, num_rows = [], 0
+            groups.append((name, group))
+            num_rows += size
+        if groups:
+            parts.append(OutputPart(len(parts), tuple(groups), num_rows))
+        return parts
+
+    def _row_groups(self) -> Iterator[tuple[str, int, int]]:
+        """File, number and size of every row group that is not empty."""
         for path in sorted(self.inputs.glob("*.parquet")):
             metadata = pq.read_metadata(path)
-            sizes = [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)]
-            groups += [(path.name, n, size) for n, size in enumerate(sizes) if size]
-        return [OutputPart(number, *group) for number, group in enumerate(groups)]
+            for group in range(metadata.num_row_groups):
+                if size := metadata.row_group(group).num_rows:
+                    yield path.name, group, size
 
     def read_input(self, part: OutputPart) -> pa.Table:
         """The rows that a part is about."""
-        with pq.ParquetFile(self.inputs / part.source) as file:
-            return file.read_row_group(part.row_group)
+        tables = []
+        for name, group in part.groups:
+            with pq.ParquetFile(self.inputs / name) as file:
+                tables.append(file.read_row_group(group))
+        return pa.concat_tables(tables)
 
 
 @contextlib.contextmanager
@@ -112,7 +129,8 @@ def open_work(output: Path, record: Mapping[str, Any]) -> Iterator[WorkFolder]:
     Raises:
         InputError: It cannot be written, or another process is at work there.
     """
-    path = output.with_name(f".{output.name}.work")
+    # Absolute: workers may be in another folder.
+    path = output.absolute().with_name(f".{output.name}.work")
     busy = f"Another process is writing {output}. Wait for it, or choose another output."
     with folders.locked_folder(path, _LOCK_NAME, busy=busy):
         _begin(path, output, record)

@@ -19,7 +19,7 @@ def read(output):
 
 
 def make_parts(work, num_parts=3):
-    parts = [OutputPart(n, "x", n, 2) for n in range(num_parts)]
+    parts = [OutputPart(n, (), 2) for n in range(num_parts)]
     for part in parts:
         table = pa.table({"n": [2 * part.number, 2 * part.number + 1]})
         counts = {"answered": 2, "skipped": part.number}
@@ -77,7 +77,7 @@ def test_a_publication_that_fails_leaves_the_old_result_and_the_parts(tmp_path, 
             publish(output)
     assert read(output) == [0, 1]
     with open_work(output.path, RECORD) as work:
-        parts = [OutputPart(number, "x", number, 2) for number in range(3)]
+        parts = [OutputPart(number, (), 2) for number in range(3)]
         assert all(work.has(part) for part in parts)
         output.publish(work, parts, {})
     assert read(output) == list(range(6))

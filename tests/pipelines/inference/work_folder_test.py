@@ -22,7 +22,7 @@ def break_off(work):
     path = work.inputs / "a.parquet"
     work_folder.write_table_file(path, SCHEMA, inputs, row_group_size=2)
     work.mark_prepared({"items": 5})
-    work_folder.write_table_file(work.part_path(work.parts()[1]), SCHEMA, finished)
+    work_folder.write_table_file(work.part_path(work.parts(2)[1]), SCHEMA, finished)
     (work.path / "parts" / ".00002.parquet.12345678.partial").write_text("half")
     raise Killed
 
@@ -32,22 +32,30 @@ def begin(output):
         break_off(work)
 
 
-def test_every_row_group_is_a_part(tmp_path):
+def test_every_row_is_in_a_part(tmp_path):
     begin(tmp_path / "out")
     with open_work(tmp_path / "out", RECORD) as work:
-        assert work.parts() == [
-            OutputPart(0, "a.parquet", 0, 2),
-            OutputPart(1, "a.parquet", 1, 2),
-            OutputPart(2, "a.parquet", 2, 1),
+        for name, rows in (("b", [5]), ("c", []), ("d", [6])):
+            tables = [pa.table({"n": pa.array(rows, pa.int64())})]
+            work_folder.write_table_file(work.inputs / f"{name}.parquet", SCHEMA, tables)
+        a, b, d = (f"{name}.parquet" for name in "abd")
+        # Row groups of 2, 2, 1, 1 and 1 rows.
+        assert work.parts(2) == [
+            OutputPart(0, ((a, 0),), 2),
+            OutputPart(1, ((a, 1),), 2),
+            OutputPart(2, ((a, 2), (b, 0)), 2),
+            OutputPart(3, ((d, 0),), 1),
         ]
-        assert work.read_input(work.parts()[1])["n"].to_pylist() == [2, 3]
+        assert [part.num_rows for part in work.parts(4)] == [4, 3]
+        (whole,) = work.parts(1000)
+        assert work.read_input(whole)["n"].to_pylist() == [0, 1, 2, 3, 4, 5, 6]
 
 
 def test_the_same_job_finds_what_is_finished(tmp_path):
     begin(tmp_path / "out")
     with open_work(tmp_path / "out", RECORD) as work:
         assert work.prepared == {"items": 5}
-        assert [work.has(part) for part in work.parts()] == [False, True, False]
+        assert [work.has(part) for part in work.parts(2)] == [False, True, False]
         assert not list(work.path.rglob("*.partial"))
         path = work.path
     assert not path.exists()
@@ -57,7 +65,7 @@ def test_another_job_begins_anew(tmp_path):
     begin(tmp_path / "out")
     with open_work(tmp_path / "out", {"job": "similar", "settings": 1}) as work:
         assert work.prepared is None
-        assert work.parts() == []
+        assert work.parts(2) == []
         assert not list(work.path.glob("parts/*"))
 
 

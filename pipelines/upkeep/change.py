@@ -4,6 +4,7 @@ What is not touched is linked, not copied; the new folder takes the place of the
 old one when it is whole. Imports no TensorFlow.
 """
 
+import functools
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -178,11 +179,9 @@ class Change:
             self._runner.run(write, shards)
         self._add_written()
         merged = files.read_all_facts(steps.MERGED)
-        totals = {name: sum(fact[name] for fact in merged) for name in merged[0]}
-        duplicates = {"duplicates": {"events": totals["repeated"], "first": []}}
-        self._state["sorted"] = facts.add(
-            self._state["sorted"], {"users": totals["users"], **duplicates}
-        )
+        totals = functools.reduce(facts.add, merged)
+        changes = {name: totals[name] for name in ("users", "duplicates")}
+        self._state["sorted"] = facts.add(self._state["sorted"], changes)
         return {"users": totals["users"], "gone": totals["gone"]}
 
     def _add_split_facts(self) -> None:

@@ -96,6 +96,8 @@ class MergeShard:
             kept = old.filter(~is_gone[old.owners])
         merged = merge([kept, new])
         repeated = sequences.find_duplicates(merged.offsets, merged.items, merged.timestamps)
+        item_ids = stored.read_batch(kept_sequences.CATALOGUE, 0)["item_id"]
+        duplicates = splitting.dropped(merged, repeated, item_ids)
         merged = merged.filter(~repeated)
         if self._first_s is not None:
             merged = merged.filter(merged.timestamps >= self._first_s)
@@ -105,7 +107,7 @@ class MergeShard:
         changes = sequences.count_items(merged.items, size)
         files.write_array(ITEM_CHANGES, shard, changes - sequences.count_items(old.items, size))
         facts = {"users": len(merged.user_ids) - len(old.user_ids)}
-        facts |= {"repeated": int(repeated.sum()), "gone": len(old.user_ids) - len(kept.user_ids)}
+        facts |= {"duplicates": duplicates, "gone": len(old.user_ids) - len(kept.user_ids)}
         files.write_facts(MERGED, shard, facts)
         tasks.count(MERGING, 1)
 

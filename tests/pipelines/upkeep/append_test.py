@@ -122,6 +122,21 @@ def test_days_one_after_the_other_are_all_at_once(tmp_path, settings):
     assert numbers_of(tmp_path / "grown") == numbers_of(tmp_path / "whole")
 
 
+def test_events_that_are_there_already_are_told_and_left_out(tmp_path):
+    config, (first, second) = configure(), random_days(5, num_days=2)
+    ingest.run_ingest(
+        open_events(write(tmp_path / "0.parquet", first)), None, tmp_path / "grown", config
+    )
+    source = open_events(write(tmp_path / "1.parquet", [*first[:9], *second]))
+    report = append.append_events(source, tmp_path / "grown", config)
+    whole = open_events(write(tmp_path / "whole.parquet", [*first, *first[:9], *second]))
+    expected = ingest.run_ingest(whole, None, tmp_path / "whole", config)
+    assert content_of(tmp_path / "grown") == content_of(tmp_path / "whole")
+    found, wanted = (r["dropped"]["duplicates"] for r in (report, expected))
+    assert found["events"] == wanted["events"] >= 9
+    assert any(" as duplicates, for example user 'u" in line for line in report["lines"])
+
+
 def test_training_reads_what_counts_and_nothing_else(tmp_path):
     config, days = configure(), random_days(6, num_days=2)
     source = open_events(write(tmp_path / "0.parquet", days[0]))

@@ -25,6 +25,9 @@ from recall.plain_values import (
 from recall.train_config import TrainConfig
 from recall.validation_config import ValidationConfig
 
+_MOST_KEPT_SHARDS = 10_000
+"""Numbers that the names of kept files leave to a shard."""
+
 
 @dataclasses.dataclass(frozen=True)
 class IngestConfig:
@@ -107,6 +110,12 @@ class IngestConfig:
             "ingest.keep_sequences",
             self.keep_sequences,
             "false under protocol temporal and with sessions: there a new day changes all users",
+        )
+        require_setting(
+            not self.keep_sequences or self.num_shards <= _MOST_KEPT_SHARDS,
+            "ingest.num_shards",
+            self.num_shards,
+            f"at most {_MOST_KEPT_SHARDS} with ingest.keep_sequences",
         )
 
     def _check_clock(self) -> None:

@@ -6,13 +6,22 @@ from pathlib import Path
 
 import numpy as np
 
+from recall.errors import InputError
+
 _ENDING = ".kept.npy"
 
 
 def read_kept(path: str | os.PathLike) -> np.ndarray | None:
     """`[num_examples]` bool of a file of examples, None where all of them count."""
     mask = Path(f"{path}{_ENDING}")
-    return np.load(mask, allow_pickle=False) if mask.exists() else None
+    if not mask.exists():
+        return None
+    try:
+        return np.load(mask, allow_pickle=False)
+    except (EOFError, OSError, ValueError) as error:
+        raise InputError(
+            f"{mask} is damaged. Copy it again, or make all examples again."
+        ) from error
 
 
 def write_kept(path: str | os.PathLike, kept: np.ndarray) -> None:

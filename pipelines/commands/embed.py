@@ -51,6 +51,9 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     items = values["items"].value
     if (values.events is None) == (items is None):
         raise UsageError("recall embed: give --events=LOG or --items=all, one of them.")
+    for name in ("users", "unknown_users"):
+        if items is not None and values[name].present:
+            raise UsageError(f"recall embed: --{name} has no meaning with --items.")
     beam_flags.check(beam_args)
     with progress_flags.loading():
         from serving import server_process

@@ -20,7 +20,7 @@ from pipelines.artifacts import records
 from pipelines.inference import work_folder
 from pipelines.inference.work_folder import OutputPart, WorkFolder
 from recall.errors import InputError
-from serving.release import folders
+from serving.release import folders, storage
 
 FILE_ENDING = ".parquet"
 RECORD_KEY = b"recall.record"
@@ -127,6 +127,7 @@ class Output:
     def _write_file(self, paths: Sequence[Path], counts: Mapping[str, int]) -> None:
         schema = pq.read_schema(paths[0]).remove_metadata()
         record = {RECORD_KEY: json.dumps(self._record).encode()}
+        storage.clear_partial_writes(self.path)
         try:
             work_folder.write_table_file(
                 self.path, schema.with_metadata(record), _read_groups(paths), counts

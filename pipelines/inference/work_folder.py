@@ -141,7 +141,8 @@ def open_work(output: Path, record: Mapping[str, Any]) -> Iterator[WorkFolder]:
             if work.prepared is None:  # There is nothing to go on with.
                 _empty(path)
             raise
-        shutil.rmtree(path)
+        # The result is there. Where a lock that is open cannot be removed, the next job does it.
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _begin(path: Path, output: Path, record: Mapping[str, Any]) -> None:

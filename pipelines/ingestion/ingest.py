@@ -102,11 +102,7 @@ def run_ingest(
     """
     output_dir = Path(output_dir)
     runner = StepRunner(beam_args)
-    if config.ingest.protocol == "provided" and not source.has_split:
-        raise InputError(
-            f"{source.spec} has no split column, which ingest.protocol=provided needs. Add the "
-            "column, name it with --split_column, or choose another protocol."
-        )
+    split_report.check_columns(source, config.ingest)
     record = ingest_record(source, items_file, config)
     if records.is_current(output_dir, record):
         _log.info("%s is up to date.", output_dir)

@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.ingestion import splits
 from pipelines.ingestion.sequences import Part
 from pipelines.ingestion.splits import HELD_OUT, Clock
+from pipelines.sources.events import EventSource
 from recall.config import IngestConfig
 from recall.errors import InputError
 
@@ -27,6 +28,25 @@ def find_clock(
     if config.protocol != "temporal":
         return None
     return splits.choose_clock(spec, config, sorted_facts)
+
+
+def check_columns(source: EventSource, config: IngestConfig) -> None:
+    """Refuses a log without the columns that the settings need.
+
+    Raises:
+        InputError: It has no split, or no times.
+    """
+    if config.protocol == "provided" and not source.has_split:
+        raise InputError(
+            f"{source.spec} has no split column, which ingest.protocol=provided needs. Add the "
+            "column, name it with --split_column, or choose another protocol."
+        )
+    for name in ("max_age_days", "session_gap_minutes"):
+        if getattr(config, name) is not None and not source.columns.has_time:
+            raise InputError(
+                f"{source.spec} is read without times, which ingest.{name} needs. Name their "
+                "column with --timestamp_column, or leave the setting out."
+            )
 
 
 def check_conflicts(spec: str, sorted_facts: Sequence[Mapping[str, Any]]) -> None:

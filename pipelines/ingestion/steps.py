@@ -14,9 +14,7 @@ Imports no TensorFlow and no Beam.
 """
 
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -85,28 +83,21 @@ class SortShard:
             "users": len(log.user_ids),
             "look_alikes": id_checks.find_look_alikes(log.user_ids),
             "duplicates": splitting.dropped(log, duplicates, item_ids),
-            **self._facts_of_split(log, duplicates, item_ids),
         }
+        if self._config.protocol == "provided" and duplicates.any():
+            facts["conflicts"] = splitting.find_conflicts(log, item_ids)
         log = log.filter(~duplicates)
         if self._config.max_age_days is not None:
             first_s = self._runs.latest_s - self._config.max_age_days * DAY_S
             old = log.timestamps < first_s
             facts["old_events"] = splitting.dropped(log, old, item_ids)
             log = log.filter(~old)
+        if self._config.protocol == "temporal":  # The clock is one of the events that stay.
+            facts |= splits.count_hours(log.timestamps)
         write_sequences(files, SORTED, shard, log)
         files.write_array(ITEM_COUNTS, shard, sequences.count_items(log.items, len(item_ids)))
         files.write_facts(SORTED, shard, facts)
         tasks.count(SORTING, 1)
-
-    def _facts_of_split(
-        self, log: Sequences, duplicates: np.ndarray, item_ids: pa.StringArray
-    ) -> dict[str, Any]:
-        """What the split needs to know of the whole log before it begins."""
-        if self._config.protocol == "temporal":
-            return splits.count_hours(log.timestamps[~duplicates])
-        if self._config.protocol == "provided" and duplicates.any():
-            return {"conflicts": splitting.find_conflicts(log, item_ids)}
-        return {}
 
 
 class SplitShard:

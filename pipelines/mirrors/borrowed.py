@@ -97,9 +97,10 @@ class Borrowed:
             InputError: See `read` and `release`.
         """
         folder, releases = self._mirror(url, to_write=False), urls.join(url, "serving")
-        newest = store_versions.list_versions(releases)[-1:]
-        for version in newest:
-            store_fetch.fetch(releases, version, Path(folder) / "serving")
+        if versions := store_versions.list_versions(releases):
+            copied = Path(folder) / "serving"
+            store_fetch.remove_copies(copied, versions)  # Withdrawn ones are no newest one.
+            store_fetch.fetch(releases, versions[-1], copied)
         return folder
 
     def result(self, url: str) -> str:
@@ -111,7 +112,9 @@ class Borrowed:
         if not url.lower().endswith(_FILE_ENDING):
             return self.update(url)
         # Not a temporary one: beside it jobs leave what a killed one has done.
-        folder = Mirror(url, paths.cache_home()).folder.parent
+        mirror = Mirror(url, paths.cache_home())
+        self._stack.enter_context(mirror.locked(to_write=True))
+        folder = mirror.folder.parent
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / urls.name_of(url)
         path.unlink(missing_ok=True)
@@ -175,6 +178,12 @@ class Borrowed:
                     _log.warning("What was made so far is not in the store: %s", error)
 
     def _mirror(self, url: str, *, to_write: bool, endings: tuple[str, ...] = ("",)) -> str:
+        is_written = any(mirror.url == url for mirror in self._mirrors)
+        if is_written or (to_write and url in self._names.values()):
+            # Its own lock would be waited for.
+            raise InputError(
+                f"{url} is given twice, and would be written while it is read. Name another folder."
+            )
         mirror = Mirror(url, paths.cache_home(), without=_LEFT_ALONE, endings=endings)
         self._stack.enter_context(mirror.locked(to_write=to_write))
         mirror.fetch(to_write=to_write)

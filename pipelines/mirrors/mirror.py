@@ -57,6 +57,7 @@ class Mirror:
         self._without, self._endings = frozenset(without), endings
         self._found: dict[str, FileEntry] = {}
         self._lists: dict[str, FileEntry] = {}
+        self._writers: dict[str, str] = {}
 
     @contextlib.contextmanager
     def locked(self, *, to_write: bool) -> Iterator[None]:
@@ -96,6 +97,7 @@ class Mirror:
         state = self._state = CopyState(self._state_path)
         self._look()
         lists = {part: file_lists.read(entry.place) for part, entry in self._lists.items()}
+        self._writers = {part: content.writer for part, content in lists.items()}
         half = {part for part, content in lists.items() if not content.is_whole}
         if half and not to_write:
             raise InputError(
@@ -141,6 +143,7 @@ class Mirror:
             here = {n: stat for n, stat in local.items() if _part_of(n, parts) == part}
             gone = {name for name in strangers if _part_of(name, parts) == part}
             count += self._put_part(part, here, gone)
+        self._writers = {part: self._writers[part] for part in parts & set(self._writers)}
         return count
 
     def _put_part(self, part: str, local: Mapping[str, os.stat_result], gone: set[str]) -> int:
@@ -150,7 +153,9 @@ class Mirror:
         if not changed and not gone and part not in state.writing:
             return 0
         url, list_url = self._url_of(part), file_lists.url_in(self.url, part)
-        if files.look_at(list_url) != self._lists.get(part):
+        # Not by the time of the list: those of S3 are whole seconds.
+        is_listed = files.look_at(list_url) is not None
+        if self._writers.get(part) != (file_lists.read(list_url).writer if is_listed else None):
             raise InputError(
                 f"{url} was written by somebody else in the meantime. Nothing of it was replaced; "
                 "give the same command again to go on from there."
@@ -170,15 +175,18 @@ class Mirror:
             state.known[name] = Known(stat.st_size, entry.changed_ns, stat.st_mtime_ns, sums[name])
         del state.writing[part]
         state.write()
+        self._writers[part] = writer
         return len(changed) + len(gone)
 
     def _look(self) -> None:
-        """Lists the store: the lists of the parts, and all other files."""
+        """Lists the store: the lists of the parts, and all other files but hidden ones."""
         found = {urls.relative(e.place, self.url): e for e in files.list_files(self.url)}
         found = {
             name: entry
             for name, entry in found.items()
-            if name.partition("/")[0] not in self._without and name.endswith(self._endings)
+            if name.partition("/")[0] not in self._without
+            and name.endswith(self._endings)
+            and not any(part.startswith(".") for part in name.split("/"))
         }
         are_lists = {name for name in found if urls.name_of(name) == file_lists.NAME}
         self._lists = {name.rpartition("/")[0]: found[name] for name in are_lists}

@@ -112,7 +112,7 @@ def run(
         check_warm_start(warm_start, config, paths.model)
         previous = previous or validate.find_examples(warm_start)
     if previous is not None:
-        validate.require_examples(previous)
+        validate.require_examples(previous, but=paths.examples)
     ingest_record = ingest.ingest_record(source, items_file, config)
     make_examples = functools.partial(
         ingest.run_ingest,

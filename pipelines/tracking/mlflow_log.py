@@ -3,6 +3,7 @@
 Imports no TensorFlow, and MLflow only when it is asked for (`recall[mlflow]`).
 """
 
+import contextlib
 import importlib.util
 import logging
 import os
@@ -57,6 +58,11 @@ class MlflowLog:
         try:
             client = MlflowClient(tracking_uri=uri)
             found = client.get_experiment_by_name(name)
+            if found is not None and found.lifecycle_stage == "deleted":
+                raise InputError(
+                    f"the experiment {name!r} is deleted. Restore it, or name another with "
+                    "MLFLOW_EXPERIMENT_NAME."
+                )
             return cls(
                 uri, client, found.experiment_id if found else client.create_experiment(name)
             )
@@ -93,11 +99,21 @@ class MlflowLog:
         return run_id
 
     def _write(self, facts: RunFacts, refused: str | None) -> str:
-        from mlflow.entities import Param
-
         tags = {"mlflow.source.name": "recall run", **_tags(facts, refused)}
         run = self._client.create_run(self._experiment_id, run_name=facts.name, tags=tags)
         run_id = run.info.run_id
+        try:
+            self._send_all(run_id, facts)
+        except Exception:
+            with contextlib.suppress(Exception):
+                self._client.set_terminated(run_id, "FAILED")
+            raise
+        self._client.set_terminated(run_id, "FAILED" if refused else "FINISHED")
+        return run_id
+
+    def _send_all(self, run_id: str, facts: RunFacts) -> None:
+        from mlflow.entities import Param
+
         params = [Param(name, _text(value)) for name, value in facts.settings.items()]
         self._send(run_id, "params", params, _MAX_PARAMS)
         self._send(run_id, "metrics", list(_metrics(facts)), _MAX_METRICS)
@@ -105,8 +121,6 @@ class MlflowLog:
             path = facts.directory / folder / name
             if path.exists():
                 self._client.log_artifact(run_id, str(path))
-        self._client.set_terminated(run_id, "FAILED" if refused else "FINISHED")
-        return run_id
 
     def _send(self, run_id: str, kind: str, values: list[Any], most: int) -> None:
         for start in range(0, len(values), most):

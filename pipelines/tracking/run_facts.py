@@ -125,7 +125,7 @@ def read_run(directory: Path, name: str | None = None) -> RunFacts:
     report = _read(folders["evaluate"] / records.REPORT_NAME) if "evaluate" in done else {}
     versions: dict[str, str] = {}
     for record in done.values():
-        versions |= record["versions"]
+        versions |= record.get("versions", {})
     kept = ingest_report.get("kept", {})
     return RunFacts(
         name=name or directory.resolve().name,
@@ -147,7 +147,7 @@ def _settings(done: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """What the jobs recorded. A training knows all of `model`, ingest a part of it."""
     settings: dict[str, Any] = {}
     for record in done.values():
-        settings |= dict(records.list_settings(record["settings"]))
+        settings |= dict(records.list_settings(record.get("settings", {})))
     return settings
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.artifacts import provenance, records
-from pipelines.ingestion import ingest
+from pipelines.ingestion import ingest, split_report
 from pipelines.sources.events import EventSource
-from pipelines.upkeep.change import Change, require_sequences, settings_that_differ
+from pipelines.upkeep.change import Change, settings_that_differ
+from pipelines.upkeep.examples_folder import locked_examples
 from recall.config import RecallConfig
 from recall.errors import InputError
 from serving.release import folders, storage
@@ -46,7 +47,21 @@ def append_events(
         InputError: The log or the folder is not usable, or was made with other settings.
     """
     examples_dir = Path(examples_dir)
-    record = require_sequences(examples_dir)
+    with locked_examples(examples_dir) as record:
+        report = _append(source, examples_dir, record, config, max_bad_rows, beam_args)
+    for line in report["lines"]:
+        _log.info("%s", line)
+    return report
+
+
+def _append(
+    source: EventSource,
+    examples_dir: Path,
+    record: dict[str, Any],
+    config: RecallConfig,
+    max_bad_rows: int,
+    beam_args: Sequence[str],
+) -> dict[str, Any]:
     wanted = ingest.ingest_record(source, None, config)
     differing = settings_that_differ(record["settings"], wanted["settings"])
     if differing:
@@ -58,6 +73,7 @@ def append_events(
         raise InputError(
             f"{source.spec} has no times: nothing tells that its events come after the old ones."
         )
+    split_report.check_columns(source, config.ingest)
     if wanted["inputs"]["events"] in record["inputs"].values():
         _log.info("%s has the events of %s.", examples_dir, source.spec)
         return storage.read_json(examples_dir / records.INGEST_REPORT_NAME)
@@ -68,6 +84,4 @@ def append_events(
     with folders.atomic_directory(examples_dir) as staging:
         report = Change(examples_dir, staging, config, beam_args).append(source, max_bad_rows)
         records.write_record(staging, record)
-    for line in report["lines"]:
-        _log.info("%s", line)
     return report

@@ -32,32 +32,17 @@ from pipelines.ingestion.sequences import Part, user_shards
 from pipelines.ingestion.splits import HELD_OUT
 from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
+from pipelines.sources.columns.bad_rows import BadRows
 from pipelines.sources.columns.time_findings import DAY_S
 from pipelines.sources.events import EventSource
-from pipelines.upkeep import steps
+from pipelines.upkeep import shown_users, steps
 from pipelines.upkeep.steps import Place
 from recall.config import RecallConfig
-from recall.errors import InputError
 from recall.vocabulary import FIRST_ITEM_ID
 from serving.release import storage
 
 _SPLITS = ("train", "valid", "test")
 _WORK = "work"
-
-
-def require_sequences(examples_dir: str | Path) -> dict[str, Any]:
-    """The record of a folder of examples that can be changed.
-
-    Raises:
-        InputError: It is none of ingest's, or its sequences were not kept.
-    """
-    record = records.require(examples_dir, "ingest")
-    if not record["settings"]["ingest"].get("keep_sequences"):
-        raise InputError(
-            f"{examples_dir} was made without the sequences of its users. Make it again with "
-            "--set=ingest.keep_sequences=true; from then on days can be added and users removed."
-        )
-    return record
 
 
 class _Items(NamedTuple):
@@ -103,9 +88,12 @@ class Change:
         sorted_facts = self._files.read_all_facts(ingest_steps.SORTED)
         split_report.check_conflicts(source.spec, sorted_facts)
         self._number_new_items()
-        before = self._state["read"]
+        before, bad_rows = self._state["read"], BadRows()
+        for one in (before, read):
+            bad_rows.merge(one["bad_rows"]["reasons"])
         self._state["read"] = {
             **read,
+            "bad_rows": {"rows": bad_rows.total, "reasons": bad_rows.to_dict()},
             "events_read": before["events_read"] + read["events_read"],
             "left_out_by_where": before["left_out_by_where"] + read["left_out_by_where"],
         }
@@ -126,6 +114,7 @@ class Change:
         self._files.write_batches(steps.FORGOTTEN, 0, [users])
         self._files.write_array(steps.NEW_ITEMS, 0, np.zeros(0, np.int32))
         changed = self._change(sorted(shards), shards, has_log=False)
+        self._state = shown_users.hide(self._state, frozenset(user_ids.to_pylist()))
         report = self._finish(f"Removed {changed['gone']:,} users.")
         return changed["gone"], report
 
@@ -180,7 +169,8 @@ class Change:
         self._add_written()
         merged = files.read_all_facts(steps.MERGED)
         totals = functools.reduce(facts.add, merged)
-        changes = {name: totals[name] for name in ("users", "duplicates")}
+        names = ("users", "duplicates", "old_events")
+        changes = {name: totals[name] for name in names if name in totals}
         self._state["sorted"] = facts.add(self._state["sorted"], changes)
         return {"users": totals["users"], "gone": totals["gone"]}
 

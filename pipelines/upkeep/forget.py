@@ -1,5 +1,6 @@
 """`recall forget`: examples without some users, as if they had never clicked."""
 
+import contextlib
 import hashlib
 import logging
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.artifacts import provenance, records
-from pipelines.upkeep.change import Change, require_sequences
+from pipelines.upkeep.change import Change
+from pipelines.upkeep.examples_folder import locked_examples
 from recall.config import RecallConfig
 from serving.release import folders
 
@@ -33,14 +35,15 @@ def forget_users(examples_dir: str | Path, user_ids: pa.StringArray) -> tuple[in
         InputError: The folder is not usable, or too little would be left.
     """
     examples_dir = Path(examples_dir)
-    record = require_sequences(examples_dir)
-    settings = {name: record["settings"][name] for name in ("ingest", "model")}
-    config = RecallConfig.from_dict(settings)
-    texts = "\0".join(sorted(user_ids.to_pylist()))
-    record["inputs"]["forgotten"] = hashlib.sha256(
-        (record["inputs"].get("forgotten", "") + texts).encode()
-    ).hexdigest()
-    with folders.atomic_directory(examples_dir) as staging:
+    with contextlib.ExitStack() as stack:
+        record = stack.enter_context(locked_examples(examples_dir))
+        settings = {name: record["settings"][name] for name in ("ingest", "model")}
+        config = RecallConfig.from_dict(settings)
+        texts = "\0".join(sorted(user_ids.to_pylist()))
+        record["inputs"]["forgotten"] = hashlib.sha256(
+            (record["inputs"].get("forgotten", "") + texts).encode()
+        ).hexdigest()
+        staging = stack.enter_context(folders.atomic_directory(examples_dir))
         number, report = Change(examples_dir, staging, config).forget(user_ids)
         records.write_record(staging, record)
     for line in report["lines"]:

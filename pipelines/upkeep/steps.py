@@ -98,15 +98,17 @@ class MergeShard:
         repeated = sequences.find_duplicates(merged.offsets, merged.items, merged.timestamps)
         item_ids = stored.read_batch(kept_sequences.CATALOGUE, 0)["item_id"]
         duplicates = splitting.dropped(merged, repeated, item_ids)
-        merged = merged.filter(~repeated)
+        merged, facts = merged.filter(~repeated), {}
         if self._first_s is not None:
-            merged = merged.filter(merged.timestamps >= self._first_s)
+            is_old = merged.timestamps < self._first_s
+            facts["old_events"] = splitting.dropped(merged, is_old, item_ids)
+            merged = merged.filter(~is_old)
         ingest_steps.write_sequences(files, OLD, shard, old)
         ingest_steps.write_sequences(files, MERGED, shard, merged)
         size = len(stored.read_array(kept_sequences.DENSE_IDS, 0))
         changes = sequences.count_items(merged.items, size)
         files.write_array(ITEM_CHANGES, shard, changes - sequences.count_items(old.items, size))
-        facts = {"users": len(merged.user_ids) - len(old.user_ids)}
+        facts |= {"users": len(merged.user_ids) - len(old.user_ids)}
         facts |= {"duplicates": duplicates, "gone": len(old.user_ids) - len(kept.user_ids)}
         files.write_facts(MERGED, shard, facts)
         tasks.count(MERGING, 1)

@@ -110,6 +110,15 @@ def share(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
+def show_measure(value: float) -> str:
+    """A measure.
+
+    >>> show_measure(12345), show_measure(0.123456), show_measure(0.0)
+    ('12,345', '0.123', '0')
+    """
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+
+
 def judge(measured: Mapping[str, float], limits: Mapping[str, float | None]) -> list[dict]:
     """Every measure beside its limit.
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from pipelines.validation import measures
+
 MEANINGS = {
     "bad_rows": "share of the rows that could not be read",
     "duplicates": "share of the events that repeat another one",
@@ -29,7 +31,7 @@ def rows(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     return [
         (
             check["name"],
-            show_measure(check["value"]),
+            measures.show_measure(check["value"]),
             _limit(check),
             "" if check["limit"] is None else "holds" if check["holds"] else "broken",
         )
@@ -46,15 +48,6 @@ def as_text(result: Mapping[str, Any]) -> str:
         for name, value, limit, outcome in table
     ]
     return "\n".join(lines)
-
-
-def show_measure(value: float) -> str:
-    """A measure.
-
-    >>> show_measure(3), show_measure(0.123456), show_measure(0.0)
-    ('3', '0.123', '0')
-    """
-    return f"{value:.3g}"
 
 
 def _limit(check: Mapping[str, Any]) -> str:

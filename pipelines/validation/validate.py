@@ -30,17 +30,25 @@ def find_examples(path: str | Path) -> Path | None:
     return None
 
 
-def require_examples(previous: str | Path) -> Path:
+def require_examples(previous: str | Path, but: Path | None = None) -> Path:
     """The examples of the earlier run that a log is compared with.
 
+    Args:
+        previous: The run, or its examples.
+        but: Where the examples of the log itself will be, or are.
+
     Raises:
-        InputError: There are none.
+        InputError: There are none, or they are the log's own.
     """
     found = find_examples(previous)
     if found is None:
         raise InputError(
             f"--previous={previous} has no finished examples. Name the folder of an earlier run, "
             "or of its examples."
+        )
+    if but is not None and found.resolve() == but.resolve():
+        raise InputError(
+            f"--previous={previous} is the run that is to be written. Choose another --output."
         )
     return found
 
@@ -130,7 +138,8 @@ def describe(check: Mapping[str, Any]) -> str:
     'new_items is 0.25 (validation.max_new_items=0.1)'
     """
     kind, bound = check["limit"]
-    return f"{check['name']} is {check['value']:.3g} (validation.{kind}_{check['name']}={bound:g})"
+    value = measures.show_measure(check["value"])
+    return f"{check['name']} is {value} (validation.{kind}_{check['name']}={bound:g})"
 
 
 def measure(
@@ -145,12 +154,12 @@ def measure(
     now = _Log(examples_dir)
     dropped = now.report["dropped"]
     read = now.report["events_read"] + dropped["bad_rows"]["rows"]
-    targets = now.statistics["splits"]["test"]["targets"]
+    clicks = now.statistics["splits"]["test"]["events"]
     cold = now.statistics.get("split", {}).get("cold_targets", {}).get("test", 0)
     measured: dict[str, float] = {
         "bad_rows": measures.share(dropped["bad_rows"]["rows"], read),
         "duplicates": measures.share(dropped["duplicates"]["events"], now.report["events_read"]),
-        "cold_targets": measures.share(cold, targets),
+        "cold_targets": measures.share(cold, clicks),
     }
     if now.days:
         measured["missing_days"] = measures.count_missing_days(now.days)

@@ -22,6 +22,8 @@ from serving.stores.failures import StoreAwayError
 
 _LOCK_NAME = ".fetch.lock"
 
+_OF_A_NEW_VOLUME = "lost+found"
+
 _ORIGIN_NAME = "origin.json"
 """Which release the folder holds copies of."""
 
@@ -62,9 +64,10 @@ def open_cache(serving_url: str, cache_dir: Path) -> None:
                     "with --release_cache."
                 )
             return
-        if (names := sorted(path.name for path in cache_dir.iterdir())) != [_LOCK_NAME]:
+        names = sorted(path.name for path in cache_dir.iterdir() if not path.name.startswith("."))
+        if others := [name for name in names if name != _OF_A_NEW_VOLUME]:
             raise InputError(
-                f"{cache_dir} holds other files ({next(n for n in names if n != _LOCK_NAME)}). "
+                f"{cache_dir} holds other files ({others[0]}). "
                 "Name a new folder with --release_cache."
             )
         storage.write_json(origin, {"release": serving_url})
@@ -74,8 +77,8 @@ def fetch(serving_url: str, version: int, cache_dir: Path) -> None:
     """Makes sure that a version lies in the folder, whole and undamaged.
 
     Raises:
-        StoreAwayError: The store does not answer, or the version was just removed.
-        InputError: A file in the store is damaged, or the disk is full.
+        StoreAwayError: The store does not answer.
+        InputError: A file in the store is damaged or was just removed, or the disk is full.
     """
     with _locked(cache_dir):
         pointer = store_versions.read_pointer(serving_url, version)
@@ -101,6 +104,12 @@ def fetch_newest(serving_url: str) -> Path:
     open_cache(serving_url, folder)
     remove_copies(folder, published)
     fetch(serving_url, published[-1], folder)
+    newest = release.complete_versions(folder)[-1]
+    if newest > published[-1] and newest not in store_versions.list_versions(serving_url):
+        raise InputError(
+            f"Version {newest} was withdrawn from {serving_url}, but a process of this machine has "
+            "it loaded. Try again when it has let it go, or set XDG_CACHE_HOME to another folder."
+        )
     return folder
 
 

@@ -15,7 +15,7 @@ from serving.release import release as releases
 from serving.release import store_fetch, store_versions
 from serving.servables.loaded_release import LoadedRelease
 from serving.servables.release_source import ReleaseSource
-from serving.stores.failures import StoreAwayError
+from serving.stores.failures import LocalFileError, StoreAwayError
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -60,16 +60,20 @@ class StoredReleaseSource:
         """See `ModelSource`; copies the version first, where there is no whole copy.
 
         Raises:
-            LoadLaterError: The store does not answer, and there is no copy.
+            LoadLaterError: The store does not answer or this machine has no room, and there is
+                no copy.
             InputError: The version is damaged in the store.
         """
         try:
             store_fetch.fetch(self.folder, version, self._cache_dir)
-        except StoreAwayError as error:
+        except (StoreAwayError, LocalFileError) as error:
             if version not in releases.complete_versions(self._cache_dir):
                 raise LoadLaterError(str(error)) from error
         loaded = self._copies.load(version)
-        store_fetch.remove_copies(self._cache_dir, self._published or [version])
+        try:
+            store_fetch.remove_copies(self._cache_dir, self._published or [version])
+        except (InputError, OSError) as error:
+            _LOGGER.warning("Old copies in %s stay: %s", self._cache_dir, error)
         return loaded
 
     @property

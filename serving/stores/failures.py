@@ -17,6 +17,10 @@ class StoreAwayError(InputError):
     """A store that cannot be reached, or is busy: the same call may succeed later."""
 
 
+class LocalFileError(InputError):
+    """A file of this machine cannot be read or written: the store is not to blame."""
+
+
 class MissingError(InputError):
     """There is no such file or folder."""
 
@@ -101,7 +105,7 @@ def explain(place: str, doing: str, error: Exception) -> InputError:
         reason = getattr(error, "strerror", None) or text
         if isinstance(error, FileNotFoundError):
             return MissingError(f"{place} does not exist. Check the path.")
-        return InputError(f"Cannot {doing} {place}: {reason}.")
+        return LocalFileError(f"Cannot {doing} {place}: {reason}.")
     scheme, _, _ = urls.split(place)
     if _NO_LIBRARY.search(text):
         return InputError(
@@ -152,7 +156,16 @@ def _endpoint_hint(scheme: str) -> str:
     if scheme != "s3":
         return "the project" if scheme == "gs" else "the name node"
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    return f"AWS_ENDPOINT_URL={endpoint}" if endpoint else "AWS_REGION"
+    return f"AWS_ENDPOINT_URL={without_password(endpoint)}" if endpoint else "AWS_REGION"
+
+
+def without_password(url: str) -> str:
+    """A URL as people may read it.
+
+    >>> without_password("http://me:secret@127.0.0.1:9000")
+    'http://127.0.0.1:9000'
+    """
+    return re.sub(r"//[^/]*@", "//", url)
 
 
 def _short(text: str) -> str:

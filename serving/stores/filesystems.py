@@ -48,7 +48,7 @@ def locate(place: str) -> Location:
         return Location(_local(), os.path.abspath(place))
     scheme, authority, key = urls.split(place)
     if scheme == "hdfs":
-        return Location(_hadoop(place, authority, os.getpid()), f"/{key}")
+        return Location(_hadoop(authority, os.getpid()), f"/{key}")
     filesystem = _s3(os.getpid(), _S3Settings.read()) if scheme == "s3" else _gcs(os.getpid())
     return Location(filesystem, f"{authority}/{key}" if key else authority)
 
@@ -73,8 +73,9 @@ class _S3Settings(NamedTuple):
         environment = os.environ
         endpoint = environment.get("AWS_ENDPOINT_URL_S3") or environment.get("AWS_ENDPOINT_URL", "")
         if endpoint and not endpoint.startswith(("http://", "https://")):
+            shown = failures.without_password(endpoint)
             raise InputError(
-                f"AWS_ENDPOINT_URL={endpoint} must begin with http:// or https://, for example "
+                f"AWS_ENDPOINT_URL={shown} must begin with http:// or https://, for example "
                 "http://127.0.0.1:9000."
             )
         ca_file = environment.get("AWS_CA_BUNDLE") or ssl.get_default_verify_paths().cafile or ""
@@ -119,8 +120,9 @@ def _gcs(process: int) -> arrow_fs.FileSystem:
 
 
 @functools.cache
-def _hadoop(place: str, authority: str, process: int) -> arrow_fs.FileSystem:
+def _hadoop(authority: str, process: int) -> arrow_fs.FileSystem:
     del process
+    place = f"hdfs://{authority}"
     host, _, port = authority.partition(":")
     if port and not port.isdecimal():
         raise InputError(f"{place}: the port {port!r} is no number.")

@@ -10,6 +10,7 @@ from typing import BinaryIO, NamedTuple
 
 import pyarrow as pa
 
+from recall.errors import InputError
 from serving.stores import files, urls
 from serving.stores.failures import explained
 from serving.stores.files import FileEntry
@@ -149,6 +150,8 @@ class _Reads(io.RawIOBase):
             return 0
         with explained(self._url, "read"):
             content = self._file.read_at(wanted, self._at)
+        if len(content) < wanted:
+            raise InputError(f"{self._url} changed while it was read. Give the command again.")
         buffer[: len(content)] = content
         self._at += len(content)
         self._read_bytes = min(2 * self._read_bytes, _LARGEST_READ_BYTES)

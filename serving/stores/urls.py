@@ -38,8 +38,7 @@ def parse(url: str, name: str) -> str:
         name: What it was given for, for example `--output`; for errors.
 
     Raises:
-        InputError: It names no bucket, leads upwards, or has a question mark
-            with settings behind it.
+        InputError: It names no bucket, or leads upwards.
     """
     found = _URL.match(url)
     if found is None:

@@ -315,6 +315,31 @@ class TestFolder:
         statistics = _read_json(tmp_path / "examples" / "statistics.json")
         assert statistics["lengths"] == [[2, 1], [3, 1]]
 
+    def test_the_clock_is_one_of_the_events_that_stay(self, tmp_path):
+        """Of 100 days the last 30: the last tenth of their 30 hours is tested."""
+        rows = [
+            (f"u{user}", "abcdefg"[(day + user) % 7], (19_000 + day) * 86_400 + user)
+            for day in range(100)
+            for user in range(3)
+        ]
+        config = _config(
+            "ingest.protocol=temporal",
+            "ingest.max_age_days=29.5",
+            "ingest.valid_share=0.1",
+            "ingest.test_share=0.1",
+        )
+        report = ingest.run_ingest(MemorySource(rows), None, tmp_path / "examples", config)
+        assert report["kept"]["events"] == 30 * 3
+        statistics = _read_json(tmp_path / "examples" / "statistics.json")
+        assert statistics["splits"]["test"]["events"] == 3 * 3
+
+    @pytest.mark.parametrize("setting", ["max_age_days", "session_gap_minutes"])
+    def test_ages_and_gaps_need_times(self, tmp_path, setting):
+        source = MemorySource(_usual_rows())
+        source.columns = source.columns._replace(timestamp="none")
+        with pytest.raises(InputError, match=rf"without times, which ingest\.{setting} needs"):
+            ingest.run_ingest(source, None, tmp_path / "x", _config(f"ingest.{setting}=5"))
+
     def test_a_log_without_times_has_no_days(self, tmp_path):
         report = ingest.run_ingest(
             MemorySource(_usual_rows()), None, tmp_path / "examples", _config()

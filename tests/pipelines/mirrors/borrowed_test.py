@@ -41,6 +41,18 @@ def test_files_and_folders(s3, bucket):
     assert "recall_files.json" not in " ".join(s3.keys(f"{bucket}/model"))  # It was only read.
 
 
+@pytest.mark.parametrize("first", ["read", "update"])
+def test_a_folder_is_not_read_while_it_is_written(bucket, s3, first):
+    s3.put(f"{bucket}/run/artifact.json", b"{}")
+    second = {"read": "update", "update": "read"}[first]
+    with Borrowed() as places:
+        getattr(places, first)(f"{bucket}/run")
+        with pytest.raises(InputError, match="run is given twice"):
+            getattr(places, second)(f"{bucket}/run")
+    with Borrowed() as places:
+        assert places.read(f"{bucket}/run") == places.read(f"{bucket}/run")
+
+
 def test_a_result_that_is_one_file(s3, bucket):
     url = f"{bucket}/recs.parquet"
     for content, expected in ((b"1", b"1"), (None, b"1"), (b"2", b"2")):

@@ -217,6 +217,27 @@ class TestOtherWriters:
         assert fetched(f"{bucket}/run", machine("c")) == expected
         assert put(f"{bucket}/run", machine("b"), {"report.html": b"2"}).put() == 0
 
+    def test_nor_in_a_part_after_one_that_nobody_else_wrote(self, bucket, machine):
+        first, second = (Mirror(f"{bucket}/run", machine(name)) for name in "ab")
+        put(f"{bucket}/run", machine("c"))
+        for mirror in (first, second):
+            mirror.fetch(to_write=True)
+        write(first.folder, {"model/checkpoints/ckpt-1.index": b"1"})
+        write(second.folder, {"examples/more": b"2", "model/checkpoints/ckpt-1.index": b"2"})
+        first.put()
+        with pytest.raises(InputError, match="run/model was written by somebody else"):
+            second.put()
+        found = fetched(f"{bucket}/run", machine("d"))
+        assert found["model/checkpoints/ckpt-1.index"] == b"1"
+
+    def test_hidden_files_of_others_stay(self, s3, bucket, machine):
+        s3.put(f"{bucket}/run/.keep", b"")
+        s3.put(f"{bucket}/run/model/.git/config", b"")
+        put(f"{bucket}/run", machine("a"))
+        names = s3.keys(f"{bucket}/run")
+        assert ".keep" in names
+        assert "model/.git/config" in names
+
     def test_one_job_of_a_machine_writes_at_a_time(self, bucket, machine):
         one, other = (Mirror(f"{bucket}/run", machine("a")) for _ in range(2))
         with (

@@ -211,6 +211,59 @@ class TestForget:
         files = (p for p in (tmp_path / "examples").rglob("*") if p.is_file())
         assert not any(b"secret-name" in file.read_bytes() for file in files)
 
+    def test_who_was_shown_in_the_report_is_shown_no_more(self, tmp_path):
+        """The user with most targets, whose events are repeated, rare, and more than the cap."""
+        config = configure("ingest.min_item_events=2", "ingest.max_user_events=10")
+        own = [("secret-name", f"i{n % 7}", FIRST_S + n) for n in range(60)]
+        events = [*own, own[0], ("secret-name", "rare", FIRST_S + 99), *random_days(8)[0]]
+        source = open_events(write(tmp_path / "0.parquet", events))
+        report = ingest.run_ingest(source, None, tmp_path / "examples", config)
+        assert str(report).count("secret-name") > 3
+        _, report = forget.forget_users(tmp_path / "examples", pa.array(["secret-name"]))
+        assert "secret-name" not in str(report)
+        files = (p for p in (tmp_path / "examples").rglob("*") if p.is_file())
+        assert not any(b"secret-name" in file.read_bytes() for file in files)
+
+
+def test_what_was_bad_or_old_is_counted_for_all_days(tmp_path):
+    config, days = configure("ingest.max_age_days=1.5"), random_days(9, num_days=3)
+    first = write(tmp_path / "0.parquet", [*days[0], *days[1], ("", "i1", FIRST_S)])
+    ingest.run_ingest(open_events(first), None, tmp_path / "grown", config, max_bad_rows=1)
+    source = open_events(write(tmp_path / "2.parquet", days[2]))
+    report = append.append_events(source, tmp_path / "grown", config)
+    dropped = {name: values.get("events", 0) for name, values in report["dropped"].items()}
+    assert report["dropped"]["bad_rows"]["rows"] == 1
+    assert report["events_read"] == 3 * 250
+    assert report["events_read"] == sum(dropped.values()) + report["kept"]["events"]
+
+
+def test_another_job_in_the_meantime_is_refused(tmp_path, monkeypatch):
+    refused = []
+    days = random_days(1, num_days=3)
+    source = open_events(write(tmp_path / "0.parquet", days[0]))
+    ingest.run_ingest(source, None, tmp_path / "examples", configure())
+    one, other = (open_events(write(tmp_path / f"{day}.parquet", days[day])) for day in (1, 2))
+    change = append.Change.append
+
+    def change_beside_another(self, *arguments):
+        monkeypatch.setattr(append.Change, "append", change)
+        for call in (
+            lambda: append.append_events(other, tmp_path / "examples", configure()),
+            lambda: forget.forget_users(tmp_path / "examples", pa.array(["u1"])),
+        ):
+            with pytest.raises(InputError) as caught:
+                call()
+            refused.append(str(caught.value))
+        return change(self, *arguments)
+
+    monkeypatch.setattr(append.Change, "append", change_beside_another)
+    append.append_events(one, tmp_path / "examples", configure())
+    line = f"Another job adds to {tmp_path / 'examples'} or removes from it. Wait for it to end."
+    assert refused == [line, line]
+    report = append.append_events(other, tmp_path / "examples", configure())
+    assert report["events_read"] == 3 * 250
+    assert not list(tmp_path.glob(".*"))
+
 
 def test_events_of_old_days_go(tmp_path):
     config, days = configure("ingest.max_age_days=1.5"), random_days(9, num_days=3)

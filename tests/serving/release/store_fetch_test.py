@@ -227,6 +227,9 @@ def test_a_folder_that_is_not_for_these_copies(serving, cache, tmp_path):
         f"{cache} has copies of {serving}, not of s3://other/serving. Name another folder with "
         "--release_cache."
     )
+    for name in ("volume/lost+found", "killed/.origin.json.1a2b3c4d.partial"):
+        (tmp_path / name).mkdir(parents=True)
+        store_fetch.open_cache(serving, (tmp_path / name).parent)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").touch()
     with pytest.raises(InputError, match=r"mine holds other files \(notes\.txt\)\. Name a new"):

@@ -118,7 +118,7 @@ def check_split(spec: str, config: IngestConfig, split: Mapping[str, Any]) -> No
         raise InputError(
             f"{spec}: {split['users']} users are left with at least {config.min_user_events} "
             f"events on items with at least {config.min_item_events}. Lower "
-            "ingest.min_user_events, ingest.min_item_events, raise ingest.max_age_days, or add events."
+            "ingest.min_user_events or ingest.min_item_events, or raise ingest.max_age_days."
         )
     for part in (Part.VALID, Part.TEST):
         if split["targets"][part.label] == 0:

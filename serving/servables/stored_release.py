@@ -35,19 +35,19 @@ class StoredReleaseSource:
         self._copies = copies
         self._published: list[int] | None = None
         self._stamps: dict[int, Hashable] = {}
-        self._trouble = ""
+        self._trouble: type[InputError] | None = None
 
     def versions(self) -> list[int]:
         """See `ModelSource`; what was listed last while the store does not answer."""
         try:
             self._published = store_versions.list_versions(self.folder)
         except InputError as error:
-            self._say(f"{error} What is served stays.")
+            self._say(error)
             known = self._published
             return releases.complete_versions(self._cache_dir) if known is None else known
         if self._trouble:
             _LOGGER.info("%s answers again.", self.folder)
-            self._trouble = ""
+            self._trouble = None
         return self._published
 
     def stamp(self, version: int) -> Hashable:
@@ -80,11 +80,11 @@ class StoredReleaseSource:
     def _cache_dir(self) -> Path:
         return Path(self._copies.folder)
 
-    def _say(self, trouble: str) -> None:
-        """Reports once what lasts for many looks."""
-        if trouble != self._trouble:
-            _LOGGER.warning("%s", trouble)
-        self._trouble = trouble
+    def _say(self, error: InputError) -> None:
+        """Reports once what lasts for many looks; only its milliseconds may differ."""
+        if type(error) is not self._trouble:
+            _LOGGER.warning("%s What is served stays.", error)
+        self._trouble = type(error)
 
 
 def check(serving_url: str, cache_dir: Path) -> None:

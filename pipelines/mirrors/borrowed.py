@@ -113,10 +113,8 @@ class Borrowed:
             return self.update(url)
         # Not a temporary one: beside it jobs leave what a killed one has done.
         mirror = Mirror(url, paths.cache_home())
-        self._stack.enter_context(mirror.locked(to_write=True))
-        folder = mirror.folder.parent
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / urls.name_of(url)
+        self._stack.enter_context(mirror.locked(to_write=True))  # Makes the folder, too.
+        path = mirror.folder.parent / urls.name_of(url)
         path.unlink(missing_ok=True)
         if files.look_at(url) is not None:
             copies.download(url, path)

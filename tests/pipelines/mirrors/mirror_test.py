@@ -252,29 +252,19 @@ class TestOtherWriters:
 WRITER = """
 import sys
 from pathlib import Path
-from typing import ClassVar
 from pipelines.mirrors.mirror import Mirror
 from serving.stores import copies, files
+from tests.halting import Halt
 from tests.pipelines.mirrors.mirror_test import write
-
-calls, limit = [0], int(sys.argv[3])
-
-def counted(function):
-    def call(*arguments):
-        calls[0] += 1
-        if calls[0] == limit:
-            print("reached", flush=True)
-            sys.stdin.read()
-        return function(*arguments)
-    return call
 
 mirror = Mirror(sys.argv[1], Path(sys.argv[2]))
 mirror.fetch(to_write=True)
 write(mirror.folder, {"model/checkpoints/ckpt-1.index": b"later"})
+halt = Halt(int(sys.argv[3]))
 for module, name in ((copies, "upload"), (files, "write_bytes"), (files, "remove_files")):
-    setattr(module, name, counted(getattr(module, name)))
+    halt.before(module, name)
 mirror.put()
-print("done", calls[0], flush=True)
+print("done", halt.calls, flush=True)
 """
 
 

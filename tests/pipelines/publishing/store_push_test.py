@@ -198,22 +198,13 @@ PUBLISHER = """
 import sys
 from pipelines.publishing import push
 from serving.stores import copies, files
+from tests.halting import Halt
 
-calls, limit = [0], int(sys.argv[3])
-
-def counted(function):
-    def call(*arguments):
-        calls[0] += 1
-        if calls[0] == limit:
-            print("reached", flush=True)
-            sys.stdin.read()
-        return function(*arguments)
-    return call
-
-copies.upload = counted(copies.upload)
-files.write_bytes = counted(files.write_bytes)
+halt = Halt(int(sys.argv[3]))
+halt.before(copies, "upload")
+halt.before(files, "write_bytes")
 push.run_push(sys.argv[1], sys.argv[2])
-print("done", calls[0], flush=True)
+print("done", halt.calls, flush=True)
 """
 
 

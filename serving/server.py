@@ -40,6 +40,13 @@ from serving.server_secrets import ServerSecrets
 from serving.sharding.clients import ShardClients
 from serving.sharding.items import ShardedItems
 
+_SIGNALS_S = 0.5
+"""Between looks of the waiting main thread at signals.
+
+Python runs handlers in the main thread alone. A signal that comes just before that thread
+blocks, or that the kernel gives to another thread while one is pending, wakes nobody.
+"""
+
 
 class RecallServer:
     """Serves the newest release of a folder until it is stopped.
@@ -234,7 +241,8 @@ def serve(
         with _handled(stop_requested.set, signal.SIGTERM, signal.SIGINT):
             try:
                 print(f"serving grpc={server.grpc_address} http={server.http_address}", flush=True)
-                stop_requested.wait()
+                while not stop_requested.wait(_SIGNALS_S):
+                    pass
             finally:
                 server.stop()
 
@@ -256,6 +264,8 @@ def _start_beside(server: RecallServer) -> None:
             started.set_result(None)
 
     threading.Thread(target=start, name="start", daemon=True).start()
+    while not futures.wait([started], timeout=_SIGNALS_S).done:
+        pass
     started.result()
 
 

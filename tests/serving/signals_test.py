@@ -22,6 +22,27 @@ sys.exit(cli.main())
 """
 """The command with models that take minutes to load."""
 
+_HEARD_ELSEWHERE = """
+import signal, sys, threading, time
+from pipelines import cli
+from serving import server
+
+def stop():
+    time.sleep(1.0)  # The main thread waits by then.
+    signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+handled = server._handled
+
+def begin(action, *numbers):
+    if signal.SIGTERM in numbers:
+        threading.Thread(target=stop, daemon=True).start()
+    return handled(action, *numbers)
+
+server._handled = begin
+sys.exit(cli.main())
+"""
+"""The command, whose stop the kernel gives to a thread that is not the main one."""
+
 _AT_ONCE_S = 5.0
 """A second, on a machine that does nothing else."""
 
@@ -75,5 +96,12 @@ def test_hanging_up_does_not_end_the_server(serve):
     with urllib.request.urlopen(f"http://{address}/readyz", timeout=10) as answer:
         assert answer.status == 200
     process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
+    assert "Traceback" not in process.stderr.read()
+
+
+def test_a_stop_that_another_thread_hears_ends_the_server(serve):
+    """Where it does not wake the main thread: the kernel may choose so after a burst of signals."""
+    process = serve(_HEARD_ELSEWHERE)
     assert process.wait(timeout=60) == 0
     assert "Traceback" not in process.stderr.read()

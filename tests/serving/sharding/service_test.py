@@ -398,13 +398,13 @@ class TestBatches:
         np.testing.assert_array_equal(item_ids[:452], item_ids[60:])
 
     def test_what_was_found_in_time_is_not_thrown_away(self, front, shard_servers, monkeypatch):
-        """A wave of 32 takes .3 s, so that 4 s do not suffice for 16 waves."""
-        monkeypatch.setattr(service, "SHARD_TIMEOUT_S", 3.0)
+        """A wave of 32 takes .5 s, so that 7 s do not suffice for 16 waves."""
+        monkeypatch.setattr(service, "SHARD_TIMEOUT_S", 6.0)
         for server in shard_servers:
-            slow_down(monkeypatch, server, 0.3)
+            slow_down(monkeypatch, server, 0.5)
         histories = np.array([[b"i3"]] * 512, object)
         outputs = client.predict(
-            front.grpc_address, "recall", "", {"history_item_ids": histories}, timeout_s=4.0
+            front.grpc_address, "recall", "", {"history_item_ids": histories}, timeout_s=7.0
         )
         coverage, found = np.array(outputs["coverage"]), np.array(outputs["item_ids"]) != b""
         assert coverage[0] == 1.0

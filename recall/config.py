@@ -13,6 +13,7 @@ from typing import Any
 
 from recall.errors import InputError
 from recall.evaluation_config import EvaluationConfig
+from recall.feature_columns.declaration import FeaturesConfig
 from recall.loss_config import LossConfig
 from recall.plain_values import (
     build_from_values,
@@ -253,6 +254,7 @@ class RecallConfig:
     """All settings of a run, one section per job or part."""
 
     ingest: IngestConfig = dataclasses.field(default_factory=IngestConfig)
+    features: FeaturesConfig = dataclasses.field(default_factory=FeaturesConfig)
     model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
     loss: LossConfig = dataclasses.field(default_factory=LossConfig)
     train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
@@ -262,7 +264,7 @@ class RecallConfig:
 
     def to_dict(self, sections: Iterable[str] | None = None) -> dict[str, Any]:
         """The settings as nested plain values, all sections or the named ones."""
-        values = dataclasses.asdict(self)
+        values = {**dataclasses.asdict(self), "features": self.features.to_dict()}
         return values if sections is None else {name: values[name] for name in sections}
 
     def to_json(self) -> str:

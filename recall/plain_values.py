@@ -76,12 +76,13 @@ def build_from_values(cls: type, values: Mapping[str, Any], prefix: str = "") ->
     """Builds a dataclass from plain values.
 
     Args:
-        cls: A dataclass whose fields are scalars, tuples or dataclasses.
+        cls: A dataclass whose fields are scalars, dataclasses, or tuples of either.
         values: Field name -> value; absent fields keep their defaults.
         prefix: Where `values` lies, for error texts: `section.` or nothing.
 
     Raises:
-        InputError: A key is unknown or a value has the wrong type.
+        InputError: A key is unknown, one without a default is missing, or a value has the
+            wrong type.
     """
     if not isinstance(values, Mapping):
         raise InputError(
@@ -96,6 +97,10 @@ def build_from_values(cls: type, values: Mapping[str, Any], prefix: str = "") ->
             arguments[key] = build_from_values(hints[key], value, f"{prefix}{key}.")
         else:
             arguments[key] = _convert(hints[key], value, prefix + key)
+    for field in dataclasses.fields(cls):
+        default = (field.default, field.default_factory)
+        if field.name not in arguments and default == (dataclasses.MISSING, dataclasses.MISSING):
+            raise InputError(f"Config key `{prefix}{field.name}` is missing.")
     return cls(**arguments)
 
 
@@ -107,7 +112,13 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
         return None if value in (None, "auto") else _convert(inner, value, key)
     if typing.get_origin(hint) is tuple:
         require_setting(isinstance(value, list | tuple), key, value, "a list")
-        return tuple(_convert(typing.get_args(hint)[0], item, key) for item in value)
+        inner = typing.get_args(hint)[0]
+        if dataclasses.is_dataclass(inner):
+            return tuple(
+                build_from_values(inner, item, f"{key}[{place}].")
+                for place, item in enumerate(value)
+            )
+        return tuple(_convert(inner, item, key) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     correct = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))

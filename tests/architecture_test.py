@@ -36,6 +36,7 @@ LIBRARY_RANKS = {
     "loss_config": 2,
     "train_config": 2,
     "validation_config": 2,
+    "feature_columns": 2,
     "ragged": 3,
     "config": 3,
     "features": 4,

@@ -11,6 +11,7 @@ from recall import config as config_module
 from recall import evaluation_config, loss_config, train_config, validation_config
 from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.feature_columns import declaration
 
 _SECTIONS = {field.name for field in dataclasses.fields(RecallConfig)}
 
@@ -54,10 +55,11 @@ def test_every_setting_says_what_it_is_for():
         train_config,
         validation_config,
         evaluation_config,
+        declaration,
     )
     sources = map(inspect.getsource, modules)
     for node in ast.parse("\n".join(sources)).body:
-        if not (isinstance(node, ast.ClassDef) and node.name.endswith("Config")):
+        if not (isinstance(node, ast.ClassDef) and node.name.endswith(("Config", "Column"))):
             continue
         if node.name == "RecallConfig":
             continue

@@ -1,0 +1,1 @@
+"""Declared features: what they are called, and how their values become numbers."""

@@ -1,0 +1,186 @@
+"""The section `features` of the settings: which features a model has, declared once.
+
+Imports no TensorFlow. A feature is a column of the items file, of the users file or of
+the log, or a field of a request. Training, export, serving and live items take names,
+kinds and parameters from here.
+"""
+
+import dataclasses
+import math
+import re
+import typing
+from collections.abc import Mapping
+from typing import Any
+
+from recall.errors import InputError
+from recall.plain_values import require_choice, require_setting
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
+"""What can be the name of a tensor, a key of JSON and a column of SQL."""
+
+TAKEN_NAMES = ("item_id", "item_ids", "user_id", "examples", "title", "vector", "fingerprint")
+"""Names of other inputs and outputs of the towers and of live items."""
+
+OWNERS = ("item", "user", "event", "request")
+
+_INTEGERS = {
+    "max_values": 1,
+    "min_count": 1,
+    "max_vocabulary": 1,
+    "buckets": 2,
+    "dim": 1,
+    "hash_buckets": 2,
+    "max_ngram": 1,
+}
+"""Parameter -> its least value."""
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureColumn:
+    """One declared feature.
+
+    A parameter that is not given takes the default of the kind (`PARAMETERS`); one that
+    belongs to another kind is refused.
+    """
+
+    name: str
+    """Letters, digits and `_`: the name in files, signatures, JSON and reports."""
+    owner: str
+    """`item`, `user`, `event` (a column of the log) or `request` (context when serving)."""
+    kind: str
+    """`categorical`, `numeric`, `vector`, `text` or `timestamp`."""
+    column: str | None = None
+    """Column of the file, where it has another name than the feature."""
+    max_values: int | None = None
+    """categorical, text: values (words and n-grams) of one row that are used, the first ones;
+    the file separates several by `|`, or has lists (Parquet)."""
+    min_count: int | None = None
+    """categorical: a value on fewer rows is out of the vocabulary; 2 as nothing can be learnt
+    of a value that only one item has."""
+    max_vocabulary: int | None = None
+    """categorical: the most frequent values so many at most; the rest is out of it."""
+    buckets: int | None = None
+    """numeric: quantile buckets, learnt like categories. 0: the normalised number itself."""
+    scale: str | None = None
+    """numeric without buckets: `linear`, or `log` (of 1 + value) for prices and counts."""
+    dim: int | None = None
+    """vector: numbers of every vector."""
+    hash_buckets: int | None = None
+    """text: rows of the table that hashed words share."""
+    max_ngram: int | None = None
+    """text: words of the longest n-gram; 1 takes single words."""
+    parts: tuple[str, ...] | None = None
+    """timestamp: `gap` (to the event before), `hour`, `weekday`, of UTC."""
+
+    PARAMETERS: typing.ClassVar[dict[str, dict[str, Any]]] = {
+        "categorical": {"max_values": 1, "min_count": 2, "max_vocabulary": 100_000},
+        "numeric": {"buckets": 0, "scale": "linear"},
+        "vector": {"dim": None},
+        "text": {"max_values": 16, "hash_buckets": 20_000, "max_ngram": 2},
+        "timestamp": {"parts": ("gap", "hour", "weekday")},
+    }
+    """Kind -> its parameters with their defaults; None has to be given."""
+    SCALES: typing.ClassVar = ("linear", "log")
+    PARTS: typing.ClassVar = ("gap", "hour", "weekday")
+
+    def __post_init__(self):
+        key = f"features.columns[{self.name}]"
+        require_setting(
+            bool(_NAME.fullmatch(self.name)),
+            "features.columns.name",
+            self.name,
+            "letters, digits and _, a letter first, at most 63 of them",
+        )
+        require_setting(self.name not in TAKEN_NAMES, key, self.name, "another name, it is taken")
+        require_choice(f"{key}.owner", self.owner, OWNERS)
+        require_choice(f"{key}.kind", self.kind, tuple(self.PARAMETERS))
+        own = self.PARAMETERS[self.kind]
+        others = {name for parameters in self.PARAMETERS.values() for name in parameters} - {*own}
+        for name in sorted(others):
+            wanted = f"left out: it is no parameter of kind {self.kind} ({', '.join(own)})"
+            require_setting(
+                getattr(self, name) is None, f"{key}.{name}", getattr(self, name), wanted
+            )
+        for name, default in own.items():
+            if getattr(self, name) is None:
+                require_setting(default is not None, f"{key}.{name}", None, "given")
+                object.__setattr__(self, name, default)
+        self._check_parameters(key, own)
+
+    def _check_parameters(self, key: str, own: Mapping[str, Any]) -> None:
+        """Ranges of the parameters that the kind has."""
+        require_setting(self.column != "", f"{key}.column", self.column, "a name, or left out")
+        for name in [name for name in own if name in _INTEGERS]:
+            value, least = getattr(self, name), _INTEGERS[name]
+            fits = value >= least or (name == "buckets" and value == 0)
+            require_setting(fits, f"{key}.{name}", value, f"{least} or more")
+        if self.kind == "numeric":
+            require_choice(f"{key}.scale", self.scale, self.SCALES)
+        if self.kind == "timestamp":
+            wanted = "event or request; of items and users a time is numeric"
+            require_setting(self.owner in ("event", "request"), f"{key}.owner", self.owner, wanted)
+            for part in self.parts:
+                require_choice(f"{key}.parts", part, self.PARTS)
+            wanted = "distinct parts, at least one"
+            fits = 0 < len(self.parts) == len(set(self.parts))
+            require_setting(fits, f"{key}.parts", self.parts, wanted)
+
+    @property
+    def source(self) -> str:
+        """Name of the column in the file."""
+        return self.column or self.name
+
+    @property
+    def has_several_values(self) -> bool:
+        """Whether a row may have more than one category."""
+        return self.kind == "categorical" and self.max_values > 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values without what the kind does not have."""
+        return {name: v for name, v in dataclasses.asdict(self).items() if v is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class FeaturesConfig:
+    """Declared features, and how the towers take them in."""
+
+    columns: tuple[FeatureColumn, ...] = ()
+    """The features; `recall features` proposes them from the files."""
+    embedding_dim: int = 32
+    """Width of the embedding of a value; a quarter of `model.dim`, because the small network
+    above joins all features of an item."""
+    hidden_dim: int = 128
+    """Inner width of that network."""
+    id_dropout: float = 0.2
+    """Share of the items of a step that have to do without their id embedding, so that their
+    features alone come to stand for them; only where items have features."""
+    max_unknown_share: float = 0.05
+    """Share of values outside of the vocabulary above which training and serving warn."""
+
+    def __post_init__(self):
+        names = [column.name for column in self.columns]
+        repeated = sorted({name for name in names if names.count(name) > 1})
+        if repeated:
+            raise InputError(
+                f"Config key `features.columns` has the name {repeated[0]!r} twice. Names are "
+                "those of inputs: give each feature its own, and `column` where the file's differs."
+            )
+        for name in ("embedding_dim", "hidden_dim"):
+            require_setting(
+                getattr(self, name) >= 1, f"features.{name}", getattr(self, name), ">= 1"
+            )
+        require_setting(
+            0 <= self.id_dropout < 1, "features.id_dropout", self.id_dropout, "in [0, 1)"
+        )
+        share = self.max_unknown_share
+        fits = math.isfinite(share) and 0 <= share <= 1
+        require_setting(fits, "features.max_unknown_share", share, "in [0, 1]")
+
+    def of(self, *owners: str) -> tuple[FeatureColumn, ...]:
+        """The features of these owners, in the order of their declaration."""
+        return tuple(column for column in self.columns if column.owner in owners)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, columns without what their kind does not have."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**values, "columns": [column.to_dict() for column in self.columns]}

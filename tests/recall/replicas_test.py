@@ -135,6 +135,7 @@ def equal():
     return json.loads(run(EQUAL))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case",
     [
@@ -221,6 +222,7 @@ print(json.dumps(results))
 )
 
 
+@pytest.mark.slow
 def test_steps_in_parts_are_steps_of_one_device():
     """Three in a loop; compiled or not, the parts are the same functions."""
     for negatives, (whole, parts, names) in json.loads(run(SPLIT)).items():

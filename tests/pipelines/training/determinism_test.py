@@ -82,6 +82,7 @@ def assert_equal_bits(first, second):
         assert value.tobytes() == second[name].tobytes(), name
 
 
+@pytest.mark.slow
 def test_equal_seeds_give_equal_bits(examples_dir, tmp_path):
     settings = ["train.deterministic=true", "train.jit_compile=false"]
     first, second, other = (

@@ -71,6 +71,7 @@ def measure_extra_megabytes(tmp_path, how):
     return float(run.stdout.split()[-1])
 
 
+@pytest.mark.slow
 def test_restoring_holds_one_variable_twice(tmp_path):
     assert measure_extra_megabytes(tmp_path, "state") < 1.7 * MEGABYTES
     # What it avoids: TensorFlow's own way reads everything before it assigns.

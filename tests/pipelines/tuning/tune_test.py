@@ -70,6 +70,7 @@ def test_the_plot_is_an_image_of_all_settings(search):
         assert word in text
 
 
+@pytest.mark.slow
 def test_a_search_goes_on(search, capsys):
     """After a trial that a killed process left running, which is not counted."""
     study = optuna.load_study(

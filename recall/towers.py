@@ -210,6 +210,22 @@ class UserTower(tf.keras.Model):
             self._extractor(states, slots=slots, is_future=is_future, first_slots=first_slots)
         )
 
+    def cluster(self, history_ids: tf.Tensor) -> tf.Tensor:
+        """How much each click belongs to each prototype of `DisentangledInterests`.
+
+        Args:
+            history_ids: `[batch, length]` int dense ids, left-aligned, padded.
+
+        Returns:
+            `[batch, length, num_interests]` float, sum 1; no meaning in padding slots.
+
+        Raises:
+            ValueError: The extractor has no prototypes.
+        """
+        if not hasattr(self._extractor, "cluster"):
+            raise ValueError("Only model.extractor=dssrec has prototypes.")
+        return self._extractor.cluster(self._encode(history_ids, training=False))
+
     def call(self, history_ids: tf.Tensor, training: bool = False) -> UserTowerOutput:
         """Interests of whole histories.
 

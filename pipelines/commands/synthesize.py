@@ -24,6 +24,8 @@ def planted_world() -> dict[str, FlagSpec]:
         "unrelated_future": "Share of runs whose interest the user's past does not tell.",
         "popularity_skew": "How unequal the items of an interest are; 0 makes them equal.",
         "seed": "Of everything; the same flags write the same files.",
+        "dominance": "Share of the runs that go to the first of a user's interests.",
+        "drift": "Share of users with other interests from the middle of their history on.",
     }
     specs = {}
     for field, (name, text) in zip(dataclasses.fields(SyntheticConfig), helps.items(), strict=True):

@@ -25,6 +25,7 @@ _NAMES = (
     "report",
     "runs",
     "tune",
+    "experiment",
     "tfx",
     "serve",
     "query",

@@ -56,22 +56,22 @@ def bootstrap(metrics: Mapping[str, UserMetric]) -> Intervals:
     """
     gains = np.stack([metric.gains for metric in metrics.values()], axis=1)
     weights = np.stack([metric.weights for metric in metrics.values()], axis=1)
-    drawn = _resample(np.concatenate([gains, weights], axis=1))
+    drawn = resample_sums(np.concatenate([gains, weights], axis=1))
     count = gains.shape[1]
-    values = _divide(gains.sum(axis=0), weights.sum(axis=0))
-    samples = _divide(drawn[:, :count], drawn[:, count:])
+    values = divide_sums(gains.sum(axis=0), weights.sum(axis=0))
+    samples = divide_sums(drawn[:, :count], drawn[:, count:])
     names = list(metrics)
     return Intervals(
-        {name: _interval(values[i], samples[:, i]) for i, name in enumerate(names)},
+        {name: interval_of(values[i], samples[:, i]) for i, name in enumerate(names)},
         {
-            name: _interval(values[0] - values[i], samples[:, 0] - samples[:, i])
+            name: interval_of(values[0] - values[i], samples[:, 0] - samples[:, i])
             for i, name in enumerate(names)
             if i
         },
     )
 
 
-def _resample(values: np.ndarray) -> np.ndarray:
+def resample_sums(values: np.ndarray) -> np.ndarray:
     """`[resamples, columns]` sums over users drawn with replacement."""
     rng = np.random.default_rng(_SEED)
     num_users = len(values)
@@ -87,11 +87,12 @@ def _resample(values: np.ndarray) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _interval(value: float, samples: np.ndarray) -> Interval:
+def interval_of(value: float, samples: np.ndarray) -> Interval:
+    """A value with the middle 95 % of its resamples."""
     low, high = np.percentile(samples, [_LOW, _HIGH])
     return Interval(float(value), float(low), float(high))
 
 
-def _divide(gains: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def divide_sums(gains: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """A resample without any weight (one that missed all users of it) counts as 0."""
     return np.divide(gains, weights, out=np.zeros_like(gains), where=weights > 0)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import typing
 
 from recall.errors import InputError
 
@@ -32,6 +33,13 @@ class SyntheticConfig:
     """Zipf exponent of the items' popularity within an interest; 0 = all equal."""
     seed: int = 1
     """Of everything."""
+    dominance_rate: float = 0.0
+    """Share of the runs that go to the first of a user's interests; all share the rest."""
+    drift_rate: float = 0.0
+    """Share of the users who have other interests from the middle of their history on."""
+
+    LATER_FIELDS: typing.ClassVar = ("dominance_rate", "drift_rate")
+    """Fields that earlier versions lacked: 0 makes the log that they made."""
 
     def __post_init__(self):
         for name in ("num_users", "num_items", "num_interests", "interests_per_user"):
@@ -47,10 +55,19 @@ class SyntheticConfig:
             ">= min_events_per_user",
         )
         self._require("run_length", 1 <= self.run_length < math.inf, ">= 1")
-        for name in ("noise_rate", "unrelated_future_rate"):
+        for name in ("noise_rate", "unrelated_future_rate", *self.LATER_FIELDS):
             self._require(name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
         self._require("popularity_skew", 0 <= self.popularity_skew < math.inf, ">= 0")
         self._require("seed", self.seed >= 0, ">= 0")
+
+    def describe(self) -> str:
+        """The settings as one text, that of earlier versions where these made the same log."""
+        shown = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in dataclasses.fields(self)
+            if field.name not in self.LATER_FIELDS or getattr(self, field.name)
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
 
     def _require(self, name: str, condition: bool, wanted: str) -> None:
         if not condition:

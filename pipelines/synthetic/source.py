@@ -4,7 +4,9 @@ The world: every item belongs to one latent interest and is, within it, more
 or less popular. A user has a few interests and clicks in runs: a run stays in
 one of the user's interests, or, at `unrelated_future_rate`, in one that has
 nothing to do with the user's past. On top of that single clicks are noise,
-drawn from the whole catalogue. A user does not click an item twice.
+drawn from the whole catalogue. A user does not click an item twice. Two settings plant
+what a recall model finds hard: one interest that dominates a user's clicks, and users
+whose interests are others from the middle of their history on.
 
 What the last click says about the next one is therefore weak (it may be
 noise, the run may end, an item has many successors), while the whole history
@@ -28,7 +30,7 @@ from pipelines.sources.events import EVENT_SCHEMA, EventSource, RawBatch
 from pipelines.sources.items import CATEGORY_SEPARATOR, ITEM_SCHEMA
 from pipelines.synthetic import table_writer
 from pipelines.synthetic.config import SyntheticConfig
-from pipelines.synthetic.world import World, generate_block
+from pipelines.synthetic.world import PlantedUsers, UserBlock, World, generate_block
 from recall.errors import InputError
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "generate_events",
     "generate_items",
     "interest_name",
+    "planted_users",
     "write_log",
 ]
 
@@ -104,23 +107,37 @@ def generate_events(config: SyntheticConfig) -> Iterator[pa.RecordBatch]:
         Record batches of `pipelines.sources.events.EVENT_SCHEMA`; timestamps are whole
         seconds, growing within a user.
     """
-    world = World(config)
     item_ids = _item_ids(config)
     num_rows = 0
-    users_per_block = max(1, _BLOCK_EVENTS // math.ceil(config.events_per_user))
-    for block, first in enumerate(range(0, config.num_users, users_per_block)):
-        rng = np.random.default_rng([config.seed, 1, block])
-        num_users = min(users_per_block, config.num_users - first)
-        users, items, timestamps_s = generate_block(config, world, rng, num_users)
+    for first, block in _generate_blocks(config):
         columns = [
-            _number("u", users + first + 1),
-            item_ids.take(pa.array(items)),
-            pa.array(timestamps_s.astype(np.float64)),
-            pa.array(np.arange(num_rows, num_rows + len(users))),
+            _number("u", block.users + first + 1),
+            item_ids.take(pa.array(block.items)),
+            pa.array(block.timestamps_s.astype(np.float64)),
+            pa.array(np.arange(num_rows, num_rows + len(block.users))),
         ]
-        num_rows += len(users)
-        tasks.count(_WRITING, num_users)
+        num_rows += len(block.users)
+        tasks.count(_WRITING, len(block.planted.turns))
         yield pa.RecordBatch.from_arrays(columns, schema=EVENT_SCHEMA)
+
+
+def planted_users(config: SyntheticConfig) -> PlantedUsers:
+    """The interests of all users, in their order: row r is user `u<r + 1>`.
+
+    The log says them only through its events; what was learnt can be held against them.
+    """
+    blocks = [block.planted for _, block in _generate_blocks(config)]
+    return PlantedUsers(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
+
+
+def _generate_blocks(config: SyntheticConfig) -> Iterator[tuple[int, UserBlock]]:
+    """Blocks of users, each with the number of its first user."""
+    world = World(config)
+    users_per_block = max(1, _BLOCK_EVENTS // math.ceil(config.events_per_user))
+    for number, first in enumerate(range(0, config.num_users, users_per_block)):
+        rng = np.random.default_rng([config.seed, 1, number])
+        num_users = min(users_per_block, config.num_users - first)
+        yield first, generate_block(config, world, rng, num_users)
 
 
 def generate_items(config: SyntheticConfig) -> pa.Table:
@@ -191,7 +208,7 @@ class SyntheticSource(EventSource):
 
     def fingerprint(self) -> str:
         """SHA-256 over all settings and the version of the generator."""
-        return hashlib.sha256(f"{_GENERATOR_VERSION} {self.config}".encode()).hexdigest()
+        return hashlib.sha256(f"{_GENERATOR_VERSION} {self.config.describe()}".encode()).hexdigest()
 
     def items(self) -> pa.Table:
         """The items of the planted world, with their interests as categories."""

@@ -3,6 +3,8 @@
 Pure functions of a config and a random generator; no files.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from pipelines.synthetic.config import SyntheticConfig
@@ -51,38 +53,94 @@ class World:
         return self.items[np.minimum(places, self.starts[interests + 1] - 1)]
 
 
+class UserBlock(NamedTuple):
+    """Events of some users, and what was planted.
+
+    Attributes:
+        users: `[num_events]` user numbers, ascending.
+        items: `[num_events]`.
+        timestamps_s: `[num_events]`, growing within a user.
+        planted: Of the users.
+    """
+
+    users: np.ndarray
+    items: np.ndarray
+    timestamps_s: np.ndarray
+    planted: "PlantedUsers"
+
+
+class PlantedUsers(NamedTuple):
+    """The interests of some users.
+
+    Attributes:
+        interests: `[num_users, interests_per_user]`, those a user begins with.
+        later_interests: The same, those from `turns` on; equal where a user does not turn.
+        turns: `[num_users]` events of the user before that.
+    """
+
+    interests: np.ndarray
+    later_interests: np.ndarray
+    turns: np.ndarray
+
+
 def generate_block(
     config: SyntheticConfig, world: World, rng: np.random.Generator, num_users: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Events of `num_users` users: `[n]` user numbers, items and seconds."""
+) -> UserBlock:
+    """Events of `num_users` users, numbered from 0."""
     extra = rng.exponential(config.events_per_user - config.min_events_per_user, num_users)
     lengths = config.min_events_per_user + np.floor(extra + rng.random(num_users)).astype(np.int64)
     users = np.repeat(np.arange(num_users), lengths)
+    first_of_user = np.cumsum(lengths) - lengths
     is_first = np.zeros(len(users), bool)
-    is_first[np.cumsum(lengths) - lengths] = True
+    is_first[first_of_user] = True
     is_new_run = is_first | (rng.random(len(users)) < 1 / config.run_length)
     run_of = np.cumsum(is_new_run) - 1
-    interests = _draw_run_interests(config, rng, users[is_new_run], num_users)[run_of]
+    is_late = np.arange(len(users)) - first_of_user[users] >= lengths[users] // 2
+    own, later, run_interests = _draw_run_interests(
+        config, rng, users[is_new_run], is_late[is_new_run], num_users
+    )
     is_noise = rng.random(len(users)) < config.noise_rate
-    items = _draw_items(config, world, rng, users, interests, is_noise)
+    items = _draw_items(config, world, rng, users, run_interests[run_of], is_noise)
     gaps_s = rng.exponential(np.where(is_new_run, _GAP_BETWEEN_RUNS_S, _GAP_WITHIN_RUN_S))
     elapsed_s = np.cumsum(gaps_s.astype(np.int64) + 1)
     begin_s = _START_S + rng.integers(0, _START_RANGE_S, num_users)
     timestamps_s = begin_s[users] + elapsed_s - elapsed_s[is_first][users]
     kept = items >= 0
-    return users[kept], items[kept], timestamps_s[kept]
+    turns = np.bincount(users[kept & ~is_late[first_of_run(is_new_run)]], minlength=num_users)
+    return UserBlock(users[kept], items[kept], timestamps_s[kept], PlantedUsers(own, later, turns))
+
+
+def first_of_run(is_new_run: np.ndarray) -> np.ndarray:
+    """`[num_events]`, the event that began the run of each.
+
+    >>> first_of_run(np.array([True, False, True, False, False]))
+    array([0, 0, 2, 2, 2])
+    """
+    return np.flatnonzero(is_new_run)[np.cumsum(is_new_run) - 1]
 
 
 def _draw_run_interests(
-    config: SyntheticConfig, rng: np.random.Generator, run_users: np.ndarray, num_users: int
-) -> np.ndarray:
-    """`[num_runs]` interests: one of the user's own, or an unrelated one."""
+    config: SyntheticConfig,
+    rng: np.random.Generator,
+    run_users: np.ndarray,
+    run_is_late: np.ndarray,
+    num_users: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Interests of the users, their later ones, and `[num_runs]`: one of them, or unrelated."""
     own = _draw_distinct(rng, num_users, config.interests_per_user, config.num_interests)
     choice = rng.integers(0, config.interests_per_user, len(run_users))
-    related = own[run_users, choice]
     unrelated = rng.integers(0, config.num_interests, len(run_users))
     is_unrelated = rng.random(len(run_users)) < config.unrelated_future_rate
-    return np.where(is_unrelated, unrelated, related)
+    # Drawn only where they are asked for: other logs stay what they were.
+    if config.dominance_rate:
+        choice[rng.random(len(run_users)) < config.dominance_rate] = 0
+    later = own
+    if config.drift_rate:
+        others = _draw_distinct(rng, num_users, config.interests_per_user, config.num_interests)
+        drifts = rng.random(num_users) < config.drift_rate
+        later = np.where(drifts[:, None], others, own)
+    related = np.where(run_is_late, later[run_users, choice], own[run_users, choice])
+    return own, later, np.where(is_unrelated, unrelated, related)
 
 
 def _draw_distinct(rng: np.random.Generator, rows: int, count: int, limit: int) -> np.ndarray:

@@ -254,7 +254,7 @@ class DisentangledInterests(InterestExtractor):
         is_future: bool,
         first_slots: tf.Tensor | None,
     ) -> InterestOutput:
-        clusters, placed = self._cluster(states), self._place(states, first_slots)
+        clusters, placed = self.cluster(states), self._place(states, first_slots)
         scores = tf.matmul(self._queries(placed), self._keys(placed), transpose_b=True)
         attention = causal_softmax(scores / math.sqrt(self._dim), first_slots=first_slots)
         shape = tf.shape(states)
@@ -269,7 +269,7 @@ class DisentangledInterests(InterestExtractor):
         return InterestOutput(self._aggregate(pooled, states, is_future), weights)
 
     def _extract_at(self, states: tf.Tensor, slots: tf.Tensor, is_future: bool) -> InterestOutput:
-        clusters, placed = self._cluster(states), self._place(states)
+        clusters, placed = self.cluster(states), self._place(states)
         query = self._queries(tf.gather(placed, slots, batch_dims=1))[:, tf.newaxis, :]
         scores = tf.matmul(query, self._keys(placed), transpose_b=True)
         attention = prefix_softmax(scores / math.sqrt(self._dim), slots)
@@ -279,8 +279,8 @@ class DisentangledInterests(InterestExtractor):
         last = tf.gather(states, slots, batch_dims=1)
         return InterestOutput(self._aggregate(pooled, last, is_future), tf.reduce_sum(shares, 1))
 
-    def _cluster(self, states: tf.Tensor) -> tf.Tensor:
-        """p(k|i), `[batch, length, num_interests]`."""
+    def cluster(self, states: tf.Tensor) -> tf.Tensor:
+        """p(k|i), `[batch, length, num_interests]`: how much a click belongs to a prototype."""
         # Both sides are normalised: a plain product collapses onto few prototypes.
         prototypes = self._norms[1](tf.convert_to_tensor(self._prototypes))
         scores = tf.matmul(self._norms[0](states), prototypes, transpose_b=True)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from recall.categories import common_categories
+from recall.metrics.ranking import UserMetric
 
 _PAIRS_AT_ONCE = 512 * 50 * 50
 """Pairs of slots that are compared at once, words of 8 bytes: 10 MB."""
@@ -135,23 +136,36 @@ def compute_category_diversity(
         Mean over the users who have a pair to judge in their first k slots;
         a k at which nobody has one is left out.
     """
+    by_user = compute_user_category_diversity(retrieved_rows, packed_categories, ks)
+    return {k: metric.total() for k, metric in by_user.items() if metric.weights.any()}
+
+
+def compute_user_category_diversity(
+    retrieved_rows: np.ndarray, packed_categories: np.ndarray, ks: Sequence[int]
+) -> dict[int, UserMetric]:
+    """Category diversity of every list, by k; arguments as in `compute_category_diversity`.
+
+    Returns:
+        The share of a list's pairs, with the weight 0 where it has no pair to judge.
+    """
     if packed_categories.shape[1] == 0:
         return {}
-    sums, users = dict.fromkeys(ks, 0.0), dict.fromkeys(ks, 0)
+    num_users = len(retrieved_rows)
+    metrics = {k: UserMetric(np.zeros(num_users), np.zeros(num_users)) for k in ks}
     has_category = packed_categories.any(axis=1)
     batch_size = max(1, _PAIRS_AT_ONCE // max(ks) ** 2)
-    for start in range(0, len(retrieved_rows), batch_size):
-        rows = retrieved_rows[start : start + batch_size, : max(ks)]
+    for start in range(0, num_users, batch_size):
+        users = slice(start, start + batch_size)
+        rows = retrieved_rows[users, : max(ks)]
         judged = (rows >= 0) & has_category[rows]
         judged = judged[:, :, None] & judged[:, None, :]
         judged &= np.tri(rows.shape[1], k=-1, dtype=bool)
         differ = judged & ~_shares_category(packed_categories[rows])
-        for k in ks:
+        for k, metric in metrics.items():
             pairs = judged[:, :k, :k].sum(axis=(1, 2))
-            different = differ[:, :k, :k].sum(axis=(1, 2))[pairs > 0]
-            sums[k] += float((different / pairs[pairs > 0]).sum())
-            users[k] += int((pairs > 0).sum())
-    return {k: sums[k] / users[k] for k in ks if users[k]}
+            metric.gains[users] = differ[:, :k, :k].sum(axis=(1, 2)) / np.maximum(pairs, 1)
+            metric.weights[users] = pairs > 0
+    return metrics
 
 
 def _shares_category(packed: np.ndarray) -> np.ndarray:

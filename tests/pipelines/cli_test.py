@@ -289,7 +289,7 @@ def test_a_flag_that_beam_does_not_know_either_is_wrong_usage(tmp_path, capsys):
 # ---- errors ----------------------------------------------------------------
 
 
-RESUMED = ("run", "train", "tune", "tfx")
+RESUMED = ("run", "train", "tune", "experiment", "tfx")
 
 
 def with_handler(monkeypatch, error: BaseException) -> None:

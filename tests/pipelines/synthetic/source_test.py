@@ -1,6 +1,7 @@
 """Synthetic logs: what is planted is there, the same each time, at any size."""
 
 import dataclasses
+import hashlib
 
 import numpy as np
 import pyarrow as pa
@@ -294,3 +295,55 @@ def test_places_that_cannot_be_written(tmp_path):
     with pytest.raises(InputError, match="Cannot write"):
         write_log(SMALL, tmp_path / "file" / "events.csv", tmp_path / "items.csv")
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_first_interest_dominates():
+    """Of the clicks without noise .7 and a third of the rest: four fifths."""
+    config = dataclasses.replace(PURE, dominance_rate=0.7, events_per_user=40, num_items=4000)
+    interest_of, planted = interests_by_item(config), synthetic.planted_users(config)
+    own = [
+        interest_of[items] == planted.interests[u, 0] for u, items in enumerate(sequences(config))
+    ]
+    assert np.concatenate(own).mean() == pytest.approx(0.8, abs=0.02)
+
+
+def test_interests_turn_in_the_middle():
+    config = dataclasses.replace(PURE, drift_rate=1.0, num_items=4000)
+    interest_of, planted = interests_by_item(config), synthetic.planted_users(config)
+    assert (planted.interests != planted.later_interests).any(axis=1).mean() > 0.9
+    for user, items in enumerate(sequences(config)):
+        turn = planted.turns[user]
+        # A run that began before the middle ends after it.
+        assert len(items) // 2 - 1 <= turn
+        assert set(interest_of[items[:turn]]) <= {*planted.interests[user]}
+        assert set(interest_of[items[turn:]]) <= {*planted.later_interests[user]}
+
+
+def test_nobody_turns_without_drift():
+    planted = synthetic.planted_users(PURE)
+    assert (planted.interests == planted.later_interests).all()
+    assert len(planted.turns) == 300
+
+
+def test_long_sequences_stay_in_their_interests():
+    config = SyntheticConfig.from_text(
+        "users=20,items=20000,interests=5,interests_per_user=2,events_per_user=1000,noise=0,"
+        "unrelated_future=0,popularity_skew=0"
+    )
+    found = sequences(config)
+    assert np.mean([len(items) for items in found]) > 500
+    interest_of, planted = interests_by_item(config), synthetic.planted_users(config)
+    for user, items in enumerate(found):
+        assert set(interest_of[items]) <= {*planted.interests[user]}
+
+
+def test_later_settings_leave_earlier_logs_what_they_were():
+    """The record of a run says which log it was: a version that plants more must not change it."""
+    config = SyntheticConfig()
+    assert "dominance" not in config.describe()
+    assert "drift_rate=0.5" in dataclasses.replace(config, drift_rate=0.5).describe()
+    digest = hashlib.sha256()
+    for batch in generate_events(SyntheticConfig(num_users=100)):
+        digest.update(str(batch.to_pydict()).encode())
+    # Of the version before them.
+    assert digest.hexdigest().startswith("7ec1a82034580d7a9b15")

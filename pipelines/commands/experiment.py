@@ -1,0 +1,121 @@
+"""The command `recall experiment`. Imports no TensorFlow until it is called."""
+
+import os
+from collections.abc import Sequence
+
+from absl import flags, logging
+
+from pipelines.commands.shared import folders as folder_flags
+from pipelines.commands.shared import progress_flags
+from pipelines.commands.shared.flags import Command, FlagSpec, UsageError
+
+COMMAND = Command(
+    summary="Trains recipes side by side and says by how much they differ.",
+    description="An experiment is a grid of logs, recipes and seeds. Every run is a process; a "
+    "finished one is kept below runs/ and never made again, so the same command goes on with an "
+    "experiment that was stopped, and with more --seeds or --logs adds to it. Writes "
+    "results.json, results.md and results.svg. Real logs lie below RECALL_DATA_DIR.",
+    examples=(
+        "experiment --list",
+        "experiment seq2seq --output=runs/seq2seq --logs=ml-100k --seeds=5",
+        "experiment seq2seq --output=runs/quick --logs=planted --seeds=2 --epochs=3 --jobs=2",
+    ),
+    flags={
+        "name": FlagSpec(help="Which experiment; --list names them.", value="NAME"),
+        "list": FlagSpec(help="Names the experiments.", value="", default=False, kind="boolean"),
+        "output": folder_flags.flag("Folder of examples, runs and results."),
+        "logs": FlagSpec(
+            help="Logs with commas: beauty, sports, ml-1m, ml-100k, diginetica, planted, an "
+            "events file. Without it: those of the experiment.",
+            value="NAMES",
+            kind="list",
+            default=(),
+        ),
+        "seeds": FlagSpec(
+            help="Runs of every log and recipe, with the seeds 1 to N. Without it: those of the "
+            "experiment.",
+            value="N",
+            kind="integer",
+            minimum=1,
+        ),
+        "epochs": FlagSpec(
+            help="train.max_epochs of every run. Without it: what suits the log.",
+            value="N",
+            kind="integer",
+            minimum=1,
+        ),
+        "set": FlagSpec(
+            help="One setting of every run, for example model.dim=64; those that a recipe is "
+            "about win. Repeatable.",
+            value="KEY=VALUE",
+            default=(),
+            kind="repeated",
+        ),
+        "jobs": FlagSpec(
+            help="Runs at a time; each has as many cores as that leaves.",
+            value="N",
+            default=1,
+            kind="integer",
+            minimum=1,
+        ),
+        "only_results": FlagSpec(
+            help="Makes no run: writes the results of those that are finished.",
+            value="",
+            default=False,
+            kind="boolean",
+        ),
+        "run": FlagSpec(
+            help="Makes this one run alone, in this process; its examples are there. What the "
+            "command itself starts.",
+            value="KEY",
+        ),
+        **progress_flags.FLAGS,
+    },
+    word="name",
+    resumes=True,
+)
+
+
+def call(values: flags.FlagValues, _: Sequence[str]) -> None:
+    """Makes the runs that are left, and shows what came out."""
+    from pipelines.experiments.grids import catalogue
+    from pipelines.experiments.grids.grid import Options
+
+    if values.list:
+        width = max(map(len, catalogue.SUMMARIES))
+        for name, text in catalogue.SUMMARIES.items():
+            print(f"{name:<{width}}  {text}")
+        return
+    for flag in ("name", "output"):
+        if not values[flag].value:
+            example = COMMAND.examples[1]
+            raise UsageError(f"--{flag} is required, for example `recall {example}`.")
+    options = Options(tuple(values.logs), values.seeds, values.epochs, tuple(values["set"].value))
+    experiment = catalogue.build(values["name"].value, options)
+    threads = max(1, len(os.sched_getaffinity(0)) // values.jobs) if values.jobs > 1 else 0
+    if values.run:
+        with progress_flags.loading():
+            from pipelines.experiments import one_run
+
+        one_run.make(experiment, experiment.find_run(values.run), values.output, threads=threads)
+        return
+    from pipelines.experiments import runner
+    from pipelines.experiments.outcomes import results, tables
+
+    if values.only_results:
+        found = runner.write_results(experiment, values.output)
+    else:
+        make_runs = runner.in_processes(_words(values), values.output, values.jobs)
+        found = runner.run_experiment(experiment, values.output, make_runs)
+    print(tables.terminal(found))
+    logging.info("Wrote %s and its .json and .svg", f"{values.output}/{results.TABLE_NAME}")
+
+
+def _words(values: flags.FlagValues) -> list[str]:
+    """This command line, for the process of a run."""
+    given = ("output", "logs", "seeds", "epochs", "set", "jobs")
+    words = ["experiment", values["name"].value, "--progress=off"]
+    for name in given:
+        if values[name].present:
+            words += values[name].serialize().splitlines()
+    return words

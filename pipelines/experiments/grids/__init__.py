@@ -1,0 +1,1 @@
+"""Which runs an experiment has: logs, recipes, seeds, and what is shown of them."""

@@ -1,0 +1,34 @@
+"""The experiments by name. Imports no TensorFlow."""
+
+from collections.abc import Callable, Mapping
+
+from pipelines.experiments.grids import myopia, noise, planted, seq2seq
+from pipelines.experiments.grids.grid import Experiment, Options
+from recall.errors import InputError
+
+BUILDERS: Mapping[str, Callable[[Options], Experiment]] = {
+    "seq2seq": seq2seq.build,
+    "noise": noise.build,
+    "planted": planted.build,
+    "myopia": myopia.build,
+}
+"""Name -> what makes the grid."""
+
+SUMMARIES: Mapping[str, str] = {
+    "seq2seq": "seq2item alone against seq2item with seq2seq, on the next five clicks",
+    "noise": "both with a share of random training events",
+    "planted": "planted interests: found or not, over K, confident fraction and harder worlds",
+    "myopia": "users of one dominating category: what lists hold outside it",
+}
+"""Name -> one line for `recall experiment --list`."""
+
+
+def build(name: str, options: Options) -> Experiment:
+    """The experiment of a name.
+
+    Raises:
+        InputError: There is none, or a log that it needs is missing.
+    """
+    if name not in BUILDERS:
+        raise InputError(f"There is no experiment {name!r}. There are: {', '.join(BUILDERS)}.")
+    return BUILDERS[name](options)

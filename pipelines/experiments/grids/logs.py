@@ -1,0 +1,105 @@
+"""Logs that experiments know by name, and how they are read. No TensorFlow."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipelines.ingestion.open_log import open_events
+from recall.errors import InputError
+
+if TYPE_CHECKING:
+    from pipelines.sources.events import EventSource
+
+DATA_VARIABLE = "RECALL_DATA_DIR"
+PLANTED = "planted"
+
+_LONG = ("model.max_history_length=200",)
+_REAL = {
+    "beauty": ("train.max_epochs=12",),
+    "sports": ("train.max_epochs=12",),
+    "ml-1m": (*_LONG, "train.max_epochs=8"),
+    "ml-100k": (*_LONG, "train.max_epochs=30"),
+    # Clicks on an item one has had are usual there.
+    "diginetica": ("evaluation.exclude_seen=false", "train.max_epochs=8"),
+}
+"""Folder below `RECALL_DATA_DIR` -> settings. Epochs: where the order of two recipes no
+longer changes, or what a grid of runs can afford (TRIALS.md)."""
+
+_PLANTED_SPEC = (
+    "synthetic:users=3000,items=1000,interests=8,interests_per_user=3,events_per_user=40"
+)
+_PLANTED_SETTINGS = ("train.max_epochs=10",)
+NEXT_FIVE = ("ingest.protocol=next_n", "ingest.num_targets=5")
+"""The article's test: the five last clicks of a user."""
+
+
+class Log(NamedTuple):
+    """Where a log lies.
+
+    Attributes:
+        events: What `--events` takes.
+        items: An items file, or None.
+        settings: Assignments that suit it.
+    """
+
+    events: str
+    items: str | None
+    settings: tuple[str, ...]
+
+
+def find_log(name: str) -> Log:
+    """The log of a name.
+
+    Args:
+        name: `beauty`, `sports`, `ml-1m`, `ml-100k` or `diginetica`, which lie below
+            `RECALL_DATA_DIR`; `planted`; or what `--events` takes. An `items.csv.gz` beside
+            an events file is its items file.
+
+    Raises:
+        InputError: There is no such log.
+    """
+    if name == PLANTED:
+        return Log(_PLANTED_SPEC, None, _PLANTED_SETTINGS)
+    if name in _REAL:
+        root = os.environ.get(DATA_VARIABLE)
+        if not root:
+            raise InputError(
+                f"The log {name} is looked for below {DATA_VARIABLE}, which is not set. Set it to "
+                f"the folder that has {name}/events.csv.gz, or choose --logs={PLANTED}."
+            )
+        events = Path(root) / name / "events.csv.gz"
+        if not events.is_file():
+            raise InputError(f"{DATA_VARIABLE}={root} has no {name}/events.csv.gz.")
+        return Log(str(events), _items_beside(events), _REAL[name])
+    if name.startswith("synthetic:"):
+        return Log(name, None, _PLANTED_SETTINGS)
+    if not Path(name).exists():
+        raise InputError(
+            f"--logs={name} is neither a file nor one of {', '.join((*_REAL, PLANTED))}."
+        )
+    return Log(name, _items_beside(Path(name)), ())
+
+
+def log_name(log: str) -> str:
+    """What a log is called in tables.
+
+    >>> log_name("data/mine.csv.gz"), log_name("ml-1m"), log_name("synthetic:users=9")
+    ('mine', 'ml-1m', 'synthetic:users=9')
+    """
+    if log in _REAL or log == PLANTED or log.startswith("synthetic:"):
+        return log
+    return Path(log).name.partition(".")[0]
+
+
+def open_source(log: Log) -> "EventSource":
+    """The reader of a log.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    return open_events(log.events)
+
+
+def _items_beside(events: Path) -> str | None:
+    items = events.with_name("items.csv.gz")
+    return str(items) if items.is_file() else None

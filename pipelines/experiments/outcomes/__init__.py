@@ -1,0 +1,1 @@
+"""What came out of runs: files, measures, paired intervals, tables, drawings."""

@@ -1,0 +1,99 @@
+"""Results as a drawing: differences with their intervals, or lines over a number."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+from serving.release import storage
+
+_COLOURS = ("#0f766e", "#b45309", "#4338ca", "#be123c", "#64748b", "#65a30d", "#0369a1", "#a21caf")
+_WIDTH, _HEIGHT, _ROW, _PANELS, _COLUMNS = 260, 180, 22, 6, 3
+
+
+def write(found: Mapping[str, Any], path: str | Path) -> None:
+    """Draws a `results.json` as SVG; nothing where there is nothing to compare."""
+    if found["cases"] and len(found["arms"]) > 1:
+        storage.write_text(path, vl_convert.vegalite_to_svg(chart(found).to_dict()))
+
+
+def chart(found: Mapping[str, Any]) -> alt.VConcatChart:
+    """A panel for each of the first metrics."""
+    of_cases = [
+        name for name in found["metrics"] if name in found["cases"][0]["arms"][0]["metrics"]
+    ]
+    panels = [
+        panel
+        for name in of_cases[:_PANELS]
+        for panel in (_lines(found, name) if found["x"] else [_differences(found, name)])
+    ]
+    lines = [alt.hconcat(*panels[i : i + _COLUMNS]) for i in range(0, len(panels), _COLUMNS)]
+    chart = alt.vconcat(*lines).configure_view(stroke=None)
+    return chart.configure(background="white", padding=8).configure_axis(gridColor="#e2e8f0")
+
+
+def _lines(found: Mapping[str, Any], metric: str) -> list[alt.LayerChart]:
+    """A metric of every arm over the number that the cases go by, a panel for each group."""
+    groups = dict.fromkeys(case["group"] for case in found["cases"])
+    return [_group_lines(found, metric, group) for group in groups]
+
+
+def _group_lines(found: Mapping[str, Any], metric: str, group: str) -> alt.LayerChart:
+    points = [
+        {"x": case["x"], "arm": arm["name"], **_ends(arm["metrics"][metric])}
+        for case in found["cases"]
+        for arm in case["arms"]
+        if case["group"] == group and metric in arm["metrics"]
+    ]
+    base = alt.Chart(alt.Data(values=points)).encode(
+        alt.X("x:Q", title=found["x"]), _colour(found, list(found["arms"]))
+    )
+    y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False))
+    drawn = base.mark_line(point=True).encode(y)
+    ranges = base.mark_rule(opacity=0.5).encode(alt.Y("low:Q"), alt.Y2("high:Q"))
+    title = f"{metric}, {group}" if group else metric
+    return (ranges + drawn).properties(width=_WIDTH, height=_HEIGHT, title=title)
+
+
+def _differences(found: Mapping[str, Any], metric: str) -> alt.LayerChart:
+    """What every arm differs by from the first one, case by case."""
+    first, *others = found["arms"]
+    points = [
+        {"case": case["name"], "arm": arm["name"], **_ends(arm["differences"][metric])}
+        for case in found["cases"]
+        for arm in case["arms"][1:]
+        if metric in arm.get("differences", {})
+    ]
+    base = alt.Chart(alt.Data(values=points)).encode(
+        alt.Y("case:N", title=None, sort=[case["name"] for case in found["cases"]]),
+        alt.YOffset("arm:N", sort=others),
+        _colour(found, others),
+    )
+    x = alt.X("value:Q", title=f"{metric}, difference from {first}")
+    zero = (
+        alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color="#94a3b8").encode(alt.X("zero:Q"))
+    )
+    drawn = base.mark_point(filled=True, size=55, opacity=1).encode(x)
+    ranges = base.mark_rule(strokeWidth=2).encode(alt.X("low:Q"), alt.X2("high:Q"))
+    height = max(60, _ROW * len(found["cases"]) * len(others))
+    return (zero + ranges + drawn).properties(width=_WIDTH, height=height)
+
+
+def _colour(found: Mapping[str, Any], arms: list[str]) -> alt.Color:
+    legend = alt.Legend(orient="bottom", columns=2, labelLimit=400) if len(arms) > 1 else None
+    domain = list(found["arms"])
+    colours = [_COLOURS[i % len(_COLOURS)] for i in range(len(domain))]
+    return alt.Color(
+        "arm:N", title=None, legend=legend, scale=alt.Scale(domain=domain, range=colours)
+    )
+
+
+def _ends(number: Mapping[str, Any]) -> dict[str, float]:
+    """A value and the ends of what is drawn around it."""
+    value = number["value"]
+    if "low" in number:
+        return {"value": value, "low": number["low"], "high": number["high"]}
+    spread = number["standard_deviation"] or 0.0
+    return {"value": value, "low": value - spread, "high": value + spread}

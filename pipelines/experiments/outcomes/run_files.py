@@ -1,0 +1,128 @@
+"""Files of one run: a folder that is finished when it holds `run.json`. No TensorFlow."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipelines.artifacts import records
+from pipelines.experiments.grids.grid import Experiment, GridRun
+from pipelines.experiments.outcomes.measures import Measured
+from recall.errors import InputError
+from recall.metrics.ranking import UserMetric
+from serving.release import storage
+
+RUN_NAME, USERS_NAME = "run.json", "users.npz"
+_GAINS, _WEIGHTS = "gains:", "weights:"
+
+
+class FinishedRun(NamedTuple):
+    """A finished run.
+
+    Attributes:
+        run: Which one.
+        facts: Content of `run.json`.
+        users: Metrics of its users, by name.
+    """
+
+    run: GridRun
+    facts: Mapping[str, Any]
+    users: dict[str, UserMetric]
+
+    @property
+    def values(self) -> dict[str, float]:
+        """Every metric, over all users."""
+        by_user = {name: metric.total() for name, metric in self.users.items() if _counts(metric)}
+        return by_user | self.facts["values"]
+
+
+def folder_of(output_dir: str | Path, run: GridRun) -> Path:
+    """Where a run has its files."""
+    return Path(output_dir) / "runs" / run.key
+
+
+def examples_dir(output_dir: str | Path, run: GridRun) -> Path:
+    """Examples of a run's case."""
+    return Path(output_dir) / "examples" / run.key.partition("/")[0]
+
+
+def settings_of(experiment: Experiment, run: GridRun) -> dict[str, Any]:
+    """What a run's results depend on, beside its log."""
+    sections = ["ingest", "model", "loss", "train", "evaluation"]
+    return {"log": run.case.log, "noise": run.case.noise} | experiment.config(run).to_dict(sections)
+
+
+def write(
+    folder: Path, settings: Mapping[str, Any], measured: Measured, facts: Mapping[str, Any]
+) -> None:
+    """Writes the files of a run, `run.json` last."""
+    arrays = {
+        prefix + name: column.astype(np.float32)
+        for name, metric in measured.users.items()
+        for prefix, column in zip((_GAINS, _WEIGHTS), metric, strict=True)
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f".{USERS_NAME}"
+    with partial.open("wb") as file:
+        np.savez_compressed(file, **arrays)
+    partial.replace(folder / USERS_NAME)
+    record = records.build_record("experiment", settings, {})
+    storage.write_json(folder / RUN_NAME, {**record, **facts, "values": measured.values})
+
+
+def is_finished(output_dir: str | Path, experiment: Experiment, run: GridRun) -> bool:
+    """Whether a run is done, with these settings.
+
+    Raises:
+        InputError: It was done with others.
+    """
+    path = folder_of(output_dir, run) / RUN_NAME
+    if not path.exists():
+        return False
+    before = dict(records.list_settings(storage.read_json(path)["settings"]))
+    record = records.build_record("experiment", settings_of(experiment, run), {})
+    now = dict(records.list_settings(record["settings"]))
+    for name in {**before, **now}:
+        if before.get(name) != now.get(name):
+            raise InputError(
+                f"{path} has {name}={before.get(name)}, not {now.get(name)}. Choose another "
+                f"--output, or remove {path.parent} to make the run again."
+            )
+    return True
+
+
+def read(output_dir: str | Path, run: GridRun) -> FinishedRun:
+    """A finished run.
+
+    Raises:
+        InputError: Its files are missing or damaged.
+    """
+    folder = folder_of(output_dir, run)
+    facts = storage.read_json(folder / RUN_NAME)
+    try:
+        with np.load(folder / USERS_NAME) as arrays:
+            users = {
+                name.removeprefix(_GAINS): UserMetric(
+                    arrays[name].astype(np.float64),
+                    arrays[_WEIGHTS + name.removeprefix(_GAINS)].astype(np.float64),
+                )
+                for name in arrays.files
+                if name.startswith(_GAINS)
+            }
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(
+            f"Cannot read {folder / USERS_NAME}: {error}. Remove {folder} and give the command "
+            "again."
+        ) from error
+    return FinishedRun(run, facts, users)
+
+
+def clear(folder: Path) -> None:
+    """Removes what a run needs no longer: the model and its checkpoints."""
+    shutil.rmtree(folder / "model", ignore_errors=True)
+
+
+def _counts(metric: UserMetric) -> bool:
+    return bool(metric.weights.sum() > 0)

@@ -1,0 +1,132 @@
+"""Results as tables, for the terminal and as Markdown. Imports no TensorFlow."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pipelines.publishing import summary
+
+Row = list[str]
+
+_KEPT = "Share of the quality that is kept"
+
+
+def terminal(found: Mapping[str, Any]) -> str:
+    """The tables of a `results.json` for a terminal."""
+    parts = [found["question"]]
+    for case in found["cases"]:
+        parts.append(f"{heading(case)}\n{summary.align(rows(found, case))}")
+    for group in _groups(found):
+        parts.append(f"{_KEPT}: {group}\n{summary.align(kept_rows(found, group))}")
+    return "\n\n".join(parts)
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """The same as Markdown, with what the numbers were made with."""
+    parts = [f"# {found['experiment']}", found["question"]]
+    for case in found["cases"]:
+        parts += [f"## {heading(case)}", _markdown_table(rows(found, case))]
+    for group in _groups(found):
+        parts += [f"## {_KEPT}: {group}", _markdown_table(kept_rows(found, group))]
+    versions = ", ".join(f"{name} {value}" for name, value in found["versions"].items() if value)
+    arms = "\n".join(
+        f"- {name}: {' '.join(f'`{text}`' for text in settings) or 'the settings of all'}"
+        for name, settings in found["arms"].items()
+    )
+    parts += [arms, f"{_LEGEND}\n\nVersions: {versions}."]
+    return "\n\n".join(parts) + "\n"
+
+
+_LEGEND = (
+    "In brackets: the middle 95 % of a paired bootstrap over users and seeds. Coverage, Gini and\n"
+    "what is measured of the prototypes are of a run as a whole: ± is their standard deviation\n"
+    "over the seeds."
+)
+
+
+def heading(case: Mapping[str, Any]) -> str:
+    """What a case is and how much was measured.
+
+    >>> heading({"name": "ml-1m", "num_users": 6040, "num_positives": 30200, "seeds": [1, 2]})
+    'ml-1m: 6,040 users, 30,200 held-out clicks, seeds 1, 2'
+    """
+    seeds = ", ".join(map(str, case["seeds"]))
+    return (
+        f"{case['name']}: {case['num_users']:,} users, {case['num_positives']:,} held-out "
+        f"clicks, seed{'s' if len(case['seeds']) > 1 else ''} {seeds}"
+    )
+
+
+def rows(found: Mapping[str, Any], case: Mapping[str, Any]) -> list[Row]:
+    """The table of a case: of two arms a line per metric, of more a line per arm."""
+    arms = case["arms"]
+    metrics = [name for name in found["metrics"] if name in arms[0]["metrics"]]
+    if len(arms) <= 2:
+        head = ["metric", *(arm["name"] for arm in arms), *["difference"] * (len(arms) - 1)]
+        return [head, *(_metric_row(arms, name) for name in metrics)]
+    table = [["arm", *metrics]]
+    for arm in arms:
+        table.append([arm["name"], *(_arm_cell(arm, name) for name in metrics)])
+    return table
+
+
+def kept_rows(found: Mapping[str, Any], group: str) -> list[Row]:
+    """What is left of each metric, a line for each number and metric."""
+    arms = list(found["arms"])
+    head = [found["x"], "metric", *arms, *(["difference"] * (len(arms) - 1))]
+    table = [head]
+    for case in found["kept"]:
+        if case["group"] == group:
+            for name in case["arms"][0]["metrics"]:
+                table.append([f"{case['x']:g}", *_metric_row(case["arms"], name)])
+    return table
+
+
+def _groups(found: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(case["group"] for case in found["kept"]))
+
+
+def _metric_row(arms: Sequence[Mapping[str, Any]], name: str) -> Row:
+    values = [_number(arm["metrics"][name]["value"]) for arm in arms]
+    return [name, *values, *(difference(arm["differences"][name]) for arm in arms[1:])]
+
+
+def _arm_cell(arm: Mapping[str, Any], name: str) -> str:
+    if name not in arm["metrics"]:
+        return "-"
+    value = _number(arm["metrics"][name]["value"])
+    own = arm.get("differences", {}).get(name)
+    return value if own is None else f"{value} ({difference(own)})"
+
+
+def difference(found: Mapping[str, Any]) -> str:
+    """A difference with what is known of its chance.
+
+    >>> difference({"value": 0.0052, "low": -0.001, "high": 0.0114})
+    '+.0052 [-.0010, +.0114]'
+    >>> difference({"value": -0.01, "standard_deviation": 0.002, "by_seed": [1, 2]})
+    '-.0100 ± .0020'
+    """
+    text = _signed(found["value"])
+    if "low" in found:
+        return f"{text} [{_signed(found['low'])}, {_signed(found['high'])}]"
+    spread = found["standard_deviation"]
+    return text if spread is None else f"{text} ± {_number(spread)}"
+
+
+def _number(value: float) -> str:
+    """Four digits behind the point, without the 0 before it.
+
+    >>> _number(0.12345), _number(-0.5), _number(1.0)
+    ('.1234', '-.5000', '1.0000')
+    """
+    text = f"{value:.4f}"
+    return text.replace("0.", ".", 1) if text.startswith(("0.", "-0.")) else text
+
+
+def _signed(value: float) -> str:
+    return _number(value) if value < 0 else f"+{_number(value)}"
+
+
+def _markdown_table(table: Sequence[Row]) -> str:
+    lines = [f"| {' | '.join(row)} |" for row in table]
+    return "\n".join([lines[0], "|---" * len(table[0]) + "|", *lines[1:]])

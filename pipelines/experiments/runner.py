@@ -1,0 +1,142 @@
+"""Makes the runs of an experiment, several at a time, and goes on where it was stopped."""
+
+import logging
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipelines.experiments import preparing
+from pipelines.experiments.grids import grid
+from pipelines.experiments.grids.grid import Experiment, GridRun
+from pipelines.experiments.outcomes import results, run_files
+from pipelines.processes import jobs
+from recall.errors import InputError
+from serving.release import folders
+
+_LOCK_NAME, _LOG_NAME = ".lock", "log.txt"
+_POLL_S = 0.2
+_LAST_LINES = 40
+
+_log = logging.getLogger(__name__)
+
+MakeRuns = Callable[[Sequence[GridRun]], None]
+
+
+def run_experiment(
+    experiment: Experiment, output_dir: str | Path, make_runs: MakeRuns
+) -> dict[str, Any]:
+    """Makes all runs that are not finished, and writes what came out.
+
+    A killed experiment goes on when it is called again: finished runs are read, one that was
+    interrupted goes on at the epoch it was in.
+
+    Args:
+        experiment: Which runs, and how they are shown.
+        output_dir: Folder of examples, runs and results.
+        make_runs: Makes runs, in this order, as `in_processes` does.
+
+    Returns:
+        Content of `results.json`.
+
+    Raises:
+        InputError: Settings or logs cannot be used, the folder holds runs of other settings,
+            or another process is working in it.
+    """
+    output_dir = Path(output_dir)
+    grid.check_names(experiment)
+    preparing.check(experiment)
+    busy = f"Another `recall experiment` is working in {output_dir}. Wait for it to end."
+    with folders.locked_folder(output_dir, _LOCK_NAME, busy=busy):
+        runs = list(experiment.runs())
+        left = [run for run in runs if not run_files.is_finished(output_dir, experiment, run)]
+        _log.info("%d of %d runs are done.", len(runs) - len(left), len(runs))
+        prepared = set()
+        for run in left:
+            if run.case not in prepared:
+                preparing.prepare(experiment, run, output_dir)
+                prepared.add(run.case)
+        make_runs(left)
+        return write_results(experiment, output_dir)
+
+
+def write_results(experiment: Experiment, output_dir: str | Path) -> dict[str, Any]:
+    """Writes what came out of the runs that are finished.
+
+    Returns:
+        Content of `results.json`.
+
+    Raises:
+        InputError: There is no seed that all arms of a case are finished with.
+    """
+    finished = [
+        run_files.read(output_dir, run)
+        for run in experiment.runs()
+        if run_files.is_finished(output_dir, experiment, run)
+    ]
+    if not finished:
+        raise InputError(f"{output_dir} has no finished run of {experiment.name}.")
+    return results.write(output_dir, experiment, finished)
+
+
+def in_processes(words: Sequence[str], output_dir: str | Path, num_jobs: int) -> MakeRuns:
+    """Makes every run by `recall WORDS --run=KEY`: a process that takes its memory with it.
+
+    Args:
+        words: The command and its flags.
+        output_dir: Folder of the experiment; what a process says is in `log.txt` of its run.
+        num_jobs: Processes at a time.
+    """
+
+    def make_runs(runs: Sequence[GridRun]) -> None:
+        left, running = deque(enumerate(runs, 1)), []
+        try:
+            while left or running:
+                while left and len(running) < num_jobs:
+                    place, run = left.popleft()
+                    name = f"{place} of {len(runs)}: {run.key}"
+                    running.append(_start(name, words, run, run_files.folder_of(output_dir, run)))
+                running = [one for one in running if not _has_ended(one)]
+                time.sleep(_POLL_S)
+        finally:
+            for one in running:
+                jobs.end(one.process)
+
+    return make_runs
+
+
+class _Running(NamedTuple):
+    """A process that makes a run."""
+
+    name: str
+    process: subprocess.Popen
+    log: Path
+    start_s: float
+
+
+def _start(name: str, words: Sequence[str], run: GridRun, folder: Path) -> _Running:
+    folder.mkdir(parents=True, exist_ok=True)
+    _log.info("%s", name)
+    with (folder / _LOG_NAME).open("a", encoding="utf-8") as log:
+        process = jobs.start([*words, f"--run={run.key}"], stderr=log)
+    process.stdout.close()
+    return _Running(name, process, folder / _LOG_NAME, time.monotonic())
+
+
+def _has_ended(running: _Running) -> bool:
+    """Whether a process has.
+
+    Raises:
+        InputError: It says what is wrong.
+        RuntimeError: It failed otherwise.
+    """
+    code = running.process.poll()
+    if code is None:
+        return False
+    if code:
+        with running.log.open(encoding="utf-8", errors="replace") as lines:
+            raise jobs.failure("experiment", code, deque(lines, _LAST_LINES))
+    _log.info("%s: done in %.0f s", running.name, time.monotonic() - running.start_s)
+    return True

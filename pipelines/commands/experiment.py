@@ -1,5 +1,6 @@
 """The command `recall experiment`. Imports no TensorFlow until it is called."""
 
+import math
 import os
 from collections.abc import Sequence
 
@@ -52,11 +53,24 @@ COMMAND = Command(
             kind="repeated",
         ),
         "jobs": FlagSpec(
-            help="Runs at a time; each has as many cores as that leaves.",
+            help="Runs at a time; each has as many cores as that leaves, and where there are "
+            "several GPUs one of them in turn.",
             value="N",
             default=1,
             kind="integer",
             minimum=1,
+        ),
+        "max_minutes": FlagSpec(
+            help="Time after which no other run begins; the same command goes on later.",
+            value="N",
+            kind="float",
+            minimum=0,
+        ),
+        "only_examples": FlagSpec(
+            help="Makes no run: ingests the logs, for a machine that trains and has none.",
+            value="",
+            default=False,
+            kind="boolean",
         ),
         "only_results": FlagSpec(
             help="Makes no run: writes the results of those that are finished.",
@@ -102,10 +116,15 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     from pipelines.experiments import runner
     from pipelines.experiments.outcomes import results, tables
 
+    if values.only_examples:
+        runner.prepare_all(experiment, values.output)
+        logging.info("Wrote the examples to %s", f"{values.output}/examples")
+        return
     if values.only_results:
         found = runner.write_results(experiment, values.output)
     else:
-        make_runs = runner.in_processes(_words(values), values.output, values.jobs)
+        minutes = math.inf if values.max_minutes is None else values.max_minutes
+        make_runs = runner.in_processes(_words(values), values.output, values.jobs, minutes)
         found = runner.run_experiment(experiment, values.output, make_runs)
     print(tables.terminal(found))
     logging.info("Wrote %s and its .json and .svg", f"{values.output}/{results.TABLE_NAME}")

@@ -1,11 +1,11 @@
 """One run in this process: trains, ranks the catalogue for the test users, measures."""
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-import threadpoolctl
 
 from pipelines.artifacts import records
 from pipelines.artifacts.held_out import HeldOutUsers, read_held_out
@@ -46,7 +46,7 @@ def make(experiment: Experiment, run: GridRun, output_dir: str | Path, *, thread
 def _make(experiment: Experiment, run: GridRun, output_dir: str | Path, threads: int) -> None:
     folder, examples = run_files.folder_of(output_dir, run), run_files.examples_dir(output_dir, run)
     config = experiment.config(run)
-    with threadpoolctl.threadpool_limits(threads or None):
+    with _limited(threads):
         trained = trainer.train_and_evaluate(config, examples, folder / "model")
         held_out = read_held_out(examples, "test")
         measured = measure(trained, held_out, config.evaluation)
@@ -85,6 +85,7 @@ def _describe(model_dir: Path, held_out: HeldOutUsers) -> dict[str, Any]:
     log = records.read_training_log(model_dir)
     best = max(log, key=lambda line: line["val_ndcg@10"])
     return {
+        "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
         "num_users": held_out.num_users,
         "num_positives": len(held_out.positives.values),
         "num_epochs": len(log),
@@ -94,6 +95,15 @@ def _describe(model_dir: Path, held_out: HeldOutUsers) -> dict[str, Any]:
         "made": records.read_made(model_dir),
         "finished_s": round(time.time()),
     }
+
+
+def _limited(threads: int) -> contextlib.AbstractContextManager:
+    """NumPy's products on so many cores; 0 sets no limit."""
+    if not threads:
+        return contextlib.nullcontext()
+    import threadpoolctl
+
+    return threadpoolctl.threadpool_limits(threads)
 
 
 def _share_cores(threads: int) -> None:

@@ -1,6 +1,9 @@
 """Makes the runs of an experiment, several at a time, and goes on where it was stopped."""
 
+import contextlib
 import logging
+import math
+import os
 import subprocess
 import time
 from collections import deque
@@ -17,6 +20,7 @@ from recall.errors import InputError
 from serving.release import folders
 
 _LOCK_NAME, _LOG_NAME = ".lock", "log.txt"
+_GPUS = "CUDA_VISIBLE_DEVICES"
 _POLL_S = 0.2
 _LAST_LINES = 40
 
@@ -48,8 +52,7 @@ def run_experiment(
     output_dir = Path(output_dir)
     grid.check_names(experiment)
     preparing.check(experiment)
-    busy = f"Another `recall experiment` is working in {output_dir}. Wait for it to end."
-    with folders.locked_folder(output_dir, _LOCK_NAME, busy=busy):
+    with _locked(output_dir):
         runs = list(experiment.runs())
         left = [run for run in runs if not run_files.is_finished(output_dir, experiment, run)]
         _log.info("%d of %d runs are done.", len(runs) - len(left), len(runs))
@@ -60,6 +63,18 @@ def run_experiment(
                 prepared.add(run.case)
         make_runs(left)
         return write_results(experiment, output_dir)
+
+
+def prepare_all(experiment: Experiment, output_dir: str | Path) -> None:
+    """Makes the examples of all cases, for runs elsewhere.
+
+    Raises:
+        InputError: As `run_experiment`.
+    """
+    preparing.check(experiment)
+    with _locked(output_dir):
+        for run in {run.case.name: run for run in experiment.runs()}.values():
+            preparing.prepare(experiment, run, output_dir)
 
 
 def write_results(experiment: Experiment, output_dir: str | Path) -> dict[str, Any]:
@@ -81,24 +96,38 @@ def write_results(experiment: Experiment, output_dir: str | Path) -> dict[str, A
     return results.write(output_dir, experiment, finished)
 
 
-def in_processes(words: Sequence[str], output_dir: str | Path, num_jobs: int) -> MakeRuns:
+def in_processes(
+    words: Sequence[str], output_dir: str | Path, num_jobs: int, max_minutes: float = math.inf
+) -> MakeRuns:
     """Makes every run by `recall WORDS --run=KEY`: a process that takes its memory with it.
+
+    Where there are several GPUs, those that run at a time have one each in turn.
 
     Args:
         words: The command and its flags.
         output_dir: Folder of the experiment; what a process says is in `log.txt` of its run.
         num_jobs: Processes at a time.
+        max_minutes: After which no other one begins.
     """
+    gpus = find_gpus()
 
     def make_runs(runs: Sequence[GridRun]) -> None:
+        deadline_s = time.monotonic() + 60 * max_minutes
         left, running = deque(enumerate(runs, 1)), []
+        places = deque(range(num_jobs))
         try:
             while left or running:
-                while left and len(running) < num_jobs:
-                    place, run = left.popleft()
-                    name = f"{place} of {len(runs)}: {run.key}"
-                    running.append(_start(name, words, run, run_files.folder_of(output_dir, run)))
-                running = [one for one in running if not _has_ended(one)]
+                if left and time.monotonic() > deadline_s:
+                    _log.info("The time is over: %d runs are left.", len(left))
+                    left.clear()
+                while left and places:
+                    number, run = left.popleft()
+                    name = f"{number} of {len(runs)}: {run.key}"
+                    folder = run_files.folder_of(output_dir, run)
+                    running.append(_start(name, words, run, folder, places.popleft(), gpus))
+                ended = [one for one in running if _has_ended(one)]
+                places.extend(one.place for one in ended)
+                running = [one for one in running if one not in ended]
                 time.sleep(_POLL_S)
         finally:
             for one in running:
@@ -114,15 +143,39 @@ class _Running(NamedTuple):
     process: subprocess.Popen
     log: Path
     start_s: float
+    place: int
 
 
-def _start(name: str, words: Sequence[str], run: GridRun, folder: Path) -> _Running:
+def find_gpus(devices: Path = Path("/dev")) -> list[str]:
+    """What `CUDA_VISIBLE_DEVICES` can be for one GPU each; [] where it is to stay as it is.
+
+    Args:
+        devices: Folder of the devices; a test has one of its own.
+    """
+    named = os.environ.get(_GPUS)
+    if named is not None:
+        return [one.strip() for one in named.split(",") if one.strip()]
+    found = [path.name.removeprefix("nvidia") for path in devices.glob("nvidia[0-9]*")]
+    return sorted(found, key=int)
+
+
+def _start(
+    name: str, words: Sequence[str], run: GridRun, folder: Path, place: int, gpus: Sequence[str]
+) -> _Running:
+    """Starts a run, on the GPU of its place where there are several."""
+    variables = {_GPUS: gpus[place % len(gpus)]} if len(gpus) > 1 else None
     folder.mkdir(parents=True, exist_ok=True)
     _log.info("%s", name)
     with (folder / _LOG_NAME).open("a", encoding="utf-8") as log:
-        process = jobs.start([*words, f"--run={run.key}"], stderr=log)
+        process = jobs.start([*words, f"--run={run.key}"], variables=variables, stderr=log)
     process.stdout.close()
-    return _Running(name, process, folder / _LOG_NAME, time.monotonic())
+    return _Running(name, process, folder / _LOG_NAME, time.monotonic(), place)
+
+
+def _locked(output_dir: str | Path) -> contextlib.AbstractContextManager[None]:
+    """Keeps other experiments out of a folder."""
+    busy = f"Another `recall experiment` is working in {output_dir}. Wait for it to end."
+    return folders.locked_folder(output_dir, _LOCK_NAME, busy=busy)
 
 
 def _has_ended(running: _Running) -> bool:

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from recall.errors import InputError
@@ -25,11 +25,19 @@ _END_S = 20.0
 """How long a job that was interrupted may clean up."""
 
 
-def start(words: Sequence[str], **options: object) -> subprocess.Popen:
-    """Starts `recall WORDS` with this interpreter; the process ends with its caller's block."""
+def start(
+    words: Sequence[str], *, variables: Mapping[str, str] | None = None, **options: object
+) -> subprocess.Popen:
+    """Starts `recall WORDS` with this interpreter; the process ends with its caller's block.
+
+    Args:
+        words: The command and its flags.
+        variables: Of the environment, beside those of this process.
+        options: Of `subprocess.Popen`.
+    """
     # Set by `recall` in this process too, for a TensorFlow that comes after it.
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment = {**os.environ, **(variables or {}), "PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.Popen(
         [sys.executable, "-m", "pipelines.cli", *words],
         env=environment,

@@ -2,13 +2,9 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from pipelines.ingestion.open_log import open_events
 from recall.errors import InputError
-
-if TYPE_CHECKING:
-    from pipelines.sources.events import EventSource
 
 DATA_VARIABLE = "RECALL_DATA_DIR"
 PLANTED = "planted"
@@ -39,12 +35,17 @@ class Log(NamedTuple):
     Attributes:
         events: What `--events` takes.
         items: An items file, or None.
-        settings: Assignments that suit it.
     """
 
     events: str
     items: str | None
-    settings: tuple[str, ...]
+
+
+def log_settings(name: str) -> tuple[str, ...]:
+    """Assignments that suit a log; it need not be there."""
+    if name == PLANTED or name.startswith("synthetic:"):
+        return _PLANTED_SETTINGS
+    return _REAL.get(name, ())
 
 
 def find_log(name: str) -> Log:
@@ -59,7 +60,7 @@ def find_log(name: str) -> Log:
         InputError: There is no such log.
     """
     if name == PLANTED:
-        return Log(_PLANTED_SPEC, None, _PLANTED_SETTINGS)
+        return Log(_PLANTED_SPEC, None)
     if name in _REAL:
         root = os.environ.get(DATA_VARIABLE)
         if not root:
@@ -70,14 +71,14 @@ def find_log(name: str) -> Log:
         events = Path(root) / name / "events.csv.gz"
         if not events.is_file():
             raise InputError(f"{DATA_VARIABLE}={root} has no {name}/events.csv.gz.")
-        return Log(str(events), _items_beside(events), _REAL[name])
+        return Log(str(events), _items_beside(events))
     if name.startswith("synthetic:"):
-        return Log(name, None, _PLANTED_SETTINGS)
+        return Log(name, None)
     if not Path(name).exists():
         raise InputError(
             f"--logs={name} is neither a file nor one of {', '.join((*_REAL, PLANTED))}."
         )
-    return Log(name, _items_beside(Path(name)), ())
+    return Log(name, _items_beside(Path(name)))
 
 
 def log_name(log: str) -> str:
@@ -89,15 +90,6 @@ def log_name(log: str) -> str:
     if log in _REAL or log == PLANTED or log.startswith("synthetic:"):
         return log
     return Path(log).name.partition(".")[0]
-
-
-def open_source(log: Log) -> "EventSource":
-    """The reader of a log.
-
-    Raises:
-        InputError: It cannot be read.
-    """
-    return open_events(log.events)
 
 
 def _items_beside(events: Path) -> str | None:

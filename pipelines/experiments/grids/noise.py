@@ -1,7 +1,7 @@
 """How much random clicks in the training data cost, with seq2seq and without."""
 
 from pipelines.experiments.grids.grid import Case, Experiment, Options, seeds_of, shared_settings
-from pipelines.experiments.grids.logs import NEXT_FIVE, PLANTED, find_log, log_name
+from pipelines.experiments.grids.logs import NEXT_FIVE, PLANTED, log_name, log_settings
 from pipelines.experiments.grids.seq2seq import SEQ2ITEM, WITH_SEQ2SEQ
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.5)
@@ -16,7 +16,7 @@ def build(options: Options) -> Experiment:
         Case(
             f"{log_name(log)} noise={share:g}",
             log,
-            (*find_log(log).settings, *NEXT_FIVE),
+            (*log_settings(log), *NEXT_FIVE),
             share,
             log_name(log),
             share,

@@ -8,7 +8,7 @@ from pipelines.experiments.grids.grid import (
     seeds_of,
     shared_settings,
 )
-from pipelines.experiments.grids.logs import NEXT_FIVE, find_log
+from pipelines.experiments.grids.logs import NEXT_FIVE, log_settings
 from recall.errors import InputError
 
 _INTERESTS = 8
@@ -58,9 +58,7 @@ def build(options: Options) -> Experiment:
     return Experiment(
         "planted",
         "Do prototypes find the planted interests, and confident pairs the futures that follow?",
-        tuple(
-            Case(name, log, (*find_log(log).settings, *NEXT_FIVE)) for name, log in worlds.items()
-        ),
+        tuple(Case(name, log, (*log_settings(log), *NEXT_FIVE)) for name, log in worlds.items()),
         (
             Arm("K=8", interests),
             Arm("K=4", ("model.num_interests=4",)),

@@ -8,7 +8,7 @@ from pipelines.experiments.grids.grid import (
     seeds_of,
     shared_settings,
 )
-from pipelines.experiments.grids.logs import NEXT_FIVE, PLANTED, find_log, log_name
+from pipelines.experiments.grids.logs import NEXT_FIVE, PLANTED, log_name, log_settings
 
 SEQ2ITEM = Arm("seq2item", ("loss.seq2seq_weight=0",))
 WITH_SEQ2SEQ = Arm("with seq2seq")
@@ -44,6 +44,5 @@ def cases_of(
 ) -> tuple[Case, ...]:
     """A case for each log that was asked for, else for each of `logs`."""
     return tuple(
-        Case(log_name(log), log, (*find_log(log).settings, *settings))
-        for log in options.logs or logs
+        Case(log_name(log), log, (*log_settings(log), *settings)) for log in options.logs or logs
     )

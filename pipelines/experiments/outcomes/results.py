@@ -1,6 +1,8 @@
 """What came out of an experiment: `results.json`, a table, plots. Imports no TensorFlow."""
 
+import contextlib
 import importlib.metadata
+import logging
 import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,12 +14,14 @@ import recall
 from pipelines.artifacts import provenance
 from pipelines.evaluation.intervals import Interval
 from pipelines.experiments.grids.grid import Case, Experiment
-from pipelines.experiments.outcomes import kept, paired, plots, tables
+from pipelines.experiments.outcomes import kept, paired, tables
 from pipelines.experiments.outcomes.run_files import FinishedRun
 from serving.release import storage
 
 RESULTS_NAME, TABLE_NAME, PLOT_NAME = "results.json", "results.md", "results.svg"
 _FORMAT = 1
+
+_log = logging.getLogger(__name__)
 
 
 def write(
@@ -32,8 +36,18 @@ def write(
     found = summarise(experiment, finished)
     storage.write_json(output_dir / RESULTS_NAME, found)
     storage.write_text(output_dir / TABLE_NAME, tables.markdown(found))
-    plots.write(found, output_dir / PLOT_NAME)
+    _draw(found, output_dir / PLOT_NAME)
     return found
+
+
+def _draw(found: dict[str, Any], path: Path) -> None:
+    """Draws where the packages for it are installed: a machine that trains need not have them."""
+    try:
+        from pipelines.experiments.outcomes import plots
+    except ModuleNotFoundError as error:
+        _log.info("%s is not installed: --only_results draws elsewhere.", error.name)
+        return
+    plots.write(found, path)
 
 
 def summarise(experiment: Experiment, finished: Sequence[FinishedRun]) -> dict[str, Any]:
@@ -92,6 +106,7 @@ def _summarise_case(
         "seeds": seeds,
         "num_users": first[0].facts["num_users"],
         "num_positives": first[0].facts["num_positives"],
+        "devices": sorted({one.facts["device"] for of in runs.values() for one in of}),
         "settings": list(case.settings),
         "arms": arms,
     }
@@ -139,9 +154,12 @@ def _of_values(values: Sequence[float]) -> dict[str, Any]:
 def _versions() -> dict[str, str | None]:
     """Of what the numbers depend on."""
     packages = ("tensorflow", "tf_keras", "tensorflow-recommenders", "numpy")
-    return {
+    versions = {
         "recall": recall.__version__,
         "commit": provenance.find_commit(),
         "python": platform.python_version(),
-        **{package: importlib.metadata.version(package) for package in packages},
     }
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions

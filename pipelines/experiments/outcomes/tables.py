@@ -46,13 +46,15 @@ _LEGEND = (
 def heading(case: Mapping[str, Any]) -> str:
     """What a case is and how much was measured.
 
-    >>> heading({"name": "ml-1m", "num_users": 6040, "num_positives": 30200, "seeds": [1, 2]})
-    'ml-1m: 6,040 users, 30,200 held-out clicks, seeds 1, 2'
+    >>> heading({"name": "a", "num_users": 6040, "num_positives": 30200, "seeds": [1, 2],
+    ...          "devices": ["CPU"]})
+    'a: 6,040 users, 30,200 held-out clicks, seeds 1, 2, trained on CPU'
     """
     seeds = ", ".join(map(str, case["seeds"]))
     return (
         f"{case['name']}: {case['num_users']:,} users, {case['num_positives']:,} held-out "
-        f"clicks, seed{'s' if len(case['seeds']) > 1 else ''} {seeds}"
+        f"clicks, seed{'s' if len(case['seeds']) > 1 else ''} {seeds}, "
+        f"trained on {' and '.join(case['devices'])}"
     )
 
 
@@ -116,7 +118,7 @@ def difference(found: Mapping[str, Any]) -> str:
 def _number(value: float) -> str:
     """Four digits behind the point, without the 0 before it.
 
-    >>> _number(0.12345), _number(-0.5), _number(1.0)
+    >>> _number(0.12341), _number(-0.5), _number(1.0)
     ('.1234', '-.5000', '1.0000')
     """
     text = f"{value:.4f}"

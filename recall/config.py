@@ -68,6 +68,9 @@ class IngestConfig:
     """Training windows of a user begin so many events apart; below
     `model.max_history_length` they overlap, and an event is learnt with more of its past.
     null: they lie side by side, and every event is learnt once."""
+    max_impressions: int = 20
+    """Items that were shown before a click and become its negatives, at most, the latest
+    ones: a page or two."""
     max_age_days: float | None = None
     """Events that are older than this, counted from the latest of the log, are dropped. null:
     all are kept."""
@@ -81,7 +84,7 @@ class IngestConfig:
 
     def __post_init__(self):
         require_choice("ingest.protocol", self.protocol, self.PROTOCOLS)
-        for name in ("min_user_events", "min_item_events", "num_shards"):
+        for name in ("min_user_events", "min_item_events", "max_impressions", "num_shards"):
             require_setting(getattr(self, name) >= 1, f"ingest.{name}", getattr(self, name), ">= 1")
         require_setting(
             self.protocol == "temporal" if self.num_targets is None else self.num_targets >= 1,

@@ -31,6 +31,12 @@ class LossConfig:
     confident_fraction: float = 0.3
     """Share of (user, interest) pairs the seq2seq loss fits (lambda of the paper)."""
 
+    event_weights: dict[str, float] = dataclasses.field(default_factory=dict)
+    """How much a click counts as a target by its kind, for example `{"view": 0.1,
+    "purchase": 1}`; kinds that are not named count 1. Logs without kinds have no use for it."""
+    target_kinds: tuple[str, ...] = ()
+    """Kinds of events that are learnt as targets; the others are history alone. `[]`: all."""
+
     NUM_NEGATIVES: typing.ClassVar = 1024
     NEGATIVES: typing.ClassVar = ("uniform", "full", "queue", "interest_queues")
     REDUCTIONS: typing.ClassVar = ("max", "sum", "argmax")
@@ -72,3 +78,11 @@ class LossConfig:
             self.confident_fraction,
             "in (0, 1]",
         )
+        for kind, weight in self.event_weights.items():
+            require_setting(weight >= 0, f"loss.event_weights.{kind}", weight, ">= 0")
+
+    def weight_of(self, kind: str) -> float:
+        """How much a click of a kind counts as a target."""
+        if self.target_kinds and kind not in self.target_kinds:
+            return 0.0
+        return self.event_weights.get(kind, 1.0)

@@ -76,7 +76,7 @@ def build_from_values(cls: type, values: Mapping[str, Any], prefix: str = "") ->
     """Builds a dataclass from plain values.
 
     Args:
-        cls: A dataclass whose fields are scalars, dataclasses, or tuples of either.
+        cls: A dataclass whose fields are scalars, dictionaries, dataclasses, or tuples of these.
         values: Field name -> value; absent fields keep their defaults.
         prefix: Where `values` lies, for error texts: `section.` or nothing.
 
@@ -105,7 +105,7 @@ def build_from_values(cls: type, values: Mapping[str, Any], prefix: str = "") ->
 
 
 def _convert(hint: Any, value: Any, key: str) -> Any:
-    """Checks `value` against a scalar, optional or tuple type."""
+    """Checks `value` against a scalar, optional, tuple or dict type."""
     if isinstance(hint, types.UnionType):
         inner = next(t for t in typing.get_args(hint) if t is not type(None))
         # `auto` is how people write it; null is how it is kept.
@@ -119,6 +119,10 @@ def _convert(hint: Any, value: Any, key: str) -> Any:
                 for place, item in enumerate(value)
             )
         return tuple(_convert(inner, item, key) for item in value)
+    if typing.get_origin(hint) is dict:
+        require_setting(isinstance(value, Mapping), key, value, "an object")
+        kind = typing.get_args(hint)[1]
+        return {str(name): _convert(kind, item, f"{key}.{name}") for name, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     correct = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))

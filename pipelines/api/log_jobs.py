@@ -23,6 +23,7 @@ _EVENT_COLUMNS = {
     "item_column": "item_id",
     "timestamp_column": "timestamp",
 }
+_OPTIONAL_COLUMNS = ("event_type_column", "weight_column")
 _NO_TIME = "none"
 _NAME = "events_name"
 _TABLES = ("events", "items")
@@ -105,7 +106,7 @@ def _event_columns(reading: Mapping[str, Any]) -> dict[str, str]:
     }
     if columns["timestamp_column"] == _NO_TIME:
         del columns["timestamp_column"]
-    return columns
+    return columns | {name: str(reading[name]) for name in _OPTIONAL_COLUMNS if reading.get(name)}
 
 
 def _as_file(value: Any, what: str, folder: str, columns: Mapping[str, str]) -> str:

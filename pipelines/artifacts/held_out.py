@@ -11,7 +11,7 @@ from pipelines.artifacts import records
 from pipelines.artifacts.example_files import open_kept_examples
 from recall.datasets import without_tuning
 from recall.errors import InputError
-from recall.features import HISTORY, ITEM_IDS, NUM_TRAINED, POSITIVES, USER_ID
+from recall.features import HISTORY, ITEM_IDS, NUM_TRAINED, POSITIVE_KINDS, POSITIVES, USER_ID
 from recall.ragged import Ragged
 from serving.release import storage
 
@@ -30,6 +30,7 @@ _FEATURES = {
     HISTORY: _INT64_LIST,
     POSITIVES: _INT64_LIST,
     NUM_TRAINED: tf.io.FixedLenFeature([], tf.int64, default_value=UNKNOWN_NUMBER),
+    POSITIVE_KINDS: _INT64_LIST,
 }
 
 
@@ -43,12 +44,15 @@ class HeldOutUsers:
         positives: Dense ids of the held-out events per user, at least one.
         num_trained: `[num_users]` int64, events of each user that training learns from, or
             `UNKNOWN_NUMBER`; None stands for the latter everywhere.
+        positive_kinds: Numbers of the kinds of all positives, user by user; None where the
+            log has no kinds.
     """
 
     user_ids: np.ndarray
     histories: Ragged
     positives: Ragged
     num_trained: np.ndarray | None = None
+    positive_kinds: np.ndarray | None = None
 
     def __post_init__(self):
         if self.num_trained is None:
@@ -57,6 +61,9 @@ class HeldOutUsers:
         numbers = (self.histories, self.positives, self.num_trained)
         if any(len(values) != len(self.user_ids) for values in numbers):
             raise ValueError("User ids, histories and positives differ in number.")
+        kinds = self.positive_kinds
+        if kinds is not None and len(kinds) != len(self.positives.values):
+            raise ValueError("Positives and their kinds differ in number.")
 
     @property
     def num_users(self) -> int:
@@ -70,7 +77,12 @@ class HeldOutUsers:
             self.histories.take(rows),
             self.positives.take(rows),
             self.num_trained[rows],
+            None if self.positive_kinds is None else self._of_positives("positive_kinds", rows),
         )
+
+    def _of_positives(self, name: str, rows: np.ndarray) -> np.ndarray:
+        """A column of the positives, of some users."""
+        return Ragged(getattr(self, name), self.positives.offsets).take(rows).values
 
 
 def read_held_out(examples_dir: str | Path, split: str) -> HeldOutUsers:
@@ -99,11 +111,13 @@ def read_held_out(examples_dir: str | Path, split: str) -> HeldOutUsers:
             f"{Path(examples_dir) / f'Split-{split}'} holds no users. Every user has too few "
             "events for the protocol; check the log and the config section `ingest`."
         )
+    kinds = np.concatenate([part[POSITIVE_KINDS].values.numpy() for part in parts])
     return HeldOutUsers(
         np.concatenate([part[USER_ID].numpy() for part in parts]),
         _concatenate([part[HISTORY] for part in parts]),
         _concatenate([part[POSITIVES] for part in parts]),
         np.concatenate([part[NUM_TRAINED].numpy() for part in parts]),
+        kinds if len(kinds) else None,
     )
 
 

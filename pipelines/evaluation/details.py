@@ -4,7 +4,7 @@ Stored by the evaluation, which has the vectors, so that a report loads no model
 seconds: all but the exposure is taken from a sample of the test users.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,12 +39,15 @@ _SHOWN_CLICKS = 10
 _LIST_OF_AN_INTEREST = 5
 
 
-def collect_user_results(held_out: HeldOutUsers, top_rows: Mapping[str, np.ndarray]) -> UserResults:
+def collect_user_results(
+    held_out: HeldOutUsers, top_rows: Mapping[str, np.ndarray], kinds: Sequence[str] = ()
+) -> UserResults:
     """The places of the held-out clicks in every ranker's lists.
 
     Args:
         held_out: The test users.
         top_rows: Ranker -> `[num_users, width]` vocabulary rows, best first.
+        kinds: Kinds of events by their numbers from 1.
     """
     rng = np.random.default_rng(_SEED)
     chosen = np.sort(rng.permutation(held_out.num_users)[:MAX_USERS])
@@ -62,6 +65,7 @@ def collect_user_results(held_out: HeldOutUsers, top_rows: Mapping[str, np.ndarr
         places,
         depth,
         held_out.num_users,
+        np.array(["", *kinds], object)[users.positive_kinds] if kinds else None,
     )
 
 

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipelines.artifacts import provenance, records
+from pipelines.artifacts.event_columns import EventColumns
 from pipelines.artifacts.held_out import HeldOutUsers, read_held_out, read_training_windows
 from pipelines.artifacts.trained_model import TrainedModel, load_model
-from pipelines.evaluation import baselines, blessing, details, lists, vectors
+from pipelines.evaluation import baselines, blessing, details, kinds, lists, vectors
 from pipelines.evaluation.full_ranking import Ranker
 from pipelines.evaluation.user_results import UserResults
 from pipelines.progress import tasks
@@ -144,13 +145,19 @@ def evaluate_model(
         "baselines": sections,
         "index": None,
     }
+    kind_names = EventColumns.read(examples_dir).kinds
+    if kind_names:
+        report["kinds"] = {
+            name: kinds.measure_kinds(rows, held_out["test"], kind_names, config.all_ks)
+            for name, rows in top_rows.items()
+        }
     report["blessing"] = blessing.judge(report, config.thresholds)
     start = time.monotonic()
     with tasks.open_task("details"):
         told = details.describe(
             held_out["test"], top_rows, user_vectors, item_vectors, vocabulary, config, max_length
         )
-        users = details.collect_user_results(held_out["test"], top_rows)
+        users = details.collect_user_results(held_out["test"], top_rows, kind_names)
     _log.info("details for the report: %.1f s", time.monotonic() - start)
     return Evaluated(report, told, users)
 

@@ -92,6 +92,14 @@ def by_novelty(results: UserResults) -> list[Slice]:
     return [Slice("new users", trained == 0), Slice("returning users", trained > 0)]
 
 
+def by_kind(results: UserResults) -> list[Slice]:
+    """Held-out events by their kind; nothing where the log has no kinds."""
+    if results.kinds is None:
+        return []
+    names = sorted(set(results.kinds.tolist()))
+    return [Slice(name, results.kinds == name) for name in names]
+
+
 def by_popularity(results: UserResults, vocabulary: ItemVocabulary) -> list[Slice]:
     """Deciles of the catalogue by training clicks, and items without any."""
     rows = results.positives.values

@@ -24,6 +24,7 @@ NOT_FOUND = 0
 """Place of a click that is not in the list; the first place is 1."""
 
 _PREFIX = "place_"
+_KINDS = "positive_kinds"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,6 +41,8 @@ class UserResults:
             `NOT_FOUND` where it is not there.
         depth: Length of the lists.
         num_tested: Test users there are in all.
+        kinds: `[num_positives]` str, the kind of each held-out event; None where the log has
+            no kinds.
     """
 
     user_ids: np.ndarray
@@ -49,6 +52,7 @@ class UserResults:
     places: Mapping[str, np.ndarray]
     depth: int
     num_tested: int
+    kinds: np.ndarray | None = None
 
     @property
     def num_users(self) -> int:
@@ -76,6 +80,7 @@ class UserResults:
             num_trained=self.num_trained[rows],
             positives=self.positives.take(rows),
             places={name: places[events.values] for name, places in self.places.items()},
+            kinds=None if self.kinds is None else self.kinds[events.values],
         )
 
     def write(self, path: str | Path) -> None:
@@ -92,6 +97,8 @@ class UserResults:
             "positives": lists(self.positives.values),
             **{f"{_PREFIX}{name}": lists(places) for name, places in self.places.items()},
         }
+        if self.kinds is not None:
+            columns[_KINDS] = pa.ListArray.from_arrays(offsets, pa.array(self.kinds, pa.string()))
         facts = {"depth": str(self.depth), "num_tested": str(self.num_tested)}
         table = pa.table(columns).replace_schema_metadata(facts)
         pq.write_table(table, path, compression="zstd")
@@ -111,6 +118,9 @@ class UserResults:
                 if name.startswith(_PREFIX)
             }
             positives = table["positives"].combine_chunks()
+            kinds = None
+            if _KINDS in table.column_names:
+                kinds = np.array(table[_KINDS].combine_chunks().values.to_pylist(), object)
             return cls(
                 np.array(table["user_id"].to_pylist(), object),
                 table["history_length"].to_numpy(),
@@ -119,6 +129,7 @@ class UserResults:
                 lists,
                 int(table.schema.metadata[b"depth"]),
                 int(table.schema.metadata[b"num_tested"]),
+                kinds,
             )
         except (OSError, KeyError, TypeError, ValueError) as error:
             raise InputError(

@@ -18,6 +18,7 @@ from pipelines.inference.work_folder import WorkFolder
 from pipelines.ingestion import reading, sequences
 from pipelines.ingestion import steps as ingest_steps
 from pipelines.ingestion.encoding.shard_files import ShardFiles
+from pipelines.ingestion.events import ordering
 from pipelines.ingestion.reading import LogRuns
 from pipelines.ingestion.sequences import Sequences
 from pipelines.ingestion.step_runner import StepRunner
@@ -140,7 +141,10 @@ class WriteHistories:
 
     def _histories(self, log: Sequences, counts: Counter) -> pa.Table:
         """A shard of the log -> a row per user, users by id as text."""
-        duplicates = sequences.find_duplicates(log.offsets, log.items, log.timestamps)
+        is_impression = self._runs.kinds.find_impressions(log.kinds)
+        if is_impression is not None:
+            log = log.filter(~is_impression)
+        duplicates = ordering.find_duplicates(log.offsets, log.items, log.timestamps, log.kinds)
         log = log.filter(~duplicates)
         counts["events"] += len(log.items)
         counts["duplicates"] += int(duplicates.sum())

@@ -5,15 +5,18 @@ import uuid
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from pipelines.ingestion import sequences, windows
-from pipelines.ingestion.encoding import byte_columns, example_records
+from pipelines.ingestion.encoding import example_records
 from pipelines.ingestion.encoding.byte_columns import Ranges
 from pipelines.ingestion.encoding.example_records import Feature
+from pipelines.ingestion.encoding.number_lists import Numbers
+from pipelines.ingestion.events import event_features
+from pipelines.ingestion.events.event_features import ITEMS_ALONE, EventColumns
 from pipelines.ingestion.sequences import Part
 
 # Feature names as in `recall.features`, which imports TensorFlow; a test compares the two.
@@ -47,28 +50,6 @@ def file_name(bucket: int, shard: int, num_shards: int) -> str:
     return f"examples-{bucket:05d}-{shard:05d}-of-{num_shards:05d}.tfrecord.gz"
 
 
-class Numbers(NamedTuple):
-    """Numbers as varints, of which any range is a list of an example.
-
-    Attributes:
-        data: The bytes.
-        offsets: `[n + 1]` where each number begins.
-    """
-
-    data: np.ndarray
-    offsets: np.ndarray
-
-    @classmethod
-    def of(cls, values: np.ndarray) -> "Numbers":
-        """The numbers `values`, `[n]`, >= 0."""
-        return cls(*byte_columns.varints(values))
-
-    def ranges(self, starts: np.ndarray, stops: np.ndarray) -> Feature:
-        """The lists `values[start:stop]`, none empty."""
-        begins = self.offsets[starts]
-        return Feature(Ranges(self.data, begins, self.offsets[stops] - begins))
-
-
 class ShardWriter:
     """Writes the examples of one shard of users."""
 
@@ -97,7 +78,12 @@ class ShardWriter:
         self.owners: dict[tuple[str, int], np.ndarray] = {}
 
     def write(
-        self, user_ids: pa.StringArray, offsets: np.ndarray, dense: np.ndarray, parts: np.ndarray
+        self,
+        user_ids: pa.StringArray,
+        offsets: np.ndarray,
+        dense: np.ndarray,
+        parts: np.ndarray,
+        columns: EventColumns = ITEMS_ALONE,
     ) -> dict[str, Any]:
         """Writes all splits; a file without examples is not created.
 
@@ -106,13 +92,14 @@ class ShardWriter:
             offsets: `[num_users + 1]` of the events of each user.
             dense: `[num_events]` dense ids of the items, oldest first.
             parts: `[num_events]` int8 of `Part`.
+            columns: What else is known of the events.
 
         Returns:
             Split -> `files` (name -> number of examples) and `targets` (number
             of events to be predicted).
         """
         numbers = Numbers.of(dense)
-        facts = {Part.TRAIN.label: self._write_windows(numbers, dense, parts, offsets)}
+        facts = {Part.TRAIN.label: self._write_windows(numbers, dense, parts, offsets, columns)}
         num_trained = np.diff(sequences.training_offsets(offsets, parts))
         num_trained[num_trained < windows.SHORTEST] = 0
         for part in (Part.VALID, Part.TEST):
@@ -124,6 +111,9 @@ class ShardWriter:
                 held_out.positive_offsets,
                 num_trained[held_out.users],
             )
+            features |= event_features.of_tasks(
+                columns, held_out.positives, held_out.positive_offsets
+            )
             name, count = self._write_file(part.label, UNBUCKETED, features)
             self.owners[part.label, UNBUCKETED] = held_out.users
             files = {name: count} if count else {}
@@ -131,7 +121,12 @@ class ShardWriter:
         return facts
 
     def _write_windows(
-        self, numbers: Numbers, dense: np.ndarray, parts: np.ndarray, offsets: np.ndarray
+        self,
+        numbers: Numbers,
+        dense: np.ndarray,
+        parts: np.ndarray,
+        offsets: np.ndarray,
+        columns: EventColumns,
     ) -> dict[str, Any]:
         """Writes the training windows, one file per length bucket."""
         learnt = np.flatnonzero(parts == Part.TRAIN)
@@ -151,6 +146,8 @@ class ShardWriter:
         for bucket in np.unique(buckets).tolist():
             here = np.flatnonzero(buckets == bucket)
             features = {_ITEM_IDS: numbers.ranges(starts[here], stops[here])}
+            bounds = cut.starts[here], cut.stops[here]
+            features |= event_features.of_windows(columns, learnt, bounds)
             name, count = self._write_file(Part.TRAIN.label, bucket, features)
             self.owners[Part.TRAIN.label, bucket] = users[here]
             files[name] = count

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.artifacts import provenance, records
+from pipelines.artifacts.event_columns import EventColumns
 from pipelines.ingestion import (
     event_statistics,
     kept_sequences,
@@ -29,9 +30,10 @@ from pipelines.ingestion import report as ingest_report
 from pipelines.ingestion import steps as ingest_steps
 from pipelines.ingestion.encoding import facts
 from pipelines.ingestion.encoding.shard_files import ShardFiles
+from pipelines.ingestion.events import kinds
 from pipelines.ingestion.reading import LogRuns
 from pipelines.ingestion.sequences import Part
-from pipelines.ingestion.splits import HELD_OUT, Clock
+from pipelines.ingestion.splits import Clock
 from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
 from pipelines.sources.columns import id_checks
@@ -58,7 +60,11 @@ def ingest_record(
     if items_file is not None:
         inputs["items"] = items_file.fingerprint()
     settings = config.to_dict(["ingest"])
-    settings["reading"] = {**source.options.to_dict(), "has_time": source.columns.has_time}
+    settings["reading"] = {
+        **source.options.to_dict(),
+        "has_time": source.columns.has_time,
+        **{name: getattr(source.columns, name) for name in source.columns.optional_fields.names},
+    }
     settings["model"] = {"max_history_length": config.model.max_history_length}
     return records.build_record(JOB, settings, inputs)
 
@@ -132,12 +138,6 @@ def _check_output_dir(output_dir: Path, record: dict[str, Any], overwrite: bool)
         )
 
 
-def _count_cold(counts: Mapping[Part, np.ndarray]) -> dict[str, int]:
-    """Held-out part -> targets on items that training never saw."""
-    is_cold = counts[Part.TRAIN] == 0
-    return {part.label: int(counts[part][is_cold].sum()) for part in HELD_OUT}
-
-
 class _Ingest:
     """One run of the job in a staging folder."""
 
@@ -175,8 +175,9 @@ class _Ingest:
         written = self._write()
         statistics = ingest_report.build_statistics(self._config, vocabulary, split, written)
         statistics["split"] = split_report.describe(
-            self._config.ingest, clock, sorted_facts, split_facts, _count_cold(counts)
+            self._config.ingest, clock, sorted_facts, split_facts, split_report.count_cold(counts)
         )
+        statistics |= kinds.describe(runs.kinds, runs.has_weights, sorted_facts, written)
         report = ingest_report.build_ingest_report(
             self._source.name, read, sorted_facts, split_facts, rare_items, statistics, items
         )
@@ -187,6 +188,7 @@ class _Ingest:
         report["lines"] = [
             *ingest_report.report_lines(report),
             *split_report.lines(statistics["split"]),
+            *kinds.lines(statistics),
         ]
         event_statistics.write_all(self._examples_dir, self._tables_of(counts), statistics, report)
         if self._config.ingest.keep_sequences:
@@ -314,7 +316,8 @@ class _Ingest:
         self, vocabulary: ItemVocabulary, statistics: dict[str, Any], report: dict[str, Any]
     ) -> None:
         """Writes what describes the examples and removes the work files."""
-        schema.write_for(self._examples_dir, self._config, vocabulary.num_items)
+        columns = EventColumns.of_statistics(statistics)
+        schema.write_for(self._examples_dir, self._config, vocabulary.num_items, columns)
         records.write_vocabulary(self._examples_dir, vocabulary)
         storage.write_json(self._examples_dir / records.STATISTICS_NAME, statistics)
         storage.write_json(self._examples_dir / records.INGEST_REPORT_NAME, report)

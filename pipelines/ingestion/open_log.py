@@ -32,7 +32,8 @@ def open_events(
         spec: What to read:
             a file, folder or pattern of text files (`.csv`, `.tsv`, `.txt`,
             `.dat`, `.inter` ..., also compressed) or Parquet;
-            `mind:` and a behaviors.tsv of the MIND data;
+            `mind:` and a behaviors.tsv of the MIND data, of which `columns.event_type`,
+            whatever its value, adds what was shown and not clicked;
             `tfds:name[/config][:version][:split]`, a dataset prepared by
             TensorFlow Datasets, for example `tfds:movielens/1m-ratings`;
             `synthetic:key=value,...`, a log with planted interests.
@@ -70,8 +71,13 @@ def _open(
     if spec.startswith("mind:"):
         from pipelines.sources.mind_source import MindSource
 
-        return MindSource(spec, where)
+        return MindSource(spec, where, with_kinds=bool(columns.event_type))
     if spec.partition(":")[0] == "synthetic":
+        if columns.optional_fields.names:
+            raise InputError(
+                f"{spec} has no column {columns.event_type or columns.weight!r}: all events of a "
+                "generated log are alike."
+            )
         from pipelines.synthetic.source import SyntheticSource
 
         source = SyntheticSource(spec, where)

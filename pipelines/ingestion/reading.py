@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 
 from pipelines.ingestion import sequences
 from pipelines.ingestion.encoding.shard_files import ShardFiles
+from pipelines.ingestion.events import ordering
+from pipelines.ingestion.events.kinds import NO_KINDS, RunKinds
 from pipelines.ingestion.sequences import Sequences
 from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
@@ -54,12 +56,16 @@ class LogRuns(NamedTuple):
             numbers of the log already.
         has_time: Whether the log has times; else its rows are its order.
         latest_s: The latest time of an event.
+        kinds: Of the events.
+        has_weights: Whether events have weights.
     """
 
     runs: list[int]
     first_rows: list[int]
     has_time: bool
     latest_s: float
+    kinds: RunKinds = NO_KINDS
+    has_weights: bool = False
 
 
 def read_log(
@@ -86,7 +92,17 @@ def read_log(
     runs = [run for unit in found for run in unit["runs"]]
     number_items(files, runs)
     latest_s = max(unit["latest_s"] for unit in found)
-    return facts, LogRuns(runs, facts.pop("first_rows"), source.columns.has_time, latest_s)
+    kinds = RunKinds.merge(unit["kinds"] for unit in found)
+    kinds.check(source.spec, source.columns.event_type)
+    log = LogRuns(
+        runs,
+        facts.pop("first_rows"),
+        source.columns.has_time,
+        latest_s,
+        kinds,
+        bool(source.columns.weight),
+    )
+    return facts, log
 
 
 def remove_runs(files: ShardFiles) -> None:
@@ -118,6 +134,7 @@ class ReadUnit:
         files = ShardFiles(self._work_dir)
         reader = UnitReader(self._source, self._units[number], self._max_bad_rows)
         runs, waiting, size, latest_s = [], [], 0, 0.0
+        self._kinds = {}
         try:
             for batch in self._batches(reader):
                 waiting.append(batch)
@@ -130,7 +147,7 @@ class ReadUnit:
             reader.facts[-1]["error"] = str(error)
         if waiting:
             runs.append(self._write_run(files, number, len(runs), waiting))
-        facts = {"runs": runs, "latest_s": latest_s, "parts": reader.facts}
+        facts = {"runs": runs, "latest_s": latest_s, "parts": reader.facts, "kinds": self._kinds}
         files.write_facts(READ, number, facts)
 
     def _batches(self, reader: UnitReader) -> Iterator[pa.RecordBatch]:
@@ -147,6 +164,10 @@ class ReadUnit:
                 "row": batch["row"],
                 "part": pa.array(parts),
             }
+            if "event_type" in batch.schema.names:
+                columns["kind"] = encode_ids(batch["event_type"])
+            if "weight" in batch.schema.names:
+                columns["weight"] = batch["weight"].cast(pa.float32())
             yield pa.RecordBatch.from_pydict(columns)
 
     def _write_run(
@@ -168,17 +189,17 @@ class ReadUnit:
         local[by_shard] = np.arange(len(texts))
         local -= np.append(user_bounds, 0)[shards].astype(np.int32)
         event_shards = shards[codes]
-        order = sequences.order_by_code(event_shards)
+        order = ordering.order_by_code(event_shards)
         counts = np.bincount(event_shards, minlength=self._num_shards)
         bounds = np.concatenate([[0], np.cumsum(counts)])
+        if "kind" in columns:
+            columns["kind"] = self._number_kinds(run, columns["kind"])
+        rest = [name for name in columns if name not in ("user", "item")]
         events = pa.RecordBatch.from_pydict(
             {
                 "user": pa.array(local[codes][order]),
                 "item": pa.array(items.indices.to_numpy()[order]),
-                **{
-                    name: columns[name].take(pa.array(order))
-                    for name in ("timestamp", "row", "part")
-                },
+                **{name: columns[name].take(pa.array(order)) for name in rest},
             }
         )
         sorted_users = pa.RecordBatch.from_arrays(
@@ -189,6 +210,13 @@ class ReadUnit:
         named = pa.RecordBatch.from_arrays([items.dictionary], names=["item_id"])
         files.write_batches(RUN_ITEMS, run, [named])
         return run
+
+    def _number_kinds(self, run: int, kinds: pa.DictionaryArray) -> pa.Array:
+        """Numbers of the kinds of a run; rows that were left out may have had others."""
+        codes = kinds.indices.to_numpy()
+        used, numbers = np.unique(codes, return_inverse=True)
+        self._kinds[run] = kinds.dictionary.take(pa.array(used)).to_pylist()
+        return pa.array(numbers.astype(np.int32))
 
 
 def _cut(batch: pa.RecordBatch, bounds: np.ndarray) -> list[pa.RecordBatch]:
@@ -245,6 +273,10 @@ def read_shard(files: ShardFiles, log: LogRuns, shard: int) -> Sequences:
         num_users += len(texts[-1])
         items = ranks[files.read_array(ITEM_CODES, run)][events["item"].to_numpy()]
         rest = [events[name].to_numpy() for name in ("timestamp", "row", "part")]
+        if log.kinds.names:
+            rest.append(log.kinds.numbers(run)[events["kind"].to_numpy()])
+        if log.has_weights:
+            rest.append(events["weight"].to_numpy())
         columns.append([items, *rest])
     encoded = pa.chunked_array(texts, pa.string()).combine_chunks().dictionary_encode()
     by_text = pc.sort_indices(encoded.dictionary)
@@ -252,9 +284,10 @@ def read_shard(files: ShardFiles, log: LogRuns, shard: int) -> Sequences:
     user_ranks[by_text.to_numpy()] = np.arange(len(by_text), dtype=np.int32)
     owners = user_ranks[encoded.indices.to_numpy()][_concatenate(users, np.int32)]
     del users, texts
-    kinds = (np.int32, np.float64, np.int64, np.int8)
-    items, timestamps, rows, parts = (
-        _concatenate([column[at] for column in columns], kind) for at, kind in enumerate(kinds)
+    types = [np.int32, np.float64, np.int64, np.int8]
+    types += [np.int8] * bool(log.kinds.names) + [np.float32] * log.has_weights
+    items, timestamps, rows, parts, *marks = (
+        _concatenate([column[at] for column in columns], kind) for at, kind in enumerate(types)
     )
     del columns
     if log.first_rows:
@@ -263,12 +296,14 @@ def read_shard(files: ShardFiles, log: LogRuns, shard: int) -> Sequences:
         rows += np.array(log.first_rows)[files_of_rows]
     if not log.has_time:
         timestamps = rows.astype(np.float64)
-    order = sequences.order_events(owners, timestamps, rows)
+    order = ordering.order_events(owners, timestamps, rows)
     counts = np.bincount(owners, minlength=len(by_text))
     return Sequences(
         encoded.dictionary.take(by_text),
         np.concatenate([[0], np.cumsum(counts)]),
         *(column[order] for column in (items, timestamps, rows, parts)),
+        kinds=marks.pop(0)[order] if log.kinds.names else None,
+        weights=marks.pop()[order] if log.has_weights else None,
     )
 
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from pipelines.artifacts.event_columns import NO_COLUMNS, EventColumns
+from pipelines.ingestion.events import event_features
 from recall.config import RecallConfig
 from recall.vocabulary import FIRST_ITEM_ID
 
@@ -21,7 +23,10 @@ _SPLITS = (*_TRAIN, *_HELD_OUT)
 
 
 def build_schema(
-    num_items: int, max_history_length: int, num_targets: int | None
+    num_items: int,
+    max_history_length: int,
+    num_targets: int | None,
+    columns: EventColumns = NO_COLUMNS,
 ) -> schema_pb2.Schema:
     """Describes the examples of all splits, one environment per split.
 
@@ -29,6 +34,7 @@ def build_schema(
         num_items: Size of the vocabulary.
         max_history_length: Input slots of the model; windows have one id more.
         num_targets: Positives of every held-out example, None if they vary.
+        columns: What is known of events beside their items, if anything.
     """
     schema = schema_pb2.Schema(default_environment=list(_SPLITS))
     last_id = num_items + FIRST_ITEM_ID - 1
@@ -46,7 +52,29 @@ def build_schema(
     trained.int_domain.min = 0
     _add_ids(schema, "history", _HELD_OUT, last_id, fewest=1)
     _add_ids(schema, "positives", _HELD_OUT, last_id, fewest=num_targets or 1, most=num_targets)
+    _add_columns(schema, columns, last_id, max_history_length)
     return schema
+
+
+def _add_columns(
+    schema: schema_pb2.Schema, columns: EventColumns, last_id: int, max_history_length: int
+) -> None:
+    """Adds what examples have of events beside their items."""
+    for name, environments in (
+        (event_features.KINDS, _TRAIN),
+        (event_features.POSITIVE_KINDS, _HELD_OUT),
+    ):
+        if columns.kinds:
+            feature = _add_list(schema, name, environments, fewest=1)
+            feature.int_domain.min, feature.int_domain.max = 1, len(columns.kinds)
+            feature.int_domain.is_categorical = True
+    if columns.weights:
+        feature = _add_list(schema, event_features.WEIGHTS, _TRAIN, fewest=2)
+        feature.type, feature.float_domain.min = schema_pb2.FLOAT, 0.0
+    if columns.shown is not None:
+        counts = _add_list(schema, event_features.SHOWN_COUNTS, _TRAIN, fewest=1)
+        counts.value_count.max, counts.int_domain.min = max_history_length, 0
+        _add_ids(schema, event_features.SHOWN_IDS, _TRAIN, last_id, fewest=0)
 
 
 def _add_ids(
@@ -59,16 +87,24 @@ def _add_ids(
     most: int | None = None,
 ) -> None:
     """Adds a list of dense ids."""
-    feature = schema.feature.add(
-        name=name, type=schema_pb2.INT, not_in_environment=_others(environments)
-    )
-    feature.presence.min_fraction = 1.0
-    feature.value_count.min = fewest
+    feature = _add_list(schema, name, environments, fewest=fewest)
     if most is not None:
         feature.value_count.max = most
     feature.int_domain.name = "dense_item_id"
     feature.int_domain.min, feature.int_domain.max = FIRST_ITEM_ID, last_id
     feature.int_domain.is_categorical = True
+
+
+def _add_list(
+    schema: schema_pb2.Schema, name: str, environments: Sequence[str], *, fewest: int
+) -> schema_pb2.Feature:
+    """Adds a list of numbers that every example has."""
+    feature = schema.feature.add(
+        name=name, type=schema_pb2.INT, not_in_environment=_others(environments)
+    )
+    feature.presence.min_fraction = 1.0
+    feature.value_count.min = fewest
+    return feature
 
 
 def _others(environments: Sequence[str]) -> list[str]:
@@ -82,9 +118,14 @@ def write_schema(examples_dir: str | Path, schema: schema_pb2.Schema) -> None:
     (Path(examples_dir) / SCHEMA_NAME).write_text(text, encoding="utf-8")
 
 
-def write_for(examples_dir: str | Path, config: RecallConfig, num_items: int) -> None:
+def write_for(
+    examples_dir: str | Path,
+    config: RecallConfig,
+    num_items: int,
+    columns: EventColumns = NO_COLUMNS,
+) -> None:
     """Writes `schema.pbtxt` of the examples that ingest makes under some settings."""
     ingest = config.ingest
     num_targets = {"leave_one_out": 1, "next_n": ingest.num_targets}.get(ingest.protocol)
-    built = build_schema(num_items, config.model.max_history_length, num_targets)
+    built = build_schema(num_items, config.model.max_history_length, num_targets, columns)
     write_schema(examples_dir, built)

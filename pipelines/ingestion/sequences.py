@@ -69,6 +69,9 @@ class Sequences(NamedTuple):
         timestamps: `[num_events]` float64.
         rows: `[num_events]` int64, rows of the log.
         parts: `[num_events]` int8 of `Part`.
+        kinds: `[num_events]` int8 numbers of the kinds of events, from 1; None where the
+            log has no kinds.
+        weights: `[num_events]` float32, how much each event counts; None where all are alike.
     """
 
     user_ids: pa.StringArray
@@ -77,6 +80,8 @@ class Sequences(NamedTuple):
     timestamps: np.ndarray
     rows: np.ndarray
     parts: np.ndarray
+    kinds: np.ndarray | None = None
+    weights: np.ndarray | None = None
 
     def filter(self, kept: np.ndarray) -> "Sequences":
         """The events where `kept`, `[num_events]` bool, and the users who have any."""
@@ -87,7 +92,7 @@ class Sequences(NamedTuple):
         return Sequences(
             self.user_ids.filter(pa.array(has_events)),
             np.concatenate([[0], offsets[1:][has_events]]),
-            *(column[kept] for column in self[2:]),
+            *(None if column is None else column[kept] for column in self[2:]),
         )
 
     @property
@@ -113,72 +118,6 @@ def user_shards(user_ids: pa.Array, num_shards: int) -> np.ndarray:
     """
     names = plain_ids(user_ids).cast(pa.binary()).to_pylist()
     return np.fromiter(map(zlib.crc32, names), np.int64, len(names)) % num_shards
-
-
-def order_by_code(codes: np.ndarray) -> np.ndarray:
-    """The stable order of `[n]` int codes >= 0, by digits of 16 bits: numpy sorts these fast."""
-    order = np.argsort((codes & 0xFFFF).astype(np.uint16), kind="stable")
-    shift = 16
-    most = int(codes.max(initial=0))
-    while most >> shift:
-        digit = ((codes >> shift) & 0xFFFF).astype(np.uint16)
-        order = order[np.argsort(digit[order], kind="stable")]
-        shift += 16
-    return order
-
-
-def order_events(users: np.ndarray, timestamps: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """The order of a log by user, then timestamp, then row of the input.
-
-    Logs mostly are in the order of time, which then costs a look.
-
-    Args:
-        users: `[n]` int, rank of the user among the users.
-        timestamps: `[n]` float.
-        rows: `[n]` int, each once.
-
-    Returns:
-        `[n]` positions of the events.
-    """
-    in_order = np.arange(len(users))
-    if np.any(rows[1:] < rows[:-1]):
-        in_order = np.argsort(rows, kind="stable")
-    order = in_order[order_by_code(users[in_order])]
-    times, owners = timestamps[order], users[order]
-    if np.any((times[1:] < times[:-1]) & (owners[1:] == owners[:-1])):
-        by_time = in_order[np.argsort(timestamps[in_order], kind="stable")]
-        order = by_time[order_by_code(users[by_time])]
-    return order
-
-
-def find_duplicates(offsets: np.ndarray, items: np.ndarray, timestamps: np.ndarray) -> np.ndarray:
-    """Marks events that repeat an earlier one: same user, item and timestamp.
-
-    Args:
-        offsets: `[num_users + 1]` of an ordered log.
-        items: `[n]` int numbers of the items.
-        timestamps: `[n]` float.
-
-    Returns:
-        `[n]` bool; the first of equal events is not marked.
-    """
-    duplicates = np.zeros(len(items), bool)
-    if len(items) == 0:
-        return duplicates
-    is_first = np.ones(len(items), bool)  # of the events of one user at one time
-    np.not_equal(timestamps[1:], timestamps[:-1], out=is_first[1:])
-    is_first[offsets[:-1]] = True
-    alone = is_first & np.append(is_first[1:], True)
-    shared = np.flatnonzero(~alone)
-    if len(shared) == 0:
-        return duplicates
-    moments, shared_items = np.cumsum(is_first[shared]), items[shared].astype(np.int64)
-    order = order_by_code(shared_items)
-    order = order[order_by_code(moments[order])]
-    same = np.diff(moments[order]) == 0
-    same &= np.diff(shared_items[order]) == 0
-    duplicates[shared[order[1:][same]]] = True
-    return duplicates
 
 
 def count_items(items: np.ndarray, num_items: int) -> np.ndarray:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+import numpy as np
+
 from pipelines.ingestion import splits
 from pipelines.ingestion.sequences import Part
 from pipelines.ingestion.splits import HELD_OUT, Clock
@@ -40,6 +42,12 @@ def check_columns(source: EventSource, config: IngestConfig) -> None:
         raise InputError(
             f"{source.spec} has no split column, which ingest.protocol=provided needs. Add the "
             "column, name it with --split_column, or choose another protocol."
+        )
+    named = source.columns.optional_fields.names
+    if config.keep_sequences and named:
+        raise InputError(
+            f"{source.spec} is read with its {' and '.join(named)}, which ingest.keep_sequences "
+            "does not keep. Leave one of them out."
         )
     for name in ("max_age_days", "session_gap_minutes"):
         if getattr(config, name) is not None and not source.columns.has_time:
@@ -84,6 +92,12 @@ def check_leaks(spec: str, split_facts: Sequence[Mapping[str, Any]]) -> None:
             f"{spec}: the split leaks. Data row {row['row'] + 1} (user {row['user_id']!r}, item "
             f"{row['item_id']!r}, {show_time(row['timestamp'])}) is on the wrong side of the clock."
         )
+
+
+def count_cold(counts: Mapping[Part, np.ndarray]) -> dict[str, int]:
+    """Held-out part -> targets on items that training never saw."""
+    is_cold = counts[Part.TRAIN] == 0
+    return {part.label: int(counts[part][is_cold].sum()) for part in HELD_OUT}
 
 
 def why_no_target(config: IngestConfig, part: Part, spans: Mapping[str, Sequence[float]]) -> str:

@@ -14,12 +14,17 @@ Imports no TensorFlow and no Beam.
 """
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.ingestion import examples, kept_sequences, sequences, splits, splitting
 from pipelines.ingestion.encoding.shard_files import ShardFiles
+from pipelines.ingestion.events import impressions, ordering
+from pipelines.ingestion.events.event_features import EventColumns
+from pipelines.ingestion.events.impressions import Impressions, ShownItems
 from pipelines.ingestion.reading import ITEMS, LogRuns, read_shard
 from pipelines.ingestion.sequences import Part, Sequences
 from pipelines.progress import tasks
@@ -39,25 +44,34 @@ FREQUENT_ITEMS, DENSE_IDS = "frequent_items", "dense_ids"
 SORTING, SPLITTING, WRITING = "order the events", "split users", "write examples"
 
 _COLUMNS = ("offsets", "items", "timestamps", "rows", "parts")
+_OPTIONAL_COLUMNS = ("kinds", "weights")
+# What was shown, by shard: items, and rows of the events after them.
+SHOWN_ITEMS, SHOWN_BEFORE = "shown_items", "shown_before"
 
 
 def write_sequences(files: ShardFiles, step: str, shard: int, log: Sequences) -> None:
     """Stores the ordered log of a shard."""
     users = pa.RecordBatch.from_arrays([log.user_ids], names=["user_id"])
     files.write_batches(f"{step}_users", shard, [users])
-    for name in _COLUMNS:
-        files.write_array(f"{step}_{name}", shard, getattr(log, name))
+    for name in (*_COLUMNS, *_OPTIONAL_COLUMNS):
+        column = getattr(log, name)
+        if column is not None:
+            files.write_array(f"{step}_{name}", shard, column)
 
 
 def read_sequences(files: ShardFiles, step: str, shard: int) -> Sequences:
     """The ordered log of a shard."""
     users = files.read_batch(f"{step}_users", shard)["user_id"]
-    return Sequences(users, *(files.read_array(f"{step}_{name}", shard) for name in _COLUMNS))
+    columns = {name: files.read_array(f"{step}_{name}", shard) for name in _COLUMNS}
+    for name in _OPTIONAL_COLUMNS:
+        if files.has_array(f"{step}_{name}", shard):
+            columns[name] = files.read_array(f"{step}_{name}", shard)
+    return Sequences(users, **columns)
 
 
 def remove_sequences(files: ShardFiles, step: str) -> None:
     """Removes the ordered logs of all shards."""
-    files.remove(*(f"{step}_{name}" for name in ("users", *_COLUMNS)))
+    files.remove(*(f"{step}_{name}" for name in ("users", *_COLUMNS, *_OPTIONAL_COLUMNS)))
 
 
 class SortShard:
@@ -77,7 +91,7 @@ class SortShard:
         """Writes the shard."""
         files = ShardFiles(self._work_dir)
         log = read_shard(files, self._runs, shard)
-        duplicates = sequences.find_duplicates(log.offsets, log.items, log.timestamps)
+        duplicates = ordering.find_duplicates(log.offsets, log.items, log.timestamps, log.kinds)
         item_ids = files.read_batch(ITEMS, 0)["item_id"]
         facts = {
             "users": len(log.user_ids),
@@ -92,12 +106,28 @@ class SortShard:
             old = log.timestamps < first_s
             facts["old_events"] = splitting.dropped(log, old, item_ids)
             log = log.filter(~old)
+        if log.kinds is not None:
+            log = self._take_out_impressions(files, shard, log, facts)
         if self._config.protocol == "temporal":  # The clock is one of the events that stay.
             facts |= splits.count_hours(log.timestamps)
         write_sequences(files, SORTED, shard, log)
         files.write_array(ITEM_COUNTS, shard, sequences.count_items(log.items, len(item_ids)))
         files.write_facts(SORTED, shard, facts)
         tasks.count(SORTING, 1)
+
+    def _take_out_impressions(
+        self, files: ShardFiles, shard: int, log: Sequences, facts: dict[str, Any]
+    ) -> Sequences:
+        """The events that are no impressions; stores what was shown before them."""
+        num_kinds = len(self._runs.kinds.names)
+        facts["kinds"] = np.bincount(log.kinds, minlength=num_kinds + 1)[1:].tolist()
+        is_impression = self._runs.kinds.find_impressions(log.kinds)
+        if is_impression is None:
+            return log
+        found = impressions.find_impressions(log.offsets, log.items, log.rows, is_impression)
+        files.write_array(SHOWN_ITEMS, shard, found.items)
+        files.write_array(SHOWN_BEFORE, shard, found.next_rows)
+        return log.filter(~is_impression)
 
 
 class SplitShard:
@@ -140,8 +170,13 @@ class WriteShard:
             self._config.model.max_history_length,
             self._config.ingest.window_stride,
         )
-        dense = files.read_array(DENSE_IDS, 0)[log.items]
-        facts = writer.write(log.user_ids, log.offsets, dense, log.parts)
+        dense_ids = files.read_array(DENSE_IDS, 0)
+        dense = dense_ids[log.items]
+        shown = self._find_shown(files, shard, log, dense_ids)
+        columns = EventColumns(log.kinds, log.weights, shown)
+        facts = writer.write(log.user_ids, log.offsets, dense, log.parts, columns)
+        if shown is not None:
+            facts[SHOWN_ITEMS] = len(shown.item_ids)
         if self._config.ingest.keep_sequences:
             kept = read_sequences(files, SORTED, shard)
             kept_sequences.write_generation(self._examples_dir, shard, kept)
@@ -149,3 +184,22 @@ class WriteShard:
             kept_sequences.write_owners(self._examples_dir, shard, writer.owners, rows)
         files.write_facts(WRITTEN, shard, facts)
         tasks.count(WRITING, 1)
+
+    def _find_shown(
+        self, files: ShardFiles, shard: int, log: Sequences, dense_ids: np.ndarray
+    ) -> ShownItems | None:
+        """What was shown before events that are learnt; None where the log does not say it."""
+        if not files.has_array(SHOWN_ITEMS, shard):
+            return None
+        found = Impressions(
+            files.read_array(SHOWN_ITEMS, shard), files.read_array(SHOWN_BEFORE, shard)
+        )
+        return impressions.attach(
+            found,
+            log.offsets,
+            dense_ids[log.items],
+            log.rows,
+            log.parts == Part.TRAIN,
+            dense_ids,
+            self._config.ingest.max_impressions,
+        )

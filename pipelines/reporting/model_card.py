@@ -135,6 +135,7 @@ def _slices(run: RunFolder) -> dict[str, list[dict[str, Any]]]:
     groups = {
         "history_length": slices.by_history_length(run.users),
         "novelty": slices.by_novelty(run.users),
+        "kind_of_event": slices.by_kind(run.users),
     }
     if run.vocabulary is not None:
         groups["popularity_of_the_item"] = slices.by_popularity(run.users, run.vocabulary)

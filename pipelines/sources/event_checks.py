@@ -17,10 +17,12 @@ from pipelines.sources.columns.event_times import EventTimes
 from pipelines.sources.columns.id_checks import is_null_marker
 from pipelines.sources.columns.read_options import ReadOptions
 from pipelines.sources.event_columns import NAMED_SPLITS, EventColumns
+from pipelines.sources.event_marks import read_marks
 from recall.item_ids import UNUSABLE_ITEM_ID
 
 _ENCODED = pa.dictionary(pa.int32(), pa.string())
-ENCODED_IDS = ("user_id", "item_id")
+_IDS = ("user_id", "item_id")
+_ENCODED_FIELDS = (*_IDS, "event_type")
 """Columns that are dictionaries until somebody wants texts."""
 
 
@@ -29,7 +31,8 @@ class RawBatch(NamedTuple):
 
     Attributes:
         columns: `user_id`, `item_id`, `timestamp` (where the log has times) and
-            perhaps `split`, each an array of whatever type the input has.
+            perhaps `split`, `event_type`, `weight`, each an array of whatever type the
+            input has.
         rows: `[n]` int64, 0-based data row numbers in the whole input.
         file: Where the rows come from, for messages.
         first_row: Number in the whole input of the first data row of `file`.
@@ -57,7 +60,7 @@ def check_rows(
         InputError: A column has a type that cannot be ids or times, or times of two units.
     """
     values, problems = {}, []
-    for field in ENCODED_IDS:
+    for field in _IDS:
         ids = values[field] = encode_ids(raw.columns[field], raw.file, getattr(columns, field))
         problems += [
             (reason, field, wrong) for reason, wrong in _find_wrong_ids(ids, field, options)
@@ -74,9 +77,15 @@ def check_rows(
         problems.append(
             (f"a split must be one of {', '.join(NAMED_SPLITS)}", "split", ~to_mask(known))
         )
-    bad = _count_bad(raw, columns, bad_rows, problems)
+    kinds = raw.columns.get("event_type")
+    if kinds is not None:
+        kinds = encode_ids(kinds, raw.file, columns.event_type)
+    marks = read_marks(raw.columns, kinds, raw.file, columns)
+    bad = _count_bad(raw, columns, bad_rows, problems + marks.problems)
     values["row"] = pa.array(raw.rows, pa.int64())
     names = ["user_id", "item_id", "timestamp", "row", *(["split"] if "split" in values else [])]
+    values |= marks.columns
+    names += list(marks.columns)
     batch = pa.RecordBatch.from_arrays([values[name] for name in names], names=names)
     return batch.filter(pa.array(~bad)) if bad.any() else batch
 
@@ -105,7 +114,7 @@ def encode_ids(array: pa.Array, file: str = "", column: str = "") -> pa.Dictiona
 def decode_ids(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The columns of an event with ids as texts."""
     columns = [
-        column.cast(pa.string()) if name in ENCODED_IDS else column
+        column.cast(pa.string()) if name in _ENCODED_FIELDS else column
         for name, column in zip(batch.schema.names, batch.columns, strict=True)
     ]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)

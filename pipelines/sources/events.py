@@ -82,7 +82,8 @@ class EventSource(abc.ABC):
     @property
     def schema(self) -> pa.Schema:
         """Schema of the batches."""
-        return EVENT_SCHEMA_WITH_SPLIT if self.reads_split else EVENT_SCHEMA
+        usual = EVENT_SCHEMA_WITH_SPLIT if self.reads_split else EVENT_SCHEMA
+        return pa.unify_schemas([usual, self.columns.optional_fields])
 
     @abc.abstractmethod
     def fingerprint(self) -> str:

@@ -67,7 +67,7 @@ class FileSource(EventSource):
 
     def fingerprint(self) -> str:
         """SHA-256 over the bytes of the files, and what says how they are read."""
-        settings = list(self.columns)
+        settings = self.columns.settings
         if self._text != DEFAULT_TEXT:
             settings.append(repr(self._text))
         settings += [repr(condition) for condition in self.where]
@@ -133,7 +133,8 @@ class FileSource(EventSource):
 
     @property
     def _id_names(self) -> list[str]:
-        return [self.columns.user_id, self.columns.item_id]
+        names = (self.columns.user_id, self.columns.item_id, self.columns.event_type)
+        return [name for name in names if name]
 
     def _sizes(self) -> list[int]:
         # A file that has gone since is told of when it is read.

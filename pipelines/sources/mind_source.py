@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pipelines.sources.columns.bad_rows import BadRow, BadRows
 from pipelines.sources.columns.time_texts import parse_form
 from pipelines.sources.columns.where import Condition
+from pipelines.sources.event_columns import IMPRESSION
 from pipelines.sources.events import DEFAULT_COLUMNS, EventSource, RawBatch
 from pipelines.sources.tables import table_files
 from pipelines.sources.tables.text_format import TextOptions
@@ -21,6 +22,7 @@ from recall.errors import InputError
 
 _COLUMNS = ("impression_id", "user_id", "time", "history", "impressions")
 _TIME_FORMAT = "%m/%d/%Y %I:%M:%S %p"
+_CLICK = "click"
 _IMPRESSION = r"^\S+-[01](\s+\S+-[01])*$"
 
 
@@ -29,20 +31,28 @@ class MindSource(EventSource):
 
     The articles clicked on a page are events at the time of the page. The
     history stands in every row of its user; it is read from the first one, as
-    events at time 0, of which the file says no more than their order.
+    events at time 0, of which the file says no more than their order. With kinds of
+    events, the articles of a page that were not clicked are impressions before its clicks.
 
     Attributes:
         files: The files read.
     """
 
-    def __init__(self, spec: str, where: Sequence[Condition] = ()):
+    def __init__(self, spec: str, where: Sequence[Condition] = (), *, with_kinds: bool = False):
         """Looks at the first line of every file.
+
+        Args:
+            spec: `mind:` and a path.
+            where: Must be empty.
+            with_kinds: Whether events have the kinds `click` and `impression`.
 
         Raises:
             InputError: There is no such file, it has another layout, or `where`
                 names a column.
         """
         super().__init__(spec)
+        if with_kinds:
+            self.columns = self.columns._replace(event_type="event_type")
         if where:
             raise InputError(
                 f"{spec} has no column {where[0].column!r} for --where: its events are the clicks."
@@ -53,7 +63,8 @@ class MindSource(EventSource):
 
     def fingerprint(self) -> str:
         """SHA-256 over the bytes of the files."""
-        return table_files.fingerprint(self.files, ["mind"])
+        kinds = ["impressions"] if self.columns.event_type else []
+        return table_files.fingerprint(self.files, ["mind", *kinds])
 
     def _raw_batches(self, bad_rows: BadRows) -> Iterator[RawBatch]:
         users: set[str] = set()
@@ -63,7 +74,8 @@ class MindSource(EventSource):
                 file = str(table.path)
                 times = parse_form(batch["time"], _TIME_FORMAT)
                 good = pa.array(_find_good(batch, times, rows, file, bad_rows))
-                columns = _explode(batch.filter(good), times.filter(good), users)
+                with_kinds = bool(self.columns.event_type)
+                columns = _explode(batch.filter(good), times.filter(good), users, with_kinds)
                 size = len(columns["user_id"])
                 # An event has no row of its own; its number is its place among all.
                 yield RawBatch(columns, np.arange(num_rows, num_rows + size), file, num_rows)
@@ -90,9 +102,11 @@ def _find_good(
     return kept
 
 
-def _explode(batch: pa.RecordBatch, times: pa.Array, users: set[str]) -> dict[str, pa.Array]:
+def _explode(
+    batch: pa.RecordBatch, times: pa.Array, users: set[str], with_kinds: bool
+) -> dict[str, pa.Array]:
     """Rows of pages -> events; adds the users whose history is read to `users`."""
-    events: list[tuple[str, str, float]] = []
+    events: list[tuple[str, str, float, str]] = []
     pages = zip(
         batch["user_id"].to_pylist(),
         times.to_pylist(),
@@ -103,12 +117,17 @@ def _explode(batch: pa.RecordBatch, times: pa.Array, users: set[str]) -> dict[st
     for user, time_s, history, impressions in pages:
         if user not in users:
             users.add(user)
-            events += [(user, item, 0.0) for item in history.split()]
-        clicked = (shown[:-2] for shown in impressions.split() if shown.endswith("-1"))
-        events += [(user, item, time_s) for item in clicked]
-    user_ids, item_ids, times_s = zip(*events, strict=True) if events else ((), (), ())
-    return {
+            events += [(user, item, 0.0, _CLICK) for item in history.split()]
+        marks = {_CLICK: "-1"}
+        if with_kinds:  # In the order of the log a page is seen before it is clicked.
+            marks = {IMPRESSION: "-0", **marks}
+        for kind, mark in marks.items():
+            items = (shown[:-2] for shown in impressions.split() if shown.endswith(mark))
+            events += [(user, item, time_s, kind) for item in items]
+    user_ids, item_ids, times_s, kinds = zip(*events, strict=True) if events else [()] * 4
+    columns = {
         DEFAULT_COLUMNS.user_id: pa.array(user_ids, pa.string()),
         DEFAULT_COLUMNS.item_id: pa.array(item_ids, pa.string()),
         DEFAULT_COLUMNS.timestamp: pa.array(map(int, times_s), pa.timestamp("s")),
     }
+    return columns | ({"event_type": pa.array(kinds, pa.string())} if with_kinds else {})

@@ -96,7 +96,7 @@ class TfdsSource(EventSource):
     def fingerprint(self) -> str:
         """SHA-256 over the dataset's full name, the columns and its files' bytes."""
         with self._opened() as builder:
-            parts = [builder.info.full_name, str(self.dataset.split), *self.columns]
+            parts = [builder.info.full_name, str(self.dataset.split), *self.columns.settings]
             parts += [repr(condition) for condition in self.where]
             for split in sorted(builder.info.splits):
                 for file in builder.info.splits[split].filepaths:

@@ -4,7 +4,9 @@ The order of the batches of an epoch is a function of (seed, epoch) alone, so a
 job that resumes at an epoch sees what the uninterrupted one would have seen.
 """
 
+import functools
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,7 @@ import tensorflow as tf
 from pipelines.artifacts import records
 from pipelines.artifacts.example_files import open_kept_examples
 from pipelines.training import devices
+from pipelines.training.example_columns import choose_columns
 from pipelines.training.placement.input_share import WHOLE_INPUT, InputShare
 from recall.config import RecallConfig
 from recall.datasets import without_tuning
@@ -125,9 +128,10 @@ def read_training_data(
     batches = tf.data.Dataset.range(first_epoch, config.train.max_epochs).flat_map(read_epoch)
     if first_step > 0:
         batches = batches.skip(first_step)
-    parse = parse_sequences
+    parse = functools.partial(parse_sequences, read=choose_columns(examples_dir, config))
     if share.num_replicas > 1:
-        batches, parse = batches.flat_map(lambda batch: _divide(batch, share)), _parse_part
+        batches = batches.flat_map(lambda batch: _divide(batch, share))
+        parse = functools.partial(_parse_part, parse)
     dataset = batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
     num_sequences = sum(bucket.num_sequences for bucket in buckets)
     return TrainingData(
@@ -145,12 +149,19 @@ def _divide(serialized: tf.Tensor, share: InputShare) -> tf.data.Dataset:
     return parts.map(lambda start, end: serialized[start:end])
 
 
-def _parse_part(serialized: tf.Tensor) -> SequenceBatch:
+def _parse_part(
+    parse: Callable[[tf.Tensor], SequenceBatch], serialized: tf.Tensor
+) -> SequenceBatch:
     """The sequences of a part; of an empty one a row of padding, which trains nothing."""
-    batch = parse_sequences(serialized)
+    batch = parse(serialized)
     rows = tf.cast(tf.size(serialized) == 0, tf.int32)
-    padding = [[0, rows], [0, 2 * rows]]
-    return SequenceBatch(tf.pad(batch.item_ids, padding))
+
+    def pad(tensor: tf.Tensor, length: int) -> tf.Tensor:
+        more = [[0, rows], [0, length * rows], *[[0, 0]] * (tensor.shape.rank - 2)]
+        return tf.pad(tensor, more)
+
+    columns = {name: pad(column, 1) for name, column in batch.columns.items()}
+    return SequenceBatch(pad(batch.item_ids, 2), columns)
 
 
 def count_steps_per_epoch(examples_dir: str | Path, config: RecallConfig) -> int:

@@ -4,6 +4,7 @@ A GPU trains on millions of slots a second, more than can be read and parsed ane
 every epoch. Four bytes a click are held instead: 10^9 clicks need 4 GB.
 """
 
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,16 +13,27 @@ import tensorflow as tf
 
 from pipelines.artifacts.example_files import open_kept_examples
 from pipelines.training import packing
+from pipelines.training.example_columns import choose_columns
 from pipelines.training.input_pipeline import TrainingData, training_files
+from pipelines.training.packing import PackedColumns
 from pipelines.training.placement.input_share import WHOLE_INPUT, InputShare
 from recall.config import RecallConfig
 from recall.datasets import without_tuning
-from recall.features import ITEM_IDS, PackedBatch
+from recall.features import (
+    ITEM_IDS,
+    SHOWN,
+    TARGET_WEIGHTS,
+    PackedBatch,
+    ReadColumns,
+    parse_windows,
+)
 from recall.ragged import Ragged
 
 _PARSED_AT_ONCE = 8192
 """Sequences."""
 
+_LENGTHS, _SHOWN_COUNTS = "lengths", "shown_counts"
+"""Of each sequence; of what was shown before each event."""
 
 _SEED_OF_SHAPES = 1
 """Whatever the seed of a job: a compiled step serves all seeds."""
@@ -50,7 +62,9 @@ class PackedExamples:
             InputError: Files are missing, or there is nothing to train on.
         """
         self._config, self._share = config, share
-        self._sequences = _read_sequences(examples_dir)
+        self._sequences, self._columns = _read_sequences(
+            examples_dir, choose_columns(examples_dir, config)
+        )
         self.num_slots = len(self._sequences.values) - len(self._sequences)
         self.shape = packing.choose_shape(
             self._sequences,
@@ -80,19 +94,32 @@ class PackedExamples:
             first_step: Batches of its first epoch, of each replica, that are left out.
         """
         shape, train = self.shape, self._config.train
+        column_types = {
+            name: tf.TensorSpec([shape.num_steps, shape.num_rows, shape.width, *inner], dtype)
+            for name, (inner, dtype) in self._columns.types.items()
+        }
 
         def generate() -> Iterator[PackedBatch]:
             for epoch in range(first_epoch, train.max_epochs):
                 first_call = first_step if epoch == first_epoch else 0
                 for fields in packing.pack_epoch(
-                    self._sequences, shape, train.seed, epoch, self._share.replicas, first_call
+                    self._sequences,
+                    shape,
+                    train.seed,
+                    epoch,
+                    self._share.replicas,
+                    first_call,
+                    self._columns,
                 ):
-                    yield PackedBatch(**fields)
+                    columns = {name: fields.pop(name) for name in column_types}
+                    yield PackedBatch(**fields, columns=columns)
 
         slots = [shape.num_steps, shape.num_rows, shape.width]
         sequences = [shape.num_steps, shape.max_sequences]
         shapes = PackedBatch(slots, slots, slots, slots, sequences, sequences)
-        signature = PackedBatch(*(tf.TensorSpec(wanted, tf.int32) for wanted in shapes))
+        signature = PackedBatch(
+            *(tf.TensorSpec(wanted, tf.int32) for wanted in shapes[:-1]), columns=column_types
+        )
         dataset = tf.data.Dataset.from_generator(generate, output_signature=signature)
         return TrainingData(
             without_tuning(dataset.prefetch(tf.data.AUTOTUNE)),
@@ -102,23 +129,44 @@ class PackedExamples:
         )
 
 
-def _read_sequences(examples_dir: str | Path) -> Ragged:
+def _read_sequences(examples_dir: str | Path, read: ReadColumns) -> tuple[Ragged, PackedColumns]:
     """All training sequences, of every length bucket, in the order of the files."""
-    values, lengths = [], []
+    parts: dict[str, list[np.ndarray]] = {}
+    parse = functools.partial(_parse, read=read)
     for paths, num_sequences in training_files(examples_dir):
         files = open_kept_examples(paths, num_parallel_reads=tf.data.AUTOTUNE)
         # A file that was cut off can read as a shorter one: the count tells.
         files = files.apply(tf.data.experimental.assert_cardinality(num_sequences))
-        parsed = files.batch(_PARSED_AT_ONCE).map(_parse, num_parallel_calls=tf.data.AUTOTUNE)
-        for item_ids, row_lengths in without_tuning(parsed).as_numpy_iterator():
-            values.append(item_ids)
-            lengths.append(row_lengths)
-    ends = np.cumsum(np.concatenate(lengths))
-    return Ragged(np.concatenate(values), np.concatenate([[0], ends]))
+        parsed = files.batch(_PARSED_AT_ONCE).map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+        for arrays in without_tuning(parsed).as_numpy_iterator():
+            for name, array in arrays.items():
+                parts.setdefault(name, []).append(array)
+    arrays = {name: np.concatenate(of_name) for name, of_name in parts.items()}
+    sequences = _ragged(arrays[ITEM_IDS], arrays[_LENGTHS])
+    shown = _ragged(arrays[SHOWN], arrays[_SHOWN_COUNTS]) if SHOWN in arrays else None
+    return sequences, PackedColumns(arrays.get(TARGET_WEIGHTS), shown)
 
 
-def _parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """`[batch]` serialised examples -> all ids in one row as int32, and how many of each."""
-    feature = tf.io.RaggedFeature(tf.int64, row_splits_dtype=tf.int64)
-    ragged = tf.io.parse_example(serialized, {ITEM_IDS: feature})[ITEM_IDS]
-    return tf.cast(ragged.values, tf.int32), ragged.row_lengths()
+def _ragged(values: np.ndarray, lengths: np.ndarray) -> Ragged:
+    return Ragged(values, np.concatenate([[0], np.cumsum(lengths)]))
+
+
+def _parse(serialized: tf.Tensor, read: ReadColumns) -> dict[str, tf.Tensor]:
+    """`[batch]` serialised examples -> all events in one row, and how many of each example.
+
+    With `SHOWN` come all items that were shown, and how many before each event.
+    """
+    windows = parse_windows(serialized, read)
+    item_ids = windows[ITEM_IDS]
+    flat = {
+        ITEM_IDS: tf.cast(item_ids.values, tf.int32),
+        _LENGTHS: item_ids.row_lengths(),
+    }
+    if TARGET_WEIGHTS in windows:
+        flat[TARGET_WEIGHTS] = windows[TARGET_WEIGHTS].values
+    if SHOWN in windows:
+        counts = windows[SHOWN].with_values(windows[SHOWN].values.row_lengths())
+        nothing = tf.zeros([item_ids.nrows(), 1], tf.int64)
+        flat[_SHOWN_COUNTS] = tf.concat([nothing, counts], axis=1).values
+        flat[SHOWN] = tf.cast(windows[SHOWN].flat_values, tf.int32)
+    return flat

@@ -3,6 +3,8 @@
 No TensorFlow.
 """
 
+import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -23,6 +25,9 @@ of a random part take part, another one in every epoch."""
 
 _SPARE = 1.02
 """Room for epochs whose order fills rows a little less well than the first one's."""
+
+# Columns of a batch as in `recall.features`, which imports TensorFlow; a test compares the two.
+_WEIGHTS, _SHOWN = "target_weights", "shown"
 
 _TRIES = 100
 """Orders tried until the rows of an epoch fit."""
@@ -46,6 +51,46 @@ class PackedShape(NamedTuple):
     width: int
     max_sequences: int
     num_replicas: int = 1
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class PackedColumns:
+    """What is known of the events of all sequences beside their items.
+
+    Attributes:
+        weights: `[num_values]` float, how much each event counts as a target; None: all alike.
+        shown: `num_values` rows, items that were shown before each event; None: not known.
+    """
+
+    weights: np.ndarray | None = None
+    shown: Ragged | None = None
+
+    @functools.cached_property
+    def most_shown(self) -> int:
+        """Items that were shown before one event, at most."""
+        return int(self.shown.lengths.max(initial=1))
+
+    @functools.cached_property
+    def types(self) -> dict[str, tuple[list[int], type]]:
+        """Column of a batch -> its axes behind that of the slots, and its type."""
+        types = {}
+        if self.weights is not None:
+            types[_WEIGHTS] = [], np.float32
+        if self.shown is not None:
+            types[_SHOWN] = [self.most_shown], np.int32
+        return types
+
+    def take(self, events: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns of some events, of those that are predicted."""
+        columns = {}
+        if self.weights is not None:
+            columns[_WEIGHTS] = self.weights[events]
+        if self.shown is not None:
+            columns[_SHOWN] = self.shown.take(events).last_padded(self.most_shown)
+        return columns
+
+
+NO_COLUMNS = PackedColumns()
 
 
 def choose_shape(
@@ -91,6 +136,7 @@ def pack_epoch(
     epoch: int,
     replicas: Sequence[int] = (0,),
     first_call: int = 0,
+    columns: PackedColumns = NO_COLUMNS,
 ) -> Iterator[dict[str, np.ndarray]]:
     """The batches of an epoch: every sequence once, in an order of (seed, epoch).
 
@@ -101,9 +147,10 @@ def pack_epoch(
         epoch: Counted from 0.
         replicas: Numbers of those whose batches are wanted.
         first_call: Batches of each replica that are left out.
+        columns: What is known of their events.
 
     Yields:
-        Fields of a `PackedBatch` of `num_steps` steps for each of the replicas,
+        Fields and columns of a `PackedBatch` of `num_steps` steps for each of the replicas,
         `num_calls` times.
     """
     slots = sequences.lengths - 1
@@ -124,7 +171,7 @@ def pack_epoch(
         for step in range(first_step, first_step + shape.num_steps):
             part = step * shape.num_replicas + replica
             chosen = order[first_sequences[part] : first_sequences[part + 1]]
-            steps.append(_pack_step(sequences, slots[chosen], chosen, shape))
+            steps.append(_pack_step(sequences, slots[chosen], chosen, shape, columns))
         yield {name: np.stack([step[name] for step in steps]) for name in steps[0]}
 
 
@@ -160,7 +207,11 @@ def _row_starts(slots: np.ndarray, width: int) -> np.ndarray:
 
 
 def _pack_step(
-    sequences: Ragged, slots: np.ndarray, chosen: np.ndarray, shape: PackedShape
+    sequences: Ragged,
+    slots: np.ndarray,
+    chosen: np.ndarray,
+    shape: PackedShape,
+    columns: PackedColumns,
 ) -> dict[str, np.ndarray]:
     """The fields of one step of the `chosen` sequences of `slots` slots, in their order."""
     row_starts = _row_starts(slots, shape.width)
@@ -176,10 +227,10 @@ def _pack_step(
     source = np.repeat(sequences.offsets[chosen], slots)
     last = np.repeat(slots, slots)
 
-    def lay(values: np.ndarray) -> np.ndarray:
-        flat = np.full(size, PADDING_ID, np.int32)
+    def lay(values: np.ndarray, dtype: type = np.int32) -> np.ndarray:
+        flat = np.full([size, *values.shape[1:]], PADDING_ID, dtype)
         flat[target] = values
-        return flat.reshape(shape.num_rows, shape.width)
+        return flat.reshape(shape.num_rows, shape.width, *values.shape[1:])
 
     first_slots = np.tile(np.arange(shape.width, dtype=np.int32), shape.num_rows)
     first_slots[target] = np.repeat(starts % shape.width, slots)
@@ -193,4 +244,8 @@ def _pack_step(
         "first_slots": first_slots.reshape(shape.num_rows, shape.width),
         "starts": spans[0],
         "lengths": spans[1],
+        **{
+            name: lay(values, columns.types[name][1])
+            for name, values in columns.take(source + place + 1).items()
+        },
     }

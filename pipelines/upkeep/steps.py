@@ -19,6 +19,7 @@ from pipelines.artifacts import kept_examples
 from pipelines.ingestion import examples, kept_sequences, sequences, splitting, windows
 from pipelines.ingestion import steps as ingest_steps
 from pipelines.ingestion.encoding.shard_files import ShardFiles
+from pipelines.ingestion.events import ordering
 from pipelines.ingestion.kept_sequences import Generation
 from pipelines.ingestion.sequences import Part, Sequences
 from pipelines.progress import tasks
@@ -95,7 +96,7 @@ class MergeShard:
             is_gone = pc.is_in(old.user_ids, value_set=forgotten).to_numpy(zero_copy_only=False)
             kept = old.filter(~is_gone[old.owners])
         merged = merge([kept, new])
-        repeated = sequences.find_duplicates(merged.offsets, merged.items, merged.timestamps)
+        repeated = ordering.find_duplicates(merged.offsets, merged.items, merged.timestamps)
         item_ids = stored.read_batch(kept_sequences.CATALOGUE, 0)["item_id"]
         duplicates = splitting.dropped(merged, repeated, item_ids)
         merged, facts = merged.filter(~repeated), {}
@@ -153,7 +154,7 @@ def merge(logs: list[Sequences]) -> Sequences:
     ranks = np.empty(len(by_text), np.int64)
     ranks[by_text.to_numpy()] = np.arange(len(by_text))
     owners = ranks[encoded.indices.to_numpy()][joined.owners]
-    order = sequences.order_events(owners, joined.timestamps, np.arange(len(owners)))
+    order = ordering.order_events(owners, joined.timestamps, np.arange(len(owners)))
     counts = np.bincount(owners, minlength=len(by_text))
     return Sequences(
         encoded.dictionary.take(by_text),

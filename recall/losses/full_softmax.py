@@ -5,7 +5,12 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from recall.losses.products import multiply_pairs
-from recall.losses.sampled_softmax import MASKED_LOGIT, logits_of_positives, offsets_of_hidden
+from recall.losses.sampled_softmax import (
+    MASKED_LOGIT,
+    add_logsumexp,
+    logits_of_positives,
+    offsets_of_hidden,
+)
 
 _Gradient = Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
 
@@ -29,6 +34,7 @@ def full_softmax_loss(
     interest_reduction: str = "max",
     gradient_dtype: tf.DType = tf.float32,
     max_elements: int = _BLOCK_ELEMENTS,
+    own_logsumexp: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Cross-entropy of each positive item within the whole catalogue.
 
@@ -49,6 +55,7 @@ def full_softmax_loss(
         interest_reduction: `max` or `argmax`, as in `sampled_softmax_loss`.
         gradient_dtype: Of the products of the gradient; sums are in float32.
         max_elements: Logits computed at once, at most (of a batch whose size is known).
+        own_logsumexp: As in `sampled_softmax_loss`: these negatives then count twice.
 
     Returns:
         `[batch]` float, one unreduced loss per user, >= 0 but for rounding.
@@ -75,6 +82,7 @@ def full_softmax_loss(
         block_rows,
         gradient_dtype,
     )
+    totals = add_logsumexp(totals, own_logsumexp)
     return totals - tf.reduce_max(all_positive_logits, axis=1)
 
 

@@ -23,6 +23,7 @@ def sampled_softmax_loss(
     temperature: float,
     interest_reduction: str = "max",
     gradient_dtype: tf.DType = tf.float32,
+    own_logsumexp: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Cross-entropy of each positive item against shared negatives.
 
@@ -46,6 +47,8 @@ def sampled_softmax_loss(
         gradient_dtype: Of the products of the gradient, except under `sum`:
             `tf.bfloat16` halves their cost on CPUs that have it; their rounding
             errors are below 1 % of the largest entry and unbiased.
+        own_logsumexp: `[batch]` float of `logsumexp_of_own`, negatives that users have
+            beside the shared ones; None: no user has any.
 
     Returns:
         `[batch]` float, one unreduced loss per user, >= 0.
@@ -75,11 +78,13 @@ def sampled_softmax_loss(
     offsets = offsets_of_hidden(interest_mask)
     if interest_reduction == "sum":
         negatives = _logsumexp_of_all(user_vectors, negative_vectors, negative_mask, offsets)
+        negatives = add_logsumexp(negatives, own_logsumexp)
         positives = tf.reduce_logsumexp(all_positive_logits, axis=1)
         return tf.math.softplus(negatives - positives) + (positives - positive_logits)
     negatives = _logsumexp_of_best(
         user_vectors, negative_vectors, negative_mask, offsets, gradient_dtype
     )
+    negatives = add_logsumexp(negatives, own_logsumexp)
     return tf.math.softplus(negatives - positive_logits)
 
 
@@ -93,6 +98,7 @@ def interest_softmax_loss(
     temperature: float,
     gradient_dtype: tf.DType = tf.float32,
     has_static_shapes: bool = False,
+    own_logsumexp: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Cross-entropy of each positive item within the interest that it belongs to.
 
@@ -112,6 +118,7 @@ def interest_softmax_loss(
         has_static_shapes: Computes the loss of every positive within every interest, so
             that no shape depends on how many positives an interest has; the products
             cost `num_interests` times as much.
+        own_logsumexp: As in `sampled_softmax_loss`, of the interest of each positive.
 
     Returns:
         `[batch]` float, one unreduced loss per user, >= 0.
@@ -124,9 +131,14 @@ def interest_softmax_loss(
     parts = zip(tf.unstack(negative_vectors), tf.unstack(negative_mask), strict=True)
     for interest, (vectors, mask) in enumerate(parts):
         rows = None if has_static_shapes else tf.where(interests == interest)[:, 0]
-        own_vectors, positives, mask = (
-            tensor if rows is None else tf.gather(tensor, rows)
-            for tensor in (user_vectors[:, interest : interest + 1], positive_vectors, mask)
+        own_vectors, positives, mask, own = (
+            tensor if rows is None or tensor is None else tf.gather(tensor, rows)
+            for tensor in (
+                user_vectors[:, interest : interest + 1],
+                positive_vectors,
+                mask,
+                own_logsumexp,
+            )
         )
         loss = sampled_softmax_loss(
             own_vectors,
@@ -135,6 +147,7 @@ def interest_softmax_loss(
             mask,
             temperature=temperature,
             gradient_dtype=gradient_dtype,
+            own_logsumexp=own,
         )
         losses.append(loss)
         rows_of_interest.append(None if rows is None else tf.cast(rows, tf.int32))
@@ -153,6 +166,13 @@ def logits_of_positives(
     """`[batch, num_interests]` logits of each positive with every interest that is not hidden."""
     logits = tf.reduce_sum(user_vectors * positive_vectors[:, tf.newaxis, :], axis=2) / temperature
     return logits if interest_mask is None else tf.where(interest_mask, logits, MASKED_LOGIT)
+
+
+def add_logsumexp(one: tf.Tensor, other: tf.Tensor | None) -> tf.Tensor:
+    """The log-sum-exp of two sets of logits from those of each, `[batch]`; None is an empty set."""
+    if other is None:
+        return one
+    return tf.reduce_logsumexp(tf.stack([one, other]), axis=0)
 
 
 def _widen_rows(

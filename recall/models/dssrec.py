@@ -2,14 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from recall import replicas
 from recall.config import RecallConfig
-from recall.features import PackedBatch, SequenceBatch
+from recall.features import TARGET_WEIGHTS, PackedBatch, SequenceBatch
 from recall.gradient_exchange import Gradient
 from recall.layers.dropout import dropout_seed
 from recall.layers.policy import layers_compute_in
@@ -29,31 +28,12 @@ from recall.losses.seq2seq import (
     seq2seq_loss,
 )
 from recall.models import step_numbers
+from recall.models.loss_terms import LossTerms, score_shown
 from recall.models.prefixes import Prefixes, encode_packed, encode_padded
 from recall.models.replicated_step import build_train_function
 from recall.models.step_numbers import gather_slots, share_of_mean, uniform
 from recall.towers import ItemTower, UserTower
-from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
-
-
-class LossTerms(NamedTuple):
-    """The two losses of a step, before weighting, and what they are of.
-
-    Attributes:
-        seq2item: Scalar.
-        seq2seq: Scalar.
-        user_vectors: `[num_slots, num_interests, dim]`, what both were computed from.
-        positive_ids: `[num_slots]` int, the next click of each slot.
-        winners: `[num_slots]` int, the interest that it belongs to.
-        is_real: `[num_slots]` bool, False where a slot is padding; None: nowhere.
-    """
-
-    seq2item: tf.Tensor
-    seq2seq: tf.Tensor
-    user_vectors: tf.Tensor
-    positive_ids: tf.Tensor
-    winners: tf.Tensor
-    is_real: tf.Tensor | None
+from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, ItemVocabulary
 
 
 class DSSRec(tfrs.Model):
@@ -142,13 +122,16 @@ class DSSRec(tfrs.Model):
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean sampled softmax over the target slots, and the winner of each, `[num_slots]`."""
         prefix_vectors, positive_ids, is_real, *_ = prefixes
+        is_target, weights = is_real, is_real
+        if prefixes.weights is not None:
+            is_target, weights = prefixes.weights > 0, prefixes.weights
         positive_vectors = self.item_tower(positive_ids)
         interest_mask = None
         min_share = self._loss_config.min_interest_share / self.user_tower.num_interests
         # Not for one interest: a mask that hides nothing costs a pass over all logits.
         if training and min_share > 0 and self.user_tower.num_interests > 1:
             interest_mask = assign_starving_interests(
-                prefix_vectors, positive_vectors, min_share, is_real
+                prefix_vectors, positive_vectors, min_share, is_target
             )
         # Only queues by interest ask for them; the graph of another step leaves them out.
         winners = find_winners(prefix_vectors, positive_vectors, interest_mask)
@@ -156,6 +139,10 @@ class DSSRec(tfrs.Model):
             "temperature": self._loss_config.temperature,
             "gradient_dtype": self._gradient_dtype,
         }
+        if prefixes.shown_ids is not None:
+            options["own_logsumexp"] = score_shown(
+                prefixes, self.item_tower, self._loss_config, interest_mask, winners
+            )
         if not self._has_interest_queues:
             options["interest_reduction"] = self._loss_config.interest_reduction
         if self._loss_config.negatives == "full":
@@ -167,7 +154,7 @@ class DSSRec(tfrs.Model):
                 interest_mask,
                 **options,
             )
-            return share_of_mean(losses, is_real), winners
+            return share_of_mean(losses, weights), winners
         # A queue holds ids, not vectors: its items are encoded as they are now, and learn.
         negative_ids = self.click_queue
         if negative_ids is None:
@@ -184,7 +171,7 @@ class DSSRec(tfrs.Model):
             )
         else:
             losses = sampled_softmax_loss(*operands, interest_mask, **options)
-        return share_of_mean(losses, is_real), winners
+        return share_of_mean(losses, weights), winners
 
     def _sample_negatives(self, seed: tf.Tensor) -> tf.Tensor:
         """`[num_negatives]` dense ids, every item alike."""
@@ -270,7 +257,7 @@ class DSSRec(tfrs.Model):
             names += [f"gradient_{k}" for k in range(self.user_tower.num_interests)]
 
         def body(step: tf.Tensor, totals: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
-            losses = self.train_step(PackedBatch(*(tensor[step] for tensor in batches)))
+            losses = self.train_step(batches.step(step))
             return step + 1, [
                 total + losses[name] for name, total in zip(names, totals, strict=True)
             ]
@@ -310,14 +297,17 @@ class DSSRec(tfrs.Model):
         self.click_queue.assign(latest)
 
     def count_terms(self, batches: PackedBatch) -> tf.Tensor:
-        """`[num_steps, 2]` float: clicks and confident pairs of several steps."""
-        num_clicks = tf.math.count_nonzero(batches.positive_ids, axis=[1, 2], dtype=tf.int32)
+        """`[num_steps, 2]` float: weights of the clicks, and confident pairs, of several steps."""
+        weights = batches.columns.get(TARGET_WEIGHTS)
+        if weights is None:
+            weights = tf.cast(batches.positive_ids != PADDING_ID, tf.float32)
+        num_clicks = tf.reduce_sum(weights, axis=[1, 2])
         num_pairs = count_confident_pairs(
             tf.math.count_nonzero(batches.lengths, axis=1, dtype=tf.int32),
             self.user_tower.num_interests,
             self._loss_config.confident_fraction,
         )
-        return tf.cast(tf.stack([num_clicks, num_pairs], axis=1), tf.float32)
+        return tf.stack([num_clicks, tf.cast(num_pairs, tf.float32)], axis=1)
 
     def make_train_function(self, force: bool = False) -> Callable[[Iterator], dict]:
         """As Keras does, but for compiled steps of several replicas."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from recall.features import PackedBatch, SequenceBatch
+from recall.features import SHOWN, TARGET_WEIGHTS, PackedBatch, SequenceBatch
 from recall.towers import UserTower
 from recall.vocabulary import PADDING_ID
 
@@ -20,6 +20,10 @@ class Prefixes(NamedTuple):
         starts: `[num_sequences]` int, the first slot of each sequence.
         lengths: `[num_sequences]` int, its slots; 0 where there is no sequence.
         encode_future: `[num_sequences]` int slots of reversed sequences -> their interests.
+        weights: `[num_slots]` float, how much the item after each counts, 0 for padding;
+            None: all alike.
+        shown_ids: `[num_slots, most]` int, items that were shown before it, padded; None:
+            nothing is known of that.
     """
 
     user_vectors: tf.Tensor
@@ -28,6 +32,8 @@ class Prefixes(NamedTuple):
     starts: tf.Tensor
     lengths: tf.Tensor
     encode_future: Callable[[tf.Tensor], tf.Tensor]
+    weights: tf.Tensor | None = None
+    shown_ids: tf.Tensor | None = None
 
 
 def encode_padded(user_tower: UserTower, batch: SequenceBatch, *, training: bool) -> Prefixes:
@@ -51,6 +57,7 @@ def encode_padded(user_tower: UserTower, batch: SequenceBatch, *, training: bool
         starts=tf.cumsum(lengths, exclusive=True),
         lengths=lengths,
         encode_future=encode_future,
+        **_columns_of(batch, lambda tensor: tf.boolean_mask(tensor, target_mask)),
     )
 
 
@@ -77,7 +84,20 @@ def encode_packed(user_tower: UserTower, batch: PackedBatch, *, training: bool) 
         starts=batch.starts,
         lengths=batch.lengths,
         encode_future=encode_future,
+        **_columns_of(batch, lambda tensor: tf.reshape(tensor, [-1, *tensor.shape[2:]])),
     )
+
+
+def _columns_of(
+    batch: SequenceBatch | PackedBatch, choose: Callable[[tf.Tensor], tf.Tensor]
+) -> dict[str, tf.Tensor]:
+    """`weights` and `shown_ids` of the slots that are chosen, as far as the batch has them."""
+    fields = {"weights": TARGET_WEIGHTS, "shown_ids": SHOWN}
+    return {
+        field: choose(batch.columns[name])
+        for field, name in fields.items()
+        if name in batch.columns
+    }
 
 
 def _reverse(item_ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:

@@ -75,7 +75,7 @@ class StepParts:
         """All that is added up: tensors of floats, and of integers."""
         model = self._model
         # An index in brackets would be a constant of the compiled part: one for every step.
-        batch = PackedBatch(*(tf.gather(field, number) for field in batches))
+        batch = tf.nest.map_structure(lambda field: tf.gather(field, number), batches)
         with replicas.known_totals(tf.gather(totals, number)):
             gradients, terms, *report = model.compute_gradients(batch)
         exchanged = divide(gradients, model.trainable_variables)

@@ -34,21 +34,21 @@ def gather_slots(vectors: tf.Tensor, slots: tf.Tensor) -> tf.Tensor:
     return tf.gather(vectors, tf.minimum(slots, last))
 
 
-def share_of_mean(losses: tf.Tensor, is_real: tf.Tensor | None) -> tf.Tensor:
+def share_of_mean(losses: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
     """Sum of the losses of this replica, divided by how many all replicas have.
 
-    Of one replica it is the mean.
+    Of one replica it is the mean; with weights that of losses as often as they say.
 
     Args:
         losses: `[num_slots]` float.
-        is_real: `[num_slots]` bool, False where a slot is padding; None: nowhere.
+        weights: `[num_slots]` float, or bool, False where a slot is padding; None: all 1.
     """
-    if is_real is None:
+    if weights is None:
         if replicas.count() == 1:
             return tf.reduce_mean(losses)
         num_slots = replicas.total("clicks", tf.cast(tf.size(losses), losses.dtype))
         return tf.math.divide_no_nan(tf.reduce_sum(losses), num_slots)
-    weights = tf.cast(is_real, losses.dtype)
+    weights = tf.cast(weights, losses.dtype)
     num_slots = replicas.total("clicks", tf.reduce_sum(weights))
     return tf.math.divide_no_nan(tf.reduce_sum(losses * weights), num_slots)
 

@@ -86,6 +86,17 @@ READING = {
         value="NAME",
         default="split",
     ),
+    "event_type_column": FlagSpec(
+        help="Name of a column with the kind of each event, for example view, cart, purchase; the "
+        "kind `impression` is an item that was shown. Without it all events are of one kind.",
+        value="NAME",
+        default="",
+    ),
+    "weight_column": FlagSpec(
+        help="Name of a column with how much each event counts in training, a number >= 0.",
+        value="NAME",
+        default="",
+    ),
     **table_flags.LOG,
     **table_flags.ITEMS,
 }
@@ -99,6 +110,7 @@ HISTORY_READING = (
     "timestamp_format",
     "null_markers",
     "data_dir",
+    "event_type_column",
 )
 """Those of `READING` that matter to a command that only wants to know who clicked what."""
 
@@ -134,6 +146,8 @@ def read_log(values: flags.FlagValues) -> dict[str, Any]:
             values.item_column,
             values.timestamp_column,
             _value(values, "split_column"),
+            _value(values, "event_type_column"),
+            _value(values, "weight_column"),
         ),
         "data_dir": values.data_dir,
         "options": ReadOptions(values.timestamp_unit, values.timestamp_format, values.null_markers),

@@ -27,7 +27,7 @@ from pipelines.ingestion.encoding.byte_columns import (
 
 _BYTES_FIELD, _LENGTH_DELIMITED = 0x0A, 2
 """Tag of field 1 with a length: the only field of every message but `Feature` and the map."""
-_BYTES_LIST, _INT64_LIST = (1 << 3) | _LENGTH_DELIMITED, (3 << 3) | _LENGTH_DELIMITED
+_BYTES_LIST, _FLOAT_LIST, _INT64_LIST = ((n << 3) | _LENGTH_DELIMITED for n in (1, 2, 3))
 _MAP_VALUE = (2 << 3) | _LENGTH_DELIMITED
 _HEADER_BYTES = 12
 """Of a record: its length and the checksum of that."""
@@ -37,13 +37,23 @@ class Feature(NamedTuple):
     """One feature of every example.
 
     Attributes:
-        values: Its values: packed varints of an int64 list (at least one number), or the
-            one value of a bytes list.
-        is_bytes: Which of the two.
+        values: Its values: packed varints of an int64 list, packed numbers of a float list,
+            or the one value of a bytes list. Of an empty list TensorFlow would write no
+            values at all; parsers take both for the same.
+        is_bytes: Whether it is a bytes list.
+        is_float: Whether it is a float list.
     """
 
     values: Ranges
     is_bytes: bool = False
+    is_float: bool = False
+
+    @property
+    def tag(self) -> int:
+        """Of the kind of list."""
+        if self.is_bytes:
+            return _BYTES_LIST
+        return _FLOAT_LIST if self.is_float else _INT64_LIST
 
 
 def serialize(features: Mapping[str, Feature], num_examples: int) -> ByteRows:
@@ -74,11 +84,10 @@ def _columns(features: Mapping[str, Feature]) -> tuple[list[Column], np.ndarray]
         in_list = 1 + varint_sizes(size) + size
         in_feature = 1 + varint_sizes(in_list) + in_list
         in_entry = 2 + len(key) + 1 + varint_sizes(in_feature) + in_feature
-        kind = _BYTES_LIST if feature.is_bytes else _INT64_LIST
         columns += [
             *(Constant(bytes([_BYTES_FIELD])), Varint(in_entry)),
             Constant(bytes([_BYTES_FIELD, len(key)]) + key + bytes([_MAP_VALUE])),
-            *(Varint(in_feature), Constant(bytes([kind])), Varint(in_list)),
+            *(Varint(in_feature), Constant(bytes([feature.tag])), Varint(in_list)),
             *(Constant(bytes([_BYTES_FIELD])), Varint(size), feature.values),
         ]
         total = total + 1 + varint_sizes(in_entry) + in_entry

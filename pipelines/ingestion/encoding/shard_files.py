@@ -55,6 +55,10 @@ class ShardFiles:
         """An array of `write_array`."""
         return np.load(self._path(step, number, "npy"), allow_pickle=False)
 
+    def has_array(self, step: str, number: int) -> bool:
+        """Whether there is an array of numbers."""
+        return self._path(step, number, "npy").exists()
+
     def map_array(self, step: str, number: int) -> np.ndarray:
         """An array of `write_array`, of which only what is looked at is read."""
         array = np.load(self._path(step, number, "npy"), mmap_mode="r", allow_pickle=False)

@@ -62,6 +62,8 @@ def _blocks(run: RunFolder, other: RunFolder | None) -> list[Block]:
         else:
             blocks.append(Missing("By category: no item that was clicked has one."))
     blocks.append(_novelty(run))
+    if results.kinds is not None:
+        blocks.append(_draw(run, "By the kind of the event", "kind", slices.by_kind(results)))
     return blocks
 
 

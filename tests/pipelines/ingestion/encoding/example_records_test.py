@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from pipelines.ingestion import examples
-from pipelines.ingestion.encoding import byte_columns, example_records
+from pipelines.ingestion.encoding import byte_columns, example_records, number_lists
 from recall import features
 
 
@@ -43,7 +43,7 @@ def test_tensorflow_reads_the_files(tmp_path, monkeypatch, chunk_bytes):
     lengths = rng.integers(1, 60, 40)
     ids = rng.integers(2, 1 << 20, lengths.sum())
     stops = np.cumsum(lengths)
-    numbers = examples.Numbers.of(ids)
+    numbers = number_lists.Numbers.of(ids)
     lists = {features.ITEM_IDS: numbers.ranges(stops - lengths, stops)}
     path = tmp_path / "examples.tfrecord.gz"
     examples.write_records(path, lists)
@@ -54,7 +54,7 @@ def test_tensorflow_reads_the_files(tmp_path, monkeypatch, chunk_bytes):
 
 
 def test_framing_is_that_of_tensorflows_writer(tmp_path):
-    numbers = examples.Numbers.of(np.array([3, 4, 500]))
+    numbers = number_lists.Numbers.of(np.array([3, 4, 500]))
     lists = {"a": numbers.ranges(np.array([0, 2]), np.array([2, 3]))}
     with tf.io.TFRecordWriter(str(tmp_path / "file")) as writer:
         writer.write(by_tensorflow({"a": [3, 4]}))

@@ -1,0 +1,39 @@
+"""What examples say of events beside their items, read back. Imports no TensorFlow."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipelines.artifacts import records
+from serving.release import storage
+
+COLUMNS = "event_columns"
+"""Key of statistics.json."""
+
+
+class EventColumns(NamedTuple):
+    """What examples say of events.
+
+    Attributes:
+        kinds: Names of the kinds of events, by their numbers from 1; () where the log has none.
+        weights: Whether events have weights.
+        shown: Items that were shown and not clicked; None where the log does not tell.
+    """
+
+    kinds: tuple[str, ...] = ()
+    weights: bool = False
+    shown: int | None = None
+
+    @classmethod
+    def of_statistics(cls, statistics: dict[str, Any]) -> "EventColumns":
+        """Those that the statistics of examples tell of."""
+        found = statistics.get(COLUMNS, {})
+        kinds = tuple(found.get("kinds", ()))
+        return cls(kinds, found.get("weights", False), found.get("shown"))
+
+    @classmethod
+    def read(cls, examples_dir: str | Path) -> "EventColumns":
+        """Those of a folder of examples."""
+        return cls.of_statistics(storage.read_json(Path(examples_dir) / records.STATISTICS_NAME))
+
+
+NO_COLUMNS = EventColumns()

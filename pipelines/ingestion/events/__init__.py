@@ -1,0 +1,1 @@
+"""What an event is beside its item: order, kind, weight, time, what was shown before."""

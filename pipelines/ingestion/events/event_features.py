@@ -1,0 +1,80 @@
+"""What examples say of events beside their items: kinds, weights, what was shown.
+
+Knows neither Beam nor TensorFlow and touches no files.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pipelines.ingestion.encoding.example_records import Feature
+from pipelines.ingestion.encoding.number_lists import Floats, Numbers
+from pipelines.ingestion.events.impressions import ShownItems
+
+# Feature names as in `recall.features`, which imports TensorFlow; a test compares the two.
+KINDS, WEIGHTS = "event_kinds", "event_weights"
+SHOWN_COUNTS, SHOWN_IDS = "shown_counts", "shown_ids"
+POSITIVE_KINDS = "positive_kinds"
+
+_Bounds = tuple[np.ndarray, np.ndarray]
+
+
+class EventColumns(NamedTuple):
+    """Columns of the events of some users, as far as the log has them.
+
+    Attributes:
+        kinds: `[num_events]` int numbers of the kinds of events, from 1.
+        weights: `[num_events]` float, how much each event counts.
+        shown: What was shown before each.
+    """
+
+    kinds: np.ndarray | None = None
+    weights: np.ndarray | None = None
+    shown: ShownItems | None = None
+
+
+ITEMS_ALONE = EventColumns()
+
+
+def of_windows(columns: EventColumns, learnt: np.ndarray, bounds: _Bounds) -> dict[str, Feature]:
+    """Features of training windows.
+
+    Args:
+        columns: Those of all events.
+        learnt: `[num_learnt]` positions of the events that are learnt.
+        bounds: Where windows begin and end, `[num_windows]` each, among those.
+
+    Returns:
+        Lists as long as a window; of `SHOWN_COUNTS` one shorter, how many of `SHOWN_IDS`
+        were shown before its second event, its third, and so on.
+    """
+    starts, stops = bounds
+    features = {}
+    if columns.kinds is not None:
+        features[KINDS] = Numbers.of(columns.kinds[learnt]).ranges(starts, stops)
+    if columns.weights is not None:
+        features[WEIGHTS] = Floats.of(columns.weights[learnt]).ranges(starts, stops)
+    if columns.shown is not None:
+        counts = np.diff(columns.shown.offsets)[learnt]
+        # What was shown before events that are not learnt is not there.
+        offsets = np.concatenate([[0], np.cumsum(counts)])
+        features[SHOWN_COUNTS] = Numbers.of(counts).ranges(starts + 1, stops)
+        item_ids = Numbers.of(columns.shown.item_ids)
+        features[SHOWN_IDS] = item_ids.ranges(offsets[starts + 1], offsets[stops])
+    return features
+
+
+def of_tasks(
+    columns: EventColumns, positives: np.ndarray, positive_offsets: np.ndarray
+) -> dict[str, Feature]:
+    """Features of prediction tasks.
+
+    Args:
+        columns: Those of all events.
+        positives: `[num_targets]` positions of the events held out, task by task.
+        positive_offsets: `[num_tasks + 1]` of those.
+    """
+    if columns.kinds is None:
+        return {}
+    kinds = Numbers.of(columns.kinds[positives])
+    return {POSITIVE_KINDS: kinds.ranges(positive_offsets[:-1], positive_offsets[1:])}

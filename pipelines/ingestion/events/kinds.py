@@ -1,0 +1,108 @@
+"""Kinds of events: their numbers, and how many events a log has of each.
+
+Imports no TensorFlow.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pipelines.artifacts.event_columns import COLUMNS
+from pipelines.sources.event_columns import IMPRESSION
+from recall.errors import InputError
+
+MOST_KINDS = 100
+"""A column with more values says something else."""
+
+
+class RunKinds(NamedTuple):
+    """The kinds of the events of a log, which was read in runs.
+
+    Attributes:
+        names: All kinds; the number of a kind is its place here, from 1.
+        of_runs: Number of a run -> its kinds, by their numbers there.
+    """
+
+    names: tuple[str, ...]
+    of_runs: Mapping[int, Sequence[str]]
+
+    @classmethod
+    def merge(cls, of_units: Iterable[Mapping[str, Sequence[str]]]) -> "RunKinds":
+        """What the readers of all units have found, by the numbers of their runs."""
+        of_runs = {int(run): kinds for unit in of_units for run, kinds in unit.items()}
+        names = {kind for kinds in of_runs.values() for kind in kinds}
+        return cls(tuple(sorted(names)), of_runs)
+
+    def check(self, spec: str, column: str) -> None:
+        """Refuses a column that is none of kinds.
+
+        Raises:
+            InputError: It has too many values.
+        """
+        if len(self.names) > MOST_KINDS:
+            raise InputError(
+                f"{spec}: the column {column!r} has {len(self.names):,} different values, for "
+                f"example {self.names[0]!r} and {self.names[-1]!r}; at most {MOST_KINDS} kinds of "
+                "events are possible. Check --event_type_column."
+            )
+
+    def numbers(self, run: int) -> np.ndarray:
+        """The numbers of the kinds of a run, by their numbers there."""
+        return np.array([self.names.index(kind) + 1 for kind in self.of_runs[run]], np.int8)
+
+    def find_impressions(self, kinds: np.ndarray | None) -> np.ndarray | None:
+        """`[n]` bool, where an item was shown; None where no event of the log is such."""
+        if kinds is None or IMPRESSION not in self.names:
+            return None
+        return kinds == self.names.index(IMPRESSION) + 1
+
+
+NO_KINDS = RunKinds((), {})
+
+
+def describe(
+    kinds: RunKinds,
+    has_weights: bool,
+    sorted_facts: Sequence[Mapping[str, Any]],
+    written: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What examples say of events, for statistics.json; nothing for a log of items alone.
+
+    Args:
+        kinds: Those of the log.
+        has_weights: Whether events have weights.
+        sorted_facts: `kinds` of every shard, events of each kind.
+        written: `shown_items` of every shard, negatives that were shown.
+
+    >>> facts = [{"kinds": [1, 2]}, {"kinds": [0, 3]}]
+    >>> describe(RunKinds(("cart", "view"), {}), False, facts, [{}])
+    {'event_columns': {'kinds': {'cart': 1, 'view': 5}, 'weights': False, 'shown': None}}
+    """
+    if not kinds.names and not has_weights:
+        return {}
+    counts = [fact["kinds"] for fact in sorted_facts if kinds.names]
+    totals = [sum(of_kind) for of_kind in zip(*counts, strict=True)]
+    shown = [fact["shown_items"] for fact in written if "shown_items" in fact]
+    return {
+        COLUMNS: {
+            "kinds": dict(zip(kinds.names, totals, strict=True)),
+            "weights": has_weights,
+            "shown": sum(shown) if shown else None,
+        }
+    }
+
+
+def lines(statistics: Mapping[str, Any]) -> list[str]:
+    """What was found, for people."""
+    found = statistics.get(COLUMNS, {})
+    told = []
+    if found.get("kinds"):
+        counts = ", ".join(f"{number:,} {name}" for name, number in found["kinds"].items())
+        told.append(f"Events by kind: {counts}.")
+    if found.get("shown") is not None:
+        told.append(
+            f"{found['shown']:,} items that were shown and not clicked are negatives of the "
+            "click that follows."
+        )
+    return told

@@ -1,0 +1,49 @@
+"""What a job reads of events beside their items: what examples have and settings ask for."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from pipelines.artifacts.event_columns import EventColumns
+from recall.config import RecallConfig
+from recall.errors import InputError
+from recall.features import ReadColumns
+from recall.loss_config import LossConfig
+
+
+def choose_columns(examples_dir: str | Path, config: RecallConfig) -> ReadColumns:
+    """The columns to read.
+
+    Args:
+        examples_dir: The folder that `recall ingest` wrote.
+        config: Its section `loss` says what kinds of events count.
+
+    Raises:
+        InputError: A setting names a kind of events that the examples lack, or leaves no target.
+    """
+    found = EventColumns.read(examples_dir)
+    _check_names(config.loss, found.kinds, examples_dir)
+    weights = [config.loss.weight_of(kind) for kind in found.kinds]
+    if weights and max(weights) == 0:
+        raise InputError(
+            "loss.event_weights and loss.target_kinds leave no click that counts: all of "
+            f"{', '.join(found.kinds)} count 0."
+        )
+    is_needed = any(weight != 1 for weight in weights)
+    kind_weights = (1.0, *weights) if is_needed else ()
+    return ReadColumns(kind_weights, found.weights, bool(found.shown))
+
+
+def _check_names(loss: LossConfig, kinds: Iterable[str], examples_dir: str | Path) -> None:
+    settings = {"event_weights": loss.event_weights, "target_kinds": loss.target_kinds}
+    for setting, names in settings.items():
+        unknown = [name for name in names if name not in kinds]
+        if unknown and not kinds:
+            raise InputError(
+                f"loss.{setting} names kinds of events, but {examples_dir} was made without any. "
+                "Ingest the log with --event_type_column."
+            )
+        if unknown:
+            raise InputError(
+                f"loss.{setting} names {unknown[0]!r}, but the events are of the kinds "
+                f"{', '.join(kinds)}."
+            )

@@ -10,7 +10,7 @@ COLUMNS = "event_columns"
 """Key of statistics.json."""
 
 
-class EventColumns(NamedTuple):
+class ColumnsFound(NamedTuple):
     """What examples say of events.
 
     Attributes:
@@ -24,16 +24,16 @@ class EventColumns(NamedTuple):
     shown: int | None = None
 
     @classmethod
-    def of_statistics(cls, statistics: dict[str, Any]) -> "EventColumns":
+    def of_statistics(cls, statistics: dict[str, Any]) -> "ColumnsFound":
         """Those that the statistics of examples tell of."""
         found = statistics.get(COLUMNS, {})
         kinds = tuple(found.get("kinds", ()))
         return cls(kinds, found.get("weights", False), found.get("shown"))
 
     @classmethod
-    def read(cls, examples_dir: str | Path) -> "EventColumns":
+    def read(cls, examples_dir: str | Path) -> "ColumnsFound":
         """Those of a folder of examples."""
         return cls.of_statistics(storage.read_json(Path(examples_dir) / records.STATISTICS_NAME))
 
 
-NO_COLUMNS = EventColumns()
+NOTHING_FOUND = ColumnsFound()

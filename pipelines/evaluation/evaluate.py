@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipelines.artifacts import provenance, records
-from pipelines.artifacts.event_columns import EventColumns
+from pipelines.artifacts.event_columns import ColumnsFound
 from pipelines.artifacts.held_out import HeldOutUsers, read_held_out, read_training_windows
 from pipelines.artifacts.trained_model import TrainedModel, load_model
 from pipelines.evaluation import baselines, blessing, details, kinds, lists, vectors
@@ -145,12 +145,9 @@ def evaluate_model(
         "baselines": sections,
         "index": None,
     }
-    kind_names = EventColumns.read(examples_dir).kinds
+    kind_names = ColumnsFound.read(examples_dir).kinds
     if kind_names:
-        report["kinds"] = {
-            name: kinds.measure_kinds(rows, held_out["test"], kind_names, config.all_ks)
-            for name, rows in top_rows.items()
-        }
+        report["kinds"] = kinds.measure_all(top_rows, held_out["test"], kind_names, config.all_ks)
     report["blessing"] = blessing.judge(report, config.thresholds)
     start = time.monotonic()
     with tasks.open_task("details"):

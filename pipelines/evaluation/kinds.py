@@ -1,6 +1,6 @@
 """How a ranker does on the held-out events of each kind."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,16 @@ from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import lists
 from recall.metrics import ranking
 from recall.ragged import Ragged
+
+
+def measure_all(
+    top_rows: Mapping[str, np.ndarray],
+    held_out: HeldOutUsers,
+    names: Sequence[str],
+    ks: Sequence[int],
+) -> dict[str, dict[str, Any]]:
+    """Ranker -> what `measure_kinds` says of its lists."""
+    return {ranker: measure_kinds(rows, held_out, names, ks) for ranker, rows in top_rows.items()}
 
 
 def measure_kinds(

@@ -16,7 +16,7 @@ from pipelines.ingestion.encoding.byte_columns import Ranges
 from pipelines.ingestion.encoding.example_records import Feature
 from pipelines.ingestion.encoding.number_lists import Numbers
 from pipelines.ingestion.events import event_features
-from pipelines.ingestion.events.event_features import ITEMS_ALONE, EventColumns
+from pipelines.ingestion.events.event_features import NO_VALUES, EventValues
 from pipelines.ingestion.sequences import Part
 
 # Feature names as in `recall.features`, which imports TensorFlow; a test compares the two.
@@ -83,7 +83,7 @@ class ShardWriter:
         offsets: np.ndarray,
         dense: np.ndarray,
         parts: np.ndarray,
-        columns: EventColumns = ITEMS_ALONE,
+        columns: EventValues = NO_VALUES,
     ) -> dict[str, Any]:
         """Writes all splits; a file without examples is not created.
 
@@ -126,7 +126,7 @@ class ShardWriter:
         dense: np.ndarray,
         parts: np.ndarray,
         offsets: np.ndarray,
-        columns: EventColumns,
+        columns: EventValues,
     ) -> dict[str, Any]:
         """Writes the training windows, one file per length bucket."""
         learnt = np.flatnonzero(parts == Part.TRAIN)

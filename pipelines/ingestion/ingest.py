@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.artifacts import provenance, records
-from pipelines.artifacts.event_columns import EventColumns
+from pipelines.artifacts.event_columns import ColumnsFound
 from pipelines.ingestion import (
     event_statistics,
     kept_sequences,
@@ -316,7 +316,7 @@ class _Ingest:
         self, vocabulary: ItemVocabulary, statistics: dict[str, Any], report: dict[str, Any]
     ) -> None:
         """Writes what describes the examples and removes the work files."""
-        columns = EventColumns.of_statistics(statistics)
+        columns = ColumnsFound.of_statistics(statistics)
         schema.write_for(self._examples_dir, self._config, vocabulary.num_items, columns)
         records.write_vocabulary(self._examples_dir, vocabulary)
         storage.write_json(self._examples_dir / records.STATISTICS_NAME, statistics)

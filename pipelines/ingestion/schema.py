@@ -9,8 +9,7 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from pipelines.artifacts.event_columns import NO_COLUMNS, EventColumns
-from pipelines.ingestion.events import event_features
+from pipelines.artifacts.event_columns import NOTHING_FOUND, ColumnsFound
 from recall.config import RecallConfig
 from recall.vocabulary import FIRST_ITEM_ID
 
@@ -26,7 +25,7 @@ def build_schema(
     num_items: int,
     max_history_length: int,
     num_targets: int | None,
-    columns: EventColumns = NO_COLUMNS,
+    columns: ColumnsFound = NOTHING_FOUND,
 ) -> schema_pb2.Schema:
     """Describes the examples of all splits, one environment per split.
 
@@ -57,24 +56,24 @@ def build_schema(
 
 
 def _add_columns(
-    schema: schema_pb2.Schema, columns: EventColumns, last_id: int, max_history_length: int
+    schema: schema_pb2.Schema, columns: ColumnsFound, last_id: int, max_history_length: int
 ) -> None:
     """Adds what examples have of events beside their items."""
     for name, environments in (
-        (event_features.KINDS, _TRAIN),
-        (event_features.POSITIVE_KINDS, _HELD_OUT),
+        ("event_kinds", _TRAIN),
+        ("positive_kinds", _HELD_OUT),
     ):
         if columns.kinds:
             feature = _add_list(schema, name, environments, fewest=1)
             feature.int_domain.min, feature.int_domain.max = 1, len(columns.kinds)
             feature.int_domain.is_categorical = True
     if columns.weights:
-        feature = _add_list(schema, event_features.WEIGHTS, _TRAIN, fewest=2)
+        feature = _add_list(schema, "event_weights", _TRAIN, fewest=2)
         feature.type, feature.float_domain.min = schema_pb2.FLOAT, 0.0
     if columns.shown is not None:
-        counts = _add_list(schema, event_features.SHOWN_COUNTS, _TRAIN, fewest=1)
+        counts = _add_list(schema, "shown_counts", _TRAIN, fewest=1)
         counts.value_count.max, counts.int_domain.min = max_history_length, 0
-        _add_ids(schema, event_features.SHOWN_IDS, _TRAIN, last_id, fewest=0)
+        _add_ids(schema, "shown_ids", _TRAIN, last_id, fewest=0)
 
 
 def _add_ids(
@@ -122,7 +121,7 @@ def write_for(
     examples_dir: str | Path,
     config: RecallConfig,
     num_items: int,
-    columns: EventColumns = NO_COLUMNS,
+    columns: ColumnsFound = NOTHING_FOUND,
 ) -> None:
     """Writes `schema.pbtxt` of the examples that ingest makes under some settings."""
     ingest = config.ingest

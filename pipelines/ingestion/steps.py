@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 from pipelines.ingestion import examples, kept_sequences, sequences, splits, splitting
 from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.events import impressions, ordering
-from pipelines.ingestion.events.event_features import EventColumns
+from pipelines.ingestion.events.event_features import EventValues
 from pipelines.ingestion.events.impressions import Impressions, ShownItems
 from pipelines.ingestion.reading import ITEMS, LogRuns, read_shard
 from pipelines.ingestion.sequences import Part, Sequences
@@ -173,7 +173,7 @@ class WriteShard:
         dense_ids = files.read_array(DENSE_IDS, 0)
         dense = dense_ids[log.items]
         shown = self._find_shown(files, shard, log, dense_ids)
-        columns = EventColumns(log.kinds, log.weights, shown)
+        columns = EventValues(log.kinds, log.weights, shown)
         facts = writer.write(log.user_ids, log.offsets, dense, log.parts, columns)
         if shown is not None:
             facts[SHOWN_ITEMS] = len(shown.item_ids)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from pipelines.artifacts.event_columns import EventColumns
+from pipelines.artifacts.event_columns import ColumnsFound
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.features import ReadColumns
@@ -20,7 +20,7 @@ def choose_columns(examples_dir: str | Path, config: RecallConfig) -> ReadColumn
     Raises:
         InputError: A setting names a kind of events that the examples lack, or leaves no target.
     """
-    found = EventColumns.read(examples_dir)
+    found = ColumnsFound.read(examples_dir)
     _check_names(config.loss, found.kinds, examples_dir)
     weights = [config.loss.weight_of(kind) for kind in found.kinds]
     if weights and max(weights) == 0:

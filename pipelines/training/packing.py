@@ -90,7 +90,7 @@ class PackedColumns:
         return columns
 
 
-NO_COLUMNS = PackedColumns()
+ITEMS_ONLY = PackedColumns()
 
 
 def choose_shape(
@@ -136,7 +136,7 @@ def pack_epoch(
     epoch: int,
     replicas: Sequence[int] = (0,),
     first_call: int = 0,
-    columns: PackedColumns = NO_COLUMNS,
+    columns: PackedColumns = ITEMS_ONLY,
 ) -> Iterator[dict[str, np.ndarray]]:
     """The batches of an epoch: every sequence once, in an order of (seed, epoch).
 

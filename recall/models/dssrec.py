@@ -121,24 +121,19 @@ class DSSRec(tfrs.Model):
         self, prefixes: Prefixes, seed: tf.Tensor, training: bool
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean sampled softmax over the target slots, and the winner of each, `[num_slots]`."""
-        prefix_vectors, positive_ids, is_real, *_ = prefixes
-        is_target, weights = is_real, is_real
-        if prefixes.weights is not None:
-            is_target, weights = prefixes.weights > 0, prefixes.weights
+        prefix_vectors, positive_ids, *_ = prefixes
         positive_vectors = self.item_tower(positive_ids)
         interest_mask = None
         min_share = self._loss_config.min_interest_share / self.user_tower.num_interests
         # Not for one interest: a mask that hides nothing costs a pass over all logits.
         if training and min_share > 0 and self.user_tower.num_interests > 1:
             interest_mask = assign_starving_interests(
-                prefix_vectors, positive_vectors, min_share, is_target
+                prefix_vectors, positive_vectors, min_share, prefixes.is_target
             )
-        # Only queues by interest ask for them; the graph of another step leaves them out.
+        # The graph of a step that does not ask for them leaves them out.
         winners = find_winners(prefix_vectors, positive_vectors, interest_mask)
-        options = {
-            "temperature": self._loss_config.temperature,
-            "gradient_dtype": self._gradient_dtype,
-        }
+        temperature = self._loss_config.temperature
+        options = {"temperature": temperature, "gradient_dtype": self._gradient_dtype}
         if prefixes.shown_ids is not None:
             options["own_logsumexp"] = score_shown(
                 prefixes, self.item_tower, self._loss_config, interest_mask, winners
@@ -154,7 +149,7 @@ class DSSRec(tfrs.Model):
                 interest_mask,
                 **options,
             )
-            return share_of_mean(losses, weights), winners
+            return share_of_mean(losses, prefixes.target_weights), winners
         # A queue holds ids, not vectors: its items are encoded as they are now, and learn.
         negative_ids = self.click_queue
         if negative_ids is None:
@@ -167,11 +162,11 @@ class DSSRec(tfrs.Model):
         )
         if self._has_interest_queues:
             losses = interest_softmax_loss(
-                *operands, winners, has_static_shapes=is_real is not None, **options
+                *operands, winners, has_static_shapes=prefixes.is_real is not None, **options
             )
         else:
             losses = sampled_softmax_loss(*operands, interest_mask, **options)
-        return share_of_mean(losses, weights), winners
+        return share_of_mean(losses, prefixes.target_weights), winners
 
     def _sample_negatives(self, seed: tf.Tensor) -> tf.Tensor:
         """`[num_negatives]` dense ids, every item alike."""

@@ -35,6 +35,16 @@ class Prefixes(NamedTuple):
     weights: tf.Tensor | None = None
     shown_ids: tf.Tensor | None = None
 
+    @property
+    def target_weights(self) -> tf.Tensor | None:
+        """`[num_slots]` float or bool, how much each counts; None: all alike."""
+        return self.is_real if self.weights is None else self.weights
+
+    @property
+    def is_target(self) -> tf.Tensor | None:
+        """`[num_slots]` bool, whether each counts at all; None: all of them do."""
+        return self.is_real if self.weights is None else self.weights > 0
+
 
 def encode_padded(user_tower: UserTower, batch: SequenceBatch, *, training: bool) -> Prefixes:
     """A row per sequence. Only real slots: padding would cost as much as a target."""

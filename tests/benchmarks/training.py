@@ -141,7 +141,7 @@ def measure_case(case: dict[str, Any]) -> dict[str, float]:
     # The signature that Keras gives the step: the type of the stream.
     signature = SequenceBatch(tf.TensorSpec([None, None], tf.int64))
     if is_packed:
-        signature = PackedBatch(*(tf.TensorSpec(t.shape, t.dtype) for t in batches[0]))
+        signature = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), batches[0])
     train_step = tf.function(
         model.train_step, input_signature=[signature], jit_compile=is_packed or None
     )

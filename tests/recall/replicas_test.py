@@ -201,7 +201,7 @@ from recall.models.replicated_step import build_train_function
 
 # The same shapes on both: a sequence of no click, and three rows.
 parts = steps.pack([*first, [2]], [[0, 1]], 2), steps.pack(second, [[0, 1], [2]], 2)
-several = [steps.PackedBatch(*(tf.stack([field] * 3) for field in part)) for part in parts]
+several = [tf.nest.map_structure(lambda field: tf.stack([field] * 3), part) for part in parts]
 datasets = [tf.data.Dataset.from_tensors(part) for part in several]
 stream = two.distribute_datasets_from_function(
     lambda _: datasets[0].concatenate(datasets[1]).repeat()
@@ -238,7 +238,7 @@ PROGRAMS = (
     + """
 from recall.models.replicated_step import StepParts
 
-several = steps.PackedBatch(*(tf.stack([field] * 3) for field in steps.PACKED))
+several = tf.nest.map_structure(lambda field: tf.stack([field] * 3), steps.PACKED)
 parts = StepParts(build(one, True, "loss.negatives=queue", seq2seq=0.5))
 compute = tf.function(parts.compute, jit_compile=True)
 programs = [

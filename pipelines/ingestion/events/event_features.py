@@ -12,14 +12,14 @@ from pipelines.ingestion.encoding.number_lists import Floats, Numbers
 from pipelines.ingestion.events.impressions import ShownItems
 
 # Feature names as in `recall.features`, which imports TensorFlow; a test compares the two.
-KINDS, WEIGHTS = "event_kinds", "event_weights"
-SHOWN_COUNTS, SHOWN_IDS = "shown_counts", "shown_ids"
-POSITIVE_KINDS = "positive_kinds"
+_KINDS, _WEIGHTS = "event_kinds", "event_weights"
+_SHOWN_COUNTS, _SHOWN_IDS = "shown_counts", "shown_ids"
+_POSITIVE_KINDS = "positive_kinds"
 
 _Bounds = tuple[np.ndarray, np.ndarray]
 
 
-class EventColumns(NamedTuple):
+class EventValues(NamedTuple):
     """Columns of the events of some users, as far as the log has them.
 
     Attributes:
@@ -33,10 +33,10 @@ class EventColumns(NamedTuple):
     shown: ShownItems | None = None
 
 
-ITEMS_ALONE = EventColumns()
+NO_VALUES = EventValues()
 
 
-def of_windows(columns: EventColumns, learnt: np.ndarray, bounds: _Bounds) -> dict[str, Feature]:
+def of_windows(columns: EventValues, learnt: np.ndarray, bounds: _Bounds) -> dict[str, Feature]:
     """Features of training windows.
 
     Args:
@@ -45,27 +45,27 @@ def of_windows(columns: EventColumns, learnt: np.ndarray, bounds: _Bounds) -> di
         bounds: Where windows begin and end, `[num_windows]` each, among those.
 
     Returns:
-        Lists as long as a window; of `SHOWN_COUNTS` one shorter, how many of `SHOWN_IDS`
+        Lists as long as a window; of `shown_counts` one shorter, how many of `shown_ids`
         were shown before its second event, its third, and so on.
     """
     starts, stops = bounds
     features = {}
     if columns.kinds is not None:
-        features[KINDS] = Numbers.of(columns.kinds[learnt]).ranges(starts, stops)
+        features[_KINDS] = Numbers.of(columns.kinds[learnt]).ranges(starts, stops)
     if columns.weights is not None:
-        features[WEIGHTS] = Floats.of(columns.weights[learnt]).ranges(starts, stops)
+        features[_WEIGHTS] = Floats.of(columns.weights[learnt]).ranges(starts, stops)
     if columns.shown is not None:
         counts = np.diff(columns.shown.offsets)[learnt]
         # What was shown before events that are not learnt is not there.
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        features[SHOWN_COUNTS] = Numbers.of(counts).ranges(starts + 1, stops)
+        features[_SHOWN_COUNTS] = Numbers.of(counts).ranges(starts + 1, stops)
         item_ids = Numbers.of(columns.shown.item_ids)
-        features[SHOWN_IDS] = item_ids.ranges(offsets[starts + 1], offsets[stops])
+        features[_SHOWN_IDS] = item_ids.ranges(offsets[starts + 1], offsets[stops])
     return features
 
 
 def of_tasks(
-    columns: EventColumns, positives: np.ndarray, positive_offsets: np.ndarray
+    columns: EventValues, positives: np.ndarray, positive_offsets: np.ndarray
 ) -> dict[str, Feature]:
     """Features of prediction tasks.
 
@@ -77,4 +77,4 @@ def of_tasks(
     if columns.kinds is None:
         return {}
     kinds = Numbers.of(columns.kinds[positives])
-    return {POSITIVE_KINDS: kinds.ranges(positive_offsets[:-1], positive_offsets[1:])}
+    return {_POSITIVE_KINDS: kinds.ranges(positive_offsets[:-1], positive_offsets[1:])}

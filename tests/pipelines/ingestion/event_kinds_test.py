@@ -8,10 +8,9 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from pipelines.artifacts import records
-from pipelines.artifacts.event_columns import EventColumns as FoundColumns
+from pipelines.artifacts.event_columns import ColumnsFound
 from pipelines.artifacts.held_out import read_held_out
 from pipelines.ingestion import ingest
-from pipelines.ingestion.events import event_features
 from pipelines.ingestion.open_log import open_events
 from pipelines.sources.event_columns import EventColumns
 from recall import features
@@ -97,8 +96,8 @@ def test_what_is_found_is_told_to_the_next_job(tmp_path):
     statistics = json.loads((examples_dir / "statistics.json").read_text())
     counts = {"buy": 2, "cart": 2, "impression": 7, "view": 6}
     assert statistics["event_columns"] == {"kinds": counts, "weights": True, "shown": 2}
-    found = FoundColumns.read(examples_dir)
-    assert found == FoundColumns(("buy", "cart", "impression", "view"), True, 2)
+    found = ColumnsFound.read(examples_dir)
+    assert found == ColumnsFound(("buy", "cart", "impression", "view"), True, 2)
     held_out = read_held_out(examples_dir, "test")
     order = sorted(range(2), key=lambda at: held_out.user_ids[at])
     assert held_out.positive_kinds[order].tolist() == [1, 4]
@@ -117,15 +116,17 @@ def test_the_schema_names_the_new_features(tmp_path):
     assert by_name["positive_kinds"].not_in_environment == ["train"]
 
 
-def test_the_names_are_those_of_the_model():
-    names = (
-        (event_features.KINDS, features.EVENT_KINDS),
-        (event_features.WEIGHTS, features.EVENT_WEIGHTS),
-        (event_features.SHOWN_COUNTS, features.SHOWN_COUNTS),
-        (event_features.SHOWN_IDS, features.SHOWN_IDS),
-        (event_features.POSITIVE_KINDS, features.POSITIVE_KINDS),
-    )
-    assert all(one == other for one, other in names)
+def test_the_names_are_those_of_the_model(tmp_path):
+    examples_dir, _ = run(tmp_path)
+    trained = {
+        features.ITEM_IDS,
+        features.EVENT_KINDS,
+        features.EVENT_WEIGHTS,
+        features.SHOWN_COUNTS,
+        features.SHOWN_IDS,
+    }
+    assert set(read(examples_dir, "train")[0]) == trained
+    assert features.POSITIVE_KINDS in read(examples_dir, "test")[0]
 
 
 def test_without_the_flag_all_events_are_alike(tmp_path):

@@ -57,7 +57,7 @@ def test_shapes_are_known_before_the_first_batch(examples_dir):
     assert spec.history_ids == tf.TensorSpec(
         [shape.num_steps, shape.num_rows, shape.width], "int32"
     )
-    assert all(field.shape.is_fully_defined() for field in spec)
+    assert all(field.shape.is_fully_defined() for field in tf.nest.flatten(spec))
     assert examples.steps_per_epoch == shape.num_calls * shape.num_steps
 
 

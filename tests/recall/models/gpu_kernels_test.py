@@ -42,7 +42,7 @@ def graph_operations(config, is_packed):
     batch = SequenceBatch(tf.TensorSpec([None, None], tf.int64))
     if is_packed:
         shapes = PackedBatch(slots, slots, slots, slots, sequences, sequences)
-        batch = PackedBatch(*(tf.TensorSpec(shape, tf.int32) for shape in shapes))
+        batch = PackedBatch(*(tf.TensorSpec(shape, tf.int32) for shape in shapes[:6]))
     return operations_of(tf.function(model.train_step).get_concrete_function(batch).graph)
 
 

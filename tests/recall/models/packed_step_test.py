@@ -147,7 +147,7 @@ def test_several_steps_in_one_call_are_steps_one_after_the_other():
 
     logs = [one.train_step(batch) for batch in (PACKED, other)]
     mean = {name: (logs[0][name] + logs[1][name]) / 2 for name in logs[0]}
-    stacked = PackedBatch(*(tf.stack(fields) for fields in zip(PACKED, other, strict=True)))
+    stacked = tf.nest.map_structure(lambda *fields: tf.stack(fields), PACKED, other)
     several_logs = several.train_step(stacked)
 
     assert int(several.optimizer.iterations) == 2
@@ -158,7 +158,7 @@ def check_compiled(extractor, negatives, reduction, *assignments, tolerance=1e-5
     """Three steps, two of them in one call, with dropout: what is drawn has to be the same."""
     settings = (extractor, negatives, reduction, "model.dropout_rate=.3", *assignments)
     plain, compiled = (build(*settings, has_static_shapes=True) for _ in range(2))
-    batches = PackedBatch(*(tf.stack([field, field]) for field in PACKED))
+    batches = tf.nest.map_structure(lambda field: tf.stack([field, field]), PACKED)
     step = tf.function(plain.train_step)
     compiled_step = tf.function(compiled.train_step, jit_compile=True)
 

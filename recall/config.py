@@ -15,6 +15,7 @@ from recall.errors import InputError
 from recall.evaluation_config import EvaluationConfig
 from recall.feature_columns.declaration import FeaturesConfig
 from recall.loss_config import LossConfig
+from recall.model_config import ModelConfig
 from recall.plain_values import (
     build_from_values,
     parse_value,
@@ -150,70 +151,6 @@ class IngestConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """The two towers."""
-
-    extractor: str = "dssrec"
-    """`dssrec`, `last_state` (SASRec) or `self_attentive` (ComiRec-SA)."""
-    num_interests: int = 4
-    """Interest vectors per user, 4 by validation (measured); `last_state` has one."""
-    dim: int = 128
-    """Width of embeddings, states and interest vectors; 64 needed four times the epochs
-    for the same quality (measured)."""
-    max_history_length: int = 50
-    """Most recent clicks a user tower looks at (public protocols: 50, ML-1M 200)."""
-    num_blocks: int = 2
-    """Self-attention blocks (SASRec)."""
-    num_heads: int = 1
-    """Heads per block; divides `dim`."""
-    block: str = "plain"
-    """`plain` (SASRec) or `gated` (LiGR, as in eSASRec: every sub-layer times a gate)."""
-    filter_share: float = 0.5
-    """Share of a low-pass and high-pass filter in every block, the rest is attention's
-    (alpha of BSARec); .7 is as good (measured), 0 leaves the filter out."""
-    feed_forward_dim: int = 256
-    """Inner width of the blocks' feed-forward layer."""
-    dropout_rate: float | None = None
-    """Dropout of embeddings and sub-layers during training; null: by the clicks per item
-    of the log, .4 where they are few and .2 where they are many (measured)."""
-    similarity: str = "cosine"
-    """`cosine` (unit vectors) or `inner_product`; the same from loss to index."""
-    interest_residual: bool = True
-    """Adds the last state to every DSSRec interest; without it K > 1 hardly learns."""
-    use_categories: bool = False
-    """Adds the mean of an item's category embeddings to its id embedding."""
-
-    EXTRACTORS: typing.ClassVar = ("dssrec", "last_state", "self_attentive")
-    BLOCKS: typing.ClassVar = ("plain", "gated")
-    SIMILARITIES: typing.ClassVar = ("cosine", "inner_product")
-
-    def __post_init__(self):
-        require_choice("model.extractor", self.extractor, self.EXTRACTORS)
-        require_choice("model.block", self.block, self.BLOCKS)
-        require_choice("model.similarity", self.similarity, self.SIMILARITIES)
-        for name in ("num_interests", "dim", "max_history_length", "num_blocks", "num_heads"):
-            require_setting(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), ">= 1")
-        require_setting(
-            self.feed_forward_dim >= 1, "model.feed_forward_dim", self.feed_forward_dim, ">= 1"
-        )
-        require_setting(
-            self.dim % self.num_heads == 0,
-            "model.num_heads",
-            self.num_heads,
-            f"a divisor of model.dim = {self.dim}",
-        )
-        require_setting(
-            self.dropout_rate is None or 0 <= self.dropout_rate < 1,
-            "model.dropout_rate",
-            self.dropout_rate,
-            "in [0, 1), or null",
-        )
-        require_setting(
-            0 <= self.filter_share <= 1, "model.filter_share", self.filter_share, "in [0, 1]"
-        )
-
-
-@dataclasses.dataclass(frozen=True)
 class IndexConfig:
     """The nearest-neighbour index and the gate it has to pass."""
 
@@ -264,6 +201,24 @@ class RecallConfig:
     validation: ValidationConfig = dataclasses.field(default_factory=ValidationConfig)
     evaluation: EvaluationConfig = dataclasses.field(default_factory=EvaluationConfig)
     index: IndexConfig = dataclasses.field(default_factory=IndexConfig)
+
+    def __post_init__(self):
+        extractor = self.model.extractor
+        for name in self.loss.ROUTING_WEIGHTS:
+            value = getattr(self.loss, name)
+            require_setting(
+                extractor == "routing" or not value,
+                f"loss.{name}",
+                value,
+                f"0 or null with model.extractor={extractor}: `routing` alone routes items",
+            )
+        num_interests = 1 if extractor == "last_state" else self.model.num_interests
+        require_setting(
+            num_interests > 1 or not self.loss.overlap_weight,
+            "loss.overlap_weight",
+            self.loss.overlap_weight,
+            "0 with one interest: it is about pairs of them",
+        )
 
     def to_dict(self, sections: Iterable[str] | None = None) -> dict[str, Any]:
         """The settings as nested plain values, all sections or the named ones."""

@@ -13,13 +13,14 @@ class LossConfig:
     temperature: float = 0.07
     """Divides every score inside both losses (tau of CLRec)."""
     negatives: str = "uniform"
-    """`uniform` (every item alike), `full` (all items at every step, no sample), `queue`
-    (CLRec: the latest clicks of other users, so that popular items are recommended less)
-    or `interest_queues` (Multi-CLRec: each interest has the latest clicks that it won)."""
+    """`uniform` (every item alike), `full` (all items at every step, no sample), `popular` (as
+    often as clicked, with log-q correction), `in_batch` (the other clicks of the step, without),
+    `queue` (CLRec: the latest clicks of other users, so that popular items are recommended
+    less) or `interest_queues` (Multi-CLRec: each interest has the latest clicks that it won)."""
     num_negatives: int | None = None
-    """Negatives per step, shared by the batch; the length of a queue; `full` does not ask for
-    it. null or `auto`: 1,024 on processor cores, and 4,096 on a GPU, which they cost next
-    to nothing."""
+    """Negatives per step, shared by the batch; the length of a queue; `full` and `in_batch` do
+    not ask for it. null or `auto`: 1,024 on processor cores, and 4,096 on a GPU, which they
+    cost next to nothing."""
     interest_reduction: str = "max"
     """Over interests in the denominator: `max` (as served), `sum` (paper), `argmax` (MIND)."""
     min_interest_share: float = 0.2
@@ -30,6 +31,17 @@ class LossConfig:
     """Weight of the seq2seq loss in the total (measured); 0 switches it off."""
     confident_fraction: float = 0.3
     """Share of (user, interest) pairs the seq2seq loss fits (lambda of the paper)."""
+    balance_weight: float | None = None
+    """Weight of the loss against prototypes that hardly any click is routed to, with
+    `model.extractor=routing`. null: 1 there, as in the article's code."""
+    sharpness_weight: float | None = None
+    """Weight of the loss against items that belong to several prototypes, with `routing`.
+    null: 1 there."""
+    semantic_weight: float | None = None
+    """Weight of the loss against clicks that are near to another interest than the one they are
+    routed to, with `routing`. null: 1 there."""
+    overlap_weight: float = 0.0
+    """Weight of the mean squared cosine between the interests of a user; 0 leaves it out."""
 
     event_weights: dict[str, float] = dataclasses.field(default_factory=dict)
     """How much a click counts as a target by its kind, for example `{"view": 0.1,
@@ -38,8 +50,16 @@ class LossConfig:
     """Kinds of events that are learnt as targets; the others are history alone. `[]`: all."""
 
     NUM_NEGATIVES: typing.ClassVar = 1024
-    NEGATIVES: typing.ClassVar = ("uniform", "full", "queue", "interest_queues")
+    NEGATIVES: typing.ClassVar = (
+        "uniform",
+        "full",
+        "popular",
+        "in_batch",
+        "queue",
+        "interest_queues",
+    )
     REDUCTIONS: typing.ClassVar = ("max", "sum", "argmax")
+    ROUTING_WEIGHTS: typing.ClassVar = ("balance_weight", "sharpness_weight", "semantic_weight")
 
     def __post_init__(self):
         require_choice("loss.negatives", self.negatives, self.NEGATIVES)
@@ -69,9 +89,12 @@ class LossConfig:
             self.min_interest_share,
             "in [0, 1]",
         )
-        require_setting(
-            self.seq2seq_weight >= 0, "loss.seq2seq_weight", self.seq2seq_weight, ">= 0"
-        )
+        for name in ("seq2seq_weight", "overlap_weight"):
+            value = getattr(self, name)
+            require_setting(value >= 0, f"loss.{name}", value, ">= 0")
+        for name in self.ROUTING_WEIGHTS:
+            value = getattr(self, name)
+            require_setting(value is None or value >= 0, f"loss.{name}", value, ">= 0, or null")
         require_setting(
             0 < self.confident_fraction <= 1,
             "loss.confident_fraction",
@@ -86,3 +109,19 @@ class LossConfig:
         if self.target_kinds and kind not in self.target_kinds:
             return 0.0
         return self.event_weights.get(kind, 1.0)
+
+    def auxiliary_weights(self, has_prototypes: bool) -> dict[str, float]:
+        """Weights by name of the losses beside seq2item and seq2seq, those that count.
+
+        Args:
+            has_prototypes: Whether items are routed to prototypes.
+
+        >>> LossConfig(balance_weight=0.5).auxiliary_weights(has_prototypes=True)
+        {'balance': 0.5, 'sharpness': 1.0, 'semantic': 1.0}
+        """
+        weights = {}
+        for name in self.ROUTING_WEIGHTS if has_prototypes else ():
+            value = getattr(self, name)
+            weights[name.removesuffix("_weight")] = 1.0 if value is None else value
+        weights["overlap"] = self.overlap_weight
+        return {name: weight for name, weight in weights.items() if weight > 0}

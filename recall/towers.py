@@ -90,6 +90,22 @@ class ItemTower(tf.keras.Model):
             return vectors
         return vectors + self._mean_category(tf.gather(self._category_table, item_ids))
 
+    def embed_for_routing(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """What items are routed to prototypes by: their categories, or all of them without any.
+
+        Args:
+            item_ids: `[...]` int dense ids.
+
+        Returns:
+            `[..., dim]` float: the mean of the category embeddings where the tower has
+            them and the item has some; else as `embed`.
+        """
+        if self._category_table is None:
+            return self.embed(item_ids)
+        categories = tf.gather(self._category_table, item_ids)
+        has_some = tf.reduce_any(categories > 0, axis=-1, keepdims=True)
+        return tf.where(has_some, self._mean_category(categories), self.embed(item_ids))
+
     def _mean_category(self, categories: tf.Tensor) -> tf.Tensor:
         """`[..., width]` category numbers, 0 where none -> `[..., dim]` their mean embedding."""
         category_vectors = tf.nn.embedding_lookup(self.category_embeddings, categories)
@@ -139,6 +155,7 @@ class UserTower(tf.keras.Model):
 
     Attributes:
         num_interests: K.
+        num_prototypes: Prototypes that items are routed to; 0 where they are not.
         dropout_rate: That of the config, or the one chosen for the log.
     """
 
@@ -155,6 +172,20 @@ class UserTower(tf.keras.Model):
         self._encoder = SequenceEncoder(config, self.dropout_rate, name="encoder")
         self._extractor = build_extractor(config)
         self.num_interests = self._extractor.num_interests
+        self.num_prototypes = self._extractor.num_prototypes
+
+    def route(self, item_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Where items go, whoever clicks them; only with `num_prototypes`.
+
+        Args:
+            item_ids: `[batch]` int dense ids.
+
+        Returns:
+            `[batch, num_prototypes]` and `[batch, num_interests]` float, shares of the
+            prototypes and of the interests they belong to, each with sum 1.
+        """
+        routes = self._extractor.route(self._item_tower.embed_for_routing(item_ids))
+        return routes, self._extractor.group(routes)
 
     def encode_prefixes(
         self,
@@ -180,10 +211,13 @@ class UserTower(tf.keras.Model):
             is the user after clicks 0..t, padding slots hold no meaning. With a
             mask, `[num_kept, ...]` in the order of the rows.
         """
-        states = self._encode(history_ids, training, first_slots)
         return self._output(
             self._extractor(
-                states, slot_mask=slot_mask, is_future=is_future, first_slots=first_slots
+                self._encode(history_ids, training, first_slots),
+                slot_mask=slot_mask,
+                is_future=is_future,
+                first_slots=first_slots,
+                item_vectors=self._embed_routed(history_ids),
             )
         )
 
@@ -205,9 +239,14 @@ class UserTower(tf.keras.Model):
             is_future: Whether the histories are reversed futures.
             first_slots: As in `encode_prefixes`.
         """
-        states = self._encode(history_ids, training, first_slots)
         return self._output(
-            self._extractor(states, slots=slots, is_future=is_future, first_slots=first_slots)
+            self._extractor(
+                self._encode(history_ids, training, first_slots),
+                slots=slots,
+                is_future=is_future,
+                first_slots=first_slots,
+                item_vectors=self._embed_routed(history_ids),
+            )
         )
 
     def cluster(self, history_ids: tf.Tensor) -> tf.Tensor:
@@ -246,6 +285,13 @@ class UserTower(tf.keras.Model):
         vectors = self._item_tower.embed(history_ids) * self._input_scale
         vectors *= tf.cast(history_ids != PADDING_ID, vectors.dtype)[:, :, tf.newaxis]
         return self._encoder(vectors, training=training, first_slots=first_slots)
+
+    def _embed_routed(self, history_ids: tf.Tensor) -> tf.Tensor | None:
+        """`[batch, length, dim]` what the clicks are routed by, zero at padding; None if not."""
+        if not self._extractor.reads_items:
+            return None
+        vectors = self._item_tower.embed_for_routing(history_ids)
+        return vectors * tf.cast(history_ids != PADDING_ID, vectors.dtype)[:, :, tf.newaxis]
 
     def _output(self, interests: InterestOutput) -> UserTowerOutput:
         vectors, weights = (tf.cast(tensor, tf.float32) for tensor in interests)

@@ -34,6 +34,7 @@ LIBRARY_RANKS = {
     "thresholds": 1,
     "evaluation_config": 2,
     "loss_config": 2,
+    "model_config": 2,
     "train_config": 2,
     "validation_config": 2,
     "feature_columns": 2,

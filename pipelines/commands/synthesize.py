@@ -26,6 +26,8 @@ def planted_world() -> dict[str, FlagSpec]:
         "seed": "Of everything; the same flags write the same files.",
         "dominance": "Share of the runs that go to the first of a user's interests.",
         "drift": "Share of users with other interests from the middle of their history on.",
+        "exposure_skew": "How unequally items are shown, whatever users want; 0 shows all alike.",
+        "unbiased_events": "Last clicks of a user that exposure does not skew: true preference.",
     }
     specs = {}
     for field, (name, text) in zip(dataclasses.fields(SyntheticConfig), helps.items(), strict=True):

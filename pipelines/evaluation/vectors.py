@@ -72,3 +72,21 @@ def measure_interest_usage(
     scores = np.einsum("ukd,ud->uk", user_vectors[is_known], item_vectors[rows[is_known]])
     wins = np.bincount(scores.argmax(axis=1), minlength=user_vectors.shape[1])
     return wins / max(1, is_known.sum())
+
+
+def measure_prototype_shares(model: DSSRec) -> np.ndarray:
+    """Share of the training clicks that each prototype has, where items are routed to some.
+
+    An item always goes the same way, so the whole log is as cheap as its catalogue.
+
+    Returns:
+        `[num_prototypes]` float, sum 1; of a log without clicks every item counts alike.
+    """
+    counts = np.maximum(model.item_tower.item_counts, int(model.item_tower.item_counts.sum() == 0))
+    totals = np.zeros(model.user_tower.num_prototypes)
+    for start in range(0, len(counts), _ITEMS_AT_ONCE):
+        stop = min(start + _ITEMS_AT_ONCE, len(counts))
+        dense_ids = tf.range(FIRST_ITEM_ID + start, FIRST_ITEM_ID + stop)
+        routes, _ = model.user_tower.route(dense_ids)
+        totals += counts[start:stop] @ routes.numpy()
+    return totals / totals.sum()

@@ -38,7 +38,18 @@ class SyntheticConfig:
     drift_rate: float = 0.0
     """Share of the users who have other interests from the middle of their history on."""
 
-    LATER_FIELDS: typing.ClassVar = ("dominance_rate", "drift_rate")
+    exposure_skew: float = 0.0
+    """Zipf exponent of the propensity to be shown, by which clicks are skewed: an item of rank r
+    is shown r ** -skew as often as the first one, whatever users want; 0 shows all alike."""
+    unbiased_events: int = 0
+    """Last clicks of every user that no exposure skews: what she truly prefers."""
+
+    LATER_FIELDS: typing.ClassVar = (
+        "dominance_rate",
+        "drift_rate",
+        "exposure_skew",
+        "unbiased_events",
+    )
     """Fields that earlier versions lacked: 0 makes the log that they made."""
 
     def __post_init__(self):
@@ -55,9 +66,16 @@ class SyntheticConfig:
             ">= min_events_per_user",
         )
         self._require("run_length", 1 <= self.run_length < math.inf, ">= 1")
-        for name in ("noise_rate", "unrelated_future_rate", *self.LATER_FIELDS):
+        for name in ("noise_rate", "unrelated_future_rate", "dominance_rate", "drift_rate"):
             self._require(name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
-        self._require("popularity_skew", 0 <= self.popularity_skew < math.inf, ">= 0")
+        for name in ("popularity_skew", "exposure_skew"):
+            self._require(name, 0 <= getattr(self, name) < math.inf, ">= 0")
+        self._require("unbiased_events", self.unbiased_events >= 0, ">= 0")
+        self._require(
+            "unbiased_events",
+            self.unbiased_events < self.min_events_per_user or self.unbiased_events == 0,
+            "< min_events_per_user",
+        )
         self._require("seed", self.seed >= 0, ">= 0")
 
     def describe(self) -> str:

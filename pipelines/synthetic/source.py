@@ -8,6 +8,11 @@ drawn from the whole catalogue. A user does not click an item twice. Two setting
 what a recall model finds hard: one interest that dominates a user's clicks, and users
 whose interests are others from the middle of their history on.
 
+With `exposure_skew` an item is clicked in proportion to a known propensity to be
+shown, which has nothing to do with what users prefer; the last `unbiased_events`
+of a user are free of it. A model that is tested on those is tested on what its
+users truly prefer, and not on what they were shown.
+
 What the last click says about the next one is therefore weak (it may be
 noise, the run may end, an item has many successors), while the whole history
 tells the user's interests: a model of several interests can beat popularity

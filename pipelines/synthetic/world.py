@@ -23,12 +23,17 @@ _GAP_BETWEEN_RUNS_S = 24 * 3600.0
 class World:
     """Which item belongs to which interest, and how likely it is clicked there.
 
+    Preference and exposure are apart: an item is clicked in proportion to how much it is
+    preferred within its interest, times its propensity to be shown.
+
     Attributes:
         interest_of: `[num_items]` int64, interest of each item.
         items: `[num_items]` int64, the items sorted by interest, then popularity.
         starts: `[num_interests + 1]` int64, where each interest begins in `items`.
-        cumulative: `[num_items]` float64, interest + share of its clicks that
-            go to the item or a more popular one; ascending over `items`.
+        preferred: `[num_items]` float64, interest + share of its clicks that would go to
+            the item or a more popular one if all were shown; ascending over `items`.
+        cumulative: The same of the clicks that there are.
+        propensity: `[num_items]` float64 in (0, 1], of each item to be shown.
     """
 
     def __init__(self, config: SyntheticConfig):
@@ -42,15 +47,52 @@ class World:
         self.starts = np.concatenate([[0], np.cumsum(sizes)])
         rank = np.arange(config.num_items) - np.repeat(self.starts[:-1], sizes)
         weights = (rank + 1.0) ** -config.popularity_skew
+        self.propensity = _draw_propensity(config)
+        self.preferred = self._accumulate(weights)
+        self.cumulative = self.preferred
+        if config.exposure_skew > 0:
+            self.cumulative = self._accumulate(weights * self.propensity[self.items])
+        self._shown = np.cumsum(self.propensity) / self.propensity.sum()
+
+    def _accumulate(self, weights: np.ndarray) -> np.ndarray:
+        """`[num_items]` weights in the order of `items` -> interest + running share within it."""
+        sizes = np.diff(self.starts)
         totals = np.add.reduceat(weights, self.starts[:-1])
         running = np.cumsum(weights) - np.repeat(np.cumsum(totals) - totals, sizes)
-        shares = running / np.repeat(totals, sizes)
-        self.cumulative = np.repeat(np.arange(config.num_interests), sizes) + shares
+        return np.repeat(np.arange(len(sizes)), sizes) + running / np.repeat(totals, sizes)
 
-    def draw(self, rng: np.random.Generator, interests: np.ndarray) -> np.ndarray:
-        """`[n]` interests -> `[n]` items, by their popularity within the interest."""
-        places = np.searchsorted(self.cumulative, interests + rng.random(len(interests)))
+    def draw(
+        self, rng: np.random.Generator, interests: np.ndarray, is_unbiased: np.ndarray
+    ) -> np.ndarray:
+        """Items of `[n]` interests, by their popularity within the interest.
+
+        Args:
+            rng: Of the draw.
+            interests: `[n]` int.
+            is_unbiased: `[n]` bool, True where exposure does not count.
+
+        Returns:
+            `[n]` int items.
+        """
+        wanted = interests + rng.random(len(interests))
+        places = np.searchsorted(self.cumulative, wanted)
+        if is_unbiased.any():
+            places = np.where(is_unbiased, np.searchsorted(self.preferred, wanted), places)
         return self.items[np.minimum(places, self.starts[interests + 1] - 1)]
+
+    def draw_anywhere(self, rng: np.random.Generator, is_unbiased: np.ndarray) -> np.ndarray:
+        """`[n]` items of the whole catalogue, as they are shown, or all alike where unbiased."""
+        if self.cumulative is self.preferred:
+            return rng.integers(0, len(self.items), len(is_unbiased))
+        shares = rng.random(len(is_unbiased))
+        shown = np.minimum(np.searchsorted(self._shown, shares), len(self.items) - 1)
+        return np.where(is_unbiased, (shares * len(self.items)).astype(np.int64), shown)
+
+
+def _draw_propensity(config: SyntheticConfig) -> np.ndarray:
+    """`[num_items]`, in an order that has nothing to do with what users prefer."""
+    rank = np.random.default_rng([config.seed, 2]).permutation(config.num_items)
+    return (rank + 1.0) ** -config.exposure_skew
 
 
 class UserBlock(NamedTuple):
@@ -100,7 +142,9 @@ def generate_block(
         config, rng, users[is_new_run], is_late[is_new_run], num_users
     )
     is_noise = rng.random(len(users)) < config.noise_rate
-    items = _draw_items(config, world, rng, users, run_interests[run_of], is_noise)
+    left = np.cumsum(lengths)[users] - np.arange(len(users))
+    is_unbiased = left <= config.unbiased_events
+    items = _draw_items(config, world, rng, users, run_interests[run_of], is_noise, is_unbiased)
     gaps_s = rng.exponential(np.where(is_new_run, _GAP_BETWEEN_RUNS_S, _GAP_WITHIN_RUN_S))
     elapsed_s = np.cumsum(gaps_s.astype(np.int64) + 1)
     begin_s = _START_S + rng.integers(0, _START_RANGE_S, num_users)
@@ -160,13 +204,14 @@ def _draw_items(
     users: np.ndarray,
     interests: np.ndarray,
     is_noise: np.ndarray,
+    is_unbiased: np.ndarray,
 ) -> np.ndarray:
     """`[n]` items, none twice for a user; -1 where no new one was found."""
     items = np.empty(len(users), np.int64)
     redrawn = np.arange(len(users))
     for _ in range(_REDRAWS):
-        anywhere = rng.integers(0, config.num_items, len(redrawn))
-        planted = world.draw(rng, interests[redrawn])
+        anywhere = world.draw_anywhere(rng, is_unbiased[redrawn])
+        planted = world.draw(rng, interests[redrawn], is_unbiased[redrawn])
         items[redrawn] = np.where(is_noise[redrawn], anywhere, planted)
         redrawn = _find_repeats(users, items, config.num_items)
         if len(redrawn) == 0:

@@ -17,17 +17,21 @@ from pipelines.evaluation.vectors import (
     build_user_vector_function,
     compute_item_vectors,
     measure_interest_usage,
+    measure_prototype_shares,
     sample_users,
 )
 from pipelines.training.placement.strategies import Placement
 from pipelines.training.weight_averaging import WeightAverage
 from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.metrics.usage import compute_perplexity, count_dead
 from recall.train_config import TrainConfig
 
 STOPPING_METRIC = "ndcg@10"
 _CUT_OFFS = (10, 50)
 _METRICS = ("recall@10", STOPPING_METRIC, "recall@50")
+_PROTOTYPES = ("prototype_perplexity", "dead_prototypes")
+"""Of the routing of the training clicks, where items are routed to prototypes."""
 
 
 _PATIENCE, _PATIENCE_USERS = 5, 10_000
@@ -226,6 +230,8 @@ class Validation(tf.keras.callbacks.Callback):
         """Of what `_measure` returns, in its order."""
         num_interests = self.model.user_tower.num_interests
         usage = [f"val_interest_{k}" for k in range(num_interests)] if num_interests > 1 else []
+        if self.model.user_tower.num_prototypes:
+            usage += _PROTOTYPES
         return [*(f"val_{name}" for name in _METRICS), *usage]
 
     def measure(self) -> dict[str, float]:
@@ -234,7 +240,7 @@ class Validation(tf.keras.callbacks.Callback):
             return self._measure()
 
     def _measure(self) -> dict[str, float]:
-        """Validation metrics, and the share of the clicks that each interest wins."""
+        """Validation metrics, the share of the clicks of each interest, prototypes in use."""
         item_vectors = compute_item_vectors(self.model, self._num_items)
         max_length = self._config.model.max_history_length
         result = evaluate_user_vectors(
@@ -251,6 +257,10 @@ class Validation(tf.keras.callbacks.Callback):
             user_vectors = self._compute_user_vectors(sample.histories.last_padded(max_length))
             usage = measure_interest_usage(user_vectors, item_vectors, sample.positives)
             measured |= {f"val_interest_{k}": share for k, share in enumerate(usage.tolist())}
+        if self.model.user_tower.num_prototypes:
+            shares = measure_prototype_shares(self.model)
+            values = compute_perplexity(shares), float(count_dead(shares))
+            measured |= dict(zip(_PROTOTYPES, values, strict=True))
         return measured
 
 

@@ -18,10 +18,12 @@ LOGS_NAME, RUN_NAME = "logs", "training"
 
 LOSSES, VALIDATION = "loss", "validation"
 CLICKS, GRADIENTS = "interests_clicks", "interests_gradients"
+PROTOTYPES = "prototypes"
 
 _THEMES = (
     (re.compile(r"val_interest_(\d+)"), CLICKS, "interest_"),
     (re.compile(r"gradient_(\d+)"), GRADIENTS, "interest_"),
+    (re.compile(r"(prototype_perplexity|dead_prototypes)"), PROTOTYPES, ""),
     (re.compile(r"val_(.+)"), VALIDATION, ""),
 )
 """Names of an epoch's logs that are no losses."""

@@ -265,8 +265,7 @@ def _open_training(
     Raises:
         InputError: The checkpoint is damaged.
     """
-    num_interests = model.user_tower.num_interests
-    progress = callbacks.Progress(3 + (num_interests if num_interests > 1 else 0))
+    progress = callbacks.Progress(len(model.report_names))
     average = WeightAverage(
         model.trainable_variables,
         config.train.averaging_window,

@@ -1,125 +1,22 @@
 """Interest extractors: states of a history -> interest vectors of its prefixes.
 
-All share the interface of `InterestExtractor`, and read slot i only for prefixes
-that reach it. They do not normalise to unit length; the towers do.
+All share the interface of `InterestExtractor`; those that route are in `capsules.py` and
+`routing.py`.
 """
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
 
 import tensorflow as tf
 
 from recall.config import ModelConfig
-from recall.layers.attention import MASKED_SCORE, causal_softmax, look_up_positions, softmax
+from recall.layers.attention import causal_softmax, look_up_positions, softmax
+from recall.layers.capsules import CapsuleInterests
 from recall.layers.dense import SlotDense
+from recall.layers.extractor import InterestExtractor, InterestOutput, prefix_softmax
 from recall.layers.normalization import LayerNorm
-
-
-class InterestOutput(NamedTuple):
-    """Interests of prefixes.
-
-    Attributes:
-        vectors: `[..., num_interests, dim]` float. The leading axes are
-            `[batch, length]` for every prefix, `[num_kept]` for the prefixes
-            under a mask and `[batch]` for one prefix per history.
-        weights: `[..., num_interests]` float, >= 0, sum 1: how much of the
-            prefix belongs to each interest.
-    """
-
-    vectors: tf.Tensor
-    weights: tf.Tensor
-
-
-def prefix_softmax(scores: tf.Tensor, slots: tf.Tensor) -> tf.Tensor:
-    """Softmax over the slots up to one slot per history.
-
-    Args:
-        scores: `[batch, ..., length]` float.
-        slots: `[batch]` int, the last slot that takes part.
-
-    Returns:
-        `[batch, ..., length]` float, zero right of `slots`.
-    """
-    is_later = tf.range(tf.shape(scores)[-1]) > tf.cast(slots[:, tf.newaxis], tf.int32)
-    is_later = tf.cast(is_later, tf.float32)
-    for _ in range(scores.shape.rank - 2):
-        is_later = is_later[:, tf.newaxis]
-    return softmax(scores, MASKED_SCORE * is_later)
-
-
-def choose_slots(
-    slot_mask: tf.Tensor | None, flat_slots: tf.Tensor | None
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The function that keeps the wanted slots of `[batch, length, ...]` tensors.
-
-    Args:
-        slot_mask: `[batch, length]` bool; the result is as long as it has True.
-        flat_slots: `[num_kept]` int, slots counted through all rows.
-    """
-    if slot_mask is not None:
-        return lambda tensor: tf.boolean_mask(tensor, slot_mask)
-    if flat_slots is None:
-        return lambda tensor: tensor
-
-    def gather(tensor: tf.Tensor) -> tf.Tensor:
-        flat = tf.reshape(tensor, tf.concat([[-1], tf.shape(tensor)[2:]], axis=0))
-        return tf.gather(flat, flat_slots)
-
-    return gather
-
-
-class InterestExtractor(tf.keras.layers.Layer):
-    """The interface of all extractors.
-
-    Attributes:
-        num_interests: Interest vectors per prefix.
-    """
-
-    num_interests: int
-
-    def call(
-        self,
-        states: tf.Tensor,
-        slot_mask: tf.Tensor | None = None,
-        slots: tf.Tensor | None = None,
-        is_future: bool = False,
-        first_slots: tf.Tensor | None = None,
-    ) -> InterestOutput:
-        """Extracts the interests of every prefix, or of one prefix per history.
-
-        Args:
-            states: `[batch, length, dim]` float.
-            slot_mask: `[batch, length]` bool, the prefixes (by their last slot)
-                that are wanted, in the order of the rows; None means all.
-            slots: `[batch]` int, the last slot of the one prefix of each
-                history that is wanted: a fraction of the cost of all prefixes. With
-                `first_slots` `[num_kept]`, any slots, counted through all rows.
-            is_future: Whether the sequences are reversed futures.
-            first_slots: `[batch, length]` int, where the history of each slot begins,
-                if rows hold several (`PackedBatch`).
-
-        Returns:
-            `InterestOutput`, `[batch, length, ...]`, with a mask
-            `[num_kept, ...]` and with slots `[batch, ...]` or `[num_kept, ...]`.
-        """
-        if slots is not None and first_slots is None:
-            return self._extract_at(states, slots, is_future)
-        return self._extract_all(states, choose_slots(slot_mask, slots), is_future, first_slots)
-
-    def _extract_all(
-        self,
-        states: tf.Tensor,
-        choose: Callable[[tf.Tensor], tf.Tensor],
-        is_future: bool,
-        first_slots: tf.Tensor | None,
-    ) -> InterestOutput:
-        """The prefixes whose last slots are chosen; `choose` may come before what is dear."""
-        raise NotImplementedError
-
-    def _extract_at(self, states: tf.Tensor, slots: tf.Tensor, is_future: bool) -> InterestOutput:
-        """One prefix per history."""
-        raise NotImplementedError
+from recall.layers.residual import LastStateResidual
+from recall.layers.routing import RoutedInterests
 
 
 class LastState(InterestExtractor):
@@ -137,12 +34,19 @@ class LastState(InterestExtractor):
         choose: Callable[[tf.Tensor], tf.Tensor],
         is_future: bool,
         first_slots: tf.Tensor | None,
+        item_vectors: tf.Tensor | None,
     ) -> InterestOutput:
-        del is_future, first_slots
+        del is_future, first_slots, item_vectors
         return self._output(choose(states))
 
-    def _extract_at(self, states: tf.Tensor, slots: tf.Tensor, is_future: bool) -> InterestOutput:
-        del is_future
+    def _extract_at(
+        self,
+        states: tf.Tensor,
+        slots: tf.Tensor,
+        is_future: bool,
+        item_vectors: tf.Tensor | None,
+    ) -> InterestOutput:
+        del is_future, item_vectors
         return self._output(tf.gather(states, slots, batch_dims=1))
 
     def _output(self, states: tf.Tensor) -> InterestOutput:
@@ -178,16 +82,23 @@ class SelfAttentiveInterests(InterestExtractor):
         choose: Callable[[tf.Tensor], tf.Tensor],
         is_future: bool,
         first_slots: tf.Tensor | None,
+        item_vectors: tf.Tensor | None,
     ) -> InterestOutput:
-        del is_future
+        del is_future, item_vectors
         scores, length = self._scores(states), tf.shape(states)[1]
         attention = causal_softmax(
             tf.repeat(scores[:, :, tf.newaxis, :], length, axis=2), first_slots=first_slots
         )  # [batch, num_interests, length, length]
         return self._output(choose(tf.einsum("bkti,bid->btkd", attention, states)))
 
-    def _extract_at(self, states: tf.Tensor, slots: tf.Tensor, is_future: bool) -> InterestOutput:
-        del is_future
+    def _extract_at(
+        self,
+        states: tf.Tensor,
+        slots: tf.Tensor,
+        is_future: bool,
+        item_vectors: tf.Tensor | None,
+    ) -> InterestOutput:
+        del is_future, item_vectors
         attention = prefix_softmax(self._scores(states), slots)
         return self._output(tf.matmul(attention, states))
 
@@ -211,7 +122,8 @@ class DisentangledInterests(InterestExtractor):
     p(i|t) is a causal attention matrix, so the interests of all prefixes come
     from one product. The article's aggregation lacks z_t; with the largest of
     the interests as score the network then does not leave the symmetric state
-    in which all interests are alike. `residual=False` is the article's form.
+    in which all interests are alike. `interest_residual=False` is the article's form;
+    `residual_form` has others (`LastStateResidual`).
 
     Reference:
         Ma et al., "Disentangled Self-Supervision in Sequential Recommenders",
@@ -224,7 +136,7 @@ class DisentangledInterests(InterestExtractor):
         self.num_interests = config.num_interests
         self._dim = config.dim
         self._max_length = config.max_history_length
-        self._residual = config.interest_residual
+        self._residual = LastStateResidual(config, name="residual")
         # LN2 has no offset: it adds the same to the scores of all prototypes, and
         # the softmax over prototypes does not see it.
         self._norms = [LayerNorm(center=i != 2, name=f"norm_{i}") for i in range(1, 6)]
@@ -253,7 +165,9 @@ class DisentangledInterests(InterestExtractor):
         choose: Callable[[tf.Tensor], tf.Tensor],
         is_future: bool,
         first_slots: tf.Tensor | None,
+        item_vectors: tf.Tensor | None,
     ) -> InterestOutput:
+        del item_vectors
         clusters, placed = self.cluster(states), self._place(states, first_slots)
         scores = tf.matmul(self._queries(placed), self._keys(placed), transpose_b=True)
         attention = causal_softmax(scores / math.sqrt(self._dim), first_slots=first_slots)
@@ -268,7 +182,14 @@ class DisentangledInterests(InterestExtractor):
         pooled = tf.reshape(pooled, tf.concat([leading, [self.num_interests, self._dim]], axis=0))
         return InterestOutput(self._aggregate(pooled, states, is_future), weights)
 
-    def _extract_at(self, states: tf.Tensor, slots: tf.Tensor, is_future: bool) -> InterestOutput:
+    def _extract_at(
+        self,
+        states: tf.Tensor,
+        slots: tf.Tensor,
+        is_future: bool,
+        item_vectors: tf.Tensor | None,
+    ) -> InterestOutput:
+        del item_vectors
         clusters, placed = self.cluster(states), self._place(states)
         query = self._queries(tf.gather(placed, slots, batch_dims=1))[:, tf.newaxis, :]
         scores = tf.matmul(query, self._keys(placed), transpose_b=True)
@@ -300,15 +221,17 @@ class DisentangledInterests(InterestExtractor):
     def _aggregate(self, pooled: tf.Tensor, last: tf.Tensor, is_future: bool) -> tf.Tensor:
         """phi from pooled states `[..., num_interests, dim]` and last ones `[..., dim]`."""
         pooled += self._future_bias if is_future else self._past_bias
-        if self._residual:
-            pooled += last[..., tf.newaxis, :]
-        return self._norms[4](pooled)
+        return self._norms[4](self._residual(pooled, last))
 
 
-def build_extractor(config: ModelConfig) -> tf.keras.layers.Layer:
+def build_extractor(config: ModelConfig) -> InterestExtractor:
     """The extractor that `config.extractor` names."""
     if config.extractor == "last_state":
         return LastState(name="interests")
-    if config.extractor == "self_attentive":
-        return SelfAttentiveInterests(config, name="interests")
-    return DisentangledInterests(config, name="interests")
+    extractors = {
+        "self_attentive": SelfAttentiveInterests,
+        "capsule": CapsuleInterests,
+        "routing": RoutedInterests,
+        "dssrec": DisentangledInterests,
+    }
+    return extractors[config.extractor](config, name="interests")

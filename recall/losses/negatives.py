@@ -1,5 +1,6 @@
 """Shared negatives of a training step."""
 
+import numpy as np
 import tensorflow as tf
 
 from recall.vocabulary import FIRST_ITEM_ID
@@ -22,6 +23,34 @@ def sample_uniform_negatives(num_items: int, num_negatives: int, seed: tf.Tensor
     return tf.random.stateless_uniform(
         [num_negatives], seed, FIRST_ITEM_ID, FIRST_ITEM_ID + num_items, tf.int64
     )
+
+
+def sample_clicked_negatives(
+    item_counts: np.ndarray, num_negatives: int, seed: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Draws item ids as often as they are clicked, with replacement.
+
+    Args:
+        item_counts: `[num_items]` int, clicks of each item; some item has one.
+        num_negatives: Ids to draw.
+        seed: `[2]` int.
+
+    Returns:
+        `[num_negatives]` int64 dense ids and `[num_negatives]` float log-q corrections,
+        -log(share of the item / equal share): added to their logits, an estimated sum over
+        the sample is that of uniform negatives.
+
+    Reference:
+        Bengio and Senecal, "Adaptive Importance Sampling to Accelerate Training of a Neural
+        Probabilistic Language Model", 2008.
+    """
+    ends = np.cumsum(item_counts)
+    numbers = tf.random.stateless_uniform([num_negatives], seed, 0, int(ends[-1]), tf.int64)
+    rows = tf.searchsorted(tf.constant(ends, tf.int64), numbers, side="right", out_type=tf.int64)
+    with np.errstate(divide="ignore"):  # An item without clicks is never drawn.
+        log_shares = np.log(item_counts * (len(item_counts) / ends[-1]))
+    corrections = -tf.gather(tf.constant(log_shares, tf.float32), rows)
+    return rows + FIRST_ITEM_ID, corrections
 
 
 def enqueue_clicks(

@@ -19,6 +19,7 @@ def sampled_softmax_loss(
     negative_vectors: tf.Tensor,
     negative_mask: tf.Tensor | None = None,
     interest_mask: tf.Tensor | None = None,
+    negative_corrections: tf.Tensor | None = None,
     *,
     temperature: float,
     interest_reduction: str = "max",
@@ -42,6 +43,8 @@ def sampled_softmax_loss(
             accidental hit). None keeps all.
         interest_mask: `[batch, num_interests]` bool, False leaves an interest
             out of its user's loss; every user keeps at least one. None keeps all.
+        negative_corrections: `[num_negatives]` float added to the logits of negatives that
+            are not drawn evenly (log-q); None adds nothing.
         temperature: Divides the scores, > 0.
         interest_reduction: `max`, `sum` or `argmax`.
         gradient_dtype: Of the products of the gradient, except under `sum`:
@@ -72,6 +75,11 @@ def sampled_softmax_loss(
         interest_mask = None
     if negative_mask is None:
         negative_mask = tf.ones([tf.shape(user_vectors)[0], tf.shape(negative_vectors)[0]], bool)
+    if negative_corrections is not None:
+        # One more coordinate adds them: no other pass over all pairs.
+        user_vectors = tf.concat([user_vectors, tf.ones_like(user_vectors[..., :1])], axis=2)
+        column = temperature * tf.cast(negative_corrections, negative_vectors.dtype)
+        negative_vectors = tf.concat([negative_vectors, column[:, tf.newaxis]], axis=1)
     negative_vectors, negative_mask = _widen_rows(negative_vectors, negative_mask)
     # Interests first: the reduction over them then runs over contiguous memory.
     user_vectors = tf.transpose(user_vectors, [1, 0, 2]) / temperature

@@ -12,15 +12,12 @@ from recall.features import TARGET_WEIGHTS, PackedBatch, SequenceBatch
 from recall.gradient_exchange import Gradient
 from recall.layers.dropout import dropout_seed
 from recall.layers.policy import layers_compute_in
-from recall.losses.full_softmax import full_softmax_loss
-from recall.losses.interest_share import assign_starving_interests, find_winners
 from recall.losses.negatives import (
     enqueue_clicks,
     enqueue_clicks_by_interest,
-    find_accidental_hits,
+    sample_clicked_negatives,
     sample_uniform_negatives,
 )
-from recall.losses.sampled_softmax import interest_softmax_loss, sampled_softmax_loss
 from recall.losses.seq2seq import (
     count_confident_pairs,
     reduce_confident,
@@ -28,12 +25,14 @@ from recall.losses.seq2seq import (
     seq2seq_loss,
 )
 from recall.models import step_numbers
-from recall.models.loss_terms import LossTerms, score_shown
+from recall.models.auxiliary import compute_auxiliary_losses
+from recall.models.loss_terms import LossTerms
+from recall.models.next_clicks import Negatives, compute_next_clicks
 from recall.models.prefixes import Prefixes, encode_packed, encode_padded
 from recall.models.replicated_step import build_train_function
 from recall.models.step_numbers import gather_slots, share_of_mean, uniform
 from recall.towers import ItemTower, UserTower
-from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, ItemVocabulary
+from recall.vocabulary import PADDING_ID, ItemVocabulary
 
 
 class DSSRec(tfrs.Model):
@@ -41,9 +40,10 @@ class DSSRec(tfrs.Model):
 
     Every slot of a sequence trains the user tower on its next click (seq2item).
     One random slot per sequence also trains it on the interests of everything
-    that follows (seq2seq). With the extractor `last_state` or `self_attentive`
-    the same recipe trains SASRec or ComiRec-SA. With `loss.negatives=queue` the
-    seq2item loss is that of CLRec, with `interest_queues` that of Multi-CLRec.
+    that follows (seq2seq). With the extractor `last_state`, `self_attentive` or
+    `capsule` the same recipe trains SASRec, ComiRec-SA or ComiRec-DR. With
+    `loss.negatives=queue` the seq2item loss is that of CLRec, with `interest_queues`
+    that of Multi-CLRec, whose encoder is the extractor `routing`.
 
     Under a `tf.distribute` strategy a step has a batch per replica, and its losses are means
     over all of them, whatever a replica has. Each draws negatives, anchors and dropout of
@@ -90,7 +90,7 @@ class DSSRec(tfrs.Model):
     def compute_losses(
         self, batch: SequenceBatch | PackedBatch, seed: tf.Tensor, training: bool = False
     ) -> LossTerms:
-        """Both losses of one batch.
+        """The losses of one batch.
 
         Args:
             batch: Sequences of at least two items. In a graph of a `PackedBatch` no shape
@@ -104,74 +104,50 @@ class DSSRec(tfrs.Model):
         """
         encode = encode_packed if isinstance(batch, PackedBatch) else encode_padded
         prefixes = encode(self.user_tower, batch, training=training)
-        seq2item, winners = self._seq2item(prefixes, seed, training)
+        clicks = compute_next_clicks(
+            prefixes,
+            self.item_tower,
+            self._choose_negatives(prefixes, seed),
+            self._loss_config,
+            gradient_dtype=self._gradient_dtype,
+            training=training,
+        )
         seq2seq = tf.zeros([])
         if self._loss_config.seq2seq_weight > 0:
             seq2seq = self._seq2seq(prefixes, seed + 1)
+        auxiliary = compute_auxiliary_losses(
+            prefixes, clicks, self.user_tower, self._loss_config, self._auxiliary_weights
+        )
         return LossTerms(
-            seq2item,
+            share_of_mean(clicks.losses, prefixes.target_weights),
             seq2seq,
+            auxiliary,
             prefixes.user_vectors,
             prefixes.positive_ids,
-            winners,
+            clicks.winners,
             prefixes.is_real,
         )
 
-    def _seq2item(
-        self, prefixes: Prefixes, seed: tf.Tensor, training: bool
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean sampled softmax over the target slots, and the winner of each, `[num_slots]`."""
-        prefix_vectors, positive_ids, *_ = prefixes
-        positive_vectors = self.item_tower(positive_ids)
-        interest_mask = None
-        min_share = self._loss_config.min_interest_share / self.user_tower.num_interests
-        # Not for one interest: a mask that hides nothing costs a pass over all logits.
-        if training and min_share > 0 and self.user_tower.num_interests > 1:
-            interest_mask = assign_starving_interests(
-                prefix_vectors, positive_vectors, min_share, prefixes.is_target
-            )
-        # The graph of a step that does not ask for them leaves them out.
-        winners = find_winners(prefix_vectors, positive_vectors, interest_mask)
-        temperature = self._loss_config.temperature
-        options = {"temperature": temperature, "gradient_dtype": self._gradient_dtype}
-        if prefixes.shown_ids is not None:
-            options["own_logsumexp"] = score_shown(
-                prefixes, self.item_tower, self._loss_config, interest_mask, winners
-            )
-        if not self._has_interest_queues:
-            options["interest_reduction"] = self._loss_config.interest_reduction
+    def _choose_negatives(self, prefixes: Prefixes, seed: tf.Tensor) -> Negatives:
+        """As `LossConfig.negatives` says."""
         if self._loss_config.negatives == "full":
-            all_ids = tf.range(FIRST_ITEM_ID, FIRST_ITEM_ID + self._num_items)
-            losses = full_softmax_loss(
-                prefix_vectors,
-                positive_vectors,
-                self.item_tower(all_ids),
-                interest_mask,
-                **options,
-            )
-            return share_of_mean(losses, prefixes.target_weights), winners
-        # A queue holds ids, not vectors: its items are encoded as they are now, and learn.
-        negative_ids = self.click_queue
-        if negative_ids is None:
-            negative_ids = self._sample_negatives(seed)
-        operands = (
-            prefix_vectors,
-            positive_vectors,
-            self.item_tower(negative_ids),
-            ~find_accidental_hits(positive_ids, negative_ids),
-        )
-        if self._has_interest_queues:
-            losses = interest_softmax_loss(
-                *operands, winners, has_static_shapes=prefixes.is_real is not None, **options
-            )
-        else:
-            losses = sampled_softmax_loss(*operands, interest_mask, **options)
-        return share_of_mean(losses, prefixes.target_weights), winners
+            return Negatives(None)
+        if self._loss_config.negatives == "in_batch":
+            return Negatives(prefixes.positive_ids, is_item=prefixes.is_target)
+        if self.click_queue is not None:
+            return Negatives(self.click_queue)
+        counts = self.item_tower.item_counts
+        if self._loss_config.negatives == "popular" and counts.any():
+            return Negatives(*sample_clicked_negatives(counts, self._num_negatives, seed))
+        return Negatives(self._sample_negatives(seed))
 
     def _sample_negatives(self, seed: tf.Tensor) -> tf.Tensor:
         """`[num_negatives]` dense ids, every item alike."""
-        num_negatives = self._loss_config.num_negatives or self._loss_config.NUM_NEGATIVES
-        return sample_uniform_negatives(self._num_items, num_negatives, seed)
+        return sample_uniform_negatives(self._num_items, self._num_negatives, seed)
+
+    @property
+    def _num_negatives(self) -> int:
+        return self._loss_config.num_negatives or self._loss_config.NUM_NEGATIVES
 
     def _seq2seq(self, prefixes: Prefixes, seed: tf.Tensor) -> tf.Tensor:
         """Mean loss of the confident pairs at one random slot per sequence."""
@@ -208,7 +184,7 @@ class DSSRec(tfrs.Model):
                 one after the other, whose results are averaged.
 
         Returns:
-            `loss`, `seq2item` and `seq2seq`; with several interests also
+            `loss`, `seq2item`, `seq2seq` and what else has a weight; with several interests also
             `gradient_<k>`, the share of interest k in the norms of the loss's
             gradients with respect to each.
         """
@@ -219,10 +195,9 @@ class DSSRec(tfrs.Model):
         # After the step, so that no user meets other clicks of her own as negatives.
         self.enqueue(*map(replicas.join_all, self.clicks_of(terms)))
         if replicas.count() > 1:
-            report = step_numbers.split_report(
-                replicas.sum_over_all(step_numbers.join_report(*report))
-            )
-        return step_numbers.name_report(*report, self.user_tower.num_interests)
+            joined = replicas.sum_over_all(step_numbers.join_report(*report))
+            report = step_numbers.split_report(joined, len(self.loss_names))
+        return step_numbers.name_report(self.loss_names, *report)
 
     def compute_gradients(
         self, batch: SequenceBatch | PackedBatch
@@ -231,7 +206,7 @@ class DSSRec(tfrs.Model):
 
         Returns:
             Gradients of the trainable variables, the losses with what they are of, their
-            values in the order of `LOSSES`, and squared norms of the total's gradients with
+            values in the order of `loss_names`, and squared norms of the total's gradients with
             respect to each interest.
         """
         seed = tf.stack([self._seed.read_value(), 2 * self.optimizer.iterations])
@@ -239,17 +214,18 @@ class DSSRec(tfrs.Model):
         with tf.GradientTape() as tape, dropout_seed(seed):
             terms = self.compute_losses(batch, seed, training=True)
             total = terms.seq2item + self._loss_config.seq2seq_weight * terms.seq2seq
+            for name, weight in self._auxiliary_weights.items():
+                total += weight * terms.auxiliary[name]
         variables = self.trainable_variables
         *gradients, vector_gradient = tape.gradient(total, [*variables, terms.user_vectors])
         squares = tf.reduce_sum(tf.square(vector_gradient), axis=[0, 2])
-        return gradients, terms, [total, terms.seq2item, terms.seq2seq], squares
+        losses = [total, terms.seq2item, terms.seq2seq, *terms.auxiliary.values()]
+        return gradients, terms, losses, squares
 
     def _train_steps(self, batches: PackedBatch) -> dict[str, tf.Tensor]:
         """A step per batch of the leading axis, in one loop."""
         num_steps = batches.history_ids.shape[0]
-        names = list(step_numbers.LOSSES)
-        if self.user_tower.num_interests > 1:
-            names += [f"gradient_{k}" for k in range(self.user_tower.num_interests)]
+        names = self.report_names
 
         def body(step: tf.Tensor, totals: list[tf.Tensor]) -> tuple[tf.Tensor, list[tf.Tensor]]:
             losses = self.train_step(batches.step(step))
@@ -261,6 +237,21 @@ class DSSRec(tfrs.Model):
             lambda step, _: step < num_steps, body, (0, [tf.zeros([]) for _ in names])
         )
         return {name: total / num_steps for name, total in zip(names, totals, strict=True)}
+
+    @property
+    def _auxiliary_weights(self) -> dict[str, float]:
+        # No attribute: Keras would track it in checkpoints.
+        return self._loss_config.auxiliary_weights(self.user_tower.num_prototypes > 0)
+
+    @property
+    def loss_names(self) -> list[str]:
+        """Of the losses that a step returns; the first is their weighted sum."""
+        return [*step_numbers.LOSSES, *self._auxiliary_weights]
+
+    @property
+    def report_names(self) -> list[str]:
+        """Names of what a step returns, in its order."""
+        return step_numbers.report_names(self.loss_names, self.user_tower.num_interests)
 
     def clicks_of(self, terms: LossTerms) -> list[tf.Tensor]:
         """What a step puts into a queue: int32 ids, and which of them are clicks or of whom.

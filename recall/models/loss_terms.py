@@ -12,11 +12,12 @@ from recall.vocabulary import PADDING_ID
 
 
 class LossTerms(NamedTuple):
-    """The two losses of a step, before weighting, and what they are of.
+    """The losses of a step, before weighting, and what they are of.
 
     Attributes:
         seq2item: Scalar.
         seq2seq: Scalar.
+        auxiliary: Name -> scalar of `LossConfig.auxiliary_weights`.
         user_vectors: `[num_slots, num_interests, dim]`, what both were computed from.
         positive_ids: `[num_slots]` int, the next click of each slot.
         winners: `[num_slots]` int, the interest that it belongs to.
@@ -25,6 +26,7 @@ class LossTerms(NamedTuple):
 
     seq2item: tf.Tensor
     seq2seq: tf.Tensor
+    auxiliary: dict[str, tf.Tensor]
     user_vectors: tf.Tensor
     positive_ids: tf.Tensor
     winners: tf.Tensor

@@ -12,7 +12,7 @@ import tensorflow as tf
 from recall import replicas
 from recall.features import PackedBatch
 from recall.gradient_exchange import Exchanged, divide, restore
-from recall.models.step_numbers import LOSSES, join_report, name_report, split_report
+from recall.models.step_numbers import join_report, name_report, split_report
 
 
 def build_train_function(model: Any, *, jit_compile: bool) -> Callable[[Iterator], dict]:
@@ -48,12 +48,11 @@ def build_train_function(model: Any, *, jit_compile: bool) -> Callable[[Iterator
             report = strategy.run(apply, args=(sums,))
             return number + 1, reports + strategy.experimental_local_results(report)[0]
 
-        num_interests = model.user_tower.num_interests
-        num_values = len(LOSSES) + (num_interests if num_interests > 1 else 0)
+        names = model.report_names
         _, reports = tf.while_loop(
-            lambda number, _: number < num_steps, body, (0, tf.zeros([num_values]))
+            lambda number, _: number < num_steps, body, (0, tf.zeros([len(names)]))
         )
-        return dict(zip(step.names, tf.unstack(reports / num_steps), strict=True))
+        return dict(zip(names, tf.unstack(reports / num_steps), strict=True))
 
     return tf.function(train_function, autograph=False)
 
@@ -65,7 +64,6 @@ class StepParts:
         self._model = model
         # What the sums are of: known once `compute` has been traced, which comes first.
         self._gradients, self._shapes, self._types, self._num_clicks = None, None, None, 0
-        self.names = None
 
     def count(self, batches: PackedBatch) -> tf.Tensor:
         """`[num_steps, 2]` float: clicks and confident pairs of each step of this replica."""
@@ -103,9 +101,8 @@ class StepParts:
             zip(gradients, variables, strict=True), skip_gradients_aggregation=True
         )
         model.enqueue(*integers[num_rows:])
-        named = name_report(*split_report(report), model.user_tower.num_interests)
-        self.names = list(named)
-        return tf.stack(list(named.values()))
+        report = split_report(report, len(model.loss_names))
+        return tf.stack(list(name_report(model.loss_names, *report).values()))
 
 
 def _join(parts: tuple[tuple[tf.Tensor, ...], ...]) -> tuple[tf.Tensor, tf.Tensor]:

@@ -7,6 +7,7 @@ import tensorflow as tf
 from recall import replicas
 
 LOSSES = ("loss", "seq2item", "seq2seq")
+"""Those of every step; others are named by `LossConfig.auxiliary_weights`."""
 
 
 def uniform(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
@@ -53,25 +54,35 @@ def share_of_mean(losses: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
     return tf.math.divide_no_nan(tf.reduce_sum(losses * weights), num_slots)
 
 
+def report_names(losses: Sequence[str], num_interests: int) -> list[str]:
+    """Names of what a step reports: losses, and with several interests `gradient_<k>`.
+
+    >>> report_names(["loss"], 2)
+    ['loss', 'gradient_0', 'gradient_1']
+    """
+    return [*losses, *(f"gradient_{k}" for k in range(num_interests) if num_interests > 1)]
+
+
 def name_report(
-    losses: Sequence[tf.Tensor], squares: tf.Tensor, num_interests: int
+    names: Sequence[str], losses: Sequence[tf.Tensor], squares: tf.Tensor
 ) -> dict[str, tf.Tensor]:
     """Losses by name, and how much each interest learns: a starving one hardly does.
 
     Args:
-        losses: The total, seq2item and seq2seq.
-        squares: `[num_interests]` float, squared norms of the total's gradients.
-        num_interests: With one there is nothing to compare.
+        names: Of the losses.
+        losses: As many.
+        squares: `[num_interests]` float, squared norms of the total's gradients; of one
+            interest there is nothing to compare.
 
     Returns:
-        `loss`, `seq2item`, `seq2seq`, and `gradient_<k>`, the share of interest k in the norms.
+        The losses, and `gradient_<k>`, the share of interest k in the norms.
     """
-    named = dict(zip(LOSSES, losses, strict=True))
-    if num_interests == 1:
-        return named
-    norms = tf.sqrt(squares)
-    shares = tf.math.divide_no_nan(norms, tf.reduce_sum(norms))
-    return named | {f"gradient_{k}": share for k, share in enumerate(tf.unstack(shares))}
+    num_interests = squares.shape[0]
+    values = list(losses)
+    if num_interests > 1:
+        norms = tf.sqrt(squares)
+        values += tf.unstack(tf.math.divide_no_nan(norms, tf.reduce_sum(norms)))
+    return dict(zip(report_names(names, num_interests), values, strict=True))
 
 
 def join_report(losses: Sequence[tf.Tensor], squares: tf.Tensor) -> tf.Tensor:
@@ -79,6 +90,6 @@ def join_report(losses: Sequence[tf.Tensor], squares: tf.Tensor) -> tf.Tensor:
     return tf.concat([tf.stack(list(losses)), squares], axis=0)
 
 
-def split_report(report: tf.Tensor) -> tuple[list[tf.Tensor], tf.Tensor]:
+def split_report(report: tf.Tensor, num_losses: int) -> tuple[list[tf.Tensor], tf.Tensor]:
     """Losses and squares."""
-    return tf.unstack(report[: len(LOSSES)]), report[len(LOSSES) :]
+    return tf.unstack(report[:num_losses]), report[num_losses:]

@@ -20,6 +20,11 @@ MODELS = {
     "gated": ["model.block=gated"],
     "no_filter": ["model.filter_share=0"],
     "full_softmax": ["loss.negatives=full"],
+    "capsule": ["model.extractor=capsule"],
+    "routing": ["model.extractor=routing", "model.num_prototypes=6"],
+    "routing_by_category": ["model.extractor=routing", "model.use_categories=true"],
+    "gate": ["model.residual_form=gate"],
+    "first_residual": ["model.residual_form=first", "loss.overlap_weight=0.1"],
 }
 """Name -> settings that differ from `TINY`."""
 
@@ -33,7 +38,9 @@ TINY = (
     "loss.confident_fraction=0.8",
 )
 VOCABULARY = ItemVocabulary(
-    [f"item {i}" for i in range(12)], categories=[(f"category {i % 3}",) for i in range(12)]
+    [f"item {i}" for i in range(12)],
+    counts=range(1, 13),
+    categories=[(f"category {i % 3}",) for i in range(12)],
 )
 BATCH = SequenceBatch(
     tf.constant(

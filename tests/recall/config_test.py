@@ -8,7 +8,7 @@ import json
 import pytest
 
 from recall import config as config_module
-from recall import evaluation_config, loss_config, train_config, validation_config
+from recall import evaluation_config, loss_config, model_config, train_config, validation_config
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.feature_columns import declaration
@@ -52,6 +52,7 @@ def test_every_setting_says_what_it_is_for():
     modules = (
         config_module,
         loss_config,
+        model_config,
         train_config,
         validation_config,
         evaluation_config,
@@ -97,6 +98,23 @@ def test_every_setting_says_what_it_is_for():
             {"loss": {"negatives": "interest_queues", "interest_reduction": "sum"}},
             "loss.interest_reduction",
         ),
+        ({"loss": {"overlap_weight": -0.1}}, "loss.overlap_weight"),
+        ({"loss": {"balance_weight": 1.0}}, "loss.balance_weight"),
+        (
+            {"loss": {"semantic_weight": -1}, "model": {"extractor": "routing"}},
+            "loss.semantic_weight",
+        ),
+        (
+            {"loss": {"overlap_weight": 0.1}, "model": {"extractor": "last_state"}},
+            "loss.overlap_weight",
+        ),
+        ({"loss": {"overlap_weight": 0.1}, "model": {"num_interests": 1}}, "loss.overlap_weight"),
+        ({"model": {"num_prototypes": 8}}, "model.num_prototypes"),
+        ({"model": {"extractor": "routing", "num_prototypes": 6}}, "model.num_prototypes"),
+        ({"model": {"extractor": "routing", "num_prototypes": 0}}, "model.num_prototypes"),
+        ({"model": {"residual_form": "product"}}, "model.residual_form"),
+        ({"model": {"residual_form": "gate", "extractor": "capsule"}}, "model.residual_form"),
+        ({"model": {"residual_form": "gate", "interest_residual": False}}, "model.residual_form"),
         ({"ingest": {"protocol": "random"}}, "ingest.protocol"),
         ({"ingest": {"min_user_events": 0}}, "ingest.min_user_events"),
         ({"evaluation": {"ks": []}}, "evaluation.ks"),
@@ -166,3 +184,18 @@ def test_auto_is_null(key):
 
     assert getattr(config.train, key) is None
     assert config == RecallConfig()
+
+
+def test_null_stands_for_four_prototypes_to_an_interest():
+    routing = ["model.extractor=routing", "model.num_interests=3"]
+
+    assert RecallConfig().override(routing).model.total_prototypes == 12
+    assert RecallConfig().override([*routing, "model.num_prototypes=6"]).model.total_prototypes == 6
+
+
+def test_only_losses_with_a_weight_are_auxiliary():
+    loss = RecallConfig().override(["loss.overlap_weight=.5"]).loss
+    assert loss.auxiliary_weights(has_prototypes=False) == {"overlap": 0.5}
+    settings = ["model.extractor=routing", "loss.sharpness_weight=0", "loss.balance_weight=2"]
+    loss = RecallConfig().override(settings).loss
+    assert loss.auxiliary_weights(has_prototypes=True) == {"balance": 2.0, "semantic": 1.0}

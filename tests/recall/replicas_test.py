@@ -49,7 +49,9 @@ def run(script, *arguments):
     return result.stdout
 
 
-@pytest.mark.parametrize("extractor", ["dssrec", "last_state", "self_attentive"])
+@pytest.mark.parametrize(
+    "extractor", ["dssrec", "last_state", "self_attentive", "capsule", "routing"]
+)
 def test_the_model_can_be_built_on_two_devices(extractor):
     assert run(BUILD.replace("{extractor}", extractor)).split() == ["2", "2", "True"]
 

@@ -25,6 +25,17 @@ _CURVES = (
         "Over the full catalogue, with averaged weights; training stops by it.",
     ),
     ("Validation recall@10", "val_recall@10", "Share of the next clicks among the first ten."),
+    (
+        "Prototypes in use",
+        "prototype_perplexity",
+        "Perplexity of their shares of the training clicks: as many prototypes with equal shares "
+        "would be as uneven.",
+    ),
+    (
+        "Dead prototypes",
+        "dead_prototypes",
+        "Those with less than a hundredth of an equal share of the training clicks.",
+    ),
 )
 
 _SHARES = (

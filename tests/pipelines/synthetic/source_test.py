@@ -13,6 +13,7 @@ from pipelines.sources.items import ITEM_SCHEMA, read_items
 from pipelines.synthetic import source as synthetic
 from pipelines.synthetic import table_writer
 from pipelines.synthetic.source import SyntheticConfig, generate_events, generate_items, write_log
+from pipelines.synthetic.world import World
 from recall.errors import InputError
 
 SMALL = SyntheticConfig(num_users=300, num_items=400, num_interests=8, events_per_user=20)
@@ -143,6 +144,62 @@ def test_popularity_follows_the_skew():
     assert np.abs(shares - 1 / 50).max() < 4 * np.sqrt(1 / 50 / 20_000)
 
 
+def test_exposure_skews_clicks_by_the_known_propensity_and_not_the_last_ones():
+    config = dataclasses.replace(
+        PURE,
+        num_users=20_000,
+        num_items=40,
+        num_interests=4,
+        interests_per_user=1,
+        events_per_user=2.0,
+        min_events_per_user=2,
+        popularity_skew=0.5,
+        exposure_skew=1.0,
+        unbiased_events=1,
+        seed=3,
+    )
+    world, (first, last) = World(config), np.array([s for s in sequences(config) if len(s) == 2]).T
+    preference = np.empty(40)
+    for interest in range(4):
+        of_interest = world.items[world.starts[interest] : world.starts[interest + 1]]
+        preference[of_interest] = np.arange(1, 11) ** -0.5
+
+    for interest in range(4):
+        own = np.flatnonzero(world.interest_of == interest)
+        shown = preference[own] * world.propensity[own]
+        shown, wanted = shown / shown.sum(), preference[own] / preference[own].sum()
+        # The second click is by preference alone, among all items but the first.
+        odds = wanted[np.newaxis] * (1 - np.eye(10)) / (1 - wanted[:, np.newaxis])
+        for clicks, expected in ((first, shown), (last, shown @ odds)):
+            counts = np.bincount(clicks, minlength=40)[own]
+            np.testing.assert_allclose(counts / counts.sum(), expected, atol=0.02)
+    assert sorted(world.propensity) == pytest.approx(sorted(1 / np.arange(1, 41)))
+    ranks = np.argsort(np.argsort(world.propensity))
+    assert abs(np.corrcoef(ranks, preference)[0, 1]) < 0.4
+
+
+def test_noise_is_of_shown_items_where_exposure_counts():
+    config = dataclasses.replace(
+        SMALL,
+        num_users=5000,
+        events_per_user=4.0,
+        min_events_per_user=4,
+        noise_rate=1.0,
+        exposure_skew=1.0,
+        unbiased_events=2,
+    )
+    whole = [items for items in sequences(config) if len(items) == 4]
+    propensity = World(config).propensity
+
+    biased, unbiased = (
+        propensity[np.concatenate([items[part] for items in whole])].mean()
+        for part in (slice(0, 2), slice(2, 4))
+    )
+
+    assert unbiased == pytest.approx(propensity.mean(), rel=0.15)
+    assert biased > 5 * unbiased
+
+
 def test_a_world_of_noise_has_nothing_to_learn():
     config = dataclasses.replace(SMALL, num_users=2000, noise_rate=1.0)
     interest_of = interests_by_item(config)
@@ -224,6 +281,8 @@ def test_settings_as_text():
         ("events_per_user=inf", ("`events_per_user`", "inf")),
         ("run_length=0.5", ("`run_length`", ">= 1")),
         ("popularity_skew=-1", ("`popularity_skew`", ">= 0")),
+        ("exposure_skew=-1", ("`exposure_skew`", ">= 0")),
+        ("unbiased_events=5", ("`unbiased_events`", "< min_events_per_user")),
         ("seed=-1", ("`seed`", ">= 0")),
     ],
 )

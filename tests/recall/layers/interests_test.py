@@ -1,7 +1,6 @@
 """Interest extractors: one contract for all, and each against numpy."""
 
 import dataclasses
-import functools
 
 import numpy as np
 import pytest
@@ -18,8 +17,13 @@ CONFIGS = {
     "dssrec_without_residual": dataclasses.replace(DSSREC, interest_residual=False),
     "last_state": dataclasses.replace(DSSREC, extractor="last_state"),
     "self_attentive": dataclasses.replace(DSSREC, extractor="self_attentive"),
+    "capsule": dataclasses.replace(DSSREC, extractor="capsule"),
+    "routing": dataclasses.replace(DSSREC, extractor="routing", num_prototypes=6),
+    "dssrec_gate": dataclasses.replace(DSSREC, residual_form="gate"),
 }
-FORMS = [*CONFIGS, "dssrec_future"]
+FORMS = [*CONFIGS, "dssrec_future", "routing_future"]
+ITEMS_OF_STATES = np.random.default_rng(11).normal(size=[DIM, DIM]).astype(np.float32)
+"""Where an extractor reads the clicked items, those of a state are this product with it."""
 
 
 @pytest.fixture(autouse=True)
@@ -33,14 +37,18 @@ def random_states(*shape, seed=0):
 
 def build(form):
     """(function of states, layer) of a configuration; every weight off its initial value."""
-    config = CONFIGS["dssrec" if form == "dssrec_future" else form]
-    layer = build_extractor(config)
-    layer(np.zeros([1, LENGTH, config.dim], np.float32))
+    layer = build_extractor(CONFIGS[form.removesuffix("_future")])
+
+    def extract(states, **arguments):
+        if layer.reads_items:
+            arguments["item_vectors"] = states @ ITEMS_OF_STATES
+        return layer(states, is_future=form.endswith("_future"), **arguments)
+
+    extract(np.zeros([1, LENGTH, DIM], np.float32))
     rng = np.random.default_rng(7)
     for weight in layer.weights:
         weight.assign(weight + rng.normal(scale=0.3, size=weight.shape))
-    arguments = {"is_future": True} if form == "dssrec_future" else {}
-    return functools.partial(layer, **arguments), layer
+    return extract, layer
 
 
 def weights_of(layer):
@@ -109,15 +117,16 @@ def test_histories_of_a_batch_do_not_mix(form):
         np.testing.assert_allclose(shuffled, whole.numpy()[order], rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("form", ["dssrec", "dssrec_without_residual", "self_attentive"])
+@pytest.mark.parametrize("form", [name for name in CONFIGS if name != "last_state"])
 def test_gradients_reach_every_weight(form):
-    _, layer = build(form)
+    extract, layer = build(form)
     states = random_states(4, LENGTH, DIM)
     target = random_states(4, LENGTH, NUM_INTERESTS, DIM, seed=5)
     with tf.GradientTape() as tape:
-        loss = tf.reduce_sum(layer(states).vectors * target)
-        if form != "self_attentive":
-            loss += tf.reduce_sum(layer(states, is_future=True).vectors * target)
+        loss = tf.reduce_sum(extract(states).vectors * target)
+        if form in ("dssrec", "dssrec_without_residual", "dssrec_gate", "routing"):
+            items = {"item_vectors": states @ ITEMS_OF_STATES} if layer.reads_items else {}
+            loss += tf.reduce_sum(layer(states, is_future=True, **items).vectors * target)
 
     gradients = tape.gradient(loss, layer.trainable_variables)
 
@@ -139,6 +148,21 @@ def test_empty_and_huge_states_stay_finite(form, size):
     assert np.isfinite(vectors).all()
     assert np.isfinite(weights).all()
     assert np.isfinite(tape.gradient(loss, states)).all()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_histories_of_a_row_do_not_see_each_other(form):
+    """Two histories laid end to end are the two alone."""
+    extract, _ = build(form)
+    states = random_states(2, LENGTH, DIM)
+    first_slots = np.array([[0, 0, 2, 2, 2, 2], [0, 1, 1, 1, 1, 5]], np.int32)
+
+    vectors, weights = extract(states, first_slots=first_slots)
+
+    for row, first in ((0, 2), (1, 1)):
+        alone = extract(states[row : row + 1, first:5])
+        np.testing.assert_allclose(vectors[row, first:5], alone.vectors[0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(weights[row, first:5], alone.weights[0], rtol=1e-4, atol=1e-5)
 
 
 def test_the_last_state_is_the_interest():

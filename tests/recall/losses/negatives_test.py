@@ -8,6 +8,7 @@ from recall.losses.negatives import (
     enqueue_clicks,
     enqueue_clicks_by_interest,
     find_accidental_hits,
+    sample_clicked_negatives,
     sample_uniform_negatives,
 )
 from recall.losses.sampled_softmax import interest_softmax_loss, sampled_softmax_loss
@@ -33,6 +34,35 @@ def test_the_draw_is_a_function_of_the_seed_alone():
 
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
+
+
+def test_clicked_negatives_are_drawn_as_often_as_clicked():
+    counts = np.array([0, 6, 1, 0, 3])
+
+    ids, corrections = (
+        tensor.numpy() for tensor in sample_clicked_negatives(counts, 20_000, tf.constant([1, 2]))
+    )
+
+    # Items of 0 clicks, the dense ids 2 and 5, are never drawn.
+    found, drawn = np.unique(ids, return_counts=True)
+    np.testing.assert_array_equal(found, [3, 4, 6])
+    np.testing.assert_allclose(drawn / 20_000, [0.6, 0.1, 0.3], atol=0.015)
+    # Shares of .6, .1 and .3 beside an equal one of .2.
+    by_hand = {3: -np.log(3), 4: np.log(2), 6: -np.log(1.5)}
+    np.testing.assert_allclose(corrections, [by_hand[i] for i in ids], rtol=1e-5)
+
+
+def test_corrected_sums_over_clicked_negatives_are_those_over_the_catalogue():
+    """What log-q is for: whatever the clicks, exp(logit + correction) has the mean of all items."""
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 100, 50)
+    logits = counts / 50 + rng.normal(size=50)
+
+    ids, corrections = sample_clicked_negatives(counts, 200_000, tf.constant([1, 2]))
+
+    estimate = np.exp(logits[ids.numpy() - 2] + corrections.numpy()).mean()
+    assert estimate == pytest.approx(np.exp(logits).mean(), rel=0.03)
+    assert np.exp(logits[ids.numpy() - 2]).mean() > 1.2 * np.exp(logits).mean()
 
 
 def test_accidental_hits_by_hand():

@@ -60,6 +60,29 @@ def test_two_interests_and_one_negative_by_hand(reduction, expected):
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)
+@pytest.mark.parametrize("temperature", [0.07, 1.0])
+def test_corrections_are_added_to_the_logits_of_negatives(reduction, temperature):
+    """A negative that is there three times is one with log 3 more."""
+    users, positives, negatives, mask = random_inputs()
+    times = np.array([1, 3, 1, 2, 1, 1, 4])
+
+    corrected = sampled_softmax_loss(
+        tf.constant(users),
+        tf.constant(positives),
+        tf.constant(negatives),
+        tf.constant(mask),
+        negative_corrections=tf.constant(np.log(times), tf.float32),
+        temperature=temperature,
+        interest_reduction=reduction,
+    )
+
+    for row, loss in enumerate(corrected):
+        repeated = np.repeat(negatives, np.where(mask[row], times, 0), axis=0)
+        expected = loss_of_one(users[row], positives[row], repeated, temperature, reduction)
+        assert float(loss) == pytest.approx(expected, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
 @pytest.mark.parametrize("temperature", [0.07, 1.0, 3.0])
 @pytest.mark.parametrize("masked", [False, True])
 def test_equals_the_formula_in_numpy(reduction, temperature, masked):

@@ -79,7 +79,7 @@ def mean_seq2item(model, clicks, negatives, reduction="max"):
     return np.mean(losses)
 
 
-@pytest.mark.parametrize("extractor", ["dssrec", "last_state", "self_attentive"])
+@pytest.mark.parametrize("extractor", ["dssrec", "last_state", "self_attentive", "routing"])
 @pytest.mark.parametrize("reduction", ["max", "sum"])
 def test_seq2item_is_the_mean_over_all_next_clicks(extractor, reduction):
     model = build_model(f"model.extractor={extractor}", f"loss.interest_reduction={reduction}")
@@ -106,6 +106,17 @@ def test_the_full_softmax_is_over_every_item(reduction):
         np.testing.assert_allclose(terms.seq2item, expected, rtol=1e-4)
     else:
         assert 0 < terms.seq2item < mean_seq2item(model, next_clicks(SEQUENCES), every_item)
+
+
+@pytest.mark.parametrize("reduction", ["max", "sum"])
+def test_in_batch_negatives_are_the_other_clicks_of_the_step(reduction):
+    model = build_model("loss.negatives=in_batch", f"loss.interest_reduction={reduction}")
+
+    terms = model.compute_losses(to_batch(SEQUENCES), SEED)
+
+    clicks = next_clicks(SEQUENCES)
+    expected = mean_seq2item(model, clicks, np.array([click for _, click in clicks]), reduction)
+    np.testing.assert_allclose(terms.seq2item, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("extractor", ["dssrec", "last_state"])

@@ -1,0 +1,110 @@
+"""Settings of the two towers. Imports no TensorFlow."""
+
+import dataclasses
+import typing
+
+from recall.plain_values import require_choice, require_setting
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The two towers."""
+
+    extractor: str = "dssrec"
+    """`dssrec`, `last_state` (SASRec), `self_attentive` (ComiRec-SA), `capsule` (MIND,
+    ComiRec-DR) or `routing` (Multi-CLRec)."""
+    num_interests: int = 4
+    """Interest vectors per user, 4 by validation (measured); `last_state` has one."""
+    dim: int = 128
+    """Width of embeddings, states and interest vectors; 64 needed four times the epochs
+    for the same quality (measured)."""
+    max_history_length: int = 50
+    """Most recent clicks a user tower looks at (public protocols: 50, ML-1M 200)."""
+    num_blocks: int = 2
+    """Self-attention blocks (SASRec)."""
+    num_heads: int = 1
+    """Heads per block; divides `dim`."""
+    block: str = "plain"
+    """`plain` (SASRec) or `gated` (LiGR, as in eSASRec: every sub-layer times a gate)."""
+    filter_share: float = 0.5
+    """Share of a low-pass and high-pass filter in every block, the rest is attention's
+    (alpha of BSARec); .7 is as good (measured), 0 leaves the filter out."""
+    feed_forward_dim: int = 256
+    """Inner width of the blocks' feed-forward layer."""
+    dropout_rate: float | None = None
+    """Dropout of embeddings and sub-layers during training; null: by the clicks per item
+    of the log, .4 where they are few and .2 where they are many (measured)."""
+    similarity: str = "cosine"
+    """`cosine` (unit vectors) or `inner_product`; the same from loss to index."""
+    interest_residual: bool = True
+    """Adds the last state to the interests of `dssrec` and `routing`; without it K > 1 hardly
+    learns under `dssrec`."""
+    residual_form: str = "sum"
+    """How it is added: `sum`, `gate` (an interest says itself how much of it) or `first` (the
+    first interest alone has it)."""
+    num_prototypes: int | None = None
+    """Prototypes that `routing` routes items to, a multiple of `num_interests`; null: four for
+    each interest."""
+    use_categories: bool = False
+    """Adds the mean of an item's category embeddings to its id embedding."""
+
+    EXTRACTORS: typing.ClassVar = ("dssrec", "last_state", "self_attentive", "capsule", "routing")
+    RESIDUAL_FORMS: typing.ClassVar = ("sum", "gate", "first")
+    PROTOTYPES_PER_INTEREST: typing.ClassVar = 4
+    BLOCKS: typing.ClassVar = ("plain", "gated")
+    SIMILARITIES: typing.ClassVar = ("cosine", "inner_product")
+
+    def __post_init__(self):
+        require_choice("model.extractor", self.extractor, self.EXTRACTORS)
+        require_choice("model.block", self.block, self.BLOCKS)
+        require_choice("model.similarity", self.similarity, self.SIMILARITIES)
+        require_choice("model.residual_form", self.residual_form, self.RESIDUAL_FORMS)
+        for name in ("num_interests", "dim", "max_history_length", "num_blocks", "num_heads"):
+            require_setting(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), ">= 1")
+        require_setting(
+            self.feed_forward_dim >= 1, "model.feed_forward_dim", self.feed_forward_dim, ">= 1"
+        )
+        require_setting(
+            self.dim % self.num_heads == 0,
+            "model.num_heads",
+            self.num_heads,
+            f"a divisor of model.dim = {self.dim}",
+        )
+        require_setting(
+            self.dropout_rate is None or 0 <= self.dropout_rate < 1,
+            "model.dropout_rate",
+            self.dropout_rate,
+            "in [0, 1), or null",
+        )
+        require_setting(
+            0 <= self.filter_share <= 1, "model.filter_share", self.filter_share, "in [0, 1]"
+        )
+        self._check_extractor()
+
+    def _check_extractor(self) -> None:
+        """The settings that only some extractors have."""
+        has_residual = self.interest_residual and self.extractor in ("dssrec", "routing")
+        require_setting(
+            has_residual or self.residual_form == "sum",
+            "model.residual_form",
+            self.residual_form,
+            "sum but with model.interest_residual=true and extractor dssrec or routing",
+        )
+        require_setting(
+            self.num_prototypes is None or self.extractor == "routing",
+            "model.num_prototypes",
+            self.num_prototypes,
+            "null but with model.extractor=routing",
+        )
+        require_setting(
+            self.num_prototypes is None
+            or (self.num_prototypes >= 1 and self.num_prototypes % self.num_interests == 0),
+            "model.num_prototypes",
+            self.num_prototypes,
+            f"a multiple of model.num_interests = {self.num_interests}, or null",
+        )
+
+    @property
+    def total_prototypes(self) -> int:
+        """`num_prototypes`, or what null stands for."""
+        return self.num_prototypes or self.PROTOTYPES_PER_INTEREST * self.num_interests

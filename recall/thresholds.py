@@ -10,6 +10,7 @@ METRIC_NAMES = (
     "ndcg",
     "mrr",
     "hit_rate",
+    "debiased_hit_rate",
     "coverage",
     "aggregated_diversity",
     "gini",

@@ -11,7 +11,6 @@ from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import lists
 from recall.errors import InputError
 from recall.evaluation_config import EvaluationConfig
-from recall.metrics import diversity
 from recall.ragged import Ragged
 from recall.vocabulary import FIRST_ITEM_ID, UNKNOWN_ID, ItemVocabulary
 from serving.retrieval.user_vectors import UserVectors
@@ -100,10 +99,7 @@ def judge(
         ks=config.all_ks,
         exclude_seen=config.exclude_seen,
     )
-    section = result.metrics | diversity.compute_diversity_metrics(
-        result.top_rows, vocabulary.counts, vocabulary.categories, config.all_ks
-    )
-    return section | lists.count_positives(users) | {"standard_errors": result.standard_errors}
+    return lists.describe(result, users, vocabulary, config.all_ks)
 
 
 def _translate(users: HeldOutUsers, examples_dir: Path, vocabulary: ItemVocabulary) -> HeldOutUsers:

@@ -24,7 +24,6 @@ from recall.categories import common_categories
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.evaluation_config import EvaluationConfig
-from recall.metrics import diversity
 from recall.vocabulary import ItemVocabulary
 from serving.release import folders, storage
 
@@ -206,12 +205,8 @@ def _section(
         result = lists.evaluate_lists(
             rank, held_out, ks=config.all_ks, exclude_seen=config.exclude_seen
         )
-    section = result.metrics | diversity.compute_diversity_metrics(
-        result.top_rows, vocabulary.counts, vocabulary.categories, config.all_ks
-    )
     _log.info("%s: %d users in %.1f s", name, held_out.num_users, time.monotonic() - start)
-    section |= lists.count_positives(held_out) | {"standard_errors": result.standard_errors}
-    return section, result.top_rows
+    return lists.describe(result, held_out, vocabulary, config.all_ks), result.top_rows
 
 
 def _log_blessing(verdict: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ Knows no model: user vectors come from a function, item vectors as an array.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -13,9 +13,10 @@ from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import full_ranking, gpu_ranking
 from pipelines.evaluation.full_ranking import Ranker
 from pipelines.progress import tasks
-from recall.metrics import ranking
+from recall.metrics import diversity, ranking
+from recall.metrics.debiased import compute_user_debiased
 from recall.ragged import Ragged
-from recall.vocabulary import FIRST_ITEM_ID
+from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 
 _BATCH_SIZE = 512
 """Users ranked at once: 512 x 16,384 scores are 32 MB."""
@@ -127,6 +128,30 @@ def evaluate_lists(
             task.advance(len(users))
     metrics = ranking.compute_ranking_metrics(top_rows, to_rows(held_out.positives), ks)
     return EvaluationResult(metrics.values, top_rows, metrics.standard_errors)
+
+
+def describe(
+    result: EvaluationResult, held_out: HeldOutUsers, vocabulary: ItemVocabulary, ks: Sequence[int]
+) -> dict[str, Any]:
+    """A section of report.json: all metrics of some lists, of how many clicks they are.
+
+    Args:
+        result: Of `evaluate_lists`.
+        held_out: The users.
+        vocabulary: The items.
+        ks: Cut-offs, at most the width of the lists.
+    """
+    section: dict[str, Any] = result.metrics | diversity.compute_diversity_metrics(
+        result.top_rows, vocabulary.counts, vocabulary.categories, ks
+    )
+    errors = result.standard_errors
+    rows = to_rows(held_out.positives)
+    if (rows.values >= 0).any():
+        debiased = compute_user_debiased(result.top_rows, rows, vocabulary.counts, ks)
+        section |= {name: metric.total() for name, metric in debiased.items()}
+        if errors:  # Of one user there are none.
+            errors = errors | {n: metric.standard_error() for n, metric in debiased.items()}
+    return section | count_positives(held_out) | {"standard_errors": errors}
 
 
 def _has_gpu() -> bool:

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from pipelines.artifacts import records
@@ -17,6 +18,7 @@ from pipelines.experiments.grids.logs import find_log
 from pipelines.experiments.outcomes import measures, run_files
 from pipelines.training import trainer
 from recall.evaluation_config import EvaluationConfig
+from recall.metrics.usage import compute_perplexity
 from serving.release import folders
 
 _LOCK_NAME = ".lock"
@@ -54,6 +56,7 @@ def _make(experiment: Experiment, run: GridRun, output_dir: str | Path, threads:
             found = planted_measures.measure_model(trained, examples, find_log(run.case.log).events)
             measured = measured._replace(values=measured.values | found)
     facts = _describe(folder / "model", held_out)
+    measured = measured._replace(values=measured.values | _measure_usage(facts))
     run_files.write(folder, run_files.settings_of(experiment, run), measured, facts)
     run_files.clear(folder)
 
@@ -92,9 +95,19 @@ def _describe(model_dir: Path, held_out: HeldOutUsers) -> dict[str, Any]:
         "best_epoch": best["epoch"],
         "best_validation_ndcg@10": best["val_ndcg@10"],
         "interest_shares": [v for name, v in best.items() if name.startswith("val_interest_")],
+        "prototypes": {k: v for k, v in best.items() if "prototype" in k},
         "made": records.read_made(model_dir),
         "finished_s": round(time.time()),
     }
+
+
+def _measure_usage(facts: dict[str, Any]) -> dict[str, float]:
+    """As how many interests, and prototypes, with equal shares those of the best epoch are."""
+    shares = np.array(facts["interest_shares"])
+    found = {}
+    if shares.sum() > 0:
+        found["interest_perplexity"] = compute_perplexity(shares / shares.sum())
+    return found | facts["prototypes"]
 
 
 def _limited(threads: int) -> contextlib.AbstractContextManager:

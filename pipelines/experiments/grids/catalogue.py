@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from pipelines.experiments.grids import myopia, noise, planted, seq2seq
+from pipelines.experiments.grids import exposure, extractors, myopia, noise, planted, seq2seq
 from pipelines.experiments.grids.grid import Experiment, Options
 from recall.errors import InputError
 
@@ -11,6 +11,9 @@ BUILDERS: Mapping[str, Callable[[Options], Experiment]] = {
     "noise": noise.build,
     "planted": planted.build,
     "myopia": myopia.build,
+    "exposure": exposure.build,
+    "extractors": extractors.build,
+    "interests": extractors.build_forms,
 }
 """Name -> what makes the grid."""
 
@@ -19,6 +22,9 @@ SUMMARIES: Mapping[str, str] = {
     "noise": "both with a share of random training events",
     "planted": "planted interests: found or not, over K, confident fraction and harder worlds",
     "myopia": "users of one dominating category: what lists hold outside it",
+    "exposure": "negatives that correct exposure bias, also where true preference is known",
+    "extractors": "dssrec, last_state, self_attentive, capsule, routing under one recipe",
+    "interests": "forms of interests that differ more: diversity at no loss of recall",
 }
 """Name -> one line for `recall experiment --list`."""
 

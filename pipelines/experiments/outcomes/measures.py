@@ -11,6 +11,7 @@ import numpy as np
 
 from recall.categories import common_categories
 from recall.metrics import diversity, ranking
+from recall.metrics.debiased import compute_user_debiased
 from recall.metrics.ranking import UserMetric
 from recall.ragged import Ragged
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
@@ -55,6 +56,7 @@ def measure_lists(
     """
     ranks = ranking.compute_ranks(top_rows, positives)
     users = ranking.compute_user_metrics(ranks, positives, ks)
+    users |= compute_user_debiased(top_rows, positives, vocabulary.counts, ks)
     shown = top_rows[:, :LIST_K]
     users[f"popularity@{LIST_K}"] = _popularity(shown, vocabulary.counts)
     left_out = common_categories(vocabulary.categories)

@@ -130,7 +130,8 @@ def _summarise_arm(
     if base is not None:
         differences = paired.compare([one.users for one in base], users, names)
         found["differences"] = {name: interval._asdict() for name, interval in differences.items()}
-        for name in own[0].facts["values"]:
+        shared = own[0].facts["values"].keys() & base[0].facts["values"].keys()
+        for name in sorted(shared):
             pairs = zip(own, base, strict=True)
             by_seed = [a.facts["values"][name] - b.facts["values"][name] for a, b in pairs]
             found["differences"][name] = _of_values(by_seed)

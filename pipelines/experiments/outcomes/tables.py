@@ -61,10 +61,12 @@ def heading(case: Mapping[str, Any]) -> str:
 def rows(found: Mapping[str, Any], case: Mapping[str, Any]) -> list[Row]:
     """The table of a case: of two arms a line per metric, of more a line per arm."""
     arms = case["arms"]
-    metrics = [name for name in found["metrics"] if name in arms[0]["metrics"]]
+    has = [set(arm["metrics"]) for arm in arms]
     if len(arms) <= 2:
+        metrics = [name for name in found["metrics"] if name in set.intersection(*has)]
         head = ["metric", *(arm["name"] for arm in arms), *["difference"] * (len(arms) - 1)]
         return [head, *(_metric_row(arms, name) for name in metrics)]
+    metrics = [name for name in found["metrics"] if name in set.union(*has)]
     table = [["arm", *metrics]]
     for arm in arms:
         table.append([arm["name"], *(_arm_cell(arm, name) for name in metrics)])

@@ -21,6 +21,7 @@ _METRICS = {
     "ndcg": "the same, places further up count more",
     "mrr": "1 / place of the first hit",
     "hit_rate": "share of all held-out clicks in the lists",
+    "debiased_hit_rate": "the same, a click on an item that is clicked often counting less",
     "coverage": "share of the catalogue that anybody gets",
     "category_diversity": "share of pairs in a list without a common category",
     "popularity_percentile": "mean place of the items by clicks, 0.5 is a random list",

@@ -149,7 +149,9 @@ def test_report_is_complete(job):
         wanted = {f"{name}@{k}" for name in thresholds.METRIC_NAMES for k in (1, 5, 10)}
         assert names == wanted - {"category_diversity@1"}, "one item makes no pair"
         assert set(section["standard_errors"]) == {
-            f"{name}@{k}" for name in ("recall", "ndcg", "mrr", "hit_rate") for k in (1, 5, 10)
+            f"{name}@{k}"
+            for name in ("recall", "ndcg", "mrr", "hit_rate", "debiased_hit_rate")
+            for k in (1, 5, 10)
         }
         assert section["num_users"] == 40
 

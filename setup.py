@@ -65,6 +65,8 @@ _TRAIN = [
     "optuna>=4,<6",
     # The live line of long jobs.
     "rich>=13",
+    # Contents of items as sparse rows, a baseline of the evaluation.
+    "scipy",
     # `tensorboard` imports pkg_resources, which setuptools 82 no longer has.
     "setuptools>=77,<82",
     "tensorboard>=2.20,<2.21",
@@ -98,7 +100,6 @@ _TEST = [
     # Requests made from the description of the HTTP API.
     "schemathesis>=4.30",
     "PyYAML",
-    "scipy",
     "trustme",
     "wheel",
 ]

@@ -14,6 +14,7 @@ from typing import Any
 from recall.errors import InputError
 from recall.evaluation_config import EvaluationConfig
 from recall.feature_columns.declaration import FeaturesConfig
+from recall.index_config import IndexConfig
 from recall.loss_config import LossConfig
 from recall.model_config import ModelConfig
 from recall.plain_values import (
@@ -78,6 +79,12 @@ class IngestConfig:
     keep_sequences: bool = False
     """Keeps the events of every user beside the examples, about 17 bytes each, which
     `recall ingest --append` and `recall forget` need."""
+    cold_item_share: float = 0.0
+    """Share of the items that are held out from training whole, chosen by their ids: how well
+    items are found that nobody clicked shows in `cold_items` of the report. 0 but for
+    experiments, as a model to be served should learn from all."""
+    cold_items: tuple[str, ...] = ()
+    """Ids of such items, in the place of or beside a share."""
     num_shards: int = 8
     """Files per split; also the parallelism of the shuffle by user."""
 
@@ -109,6 +116,14 @@ class IngestConfig:
         for name in ("window_stride", "max_age_days"):
             value = getattr(self, name)
             require_setting(value is None or value > 0, f"ingest.{name}", value, "> 0, or null")
+        share = self.cold_item_share
+        require_setting(0 <= share < 1, "ingest.cold_item_share", share, "in [0, 1)")
+        require_setting(
+            not self.keep_sequences or not (share or self.cold_items),
+            "ingest.keep_sequences",
+            self.keep_sequences,
+            "false with ingest.cold_item_share and ingest.cold_items",
+        )
         require_setting(
             not self.keep_sequences
             or (self.protocol != "temporal" and self.session_gap_minutes is None),
@@ -148,45 +163,6 @@ class IngestConfig:
         require_setting(
             self.embargo_days >= 0, "ingest.embargo_days", self.embargo_days, "0 or more"
         )
-
-
-@dataclasses.dataclass(frozen=True)
-class IndexConfig:
-    """The nearest-neighbour index and the gate it has to pass."""
-
-    kind: str = "auto"
-    """`auto` (ScaNN from `min_scann_items` on), `scann` or `exact`."""
-    min_scann_items: int = 20_000
-    """Below this exact search is used, which is always right and cheap enough."""
-    leaves_to_search_fraction: float = 0.05
-    """Share of the tree's leaves a query looks into, at first."""
-    target_recall: float = 0.98
-    """More leaves, then fewer, then a larger `reorder` are tried until recall@100 against
-    exact search is this high. `auto` takes exact search where none of them has it, or
-    where exact search takes less processor time than what has it."""
-    reorder: int = 600
-    """Candidates whose score is recomputed exactly, at least; more than the 200 to 500
-    items a request usually wants."""
-    min_index_recall: float = 0.95
-    """An index whose recall@100 against exact search is lower is refused."""
-
-    KINDS: typing.ClassVar = ("auto", "scann", "exact")
-
-    def __post_init__(self):
-        require_choice("index.kind", self.kind, self.KINDS)
-        require_setting(self.reorder >= 1, "index.reorder", self.reorder, ">= 1")
-        require_setting(
-            self.min_scann_items >= 1, "index.min_scann_items", self.min_scann_items, ">= 1"
-        )
-        require_setting(
-            0 < self.leaves_to_search_fraction <= 1,
-            "index.leaves_to_search_fraction",
-            self.leaves_to_search_fraction,
-            "in (0, 1]",
-        )
-        for name in ("target_recall", "min_index_recall"):
-            value = getattr(self, name)
-            require_setting(0 <= value <= 1, f"index.{name}", value, "in [0, 1]")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,20 +9,15 @@ needs to know which similarity was chosen.
 import math
 from typing import NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from recall.config import ModelConfig
+from recall.item_tower import ItemTower
 from recall.layers.dropout import choose_dropout_rate
 from recall.layers.interests import InterestOutput, build_extractor
 from recall.layers.normalization import normalize_length
 from recall.layers.sequence_encoder import SequenceEncoder
-from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, ItemVocabulary
-
-_EMBEDDING_STDDEV = 0.02
-"""Of fresh embeddings. A step of Adam has a fixed length, so the shorter a vector
-the faster it turns; under cosine similarity unit-length ones (stddev 1/sqrt(dim))
-needed about three times the epochs (TRIALS.md)."""
+from recall.vocabulary import PADDING_ID
 
 
 class UserTowerOutput(NamedTuple):
@@ -35,117 +30,6 @@ class UserTowerOutput(NamedTuple):
 
     user_vectors: tf.Tensor
     interest_weights: tf.Tensor
-
-
-def build_category_table(vocabulary: ItemVocabulary) -> np.ndarray:
-    """`[table_size, max categories]` int32 category numbers from 1, padded with 0."""
-    number_of = {name: i + 1 for i, name in enumerate(vocabulary.category_names)}
-    width = max((len(names) for names in vocabulary.categories), default=0)
-    table = np.zeros([vocabulary.table_size, max(width, 1)], np.int32)
-    for row, names in enumerate(vocabulary.categories):
-        table[row + FIRST_ITEM_ID, : len(names)] = [number_of[name] for name in names]
-    return table
-
-
-class ItemTower(tf.keras.Model):
-    """Item id embedding plus, optionally, the mean of its category embeddings.
-
-    Row 0 of the table is padding and row 1 is shared by all unknown ids.
-
-    Attributes:
-        embeddings: `[num_items + 2, dim]`, the table.
-        category_embeddings: `[num_categories + 1, dim]`; None without categories.
-        item_counts: `[num_items]` training clicks.
-    """
-
-    def __init__(self, config: ModelConfig, vocabulary: ItemVocabulary, **kwargs):
-        """Creates the tower for the items of `vocabulary`."""
-        super().__init__(**kwargs)
-        self._cosine = config.similarity == "cosine"
-        self.item_counts = vocabulary.counts
-        self.embeddings = self._add_table("embeddings", vocabulary.table_size, config.dim)
-        self._category_table = self.category_embeddings = None
-        if config.use_categories:
-            self._category_table = tf.constant(build_category_table(vocabulary))
-            self.category_embeddings = self._add_table(
-                "category_embeddings", len(vocabulary.category_names) + 1, config.dim
-            )
-
-    def _add_table(self, name: str, size: int, dim: int) -> tf.Variable:
-        """A `[size, dim]` embedding table of short random vectors."""
-        normal = tf.keras.initializers.RandomNormal(stddev=_EMBEDDING_STDDEV)
-        return self.add_weight(name, [size, dim], initializer=normal)
-
-    def embed(self, item_ids: tf.Tensor) -> tf.Tensor:
-        """Looks up raw embeddings, as the user tower reads them.
-
-        Args:
-            item_ids: `[...]` int dense ids.
-
-        Returns:
-            `[..., dim]` float, not normalised.
-        """
-        vectors = tf.nn.embedding_lookup(self.embeddings, item_ids)
-        if self._category_table is None:
-            return vectors
-        return vectors + self._mean_category(tf.gather(self._category_table, item_ids))
-
-    def embed_for_routing(self, item_ids: tf.Tensor) -> tf.Tensor:
-        """What items are routed to prototypes by: their categories, or all of them without any.
-
-        Args:
-            item_ids: `[...]` int dense ids.
-
-        Returns:
-            `[..., dim]` float: the mean of the category embeddings where the tower has
-            them and the item has some; else as `embed`.
-        """
-        if self._category_table is None:
-            return self.embed(item_ids)
-        categories = tf.gather(self._category_table, item_ids)
-        has_some = tf.reduce_any(categories > 0, axis=-1, keepdims=True)
-        return tf.where(has_some, self._mean_category(categories), self.embed(item_ids))
-
-    def _mean_category(self, categories: tf.Tensor) -> tf.Tensor:
-        """`[..., width]` category numbers, 0 where none -> `[..., dim]` their mean embedding."""
-        category_vectors = tf.nn.embedding_lookup(self.category_embeddings, categories)
-        is_real = tf.cast(categories > 0, category_vectors.dtype)
-        total = tf.reduce_sum(category_vectors * is_real[..., tf.newaxis], axis=-2)
-        return tf.math.divide_no_nan(total, tf.reduce_sum(is_real, axis=-1, keepdims=True))
-
-    def call(self, item_ids: tf.Tensor) -> tf.Tensor:
-        """Item vectors for scoring.
-
-        Args:
-            item_ids: `[...]` int dense ids.
-
-        Returns:
-            `[..., dim]` float, unit length under cosine similarity.
-        """
-        return self._to_score(self.embed(item_ids))
-
-    def call_categories(self, categories: tf.Tensor) -> tf.Tensor:
-        """Item vectors of items that nobody clicked yet, from their categories alone.
-
-        The id embedding is left out: the row unknown ids share was never
-        trained as an item, and would pull all new items to one point.
-
-        Args:
-            categories: `[..., width]` int category numbers as in
-                `build_category_table`, 0 where there is none.
-
-        Returns:
-            `[..., dim]` float like `call`; zeros where there is no category.
-
-        Raises:
-            ValueError: The tower has no categories (`model.use_categories`).
-        """
-        if self._category_table is None:
-            raise ValueError("The item tower has no categories. Set model.use_categories.")
-        return self._to_score(self._mean_category(categories))
-
-    def _to_score(self, vectors: tf.Tensor) -> tf.Tensor:
-        return normalize_length(vectors) if self._cosine else vectors
 
 
 class UserTower(tf.keras.Model):
@@ -282,7 +166,7 @@ class UserTower(tf.keras.Model):
         self, history_ids: tf.Tensor, training: bool, first_slots: tf.Tensor | None = None
     ) -> tf.Tensor:
         """`[batch, length, dim]` states."""
-        vectors = self._item_tower.embed(history_ids) * self._input_scale
+        vectors = self._item_tower.embed(history_ids, training=training) * self._input_scale
         vectors *= tf.cast(history_ids != PADDING_ID, vectors.dtype)[:, :, tf.newaxis]
         return self._encoder(vectors, training=training, first_slots=first_slots)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recall.errors import InputError
+from recall.feature_columns.item_features import ItemFeatures
 from recall.item_ids import check_item_ids
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class ItemVocabulary:
         counts: `[num_items]` int64, clicks in the training part of the log.
         categories: One tuple of category names per item, possibly empty.
         titles: `[num_items]` str, "" where there is none.
+        features: Values of the declared features of the items; None where there are none.
+            They are kept in a table of their own (`ItemFeatures.to_table`).
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class ItemVocabulary:
         counts: Sequence[int] | None = None,
         categories: Sequence[Sequence[str]] | None = None,
         titles: Sequence[str] | None = None,
+        features: ItemFeatures | None = None,
     ):
         """Creates a vocabulary.
 
@@ -72,6 +76,7 @@ class ItemVocabulary:
             counts: Training clicks per item; None means 0 everywhere.
             categories: Category names per item; None means no categories.
             titles: Text for people per item; None means no titles.
+            features: Values of the declared features, row by row.
 
         Raises:
             InputError: There are no items, an id is empty, repeated or one that
@@ -85,6 +90,7 @@ class ItemVocabulary:
             ((),) * size if categories is None else tuple(tuple(names) for names in categories)
         )
         self.titles = ("",) * size if titles is None else tuple(title or "" for title in titles)
+        self.features = features
         self._row_of = {item_id: row for row, item_id in enumerate(self.item_ids)}
         self._check()
 
@@ -105,6 +111,15 @@ class ItemVocabulary:
                 raise InputError(
                     f"The vocabulary has {size} items but {len(getattr(self, name))} `{name}`."
                 )
+        if self.features is not None and len(self.features) != size:
+            raise InputError(
+                f"The vocabulary has {size} items but {len(self.features)} rows of features."
+            )
+
+    def with_features(self, features: ItemFeatures | None) -> "ItemVocabulary":
+        """The same items with values of features, row by row."""
+        columns = (self.item_ids, self.counts, self.categories, self.titles)
+        return ItemVocabulary(*columns, features=features)
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -165,7 +180,8 @@ class ItemVocabulary:
         ('c', 'a')
         """
         columns = (self.item_ids, self.counts, self.categories, self.titles)
-        return ItemVocabulary(*([column[row] for row in rows] for column in columns))
+        features = None if self.features is None else self.features.take(rows)
+        return ItemVocabulary(*([c[row] for row in rows] for c in columns), features=features)
 
     def to_table(self) -> "pa.Table":
         """The vocabulary as an Arrow table with the columns of `schema`."""

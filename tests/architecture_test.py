@@ -28,32 +28,45 @@ LIBRARY_RANKS = {
     "replicas": 1,
     "gradient_exchange": 2,
     "item_ids": 1,
-    "vocabulary": 2,
+    "vocabulary": 3,
     "categories": 1,
     "plain_values": 1,
     "thresholds": 1,
     "evaluation_config": 2,
+    "index_config": 2,
     "loss_config": 2,
     "model_config": 2,
     "train_config": 2,
     "validation_config": 2,
     "feature_columns": 2,
-    "ragged": 3,
+    "ragged": 4,
     "config": 3,
     "features": 4,
     "layers": 5,
     "losses": 5,
     "metrics": 5,
     "optimizers": 5,
-    "towers": 6,
-    "models": 7,
+    "item_tower": 6,
+    "towers": 7,
+    "models": 8,
 }
 """Inside `recall` an import goes to a lower rank, or stays in its own folder."""
 
-SERVING_MAY_USE = {"errors", "item_ids", "vocabulary", "categories", "config"}
+SERVING_MAY_USE = {
+    "errors",
+    "item_ids",
+    "vocabulary",
+    "categories",
+    "config",
+    "feature_columns",
+}
 """Parts of `recall` every serving file may use; the model itself only the exporter may."""
 
-MODEL_IN_SERVING = {"serving/release/export.py", "serving/release/warmup_requests.py"}
+MODEL_IN_SERVING = {
+    "serving/release/export.py",
+    "serving/release/tower_modules.py",
+    "serving/release/warmup_requests.py",
+}
 
 WITHOUT_TENSORFLOW = (
     "recall",

@@ -18,6 +18,7 @@ ROOMS = {
     "artifacts": set(),
     "mirrors": {"artifacts"},
     "synthetic": {"sources", "progress"},
+    "proposals": {"sources"},
     "ingestion.encoding": set(),
     "ingestion.events": {"sources", "artifacts", "ingestion.encoding"},
     "ingestion": {
@@ -28,7 +29,8 @@ ROOMS = {
         "ingestion.encoding",
         "ingestion.events",
     },
-    "evaluation": {"artifacts", "progress"},
+    "evaluation.rankers": set(),
+    "evaluation": {"artifacts", "progress", "evaluation.rankers"},
     "training.placement": set(),
     "training": {"artifacts", "evaluation", "progress", "training.placement"},
     "validation": {"artifacts"},
@@ -88,6 +90,7 @@ ROOMS = {
     "completion": {"commands.shared"},
     "commands": {
         "sources",
+        "proposals",
         "synthetic",
         "artifacts",
         "ingestion",

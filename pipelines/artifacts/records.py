@@ -20,6 +20,7 @@ import recall
 from pipelines.artifacts import provenance
 from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.feature_columns.item_features import ItemFeatures
 from recall.vocabulary import ItemVocabulary
 from serving.release import folders, storage
 
@@ -33,6 +34,8 @@ DETAILS_FORMAT = 1
 """Raised when a reader of the old details could not read the new ones."""
 USERS_NAME = "users.parquet"
 VOCABULARY_NAME = "vocabulary.parquet"
+ITEM_FEATURES_NAME = "item_features.parquet"
+"""Row by row of the vocabulary; there where item features are declared."""
 CONFIG_NAME = "config.json"
 _MODELS_OF_EARLIER_VERSIONS = {"filter_share": 0.0}
 """What the weights of a model were trained with whose config.json does not say it."""
@@ -231,19 +234,26 @@ def read_training_log(model_dir: str | Path) -> list[dict[str, float]]:
 
 
 def write_vocabulary(artifact_dir: str | Path, vocabulary: ItemVocabulary) -> None:
-    """Writes `vocabulary.parquet` into `artifact_dir`."""
+    """Writes `vocabulary.parquet` into `artifact_dir`, and beside it what features items have."""
     pq.write_table(vocabulary.to_table(), Path(artifact_dir) / VOCABULARY_NAME)
+    if vocabulary.features is not None:
+        pq.write_table(vocabulary.features.to_table(), Path(artifact_dir) / ITEM_FEATURES_NAME)
 
 
 def read_vocabulary(artifact_dir: str | Path) -> ItemVocabulary:
-    """Reads `vocabulary.parquet` of `artifact_dir`.
+    """Reads `vocabulary.parquet` of `artifact_dir`, and the features of the items.
 
     Raises:
-        InputError: The file is missing or damaged.
+        InputError: A file is missing or damaged.
     """
     path = Path(artifact_dir) / VOCABULARY_NAME
+    features_path = path.with_name(ITEM_FEATURES_NAME)
     try:
-        return ItemVocabulary.from_table(pq.read_table(path))
+        vocabulary = ItemVocabulary.from_table(pq.read_table(path))
+        if not features_path.exists():
+            return vocabulary
+        path = features_path
+        return vocabulary.with_features(ItemFeatures.from_table(pq.read_table(path)))
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise

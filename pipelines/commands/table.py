@@ -13,6 +13,7 @@ _NAMES = (
     "run",
     "ingest",
     "forget",
+    "features",
     "validate",
     "train",
     "evaluate",

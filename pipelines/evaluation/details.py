@@ -11,8 +11,9 @@ import numpy as np
 
 from pipelines.artifacts import records
 from pipelines.artifacts.held_out import HeldOutUsers
-from pipelines.evaluation import full_ranking, interest_profiles, lists, trade_off
+from pipelines.evaluation import interest_profiles, lists, trade_off
 from pipelines.evaluation.exposure import measure_exposure
+from pipelines.evaluation.rankers import full_ranking
 from pipelines.evaluation.user_results import MAX_USERS, UserResults
 from pipelines.evaluation.vectors import measure_interest_usage
 from recall.evaluation_config import EvaluationConfig

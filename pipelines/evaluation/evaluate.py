@@ -6,7 +6,7 @@ against sampled negatives.
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,8 +16,16 @@ from pipelines.artifacts import provenance, records
 from pipelines.artifacts.event_columns import ColumnsFound
 from pipelines.artifacts.held_out import HeldOutUsers, read_held_out, read_training_windows
 from pipelines.artifacts.trained_model import TrainedModel, load_model
-from pipelines.evaluation import baselines, blessing, details, kinds, lists, vectors
-from pipelines.evaluation.full_ranking import Ranker
+from pipelines.evaluation import (
+    blessing,
+    cold_items,
+    details,
+    kinds,
+    lists,
+    vectors,
+)
+from pipelines.evaluation.rankers import baselines, content
+from pipelines.evaluation.rankers.full_ranking import Ranker
 from pipelines.evaluation.user_results import UserResults
 from pipelines.progress import tasks
 from recall.categories import common_categories
@@ -147,6 +155,9 @@ def evaluate_model(
     kind_names = ColumnsFound.read(examples_dir).kinds
     if kind_names:
         report["kinds"] = kinds.measure_all(top_rows, held_out["test"], kind_names, config.all_ks)
+    cold = _measure_cold(user_vectors, item_vectors, rank, held_out["test"], trained, config)
+    if cold is not None:
+        report["cold_items"] = cold
     report["blessing"] = blessing.judge(report, config.thresholds)
     start = time.monotonic()
     with tasks.open_task("details"):
@@ -156,6 +167,33 @@ def evaluate_model(
         users = details.collect_user_results(held_out["test"], top_rows, kind_names)
     _log.info("details for the report: %.1f s", time.monotonic() - start)
     return Evaluated(report, told, users)
+
+
+def _measure_cold(
+    user_vectors: Callable[[np.ndarray], np.ndarray],
+    item_vectors: np.ndarray,
+    rank: Ranker,
+    test: HeldOutUsers,
+    trained: TrainedModel,
+    config: EvaluationConfig,
+) -> dict[str, Any] | None:
+    """How items without training clicks are found, where the model can know something of them."""
+    vocabulary, k = trained.vocabulary, max(config.all_ks)
+    ingest = trained.config.ingest
+    if vocabulary.features is None and not (ingest.cold_item_share or ingest.cold_items):
+        return None
+    rows, max_length = cold_items.cold_rows(vocabulary), trained.config.model.max_history_length
+    if not len(rows):
+        return None
+    alone = lists.vector_ranker(user_vectors, item_vectors[rows], max_length, k)
+    rankers = {"model": cold_items.ColdRankers(rank, alone)}
+    if vocabulary.features is not None:
+        matrix = content.content_matrix(vocabulary.features)
+        rankers["content"] = cold_items.ColdRankers(
+            content.content_ranker(matrix, matrix, k),
+            content.content_ranker(matrix, matrix[rows], k),
+        )
+    return cold_items.measure(rankers, test, vocabulary, config)
 
 
 def add_index_report(evaluation_dir: str | Path, index_report: Mapping[str, Any]) -> None:

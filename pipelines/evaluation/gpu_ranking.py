@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from pipelines.evaluation import full_ranking
-from pipelines.evaluation.full_ranking import Ranker
+from pipelines.evaluation.rankers import full_ranking
+from pipelines.evaluation.rankers.full_ranking import Ranker
 from recall.ragged import Ragged
 
 USERS_AT_ONCE = 2048

@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.artifacts.held_out import HeldOutUsers
-from pipelines.evaluation import full_ranking, gpu_ranking
-from pipelines.evaluation.full_ranking import Ranker
+from pipelines.evaluation import gpu_ranking
+from pipelines.evaluation.rankers import full_ranking
+from pipelines.evaluation.rankers.full_ranking import Ranker
 from pipelines.progress import tasks
 from recall.metrics import diversity, ranking
 from recall.metrics.debiased import compute_user_debiased

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.artifacts import provenance, records
 from pipelines.artifacts.event_columns import ColumnsFound
@@ -24,6 +23,7 @@ from pipelines.ingestion import (
     reading,
     schema,
     split_report,
+    splitting,
     warning_lines,
 )
 from pipelines.ingestion import report as ingest_report
@@ -36,6 +36,7 @@ from pipelines.ingestion.sequences import Part
 from pipelines.ingestion.splits import Clock
 from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
+from pipelines.sources import item_rows
 from pipelines.sources.columns import id_checks
 from pipelines.sources.events import EventSource
 from pipelines.sources.items import ItemsFile
@@ -66,6 +67,8 @@ def ingest_record(
         **{name: getattr(source.columns, name) for name in source.columns.optional_fields.names},
     }
     settings["model"] = {"max_history_length": config.model.max_history_length}
+    if config.features.of("item"):
+        settings["features"] = [column.to_dict() for column in config.features.of("item")]
     return records.build_record(JOB, settings, inputs)
 
 
@@ -117,7 +120,7 @@ def run_ingest(
     source = copy.copy(source)
     source.use_split = config.ingest.protocol == "provided"
     items_file = ItemsFile.of(items_file)
-    items = source.items() if items_file is None else items_file.read()
+    items = item_rows.read_items(source, items_file, config)
     with folders.atomic_directory(output_dir) as staging:
         report = _Ingest(source, items, staging, config, runner).run(max_bad_rows)
         records.write_record(staging, record)
@@ -182,6 +185,7 @@ class _Ingest:
             self._source.name, read, sorted_facts, split_facts, rare_items, statistics, items
         )
         report["similar_ids"]["items"] = item_look_alikes
+        report["dropped"]["cold_items"]["items"] = self._num_cold
         if self._source.has_split and not self._source.use_split:
             report["ignored_split_column"] = self._source.columns.split
         report = ingest_report.name_log(report, self._source.spec, self._source.name)
@@ -227,6 +231,9 @@ class _Ingest:
         counts = self._sum(ingest_steps.ITEM_COUNTS)
         frequent = counts >= self._config.ingest.min_item_events
         self._files.write_array(ingest_steps.FREQUENT_ITEMS, 0, frequent)
+        cold = splitting.choose_cold_items(self._config.ingest, self._item_ids(), counts > 0)
+        self._files.write_array(ingest_steps.COLD_ITEMS, 0, cold)
+        self._num_cold = int(cold.sum())
         look_alikes = id_checks.find_look_alikes(self._item_ids().filter(pa.array(counts > 0)))
         return int(((counts > 0) & ~frequent).sum()), look_alikes
 
@@ -264,16 +271,12 @@ class _Ingest:
             return ItemVocabulary(item_ids, clicks), {}
         file_ids = self._items["item_id"].combine_chunks()
         match = {"items": len(file_ids), **id_checks.match_items(log_ids, file_ids)}
-        if self._config.model.use_categories:
-            ingest_report.check_items(match)
+        item_rows.check_match(match, self._config)
+        features = self._config.features.of("item")
         lists = self._items["categories"].combine_chunks()
         match["marked_categories"] = id_checks.find_marked_categories(lists)
-        rows = pc.index_in(log_ids, value_set=file_ids)
-        categories, titles = (
-            self._items[name].take(rows).to_pylist() for name in ("categories", "title")
-        )
-        vocabulary = ItemVocabulary(item_ids, clicks, [c or () for c in categories], titles)
-        return vocabulary, match
+        vocabulary = item_rows.build_vocabulary(self._items, log_ids, clicks, features)
+        return vocabulary, match | item_rows.describe(vocabulary, len(log_ids), self._config)
 
     def _write(self) -> list[dict]:
         """Writes the TFRecord files; facts of every shard."""

@@ -130,24 +130,6 @@ def check_split(spec: str, config: IngestConfig, split: Mapping[str, Any]) -> No
         )
 
 
-def check_items(match: Mapping[str, Any]) -> None:
-    """Refuses an items file of other items where a model is to learn from it.
-
-    Args:
-        match: From `pipelines.sources.columns.id_checks.match_items`.
-
-    Raises:
-        InputError: No item of the log is in it.
-    """
-    if match["matched"] == 0:
-        raise InputError(
-            f"None of the {match['unmatched']:,} items of the log is in the items file, whose "
-            f"categories model.use_categories=true needs: for example the log has "
-            f"{match['only_in_log']!r}, the file has {match['only_in_file']!r}. Write the ids of "
-            "both alike, or leave model.use_categories out."
-        )
-
-
 def _why_no_target(config: IngestConfig, split: Mapping[str, Any], part: Part) -> str:
     if config.protocol == "temporal":
         return split_report.why_no_target(config, part, split["spans"])
@@ -256,6 +238,7 @@ def build_ingest_report(
             "old_events": add_dropped(sorted_facts, "old_events"),
             "rare_items": {"items": rare_items, **add_dropped(split_facts, "rare_items")},
             "short_users": {"users": 0, **add_dropped(split_facts, "short_users")},
+            "cold_items": add_dropped(split_facts, "cold_items"),
         },
         "clicks_by_day": add_days(split_facts),
         "median_events_per_user": statistics["events_per_user"]["median"],
@@ -264,6 +247,7 @@ def build_ingest_report(
         "unmatched_items": {
             name: items[name] for name in id_checks.UNMATCHED_FACTS if items.get("unmatched")
         },
+        "item_features": items.get("features"),
         "marked_categories": items.get("marked_categories", {"items": 0, "example": None}),
         "similar_ids": {
             "users": id_checks.add_look_alikes(fact["look_alikes"] for fact in sorted_facts)
@@ -310,7 +294,7 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
             f"of {bad['file']}: {bad['value']!r}."
         )
     lines += time_lines(report["times"]) + warning_lines(report)
-    for name in ("duplicates", "old_events", "rare_items", "short_users"):
+    for name in ("duplicates", "old_events", "rare_items", "short_users", "cold_items"):
         if dropped[name]["events"]:
             first = dropped[name]["first"][0]
             lines.append(

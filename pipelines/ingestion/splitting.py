@@ -4,14 +4,17 @@ Pure functions over numpy and Arrow; knows neither Beam nor TensorFlow and touch
 files.
 """
 
+import zlib
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipelines.ingestion import sequences, splits
 from pipelines.ingestion.sequences import PART_LABELS, Part, Sequences
 from recall.config import IngestConfig
+from recall.errors import InputError
 
 _SHOWN_ROWS = 3
 """Rows shown per shard and reason in the report of what was dropped."""
@@ -26,6 +29,7 @@ class Splitter:
         clock: splits.Clock | None,
         frequent: np.ndarray,
         item_ids: pa.StringArray,
+        cold: np.ndarray | None = None,
     ):
         """Prepares the work.
 
@@ -34,8 +38,10 @@ class Splitter:
             clock: Of protocol `temporal`, None under another one.
             frequent: `[num_items]` bool, the items that are kept.
             item_ids: `[num_items]` their ids.
+            cold: `[num_items]` bool, the items that training is not to see; None: no item.
         """
         self._config, self._clock = config, clock
+        self._cold = np.zeros(len(frequent), bool) if cold is None else cold
         self._frequent, self._item_ids = frequent, item_ids
 
     def split(self, log: Sequences) -> tuple[Sequences, dict[str, Any]]:
@@ -50,6 +56,10 @@ class Splitter:
         facts["short_users"] = {"users": short_users, **dropped(log, ~kept, self._item_ids)}
         log = log.filter(kept)
         log = log._replace(parts=self._parts(log))
+        is_target = (log.parts == Part.VALID) | (log.parts == Part.TEST)
+        hidden = self._cold[log.items] & ~is_target
+        facts["cold_items"] = dropped(log, hidden, self._item_ids)
+        log = log.filter(~hidden)
         facts |= self._cap(log)
         facts["days"] = sequences.count_days(log.timestamps)
         facts |= splits.describe(log.timestamps, log.offsets, log.parts) | self._find_leak(log)
@@ -117,6 +127,38 @@ class Splitter:
             return splits.hold_out_after(log.timestamps, log.offsets, self._clock, num_targets)
         one = self._config.protocol == "leave_one_out"
         return sequences.hold_out_last(log.offsets, 1 if one else self._config.num_targets)
+
+
+def choose_cold_items(
+    config: IngestConfig, item_ids: pa.StringArray, is_in_log: np.ndarray
+) -> np.ndarray:
+    """The items that are held out from training: a named list, and a share by a hash of ids.
+
+    The same ids are chosen whatever else is in the log.
+
+    Args:
+        config: The settings.
+        item_ids: `[num_items]` ids.
+        is_in_log: `[num_items]` bool, items with events.
+
+    Returns:
+        `[num_items]` bool.
+
+    Raises:
+        InputError: A named item is not in the log.
+    """
+    named = pa.array(config.cold_items, pa.string())
+    missing = pc.is_in(named, value_set=item_ids.filter(pa.array(is_in_log)))
+    if not pc.all(missing, min_count=0).as_py():
+        name = named.filter(pc.invert(missing))[0].as_py()
+        raise InputError(
+            f"ingest.cold_items names {name!r}, which is no item of the log. Correct the id."
+        )
+    cold = pc.is_in(item_ids, value_set=named).to_numpy(zero_copy_only=False)
+    if config.cold_item_share:
+        hashes = (zlib.crc32(item_id.encode()) for item_id in item_ids.to_pylist())
+        cold = cold | (np.fromiter(hashes, np.int64) < config.cold_item_share * 2**32)
+    return cold & is_in_log
 
 
 def dropped(log: Sequences, mask: np.ndarray, item_ids: pa.StringArray) -> dict[str, Any]:

@@ -38,7 +38,7 @@ SPLIT = "split"
 PART_COUNTS = {part: f"{part.label}_counts" for part in Part}
 WRITTEN = "written"
 # Names of the arrays that are made between the steps, for all shards (0).
-FREQUENT_ITEMS, DENSE_IDS = "frequent_items", "dense_ids"
+FREQUENT_ITEMS, COLD_ITEMS, DENSE_IDS = "frequent_items", "cold_items", "dense_ids"
 
 # Names of the tasks that steps count for, where they run in the process of the job.
 SORTING, SPLITTING, WRITING = "order the events", "split users", "write examples"
@@ -141,7 +141,8 @@ class SplitShard:
         files = ShardFiles(self._work_dir)
         item_ids = files.read_batch(ITEMS, 0)["item_id"]
         frequent = files.read_array(FREQUENT_ITEMS, 0)
-        splitter = splitting.Splitter(self._config, self._clock, frequent, item_ids)
+        cold = files.read_array(COLD_ITEMS, 0)
+        splitter = splitting.Splitter(self._config, self._clock, frequent, item_ids, cold)
         log, facts = splitter.split(read_sequences(files, SORTED, shard))
         write_sequences(files, SPLIT, shard, log)
         for part, name in PART_COUNTS.items():

@@ -30,6 +30,7 @@ def warning_lines(report: Mapping[str, Any]) -> list[str]:
         *_lines_of_ids(report["similar_ids"]),
         *_lines_of_items(report),
         *_lines_of_categories(report["marked_categories"]),
+        *_lines_of_features(report),
         *_lines_of_split(report),
         *_lines_of_users(report),
     ]
@@ -53,6 +54,27 @@ def _lines_of_categories(marked: Mapping[str, Any]) -> list[str]:
         f"missing value as category, for example {marked['example']!r}. It counts as a category: "
         "leave the cell empty where there is none."
     ]
+
+
+def _lines_of_features(report: Mapping[str, Any]) -> list[str]:
+    """What is known of declared item features; reports of earlier versions have none."""
+    features = report.get("item_features")
+    if not features:
+        return []
+    limit = features["max_unknown_share"]
+    lines = [
+        f"{number_of(features['unclicked_items'], 'item')} of the items file that nobody clicked "
+        "are in the catalogue by their features."
+    ]
+    for name, found in features["columns"].items():
+        share = found["num_unknown"] / max(found["num_values"], 1)
+        if share > limit:
+            lines.append(
+                f"{PREFIX}{share:.1%} of the values of the feature {name!r} are outside of its "
+                f"vocabulary (limit features.max_unknown_share = {limit:g}): "
+                "they are rare, or only items without clicks have them. Nothing is learnt of them."
+            )
+    return lines
 
 
 def _lines_of_items(report: Mapping[str, Any]) -> list[str]:

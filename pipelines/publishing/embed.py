@@ -14,8 +14,11 @@ from pipelines.progress import tasks
 from recall.errors import InputError
 from recall.features import HISTORY_ITEM_IDS
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_TOKEN, ItemVocabulary
-from serving.release import export, paths, storage
+from serving.protocol.signatures import DEFAULT_SIGNATURE
 from serving.release import manifest as manifests
+from serving.release import paths, storage
+from serving.release.release import ITEM_TOWER, USER_TOWER
+from serving.release.tower_modules import ITEM_IDS_INPUT
 
 _MAX_USERS = 2000
 """Users whose vectors measure the index: with 4 interests, 8,000 queries of
@@ -37,12 +40,12 @@ def embed_items(export_dir: str | Path, vocabulary: ItemVocabulary, fingerprint:
         InputError: The tower cannot be loaded, has another fingerprint, or
             does not know an item.
     """
-    item_tower = _load_signature(Path(export_dir) / export.ITEM_TOWER)
+    item_tower = _load_signature(Path(export_dir) / ITEM_TOWER)
     parts = []
     with tasks.open_task("embed items", total=vocabulary.num_items, unit="items") as task:
         for start in range(0, vocabulary.num_items, _ITEM_BATCH):
             batch = vocabulary.item_ids[start : start + _ITEM_BATCH]
-            outputs = item_tower(**{export.ITEM_IDS_INPUT: tf.constant(batch)})
+            outputs = item_tower(**{ITEM_IDS_INPUT: tf.constant(batch)})
             if not tf.reduce_all(outputs["is_known"]) or outputs["fingerprint"][0] != fingerprint:
                 raise InputError(
                     f"The item tower of {export_dir} is not the one its manifest describes. "
@@ -91,7 +94,7 @@ def embed_histories(
         `[num_users, num_interests, dim]` float32, users in the given order;
         those without a known item are left out.
     """
-    user_tower = _load_signature(Path(export_dir) / export.USER_TOWER)
+    user_tower = _load_signature(Path(export_dir) / USER_TOWER)
     length = manifests.read(export_dir)["max_history_length"]
     parts = []
     with tasks.open_task("embed users", total=len(histories), unit="users") as task:
@@ -115,7 +118,7 @@ def _load_signature(saved_model_dir: Path) -> Callable[..., Mapping[str, tf.Tens
     try:
         with paths.without_pattern(saved_model_dir) as folder:
             model = tf.saved_model.load(str(folder))
-        signature = model.signatures[export.DEFAULT_SIGNATURE]
+        signature = model.signatures[DEFAULT_SIGNATURE]
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
         raise InputError(
             f"{saved_model_dir} cannot be loaded ({error}). "

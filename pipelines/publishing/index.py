@@ -82,6 +82,7 @@ def run_index(
     record = index_record(config, export_dir, examples_dir, shard)
     manifest, vocabulary = _read_export(export_dir, examples_dir)
     bundled = vocabulary if shard is None else _take_shard(vocabulary, shard)
+    bundled = _take_clicked(bundled, config.index.min_clicks)
     item_vectors = embed_items(export_dir, bundled, manifest["fingerprint"])
     queries, measured_on = build_queries(export_dir, examples_dir, vocabulary, item_vectors)
     tuned = _build_index(item_vectors, queries, config.index, manifest["similarity"])
@@ -142,6 +143,19 @@ def _take_shard(vocabulary: ItemVocabulary, shard: Shard) -> ItemVocabulary:
         raise InputError(
             f"Shard {shard.number}/{shard.count} gets none of the {len(vocabulary)} items. "
             "Use fewer shards."
+        )
+    return vocabulary.take(rows)
+
+
+def _take_clicked(vocabulary: ItemVocabulary, min_clicks: int) -> ItemVocabulary:
+    """The items with so many training clicks, in the order of the whole."""
+    if vocabulary.counts.min() >= min_clicks:
+        return vocabulary
+    rows = np.flatnonzero(vocabulary.counts >= min_clicks).tolist()
+    if not rows:
+        raise InputError(
+            f"No item has index.min_clicks = {min_clicks} training clicks, the most clicked one "
+            f"has {vocabulary.counts.max()}. Lower it."
         )
     return vocabulary.take(rows)
 

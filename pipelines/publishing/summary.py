@@ -47,9 +47,25 @@ def metrics_table(report: Mapping[str, Any]) -> str:
         if name in columns["model"]:
             rows.append([name, *(_number(values.get(name)) for values in columns.values())])
     lines = [align(rows)]
+    if report.get("cold_items"):
+        lines.append(cold_items_line(report["cold_items"], max(report["protocol"]["ks"])))
     if report.get("index"):
         lines.append(f"index: {index_line(report['index'])}")
     return "\n".join(lines)
+
+
+def cold_items_line(found: Mapping[str, Any], k: int) -> str:
+    """The main numbers for people."""
+    parts = []
+    for key, words in (("among_all", "among all items"), ("alone", "among these alone")):
+        numbers = ", ".join(
+            f"{name} {values[f'recall@{k}']:.4f}" for name, values in found[key].items()
+        )
+        parts.append(f"{words}: {numbers}")
+    return (
+        f"{found['num_items']:,} items without a training click, {found['num_clicks']:,} test "
+        f"clicks on them; recall@{k} {'; '.join(parts)}"
+    )
 
 
 def index_line(index_report: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
-"""The items file: categories and titles by raw item id."""
+"""The items file: categories, titles and declared features by raw item id."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -7,11 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.sources import feature_values
 from pipelines.sources.columns.bad_rows import BadRows
 from pipelines.sources.columns.column_types import has_text, to_mask, to_text
 from pipelines.sources.tables import table_files
 from pipelines.sources.tables.text_format import TextOptions
 from recall.errors import InputError
+from recall.feature_columns.declaration import FeatureColumn
+from recall.feature_columns.fitting import raw_type
 from serving.api.item_changes import ITEM_FIELDS
 from serving.api.request_fields import Kind
 from serving.release import storage
@@ -26,6 +30,18 @@ _TEXTS = tuple(f.name for f in ITEM_FIELDS[1:] if f.in_items_file and f.kind is 
 """Those that are one text: a file may lack them."""
 
 CATEGORY_SEPARATOR = "|"
+
+_FROM_FIELDS = ("categories", "title")
+"""What a feature names as its column to be made of a field that every item has: the
+categories and the title as the flags say where they are."""
+
+_PREFIX = "feature:"
+"""Of the columns of other features in a table of items, as a feature may be named as a field."""
+
+_FEATURE_REMEDY = (
+    "Correct `features.columns` of the settings: `column` says what a feature is called here; "
+    "categories and title are read as --items_category_column and --items_title_column say."
+)
 
 
 class ItemColumns(NamedTuple):
@@ -71,13 +87,13 @@ class ItemsFile(NamedTuple):
         """The file at a path, read as by default; an `ItemsFile` or None stays."""
         return file if file is None or isinstance(file, ItemsFile) else cls(str(file))
 
-    def read(self) -> pa.Table:
-        """The items (see `read_items`).
+    def read(self, features: Sequence[FeatureColumn] = ()) -> pa.Table:
+        """The items, and their values of declared features (see `read_items`).
 
         Raises:
             InputError: It cannot be read.
         """
-        return read_items(self.path, self.columns, self.options)
+        return read_items(self.path, self.columns, self.options, features)
 
     def fingerprint(self) -> str:
         """SHA-256 over the bytes of the file and what says how it is read.
@@ -98,6 +114,7 @@ def read_items(
     path: str,
     columns: ItemColumns = DEFAULT_ITEM_COLUMNS,
     options: TextOptions = ItemsFile._field_defaults["options"],
+    features: Sequence[FeatureColumn] = (),
 ) -> pa.Table:
     """Reads an items file: text or Parquet; a file, folder or pattern.
 
@@ -105,43 +122,99 @@ def read_items(
     Parquet, are a list of texts; in a RecBole column of words, by blanks). White
     space around them is removed.
 
+    Where features are declared, a file may lack the categories.
+
+    Args:
+        path: Of the file.
+        columns: Names of its columns.
+        options: How text files are written.
+        features: Declared features of items; `features_of` has their values.
+
     Returns:
         Table of `ITEM_SCHEMA`, one row per item in the order of the file, "" for
-        a missing title.
+        a missing title; behind them a column for every feature that is not made of these.
 
     Raises:
         InputError: A file cannot be read, lacks a column, repeats an item, or
             has a row without an item id.
     """
-    category_columns = columns.category.split(",")
+    own = [column for column in features if column.source not in _FROM_FIELDS]
     parts, raw, seen = [], [], {}
     for table in table_files.open_tables(str(path), options):
+        category_columns = _category_columns(table, columns, features)
         texts = {name: getattr(columns, name, name) for name in _TEXTS}
         texts = {n: column for n, column in texts.items() if column in table.names or column != n}
-        wanted = [columns.item_id, *category_columns, *texts.values()]
-        table.require(wanted, _REMEDY)
+        named = [columns.item_id, *category_columns, *texts.values()]
+        table.require(named, _REMEDY)
+        table.require([column.source for column in own], _FEATURE_REMEDY)
         table.require_single([columns.item_id])
-        for rows, batch in table.read_rows(list(dict.fromkeys(wanted)), BadRows()):
+        wanted = list(dict.fromkeys([*named, *(column.source for column in own)]))
+        for rows, batch in table.read_rows(wanted, BadRows()):
             file = str(table.path)
             item_ids = to_text(batch[columns.item_id], file, columns.item_id)
             _check_ids(item_ids, rows, table.path, columns.item_id, seen, columns.separator)
             raw.append([batch[name] for name in category_columns])
-            parts.append(_Part(table, item_ids, _read_texts(batch, file, texts)))
+            values = {
+                _PREFIX + c.name: feature_values.read_values(
+                    c, batch[c.source], rows, file, columns.separator
+                )
+                for c in own
+            }
+            parts.append(_Part(table, item_ids, _read_texts(batch, file, texts) | values))
     if not seen:
         raise InputError(f"{path} has no items. Give a file with at least one, or leave it out.")
     read = _read_flags if _are_flags(raw) else _read_names
+    types = [pa.field(_PREFIX + column.name, raw_type(column)) for column in own]
+    schema = pa.schema([*ITEM_SCHEMA, *types])
     batches = [
         pa.RecordBatch.from_pydict(
             {
                 "item_id": part.item_ids,
-                "categories": read(part.table, cells, columns),
-                **part.texts,
+                "categories": read(part.table, cells, columns)
+                if cells
+                else pa.array([[]] * len(part.item_ids), ITEM_SCHEMA.field("categories").type),
+                **part.columns,
             },
-            schema=ITEM_SCHEMA,
+            schema=schema,
         )
         for part, cells in zip(parts, raw, strict=True)
     ]
-    return pa.Table.from_batches(batches, schema=ITEM_SCHEMA)
+    return pa.Table.from_batches(batches, schema=schema)
+
+
+def features_of(items: pa.Table, features: Sequence[FeatureColumn]) -> pa.Table:
+    """The values of declared features, one column of `fitting.raw_type` for each.
+
+    Args:
+        items: Of `read_items` with these features, or what a source brings itself.
+        features: Declared features of items.
+
+    Raises:
+        InputError: A feature has no column.
+    """
+    values = {}
+    for column in features:
+        name = column.source if column.source in _FROM_FIELDS else _PREFIX + column.name
+        if name not in items.column_names:
+            raise InputError(
+                f"The log brings its items itself, without a column {column.source!r} for the "
+                f"feature {column.name!r}. Give an items file (--items), or leave the feature out."
+            )
+        array = items[name].combine_chunks()
+        if column.source in _FROM_FIELDS:
+            array = feature_values.read_values(column, array, np.arange(len(array)), "The items")
+        values[column.name] = array
+    return pa.table(values)
+
+
+def _category_columns(
+    table: table_files.Table, columns: ItemColumns, features: Sequence[FeatureColumn]
+) -> list[str]:
+    """Names of the columns of categories; none where features make them needless."""
+    names = columns.category.split(",")
+    is_default = columns.category == DEFAULT_ITEM_COLUMNS.category
+    is_needed = not features or any(column.source == "categories" for column in features)
+    return names if is_needed or not is_default or names[0] in table.names else []
 
 
 class _Part(NamedTuple):
@@ -149,7 +222,7 @@ class _Part(NamedTuple):
 
     table: table_files.Table
     item_ids: pa.Array
-    texts: dict[str, pa.Array]
+    columns: dict[str, pa.Array]
 
 
 def _read_texts(batch: pa.RecordBatch, file: str, columns: dict[str, str]) -> dict[str, pa.Array]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from recall.categories import common_categories
+from recall.feature_columns.fitting import FittedColumn
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, UNKNOWN_ID, ItemVocabulary
 
 NEW = -1
@@ -40,6 +41,27 @@ def match_categories(before: ItemVocabulary, now: ItemVocabulary) -> np.ndarray:
     """
     row_of = {name: row for row, name in enumerate(before.category_names, 1)}
     return np.array([0, *(row_of.get(name, NEW) for name in now.category_names)])
+
+
+def match_values(before: Sequence[FittedColumn], now: Sequence[FittedColumn]) -> np.ndarray:
+    """As `match_items`, of the table of feature values (`recall.layers.feature_network`).
+
+    Names follow themselves; hashed words and buckets of numbers their places.
+
+    Args:
+        before: Yesterday's features; of today's declaration, as a warm start wants it.
+        now: Today's.
+    """
+    sources, first = [PADDING_ID], 1
+    for old, new in zip(before, now, strict=True):
+        if new.kind == "categorical":
+            place_of = {name: first + place for place, name in enumerate(old.values, 1)}
+            sources += [first, *(place_of.get(name, NEW) for name in new.values)]
+        else:
+            places = range(first, first + new.num_rows)
+            sources += [place if place < first + old.num_rows else NEW for place in places]
+        first += old.num_rows
+    return np.array(sources)
 
 
 def carry(table: np.ndarray, sources: np.ndarray) -> np.ndarray:

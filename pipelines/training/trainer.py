@@ -20,6 +20,7 @@ from pipelines.training import (
     curves,
     devices,
     epoch_lines,
+    example_checks,
     input_pipeline,
     job_state,
     mid_epoch,
@@ -49,7 +50,7 @@ def train_record(
         inputs["warm_start"] = records.checksum_of_record(find_earlier_model(warm_start), "train")
     return records.build_record(
         "train",
-        config.to_dict(["model", "loss", "train"])
+        config.to_dict(["model", "loss", "train", *(["features"] * bool(config.features.columns))])
         | {"exclude_seen": config.evaluation.exclude_seen},
         inputs,
     )
@@ -86,7 +87,7 @@ def train_and_evaluate(
     """
     model_dir = Path(model_dir)
     strategies.check(config, has_warm_start=warm_start is not None)
-    _check_history_length(config, examples_dir)
+    example_checks.check_history_length(config, examples_dir)
     record = train_record(config, examples_dir, warm_start)
     if records.is_current(model_dir, record):
         logging.info("%s is up to date.", model_dir)
@@ -97,7 +98,8 @@ def train_and_evaluate(
         _require_finished(model_dir, record)
         return load_model(model_dir)
     vocabulary = records.read_vocabulary(examples_dir)
-    _check_categories(config, vocabulary, examples_dir)
+    example_checks.check_categories(config, vocabulary, examples_dir)
+    example_checks.check_features(config, vocabulary, examples_dir)
     start = open_warm_start(warm_start, config, vocabulary, model_dir)
     placement = strategies.open_placement(config)
     model_folder.prepare(model_dir, record, overwrite=overwrite, is_chief=placement.is_chief)
@@ -135,29 +137,6 @@ def _require_finished(model_dir: Path, record: dict[str, Any]) -> None:
         raise InputError(
             f"The chief has ended without a finished model in {model_dir}. Start all "
             "processes again: the job goes on from its last checkpoint."
-        )
-
-
-def _check_history_length(config: RecallConfig, examples_dir: str | Path) -> None:
-    """Windows longer than the model reads would lose clicks, shorter ones their past."""
-    ingested = records.require(examples_dir, "ingest")["settings"]["model"]["max_history_length"]
-    if ingested != config.model.max_history_length:
-        raise InputError(
-            f"{examples_dir} was made with model.max_history_length={ingested}, the model is to "
-            f"read {config.model.max_history_length}. Pass "
-            f"--set=model.max_history_length={ingested}, or run `recall ingest` again."
-        )
-
-
-def _check_categories(
-    config: RecallConfig, vocabulary: ItemVocabulary, examples_dir: str | Path
-) -> None:
-    """A model with categories learns nothing from items that have none."""
-    if config.model.use_categories and not any(vocabulary.categories):
-        raise InputError(
-            f"model.use_categories=true, but no item of {examples_dir} has a category. Run "
-            "`recall ingest` with --items and ids written as in the log, or leave "
-            "model.use_categories out."
         )
 
 

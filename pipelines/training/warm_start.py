@@ -65,7 +65,15 @@ def check_warm_start(run: str | Path, config: RecallConfig, model_dir: Path) -> 
         raise InputError(
             f"--warm_start={run} is the model that is to be written. Choose another --output."
         )
-    before, now = records.read_config(before_dir).model, config.model
+    before_config = records.read_config(before_dir)
+    before, now = before_config.model, config.model
+    for name in ("columns", "embedding_dim", "hidden_dim"):
+        old, new = (getattr(of, name) for of in (before_config.features, config.features))
+        if old != new:
+            raise InputError(
+                f"--warm_start={run} was trained with another features.{name}. Declare the same, "
+                "or train from scratch without --warm_start."
+            )
     changed = [
         field.name
         for field in dataclasses.fields(ModelConfig)
@@ -154,7 +162,8 @@ class WarmStart:
 
         def carry_items(table: np.ndarray) -> np.ndarray:
             rows = carried_rows.carry(table, self._items)
-            carried_rows.fill_new_items(rows, self._items, self._now)
+            if tower.network is None:  # Else features stand for a new item, and its row is 0.
+                carried_rows.fill_new_items(rows, self._items, self._now)
             return rows
 
         tables = [(tower.embeddings, self._items, carry_items)]
@@ -167,6 +176,16 @@ class WarmStart:
                 return rows
 
             tables.append((tower.category_embeddings, categories, carry_categories))
+        if tower.network is not None:
+            features = (v.features.columns for v in (self._before, self._now))
+            values = carried_rows.match_values(*features)
+
+            def carry_values(table: np.ndarray) -> np.ndarray:
+                rows = carried_rows.carry(table, values)
+                carried_rows.fill_new_categories(rows, values)
+                return rows
+
+            tables.append((tower.network.table, values, carry_values))
         carriers: dict[Any, _Carry] = {}
         for weight, sources, carry in tables:
             carriers[weight.ref()] = carriers[average.average_of(weight).ref()] = carry

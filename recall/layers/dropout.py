@@ -68,10 +68,17 @@ class Dropout(tf.keras.layers.Layer):
         from Overfitting", JMLR 2014.
     """
 
-    def __init__(self, rate: float, **kwargs):
-        """Creates the layer; `rate` in [0, 1) is the share of zeros."""
+    def __init__(self, rate: float, *, is_scaled: bool = True, **kwargs):
+        """Creates the layer.
+
+        Args:
+            rate: Share of zeros, in [0, 1).
+            is_scaled: Whether the other elements are scaled up, to keep the expectation.
+            **kwargs: Of Keras' layer.
+        """
         super().__init__(**kwargs)
         self._num_dropped = min(round(rate * _LEVELS), _LEVELS - 1)
+        self._is_scaled = is_scaled
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Drops elements of a float tensor of any shape while `training`."""
@@ -81,7 +88,7 @@ class Dropout(tf.keras.layers.Layer):
         size = tf.size(inputs)
         words = tf.random.stateless_uniform([(size + 3) // 4], _next_seed(), None, None, tf.int32)
         bytes_ = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:size]
-        scale = _LEVELS / (_LEVELS - self._num_dropped)
+        scale = _LEVELS / (_LEVELS - self._num_dropped) if self._is_scaled else 1.0
         kept = tf.cast(bytes_ >= self._num_dropped, inputs.dtype) * scale
         return inputs * tf.reshape(kept, tf.shape(inputs))
 

@@ -6,23 +6,26 @@ import tensorflow as tf
 from recall.vocabulary import FIRST_ITEM_ID
 
 
-def sample_uniform_negatives(num_items: int, num_negatives: int, seed: tf.Tensor) -> tf.Tensor:
+def sample_uniform_negatives(
+    num_items: int, num_negatives: int, seed: tf.Tensor, among: tf.Tensor | None = None
+) -> tf.Tensor:
     """Draws item ids uniformly, with replacement.
 
     The draw is a function of `seed` alone, so a resumed job draws what the
     uninterrupted one would have drawn.
 
     Args:
-        num_items: Size of the catalogue.
+        num_items: Size of the catalogue, or of `among`.
         num_negatives: Ids to draw.
         seed: `[2]` int.
+        among: `[num_items]` int64 dense ids to draw from; None: of the whole catalogue.
 
     Returns:
         `[num_negatives]` int64 dense ids.
     """
-    return tf.random.stateless_uniform(
-        [num_negatives], seed, FIRST_ITEM_ID, FIRST_ITEM_ID + num_items, tf.int64
-    )
+    first = FIRST_ITEM_ID if among is None else 0
+    drawn = tf.random.stateless_uniform([num_negatives], seed, first, first + num_items, tf.int64)
+    return drawn if among is None else tf.gather(among, drawn)
 
 
 def sample_clicked_negatives(

@@ -10,13 +10,13 @@ from recall import replicas
 from recall.config import RecallConfig
 from recall.features import TARGET_WEIGHTS, PackedBatch, SequenceBatch
 from recall.gradient_exchange import Gradient
+from recall.item_tower import ItemTower
 from recall.layers.dropout import dropout_seed
 from recall.layers.policy import layers_compute_in
 from recall.losses.negatives import (
     enqueue_clicks,
     enqueue_clicks_by_interest,
     sample_clicked_negatives,
-    sample_uniform_negatives,
 )
 from recall.losses.seq2seq import (
     count_confident_pairs,
@@ -31,7 +31,7 @@ from recall.models.next_clicks import Negatives, compute_next_clicks
 from recall.models.prefixes import Prefixes, encode_packed, encode_padded
 from recall.models.replicated_step import build_train_function
 from recall.models.step_numbers import gather_slots, share_of_mean, uniform
-from recall.towers import ItemTower, UserTower
+from recall.towers import UserTower
 from recall.vocabulary import PADDING_ID, ItemVocabulary
 
 
@@ -68,8 +68,9 @@ class DSSRec(tfrs.Model):
         # No constant of the step, which would be compiled anew for every seed, and no weight.
         seed = tf.Variable(config.train.seed, trainable=False, dtype=tf.int64)
         object.__setattr__(self, "_seed", seed)
-        self._num_items = vocabulary.num_items
-        self.item_tower = ItemTower(config.model, vocabulary, name="item_tower", dtype="float32")
+        self.item_tower = ItemTower(
+            config.model, vocabulary, config.features, name="item_tower", dtype="float32"
+        )
         with layers_compute_in(config.train.compute_dtype):
             self.user_tower = UserTower(config.model, self.item_tower, name="user_tower")
         self._has_interest_queues = config.loss.negatives == "interest_queues"
@@ -142,8 +143,8 @@ class DSSRec(tfrs.Model):
         return Negatives(self._sample_negatives(seed))
 
     def _sample_negatives(self, seed: tf.Tensor) -> tf.Tensor:
-        """`[num_negatives]` dense ids, every item alike."""
-        return sample_uniform_negatives(self._num_items, self._num_negatives, seed)
+        """`[num_negatives]` dense ids, every item that can be learnt alike."""
+        return self.item_tower.sample_uniform(self._num_negatives, seed)
 
     @property
     def _num_negatives(self) -> int:

@@ -1,9 +1,12 @@
 """The seq2item loss of every slot of a batch."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from recall.item_tower import ItemTower
 from recall.loss_config import LossConfig
 from recall.losses.full_softmax import full_softmax_loss
 from recall.losses.interest_share import assign_starving_interests, find_winners
@@ -11,8 +14,6 @@ from recall.losses.negatives import find_accidental_hits
 from recall.losses.sampled_softmax import interest_softmax_loss, sampled_softmax_loss
 from recall.models.loss_terms import score_shown
 from recall.models.prefixes import Prefixes
-from recall.towers import ItemTower
-from recall.vocabulary import FIRST_ITEM_ID
 
 
 class Negatives(NamedTuple):
@@ -20,7 +21,7 @@ class Negatives(NamedTuple):
 
     Attributes:
         ids: `[num_negatives]` dense ids, `[num_interests, num_negatives]` where every
-            interest has its own; None: the whole catalogue.
+            interest has its own; None: all items that training knows something of.
         corrections: `[num_negatives]` float, added to the logits; None: nothing.
         is_item: `[num_negatives]` bool, False where an id is padding; None: nowhere.
     """
@@ -61,10 +62,12 @@ def compute_next_clicks(
         negatives: Of the step.
         config: Settings of the losses.
         gradient_dtype: As in `sampled_softmax_loss`.
-        training: Whether interests that win too few clicks are given some.
+        training: Whether interests that win too few clicks are given some, and some items
+            have to do without their ids where they have features.
     """
     prefix_vectors, positive_ids, *_ = prefixes
-    positive_vectors = item_tower(positive_ids)
+    embed = functools.partial(item_tower, training=training)
+    positive_vectors = embed(positive_ids)
     num_interests = prefix_vectors.shape[1]
     interest_mask = None
     min_share = config.min_interest_share / num_interests
@@ -77,10 +80,12 @@ def compute_next_clicks(
     winners = find_winners(prefix_vectors, positive_vectors, interest_mask)
     options = {"temperature": config.temperature, "gradient_dtype": gradient_dtype}
     if prefixes.shown_ids is not None:
-        options["own_logsumexp"] = score_shown(prefixes, item_tower, config, interest_mask, winners)
-    score = _score_sample if negatives.ids is not None else _score_catalogue
+        options["own_logsumexp"] = score_shown(prefixes, embed, config, interest_mask, winners)
+    score = _score_sample
+    if negatives.ids is None:
+        score, negatives = _score_catalogue, Negatives(item_tower.candidate_ids())
     losses = score(
-        prefixes, positive_vectors, item_tower, negatives, config, interest_mask, winners, options
+        prefixes, positive_vectors, embed, negatives, config, interest_mask, winners, options
     )
     return NextClicks(losses, winners, positive_vectors)
 
@@ -88,7 +93,7 @@ def compute_next_clicks(
 def _score_catalogue(
     prefixes: Prefixes,
     positive_vectors: tf.Tensor,
-    item_tower: ItemTower,
+    embed: Callable[[tf.Tensor], tf.Tensor],
     negatives: Negatives,
     config: LossConfig,
     interest_mask: tf.Tensor | None,
@@ -96,12 +101,11 @@ def _score_catalogue(
     options: dict[str, Any],
 ) -> tf.Tensor:
     """`[num_slots]` losses against all items."""
-    del negatives, winners
-    all_ids = tf.range(FIRST_ITEM_ID, FIRST_ITEM_ID + len(item_tower.item_counts))
+    del winners
     return full_softmax_loss(
         prefixes.user_vectors,
         positive_vectors,
-        item_tower(all_ids),
+        embed(negatives.ids),
         interest_mask,
         interest_reduction=config.interest_reduction,
         **options,
@@ -111,7 +115,7 @@ def _score_catalogue(
 def _score_sample(
     prefixes: Prefixes,
     positive_vectors: tf.Tensor,
-    item_tower: ItemTower,
+    embed: Callable[[tf.Tensor], tf.Tensor],
     negatives: Negatives,
     config: LossConfig,
     interest_mask: tf.Tensor | None,
@@ -122,7 +126,7 @@ def _score_sample(
     mask = ~find_accidental_hits(prefixes.positive_ids, negatives.ids)
     if negatives.is_item is not None:
         mask &= negatives.is_item
-    operands = (prefixes.user_vectors, positive_vectors, item_tower(negatives.ids), mask)
+    operands = (prefixes.user_vectors, positive_vectors, embed(negatives.ids), mask)
     if config.negatives == "interest_queues":
         return interest_softmax_loss(
             *operands, winners, has_static_shapes=prefixes.is_real is not None, **options

@@ -4,7 +4,7 @@ Imports neither TensorFlow nor NumPy.
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from recall.errors import InputError
@@ -26,6 +26,9 @@ MAX_ID_LENGTH = 1024
 MAX_CATEGORIES = 100
 """Categories of one item, or other names of one list; the largest public catalogues have
 some ten categories."""
+
+MAX_FEATURE_VALUES = 4096
+"""Texts or numbers of one feature; the longest public content embeddings have 4,096 numbers."""
 
 MAX_TEXT_LENGTH = 4096
 """Characters of a title or a category name."""
@@ -84,6 +87,9 @@ class ItemUpsert:
         vector: `[dim]` numbers in the embedding space of the version that is
             asked; scaled to unit length where the model compares by cosine.
             None takes the trained vector, or that of the categories.
+        features: Name of a feature that the model declares -> its value: a text, a number, or
+            a list of either. The item tower makes the vector of them, and of the id where
+            that is known; what is left out is as the model knows it. None says nothing.
     """
 
     item_id: str = declare_field(
@@ -94,6 +100,7 @@ class ItemUpsert:
     vector: "Sequence[float] | np.ndarray | None" = declare_field(
         None, Kind.NUMBERS, input_name="vectors", in_items_file=False
     )
+    features: Mapping[str, Any] | None = declare_field(None, Kind.VALUES, in_items_file=False)
 
 
 ITEM_FIELDS: tuple[ItemField, ...] = specs_of(ItemUpsert)
@@ -204,9 +211,26 @@ def check_upserts(items: Sequence[ItemUpsert]) -> None:
         for field in _LISTS:
             if "" in getattr(item, field.name):
                 raise InputError(f"Item {item.item_id!r} has an empty {field.text}. Leave it out.")
+        if item.features is not None:
+            _check_features(item.item_id, item.features)
         # NaN alone is unequal to itself; a row of NaN says nothing in a Predict request.
         if item.vector is not None and all(number != number for number in item.vector):
             raise InputError(f"The vector of item {item.item_id!r} has no number. Leave it out.")
+
+
+def _check_features(item_id: str, features: Mapping[str, Any]) -> None:
+    if len(features) > MAX_CATEGORIES:
+        raise InputError(
+            f"Item {item_id!r} has {len(features)} features; at most {MAX_CATEGORIES} are taken."
+        )
+    for name, value in features.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        if len(values) > MAX_FEATURE_VALUES:
+            raise InputError(
+                f"The feature {name!r} of item {item_id!r} has {len(values)} values; at most "
+                f"{MAX_FEATURE_VALUES} are taken."
+            )
+        _check_texts(item_id, [name, *(one for one in values if isinstance(one, str))])
 
 
 def _check_texts(item_id: str, texts: Sequence[str]) -> None:

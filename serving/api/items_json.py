@@ -20,6 +20,7 @@ _READERS: dict[Kind, Callable[[str, Any], Any]] = {
     Kind.TEXTS: json_fields.read_texts,
     Kind.TEXT: json_fields.read_text,
     Kind.NUMBERS: json_fields.read_numbers,
+    Kind.VALUES: json_fields.read_values,
 }
 
 _ID, *_OPTIONAL = ITEM_FIELDS

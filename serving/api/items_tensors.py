@@ -5,6 +5,7 @@ to answers. `serving.servables.items_rows` has the server's half. Imports neithe
 nor NumPy.
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,10 +25,12 @@ ITEM_TENSORS = {
     Kind.TEXT: (types_pb2.DT_STRING, (-1,)),
     Kind.TEXTS: (types_pb2.DT_STRING, (-1, -1)),
     Kind.NUMBERS: (types_pb2.DT_FLOAT, (-1, -1)),
+    Kind.VALUES: (types_pb2.DT_STRING, (-1,)),
 }
 """What each kind of field is as a tensor of all items: data type and shape. Lists of
-texts are padded with "". A row of "", a text "" or numbers NaN say nothing, as no rows
-at all do: what the release knows of the item then stays."""
+texts are padded with "", values with names are a JSON object in a text. A row of "", a text
+"" or numbers NaN say nothing, as no rows at all do: what the release knows of the item then
+stays."""
 
 ID_FIELD = ITEM_FIELDS[0]
 
@@ -64,7 +67,12 @@ def build_upsert_inputs(items: Sequence[ItemUpsert]) -> dict[str, PlainTensor]:
             inputs[name] = plain_tensors.build(name, values, types_pb2.DT_STRING)
         elif field.kind is Kind.TEXTS:
             inputs[name] = plain_tensors.pad_texts(name, values)
-        elif any(value is not None for value in values):
+        elif all(value is None for value in values):
+            continue
+        elif field.kind is Kind.VALUES:
+            texts = ["" if value is None else json.dumps(value) for value in values]
+            inputs[name] = plain_tensors.build(name, texts, types_pb2.DT_STRING)
+        else:
             inputs[name] = _stack(field, values)
     return inputs
 

@@ -9,7 +9,7 @@ import dataclasses
 import enum
 import numbers
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from recall.errors import InputError
@@ -25,6 +25,7 @@ class Kind(enum.Enum):
     INTEGER = "a whole number >= 1; None, where that is the default, says nothing"
     NUMBER = "a number >= 0"
     SWITCH = "true or false"
+    VALUES = "names with a text, a number, or a list of either"
 
 
 class RequestFlag(NamedTuple):
@@ -185,6 +186,30 @@ def _read_text(value: Any) -> str:
     return value
 
 
+def _read_values(value: Any) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise TypeError
+    return {str(name): read_plain(one) for name, one in value.items() if one is not None}
+
+
+def read_plain(value: Any) -> Any:
+    """A text, a number or a list of either, as JSON can hold it.
+
+    Raises:
+        TypeError: It is something else.
+    """
+    if isinstance(value, str | bool):
+        return value
+    if isinstance(value, numbers.Real):
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
+    if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
+        raise TypeError
+    listed = [read_plain(one) for one in value]
+    if any(isinstance(one, list) for one in listed):
+        raise TypeError
+    return listed
+
+
 def _read_switch(value: Any) -> bool:
     # NumPy's is no bool.
     if not isinstance(value, bool) and str(getattr(value, "dtype", "")) != "bool":
@@ -200,4 +225,5 @@ _READERS: dict[Kind, tuple[str, Callable[[Any], Any]]] = {
     Kind.INTEGER: ("a whole number", _read_integer),
     Kind.NUMBER: ("a number", _read_number),
     Kind.SWITCH: ("True or False", _read_switch),
+    Kind.VALUES: ("a mapping of names to texts, numbers, or lists of either", _read_values),
 }

@@ -6,21 +6,26 @@ delta (new items, scored exactly) and a mask of hidden rows make an immutable
 `LiveView`; a change makes the next view and swaps the reference.
 """
 
+import logging
 import threading
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from recall.errors import InputError
 from serving.index.bundle import IndexBundle
 from serving.index.bundle_catalogue import BundleCatalogue
 from serving.index.catalogue import NO_ROW
 from serving.index.long_rows import lengths_of
 from serving.index.shards import Shard
 from serving.live.delta import DeltaItem
+from serving.live.item_content import ItemContent, ItemEmbedder, UnknownValues
 from serving.live.store import ItemChange
 from serving.live.view import LiveView
 from serving.protocol.status import Code, ServingError
+
+_LOGGER = logging.getLogger(__name__)
 
 MIN_REBUILD_CHANGES = 5000
 """Changes below this never make a new base: scoring 5,000 items of 64 numbers
@@ -29,25 +34,6 @@ exactly adds about .1 ms to a search."""
 REBUILD_SHARE = 0.01
 """Share of the base that may have changed before it is built anew: 10,000 of
 10^6 items, .2 ms a search, against a build of half a minute."""
-
-
-class EmbeddedItems(NamedTuple):
-    """What the item tower says of items by their categories.
-
-    Attributes:
-        vectors: `[n, dim]` float32.
-        num_known: `[n]` int, categories of each item the tower knows; without
-            one its vector means nothing.
-        fingerprint: Embedding space of the vectors.
-    """
-
-    vectors: np.ndarray
-    num_known: np.ndarray
-    fingerprint: str
-
-
-ItemEmbedder = Callable[[Sequence[tuple[str, ...]]], EmbeddedItems]
-"""Category names per item, at least one item -> vectors."""
 
 
 class PlacedChanges(NamedTuple):
@@ -116,6 +102,7 @@ class LiveCatalogue:
             self.longest = float(lengths_of(bundle.item_vectors).max())
         self._lock = threading.Lock()
         self._embed = embed
+        self._unknown_values = UnknownValues(embed.max_unknown_share) if embed else None
         base = BundleCatalogue(bundle, version=version)
         # Of the release, for as long as it serves: changes of items move no limit.
         self.common_categories = base.common_categories
@@ -131,6 +118,24 @@ class LiveCatalogue:
     def has_embedder(self) -> bool:
         """Whether items can be placed by their categories."""
         return self._embed is not None
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of the features that the model declares."""
+        return self._embed.features if self._embed is not None else ()
+
+    def check_features(self, item_id: str, features: Mapping[str, Any]) -> None:
+        """Refuses features that the model does not declare, or of another kind.
+
+        Raises:
+            InputError: One is.
+        """
+        if self._embed is None:
+            raise InputError(
+                f"Item {item_id!r} has features, but the model declares none. Leave them out, or "
+                "train with features.columns."
+            )
+        self._embed.check(item_id, features)
 
     @property
     def dim(self) -> int:
@@ -168,13 +173,14 @@ class LiveCatalogue:
             "num_delta": view.delta.num_live,
             "num_waiting": self.num_waiting,
             "categories_left_out": list(self.common_categories),
+            **(self._unknown_values.describe() if self.features else {}),
         }
 
     def place(self, changes: Sequence[ItemChange]) -> PlacedChanges:
         """Finds the vector, the categories and the title of every upserted item.
 
-        A vector given for this embedding space comes before the trained one of
-        the release, and that before the vector of the categories.
+        A vector given for this embedding space comes before that of given features, that
+        before the trained one of the release, and that before the vector of the categories.
 
         Args:
             changes: Distinct items; those of other shards are passed over.
@@ -190,9 +196,9 @@ class LiveCatalogue:
                 continue
             item = self._known_item(change, row)
             (unplaced if item.vector is None else added).append(item)
-        by_category, waiting = self._embed_items(unplaced)
+        by_content, waiting = self._embed_items(unplaced, upserts)
         deleted = [change.item_id.encode() for change in changes if change.is_deleted]
-        return PlacedChanges(deleted, restored, added + by_category, waiting)
+        return PlacedChanges(deleted, restored, added + by_content, waiting)
 
     def apply(self, placed: PlacedChanges) -> None:
         """Makes changes visible to every view taken from now on."""
@@ -268,7 +274,7 @@ class LiveCatalogue:
         vector = None
         if change.vector is not None and change.fingerprint == self.fingerprint:
             vector = change.vector
-        elif row != NO_ROW:
+        elif row != NO_ROW and not (change.features and self.features):
             vector = self._release.vectors(np.array([row]))[0]
         return DeltaItem(
             change.item_id.encode(),
@@ -277,11 +283,23 @@ class LiveCatalogue:
             title if change.title is None else change.title,
         )
 
-    def _embed_items(self, items: Sequence[DeltaItem]) -> tuple[list[DeltaItem], list[bytes]]:
-        """Items without a vector -> those that their categories place, ids of the others."""
+    def _embed_items(
+        self, items: Sequence[DeltaItem], upserts: Sequence[ItemChange]
+    ) -> tuple[list[DeltaItem], list[bytes]]:
+        """Items without a vector -> those that their content places, ids of the others."""
         if not items or self._embed is None:
             return [], [item.item_id for item in items]
-        embedded = self._embed([item.categories for item in items])
+        features = {change.item_id: change.features for change in upserts if change.features}
+        ids = [item.item_id.decode() for item in items]
+        embedded = self._embed(
+            [
+                ItemContent(item_id, item.categories, item.title, features.get(item_id))
+                for item_id, item in zip(ids, items, strict=True)
+            ]
+        )
+        warning = self._unknown_values.count(embedded)
+        if warning:
+            _LOGGER.warning("Version %d: %s", self.version, warning)
         if embedded.fingerprint != self.fingerprint:
             raise ServingError(
                 Code.UNAVAILABLE,
@@ -299,4 +317,5 @@ class LiveCatalogue:
 
 def _is_plain(change: ItemChange) -> bool:
     """Whether a change says nothing but that the item is to be there."""
-    return change.categories is None and change.title is None and change.vector is None
+    said = (change.categories, change.title, change.vector, change.features)
+    return all(value is None for value in said)

@@ -23,12 +23,15 @@ def from_upsert(item: ItemUpsert, asked: LiveCatalogue) -> ItemChange:
     """A checked upsert as it is stored; its vector belongs to the version that is asked.
 
     Raises:
-        InputError: The vector does not fit the model.
+        InputError: The vector, or a feature, does not fit the model.
     """
+    if item.features:
+        asked.check_features(item.item_id, item.features)
     change = ItemChange(
         item.item_id,
         categories=tuple(dict.fromkeys(item.categories)) or None,
         title=item.title or None,
+        features=dict(item.features) if item.features else None,
     )
     if item.vector is None:
         return change
@@ -70,7 +73,13 @@ def check_placed(
         if not catalogue.has_embedder:
             raise InputError(
                 f"No vector for the new item {change.item_id!r}: the model has no categories. "
-                "Give a vector, or train with model.use_categories."
+                "Give a vector, or train with model.use_categories or features.columns."
+            )
+        if catalogue.features:
+            raise InputError(
+                f"No vector for the new item {change.item_id!r}: the model knows none of its "
+                f"values. It declares the features {', '.join(catalogue.features)}. Give known "
+                "values of some of them, or a vector."
             )
         raise InputError(
             f"No vector for the new item {change.item_id!r}: none of its "

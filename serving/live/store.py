@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -43,14 +43,15 @@ CREATE TABLE IF NOT EXISTS changes (
     categories TEXT,
     title TEXT,
     vector BLOB,
-    fingerprint TEXT NOT NULL
+    fingerprint TEXT NOT NULL,
+    features TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS changes_by_sequence ON changes (sequence);
 PRAGMA user_version = {FORMAT};
 COMMIT;
 """
 
-_COLUMNS = "item_id, is_deleted, categories, title, vector, fingerprint"
+_COLUMNS = "item_id, is_deleted, categories, title, vector, fingerprint, features"
 
 
 class ItemChange(NamedTuple):
@@ -64,6 +65,7 @@ class ItemChange(NamedTuple):
         title: None keeps the one the release knows.
         vector: `[dim]` float32 the caller gave, None to have it computed.
         fingerprint: Embedding space of `vector`, "" without one.
+        features: Name -> value, as JSON holds them; None says nothing of them.
     """
 
     item_id: str
@@ -72,6 +74,7 @@ class ItemChange(NamedTuple):
     title: str | None = None
     vector: np.ndarray | None = None
     fingerprint: str = ""
+    features: dict[str, Any] | None = None
 
 
 class ItemStore:
@@ -115,7 +118,7 @@ class ItemStore:
                     sequence = _last_sequence(connection) + 1
                     connection.executemany(
                         f"INSERT OR REPLACE INTO changes (sequence, {_COLUMNS}) "
-                        "VALUES (?, ?, ?, ?, ?, ?, ?)",
+                        "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                         [(sequence, *row) for row in rows],
                     )
                 return sequence
@@ -211,6 +214,21 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f"{path} has format {found}; this version reads format {FORMAT}. Use the version of "
             "the software that wrote it."
         )
+    _add_features(connection)
+
+
+def _add_features(connection: sqlite3.Connection) -> None:
+    """Adds the column that files of earlier versions lack, and which these pass over."""
+    if _has_features(connection):
+        return
+    with _transaction(connection):
+        if not _has_features(connection):  # Another process may have come first.
+            connection.execute("ALTER TABLE changes ADD COLUMN features TEXT")
+
+
+def _has_features(connection: sqlite3.Connection) -> bool:
+    columns = connection.execute("PRAGMA table_info(changes)").fetchall()
+    return any(column[1] == "features" for column in columns)
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:
@@ -248,12 +266,13 @@ def _last_sequence(connection: sqlite3.Connection) -> int:
 def _to_row(change: ItemChange) -> tuple:
     categories = None if change.categories is None else json.dumps(change.categories)
     vector = None if change.vector is None else change.vector.astype("<f4").tobytes()
+    features = None if change.features is None else json.dumps(change.features)
     flag = int(change.is_deleted)
-    return change.item_id, flag, categories, change.title, vector, change.fingerprint
+    return change.item_id, flag, categories, change.title, vector, change.fingerprint, features
 
 
 def _from_row(row: tuple) -> ItemChange:
-    item_id, is_deleted, categories, title, vector, fingerprint = row
+    item_id, is_deleted, categories, title, vector, fingerprint, features = row
     return ItemChange(
         item_id,
         bool(is_deleted),
@@ -261,4 +280,5 @@ def _from_row(row: tuple) -> ItemChange:
         title,
         None if vector is None else np.frombuffer(vector, "<f4").astype(np.float32),
         fingerprint,
+        None if features is None else json.loads(features),
     )

@@ -67,4 +67,20 @@ class ItemStates:
             yield GaugeMetricFamily(
                 "recall_items", "Items that requests can find.", value=newest["num_items"]
             )
+            if "num_feature_values" in newest:
+                yield _feature_values(newest)
         yield changed
+
+
+def _feature_values(newest: Mapping[str, Any]) -> Metric:
+    """Values of features of upserted items since the newest version was loaded."""
+    unknown = newest["num_unknown_values"]
+    values = GaugeMetricFamily(
+        "recall_live_feature_values",
+        "Feature values of upserted items since the newest version was loaded: known, or outside "
+        "of its vocabulary.",
+        labels=["state"],
+    )
+    values.add_metric(["known"], newest["num_feature_values"] - unknown)
+    values.add_metric(["unknown"], unknown)
+    return values

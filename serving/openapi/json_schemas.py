@@ -176,6 +176,16 @@ def upsert_schema() -> Schema:
     return _list_schema("items", item, 1, item_changes.MAX_CHANGES)
 
 
+_PLAIN = {"type": ["string", "number", "boolean"], "maxLength": item_changes.MAX_TEXT_LENGTH}
+_FEATURE_VALUE = {
+    "anyOf": [
+        _PLAIN,
+        {"type": "null"},
+        {"type": "array", "items": _PLAIN, "maxItems": item_changes.MAX_FEATURE_VALUES},
+    ]
+}
+
+
 def _item_field_schema(field: ItemField) -> Schema:
     if field is ITEM_FIELDS[0]:
         return dict(_ID)
@@ -188,6 +198,11 @@ def _item_field_schema(field: ItemField) -> Schema:
             "maxItems": item_changes.MAX_CATEGORIES,
         },
         Kind.NUMBERS: {"type": "array", "items": {"type": "number"}},
+        Kind.VALUES: {
+            "type": "object",
+            "maxProperties": item_changes.MAX_CATEGORIES,
+            "additionalProperties": _FEATURE_VALUE,
+        },
     }[field.kind]
     return {**schema, "type": [schema["type"], "null"]}  # null says nothing, as a missing key.
 

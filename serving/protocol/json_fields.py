@@ -104,6 +104,18 @@ def read_numbers(name: str, values: Any) -> tuple[float, ...]:
     return tuple(read_number(f"{name}[{i}]", value) for i, value in enumerate(values))
 
 
+def read_values(name: str, values: Any) -> dict[str, Any]:
+    """Names with a text, a number, or a list of either; null says nothing."""
+    wanted = "an object of texts, numbers, or lists of either"
+    _expect(isinstance(values, dict), name, wanted, values)
+    given = {key: value for key, value in values.items() if value is not None}
+    for key, value in given.items():
+        listed = value if isinstance(value, list) else [value]
+        fits = all(isinstance(one, str | bool | int | float) for one in listed)
+        _expect(fits, f"{name}.{key}", "a text, a number, or a list of either", value)
+    return given
+
+
 def read_vectors(name: str, values: Any) -> "np.ndarray":
     """A list of lists of numbers, all of one length."""
     import numpy as np  # Servers alone read vectors.

@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import tensorflow as tf
 
+from recall.feature_columns.item_features import ItemFeatures
 from recall.features import HISTORY_ITEM_IDS
 from recall.vocabulary import PADDING_TOKEN
 from serving.protocol.signatures import DEFAULT_SIGNATURE, EXAMPLE_SIGNATURE, NEW_ITEMS_SIGNATURE
@@ -33,13 +35,16 @@ def user_tower_requests(item_ids: Sequence[str], max_history_length: int) -> Ite
 
 
 def item_tower_requests(
-    item_ids: Sequence[str], categories: Sequence[str] = ()
+    item_ids: Sequence[str],
+    categories: Sequence[str] = (),
+    features: ItemFeatures | None = None,
 ) -> Iterator[Record]:
     """Requests for every signature of the item tower.
 
     Args:
-        item_ids: At least one known raw id.
+        item_ids: At least one known raw id, of the first items.
         categories: Known category names; none for a tower without them.
+        features: Of all items, in their order; None for a tower without them.
     """
     for size in BATCH_SIZES:
         batch = [item_ids[i % len(item_ids)] for i in range(size)]
@@ -49,6 +54,19 @@ def item_tower_requests(
         if categories:
             names = [[categories[i % len(categories)]] for i in range(size)]
             yield _request(ITEM_TOWER, NEW_ITEMS_SIGNATURE, "categories", names)
+        if features is not None:
+            raw = features.slice(0, 1)
+            record = _request(ITEM_TOWER, NEW_ITEMS_SIGNATURE, "item_ids", batch)
+            for name, value in raw.items():
+                rows = np.repeat(value, size, axis=0)
+                record.predict_log.request.inputs[name].CopyFrom(
+                    tf.make_tensor_proto(rows, dtype=_dtype(rows), shape=rows.shape)
+                )
+            yield record
+
+
+def _dtype(values: np.ndarray) -> tf.DType:
+    return tf.string if values.dtype == object else tf.float32
 
 
 def _example(feature: str, values: Sequence[str]) -> bytes:

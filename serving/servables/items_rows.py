@@ -3,7 +3,9 @@
 The tables of inputs and outputs are in `serving.api.items_tensors`, with the callers' half.
 """
 
+import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
@@ -23,8 +25,8 @@ from serving.api.items_tensors import (
     UPSERT,
 )
 from serving.api.request_fields import Kind
+from serving.protocol import json_fields, signatures, tensors
 from serving.protocol import predict_messages_pb2 as types_pb2
-from serving.protocol import signatures, tensors
 from serving.protocol.status import invalid_argument
 
 _OPTIONAL = ITEM_FIELDS[1:]
@@ -119,10 +121,21 @@ def _parse_numbers(name: str, rows: np.ndarray) -> list[np.ndarray | None]:
     return [None if np.isnan(row).all() else row for row in rows]
 
 
+def _parse_values(name: str, rows: np.ndarray) -> list[dict[str, Any] | None]:
+    found: list[dict[str, Any] | None] = []
+    for text in _parse_text(name, rows):
+        try:
+            found.append(json_fields.read_values(name, json.loads(text)) if text else None)
+        except (ValueError, RecursionError) as error:
+            raise invalid_argument(f"{name} holds a text that is no JSON object.") from error
+    return found
+
+
 _PARSERS = {
     Kind.TEXT: _parse_text,
     Kind.TEXTS: _parse_texts,
     Kind.NUMBERS: _parse_numbers,
+    Kind.VALUES: _parse_values,
 }
 """How all rows of an input are read."""
 

@@ -29,6 +29,7 @@ from serving.release.release import ITEM_TOWER, USER_TOWER, Release
 from serving.retrieval.batched_recall import BatchedRecallService
 from serving.retrieval.service import RecallService
 from serving.retrieval.user_vectors import UserVectorSource
+from serving.servables.item_embedding import item_embedder
 from serving.servables.items_servable import ItemsServable
 from serving.servables.recall_servable import RecallServable
 from serving.servables.remote_model import RemoteModel
@@ -37,7 +38,6 @@ from serving.servables.towers import (
     RemoteItemTower,
     ServedItemTower,
     TfServingUserVectors,
-    item_embedder,
     item_vectors,
 )
 from serving.sharding.items import ShardedItems
@@ -187,7 +187,7 @@ def _reach_towers(
 def _open_catalogue(release: Release, towers: _Towers) -> LiveCatalogue:
     """The items of the release, without the changes since."""
     bundle = open_bundle(release.index_dir, verify=False)  # Just verified.
-    embed = item_embedder(towers.item_tower)
+    embed = item_embedder(towers.item_tower, manifests.read(release.item_tower_dir))
     catalogue = LiveCatalogue(bundle, version=release.version, embed=embed)
     if catalogue.common_categories:
         _LOGGER.info(

@@ -11,12 +11,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from serving.live.catalogue import EmbeddedItems, ItemEmbedder
 from serving.models.saved_model import SavedModelServable, read_signature_defs
 from serving.network.client_tls import NO_TLS, ClientTls
 from serving.network.rotating_channel import RotatingTls
 from serving.protocol import tensors
-from serving.protocol.signatures import NEW_ITEMS_SIGNATURE
 from serving.protocol.status import Code, ServingError
 from serving.release.release import USER_TOWER
 from serving.retrieval.user_vectors import UserVectors, parse_user_vectors
@@ -24,9 +22,6 @@ from serving.servables.remote_model import RemoteModel
 from serving.sharding.vectors import TowerVectors
 
 HISTORY_INPUT = "history_item_ids"
-
-_BATCH = 1024
-"""Items per call: 256 kB of vectors at 64 dimensions."""
 
 
 class ServedItemTower(Protocol):
@@ -68,28 +63,6 @@ class RemoteItemTower:
         """See `ServedItemTower`; tries again and raises as `RemoteModel.predict`."""
         outputs, _ = self._model.predict(inputs, signature_name=signature_name, timeout_s=timeout_s)
         return outputs
-
-
-def item_embedder(item_tower: ServedItemTower) -> ItemEmbedder | None:
-    """Categories -> vectors by an item tower; None where its model has no categories."""
-    if NEW_ITEMS_SIGNATURE not in item_tower.signature_defs:
-        return None
-
-    def embed(categories: Sequence[tuple[str, ...]]) -> EmbeddedItems:
-        parts = [
-            item_tower.predict(
-                NEW_ITEMS_SIGNATURE,
-                {"categories": tensors.pad_strings(categories[start : start + _BATCH])},
-            )
-            for start in range(0, len(categories), _BATCH)
-        ]
-        return EmbeddedItems(
-            np.concatenate([part["item_vectors"] for part in parts]),
-            np.concatenate([part["num_known"] for part in parts]),
-            parts[0]["fingerprint"][0].decode(),
-        )
-
-    return embed
 
 
 def item_vectors(item_tower: ServedItemTower, fingerprint: str) -> TowerVectors:

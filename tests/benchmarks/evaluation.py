@@ -19,7 +19,8 @@ from absl import app, flags
 
 from pipelines.artifacts import trained_model
 from pipelines.artifacts.held_out import HeldOutUsers
-from pipelines.evaluation import full_ranking, lists, vectors
+from pipelines.evaluation import lists, vectors
+from pipelines.evaluation.rankers import full_ranking
 from recall.config import RecallConfig
 from recall.ragged import Ragged
 from tests.benchmarks import logs, measure

@@ -11,7 +11,8 @@ import numpy as np
 
 from pipelines.publishing.index_choice import tune_index
 from recall.config import RecallConfig
-from recall.towers import ItemTower, UserTower
+from recall.item_tower import ItemTower
+from recall.towers import UserTower
 from recall.vocabulary import ItemVocabulary
 from serving.index.bundle import write_bundle
 from serving.index.exact_index import ExactIndex

@@ -24,7 +24,8 @@ from tensorflow_serving.apis import (
 )
 
 from recall.config import RecallConfig
-from recall.towers import ItemTower, UserTower
+from recall.item_tower import ItemTower
+from recall.towers import UserTower
 from recall.vocabulary import ItemVocabulary
 from serving.index.bundle import write_bundle
 from serving.index.exact_index import ExactIndex

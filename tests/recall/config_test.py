@@ -8,7 +8,14 @@ import json
 import pytest
 
 from recall import config as config_module
-from recall import evaluation_config, loss_config, model_config, train_config, validation_config
+from recall import (
+    evaluation_config,
+    index_config,
+    loss_config,
+    model_config,
+    train_config,
+    validation_config,
+)
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.feature_columns import declaration
@@ -56,6 +63,7 @@ def test_every_setting_says_what_it_is_for():
         train_config,
         validation_config,
         evaluation_config,
+        index_config,
         declaration,
     )
     sources = map(inspect.getsource, modules)

@@ -7,7 +7,8 @@ import pytest
 import tensorflow as tf
 
 from recall.config import ModelConfig
-from recall.towers import ItemTower, UserTower, UserTowerOutput, build_category_table
+from recall.item_tower import ItemTower, build_category_table
+from recall.towers import UserTower, UserTowerOutput
 from recall.vocabulary import ItemVocabulary
 
 VOCABULARY = ItemVocabulary(

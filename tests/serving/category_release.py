@@ -6,7 +6,8 @@ import numpy as np
 import tensorflow as tf
 
 from recall.config import RecallConfig
-from recall.towers import ItemTower, UserTower
+from recall.item_tower import ItemTower
+from recall.towers import UserTower
 from recall.vocabulary import ItemVocabulary
 from serving.index.bundle import fallback_ids, write_bundle
 from serving.index.exact_index import ExactIndex

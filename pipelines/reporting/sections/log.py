@@ -183,12 +183,15 @@ def _dropped(run: RunFolder) -> list[Block]:
     dropped = report["dropped"]
     numbers = {"bad_rows": dropped["bad_rows"]["rows"]}
     numbers |= {name: dropped[name]["events"] for name in _REASONS if name != "bad_rows"}
+    cold = dropped.get("cold_items", {}).get("events", 0)
     rows = [("read", texts.count(report["events_read"]))]
     if report.get("left_out_by_where"):
         rows.append(("left out by --where", texts.count(report["left_out_by_where"])))
     rows += [
         (f"dropped: {_REASONS[name]}", texts.count(number)) for name, number in numbers.items()
     ]
+    if cold:
+        rows.append(("dropped: of items that training is not to see", texts.count(cold)))
     rows.append(("kept", texts.count(report["kept"]["events"])))
     table = ShownTable(("what", "clicks"), rows, "From the file to the model")
     lines = report.get("lines")

@@ -16,11 +16,13 @@ from serving.http_door.api import HttpApi
 from serving.http_door.server import HttpServer
 from serving.index.bundle import IndexBundle
 from serving.index.exact_index import ExactIndex
-from serving.live.catalogue import EmbeddedItems, LiveCatalogue
+from serving.live.catalogue import LiveCatalogue
+from serving.live.item_content import EmbeddedItems
 from serving.live.items import LiveItems
 from serving.models.model_server import ModelServer
 from serving.network.addresses import listen_on
 from serving.servables.items_servable import ItemsServable
+from tests.serving.category_embedder import CategoriesAlone
 
 
 def embed(categories):
@@ -39,7 +41,7 @@ def catalogue():
         fallback=("a",),
         index=ExactIndex(vectors),
     )
-    return LiveCatalogue(bundle, version=1, embed=embed)
+    return LiveCatalogue(bundle, version=1, embed=CategoriesAlone(embed))
 
 
 @pytest.fixture(params=["grpc", "http"])

@@ -5,7 +5,8 @@ import pytest
 import tensorflow as tf
 
 from pipelines.artifacts.held_out import HeldOutUsers
-from pipelines.evaluation import full_ranking, gpu_ranking, lists
+from pipelines.evaluation import gpu_ranking, lists
+from pipelines.evaluation.rankers import full_ranking
 from recall.ragged import Ragged
 from recall.vocabulary import FIRST_ITEM_ID
 from tests import gpu_kernels, pretended_gpu

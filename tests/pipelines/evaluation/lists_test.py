@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from pipelines.artifacts.held_out import HeldOutUsers
-from pipelines.evaluation import full_ranking, lists
+from pipelines.evaluation import lists
+from pipelines.evaluation.rankers import full_ranking
 from recall.ragged import Ragged
 from recall.vocabulary import FIRST_ITEM_ID, UNKNOWN_ID
 

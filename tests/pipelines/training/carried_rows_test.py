@@ -5,6 +5,8 @@ import pytest
 
 from pipelines.training import carried_rows
 from pipelines.training.carried_rows import NEW
+from recall.feature_columns.declaration import FeatureColumn
+from recall.feature_columns.fitting import FittedColumn
 from recall.vocabulary import ItemVocabulary
 
 # Rows 0 and 1 are padding and unknown ids; then a, b, c, d.
@@ -105,6 +107,28 @@ def test_categories_follow_their_names():
 
     assert sources.tolist() == [0, NEW, 2, 3]  # gloves, hats, red.
     np.testing.assert_array_equal(carried, [[0, 0], [4, 6], [3, 4], [5, 8]])
+
+
+def test_values_of_features_follow_their_names_or_places():
+    colours = FeatureColumn("colours", "item", "categorical", max_values=2)
+    year = FeatureColumn("year", "item", "numeric", buckets=3)
+    words = FeatureColumn("words", "item", "text", hash_buckets=2)
+    price = FittedColumn(FeatureColumn("price", "item", "numeric"))
+    before = [
+        FittedColumn(colours, ("red", "blue")),
+        price,
+        FittedColumn(year, edges=(1.0,)),
+        FittedColumn(words),
+    ]
+    now = [
+        FittedColumn(colours, ("blue", "pink", "red")),
+        price,
+        FittedColumn(year, edges=(1.0, 2.0)),
+        FittedColumn(words),
+    ]
+    # Before: 0 nothing, 1 others, 2 red, 3 blue, 4 and 5 years, 6 and 7 words.
+    sources = carried_rows.match_values(before, now)
+    assert sources.tolist() == [0, 1, 3, NEW, 2, 4, 5, NEW, 6, 7]
 
 
 def test_ids_are_those_of_today_and_the_gone_are_left_out():

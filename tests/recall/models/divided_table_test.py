@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from tensorflow.python.distribute.sharded_variable import ShardedVariable
 
-from recall.towers import ItemTower
+from recall.item_tower import ItemTower
 from tests.recall.models import packed_step_test as steps
 
 HALF = (steps.NUM_ITEMS + 2) // 2

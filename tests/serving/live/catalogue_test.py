@@ -13,8 +13,10 @@ from serving.index.catalogue import NO_ROW
 from serving.index.item_index import SearchParameters
 from serving.index.scann_index import build_index
 from serving.live import rebuild
-from serving.live.catalogue import EmbeddedItems, LiveCatalogue
+from serving.live.catalogue import LiveCatalogue
+from serving.live.item_content import EmbeddedItems
 from serving.live.store import ItemChange
+from tests.serving.category_embedder import CategoriesAlone
 
 DIM, NUM_BASE = 4, 24
 FINGERPRINT = "f"
@@ -186,7 +188,7 @@ class LiveCatalogueMachine(RuleBasedStateMachine):
 
     @initialize()
     def start(self):
-        self.catalogue = LiveCatalogue(self.opened, version=7, embed=embed)
+        self.catalogue = LiveCatalogue(self.opened, version=7, embed=CategoriesAlone(embed))
         self.model = Model()
         self.kept = []
 

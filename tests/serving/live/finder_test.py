@@ -13,6 +13,7 @@ from serving.live.finder import look_up_items, search_items
 from serving.live.items import LiveItems
 from serving.protocol.status import ServingError
 from serving.servables.items_servable import ItemsServable
+from tests.serving.category_embedder import CategoriesAlone
 from tests.serving.live.catalogue_test import embed, make_bundle
 
 
@@ -27,7 +28,7 @@ def live(bundle, tmp_path):
     """Three changes: b1 is gone, b2 has another title, "new" is new."""
     (tmp_path / "index").mkdir()
     items = LiveItems(tmp_path)
-    items.attach(LiveCatalogue(bundle, version=7, embed=embed))
+    items.attach(LiveCatalogue(bundle, version=7, embed=CategoriesAlone(embed)))
     items.delete(["b1"])
     items.upsert([ItemUpsert("b2", title="Café T2 noir")])
     items.upsert([ItemUpsert("new", ("even", "new"), "T1 twice")])
@@ -71,7 +72,7 @@ def test_details(live):
 
 
 def test_after_a_rebuild(bundle):
-    catalogue = LiveCatalogue(bundle, version=7, embed=embed)
+    catalogue = LiveCatalogue(bundle, version=7, embed=CategoriesAlone(embed))
     live = LiveItemsOf(catalogue)
     live.change()
     catalogue.rebuild(rebuild.build_bundle)

@@ -13,10 +13,12 @@ from serving.index.catalogue import NO_ROW
 from serving.index.exact_index import ExactIndex
 from serving.live import catalogue as live_catalogue
 from serving.live import items
-from serving.live.catalogue import EmbeddedItems, LiveCatalogue
+from serving.live.catalogue import LiveCatalogue
+from serving.live.item_content import EmbeddedItems
 from serving.live.items import LiveItems
 from serving.live.store import ItemChange
 from serving.protocol.status import Code, ServingError
+from tests.serving.category_embedder import CategoriesAlone
 from tests.waiting import wait_for
 
 DIM = 3
@@ -49,7 +51,7 @@ def make_catalogue(version=1, item_ids=("a", "b", "c"), *, similarity="cosine", 
         fallback=tuple(item_ids),
         index=ExactIndex(vectors),
     )
-    return LiveCatalogue(bundle, version=version, embed=embed if embeds else None)
+    return LiveCatalogue(bundle, version=version, embed=CategoriesAlone(embed) if embeds else None)
 
 
 @pytest.fixture

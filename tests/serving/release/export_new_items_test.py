@@ -5,12 +5,14 @@ import pytest
 import tensorflow as tf
 
 from recall.config import RecallConfig
-from recall.towers import ItemTower, UserTower
+from recall.item_tower import ItemTower
+from recall.towers import UserTower
 from recall.vocabulary import ItemVocabulary
+from serving.live.item_content import ItemContent
 from serving.models.saved_model import SavedModelServable
 from serving.protocol import warmup
 from serving.release import export, warmup_requests
-from serving.servables.towers import item_embedder
+from serving.servables.item_embedding import item_embedder
 
 MODEL = {"dim": 4, "max_history_length": 3, "num_blocks": 1, "num_heads": 1, "feed_forward_dim": 4}
 CATEGORIES = [("red",), ("blue", "red"), (), ("line\nbreak",)]
@@ -41,8 +43,9 @@ def load(folder):
 def test_a_new_item_is_the_mean_of_its_categories(tmp_path, similarity):
     rows = make_export(tmp_path, similarity)
     servable = load(tmp_path)
-    embed = item_embedder(servable)
-    found = embed([("red",), ("unheard of", "blue", "red"), ("line\nbreak",), (), ("never",)])
+    embed = item_embedder(servable, {})
+    names = [("red",), ("unheard of", "blue", "red"), ("line\nbreak",), (), ("never",)]
+    found = embed([ItemContent("x", categories) for categories in names])
     expected = np.stack(
         [
             rows["red"],
@@ -62,7 +65,7 @@ def test_a_new_item_is_the_mean_of_its_categories(tmp_path, similarity):
 
 def test_a_model_without_categories_has_no_such_signature(tmp_path):
     make_export(tmp_path, "cosine", use_categories=False)
-    assert item_embedder(load(tmp_path)) is None
+    assert item_embedder(load(tmp_path), {}) is None
 
 
 def test_the_warm_up_covers_it(tmp_path):

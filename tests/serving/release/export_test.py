@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recall.config import RecallConfig
-from recall.towers import ItemTower, UserTower
+from recall.item_tower import ItemTower
+from recall.towers import UserTower
 from recall.vocabulary import ItemVocabulary
 from serving.protocol import warmup
 from serving.release import export, manifest

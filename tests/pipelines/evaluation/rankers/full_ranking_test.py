@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipelines.evaluation import full_ranking
-from pipelines.evaluation.full_ranking import EMPTY_SLOT
+from pipelines.evaluation.rankers import full_ranking
+from pipelines.evaluation.rankers.full_ranking import EMPTY_SLOT
 from recall.ragged import Ragged
 
 

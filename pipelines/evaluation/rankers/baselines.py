@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from pipelines.evaluation import full_ranking
-from pipelines.evaluation.full_ranking import Ranker
+from pipelines.evaluation.rankers import full_ranking
+from pipelines.evaluation.rankers.full_ranking import Ranker
 from recall.ragged import Ragged
 from recall.vocabulary import FIRST_ITEM_ID
 

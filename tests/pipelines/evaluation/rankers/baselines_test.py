@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pipelines.artifacts.held_out import HeldOutUsers
-from pipelines.evaluation import baselines, lists
+from pipelines.evaluation import lists
+from pipelines.evaluation.rankers import baselines
 from recall.ragged import Ragged
 
 FIRST = 2  # dense id of vocabulary row 0
@@ -94,7 +95,7 @@ def test_bigram_excludes():
 
 @pytest.mark.parametrize("block_items", [3, 64])
 def test_bigram_equals_plain_python(block_items, monkeypatch):
-    monkeypatch.setattr("pipelines.evaluation.full_ranking._BLOCK_ITEMS", block_items)
+    monkeypatch.setattr("pipelines.evaluation.rankers.full_ranking._BLOCK_ITEMS", block_items)
     generator = np.random.default_rng(2)
     num_items = 20
     windows = [generator.integers(0, num_items, generator.integers(2, 9)) for _ in range(60)]

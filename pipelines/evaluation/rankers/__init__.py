@@ -1,0 +1,1 @@
+"""What ranks the whole catalogue without a model, and the exact ranking itself."""

@@ -1,0 +1,1 @@
+"""`recall features`: a section of settings, proposed from files."""

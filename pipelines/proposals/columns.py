@@ -1,0 +1,190 @@
+"""What a column of a file could be as a feature. Imports no TensorFlow and opens no file."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.sources.columns.column_types import is_text, is_time, to_mask
+
+_MAX_VALUES = 16
+"""Slots that are proposed for several values, at most: what all items have costs each."""
+_NUMBERS_SHARE = 0.99
+"""Share of the texts that are numbers in a numeric column."""
+_FEW_DISTINCT = 20
+"""Whole numbers of fewer values are codes rather than amounts."""
+_WORDS_OF_TEXT = 3.0
+"""Words of a text in the mean, from which on words say more than the whole."""
+_SHARE_OF_OWN_VALUES = 0.5
+"""Distinct values by filled row, from which on a name says nothing of other rows."""
+_HEAVY_TAIL = 20.0
+"""Of amounts: the 99 % quantile by the median, from which on their logarithm is taken."""
+_SEPARATOR = "|"
+
+
+class Proposal(NamedTuple):
+    """A feature, or why a column is none.
+
+    Attributes:
+        name: Of the feature, from that of the column.
+        column: Of the file.
+        values: `kind` and parameters, as in `FeatureColumn`; {} for none.
+        num_rows: Rows of the file.
+        num_missing: Those without a value.
+        num_distinct: Different values, words or numbers.
+        embedding_rows: Rows of the table that it would need.
+        reason: Why it is left out; "" where it is not.
+    """
+
+    name: str
+    column: str
+    values: dict[str, Any]
+    num_rows: int
+    num_missing: int
+    num_distinct: int
+    embedding_rows: int = 0
+    reason: str = ""
+
+
+def propose(name: str, column: str, array: pa.Array) -> Proposal:
+    """Looks at all values of a column.
+
+    Args:
+        name: What the feature is to be called.
+        column: Of the file, for the proposal.
+        array: Its values.
+    """
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        array = array.dictionary_decode()
+        kind = array.type
+    if _is_list(kind):
+        look = _look_at_vectors if _is_number(kind.value_type) else _look_at_lists
+    elif pa.types.is_boolean(kind):
+        array, look = array.cast(pa.string()), _look_at_names
+    elif is_time(kind) or _is_number(kind):
+        look = _look_at_numbers
+    elif is_text(kind):
+        array = pc.utf8_trim_whitespace(array.cast(pa.string()))
+        array = pc.if_else(pc.equal(array, ""), None, array)
+        look = _look_at_texts
+    else:
+        empty = array.null_count
+        return Proposal(name, column, {}, len(array), empty, 0, reason=f"has the type {kind}")
+    if array.null_count == len(array):
+        return Proposal(name, column, {}, len(array), len(array), 0, reason="is empty")
+    return look(name, column, array)
+
+
+def _look_at_texts(name: str, column: str, array: pa.Array) -> Proposal:
+    """Numbers in text, several names, a text of words, or one name."""
+    filled = array.drop_null()
+    numbers = to_mask(pc.match_substring_regex(filled, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"))
+    if numbers.mean() >= _NUMBERS_SHARE:
+        is_number = pc.match_substring_regex(array, r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")
+        return _look_at_numbers(
+            name, column, pc.if_else(is_number, array, None).cast(pa.float64()), is_text=True
+        )
+    if to_mask(pc.match_substring(filled, _SEPARATOR)).any():
+        return _look_at_lists(name, column, pc.split_pattern(array, _SEPARATOR))
+    words = pc.mean(pc.add(pc.count_substring_regex(filled, r"\s+"), 1)).as_py()
+    if words >= _WORDS_OF_TEXT or (
+        words > 1.5 and _own_share(filled) > _SHARE_OF_OWN_VALUES  # Such as short titles.
+    ):
+        return _as_text(name, column, array)
+    return _look_at_names(name, column, array)
+
+
+def _look_at_names(name: str, column: str, array: pa.Array) -> Proposal:
+    counts = _counts(array.drop_null())
+    facts = (len(array), array.null_count, len(counts))
+    if len(counts) == 1:
+        return Proposal(name, column, {}, *facts, reason="has one value only")
+    kept = int((counts >= 2).sum())
+    if kept == 0 or _own_share(array.drop_null()) > _SHARE_OF_OWN_VALUES:
+        return Proposal(name, column, {}, *facts, reason="is another one in nearly every row")
+    return Proposal(name, column, {"kind": "categorical"}, *facts, kept + 1)
+
+
+def _look_at_lists(name: str, column: str, array: pa.Array) -> Proposal:
+    """Several names of a row."""
+    names = pc.utf8_trim_whitespace(array.flatten().cast(pa.string()))
+    names = names.filter(pc.fill_null(pc.not_equal(names, ""), False))
+    lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy(zero_copy_only=False)
+    counts = _counts(names)
+    facts = (len(array), int((lengths == 0).sum()), len(counts))
+    kept = int((counts >= 2).sum())
+    if kept == 0:
+        return Proposal(name, column, {}, *facts, reason="has no value that two rows share")
+    width = int(min(max(np.quantile(lengths, 0.99), 1), _MAX_VALUES))
+    return Proposal(name, column, {"kind": "categorical", "max_values": width}, *facts, kept + 1)
+
+
+def _look_at_numbers(name: str, column: str, array: pa.Array, *, is_text: bool = False) -> Proposal:
+    """Amounts, or codes of few values."""
+    is_whole = pa.types.is_integer(array.type)
+    filled = array.drop_null()
+    if is_time(array.type):
+        numbers = filled.cast(pa.timestamp("s"), safe=False).cast(pa.int64()).to_numpy()
+    else:
+        numbers = filled.cast(pa.float64(), safe=False).to_numpy()
+        is_whole = is_whole or bool((numbers == np.round(numbers)).all())
+    distinct, counts = np.unique(numbers, return_counts=True)
+    facts = (len(array), array.null_count, len(distinct))
+    if len(distinct) == 1:
+        return Proposal(name, column, {}, *facts, reason="has one value only")
+    if is_whole and len(distinct) == len(numbers) and len(numbers) > 1 and not is_time(array.type):
+        return Proposal(name, column, {}, *facts, reason="is another one in every row, as an id is")
+    if is_whole and len(distinct) <= _FEW_DISTINCT and (is_text or pa.types.is_integer(array.type)):
+        rows = int((counts >= 2).sum()) + 1
+        return Proposal(name, column, {"kind": "categorical"}, *facts, rows)
+    values: dict[str, Any] = {"kind": "numeric"}
+    median = np.median(numbers)
+    if numbers.min() >= 0 and median > 0 and np.quantile(numbers, 0.99) > _HEAVY_TAIL * median:
+        values["scale"] = "log"
+    return Proposal(name, column, values, *facts)
+
+
+def _look_at_vectors(name: str, column: str, array: pa.Array) -> Proposal:
+    """Numbers of one length are a vector."""
+    lengths = pc.list_value_length(array)
+    dims = pc.unique(lengths.drop_null().filter(pc.greater(lengths.drop_null(), 0))).to_pylist()
+    missing = len(array) - pc.sum(pc.fill_null(pc.greater(lengths, 0), False)).as_py()
+    if len(dims) != 1:
+        if pa.types.is_integer(array.type.value_type):
+            return _look_at_lists(name, column, array)
+        reason = "has lists of numbers of different lengths"
+        return Proposal(name, column, {}, len(array), missing, 0, reason=reason)
+    return Proposal(name, column, {"kind": "vector", "dim": dims[0]}, len(array), missing, 0)
+
+
+def _as_text(name: str, column: str, array: pa.Array) -> Proposal:
+    """Words; the table has some four rows for each word, so that few share one."""
+    words = pc.split_pattern_regex(pc.utf8_lower(array.drop_null()), r"[^\pL\pN]+")
+    distinct = len(pc.unique(words.flatten()))
+    buckets = int(min(max(4 * distinct, 1000), 100_000))
+    values = {"kind": "text", "hash_buckets": buckets}
+    return Proposal(name, column, values, len(array), array.null_count, distinct, buckets)
+
+
+def _own_share(filled: pa.Array) -> float:
+    """Different values by filled row."""
+    return len(pc.unique(filled)) / len(filled)
+
+
+def _counts(values: pa.Array) -> np.ndarray:
+    """`[num_distinct]` how often each value occurs."""
+    return pc.value_counts(values).field("counts").to_numpy()
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return (
+        pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    )
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)

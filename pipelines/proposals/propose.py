@@ -1,0 +1,191 @@
+"""`recall features`: reads the columns of files and proposes the section `features`.
+
+Imports no TensorFlow.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+
+from pipelines.proposals import columns
+from pipelines.proposals.columns import Proposal
+from pipelines.sources.columns.bad_rows import BadRows
+from pipelines.sources.items import ItemsFile
+from pipelines.sources.tables import table_files
+from pipelines.sources.tables.text_format import DEFAULT_TEXT, TextOptions
+from recall.config import RecallConfig
+from recall.errors import InputError
+from recall.feature_columns.declaration import TAKEN_NAMES
+
+_MOST_EVENTS = 200_000
+"""Rows of a log that are looked at: the first ones."""
+
+_USUAL_NAMES = {"title": "title_words", "category": "categories"}
+
+
+class Table(NamedTuple):
+    """A file whose columns may be features.
+
+    Attributes:
+        owner: `item`, `user` or `event`.
+        path: Of the file.
+        left_out: Columns that are ids, or used otherwise.
+        options: How text files are written.
+        max_rows: Rows that are looked at; None for all.
+        sources: Column -> what a feature names as its column instead.
+    """
+
+    owner: str
+    path: str
+    left_out: Sequence[str]
+    options: TextOptions = DEFAULT_TEXT
+    max_rows: int | None = None
+    sources: Mapping[str, str] = {}
+
+
+class Proposed(NamedTuple):
+    """What was found in one file.
+
+    Attributes:
+        table: The file.
+        proposals: One per column.
+    """
+
+    table: Table
+    proposals: list[Proposal]
+
+
+def tables_of(
+    items: ItemsFile | None,
+    users: str | None,
+    events: str | None,
+    event_columns: Sequence[str],
+    text: TextOptions = DEFAULT_TEXT,
+) -> list[Table]:
+    """The files that are looked at.
+
+    Args:
+        items: The items file.
+        users: Path of the users file.
+        events: Path of the log.
+        event_columns: Columns of the log that are no features, the first one users' ids.
+        text: How the log, in text, is written.
+
+    Raises:
+        InputError: There is no file.
+    """
+    found = []
+    if items is not None:
+        fields = {items.columns.title: "title"}
+        if "," not in items.columns.category:
+            fields[items.columns.category] = "categories"
+        found.append(
+            Table("item", items.path, [items.columns.item_id], items.options, None, fields)
+        )
+    if users is not None:
+        found.append(Table("user", users, event_columns[:1]))
+    if events is not None:
+        if events.partition(":")[0] in ("tfds", "mind", "synthetic"):
+            raise InputError(
+                f"--events={events} has no columns beside the usual ones. Leave it out."
+            )
+        found.append(Table("event", events, event_columns, text, _MOST_EVENTS))
+    if not found:
+        raise InputError("No file is named. Pass --items, --users or --events.")
+    return found
+
+
+def propose(table: Table) -> Proposed:
+    """Looks at every column of a file.
+
+    Raises:
+        InputError: It cannot be read, or lacks the column of its ids.
+    """
+    values = _read(table)
+    taken = {*TAKEN_NAMES}
+    proposals = []
+    for column, array in values.items():
+        source = table.sources.get(column, column)
+        name = _name(_USUAL_NAMES.get(source, source), taken)
+        taken.add(name)
+        proposals.append(columns.propose(name, source, array))
+    return Proposed(table, proposals)
+
+
+def to_settings(found: Iterable[Proposed]) -> dict[str, Any]:
+    """The section as `--config` takes it.
+
+    Raises:
+        InputError: Two files propose a feature of one name.
+    """
+    declared, owner_of = [], {}
+    for table, proposals in found:
+        for proposal in proposals:
+            if not proposal.values:
+                continue
+            name = proposal.name
+            if name in owner_of:  # Such as the region of an item and of a user.
+                name = f"{table.owner}_{name}"
+            owner_of[name] = table.owner
+            column = {"name": name, "owner": table.owner, **proposal.values}
+            if proposal.column != name:
+                column["column"] = proposal.column
+            declared.append(column)
+    settings = {"features": {"columns": declared}}
+    RecallConfig.from_dict(settings)
+    return settings
+
+
+def to_lines(found: Iterable[Proposed], config: RecallConfig) -> list[str]:
+    """What was seen, a line for each column, for people."""
+    dim, lines = config.features.embedding_dim, []
+    for table, proposals in found:
+        num_rows = proposals[0].num_rows if proposals else 0
+        lines.append(f"{table.owner}: {table.path}, {num_rows:,} rows")
+        for one in proposals:
+            missing = f"{one.num_missing / max(one.num_rows, 1):.1%} missing"
+            if not one.values:
+                lines.append(f"  {one.column:<20} left out: it {one.reason} ({missing})")
+                continue
+            parameters = ", ".join(f"{k}={v}" for k, v in one.values.items() if k != "kind")
+            cost = f"{one.embedding_rows:,} x {dim} numbers to learn" if one.embedding_rows else ""
+            parts = [f"{one.num_distinct:,} values"] if one.num_distinct else []
+            parts += [missing, parameters, cost]
+            lines.append(
+                f"  {one.name:<20} {one.values['kind']:<12} {'; '.join(filter(None, parts))}"
+            )
+    return lines
+
+
+def _read(table: Table) -> dict[str, pa.ChunkedArray]:
+    """Column -> its values, of those that all files have."""
+    parts: dict[str, list[pa.Array]] = {}
+    num_rows = 0
+    opened = table_files.open_tables(table.path, table.options)
+    common = [n for n in opened[0].names if all(n in other.names for other in opened)]
+    for file in opened:
+        file.require(table.left_out[:1])
+        names = [name for name in common if name not in table.left_out]
+        for _, batch in file.read_rows(names, BadRows()) if names else ():
+            for name in names:
+                values = batch[name]
+                if name in file.lists:
+                    values = pa.compute.split_pattern(values, " ")
+                parts.setdefault(name, []).append(values)
+            num_rows += batch.num_rows
+            if table.max_rows is not None and num_rows >= table.max_rows:
+                break
+    return {name: pa.chunked_array(arrays) for name, arrays in parts.items()}
+
+
+def _name(column: str, taken: set[str]) -> str:
+    """A name that a feature may have, near to that of its column."""
+    name = re.sub(r"[^A-Za-z0-9_]+", "_", column).strip("_") or "feature"
+    if not name[0].isalpha():
+        name = f"f_{name}"
+    name = name[:50]
+    if name not in taken:
+        return name
+    return next(f"{name}_{n}" for n in range(2, len(taken) + 3) if f"{name}_{n}" not in taken)

@@ -1,0 +1,118 @@
+"""Items of the log beside those of the items file: one vocabulary, with what is known of each.
+
+Imports no TensorFlow.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.sources import items as item_files
+from pipelines.sources.events import EventSource
+from pipelines.sources.items import ItemsFile
+from recall.config import RecallConfig
+from recall.errors import InputError
+from recall.feature_columns.declaration import FeatureColumn
+from recall.feature_columns.item_features import ItemFeatures
+from recall.vocabulary import ItemVocabulary
+
+
+def read_items(
+    source: EventSource, items_file: ItemsFile | None, config: RecallConfig
+) -> pa.Table | None:
+    """The table of items, with the features that the settings declare; None without one.
+
+    Raises:
+        InputError: It cannot be read, or there is none although features are declared.
+    """
+    features = config.features.of("item")
+    if features and config.model.use_categories:
+        raise InputError(
+            "model.use_categories=true beside declared item features. Declare the categories as "
+            'one of them: {"name": "categories", "owner": "item", "kind": "categorical", '
+            '"max_values": 8}, and leave model.use_categories out.'
+        )
+    if features and config.ingest.keep_sequences:
+        raise InputError(
+            "ingest.keep_sequences=true beside declared item features: `recall ingest --append` "
+            "reads no items file, and new items would have no features. Leave one of them out."
+        )
+    items = source.items() if items_file is None else items_file.read(features)
+    if features and items is None:
+        raise InputError(
+            f"features.columns declares {features[0].name!r} of items, but there is no items "
+            "file. Pass --items, or leave the feature out."
+        )
+    return items
+
+
+def check_match(match: Mapping[str, Any], config: RecallConfig) -> None:
+    """Refuses an items file of other items where a model is to learn from it.
+
+    Args:
+        match: From `pipelines.sources.columns.id_checks.match_items`.
+        config: The settings.
+
+    Raises:
+        InputError: No item of the log is in it.
+    """
+    needed, key = "categories model.use_categories=true needs", "model.use_categories"
+    if config.features.of("item"):
+        needed, key = "features features.columns declares", "features.columns"
+    elif not config.model.use_categories:
+        return
+    if match["matched"] == 0:
+        raise InputError(
+            f"None of the {match['unmatched']:,} items of the log is in the items file, whose "
+            f"{needed}: for example the log has {match['only_in_log']!r}, the file has "
+            f"{match['only_in_file']!r}. Write the ids of both alike, or leave {key} out."
+        )
+
+
+def build_vocabulary(
+    items: pa.Table, log_ids: pa.Array, clicks: np.ndarray, features: Sequence[FeatureColumn]
+) -> ItemVocabulary:
+    """The items of the log in their order and, where they have features, those that nobody clicked.
+
+    Args:
+        items: Of `read_items`.
+        log_ids: `[n]` string, ids of the log.
+        clicks: `[n]` int, their training clicks.
+        features: Declared features of items.
+    """
+    file_ids = items["item_id"].combine_chunks()
+    ids = log_ids
+    if features:
+        is_new = pc.invert(pc.is_in(file_ids, value_set=log_ids))
+        ids = pa.concat_arrays([log_ids.cast(pa.string()), file_ids.filter(is_new)])
+        clicks = np.concatenate([clicks, np.zeros(len(ids) - len(clicks), np.int64)])
+    rows = pc.index_in(ids, value_set=file_ids)
+    categories, titles = (items[name].take(rows).to_pylist() for name in ("categories", "title"))
+    values = None
+    if features:
+        values = item_files.features_of(items, features).take(rows)
+    fitted = None if values is None else ItemFeatures.fit(features, values, clicks)
+    return ItemVocabulary(
+        ids.to_pylist(), clicks, [c or () for c in categories], titles, features=fitted
+    )
+
+
+def describe(vocabulary: ItemVocabulary, num_in_log: int, config: RecallConfig) -> dict[str, Any]:
+    """Facts of the features for the report; nothing where there are none."""
+    if vocabulary.features is None:
+        return {}
+    counted = vocabulary.features.count_values()
+    columns = {
+        column.name: {"kind": column.kind, **counted[column.name]._asdict()}
+        for column in vocabulary.features.columns
+    }
+    return {
+        "features": {
+            "unclicked_items": vocabulary.num_items - num_in_log,
+            "max_unknown_share": config.features.max_unknown_share,
+            "columns": columns,
+        }
+    }

@@ -1,0 +1,147 @@
+"""What training learns of the values of a feature before it begins: vocabularies and scales.
+
+Imports no TensorFlow.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recall.feature_columns.declaration import FeatureColumn
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+@dataclasses.dataclass(frozen=True)
+class FittedColumn:
+    """A declared feature with what was learnt of its values.
+
+    Its values become slots, which hold rows of a table of embeddings, or numbers.
+
+    Attributes:
+        column: As it is declared.
+        values: categorical: the vocabulary, most frequent first.
+        width: categorical: values of one row that have a slot.
+        mean: numeric without buckets: of the scaled values.
+        stddev: numeric without buckets, vector: of the (scaled) values, never 0.
+        edges: numeric with buckets: where the next one begins, ascending.
+    """
+
+    column: FeatureColumn
+    values: tuple[str, ...] = ()
+    width: int = 1
+    mean: float = 0.0
+    stddev: float = 1.0
+    edges: tuple[float, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Of the feature."""
+        return self.column.name
+
+    @property
+    def kind(self) -> str:
+        """Of the feature."""
+        return self.column.kind
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of the table of embeddings that are its own; of categories the first is that of
+        values outside of the vocabulary."""
+        if self.kind == "categorical":
+            return len(self.values) + 1
+        if self.kind == "text":
+            return self.column.hash_buckets
+        return len(self.edges) + 1 if self.column.buckets else 0
+
+    @property
+    def num_slots(self) -> int:
+        """Values of an item that are looked up."""
+        if self.kind == "categorical":
+            return self.width
+        return self.column.max_values if self.kind == "text" else int(bool(self.num_rows))
+
+    @property
+    def num_numbers(self) -> int:
+        """Numbers of an item, the last one 1 where the value is missing."""
+        if self.kind == "vector":
+            return self.column.dim + 1
+        return 2 if self.kind == "numeric" and not self.column.buckets else 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {**dataclasses.asdict(self), "column": self.column.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "FittedColumn":
+        """Inverse of `to_dict`."""
+        column = dict(values["column"])
+        if column.get("parts"):
+            column["parts"] = tuple(column["parts"])
+        tuples = {name: tuple(values[name]) for name in ("values", "edges")}
+        return cls(**{**values, **tuples, "column": FeatureColumn(**column)})
+
+
+def raw_type(column: FeatureColumn) -> "pa.DataType":
+    """The Arrow type that the values of a feature are kept in."""
+    import pyarrow as pa  # Clients, which import the settings, need none.
+
+    return {
+        "categorical": pa.list_(pa.string()),
+        "numeric": pa.float64(),
+        "vector": pa.list_(pa.float32()),
+        "text": pa.string(),
+    }[column.kind]
+
+
+def fit(column: FeatureColumn, values: "pa.Array") -> FittedColumn:
+    """Learns what a feature needs from some of its values.
+
+    Args:
+        column: Declared; not of kind `timestamp`.
+        values: Of `raw_type`, of the items that training sees: what others have alone
+            nothing can be learnt of.
+    """
+    if column.kind == "categorical":
+        return _fit_categories(column, values)
+    if column.kind == "numeric":
+        return _fit_numbers(column, values.drop_null().to_numpy().astype(np.float64))
+    if column.kind == "vector":
+        numbers = values.flatten().to_numpy(zero_copy_only=False)
+        return FittedColumn(column, stddev=float(numbers.std()) if len(numbers) else 1.0)
+    return FittedColumn(column)
+
+
+def scale(column: FeatureColumn, numbers: np.ndarray) -> np.ndarray:
+    """Numbers before they are normalised; below 0 there is no logarithm.
+
+    >>> scale(FeatureColumn("price", "item", "numeric", scale="log"), np.array([-1.0, 0.0]))
+    array([0., 0.])
+    """
+    return np.log1p(np.maximum(numbers, 0)) if column.scale == "log" else numbers
+
+
+def _fit_categories(column: FeatureColumn, values: "pa.Array") -> FittedColumn:
+    import pyarrow.compute as pc
+
+    counted = pc.value_counts(values.flatten())
+    names, counts = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
+    frequent = [(-n, name) for name, n in zip(names, counts, strict=True) if n >= column.min_count]
+    kept = tuple(name for _, name in sorted(frequent)[: column.max_vocabulary])
+    longest = pc.max(pc.list_value_length(values)).as_py() or 1
+    return FittedColumn(column, values=kept, width=max(1, min(longest, column.max_values)))
+
+
+def _fit_numbers(column: FeatureColumn, numbers: np.ndarray) -> FittedColumn:
+    numbers = numbers[np.isfinite(numbers)]
+    if column.buckets:
+        shares = np.arange(1, column.buckets) / column.buckets
+        edges = np.unique(np.quantile(numbers, shares)) if len(numbers) else np.zeros(0)
+        return FittedColumn(column, edges=tuple(edges.tolist()))
+    scaled = scale(column, numbers)
+    if not len(scaled):
+        return FittedColumn(column)
+    return FittedColumn(column, mean=float(scaled.mean()), stddev=float(scaled.std()) or 1.0)

@@ -1,0 +1,211 @@
+"""The item tower: dense ids, or features of new items, in; vectors out."""
+
+import numpy as np
+import tensorflow as tf
+
+from recall.config import ModelConfig
+from recall.feature_columns.declaration import FeaturesConfig
+from recall.feature_columns.encoder import Encoded, FeatureEncoder
+from recall.layers.dropout import Dropout
+from recall.layers.feature_network import FeatureNetwork
+from recall.layers.normalization import normalize_length
+from recall.losses.negatives import sample_uniform_negatives
+from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
+
+_EMBEDDING_STDDEV = 0.02
+"""Of fresh embeddings. A step of Adam has a fixed length, so the shorter a vector
+the faster it turns; under cosine similarity unit-length ones (stddev 1/sqrt(dim))
+needed about three times the epochs (TRIALS.md)."""
+
+
+def build_category_table(vocabulary: ItemVocabulary) -> np.ndarray:
+    """`[table_size, max categories]` int32 category numbers from 1, padded with 0."""
+    number_of = {name: i + 1 for i, name in enumerate(vocabulary.category_names)}
+    width = max((len(names) for names in vocabulary.categories), default=0)
+    table = np.zeros([vocabulary.table_size, max(width, 1)], np.int32)
+    for row, names in enumerate(vocabulary.categories):
+        table[row + FIRST_ITEM_ID, : len(names)] = [number_of[name] for name in names]
+    return table
+
+
+class ItemTower(tf.keras.Model):
+    """Item id embedding plus, optionally, what its features or its categories say.
+
+    Row 0 of the table is padding and row 1 is shared by all unknown ids. Where items have
+    features (`vocabulary.features`), those without a training click have no id embedding:
+    nothing was learnt of it.
+
+    Attributes:
+        embeddings: `[num_items + 2, dim]`, the table.
+        category_embeddings: `[num_categories + 1, dim]`; None without categories.
+        item_counts: `[num_items]` training clicks.
+        num_candidates: Items that training knows something of.
+        learnt_ids: `[num_candidates]` int64 dense ids of these; None: of all items.
+        encoder: Of the features; None without any.
+        network: Of the features; None without any.
+    """
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        vocabulary: ItemVocabulary,
+        features: FeaturesConfig | None = None,
+        **kwargs,
+    ):
+        """Creates the tower for the items of `vocabulary`.
+
+        Args:
+            config: Widths and similarity.
+            vocabulary: The items, with the values of their features.
+            features: How features are taken in; None for the defaults.
+            **kwargs: Of Keras' model.
+        """
+        super().__init__(**kwargs)
+        self._cosine = config.similarity == "cosine"
+        self.item_counts = vocabulary.counts
+        self.embeddings = self._add_table("embeddings", vocabulary.table_size, config.dim)
+        self._category_table = self.category_embeddings = None
+        if config.use_categories:
+            self._category_table = tf.constant(build_category_table(vocabulary))
+            self.category_embeddings = self._add_table(
+                "category_embeddings", len(vocabulary.category_names) + 1, config.dim
+            )
+        self.num_candidates, self.learnt_ids = vocabulary.num_items, None
+        self.encoder = self.network = None
+        if vocabulary.features is not None:
+            self._add_features(features or FeaturesConfig(), vocabulary, config.dim)
+
+    def _add_features(self, config: FeaturesConfig, vocabulary: ItemVocabulary, dim: int) -> None:
+        """The network, and what it reads of every dense id."""
+        self.encoder = FeatureEncoder(vocabulary.features.columns)
+        self.network = FeatureNetwork(config, self.encoder, dim, name="features")
+        encoded = self.encoder.encode_items(vocabulary.features)
+        unknown = self.encoder.encode_nothing(FIRST_ITEM_ID)  # Padding, and the unknown id.
+        self._encoded = Encoded(
+            *(tf.constant(np.concatenate(both)) for both in zip(unknown, encoded, strict=True))
+        )
+        # Items without clicks are no negatives: their features would learn to be disliked.
+        is_learnt = np.concatenate([[True] * FIRST_ITEM_ID, vocabulary.counts > 0])
+        learnt_ids = np.flatnonzero(is_learnt)[FIRST_ITEM_ID:]
+        self.num_candidates, self.learnt_ids = len(learnt_ids), tf.constant(learnt_ids, tf.int64)
+        self._is_learnt = tf.constant(is_learnt.astype(np.float32)[:, np.newaxis])
+        self._id_dropout = Dropout(config.id_dropout, is_scaled=False)
+
+    def _add_table(self, name: str, size: int, dim: int) -> tf.Variable:
+        """A `[size, dim]` embedding table of short random vectors."""
+        normal = tf.keras.initializers.RandomNormal(stddev=_EMBEDDING_STDDEV)
+        return self.add_weight(name, [size, dim], initializer=normal)
+
+    def candidate_ids(self) -> tf.Tensor:
+        """`[num_candidates]` int dense ids of the items that training knows something of."""
+        if self.learnt_ids is not None:
+            return self.learnt_ids
+        return tf.range(FIRST_ITEM_ID, FIRST_ITEM_ID + self.num_candidates)
+
+    def sample_uniform(self, num_ids: int, seed: tf.Tensor) -> tf.Tensor:
+        """`[num_ids]` int64 dense ids, every candidate alike."""
+        return sample_uniform_negatives(self.num_candidates, num_ids, seed, self.learnt_ids)
+
+    def embed(self, item_ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Looks up raw embeddings, as the user tower reads them.
+
+        Args:
+            item_ids: `[...]` int dense ids.
+            training: Whether some items have to do without their id, where they have features.
+
+        Returns:
+            `[..., dim]` float, not normalised.
+        """
+        vectors = tf.nn.embedding_lookup(self.embeddings, item_ids)
+        if self.network is not None:
+            kept = self._id_dropout(tf.gather(self._is_learnt, item_ids), training=training)
+            return vectors * kept + self.network(self.encoded_of(item_ids))
+        if self._category_table is None:
+            return vectors
+        return vectors + self._mean_category(tf.gather(self._category_table, item_ids))
+
+    def embed_for_routing(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """What items are routed to prototypes by: their content, or all of them without any.
+
+        Args:
+            item_ids: `[...]` int dense ids.
+
+        Returns:
+            `[..., dim]` float: what the features say, or the mean of the category embeddings
+            where the tower has these and the item has some; else as `embed`.
+        """
+        if self.network is not None:
+            return self.network(self.encoded_of(item_ids))
+        if self._category_table is None:
+            return self.embed(item_ids)
+        categories = tf.gather(self._category_table, item_ids)
+        has_some = tf.reduce_any(categories > 0, axis=-1, keepdims=True)
+        return tf.where(has_some, self._mean_category(categories), self.embed(item_ids))
+
+    def _mean_category(self, categories: tf.Tensor) -> tf.Tensor:
+        """`[..., width]` category numbers, 0 where none -> `[..., dim]` their mean embedding."""
+        category_vectors = tf.nn.embedding_lookup(self.category_embeddings, categories)
+        is_real = tf.cast(categories > 0, category_vectors.dtype)
+        total = tf.reduce_sum(category_vectors * is_real[..., tf.newaxis], axis=-2)
+        return tf.math.divide_no_nan(total, tf.reduce_sum(is_real, axis=-1, keepdims=True))
+
+    def call(self, item_ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Item vectors for scoring.
+
+        Args:
+            item_ids: `[...]` int dense ids.
+            training: As in `embed`.
+
+        Returns:
+            `[..., dim]` float, unit length under cosine similarity.
+        """
+        return self._to_score(self.embed(item_ids, training=training))
+
+    def call_features(self, encoded: Encoded, item_ids: tf.Tensor | None = None) -> tf.Tensor:
+        """Item vectors by given features, and by an id where one is given.
+
+        Args:
+            encoded: `[n, ...]` of `encoder`.
+            item_ids: `[n]` int dense ids; one that is unknown, or had no training click, adds
+                nothing. None: none of them.
+
+        Returns:
+            `[n, dim]` float like `call`.
+        """
+        vectors = self.network(encoded)
+        if item_ids is not None:
+            is_item = tf.cast(item_ids >= FIRST_ITEM_ID, vectors.dtype)[:, tf.newaxis]
+            kept = tf.gather(self._is_learnt, item_ids) * is_item
+            vectors += tf.nn.embedding_lookup(self.embeddings, item_ids) * kept
+        return self._to_score(vectors)
+
+    def encoded_of(self, item_ids: tf.Tensor) -> Encoded:
+        """What the model knows of the features of items; nothing of unknown ones.
+
+        Args:
+            item_ids: `[n]` int dense ids.
+        """
+        return Encoded(*(tf.gather(table, item_ids) for table in self._encoded))
+
+    def call_categories(self, categories: tf.Tensor) -> tf.Tensor:
+        """Item vectors of items that nobody clicked yet, from their categories alone.
+
+        The id embedding is left out: the row unknown ids share was never
+        trained as an item, and would pull all new items to one point.
+
+        Args:
+            categories: `[..., width]` int category numbers as in
+                `build_category_table`, 0 where there is none.
+
+        Returns:
+            `[..., dim]` float like `call`; zeros where there is no category.
+
+        Raises:
+            ValueError: The tower has no categories (`model.use_categories`).
+        """
+        if self._category_table is None:
+            raise ValueError("The item tower has no categories. Set model.use_categories.")
+        return self._to_score(self._mean_category(categories))
+
+    def _to_score(self, vectors: tf.Tensor) -> tf.Tensor:
+        return normalize_length(vectors) if self._cosine else vectors

@@ -1,0 +1,266 @@
+"""Towers as TensorFlow modules that speak raw item ids, ready to be saved.
+
+The graphs use standard TensorFlow ops alone, so that a stock model server can run them,
+and hold the vocabulary as an asset, so that training and serving cannot disagree.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from recall.feature_columns.encoder import Encoded
+from recall.features import HISTORY_ITEM_IDS
+from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, PADDING_TOKEN, UNKNOWN_ID
+from serving.protocol.signatures import DEFAULT_SIGNATURE, EXAMPLE_SIGNATURE, NEW_ITEMS_SIGNATURE
+
+ITEM_IDS_INPUT = "item_ids"
+"""Input of the item tower: raw ids."""
+
+ITEM_ID = "item_id"
+"""The item tower's feature in a `tf.Example`: one raw id."""
+
+CATEGORIES = "categories"
+"""Input of the item tower's signature for new items: category names."""
+
+EXAMPLES_INPUT = "examples"
+"""Input of the other signature of both towers: serialised `tf.Example`s."""
+
+
+def _spec(name: str, rank: int) -> tf.TensorSpec:
+    return tf.TensorSpec([None] * rank, tf.string, name=name)
+
+
+class _TowerModule(tf.Module):
+    """A tower behind a lookup table of raw ids.
+
+    The tower itself is kept out of the SavedModel, which would otherwise hold
+    Keras' training functions too; its weights are all the graph needs.
+    """
+
+    def __init__(self, tower: tf.keras.Model, vocabulary_file: Path, fingerprint: str):
+        super().__init__()
+        self.tower_weights = tower.weights
+        self._tower = functools.partial(tower, training=False)
+        self._fingerprint = fingerprint
+        line_number = tf.lookup.TextFileInitializer(
+            str(vocabulary_file),
+            key_dtype=tf.string,
+            key_index=tf.lookup.TextFileIndex.WHOLE_LINE,
+            value_dtype=tf.int64,
+            value_index=tf.lookup.TextFileIndex.LINE_NUMBER,
+        )
+        self.table = tf.lookup.StaticHashTable(line_number, default_value=-1)
+
+    def signatures(self) -> dict[str, Callable]:
+        """Name -> function, as saved."""
+        raise NotImplementedError
+
+    def _fingerprints(self, like: tf.Tensor) -> tf.Tensor:
+        """`[batch]` string: the fingerprint once per row of `like`."""
+        return tf.fill([tf.shape(like)[0]], self._fingerprint)
+
+
+class UserTowerModule(_TowerModule):
+    """Raw histories -> user vectors."""
+
+    def __init__(
+        self,
+        tower: tf.keras.Model,
+        vocabulary_file: Path,
+        max_history_length: int,
+        fingerprint: str,
+    ):
+        super().__init__(tower, vocabulary_file, fingerprint)
+        self._max_history_length = max_history_length
+
+    def signatures(self) -> dict[str, Callable]:
+        """Histories as tensors, and as `tf.Example`s."""
+        return {
+            DEFAULT_SIGNATURE: tf.function(self._embed, [_spec(HISTORY_ITEM_IDS, 2)]),
+            EXAMPLE_SIGNATURE: tf.function(self._embed_examples, [_spec(EXAMPLES_INPUT, 1)]),
+        }
+
+    def _embed(self, history_item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`[batch, any length]` raw ids, "" where empty -> the outputs."""
+        rows = self.table.lookup(history_item_ids)
+        is_known = rows >= 0
+        is_unknown = ~is_known & (history_item_ids != PADDING_TOKEN)
+        history_ids = _left_align(rows + FIRST_ITEM_ID, is_known, self._max_history_length)
+        user_vectors, interest_weights = self._tower(history_ids)
+        return {
+            "user_vectors": tf.cast(user_vectors, tf.float32),
+            "interest_weights": tf.cast(interest_weights, tf.float32),
+            "num_known": tf.math.count_nonzero(is_known, axis=1, dtype=tf.int32),
+            "num_unknown": tf.math.count_nonzero(is_unknown, axis=1, dtype=tf.int32),
+            "fingerprint": self._fingerprints(history_item_ids),
+        }
+
+    def _embed_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`[batch]` serialised examples with a list `history_item_ids`."""
+        features = {HISTORY_ITEM_IDS: tf.io.RaggedFeature(tf.string)}
+        parsed = tf.io.parse_example(examples, features)
+        return self._embed(parsed[HISTORY_ITEM_IDS].to_tensor(PADDING_TOKEN))
+
+
+class ItemTowerModule(_TowerModule):
+    """Raw item ids, or categories of new items -> item vectors."""
+
+    def __init__(
+        self,
+        tower: tf.keras.Model,
+        vocabulary_file: Path,
+        fingerprint: str,
+        category_names: tuple[str, ...],
+    ):
+        super().__init__(tower, vocabulary_file, fingerprint)
+        self._tower_of_categories = None
+        if category_names:
+            self._tower_of_categories = tower.call_categories
+            numbers = tf.range(1, len(category_names) + 1)
+            # Constants of the graph: unlike a line of a file, a name may hold anything.
+            self.category_table = tf.lookup.StaticHashTable(
+                tf.lookup.KeyValueTensorInitializer(tf.constant(category_names), numbers),
+                default_value=0,
+            )
+
+    def signatures(self) -> dict[str, Callable]:
+        """Ids as tensors and as `tf.Example`s; with categories, new items."""
+        functions = {
+            DEFAULT_SIGNATURE: tf.function(self._embed, [_spec(ITEM_IDS_INPUT, 1)]),
+            EXAMPLE_SIGNATURE: tf.function(self._embed_examples, [_spec(EXAMPLES_INPUT, 1)]),
+        }
+        if self._tower_of_categories is not None:
+            functions[NEW_ITEMS_SIGNATURE] = tf.function(self._embed_new, [_spec(CATEGORIES, 2)])
+        return functions
+
+    def _embed_new(self, categories: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`[batch, any width]` category names, "" where none; unknown ones are passed over."""
+        numbers = self.category_table.lookup(categories)
+        return {
+            "item_vectors": tf.cast(self._tower_of_categories(numbers), tf.float32),
+            "num_known": tf.math.count_nonzero(numbers, axis=1, dtype=tf.int32),
+            "fingerprint": self._fingerprints(categories),
+        }
+
+    def _embed(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`[batch]` raw ids; an unknown one gets the vector all unknown ids share."""
+        rows = self.table.lookup(item_ids)
+        return {
+            "item_vectors": tf.cast(self._tower(rows + FIRST_ITEM_ID), tf.float32),
+            "is_known": rows >= 0,
+            "fingerprint": self._fingerprints(item_ids),
+        }
+
+    def _embed_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
+        """`[batch]` serialised examples with one `item_id`."""
+        features = {ITEM_ID: tf.io.FixedLenFeature([], tf.string, default_value=PADDING_TOKEN)}
+        return self._embed(tf.io.parse_example(examples, features)[ITEM_ID])
+
+
+class FeatureTowerModule(ItemTowerModule):
+    """An item tower with declared features: by ids, or by ids and features.
+
+    `serving_default` takes ids alone, so that a model server can join its requests to
+    batches: in these no input may be left out. The signature for new items takes everything.
+    """
+
+    def __init__(self, tower: tf.keras.Model, vocabulary_file: Path, fingerprint: str):
+        super().__init__(tower, vocabulary_file, fingerprint, ())
+        self.encoder = tower.encoder
+        self._columns = list(tower.encoder.columns)
+        self._encoded_of, self._call_features = tower.encoded_of, tower.call_features
+
+    def signatures(self) -> dict[str, Callable]:
+        """Ids as tensors and as `tf.Example`s, and ids with features."""
+        return {**super().signatures(), NEW_ITEMS_SIGNATURE: self._with_defaults()}
+
+    def _with_defaults(self) -> Callable:
+        """`embed_new`, with inputs of no rows for those that are not sent."""
+        specs = {ITEM_IDS_INPUT: _spec(ITEM_IDS_INPUT, 1), **self.encoder.input_specs()}
+        nothing = {ITEM_IDS_INPUT: np.zeros([0], object), **self.encoder.missing_inputs()}
+
+        def embed(*values: tf.Tensor) -> dict[str, tf.Tensor]:
+            return self.embed_new(dict(zip(specs, values, strict=True)))
+
+        # The names are data here; TensorFlow takes them, and the defaults, from this.
+        parameters = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                default=tf.constant(nothing[name], spec.dtype),
+            )
+            for name, spec in specs.items()
+        ]
+        embed.__signature__ = inspect.Signature(parameters)
+        return tf.function(embed, input_signature=list(specs.values()))
+
+    def embed_new(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Items by what is said of them; what is not said is as the model knows it, or missing.
+
+        Args:
+            inputs: `item_ids` and the features, each of all rows or of none.
+        """
+        inputs = dict(inputs)
+        sizes = {name: tf.shape(value)[0] for name, value in inputs.items()}
+        num_rows = tf.reduce_max(tf.stack(list(sizes.values())))
+        for name, value in inputs.items():
+            inputs[name] = _fill_rows(name, value, num_rows)
+        raw_ids = inputs.pop(ITEM_IDS_INPUT)
+        item_ids = self.table.lookup(raw_ids) + FIRST_ITEM_ID
+        item_ids = tf.where(item_ids < FIRST_ITEM_ID, UNKNOWN_ID, item_ids)
+        given = self.encoder(inputs)
+        stored = self._encoded_of(item_ids)
+        is_given = [sizes[column.name] > 0 for column in self._columns]
+        widths = [
+            [column.num_slots for column in self._columns],
+            [column.num_numbers for column in self._columns],
+        ]
+        encoded = Encoded(
+            *(
+                tf.where(tf.repeat(tf.stack(is_given), of_parts)[tf.newaxis], own, known)
+                for of_parts, own, known in zip(widths, given.encoded, stored, strict=True)
+            )
+        )
+        return {
+            "item_vectors": tf.cast(self._call_features(encoded, item_ids), tf.float32),
+            "is_known": item_ids >= FIRST_ITEM_ID,
+            "num_known": given.num_known,
+            "num_unknown": given.num_unknown,
+            "fingerprint": self._fingerprints(raw_ids),
+        }
+
+
+def _fill_rows(name: str, value: tf.Tensor, num_rows: tf.Tensor) -> tf.Tensor:
+    """The same rows, or rows that say nothing in the place of none."""
+    size = tf.shape(value)[0]
+    fits = tf.debugging.assert_equal(
+        (size == 0) | (size == num_rows), True, f"{name} has not as many rows as other inputs."
+    )
+    with tf.control_dependencies([fits]):
+        missing = tf.where(size == 0, num_rows, 0)
+    filler = "" if value.dtype == tf.string else float("nan")
+    paddings = [[0, missing]] + [[0, 0]] * (value.shape.rank - 1)
+    filled = tf.pad(value, paddings, constant_values=filler)
+    return tf.ensure_shape(filled, [None, *value.shape[1:]])
+
+
+def _left_align(dense_ids: tf.Tensor, mask: tf.Tensor, max_length: int) -> tf.Tensor:
+    """The last `max_length` ids under `mask` of each row, in order, then padding.
+
+    Args:
+        dense_ids: `[batch, length]` int64.
+        mask: `[batch, length]` bool, True keeps an id.
+        max_length: Ids kept per row, the last ones.
+
+    Returns:
+        `[batch, longest kept row]` int64, at least one column.
+    """
+    from_the_end = tf.cumsum(tf.cast(mask, tf.int32), axis=1, reverse=True)
+    kept = tf.ragged.boolean_mask(dense_ids, mask & (from_the_end <= max_length))
+    padded = kept.to_tensor(PADDING_ID)
+    missing_column = tf.cast(tf.shape(padded)[1] == 0, tf.int32)
+    return tf.pad(padded, [[0, 0], [0, missing_column]], constant_values=PADDING_ID)

@@ -1,0 +1,12 @@
+source "$REPOSITORY/tests/documents/prologues/shared.sh"
+make_log
+# A year and a price for every item.
+awk -F, 'NR == 1 {print $0 ",year,price"; next} {print $0 "," 1980 + NR % 40 "," NR % 17 + .5}' \
+  items.csv > with_columns.csv
+mv with_columns.csv items.csv
+recall() {
+  case "$*" in
+    run*) command recall "$@" --set=train.max_epochs=1 --set='evaluation.thresholds=[]' ;;
+    *) command recall "$@" ;;
+  esac
+}

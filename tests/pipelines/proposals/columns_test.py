@@ -1,0 +1,66 @@
+"""What columns are taken for."""
+
+import datetime
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from pipelines.proposals.columns import propose
+
+RNG = np.random.default_rng(1)
+COLOURS = pa.array(["red", "blue", "green", None] * 25)
+CASES = {
+    "one name": (COLOURS, {"kind": "categorical"}),
+    "several names": (
+        pa.array(["red|blue", "red", "blue", "green|red"] * 25),
+        {"kind": "categorical", "max_values": 2},
+    ),
+    "lists": (
+        pa.array([["a", "b", "c"], ["a"], None] * 30),
+        {"kind": "categorical", "max_values": 3},
+    ),
+    "numbers in text": (pa.array([f"{n / 7:.3f}" for n in range(100)]), {"kind": "numeric"}),
+    "codes in text": (pa.array([str(n % 5) for n in range(100)]), {"kind": "categorical"}),
+    "prices": (
+        pa.array(np.exp(RNG.normal(0, 3, 500))),
+        {"kind": "numeric", "scale": "log"},
+    ),
+    "truth": (pa.array([True, False] * 50), {"kind": "categorical"}),
+    "days": (
+        pa.array([datetime.date(2020, 1, 1) + datetime.timedelta(n) for n in range(100)]),
+        {"kind": "numeric"},
+    ),
+    "vectors": (pa.array([[0.1, 0.2, 0.3]] * 10), {"kind": "vector", "dim": 3}),
+    "titles": (
+        pa.array([f"the long title of number {n}" for n in range(100)]),
+        {"kind": "text", "hash_buckets": 1000},
+    ),
+}
+LEFT_OUT = {
+    "is another one in nearly every row": pa.array([f"sku-{n}" for n in range(50)]),
+    "is another one in every row, as an id is": pa.array(range(50)),
+    "has one value only": pa.array(["EUR"] * 50),
+    "is empty": pa.array([None, ""], pa.string()),
+    "has lists of numbers of different lengths": pa.array([[0.5], [1.0, 2.0]]),
+    "has the type struct<a: int64>": pa.array([{"a": 1}]),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_kinds_and_parameters(name):
+    array, values = CASES[name]
+    assert propose("x", "x", array).values == values
+
+
+@pytest.mark.parametrize("reason", LEFT_OUT)
+def test_what_is_no_feature_says_why(reason):
+    found = propose("x", "x", LEFT_OUT[reason])
+    assert found.values == {}
+    assert found.reason == reason
+
+
+def test_what_was_counted():
+    found = propose("x", "colour", COLOURS)
+    assert (found.num_rows, found.num_missing, found.num_distinct) == (100, 25, 3)
+    assert found.embedding_rows == 4  # And one for others.

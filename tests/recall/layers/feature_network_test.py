@@ -1,0 +1,77 @@
+"""The network of features, against numpy."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from recall.feature_columns.declaration import FeatureColumn, FeaturesConfig
+from recall.feature_columns.encoder import Encoded, FeatureEncoder
+from recall.feature_columns.fitting import FittedColumn
+from recall.layers.feature_network import FeatureNetwork
+
+COLUMNS = (
+    FittedColumn(FeatureColumn("colours", "item", "categorical", max_values=3), ("a", "b"), 3),
+    FittedColumn(FeatureColumn("price", "item", "numeric")),
+    FittedColumn(FeatureColumn("brand", "item", "categorical"), ("c",)),
+)
+SLOTS = np.array([[2, 3, 0, 5], [0, 0, 0, 0], [1, 0, 0, 4]])
+NUMBERS = np.array([[0.5, 0], [0, 1], [-2, 0]], np.float32)
+
+
+def build(columns=COLUMNS):
+    tf.keras.utils.set_random_seed(4)
+    config = FeaturesConfig(embedding_dim=4, hidden_dim=6)
+    return FeatureNetwork(config, FeatureEncoder(columns), dim=5)
+
+
+def gelu(x):
+    return 0.5 * x * (1 + np.vectorize(math.erf)(x / np.sqrt(2)))
+
+
+def test_means_side_by_side_go_through_two_layers():
+    network = build()
+    table = network.table.numpy().astype(np.float64)
+    assert table.shape == (6, 4)  # Nothing, 3 of colours, 2 of brand.
+    colours = np.stack([(table[2] + table[3]) / 2, np.zeros(4), table[1]])
+    brand = np.stack([table[5], np.zeros(4), table[4]])
+    inputs = np.concatenate([colours, brand, NUMBERS], axis=1)
+    _, inner, bias, outer, outer_bias = (weight.numpy() for weight in network.weights)
+    expected = gelu(inputs @ inner + bias) @ outer + outer_bias
+
+    found = network(Encoded(tf.constant(SLOTS), tf.constant(NUMBERS)))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    # The row of empty slots is not read.
+    network.table[0].assign(tf.fill([4], 100.0))
+    again = network(Encoded(tf.constant(SLOTS), tf.constant(NUMBERS)))
+    np.testing.assert_array_equal(again, found)
+
+
+def test_leading_axes_stay():
+    network = build()
+    flat = network(Encoded(tf.constant(SLOTS), tf.constant(NUMBERS)))
+    shaped = network(Encoded(tf.constant(SLOTS[None]), tf.constant(NUMBERS[None])))
+    assert shaped.shape == (1, 3, 5)
+    np.testing.assert_allclose(shaped[0], flat, rtol=1e-6)
+
+
+def test_numbers_alone_and_names_alone():
+    numbers = build(COLUMNS[1:2])(Encoded(tf.zeros([3, 0], tf.int32), tf.constant(NUMBERS)))
+    assert numbers.shape == (3, 5)
+    names = build(COLUMNS[2:])(Encoded(tf.constant([[1], [0]]), tf.zeros([2, 0])))
+    assert names.shape == (2, 5)
+
+
+def test_gradients_reach_every_weight_and_only_rows_that_are_read():
+    network = build()
+    with tf.GradientTape() as tape:
+        found = network(Encoded(tf.constant(SLOTS[:1]), tf.constant(NUMBERS[:1])))
+        loss = tf.reduce_sum(found**2)
+    gradients = tape.gradient(loss, network.trainable_variables)
+    assert all(g is not None for g in gradients)
+    (table,) = (
+        tf.convert_to_tensor(g)
+        for g, v in zip(gradients, network.trainable_variables, strict=True)
+        if v is network.table
+    )
+    assert np.flatnonzero(np.abs(table.numpy()).max(axis=1)).tolist() == [2, 3, 5]

@@ -155,9 +155,7 @@ def evaluate_model(
     kind_names = ColumnsFound.read(examples_dir).kinds
     if kind_names:
         report["kinds"] = kinds.measure_all(top_rows, held_out["test"], kind_names, config.all_ks)
-    cold = _measure_cold(user_vectors, item_vectors, rank, held_out["test"], trained, config)
-    if cold is not None:
-        report["cold_items"] = cold
+    report |= _measure_cold(user_vectors, item_vectors, rank, held_out["test"], trained, config)
     report["blessing"] = blessing.judge(report, config.thresholds)
     start = time.monotonic()
     with tasks.open_task("details"):
@@ -176,15 +174,14 @@ def _measure_cold(
     test: HeldOutUsers,
     trained: TrainedModel,
     config: EvaluationConfig,
-) -> dict[str, Any] | None:
-    """How items without training clicks are found, where the model can know something of them."""
+) -> dict[str, Any]:
+    """`cold_items` of the report; nothing where a model can know nothing of them."""
     vocabulary, k = trained.vocabulary, max(config.all_ks)
     ingest = trained.config.ingest
-    if vocabulary.features is None and not (ingest.cold_item_share or ingest.cold_items):
-        return None
     rows, max_length = cold_items.cold_rows(vocabulary), trained.config.model.max_history_length
-    if not len(rows):
-        return None
+    is_asked = vocabulary.features is not None or ingest.cold_item_share or ingest.cold_items
+    if not (is_asked and len(rows)):
+        return {}
     alone = lists.vector_ranker(user_vectors, item_vectors[rows], max_length, k)
     rankers = {"model": cold_items.ColdRankers(rank, alone)}
     if vocabulary.features is not None:
@@ -193,7 +190,8 @@ def _measure_cold(
             content.content_ranker(matrix, matrix, k),
             content.content_ranker(matrix, matrix[rows], k),
         )
-    return cold_items.measure(rankers, test, vocabulary, config)
+    found = cold_items.measure(rankers, test, vocabulary, config)
+    return {} if found is None else {"cold_items": found}
 
 
 def add_index_report(evaluation_dir: str | Path, index_report: Mapping[str, Any]) -> None:

@@ -25,7 +25,7 @@ _MOST_EVENTS = 200_000
 _USUAL_NAMES = {"title": "title_words", "category": "categories"}
 
 
-class Table(NamedTuple):
+class ColumnsFile(NamedTuple):
     """A file whose columns may be features.
 
     Attributes:
@@ -53,7 +53,7 @@ class Proposed(NamedTuple):
         proposals: One per column.
     """
 
-    table: Table
+    table: ColumnsFile
     proposals: list[Proposal]
 
 
@@ -63,7 +63,7 @@ def tables_of(
     events: str | None,
     event_columns: Sequence[str],
     text: TextOptions = DEFAULT_TEXT,
-) -> list[Table]:
+) -> list[ColumnsFile]:
     """The files that are looked at.
 
     Args:
@@ -82,22 +82,22 @@ def tables_of(
         if "," not in items.columns.category:
             fields[items.columns.category] = "categories"
         found.append(
-            Table("item", items.path, [items.columns.item_id], items.options, None, fields)
+            ColumnsFile("item", items.path, [items.columns.item_id], items.options, None, fields)
         )
     if users is not None:
-        found.append(Table("user", users, event_columns[:1]))
+        found.append(ColumnsFile("user", users, event_columns[:1]))
     if events is not None:
         if events.partition(":")[0] in ("tfds", "mind", "synthetic"):
             raise InputError(
                 f"--events={events} has no columns beside the usual ones. Leave it out."
             )
-        found.append(Table("event", events, event_columns, text, _MOST_EVENTS))
+        found.append(ColumnsFile("event", events, event_columns, text, _MOST_EVENTS))
     if not found:
         raise InputError("No file is named. Pass --items, --users or --events.")
     return found
 
 
-def propose(table: Table) -> Proposed:
+def propose(table: ColumnsFile) -> Proposed:
     """Looks at every column of a file.
 
     Raises:
@@ -159,7 +159,7 @@ def to_lines(found: Iterable[Proposed], config: RecallConfig) -> list[str]:
     return lines
 
 
-def _read(table: Table) -> dict[str, pa.ChunkedArray]:
+def _read(table: ColumnsFile) -> dict[str, pa.ChunkedArray]:
     """Column -> its values, of those that all files have."""
     parts: dict[str, list[pa.Array]] = {}
     num_rows = 0

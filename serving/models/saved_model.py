@@ -4,6 +4,7 @@ import functools
 import logging
 import os
 import queue
+import re
 import threading
 import time
 import weakref
@@ -28,6 +29,8 @@ from serving.protocol.status import Code, ServingError, invalid_argument
 from serving.release import paths
 
 _LOGGER = logging.getLogger(__name__)
+
+_REFUSED = re.compile(r"assertion failed: \[([^\]]+)\]")
 
 
 class SavedModelServable(Servable):
@@ -198,8 +201,14 @@ def _destroy_left_behind() -> None:
 
 
 def _first_line(error: Exception) -> str:
-    """What went wrong; TensorFlow adds a dump of the graph below."""
+    """What went wrong; TensorFlow adds a dump of the graph below.
+
+    What a graph itself refuses (`tf.debugging`) stands somewhere in that dump.
+    """
     text = getattr(error, "message", None) or str(error)
+    refused = _REFUSED.search(text)
+    if refused is not None:
+        return refused[1]
     return text.splitlines()[0] if text else type(error).__name__
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from recall.feature_columns.encoder import Encoded
 from recall.features import HISTORY_ITEM_IDS
-from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, PADDING_TOKEN, UNKNOWN_ID
+from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, PADDING_TOKEN
 from serving.protocol.signatures import DEFAULT_SIGNATURE, EXAMPLE_SIGNATURE, NEW_ITEMS_SIGNATURE
 
 ITEM_IDS_INPUT = "item_ids"
@@ -210,8 +210,7 @@ class FeatureTowerModule(ItemTowerModule):
         for name, value in inputs.items():
             inputs[name] = _fill_rows(name, value, num_rows)
         raw_ids = inputs.pop(ITEM_IDS_INPUT)
-        item_ids = self.table.lookup(raw_ids) + FIRST_ITEM_ID
-        item_ids = tf.where(item_ids < FIRST_ITEM_ID, UNKNOWN_ID, item_ids)
+        item_ids = self.table.lookup(raw_ids) + FIRST_ITEM_ID  # `UNKNOWN_ID` where there is none.
         given = self.encoder(inputs)
         stored = self._encoded_of(item_ids)
         is_given = [sizes[column.name] > 0 for column in self._columns]

@@ -120,7 +120,7 @@ def run_ingest(
     source = copy.copy(source)
     source.use_split = config.ingest.protocol == "provided"
     items_file = ItemsFile.of(items_file)
-    items = item_rows.read_items(source, items_file, config)
+    items = item_rows.items_of(source, items_file, config)
     with folders.atomic_directory(output_dir) as staging:
         report = _Ingest(source, items, staging, config, runner).run(max_bad_rows)
         records.write_record(staging, record)

@@ -47,7 +47,7 @@ class Proposal(NamedTuple):
     reason: str = ""
 
 
-def propose(name: str, column: str, array: pa.Array) -> Proposal:
+def guess(name: str, column: str, array: pa.Array) -> Proposal:
     """Looks at all values of a column.
 
     Args:

@@ -110,7 +110,7 @@ def propose(table: ColumnsFile) -> Proposed:
         source = table.sources.get(column, column)
         name = _name(_USUAL_NAMES.get(source, source), taken)
         taken.add(name)
-        proposals.append(columns.propose(name, source, array))
+        proposals.append(columns.guess(name, source, array))
     return Proposed(table, proposals)
 
 

@@ -25,7 +25,7 @@ _NUMBER_SEPARATORS = r"[|,;\s]+"
 """Between the numbers of a vector in a text file."""
 
 
-def read_values(
+def read_feature(
     column: FeatureColumn, array: pa.Array, rows: np.ndarray, file: str, separator: str = "|"
 ) -> pa.Array:
     """The values of some rows.

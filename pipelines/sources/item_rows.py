@@ -20,7 +20,7 @@ from recall.feature_columns.item_features import ItemFeatures
 from recall.vocabulary import ItemVocabulary
 
 
-def read_items(
+def items_of(
     source: EventSource, items_file: ItemsFile | None, config: RecallConfig
 ) -> pa.Table | None:
     """The table of items, with the features that the settings declare; None without one.

@@ -155,7 +155,7 @@ def read_items(
             _check_ids(item_ids, rows, table.path, columns.item_id, seen, columns.separator)
             raw.append([batch[name] for name in category_columns])
             values = {
-                _PREFIX + c.name: feature_values.read_values(
+                _PREFIX + c.name: feature_values.read_feature(
                     c, batch[c.source], rows, file, columns.separator
                 )
                 for c in own
@@ -202,7 +202,7 @@ def features_of(items: pa.Table, features: Sequence[FeatureColumn]) -> pa.Table:
             )
         array = items[name].combine_chunks()
         if column.source in _FROM_FIELDS:
-            array = feature_values.read_values(column, array, np.arange(len(array)), "The items")
+            array = feature_values.read_feature(column, array, np.arange(len(array)), "The items")
         values[column.name] = array
     return pa.table(values)
 

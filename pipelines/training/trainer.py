@@ -20,12 +20,12 @@ from pipelines.training import (
     curves,
     devices,
     epoch_lines,
-    example_checks,
     input_pipeline,
     job_state,
     mid_epoch,
     model_folder,
     threads,
+    training_examples,
 )
 from pipelines.training.job_state import CHECKPOINTS_NAME, PROGRESS, JobState
 from pipelines.training.packed_input import PackedExamples
@@ -87,7 +87,7 @@ def train_and_evaluate(
     """
     model_dir = Path(model_dir)
     strategies.check(config, has_warm_start=warm_start is not None)
-    example_checks.check_history_length(config, examples_dir)
+    training_examples.check_history_length(config, examples_dir)
     record = train_record(config, examples_dir, warm_start)
     if records.is_current(model_dir, record):
         logging.info("%s is up to date.", model_dir)
@@ -98,8 +98,8 @@ def train_and_evaluate(
         _require_finished(model_dir, record)
         return load_model(model_dir)
     vocabulary = records.read_vocabulary(examples_dir)
-    example_checks.check_categories(config, vocabulary, examples_dir)
-    example_checks.check_features(config, vocabulary, examples_dir)
+    training_examples.check_categories(config, vocabulary, examples_dir)
+    training_examples.check_features(config, vocabulary, examples_dir)
     start = open_warm_start(warm_start, config, vocabulary, model_dir)
     placement = strategies.open_placement(config)
     model_folder.prepare(model_dir, record, overwrite=overwrite, is_chief=placement.is_chief)

@@ -9,7 +9,7 @@ import tensorflow as tf
 from recall.feature_columns.fitting import FittedColumn
 from recall.feature_columns.item_features import ItemFeatures, to_tensor
 
-NOTHING = 0
+NO_VALUE = 0
 """Row of the table of embeddings for an empty slot."""
 
 _ROWS_AT_ONCE = 16_384
@@ -20,7 +20,7 @@ class Encoded(NamedTuple):
     """Values of rows as the network reads them.
 
     Attributes:
-        slots: `[n, num_slots]` int32, rows of the table of embeddings, `NOTHING` if empty.
+        slots: `[n, num_slots]` int32, rows of the table of embeddings, `NO_VALUE` if empty.
         numbers: `[n, num_numbers]` float32, normalised.
     """
 
@@ -47,7 +47,7 @@ class FeatureEncoder(tf.Module):
 
     Attributes:
         columns: The features.
-        num_rows: Rows of the table of embeddings of all of them, with `NOTHING`.
+        num_rows: Rows of the table of embeddings of all of them, with `NO_VALUE`.
         first_rows: The first row of each feature.
     """
 
@@ -90,7 +90,7 @@ class FeatureEncoder(tf.Module):
                 known.append(tf.cast(1 - of_column[:, -1], tf.int32))
                 continue
             rows, is_unknown = self._rows(column, value)
-            slots.append(tf.where(rows < 0, NOTHING, rows + first_row))
+            slots.append(tf.where(rows < 0, NO_VALUE, rows + first_row))
             unknown.append(tf.math.count_nonzero(is_unknown, axis=1, dtype=tf.int32))
             known.append(tf.math.count_nonzero((rows >= 0) & ~is_unknown, axis=1, dtype=tf.int32))
         num_rows = tf.shape(known[0])[0]

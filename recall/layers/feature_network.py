@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from recall.feature_columns.declaration import FeaturesConfig
-from recall.feature_columns.encoder import NOTHING, Encoded, FeatureEncoder
+from recall.feature_columns.encoder import NO_VALUE, Encoded, FeatureEncoder
 from recall.layers.dense import SlotDense
 
 _STDDEV = 0.02
@@ -61,7 +61,7 @@ class FeatureNetwork(tf.keras.layers.Layer):
     def _means(self, slots: tf.Tensor) -> list[tf.Tensor]:
         """`[..., embedding_dim]` mean embedding of each feature, 0 where it has no value."""
         vectors = tf.nn.embedding_lookup(self.table, slots)
-        is_real = tf.cast(slots != NOTHING, vectors.dtype)[..., tf.newaxis]
+        is_real = tf.cast(slots != NO_VALUE, vectors.dtype)[..., tf.newaxis]
         vectors *= is_real
         means, start = [], 0
         for width in self._slots_of:

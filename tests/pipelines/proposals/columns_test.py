@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.proposals.columns import propose
+from pipelines.proposals.columns import guess
 
 RNG = np.random.default_rng(1)
 COLOURS = pa.array(["red", "blue", "green", None] * 25)
@@ -50,17 +50,17 @@ LEFT_OUT = {
 @pytest.mark.parametrize("name", CASES)
 def test_kinds_and_parameters(name):
     array, values = CASES[name]
-    assert propose("x", "x", array).values == values
+    assert guess("x", "x", array).values == values
 
 
 @pytest.mark.parametrize("reason", LEFT_OUT)
 def test_what_is_no_feature_says_why(reason):
-    found = propose("x", "x", LEFT_OUT[reason])
+    found = guess("x", "x", LEFT_OUT[reason])
     assert found.values == {}
     assert found.reason == reason
 
 
 def test_what_was_counted():
-    found = propose("x", "colour", COLOURS)
+    found = guess("x", "colour", COLOURS)
     assert (found.num_rows, found.num_missing, found.num_distinct) == (100, 25, 3)
     assert found.embedding_rows == 4  # And one for others.

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pipelines.sources.feature_values import read_values
+from pipelines.sources.feature_values import read_feature
 from recall.errors import InputError
 from recall.feature_columns.declaration import FeatureColumn
 from recall.feature_columns.fitting import raw_type
@@ -14,7 +14,7 @@ from recall.feature_columns.fitting import raw_type
 
 def read(array, kind, **parameters):
     column = FeatureColumn("x", "item", kind, column="col", **parameters)
-    values = read_values(column, array, np.arange(len(array)) + 10, "items.csv")
+    values = read_feature(column, array, np.arange(len(array)) + 10, "items.csv")
     assert values.type == raw_type(column)
     return values.to_pylist()
 

@@ -3,13 +3,14 @@
 import numpy as np
 import pyarrow as pa
 
+from recall.feature_columns import fitting
 from recall.feature_columns.declaration import FeatureColumn
-from recall.feature_columns.fitting import FittedColumn, fit, raw_type
+from recall.feature_columns.fitting import FittedColumn, raw_type
 
 
 def fit_values(values, **parameters):
     column = FeatureColumn("x", "item", **parameters)
-    return fit(column, pa.array(values, raw_type(column)))
+    return fitting.fit(column, pa.array(values, raw_type(column)))
 
 
 def test_a_vocabulary_has_frequent_values_first_and_rare_ones_not():

@@ -30,6 +30,9 @@ CONFIGS = {
     "self_attentive": dataclasses.replace(DSSREC, extractor="self_attentive"),
     "inner_product": dataclasses.replace(DSSREC, similarity="inner_product"),
     "categories": dataclasses.replace(DSSREC, use_categories=True),
+    "capsule": dataclasses.replace(DSSREC, extractor="capsule"),
+    "routing": dataclasses.replace(DSSREC, extractor="routing", num_prototypes=6),
+    "routing_by_category": dataclasses.replace(DSSREC, extractor="routing", use_categories=True),
 }
 HISTORIES = np.array(
     [[2, 3, 4, 5, 6, 7], [7, 2, 0, 0, 0, 0], [3, 0, 0, 0, 0, 0], [5, 1, 5, 2, 0, 0]]
@@ -119,6 +122,27 @@ def test_inner_product_vectors_keep_their_length():
 
     for vectors in (user_tower(HISTORIES).user_vectors, item_tower(np.arange(2, 8))):
         assert np.abs(np.linalg.norm(vectors, axis=-1) - 1).max() > 0.1
+
+
+def test_items_are_routed_by_their_categories_where_they_have_some():
+    user_tower, item_tower = build_towers("routing_by_category")
+    table, categories = item_tower.embeddings.numpy(), item_tower.category_embeddings.numpy()
+    prototypes = next(w.numpy() for w in user_tower.weights if "prototypes" in w.name)
+
+    routes, shares = user_tower.route(np.array([2, 3, 4, 7]))
+
+    # red; blue and red; an item of no category, by all of it; red again, another item.
+    of_items = [categories[3], (categories[1] + categories[3]) / 2, table[4], categories[3]]
+    for item, row in zip(of_items, routes.numpy(), strict=True):
+        cosines = prototypes @ item / np.linalg.norm(item) / np.linalg.norm(prototypes, axis=1)
+        exp = np.exp(cosines / 0.07)
+        np.testing.assert_allclose(row, exp / exp.sum(), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(shares, routes.numpy().reshape(4, 3, 4).sum(axis=2), rtol=1e-5)
+
+
+def test_towers_that_route_nothing_have_no_prototypes():
+    assert build_towers("routing")[0].num_prototypes == 6
+    assert build_towers("dssrec")[0].num_prototypes == 0
 
 
 @pytest.mark.parametrize("name", CONFIGS)

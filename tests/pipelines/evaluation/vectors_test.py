@@ -31,3 +31,18 @@ def test_interest_usage_is_the_share_of_clicks_won():
     positives = Ragged.from_rows([[2, 3], [2], [2], [1]])
     usage = vectors.measure_interest_usage(user_vectors, axes, positives)
     np.testing.assert_allclose(usage, [2 / 3, 1 / 3])
+
+
+@pytest.mark.parametrize("counts", [range(NUM_ITEMS), [0] * NUM_ITEMS])
+def test_prototype_shares_are_those_of_the_clicks(counts, monkeypatch):
+    vocabulary = ItemVocabulary([f"i{number}" for number in range(NUM_ITEMS)], counts=counts)
+    model = DSSRec(RecallConfig().override(["model.extractor=routing", "model.dim=8"]), vocabulary)
+    model(np.array([[2]]))
+    monkeypatch.setattr(vectors, "_ITEMS_AT_ONCE", 7)
+
+    shares = vectors.measure_prototype_shares(model)
+
+    routes, _ = model.user_tower.route(np.arange(2, NUM_ITEMS + 2))
+    weights = np.array(counts) if any(counts) else np.ones(NUM_ITEMS)
+    np.testing.assert_allclose(shares, weights @ routes.numpy() / weights.sum(), rtol=1e-5)
+    assert shares.shape == (16,)

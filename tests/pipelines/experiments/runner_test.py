@@ -9,7 +9,7 @@ import pytest
 from pipelines.experiments import one_run, runner
 from pipelines.experiments.grids import seq2seq
 from pipelines.experiments.grids.grid import Arm, Case, Experiment, Options
-from pipelines.experiments.outcomes import results, run_files
+from pipelines.experiments.outcomes import results, run_files, tables
 from recall.errors import InputError
 
 TINY = (
@@ -178,3 +178,21 @@ def test_seq2seq_is_the_article_s_test():
     assert (without.loss.seq2seq_weight, with_.loss.seq2seq_weight) == (0, 0.02)
     assert (with_.train.max_epochs, with_.model.dim, with_.train.seed) == (3, 16, 1)
     assert without.override(["loss.seq2seq_weight=0.02"]) == with_
+
+
+@pytest.mark.slow
+def test_a_metric_that_one_recipe_lacks_has_no_difference(tmp_path):
+    """Prototypes in use are of `routing` alone."""
+    experiment = experiment_of((1,))._replace(
+        arms=(Arm("dssrec"), Arm("routing", ("model.extractor=routing",)), Arm("again")),
+        metrics=("recall@10", "interest_perplexity", "prototype_perplexity"),
+    )
+    found = runner.run_experiment(experiment, tmp_path, making(experiment, tmp_path, []))
+
+    (case,) = found["cases"]
+    head, without, with_, _ = tables.rows(found, case)
+    assert head == ["arm", "recall@10", "interest_perplexity", "prototype_perplexity"]
+    assert without[0] == "dssrec"
+    assert without[3] == "-"
+    assert 1 <= float(with_[3]) <= 8
+    assert 1 <= float(without[2]) <= 2

@@ -27,7 +27,7 @@ def write(folder, num_interests):
     callback.set_model(types.SimpleNamespace(user_tower=tower))
     callback.on_train_begin()
     values = {"loss": 6.5, "val_recall@50": 0.5, "gradient_1": 0.25, "val_interest_1": 0.125}
-    callback.on_epoch_end(0, values)
+    callback.on_epoch_end(0, values | {"dead_prototypes": 3.0})
     callback.on_epoch_end(1, {"loss": 6.25})
     callback.on_train_end()
     return read_events(folder / "logs" / "training")
@@ -41,6 +41,7 @@ def test_values_by_theme(tmp_path):
         ("validation/recall@50", 1): 0.5,
         ("interests_gradients/interest_1", 1): 0.25,
         ("interests_clicks/interest_1", 1): 0.125,
+        ("prototypes/dead_prototypes", 1): 3.0,
     }
 
 

@@ -137,6 +137,25 @@ def test_the_log_has_a_line_per_epoch_and_the_loss_falls(finished):
         assert {"val_ndcg@10", "val_recall@10", "val_recall@50"} < set(line)
 
 
+@eagerly
+def test_the_log_says_which_prototypes_are_in_use(examples_dir, tmp_path):
+    config = QUICK.override(
+        ["model.extractor=routing", "model.num_interests=2", "model.num_prototypes=4"]
+    )
+    trained = train_and_evaluate(config, examples_dir, tmp_path / "model")
+
+    (line,) = read_log(tmp_path / "model")
+    assert {"balance", "sharpness", "semantic"} <= set(line)
+    # By hand, from the weights that were kept: one epoch is its own average. The vocabulary of
+    # these examples has no counts, so all items count alike.
+    routes, _ = trained.model.user_tower.route(np.arange(2, NUM_ITEMS + 2))
+    shares = routes.numpy().mean(axis=0)
+    perplexity = np.exp(-(shares * np.log(shares)).sum())
+    assert line["prototype_perplexity"] == pytest.approx(perplexity, rel=1e-4)
+    assert 1 < perplexity <= 4
+    assert line["dead_prototypes"] == (shares < 0.0025).sum()
+
+
 def test_the_loaded_model_is_that_of_the_best_epoch(finished, examples_dir):
     trained = load_model(finished)
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipelines.evaluation.exposure import NUM_DECILES, popularity_deciles
 from recall.categories import common_categories
 from recall.metrics import diversity, ranking
 from recall.metrics.debiased import compute_user_debiased
@@ -18,6 +19,10 @@ from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 
 LIST_K, HIT_K = 10, 50
 """Slots of a list that are judged for diversity, and for held-out clicks outside a category."""
+
+DECILE = "exposure_decile_"
+"""Before the number of a decile of the items by training clicks, 0 the most clicked ones: its
+share of the slots."""
 
 DOMINATED = 0.6
 """Share of a history in one category from which on the category dominates it."""
@@ -71,6 +76,11 @@ def measure_lists(
         f"coverage@{LIST_K}": float(np.count_nonzero(exposure) / vocabulary.num_items),
         f"gini@{LIST_K}": diversity.compute_gini(exposure),
     }
+    deciles = np.bincount(
+        popularity_deciles(vocabulary.counts), weights=exposure, minlength=NUM_DECILES
+    )
+    shares = deciles / max(1, exposure.sum())
+    values |= {f"{DECILE}{number}": float(share) for number, share in enumerate(shares)}
     return Measured(users, values)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from pipelines.experiments.outcomes.measures import DECILE
 from serving.release import storage
 
 _COLOURS = ("#0f766e", "#b45309", "#4338ca", "#be123c", "#64748b", "#65a30d", "#0369a1", "#a21caf")
@@ -30,8 +31,35 @@ def chart(found: Mapping[str, Any]) -> alt.VConcatChart:
         for panel in (_lines(found, name) if found["x"] else [_differences(found, name)])
     ]
     lines = [alt.hconcat(*panels[i : i + _COLUMNS]) for i in range(0, len(panels), _COLUMNS)]
-    chart = alt.vconcat(*lines).configure_view(stroke=None)
+    chart = alt.vconcat(*lines)
+    deciles = _deciles(found) if "gini@10" in found["metrics"] else []
+    if deciles:  # With a legend of its own: differences have no colour for the first recipe.
+        chart = alt.vconcat(chart, alt.hconcat(*deciles)).resolve_scale(color="independent")
+    chart = chart.configure_view(stroke=None)
     return chart.configure(background="white", padding=8).configure_axis(gridColor="#e2e8f0")
+
+
+def _deciles(found: Mapping[str, Any]) -> list[alt.Chart]:
+    """Which items the lists show, by popularity; runs of earlier versions have no such numbers."""
+    panels = []
+    for case in found["cases"]:
+        points = [
+            {"decile": int(name.removeprefix(DECILE)) + 1, "arm": arm["name"], "share": n["value"]}
+            for arm in case["arms"]
+            for name, n in arm["metrics"].items()
+            if name.startswith(DECILE)
+        ]
+        if points:
+            base = alt.Chart(alt.Data(values=points)).mark_line(point=True)
+            title = "items by clicks, in tenths: 1 the most clicked"
+            panels.append(
+                base.encode(
+                    alt.X("decile:O", title=title, axis=alt.Axis(labelAngle=0)),
+                    alt.Y("share:Q", title=None, axis=alt.Axis(format=".0%")),
+                    _colour(found, list(found["arms"])),
+                ).properties(width=_WIDTH, height=_HEIGHT, title=f"slots, {case['name']}")
+            )
+    return panels
 
 
 def _lines(found: Mapping[str, Any], metric: str) -> list[alt.LayerChart]:

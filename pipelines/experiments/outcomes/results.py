@@ -119,7 +119,7 @@ def _summarise_arm(
     names = [name for name, metric in own[0].users.items() if metric.weights.any()]
     users = [one.users for one in own]
     metrics = {n: _plain(i, users, n) for n, i in paired.describe(users, names).items()}
-    for name in own[0].facts["values"]:
+    for name in sorted(set.intersection(*(set(one.facts["values"]) for one in own))):
         metrics[name] = _of_values([one.facts["values"][name] for one in own])
     found: dict[str, Any] = {
         "metrics": metrics,
@@ -130,7 +130,7 @@ def _summarise_arm(
     if base is not None:
         differences = paired.compare([one.users for one in base], users, names)
         found["differences"] = {name: interval._asdict() for name, interval in differences.items()}
-        shared = own[0].facts["values"].keys() & base[0].facts["values"].keys()
+        shared = set.intersection(*(set(one.facts["values"]) for one in (*own, *base)))
         for name in sorted(shared):
             pairs = zip(own, base, strict=True)
             by_seed = [a.facts["values"][name] - b.facts["values"][name] for a, b in pairs]

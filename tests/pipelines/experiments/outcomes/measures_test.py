@@ -54,3 +54,6 @@ def test_everything_of_two_lists():
     # 0 and 3 have no category in common, 0 and 1 have.
     assert found.users["diversity@10"].gains.tolist() == [1, 0]
     assert found.values["coverage@10"] == pytest.approx(3 / 6)
+    # Items 0, 1 and 3 are in the tenths 0, 1 and 5 by clicks; item 0 has two of four slots.
+    deciles = [found.values[f"exposure_decile_{number}"] for number in range(10)]
+    assert deciles == [0.5, 0.25, 0, 0, 0, 0.25, 0, 0, 0, 0]

@@ -48,10 +48,10 @@ def test_user_vectors_are_the_same(client, asked, vectors):
 def test_lists_are_those_of_the_vectors(client, asked, vectors):
     """Largest inner product with any interest, without the items of the history."""
     scores = np.einsum("ukd,id->uki", vectors["user_vectors"], vectors["item_vectors"]).max(1)
-    place = {item_id.encode(): number for number, item_id in enumerate(asked["item_ids"])}
+    place = {item_id: number for number, item_id in enumerate(asked["item_ids"])}
     for row, history in zip(scores, asked["histories"], strict=True):
-        row[[place[item_id.encode()] for item_id in history]] = -np.inf
+        row[[place[item_id] for item_id in history]] = -np.inf
         answer = client.ask(RecallRequest(history=tuple(history), k=K, exact=True))
-        rows = [place[bytes(item_id)] for item_id in answer.item_ids]
+        rows = [place[item_id] for item_id in answer.item_ids]
         assert len(set(rows)) == K
         np.testing.assert_allclose(row[rows], np.sort(row)[::-1][:K], rtol=0, atol=1e-5)

@@ -157,7 +157,7 @@ class Borrowed:
         """
         for output in self._outputs:
             if _stamp(output.path) not in (None, output.before):
-                copies.upload(output.path, output.url)
+                copies.replace(output.path, output.url)
         for mirror in self._mirrors:
             if count := mirror.put():
                 _log.info("%s is up to date: %d files written or removed", mirror.url, count)

@@ -6,22 +6,31 @@ Imports no TensorFlow.
 import contextlib
 import hashlib
 import os
+import uuid
 from collections.abc import Iterator
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.fs as arrow_fs
 
+from recall.errors import InputError
+from serving.stores import files, urls
 from serving.stores.failures import explained
-from serving.stores.files import open_input_stream
 from serving.stores.filesystems import locate
 
 _COPY_CHUNK_BYTES = 8 << 20
 """Read at a time of a copy; small enough for several copies at a time."""
 
+_LARGEST_MOVE_BYTES = 5 << 30
+"""Of an object that S3 copies in one request."""
+
 
 def upload(path: str | os.PathLike, url: str) -> str:
     """Copies a local file into a store, where it appears whole.
+
+    What breaks it off in this process leaves no file of this name, not even an old one:
+    a stream of Arrow can be closed, which makes a whole object of what was sent, but not
+    given up. Where the old one is needed, see `replace`.
 
     Returns:
         Hexadecimal SHA-256 of the bytes that were sent.
@@ -46,6 +55,31 @@ def upload(path: str | os.PathLike, url: str) -> str:
     return digest
 
 
+def replace(path: str | os.PathLike, url: str) -> None:
+    """As `upload`, but a file that is there stays until the new one is whole.
+
+    That comes under another name first, hidden and beside it, and is then renamed by the
+    store. A file of more than 5 GiB is sent to its own name: S3 would not rename it.
+
+    Raises:
+        InputError: See `upload`.
+    """
+    with explained(os.fspath(path), "read"):
+        size = os.path.getsize(path)
+    if url.startswith("s3://") and size > _LARGEST_MOVE_BYTES:
+        upload(path, url)
+        return
+    name = urls.name_of(url)
+    partial = f"{url[: -len(name)]}.{name}.{uuid.uuid4().hex[:8]}.partial"
+    upload(path, partial)
+    try:
+        files.move_file(partial, url)
+    except BaseException:
+        with contextlib.suppress(InputError):
+            files.remove_files([partial])
+        raise
+
+
 def download(url: str, path: str | os.PathLike) -> str:
     """Copies a file of a store to a local path, whose folder exists; not at once.
 
@@ -56,7 +90,7 @@ def download(url: str, path: str | os.PathLike) -> str:
         InputError: There is none, it may not be read, or the disk is full.
     """
     with (
-        open_input_stream(url) as source,
+        files.open_input_stream(url) as source,
         _local_file(path, "wb") as target,
         explained(url, "read"),
     ):

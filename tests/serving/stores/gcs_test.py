@@ -57,6 +57,12 @@ def test_files(bucket, tmp_path):
     sent = copies.upload(tmp_path / "large", f"{bucket}/x/large")
     assert copies.download(f"{bucket}/x/large", tmp_path / "again") == sent
     assert (tmp_path / "again").read_bytes() == (tmp_path / "large").read_bytes()
+    (tmp_path / "new").write_bytes(b"new")
+    for path in ("large", "new"):  # The first of its name, and another one.
+        copies.replace(tmp_path / path, f"{bucket}/y/one")
+    assert files.read_bytes(f"{bucket}/y/one") == b"new"
+    assert [file.place for file in files.list_files(f"{bucket}/y")] == [f"{bucket}/y/one"]
+    files.remove_folder(f"{bucket}/y")
     found = files.list_files(f"{bucket}/x")
     assert [(file.place, file.size) for file in found] == [
         (f"{bucket}/x/a b.json", 2),

@@ -21,6 +21,7 @@ from pipelines.ingestion.events.kinds import NO_KINDS, RunKinds
 from pipelines.ingestion.sequences import Sequences
 from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
+from pipelines.sources.columns.time_findings import FIRST_S, LAST_S
 from pipelines.sources.event_checks import encode_ids
 from pipelines.sources.events import EventSource
 from pipelines.sources.unit_reader import ROW_BITS, UnitReader, merge_facts
@@ -78,7 +79,8 @@ def read_log(
     """Reads a whole log, on as many workers as the runner has.
 
     Returns:
-        `events_read`, `left_out_by_where`, `bad_rows` and `times`, and what `read_shard` needs.
+        `events_read`, `left_out_by_where`, `bad_rows` and `times`, with those of the first and
+        the last event where the log has times, and what `read_shard` needs.
 
     Raises:
         InputError: The log cannot be used; the text is that of one reader.
@@ -91,14 +93,16 @@ def read_log(
     facts = merge_facts(source, [unit["parts"] for unit in found], max_bad_rows)
     runs = [run for unit in found for run in unit["runs"]]
     number_items(files, runs)
-    latest_s = max(unit["latest_s"] for unit in found)
     kinds = RunKinds.merge(unit["kinds"] for unit in found)
     kinds.check(source.spec, source.columns.event_type)
+    times, has_time = [time for unit in found for time in unit["span"]], source.columns.has_time
+    if has_time:
+        facts["times"] = {**facts["times"], FIRST_S: min(times), LAST_S: max(times)}
     log = LogRuns(
         runs,
         facts.pop("first_rows"),
-        source.columns.has_time,
-        latest_s,
+        has_time,
+        max(times),
         kinds,
         bool(source.columns.weight),
     )
@@ -133,12 +137,14 @@ class ReadUnit:
         """Reads the unit of this number."""
         files = ShardFiles(self._work_dir)
         reader = UnitReader(self._source, self._units[number], self._max_bad_rows)
-        runs, waiting, size, latest_s = [], [], 0, 0.0
+        runs, waiting, size, span = [], [], 0, []
         self._kinds = {}
         try:
             for batch in self._batches(reader):
                 waiting.append(batch)
-                latest_s = max(latest_s, float(batch["timestamp"].to_numpy().max()))
+                times = batch["timestamp"].to_numpy()
+                span = [*span, float(times.min()), float(times.max())]
+                span = [min(span), max(span)]
                 size += batch.num_rows
                 if size >= _RUN_EVENTS:
                     runs.append(self._write_run(files, number, len(runs), waiting))
@@ -147,7 +153,7 @@ class ReadUnit:
             reader.facts[-1]["error"] = str(error)
         if waiting:
             runs.append(self._write_run(files, number, len(runs), waiting))
-        facts = {"runs": runs, "latest_s": latest_s, "parts": reader.facts, "kinds": self._kinds}
+        facts = {"runs": runs, "span": span, "parts": reader.facts, "kinds": self._kinds}
         files.write_facts(READ, number, facts)
 
     def _batches(self, reader: UnitReader) -> Iterator[pa.RecordBatch]:

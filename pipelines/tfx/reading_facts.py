@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipelines.artifacts import records
 from pipelines.ingestion import report as ingest_report
+from pipelines.sources.columns.time_findings import FIRST_S, LAST_S
 from pipelines.sources.events import EventSource
 from serving.release import storage
 
@@ -38,7 +39,9 @@ def put_into_report(examples_dir: str | Path, facts: str) -> None:
     path = Path(examples_dir) / records.INGEST_REPORT_NAME
     report, found = storage.read_json(path), json.loads(facts)
     known = set(report["lines"])
-    report["left_out_by_where"], report["times"] = found["left_out_by_where"], found["times"]
+    report["left_out_by_where"] = found["left_out_by_where"]
+    span = {name: report["times"][name] for name in (FIRST_S, LAST_S) if name in report["times"]}
+    report["times"] = {**found["times"], **span}
     report["dropped"]["bad_rows"] = found["bad_rows"]
     report["lines"] = ingest_report.report_lines(report)
     storage.write_json(path, report)

@@ -33,7 +33,7 @@ from pipelines.ingestion.splits import HELD_OUT
 from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
 from pipelines.sources.columns.bad_rows import BadRows
-from pipelines.sources.columns.time_findings import DAY_S
+from pipelines.sources.columns.time_findings import DAY_S, add_times
 from pipelines.sources.events import EventSource
 from pipelines.upkeep import shown_users, steps
 from pipelines.upkeep.steps import Place
@@ -93,6 +93,7 @@ class Change:
             bad_rows.merge(one["bad_rows"]["reasons"])
         self._state["read"] = {
             **read,
+            "times": add_times(before["times"], read["times"]),
             "bad_rows": {"rows": bad_rows.total, "reasons": bad_rows.to_dict()},
             "events_read": before["events_read"] + read["events_read"],
             "left_out_by_where": before["left_out_by_where"] + read["left_out_by_where"],

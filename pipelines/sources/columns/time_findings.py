@@ -17,6 +17,9 @@ from recall.errors import InputError
 DAY_S = 86_400
 """Times of the first day of 1970 stand for 0 in some time zone."""
 
+FIRST_S, LAST_S = "first_s", "last_s"
+"""Of a report: the times of the first and of the last event that was read."""
+
 _FUTURE_S = 366 * DAY_S
 """A time that is later than this from now is reported."""
 
@@ -190,6 +193,27 @@ class TimeFindings:
             for form, known in self._forms.items()
         }
         return {"forms": forms, **tallies}
+
+
+def add_times(first: Mapping[str, Any], then: Mapping[str, Any]) -> dict[str, Any]:
+    """What reports say of the times of two logs, of which one came after the other.
+
+    Args:
+        first: `TimeFindings.to_dict()`, with `FIRST_S` and `LAST_S` where the log has times.
+        then: The same of the later log.
+    """
+    total = {**then, **first, "forms": {**then["forms"], **first["forms"]}}
+    for form, known in first["forms"].items():
+        again = then["forms"].get(form, {"files": 0})
+        total["forms"][form] = {**known, "files": known["files"] + again["files"]}
+    for name in _LINES:
+        if name in first and name in then:
+            total[name] = {**first[name], "count": first[name]["count"] + then[name]["count"]}
+    for name, choose in ((FIRST_S, min), (LAST_S, max)):
+        total.pop(name, None)
+        if name in first and name in then:
+            total[name] = choose(first[name], then[name])
+    return total
 
 
 def time_lines(times: Mapping[str, Any]) -> list[str]:

@@ -311,3 +311,45 @@ class TestRefusals:
         made = storage.sha256_of_tree(tmp_path / "examples")
         assert append.append_events(source, tmp_path / "examples", configure()) == report
         assert storage.sha256_of_tree(tmp_path / "examples") == made
+
+
+def test_times_are_those_of_all_days(tmp_path):
+    """What was odd in a day is counted with what was before; the first row shown stays."""
+    header, now = "user_id,item_id,timestamp", FIRST_S
+    days = {
+        "a.csv": [(0, 0), *((user, now + time) for user in range(3) for time in range(8))],
+        "b.csv": [(0, -3), (1, now * 1000 + 8500), (2, (now + 999 * DAY_S * 20) * 1000)],
+        "c.csv": [(0, now + 11), (1, 0), (2, now + 13)],
+    }
+    reports = []
+    for name, events in days.items():
+        rows = [f"u{user},i{(user + row) % 3},{time}" for row, (user, time) in enumerate(events)]
+        (tmp_path / name).write_text("\n".join([header, *rows]) + "\n")
+        source = open_events(str(tmp_path / name))
+        output = tmp_path / "grown"
+        if not reports:
+            reports.append(ingest.run_ingest(source, None, output, configure()))
+        else:
+            reports.append(append.append_events(source, output, configure()))
+    first, second = (str(tmp_path / name) for name in ("a.csv", "b.csv"))
+    late = str((now + 999 * DAY_S * 20) * 1000)
+    assert reports[0]["times"] == {
+        "forms": {"seconds": {"files": 1, "first": first}},
+        "early": {"count": 1, "file": first, "row": 1, "value": "0"},
+        "first_s": 0.0,
+        "last_s": now + 7.0,
+    }
+    assert reports[2]["times"] == {
+        "forms": {
+            "seconds": {"files": 2, "first": first},
+            "milliseconds": {"files": 1, "first": second},
+        },
+        "early": {"count": 3, "file": first, "row": 1, "value": "0"},
+        "future": {"count": 1, "file": second, "row": 3, "value": late},
+        "first_s": -3.0,
+        "last_s": now + 999.0 * DAY_S * 20,
+    }
+    assert storage.read_json(tmp_path / "grown/ingest_report.json")["times"] == reports[2]["times"]
+    lines = "\n".join(reports[2]["lines"])
+    assert "Warning: 3 times of 0, below 0 or of the first day of 1970" in lines
+    assert f"seconds (2 files, the first is {first}); milliseconds (1 file" in lines

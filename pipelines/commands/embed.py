@@ -9,9 +9,10 @@ from pipelines.commands.shared.flags import Command, FlagSpec, UsageError
 
 COMMAND = Command(
     summary="Writes the vectors of users or of items, as Parquet.",
-    description="With --events the interests of every user of a log, with --items the vectors of "
-    "items, both of the newest release. An item's score for a user is its largest inner product "
-    "with one of the user's vectors. Flags it does not know go to Apache Beam.",
+    description="With --events the interests of every user of a log, with --users alone those of "
+    "a file of histories, with --items the vectors of items, all of the newest release. An item's "
+    "score for a user is its largest inner product with one of the user's vectors. Flags it does "
+    "not know go to Apache Beam.",
     examples=(
         "embed --release=runs/mine/serving --events=events.csv.gz --output=user_vectors",
         "embed --release=runs/mine/serving --items=all --output=item_vectors.parquet",
@@ -20,6 +21,7 @@ COMMAND = Command(
         "release": inference_flags.RELEASE,
         "events": inference_flags.EVENTS,
         "users": inference_flags.USERS,
+        "history_column": inference_flags.HISTORY_COLUMN,
         "items": FlagSpec(
             help="Instead of --events: items of the release, all, or a file (.csv, .parquet ...) "
             "with the item column.",
@@ -49,11 +51,17 @@ COMMAND = Command(
 def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     """Writes the vectors; says what it did."""
     items = values["items"].value
-    if (values.events is None) == (items is None):
-        raise UsageError("recall embed: give --events=LOG or --items=all, one of them.")
-    for name in ("users", "unknown_users"):
+    is_about_users = values.events is not None or values["users"].present
+    if is_about_users == (items is not None):
+        raise UsageError(
+            "recall embed: give --events=LOG, --users=FILE with histories or --items=all, one of "
+            "them."
+        )
+    for name in ("unknown_users", "history_column"):
         if items is not None and values[name].present:
             raise UsageError(f"recall embed: --{name} has no meaning with --items.")
+    if items is None:
+        inference_flags.check_users("embed", values)
     beam_flags.check(beam_args)
     with progress_flags.loading():
         from serving import server_process

@@ -8,19 +8,22 @@ from pipelines.commands.shared import beam_flags, inference_flags, progress_flag
 from pipelines.commands.shared.flags import Command, FlagSpec
 
 COMMAND = Command(
-    summary="Writes recommendations for every user of a log, as Parquet.",
+    summary="Writes recommendations for many users, as Parquet.",
     description="Asks the newest release for each user's items, as a server would answer: items "
-    "with scores, the interest that found each and the clicked item nearest to it. Flags it does "
-    "not know (for example --runner=FlinkRunner) go to Apache Beam.",
+    "with scores, the interest that found each and the clicked item nearest to it. Users are those "
+    "of a log, or of a file that has a history for each. Flags it does not know (for example "
+    "--runner=FlinkRunner) go to Apache Beam.",
     examples=(
         "recommend --release=runs/mine/serving --events=events.csv.gz --k=200 --output=recs",
         "recommend --release=runs/mine/serving --events=events.csv.gz --users=users.csv "
         "--output=recs.parquet",
+        "recommend --release=runs/mine/serving --users=histories.jsonl --output=recs.parquet",
     ),
     flags={
         "release": inference_flags.RELEASE,
         "events": inference_flags.EVENTS,
         "users": inference_flags.USERS,
+        "history_column": inference_flags.HISTORY_COLUMN,
         "output": inference_flags.OUTPUT,
         "k": inference_flags.k_flag("Items for each user."),
         "exclude_seen": FlagSpec(
@@ -47,7 +50,7 @@ COMMAND = Command(
         **inference_flags.READING,
         **inference_flags.RUNNING,
     },
-    required=("release", "events", "output"),
+    required=("release", "output"),
     beam_flags=True,
     resumes=True,
 )
@@ -55,6 +58,7 @@ COMMAND = Command(
 
 def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     """Writes the recommendations; says what it did."""
+    inference_flags.check_users("recommend", values)
     beam_flags.check(beam_args)
     names = ("k", *inference_flags.FILTERS)
     fields = dict(inference_flags.read_fields(values, names, "history"))

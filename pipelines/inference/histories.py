@@ -6,6 +6,7 @@ duplicates left out.
 
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pyarrow.compute as pc
 
 from pipelines.inference import work_folder
 from pipelines.inference.answer_tables import HISTORY_COLUMN, ITEM_ID, USER_ID
+from pipelines.inference.history_files import HISTORIES_SCHEMA, HistoryFile
 from pipelines.inference.work_folder import WorkFolder
 from pipelines.ingestion import reading, sequences
 from pipelines.ingestion import steps as ingest_steps
@@ -27,10 +29,10 @@ from pipelines.sources.events import EventSource
 from recall.config import IngestConfig
 from recall.errors import InputError
 
-HISTORIES_SCHEMA = pa.schema([(USER_ID, pa.string()), (HISTORY_COLUMN, pa.list_(pa.string()))])
-"""A row per user; ids oldest first."""
-
 _ITEMS_SCHEMA = pa.schema([(ITEM_ID, pa.string())])
+
+_READ_ROWS = 10_000
+"""Ready histories in memory at a time."""
 
 _WANTED = "wanted"
 """Name of the tables of the users that are asked for, by shard."""
@@ -85,6 +87,44 @@ def prepare_histories(
     work.mark_prepared(facts)
     shutil.rmtree(shuffled)
     return facts
+
+
+def prepare_ready(ready: HistoryFile, work: WorkFolder, *, rows_per_file: int) -> dict[str, Any]:
+    """Copies histories that a file has, unless they are there.
+
+    Args:
+        ready: The file.
+        work: Where to.
+        rows_per_file: Users of a part.
+
+    Returns:
+        Counts: `users`, `events`, `empty_histories`.
+
+    Raises:
+        InputError: The file cannot be read, or has no row.
+    """
+    if work.prepared is not None:
+        return work.prepared
+    work.clear_inputs()
+    counts: Counter = Counter(users=0, events=0, empty_histories=0)
+
+    def counted() -> Iterator[pa.Table]:
+        for table in ready.read(min(rows_per_file, _READ_ROWS)):
+            sizes = pc.list_value_length(table[HISTORY_COLUMN]).to_numpy()
+            counts.update(users=len(sizes), events=int(sizes.sum()))
+            counts["empty_histories"] += int((sizes == 0).sum())
+            tasks.count(reading.READING, len(sizes))
+            yield table
+
+    with tasks.open_task(reading.READING, unit="users", rate="users"):
+        path = work.inputs / "histories.parquet"
+        work_folder.write_table_file(
+            path, HISTORIES_SCHEMA, counted(), row_group_size=rows_per_file
+        )
+    if not counts["users"]:
+        raise InputError(f"{ready.path} names nobody: it has no rows.")
+    work.mark_prepared(dict(counts))
+    return dict(counts)
 
 
 def prepare_items(item_ids: pa.Array, work: WorkFolder, *, rows_per_file: int) -> None:

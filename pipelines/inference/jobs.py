@@ -16,6 +16,7 @@ from pipelines.inference.answers import (
     RecommendUsers,
     SimilarItems,
 )
+from pipelines.inference.history_files import HistoryFile
 from pipelines.inference.opened_release import OpenedRelease, examples, open_once
 from pipelines.inference.output import Output
 from pipelines.inference.work_folder import WorkFolder
@@ -75,9 +76,11 @@ class JobOptions(NamedTuple):
 
 @provenance.measured
 def write_recommendations(
-    users: Users, wanted: RecommendUsers, options: JobOptions
+    users: Users | HistoryFile, wanted: RecommendUsers, options: JobOptions
 ) -> dict[str, int]:
-    """Writes recommendations for the users of a log; see `answer_tables` for the columns.
+    """Writes recommendations for the users of a log, or of a file that has their histories.
+
+    See `answer_tables` for the columns.
 
     Returns:
         What was counted; nothing is done where the result is up to date.
@@ -89,8 +92,10 @@ def write_recommendations(
 
 
 @provenance.measured
-def write_user_vectors(users: Users, wanted: EmbedUsers, options: JobOptions) -> dict[str, int]:
-    """Writes the vectors of the users of a log; as `write_recommendations`."""
+def write_user_vectors(
+    users: Users | HistoryFile, wanted: EmbedUsers, options: JobOptions
+) -> dict[str, int]:
+    """Writes the vectors of users; as `write_recommendations`."""
     return _Job(EMBED, wanted, options).run_users(users)
 
 
@@ -124,8 +129,10 @@ class _Job:
         self._runner = StepRunner(options.beam_args)
         self._release = releases.latest_release(Path(options.release_dir).absolute())
 
-    def run_users(self, users: Users) -> dict[str, int]:
+    def run_users(self, users: Users | HistoryFile) -> dict[str, int]:
         """Histories, then their answers."""
+        if isinstance(users, HistoryFile):
+            return self._run_ready(users)
         source = users.source
         source.use_split = False
         inputs = {"events": source.fingerprint()}
@@ -147,6 +154,19 @@ class _Job:
                 num_shards=NUM_SHARDS,
                 rows_per_file=self._options.rows_per_file,
             )
+
+        return self._run(output, prepare, "users")
+
+    def _run_ready(self, ready: HistoryFile) -> dict[str, int]:
+        """Answers for histories that a file has."""
+        columns = {"user_column": ready.user_column, "history_column": ready.history_column}
+        output = self._open_output({"histories": ready.fingerprint()}, {"reading": columns})
+        if output.is_current():
+            return self._up_to_date(output)
+
+        def prepare(work: WorkFolder, _: OpenedRelease) -> dict[str, Any]:
+            rows_per_file = self._options.rows_per_file
+            return histories.prepare_ready(ready, work, rows_per_file=rows_per_file)
 
         return self._run(output, prepare, "users")
 

@@ -48,6 +48,9 @@ def _user_notes(counts: Mapping[str, int], what: str) -> list[str]:
     if counts.get("without_events"):
         verb = "has" if counts["without_events"] == 1 else "have"
         notes.append(f"{counts['without_events']:,} of these {verb} no events in the log")
+    if counts.get("empty_histories"):
+        verb = "has" if counts["empty_histories"] == 1 else "have"
+        notes.append(f"{counts['empty_histories']:,} of these {verb} an empty history")
     if counts["unknown_ids"]:
         of = f"{counts['unknown_ids']:,} of {counts['known_ids'] + counts['unknown_ids']:,} clicks"
         verb = "is" if counts["unknown_ids"] == 1 else "are"

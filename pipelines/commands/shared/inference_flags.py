@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 from absl import flags
 
 from pipelines.commands.shared import folders, log_flags, progress_flags, request_flags, table_flags
-from pipelines.commands.shared.flags import FlagSpec
+from pipelines.commands.shared.flags import FlagSpec, UsageError
 from recall.errors import InputError
 
 if TYPE_CHECKING:
+    from pipelines.inference.history_files import HistoryFile
     from pipelines.inference.id_files import IdFile
     from pipelines.inference.jobs import JobOptions, Users
 
@@ -22,7 +23,7 @@ RELEASE = folders.flag(
 
 EVENTS = FlagSpec(
     help="The log that says what users clicked, in the formats of `recall run`; clicks that are "
-    "newer than the model count too.",
+    "newer than the model count too. Without it, --users=FILE says so.",
     value="LOG",
     kind="log",
     store="url",
@@ -30,13 +31,16 @@ EVENTS = FlagSpec(
 
 USERS = FlagSpec(
     help="Which users of the log: all, or a file (.csv, .parquet ...) with the user column. Users "
-    "of the file that the log lacks are users without a known item.",
+    "of the file that the log lacks are users without a known item. Without --events: a file with "
+    "a history for each user, .parquet with a column of lists or JSON lines (.jsonl).",
     value="all|FILE",
     default=ALL,
     kind="path",
     store="url",
     suggestions=(ALL,),
 )
+
+_NO_FILE = "No file is named. Give a path, or all."
 
 UNKNOWN_USERS = ("popular", "skip")
 
@@ -46,6 +50,12 @@ OUTPUT = FlagSpec(
     value="DIR",
     kind="path",
     store="result",
+)
+
+HISTORY_COLUMN = FlagSpec(
+    help="Column, or key, of the lists of item ids in --users=FILE, oldest first.",
+    value="NAME",
+    default="history",
 )
 
 READING = {name: log_flags.READING[name] for name in log_flags.HISTORY_READING} | table_flags.LOG
@@ -92,14 +102,41 @@ def read_fields(values: flags.FlagValues, names: Sequence[str], subject: str) ->
     return {name: getattr(request, name) for name in given}
 
 
-def read_users(values: flags.FlagValues) -> "Users":
-    """The users of --events and --users.
+def check_users(command: str, values: flags.FlagValues) -> None:
+    """Refuses flags that do not say who, or that speak of what is not given.
+
+    Raises:
+        UsageError: As said.
+    """
+    if values.events is not None:
+        if values["history_column"].present:
+            raise UsageError(
+                f"recall {command}: --history_column has no meaning with --events: histories are "
+                "those of the log."
+            )
+        return
+    if values.users == ALL:
+        raise UsageError(
+            f"recall {command}: give --events=LOG, or --users=FILE with a history for each user."
+        )
+    for name in READING:
+        if name != "user_column" and values[name].present:
+            raise UsageError(f"recall {command}: --{name} is about a log; give --events=LOG, too.")
+
+
+def read_users(values: flags.FlagValues) -> "Users | HistoryFile":
+    """The users of --events and --users, or those of --users with their histories.
 
     Raises:
         InputError: There is no such log or file.
     """
     from pipelines.inference import jobs
+    from pipelines.inference.history_files import HistoryFile
 
+    if values.events is None:
+        if not values.users:
+            raise InputError(_NO_FILE)
+        return HistoryFile(values.users, values.user_column, values.history_column)
     return jobs.Users(
         log_flags.open_log(values),
         read_ids(values.users, values.user_column),
@@ -116,7 +153,7 @@ def read_ids(path: str, column: str) -> "IdFile | None":
     from pipelines.inference.id_files import IdFile
 
     if not path:
-        raise InputError("No file is named. Give a path, or all.")
+        raise InputError(_NO_FILE)
     return None if path == ALL else IdFile(path, column)
 
 

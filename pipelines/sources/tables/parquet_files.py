@@ -73,8 +73,9 @@ class ParquetTable:
         bad_rows: BadRows,
         part: FilePart = WHOLE_FILE,
         encoded: Sequence[str] = (),
+        batch_rows: int = _BATCH_ROWS,
     ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
-        """Streams the columns `names`, texts in `encoded` as dictionaries.
+        """Streams the columns `names`, texts in `encoded` as dictionaries, `batch_rows` or more.
 
         Yields:
             `[n]` int64, the 0-based row numbers, and the `n` rows.
@@ -89,10 +90,10 @@ class ParquetTable:
             groups = list(range(part.start, stop))
             total = sum(file.metadata.row_group(group).num_rows for group in groups)
             num_rows, waiting, size = 0, [], 0
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=stored):
+            for batch in file.iter_batches(batch_rows, row_groups=groups, columns=stored):
                 waiting.append(batch)
                 size += batch.num_rows
-                if size >= _BATCH_ROWS or num_rows + size == total:
+                if size >= batch_rows or num_rows + size == total:
                     rows = np.arange(num_rows, num_rows + size) + part.first_row
                     num_rows += size
                     self.share_read = num_rows / max(1, total)

@@ -184,10 +184,7 @@ def list_files(path: str) -> list[AnyPath]:
     Raises:
         InputError: There is no such file, or its name ends otherwise.
     """
-    if urls.is_url(path):
-        in_folder, found = _look_in_store(path)
-    else:
-        in_folder, found = _look_here(path)
+    in_folder, found = look(path)
     if in_folder and found:
         files = [p for p in found if _is_table(p)]
         if not files:
@@ -209,6 +206,15 @@ def list_files(path: str) -> list[AnyPath]:
                 f"{', '.join(ENDINGS)}{packed}."
             )
     return files
+
+
+def look(path: str) -> tuple[bool, list[AnyPath]]:
+    """Whether a path is a folder, and all that it names, of any format.
+
+    Raises:
+        InputError: A store cannot be asked.
+    """
+    return _look_in_store(path) if urls.is_url(path) else _look_here(path)
 
 
 def _look_here(path: str) -> tuple[bool, list[Path]]:

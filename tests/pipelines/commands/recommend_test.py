@@ -68,6 +68,25 @@ def test_users_of_a_file_with_what_they_have_seen(folder, tmp_path, capsys):
     assert "because" not in row["recommendations"][0]
 
 
+def test_users_with_their_histories(folder, tmp_path, capsys):
+    histories = tmp_path / "histories.jsonl"
+    rows = ('{"user_id": "a", "clicks": ["i1", "gone"]}', '{"user_id": "b", "clicks": []}')
+    histories.write_text("\n".join(rows) + "\n")
+    words = (f"--users={histories}", "--history_column=clicks")
+    output = tmp_path / "recs.parquet"
+    assert run(folder, "recommend", *words, "--k=5", f"--output={output}") == 0
+    assert capsys.readouterr().out == (
+        f"{output}: 2 users, 5 items each; 1 user without a known item got popular items; 1 of "
+        "these has an empty history; 1 of 2 clicks is of no item of the release\n"
+    )
+    first, second = pq.read_table(output).to_pylist()
+    assert (first["user_id"], first["is_fallback"], second["is_fallback"]) == ("a", False, True)
+    assert "i1" not in [item["item_id"] for item in first["recommendations"]]
+    output = tmp_path / "vectors.parquet"
+    assert run(folder, "embed", *words, f"--output={output}") == 0
+    assert pq.read_table(output)["user_id"].to_pylist() == ["a"]
+
+
 def test_similar_items_of_a_file(folder, tmp_path, capsys):
     output = tmp_path / "similar.parquet"
     words = (f"--items={folder / 'items.csv'}", "--k=3", f"--output={output}")
@@ -110,10 +129,18 @@ def test_vectors_of_users_and_of_items(folder, tmp_path, capsys):
         ("recommend", ["--events={log}", "--unknown_users=all"], 2, "one of popular, skip"),
         ("recommend", ["--events={log}", "--release=none"], 1, "--release=none is no folder"),
         ("recommend", ["--events={log}", "--release={here}"], 1, "holds no release"),
-        ("recommend", [], 2, "--events is required"),
+        ("recommend", [], 2, "give --events=LOG, or --users=FILE with a history for each user"),
+        ("recommend", ["--users=all"], 2, "give --events=LOG, or --users=FILE with a history"),
+        ("recommend", ["--users={users}"], 1, "users.csv has no lists, as histories are"),
+        ("recommend", ["--users="], 1, "Give a path, or all"),
+        ("recommend", ["--users={users}", "--where=a=b"], 2, "--where is about a log"),
+        ("recommend", ["--events={log}", "--history_column=x"], 2, "has no meaning with --events"),
         ("similar", ["--items="], 1, "Give a path, or all"),
         ("similar", ["--items={users}"], 1, "lacks the column 'item_id'"),
-        ("embed", [], 2, "give --events=LOG or --items=all"),
+        ("embed", [], 2, "give --events=LOG, --users=FILE with histories or --items=all"),
+        ("embed", ["--users=all"], 2, "give --events=LOG, or --users=FILE with a history"),
+        ("embed", ["--items=all", "--users={users}"], 2, "one of them"),
+        ("embed", ["--items=all", "--history_column=x"], 2, "has no meaning with --items"),
         ("embed", ["--items=all", "--events={log}"], 2, "one of them"),
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 from pipelines.artifacts import records
 from pipelines.inference import jobs, parts
 from pipelines.inference.answers import EmbedItems, EmbedUsers, RecommendUsers, SimilarItems
+from pipelines.inference.history_files import HistoryFile
 from pipelines.inference.id_files import IdFile
 from pipelines.ingestion.open_log import open_events
 from recall.errors import InputError
@@ -146,6 +147,65 @@ def test_a_file_chooses_users(world, tmp_path):
     for item, twin in zip(rows["u03"]["recommendations"], among_all, strict=True):
         # Scores may differ in their last digits with who else is in a batch.
         assert item == {**twin, "score": pytest.approx(twin["score"], abs=1e-6)}
+
+
+def test_histories_of_a_file_get_what_those_of_a_log_get(world, tmp_path):
+    """But for their order, which is the file's, and a user whom it has twice."""
+    lines = [
+        json.dumps({"user_id": user, "history": history})
+        for user, history in [*world.histories.items(), ("u03", ()), ("new", None)]
+    ]
+    (tmp_path / "histories.jsonl").write_text("\n".join(lines))
+    ready = HistoryFile(str(tmp_path / "histories.jsonl"), "user_id", "history")
+    options = jobs.JobOptions(world.serving_dir, tmp_path / "ready", rows_per_file=16)
+    counts = jobs.write_recommendations(ready, PLAIN, options)
+    recommend(world, tmp_path / "logged", rows_per_file=16)
+    rows, expected = read(tmp_path / "ready").to_pylist(), rows_of(tmp_path / "logged", "user_id")
+    assert [row["user_id"] for row in rows] == [*world.histories, "u03", "new"]
+    for row in rows[: len(world.histories)]:
+        twin = expected[row["user_id"]]
+        items = [
+            {**item, "score": pytest.approx(item["score"], abs=1e-6)}
+            for item in twin["recommendations"]
+        ]
+        assert row == {**twin, "recommendations": items}
+    assert [row["is_fallback"] for row in rows[-2:]] == [True, True]
+    num_clicks = sum(map(len, world.histories.values()))
+    assert (counts["users"], counts["events"], counts["empty_histories"]) == (
+        len(rows),
+        num_clicks,
+        2,
+    )
+    assert len(list((tmp_path / "ready" / "data").iterdir())) == -(-len(rows) // 16)
+    # It is up to date as long as the file is.
+    assert jobs.write_recommendations(ready, PLAIN, options) == counts
+    (tmp_path / "histories.jsonl").write_text("\n".join(lines[:3]))
+    assert jobs.write_recommendations(ready, PLAIN, options)["users"] == 3
+
+
+def test_vectors_of_histories_of_a_file(world, tmp_path):
+    table = pa.table({"who": list(world.histories), "clicks": list(world.histories.values())})
+    pq.write_table(table, tmp_path / "ready.parquet")
+    ready = HistoryFile(str(tmp_path / "ready.parquet"), "who", "clicks")
+    options = jobs.JobOptions(world.serving_dir, tmp_path / "ready")
+    jobs.write_user_vectors(ready, EmbedUsers(skip_unknown=True), options)
+    options = options._replace(output=tmp_path / "logged")
+    jobs.write_user_vectors(jobs.Users(world.source()), EmbedUsers(skip_unknown=True), options)
+    rows, expected = (rows_of(tmp_path / name, "user_id") for name in ("ready", "logged"))
+    assert rows.keys() == expected.keys()
+    for user, row in rows.items():
+        vectors = [expected[user]["user_vectors"], row["user_vectors"]]
+        np.testing.assert_allclose(*vectors, rtol=1e-5, atol=1e-6)
+
+
+def test_an_empty_file_of_histories_leaves_nothing(world, tmp_path):
+    (tmp_path / "none.jsonl").write_text("\n")
+    ready = HistoryFile(str(tmp_path / "none.jsonl"), "user_id", "history")
+    with pytest.raises(InputError, match=r"none\.jsonl names nobody: it has no rows\.$"):
+        jobs.write_recommendations(
+            ready, PLAIN, jobs.JobOptions(world.serving_dir, tmp_path / "recs")
+        )
+    assert not (tmp_path / "recs").exists()
 
 
 def test_a_folder_and_a_file_hold_the_same_rows(world, tmp_path):

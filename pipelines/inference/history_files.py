@@ -1,0 +1,185 @@
+"""Files with ready histories: a user and a list of item ids in every row. Imports no TensorFlow.
+
+Parquet, whose column of histories holds lists, or JSON lines. Their ids are those of a log:
+text or whole numbers.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.inference.answer_tables import HISTORY_COLUMN, USER_ID
+from pipelines.sources.columns.bad_rows import BadRows, shorten
+from pipelines.sources.columns.column_types import has_text, to_text
+from pipelines.sources.tables import compression, parquet_files, table_files
+from pipelines.sources.tables.parquet_files import ParquetTable
+from recall.errors import InputError
+from serving.stores.store_path import AnyPath
+
+HISTORIES_SCHEMA = pa.schema([(USER_ID, pa.string()), (HISTORY_COLUMN, pa.list_(pa.string()))])
+"""A row per user; ids oldest first."""
+
+JSON_ENDINGS = (".jsonl", ".ndjson")
+"""Of JSON lines, also compressed."""
+
+_CHUNK_BYTES = 1 << 20
+
+
+class HistoryFile(NamedTuple):
+    """A file, a folder or a pattern of such.
+
+    Attributes:
+        path: Where it is.
+        user_column: Name of the column, or key, of user ids.
+        history_column: Name of that of the lists of item ids, oldest first.
+    """
+
+    path: str
+    user_column: str
+    history_column: str
+
+    def fingerprint(self) -> str:
+        """Changes when what is read changes."""
+        return table_files.fingerprint(self._files(), [self.user_column, self.history_column])
+
+    def read(self, max_rows: int) -> Iterator[pa.Table]:
+        """Streams the rows in their order, a user as often as the file has it.
+
+        Args:
+            max_rows: Rows that are wanted at a time; sometimes twice as many come.
+
+        Yields:
+            Tables of `HISTORIES_SCHEMA`.
+
+        Raises:
+            InputError: A file cannot be read, or a row has no user id, no list, or a value
+                that is no id.
+        """
+        for path in self._files():
+            is_json = _is_json_lines(path)
+            yield from (self._read_json if is_json else self._read_parquet)(path, max_rows)
+
+    def _files(self) -> list[AnyPath]:
+        in_folder, found = table_files.look(self.path)
+        files = [path for path in found if _is_json_lines(path) and path.is_file()]
+        if files and in_folder and any(table_files.ending_of(path) for path in found):
+            raise InputError(
+                f"The folder {self.path} holds JSON lines and tables. Name one kind by a pattern."
+            )
+        if not files:
+            files = table_files.list_files(self.path)
+        for path in files if in_folder else found:
+            if not (_is_json_lines(path) or table_files.ending_of(path) in parquet_files.ENDINGS):
+                raise InputError(
+                    f"{path} has no lists, as histories are. Give Parquet or JSON lines "
+                    f"({', '.join(JSON_ENDINGS)}), or the log with --events."
+                )
+        return files
+
+    def _read_parquet(self, path: AnyPath, max_rows: int) -> Iterator[pa.Table]:
+        table = ParquetTable(path)
+        for name in (self.user_column, self.history_column):
+            if table.names.count(name) != 1:
+                raise InputError(
+                    f"{path} lacks the column {name!r}; its columns are: "
+                    f"{', '.join(map(repr, table.names))}. Name the columns of users and of their "
+                    "histories (--user_column, --history_column)."
+                )
+        names = [self.user_column, self.history_column]
+        for rows, batch in table.read_rows(names, BadRows(), batch_rows=max_rows):
+            users = to_text(batch[self.user_column], str(path), self.user_column)
+            sizes, ids = self._read_lists(batch[self.history_column], path)
+            yield self._join(users, sizes, ids, rows + 1, f"Data row {{}} of {path}")
+
+    def _read_lists(self, array: pa.Array, path: AnyPath) -> tuple[np.ndarray, pa.Array]:
+        """The sizes of lists of any kind, and the ids in them; a missing list is empty."""
+        kind = array.type
+        if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
+            if not pa.types.is_fixed_size_list(kind):
+                raise InputError(
+                    f"{path}: column {self.history_column!r} has the type {kind}; lists of item "
+                    "ids are wanted. Convert it, or name another with --history_column."
+                )
+            array = array.cast(pa.list_(kind.value_type))
+        sizes = pc.list_value_length(array).fill_null(0).to_numpy()
+        return sizes, to_text(array.flatten(), str(path), self.history_column)
+
+    def _read_json(self, path: AnyPath, max_rows: int) -> Iterator[pa.Table]:
+        numbered = ((n, line) for n, line in enumerate(_lines(path), 1) if line.strip())
+        while some := list(itertools.islice(numbered, max_rows)):
+            rows = [self._parse(line, f"Line {n} of {path}") for n, line in some]
+            users = pa.array([user for user, _ in rows], pa.string())
+            sizes = np.array([len(history) for _, history in rows])
+            ids = pa.array([one for _, history in rows for one in history], pa.string())
+            yield self._join(users, sizes, ids, [n for n, _ in some], f"Line {{}} of {path}")
+
+    def _parse(self, line: bytes, where: str) -> tuple[str, list[str | None]]:
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            reason = "" if isinstance(error, RecursionError) else f": {error}"
+            raise InputError(f"{where} is no JSON{reason}.") from error
+        if not isinstance(row, dict) or not {self.user_column, self.history_column} <= row.keys():
+            raise InputError(
+                f"{where} is no object with the keys {self.user_column!r} and "
+                f"{self.history_column!r}. Write {{{json.dumps(self.user_column)}: ..., "
+                f"{json.dumps(self.history_column)}: [...]}}, or name other keys (--user_column, "
+                "--history_column)."
+            )
+        user, history = row[self.user_column], row[self.history_column]
+        if history is not None and not isinstance(history, list):
+            raise InputError(f"{where}: {self.history_column!r} is no list of item ids.")
+        ids = [_to_id(one, where, self.history_column) for one in history or ()]
+        return _to_id(user, where, self.user_column), ids
+
+    def _join(
+        self, users: pa.Array, sizes: np.ndarray, ids: pa.Array, numbers: Sequence[int], where: str
+    ) -> pa.Table:
+        """Rows of users and the next `sizes` of `ids`; a missing id is refused by its place."""
+        without = np.flatnonzero(~has_text(users))
+        if len(without):
+            place = where.format(int(numbers[int(without[0])]))
+            raise InputError(f"{place}: {self.user_column!r} is empty. Give every row a user id.")
+        offsets = np.concatenate([[0], np.cumsum(sizes)])
+        wrong = np.flatnonzero(~has_text(ids))
+        if len(wrong):
+            row = int(np.searchsorted(offsets, wrong[0], side="right")) - 1
+            raise InputError(
+                f"{where.format(int(numbers[row]))}: {self.history_column!r} has an empty item id. "
+                "Leave it out."
+            )
+        lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), ids)
+        return pa.table([users, lists], schema=HISTORIES_SCHEMA)
+
+
+def _is_json_lines(path: AnyPath) -> bool:
+    stem = path.name.lower().removesuffix(compression.packed_ending(path))
+    return stem.endswith(JSON_ENDINGS)
+
+
+def _to_id(value: Any, where: str, name: str) -> str | None:
+    """A text, or a whole number as its digits; None stays."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    shown = shorten(json.dumps(value))
+    raise InputError(f"{where}: {name!r} holds {shown}; ids are texts or whole numbers.")
+
+
+def _lines(path: AnyPath) -> Iterator[bytes]:
+    """The lines of a file, whole or compressed."""
+    try:
+        with compression.open_bytes(path) as stream:
+            rest = b""
+            while chunk := stream.read(_CHUNK_BYTES):
+                *lines, rest = (rest + chunk).split(b"\n")
+                yield from lines
+            yield rest
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror}. Check the path.") from error

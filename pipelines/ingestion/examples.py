@@ -1,5 +1,6 @@
 """Split sequences -> TFRecord files of `tf.train.Example`. Imports no TensorFlow."""
 
+import contextlib
 import itertools
 import uuid
 import zlib
@@ -15,9 +16,10 @@ from pipelines.ingestion.encoding import example_records
 from pipelines.ingestion.encoding.byte_columns import Ranges
 from pipelines.ingestion.encoding.example_records import Feature
 from pipelines.ingestion.encoding.number_lists import Numbers
-from pipelines.ingestion.events import event_features
+from pipelines.ingestion.events import event_features, ordering
 from pipelines.ingestion.events.event_features import NO_VALUES, EventValues
 from pipelines.ingestion.sequences import Part
+from pipelines.ingestion.splits import HELD_OUT
 
 # Feature names as in `recall.features`, which imports TensorFlow; a test compares the two.
 _ITEM_IDS, _USER_ID = "item_ids", "user_id"
@@ -60,12 +62,9 @@ class ShardWriter:
         num_shards: int,
         max_history_length: int,
         window_stride: int | None = None,
-        strategy: int = zlib.Z_DEFAULT_STRATEGY,
+        compression_level: int = _COMPRESSION_LEVEL,
     ):
         """Writes below `examples_dir`, whose split folders exist.
-
-        `strategy` is zlib's: `Z_HUFFMAN_ONLY` takes a third of the time, for files that are
-        a fifth (windows) to a half (held-out tasks) larger.
 
         Attributes:
             owners: Split and bucket of a file -> `[num_examples]` the user of each example.
@@ -74,7 +73,7 @@ class ShardWriter:
         self._shard = shard
         self._num_shards = num_shards
         self._max_history_length = max_history_length
-        self._window_stride, self._strategy = window_stride, strategy
+        self._window_stride, self._compression_level = window_stride, compression_level
         self.owners: dict[tuple[str, int], np.ndarray] = {}
 
     def write(
@@ -102,22 +101,26 @@ class ShardWriter:
         facts = {Part.TRAIN.label: self._write_windows(numbers, dense, parts, offsets, columns)}
         num_trained = np.diff(sequences.training_offsets(offsets, parts))
         num_trained[num_trained < windows.SHORTEST] = 0
-        for part in (Part.VALID, Part.TEST):
-            held_out = sequences.hold_out_marked(offsets, parts, part)
-            features = held_out_features(
-                user_ids.take(pa.array(held_out.users)),
-                numbers.ranges(*held_out.histories),
-                Numbers.of(dense[held_out.positives]),
-                held_out.positive_offsets,
-                num_trained[held_out.users],
-            )
-            features |= event_features.of_tasks(
-                columns, held_out.positives, held_out.positive_offsets
-            )
-            name, count = self._write_file(part.label, UNBUCKETED, features)
-            self.owners[part.label, UNBUCKETED] = held_out.users
-            files = {name: count} if count else {}
-            facts[part.label] = {"files": files, "targets": len(held_out.positives)}
+        tasks = {p: sequences.hold_out_marked(offsets, parts, p) for p in HELD_OUT}
+        starts, stops = (
+            np.concatenate([task.histories[side] for task in tasks.values()]) for side in (0, 1)
+        )
+        users = np.concatenate([task.users for task in tasks.values()])
+        positives = np.concatenate([task.positives for task in tasks.values()])
+        sizes = np.concatenate([np.diff(task.positive_offsets) for task in tasks.values()])
+        positive_offsets = np.concatenate([[0], np.cumsum(sizes)])
+        features = held_out_features(
+            user_ids.take(pa.array(users)),
+            numbers.ranges(starts, stops),
+            Numbers.of(dense[positives]),
+            positive_offsets,
+            num_trained[users],
+        )
+        features |= event_features.of_tasks(columns, positives, positive_offsets)
+        owners = {(part.label, UNBUCKETED): task.users for part, task in tasks.items()}
+        counts = self._write_files(owners, features)
+        for (part, task), files in zip(tasks.items(), counts.values(), strict=True):
+            facts[part.label] = {"files": files, "targets": len(task.positives)}
         return facts
 
     def _write_windows(
@@ -142,46 +145,95 @@ class ShardWriter:
             numbers, (starts, stops) = Numbers.of(dense[learnt]), cut
         boundaries = windows.bucket_boundaries(self._max_history_length)
         buckets = windows.bucket_of(num_slots, boundaries)
-        files = {}
-        for bucket in np.unique(buckets).tolist():
-            here = np.flatnonzero(buckets == bucket)
-            features = {_ITEM_IDS: numbers.ranges(starts[here], stops[here])}
-            bounds = cut.starts[here], cut.stops[here]
-            features |= event_features.of_windows(columns, learnt, bounds)
-            name, count = self._write_file(Part.TRAIN.label, bucket, features)
-            self.owners[Part.TRAIN.label, bucket] = users[here]
-            files[name] = count
+        order = ordering.order_by_code(buckets)
+        features = {_ITEM_IDS: numbers.ranges(starts[order], stops[order])}
+        features |= event_features.of_windows(
+            columns, learnt, (cut.starts[order], cut.stops[order])
+        )
+        found, first = np.unique(buckets[order], return_index=True)
+        owners = np.split(users[order], first[1:])
+        labels = [(Part.TRAIN.label, bucket) for bucket in found.tolist()]
+        counts = self._write_files(dict(zip(labels, owners, strict=False)), features)
+        files = {name: count for one in counts.values() for name, count in one.items()}
         return {"files": files, "targets": int(num_slots.sum())}
 
-    def _write_file(
-        self, split: str, bucket: int, features: Mapping[str, Feature]
-    ) -> tuple[str, int]:
-        """Writes one file, if there is an example, and counts its examples."""
-        name = file_name(bucket, self._shard, self._num_shards)
-        count = len(next(iter(features.values())).values.lengths)
-        if count:
-            path = split_dir(self._examples_dir, split) / name
-            write_records(path, features, self._strategy)
-        return name, count
+    def _write_files(
+        self, owners: Mapping[tuple[str, int], np.ndarray], features: Mapping[str, Feature]
+    ) -> dict[tuple[str, int], dict[str, int]]:
+        """Writes examples into one file after the other, as many as each has owners.
+
+        Returns:
+            Split and bucket -> name of the file and number of examples, if there are any.
+        """
+        self.owners |= owners
+        names = {at: file_name(at[1], self._shard, self._num_shards) for at in owners}
+        sizes = {
+            split_dir(self._examples_dir, at[0]) / names[at]: len(users)
+            for at, users in owners.items()
+            if len(users)
+        }
+        write_records(sizes, features, self._compression_level)
+        return {at: {names[at]: len(users)} if len(users) else {} for at, users in owners.items()}
 
 
 def write_records(
-    path: Path, features: Mapping[str, Feature], strategy: int = zlib.Z_DEFAULT_STRATEGY
+    sizes: Mapping[Path, int],
+    features: Mapping[str, Feature],
+    compression_level: int = _COMPRESSION_LEVEL,
 ) -> None:
-    """Writes examples as a compressed TFRecord file, which appears whole or not at all."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
-    packer = zlib.compressobj(
-        _COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP_FORMAT, _MEMORY_LEVEL, strategy
-    )
-    with open(partial, "wb") as file:
+    """Writes examples as compressed TFRecord files, each of which appears whole or not at all.
+
+    Args:
+        sizes: File -> how many of the examples it holds, the first ones in the first file.
+        features: Of all examples. They are made together, which for many small files is
+            most of the time.
+        compression_level: Of zlib.
+    """
+    waiting = iter(zip(sizes, itertools.accumulate(sizes.values()), strict=True))
+    at, end = 0, 0
+    with contextlib.ExitStack() as opened:
         for chunk, size in _chunks(features):
-            file.write(packer.compress(example_records.frame(chunk, size)))
-        file.write(packer.flush())
-    partial.replace(path)
+            rows, start = example_records.frame(chunk, size), 0
+            while start < size:
+                if at + start == end:
+                    path, end = next(waiting)
+                    file = opened.enter_context(_PackedFile(path, compression_level))
+                stop = min(size, end - at)
+                file.write(rows.data[rows.starts[start] : rows.starts[stop]])
+                if at + stop == end:
+                    opened.pop_all().close()
+                start = stop
+            at += size
+
+
+class _PackedFile:
+    """A gzip file that gets its name at the end of its block, if that ends well."""
+
+    def __init__(self, path: Path, level: int):
+        self._path = path
+        self._partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
+        self._packer = zlib.compressobj(level, zlib.DEFLATED, _GZIP_FORMAT, _MEMORY_LEVEL)
+        self._file = open(self._partial, "wb")  # noqa: SIM115
+
+    def write(self, data: np.ndarray) -> None:
+        """Adds bytes."""
+        self._file.write(self._packer.compress(data))
+
+    def __enter__(self) -> "_PackedFile":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        with self._file:
+            if kind is None:
+                self._file.write(self._packer.flush())
+        if kind is None:
+            self._partial.replace(self._path)
 
 
 def _chunks(features: Mapping[str, Feature]) -> Iterator[tuple[dict[str, Feature], int]]:
-    """Examples in order, some at a time, and how many they are."""
+    """Examples in order, some at a time, and how many they are; none at all of none."""
+    if not all(len(feature.values.lengths) for feature in features.values()):
+        return
     lengths = sum(feature.values.lengths + 64 for feature in features.values())
     chunk_of = np.cumsum(lengths) // _CHUNK_BYTES
     bounds = [0, *(np.flatnonzero(np.diff(chunk_of)) + 1).tolist(), len(lengths)]

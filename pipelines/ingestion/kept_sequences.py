@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.ingestion.encoding.shard_files import ShardFiles
-from pipelines.ingestion.sequences import PART_LABELS, Part, Sequences
+from pipelines.ingestion.sequences import PART_LABELS, UNKNOWN_ROW, Part, Sequences
 
 FOLDER = "sequences"
 STATE = "state"
@@ -113,6 +113,15 @@ class Generation(NamedTuple):
         """One of the columns of all sequences; what is not looked at is not read."""
         return files.map_array(name, self.number)
 
+    def read_all(self, files: ShardFiles) -> Sequences:
+        """The sequences of all users, maps of their files."""
+        if self.is_empty:
+            return NOTHING
+        offsets, items, timestamps, parts = (self.column(files, name) for name in _COLUMNS)
+        return Sequences(
+            self.user_ids, offsets, items, timestamps, _unknown_rows(len(items)), parts
+        )
+
     def take(self, files: ShardFiles, rows: np.ndarray) -> Sequences:
         """The sequences of some users."""
         offsets = self.column(files, "offsets")
@@ -125,9 +134,25 @@ class Generation(NamedTuple):
             np.concatenate([[0], ends]),
             items,
             timestamps,
-            np.zeros(len(events), np.int64),
+            _unknown_rows(len(events)),
             parts,
         )
+
+
+NOTHING = Sequences(
+    pa.array([], pa.string()),
+    np.zeros(1, np.int64),
+    np.empty(0, np.int32),
+    np.empty(0),
+    np.empty(0, np.int64),
+    np.empty(0, np.int8),
+)
+"""Of nobody."""
+
+
+def _unknown_rows(num_events: int) -> np.ndarray:
+    """Rows of the log that events are from, which are not kept; takes no memory."""
+    return np.broadcast_to(np.int64(UNKNOWN_ROW), num_events)
 
 
 def write_items(

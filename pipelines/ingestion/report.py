@@ -26,7 +26,8 @@ def add_dropped(facts: Iterable[Mapping[str, Any]], name: str) -> dict[str, Any]
     kinds = [fact[name] for fact in facts if name in fact]
     numbers = sorted({key for kind in kinds for key in kind if key != "first"})
     total = {key: sum(kind[key] for kind in kinds) for key in numbers}
-    rows = sorted((row for kind in kinds for row in kind["first"]), key=lambda row: row["row"])
+    rows = [row for kind in kinds for row in kind["first"]]
+    rows.sort(key=lambda row: (row["row"] is None, row["row"]))  # Of appended days none is known.
     return {"events": 0, **total, "first": rows[:_SHOWN_ROWS]}
 
 

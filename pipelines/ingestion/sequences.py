@@ -23,6 +23,9 @@ LAST_TIME_S = 1e10
 """The year 2286; larger numbers are counters of something."""
 
 
+UNKNOWN_ROW = -1
+
+
 class Part(enum.IntEnum):
     """What an event is used for."""
 
@@ -66,8 +69,9 @@ class Sequences(NamedTuple):
         offsets: `[num_users + 1]` int64; user u has events `offsets[u]:offsets[u + 1]`, at
             least one.
         items: `[num_events]` int32 numbers of the items, ascending with their ids as text.
-        timestamps: `[num_events]` float64.
-        rows: `[num_events]` int64, rows of the log.
+        timestamps: `[num_events]` float64; None where they are not needed any more, and so
+            are rows.
+        rows: `[num_events]` int64, rows of the log, or `UNKNOWN_ROW`.
         parts: `[num_events]` int8 of `Part`.
         kinds: `[num_events]` int8 numbers of the kinds of events, from 1; None where the
             log has no kinds.
@@ -77,8 +81,8 @@ class Sequences(NamedTuple):
     user_ids: pa.StringArray
     offsets: np.ndarray
     items: np.ndarray
-    timestamps: np.ndarray
-    rows: np.ndarray
+    timestamps: np.ndarray | None
+    rows: np.ndarray | None
     parts: np.ndarray
     kinds: np.ndarray | None = None
     weights: np.ndarray | None = None

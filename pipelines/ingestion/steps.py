@@ -43,17 +43,16 @@ FREQUENT_ITEMS, COLD_ITEMS, DENSE_IDS = "frequent_items", "cold_items", "dense_i
 # Names of the tasks that steps count for, where they run in the process of the job.
 SORTING, SPLITTING, WRITING = "order the events", "split users", "write examples"
 
-_COLUMNS = ("offsets", "items", "timestamps", "rows", "parts")
-_OPTIONAL_COLUMNS = ("kinds", "weights")
+_COLUMNS = Sequences._fields[1:]
 # What was shown, by shard: items, and rows of the events after them.
 SHOWN_ITEMS, SHOWN_BEFORE = "shown_items", "shown_before"
 
 
 def write_sequences(files: ShardFiles, step: str, shard: int, log: Sequences) -> None:
-    """Stores the ordered log of a shard."""
+    """Stores the ordered log of a shard; a column that is None is not stored."""
     users = pa.RecordBatch.from_arrays([log.user_ids], names=["user_id"])
     files.write_batches(f"{step}_users", shard, [users])
-    for name in (*_COLUMNS, *_OPTIONAL_COLUMNS):
+    for name in _COLUMNS:
         column = getattr(log, name)
         if column is not None:
             files.write_array(f"{step}_{name}", shard, column)
@@ -62,16 +61,17 @@ def write_sequences(files: ShardFiles, step: str, shard: int, log: Sequences) ->
 def read_sequences(files: ShardFiles, step: str, shard: int) -> Sequences:
     """The ordered log of a shard."""
     users = files.read_batch(f"{step}_users", shard)["user_id"]
-    columns = {name: files.read_array(f"{step}_{name}", shard) for name in _COLUMNS}
-    for name in _OPTIONAL_COLUMNS:
-        if files.has_array(f"{step}_{name}", shard):
-            columns[name] = files.read_array(f"{step}_{name}", shard)
-    return Sequences(users, **columns)
+    stored = {name: files.has_array(f"{step}_{name}", shard) for name in _COLUMNS}
+    columns = (
+        files.read_array(f"{step}_{name}", shard) if is_there else None
+        for name, is_there in stored.items()
+    )
+    return Sequences(users, *columns)
 
 
 def remove_sequences(files: ShardFiles, step: str) -> None:
     """Removes the ordered logs of all shards."""
-    files.remove(*(f"{step}_{name}" for name in ("users", *_COLUMNS, *_OPTIONAL_COLUMNS)))
+    files.remove(*(f"{step}_{name}" for name in ("users", *_COLUMNS)))
 
 
 class SortShard:
@@ -144,7 +144,10 @@ class SplitShard:
         cold = files.read_array(COLD_ITEMS, 0)
         splitter = splitting.Splitter(self._config, self._clock, frequent, item_ids, cold)
         log, facts = splitter.split(read_sequences(files, SORTED, shard))
-        write_sequences(files, SPLIT, shard, log)
+        # Times are most of a log, and nobody asks for them any more.
+        has_shown = files.has_array(SHOWN_ITEMS, shard)
+        stored = log._replace(timestamps=None, rows=log.rows if has_shown else None)
+        write_sequences(files, SPLIT, shard, stored)
         for part, name in PART_COUNTS.items():
             counts = sequences.count_items(log.items[log.parts == part], len(item_ids))
             files.write_array(name, shard, counts)

@@ -7,7 +7,6 @@
 Imports no TensorFlow and no Beam.
 """
 
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,13 +19,13 @@ from pipelines.ingestion import examples, kept_sequences, sequences, splitting, 
 from pipelines.ingestion import steps as ingest_steps
 from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.events import ordering
-from pipelines.ingestion.kept_sequences import Generation
+from pipelines.ingestion.kept_sequences import NOTHING, Generation
 from pipelines.ingestion.sequences import Part, Sequences
 from pipelines.progress import tasks
 from recall.config import RecallConfig
 
 # Names of what the steps leave, by shard.
-OLD, MERGED, SPLIT = "old", "merged", "new_split"
+MERGED, SPLIT = "merged", "new_split"
 ROWS, ITEM_CHANGES = "rows", "item_changes"
 PART_CHANGES = {part: f"{part.label}_changes" for part in Part}
 FACTS, WRITTEN = "changes", "rewritten"
@@ -34,6 +33,9 @@ FACTS, WRITTEN = "changes", "rewritten"
 NEW_ITEMS, CHANGED_ITEMS = "new_items", "changed_items"
 FREQUENT_BEFORE, FREQUENT_NOW = "frequent_before", "frequent_now"
 FORGOTTEN = "forgotten"
+
+_COMPRESSION_LEVEL = 0
+"""Of the files that are added: none takes no time, and they are a few percent of all."""
 
 MERGING, SPLITTING, WRITING = "look up users", "split users", "write examples"
 
@@ -50,6 +52,22 @@ class Place(NamedTuple):
     examples_dir: Path
     work_dir: Path
     generation: int
+
+    def read_old(self, shard: int) -> Sequences:
+        """What the users who change had before, of all generations one after the other."""
+        files, olds = ShardFiles(self.work_dir), [NOTHING]
+        stored = kept_sequences.open_files(self.examples_dir)
+        for generation in range(self.generation):
+            number = kept_sequences.file_number(generation, shard)
+            rows = files.read_array(ROWS, number)
+            if len(rows):
+                olds.append(Generation.read(stored, number).take(stored, rows))
+        return concatenate(olds)
+
+    def read_new(self, shard: int) -> Generation:
+        """The users who change, as they are now."""
+        stored = kept_sequences.open_files(self.examples_dir)
+        return Generation.read(stored, kept_sequences.file_number(self.generation, shard))
 
 
 class MergeShard:
@@ -74,11 +92,10 @@ class MergeShard:
         self._rewritten, self._first_s = rewritten, first_s
 
     def __call__(self, shard: int) -> None:
-        """Writes `OLD`, `MERGED` and, by generation, the rows of the users."""
+        """Writes the new generation and, for each before it, the rows of users who change."""
         files = ShardFiles(self._place.work_dir)
         stored = kept_sequences.open_files(self._place.examples_dir)
         new = self._new_events(files, shard)
-        olds = [_NOTHING]
         for generation in range(self._place.generation):
             number = kept_sequences.file_number(generation, shard)
             users = Generation.read(stored, number)
@@ -87,10 +104,7 @@ class MergeShard:
             else:
                 rows = self._rows(files, stored, users, new.user_ids)
             files.write_array(ROWS, number, rows)
-            if len(rows):
-                olds.append(users.take(stored, rows))
-        old = concatenate(olds)
-        kept = old
+        kept = old = self._place.read_old(shard)
         if shard in self._rewritten:
             forgotten = files.read_batch(FORGOTTEN, 0)["user_id"]
             is_gone = pc.is_in(old.user_ids, value_set=forgotten).to_numpy(zero_copy_only=False)
@@ -104,11 +118,10 @@ class MergeShard:
             is_old = merged.timestamps < self._first_s
             facts["old_events"] = splitting.dropped(merged, is_old, item_ids)
             merged = merged.filter(~is_old)
-        ingest_steps.write_sequences(files, OLD, shard, old)
-        ingest_steps.write_sequences(files, MERGED, shard, merged)
-        size = len(stored.read_array(kept_sequences.DENSE_IDS, 0))
-        changes = sequences.count_items(merged.items, size)
-        files.write_array(ITEM_CHANGES, shard, changes - sequences.count_items(old.items, size))
+        if len(merged.user_ids):
+            place = self._place
+            kept_sequences.write_generation(place.examples_dir, shard, merged, place.generation)
+        _write_change(files, ITEM_CHANGES, shard, merged.items, old.items, len(item_ids))
         facts |= {"users": len(merged.user_ids) - len(old.user_ids)}
         facts |= {"duplicates": duplicates, "gone": len(old.user_ids) - len(kept.user_ids)}
         files.write_facts(MERGED, shard, facts)
@@ -116,7 +129,7 @@ class MergeShard:
 
     def _new_events(self, files: ShardFiles, shard: int) -> Sequences:
         if not self._has_log:
-            return _NOTHING
+            return NOTHING
         new = ingest_steps.read_sequences(files, ingest_steps.SORTED, shard)
         return new._replace(items=files.read_array(NEW_ITEMS, 0)[new.items])
 
@@ -139,10 +152,11 @@ class MergeShard:
 def concatenate(logs: list[Sequences]) -> Sequences:
     """Users of several logs one after the other, as they come."""
     sizes = np.concatenate([np.diff(log.offsets) for log in logs])
+    columns = zip(*((log.items, log.timestamps, log.rows, log.parts) for log in logs), strict=True)
     return Sequences(
         pa.concat_arrays([log.user_ids for log in logs]),
         np.concatenate([[0], np.cumsum(sizes)]),
-        *(np.concatenate(columns) for columns in zip(*(log[2:] for log in logs), strict=True)),
+        *map(np.concatenate, columns),
     )
 
 
@@ -153,24 +167,20 @@ def merge(logs: list[Sequences]) -> Sequences:
     by_text = pc.sort_indices(encoded.dictionary)
     ranks = np.empty(len(by_text), np.int64)
     ranks[by_text.to_numpy()] = np.arange(len(by_text))
-    owners = ranks[encoded.indices.to_numpy()][joined.owners]
-    order = ordering.order_events(owners, joined.timestamps, np.arange(len(owners)))
-    counts = np.bincount(owners, minlength=len(by_text))
-    return Sequences(
-        encoded.dictionary.take(by_text),
-        np.concatenate([[0], np.cumsum(counts)]),
-        *(column[order] for column in joined[2:]),
-    )
-
-
-_NOTHING = Sequences(
-    pa.array([], pa.string()),
-    np.zeros(1, np.int64),
-    np.empty(0, np.int32),
-    np.empty(0),
-    np.empty(0, np.int64),
-    np.empty(0, np.int8),
-)
+    owners, lengths = ranks[encoded.indices.to_numpy()], np.diff(joined.offsets)
+    # A user of several logs is there several times: whole sequences are sorted, not events.
+    runs = np.argsort(owners, kind="stable")
+    ends = np.cumsum(lengths[runs])
+    order = np.repeat(joined.offsets[runs] - (ends - lengths[runs]), lengths[runs])
+    order += np.arange(len(order))
+    offsets = np.concatenate([[0], np.cumsum(np.bincount(owners, lengths, len(by_text)))])
+    offsets, times = offsets.astype(np.int64), joined.timestamps[order]
+    earlier = np.flatnonzero(times[1:] < times[:-1]) + 1
+    if not np.isin(earlier, offsets).all():  # Events of a day before come late.
+        rows = np.arange(len(order))
+        order = ordering.order_events(np.repeat(owners, lengths), joined.timestamps, rows)
+    columns = (joined.items, joined.timestamps, joined.rows, joined.parts)
+    return Sequences(encoded.dictionary.take(by_text), offsets, *(c[order] for c in columns))
 
 
 class SplitMerged:
@@ -184,21 +194,21 @@ class SplitMerged:
         files = ShardFiles(self._place.work_dir)
         stored = kept_sequences.open_files(self._place.examples_dir)
         item_ids = stored.read_batch(kept_sequences.CATALOGUE, 0)["item_id"]
-        found = {}
-        for step, frequent in ((OLD, FREQUENT_BEFORE), (MERGED, FREQUENT_NOW)):
+        found = []
+        was, now = self._place.read_old(shard), self._place.read_new(shard).read_all(stored)
+        for log, frequent in ((was, FREQUENT_BEFORE), (now, FREQUENT_NOW)):
             splitter = splitting.Splitter(
                 self._config.ingest, None, files.read_array(frequent, 0), item_ids
             )
-            log, facts = splitter.split(ingest_steps.read_sequences(files, step, shard))
-            facts["train_targets"] = self._count_targets(log)
-            found[step] = log, facts
-        log, facts = found[MERGED]
-        before, facts_before = found[OLD]
-        ingest_steps.write_sequences(files, SPLIT, shard, log)
+            split, facts = splitter.split(log)
+            facts["train_targets"] = self._count_targets(split)
+            found.append((split, facts))
+        (before, facts_before), (log, facts) = found
+        log_to_write = log._replace(timestamps=None, rows=None)
+        ingest_steps.write_sequences(files, SPLIT, shard, log_to_write)
         for part, name in PART_CHANGES.items():
-            now = sequences.count_items(log.items[log.parts == part], len(item_ids))
-            was = sequences.count_items(before.items[before.parts == part], len(item_ids))
-            files.write_array(name, shard, now - was)
+            items = (split.items[split.parts == part] for split in (log, before))
+            _write_change(files, name, shard, *items, len(item_ids))
         files.write_facts(FACTS, shard, {"now": facts, "before": facts_before})
         tasks.count(SPLITTING, 1)
 
@@ -224,7 +234,6 @@ class WriteMerged:
         for generation in range(place.generation):
             for split, counts in self._take_back(files, stored, generation, shard).items():
                 old_files.setdefault(split, {}).update(counts)
-        merged = ingest_steps.read_sequences(files, MERGED, shard)
         log = ingest_steps.read_sequences(files, SPLIT, shard)
         writer = examples.ShardWriter(
             place.examples_dir,
@@ -232,13 +241,11 @@ class WriteMerged:
             (place.generation + 1) * num_shards,
             self._config.model.max_history_length,
             self._config.ingest.window_stride,
-            zlib.Z_HUFFMAN_ONLY,
+            _COMPRESSION_LEVEL,
         )
         dense = stored.read_array(kept_sequences.DENSE_IDS, 0)[log.items]
         facts = writer.write(log.user_ids, log.offsets, dense, log.parts)
-        if len(merged.user_ids):
-            kept_sequences.write_generation(place.examples_dir, shard, merged, place.generation)
-        rows = pc.index_in(log.user_ids, value_set=merged.user_ids).to_numpy()
+        rows = pc.index_in(log.user_ids, value_set=place.read_new(shard).user_ids).to_numpy()
         kept_sequences.write_owners(
             place.examples_dir, shard, writer.owners, rows, place.generation
         )
@@ -272,6 +279,15 @@ class WriteMerged:
         return left
 
 
-def sum_changes(files: ShardFiles, name: str) -> np.ndarray:
-    """`[num_items]`, the sum of a count's changes in all shards."""
-    return np.sum(list(files.read_all_arrays(name)), axis=0)
+def _write_change(
+    files: ShardFiles, name: str, shard: int, now: np.ndarray, was: np.ndarray, num_items: int
+) -> None:
+    """Stores how much more often each item occurs; nothing where there is nothing."""
+    if len(now) or len(was):
+        change = sequences.count_items(now, num_items) - sequences.count_items(was, num_items)
+        files.write_array(name, shard, change.astype(np.int32))
+
+
+def sum_changes(files: ShardFiles, name: str) -> np.ndarray | int:
+    """`[num_items]`, the sum of a count's changes in all shards; 0 where there are none."""
+    return sum(change.astype(np.int64) for change in files.read_all_arrays(name))

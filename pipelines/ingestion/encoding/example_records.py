@@ -61,8 +61,8 @@ def serialize(features: Mapping[str, Feature], num_examples: int) -> ByteRows:
     return join_columns(_columns(features)[0], num_examples)
 
 
-def frame(features: Mapping[str, Feature], num_examples: int) -> np.ndarray:
-    """The bytes of TFRecord records, one to an example."""
+def frame(features: Mapping[str, Feature], num_examples: int) -> ByteRows:
+    """TFRecord records, one to an example."""
     columns, lengths = _columns(features)
     sizes = np.asarray(lengths, np.uint64)
     size_bytes = sizes.astype("<u8").view(np.uint8)
@@ -72,7 +72,7 @@ def frame(features: Mapping[str, Feature], num_examples: int) -> np.ndarray:
     rows = join_columns([Fixed(sizes), Fixed(checks), *columns, later], num_examples)
     checks = crc32c.mask(crc32c.crc32c(rows.data, rows.starts[:-1] + _HEADER_BYTES, lengths))
     Fixed(checks).fill(rows.data, rows.column_starts[-1])
-    return rows.data
+    return rows
 
 
 def _columns(features: Mapping[str, Feature]) -> tuple[list[Column], np.ndarray]:

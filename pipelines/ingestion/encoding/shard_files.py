@@ -5,6 +5,7 @@ and a second run writes the same content. Imports no TensorFlow and no Beam.
 """
 
 import contextlib
+import json
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -37,9 +38,9 @@ class ShardFiles:
                 writer.write_batch(batch)
 
     def read_batch(self, step: str, number: int, at: int = 0) -> pa.RecordBatch:
-        """One of the record batches."""
+        """One of the record batches, a map of the file: what is not looked at is not read."""
         path = self._path(step, number, "arrow")
-        with pa.OSFile(str(path)) as file, pa.ipc.open_file(file) as reader:
+        with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
             return reader.get_batch(at)
 
     def has(self, step: str, number: int) -> bool:
@@ -65,8 +66,9 @@ class ShardFiles:
         return array.view(np.ndarray)
 
     def write_facts(self, step: str, number: int, facts: Any) -> None:
-        """Stores plain values of a step."""
-        storage.write_json(self._path(step, number, "json"), facts)
+        """Stores plain values of a step; not flushed to disk, as nothing of a step is."""
+        with self._written(step, number, "json") as path:
+            path.write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
     def numbers(self, step: str) -> list[int]:
         """The numbers that have facts of a step."""

@@ -36,8 +36,10 @@ def test_held_out_tasks(user_id):
     assert written == by_tensorflow(lists, user_id)
 
 
+@pytest.mark.parametrize("level", [0, 1])
 @pytest.mark.parametrize("chunk_bytes", [1 << 20, 100])
-def test_tensorflow_reads_the_files(tmp_path, monkeypatch, chunk_bytes):
+def test_tensorflow_reads_the_files(tmp_path, monkeypatch, chunk_bytes, level):
+    """Several files, which begin and end in the middle of what is made at a time."""
     monkeypatch.setattr(examples, "_CHUNK_BYTES", chunk_bytes)
     rng = np.random.default_rng(0)
     lengths = rng.integers(1, 60, 40)
@@ -45,12 +47,15 @@ def test_tensorflow_reads_the_files(tmp_path, monkeypatch, chunk_bytes):
     stops = np.cumsum(lengths)
     numbers = number_lists.Numbers.of(ids)
     lists = {features.ITEM_IDS: numbers.ranges(stops - lengths, stops)}
-    path = tmp_path / "examples.tfrecord.gz"
-    examples.write_records(path, lists)
-    assert [file.name for file in tmp_path.iterdir()] == [path.name]
-    records = list(tf.data.TFRecordDataset(str(path), "GZIP").as_numpy_iterator())
+    sizes = {tmp_path / "b.gz": 7, tmp_path / "a.gz": 1, tmp_path / "c.gz": 32}
+    examples.write_records(sizes, lists, level)
+    assert set(tmp_path.iterdir()) == set(sizes)
+    records = [
+        list(tf.data.TFRecordDataset(str(path), "GZIP").as_numpy_iterator()) for path in sizes
+    ]
     expected = np.split(ids, stops[:-1])
-    assert records == [by_tensorflow({features.ITEM_IDS: one.tolist()}) for one in expected]
+    expected = [by_tensorflow({features.ITEM_IDS: one.tolist()}) for one in expected]
+    assert records == [expected[:7], expected[7:8], expected[8:]]
 
 
 def test_framing_is_that_of_tensorflows_writer(tmp_path):
@@ -59,7 +64,7 @@ def test_framing_is_that_of_tensorflows_writer(tmp_path):
     with tf.io.TFRecordWriter(str(tmp_path / "file")) as writer:
         writer.write(by_tensorflow({"a": [3, 4]}))
         writer.write(by_tensorflow({"a": [500]}))
-    assert example_records.frame(lists, 2).tobytes() == (tmp_path / "file").read_bytes()
+    assert example_records.frame(lists, 2).data.tobytes() == (tmp_path / "file").read_bytes()
 
 
 def test_varints():

@@ -73,7 +73,7 @@ class ParquetTable:
         bad_rows: BadRows,
         part: FilePart = WHOLE_FILE,
         encoded: Sequence[str] = (),
-        batch_rows: int = _BATCH_ROWS,
+        batch_rows: int | None = None,
     ) -> Iterator[tuple[np.ndarray, pa.RecordBatch]]:
         """Streams the columns `names`, texts in `encoded` as dictionaries, `batch_rows` or more.
 
@@ -84,7 +84,7 @@ class ParquetTable:
             InputError: The file is damaged.
         """
         del bad_rows  # Every row of a Parquet file has every column.
-        stored = self._stored_names(names)
+        stored, batch_rows = self._stored_names(names), batch_rows or _BATCH_ROWS
         with self._opened(self._stored_names(encoded)) as file:
             stop = file.num_row_groups if part.stop is None else part.stop
             groups = list(range(part.start, stop))

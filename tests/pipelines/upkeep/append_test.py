@@ -353,3 +353,16 @@ def test_times_are_those_of_all_days(tmp_path):
     lines = "\n".join(reports[2]["lines"])
     assert "Warning: 3 times of 0, below 0 or of the first day of 1970" in lines
     assert f"seconds (2 files, the first is {first}); milliseconds (1 file" in lines
+
+
+def test_events_of_an_earlier_day_that_come_late(tmp_path):
+    config, days = configure(), random_days(3, num_days=3)
+    late, rest = days[1][::5], [event for at, event in enumerate(days[1]) if at % 5]
+    first = open_events(write(tmp_path / "0.parquet", [*days[0], *rest, *days[2]]))
+    ingest.run_ingest(first, None, tmp_path / "grown", config)
+    append.append_events(
+        open_events(write(tmp_path / "1.parquet", late)), tmp_path / "grown", config
+    )
+    whole = open_events(write(tmp_path / "whole.parquet", [*days[0], *rest, *days[2], *late]))
+    ingest.run_ingest(whole, None, tmp_path / "whole", config)
+    assert content_of(tmp_path / "grown") == content_of(tmp_path / "whole")

@@ -21,7 +21,7 @@ COMMAND = Command(
         "release": inference_flags.RELEASE,
         "events": inference_flags.EVENTS,
         "users": inference_flags.USERS,
-        "history_column": inference_flags.HISTORY_COLUMN,
+        "history_column": inference_flags.HISTORIES,
         "items": FlagSpec(
             help="Instead of --events: items of the release, all, or a file (.csv, .parquet ...) "
             "with the item column.",

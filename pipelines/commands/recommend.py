@@ -23,7 +23,7 @@ COMMAND = Command(
         "release": inference_flags.RELEASE,
         "events": inference_flags.EVENTS,
         "users": inference_flags.USERS,
-        "history_column": inference_flags.HISTORY_COLUMN,
+        "history_column": inference_flags.HISTORIES,
         "output": inference_flags.OUTPUT,
         "k": inference_flags.k_flag("Items for each user."),
         "exclude_seen": FlagSpec(

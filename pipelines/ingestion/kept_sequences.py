@@ -116,7 +116,7 @@ class Generation(NamedTuple):
     def read_all(self, files: ShardFiles) -> Sequences:
         """The sequences of all users, maps of their files."""
         if self.is_empty:
-            return NOTHING
+            return NO_SEQUENCES
         offsets, items, timestamps, parts = (self.column(files, name) for name in _COLUMNS)
         return Sequences(
             self.user_ids, offsets, items, timestamps, _unknown_rows(len(items)), parts
@@ -139,7 +139,7 @@ class Generation(NamedTuple):
         )
 
 
-NOTHING = Sequences(
+NO_SEQUENCES = Sequences(
     pa.array([], pa.string()),
     np.zeros(1, np.int64),
     np.empty(0, np.int32),

@@ -19,7 +19,7 @@ from pipelines.ingestion import examples, kept_sequences, sequences, splitting, 
 from pipelines.ingestion import steps as ingest_steps
 from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.events import ordering
-from pipelines.ingestion.kept_sequences import NOTHING, Generation
+from pipelines.ingestion.kept_sequences import NO_SEQUENCES, Generation
 from pipelines.ingestion.sequences import Part, Sequences
 from pipelines.progress import tasks
 from recall.config import RecallConfig
@@ -55,7 +55,7 @@ class Place(NamedTuple):
 
     def read_old(self, shard: int) -> Sequences:
         """What the users who change had before, of all generations one after the other."""
-        files, olds = ShardFiles(self.work_dir), [NOTHING]
+        files, olds = ShardFiles(self.work_dir), [NO_SEQUENCES]
         stored = kept_sequences.open_files(self.examples_dir)
         for generation in range(self.generation):
             number = kept_sequences.file_number(generation, shard)
@@ -129,7 +129,7 @@ class MergeShard:
 
     def _new_events(self, files: ShardFiles, shard: int) -> Sequences:
         if not self._has_log:
-            return NOTHING
+            return NO_SEQUENCES
         new = ingest_steps.read_sequences(files, ingest_steps.SORTED, shard)
         return new._replace(items=files.read_array(NEW_ITEMS, 0)[new.items])
 

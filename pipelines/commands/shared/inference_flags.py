@@ -52,7 +52,7 @@ OUTPUT = FlagSpec(
     store="result",
 )
 
-HISTORY_COLUMN = FlagSpec(
+HISTORIES = FlagSpec(
     help="Column, or key, of the lists of item ids in --users=FILE, oldest first.",
     value="NAME",
     default="history",

@@ -9,6 +9,7 @@ from typing import Any
 from pipelines.progress import tasks
 from pipelines.sources import items as items_files
 from recall.errors import InputError
+from recall.feature_columns.declaration import FeatureColumn
 from serving.api.caller import TIMEOUT_S
 from serving.api.client import Client
 from serving.api.item_changes import MAX_CHANGES, UNKNOWN_COUNT, ItemUpsert
@@ -21,6 +22,7 @@ def change_items(
     upsert_file: items_files.ItemsFile | str | None,
     delete_ids: Sequence[str],
     *,
+    features: Sequence[FeatureColumn] = (),
     token_file: str | None = None,
     tls: ClientTls = NO_TLS,
     timeout_s: float = TIMEOUT_S,
@@ -32,6 +34,7 @@ def change_items(
             `https://host:port`.
         upsert_file: Items file, or its path, None for none.
         delete_ids: Raw ids.
+        features: Declared features of items, whose columns of the file are sent too.
         token_file: File with the admin token, None for none.
         tls: Certificates.
         timeout_s: Longest wait for one batch.
@@ -45,8 +48,8 @@ def change_items(
     """
     token = None if token_file is None else admin.read_token(token_file)
     upsert_file = items_files.ItemsFile.of(upsert_file)
-    items = [] if upsert_file is None else upsert_file.read().to_pylist()
-    upserts = [[ItemUpsert(**row) for row in batch] for batch in _batches(items)]
+    items = [] if upsert_file is None else _read_upserts(upsert_file, features)
+    upserts = list(_batches(items))
     deletions = _batches(list(dict.fromkeys(delete_ids)))
     done = {"upsert": 0, "delete": 0, "unknown": 0}
     num_items = UNKNOWN_COUNT
@@ -67,6 +70,24 @@ def change_items(
     if num_items == UNKNOWN_COUNT:
         return f"{_count(done)}."
     return f"{_count(done)}; the server now has {num_items} items."
+
+
+def _read_upserts(
+    file: items_files.ItemsFile, features: Sequence[FeatureColumn]
+) -> list[ItemUpsert]:
+    """The items of a file, with their values of declared features."""
+    table = file.read(features)
+    own = [column for column in features if column.source not in items_files.FROM_FIELDS]
+    rows = table.select(items_files.ITEM_SCHEMA.names).to_pylist()
+    values = items_files.features_of(table, own).to_pylist() if own else [{}] * len(rows)
+    several = {column.name for column in own if column.kind != "categorical"}
+    several |= {column.name for column in own if column.has_several_values}
+    upserts = []
+    for row, of_row in zip(rows, values, strict=True):
+        given = {name: value for name, value in of_row.items() if value not in (None, [], "")}
+        given = {n: value if n in several else value[0] for n, value in given.items()}
+        upserts.append(ItemUpsert(**row, features=given or None))
+    return upserts
 
 
 def _batches(values: list[Any]) -> Iterator[list[Any]]:

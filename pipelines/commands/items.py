@@ -4,7 +4,13 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from pipelines.commands.shared import call_flags, progress_flags, table_flags, tls_flags
+from pipelines.commands.shared import (
+    call_flags,
+    progress_flags,
+    settings,
+    table_flags,
+    tls_flags,
+)
 from pipelines.commands.shared.flags import Command, FlagSpec, UsageError
 
 COMMAND = Command(
@@ -35,6 +41,13 @@ COMMAND = Command(
             value="FILE",
             kind="path",
         ),
+        "config": FlagSpec(
+            help="JSON file with settings that declare features of items: their columns of the "
+            "file are sent too.",
+            value="FILE",
+            kind="path",
+            store="read",
+        ),
         **call_flags.CALL,
         **progress_flags.FLAGS,
     },
@@ -53,6 +66,7 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
         door_address.check(values.server),
         table_flags.read_items_file(values, values.upsert),
         values["delete"].value,
+        features=settings.load(values.config, ()).features.of("item"),
         token_file=values.admin_token_file,
         tls=tls_flags.read_client_tls(values, "", "server"),
         timeout_s=values.timeout_s,

@@ -31,7 +31,7 @@ _TEXTS = tuple(f.name for f in ITEM_FIELDS[1:] if f.in_items_file and f.kind is 
 
 CATEGORY_SEPARATOR = "|"
 
-_FROM_FIELDS = ("categories", "title")
+FROM_FIELDS = ("categories", "title")
 """What a feature names as its column to be made of a field that every item has: the
 categories and the title as the flags say where they are."""
 
@@ -138,7 +138,7 @@ def read_items(
         InputError: A file cannot be read, lacks a column, repeats an item, or
             has a row without an item id.
     """
-    own = [column for column in features if column.source not in _FROM_FIELDS]
+    own = [column for column in features if column.source not in FROM_FIELDS]
     parts, raw, seen = [], [], {}
     for table in table_files.open_tables(str(path), options):
         category_columns = _category_columns(table, columns, features)
@@ -194,14 +194,14 @@ def features_of(items: pa.Table, features: Sequence[FeatureColumn]) -> pa.Table:
     """
     values = {}
     for column in features:
-        name = column.source if column.source in _FROM_FIELDS else _PREFIX + column.name
+        name = column.source if column.source in FROM_FIELDS else _PREFIX + column.name
         if name not in items.column_names:
             raise InputError(
                 f"The log brings its items itself, without a column {column.source!r} for the "
                 f"feature {column.name!r}. Give an items file (--items), or leave the feature out."
             )
         array = items[name].combine_chunks()
-        if column.source in _FROM_FIELDS:
+        if column.source in FROM_FIELDS:
             array = feature_values.read_feature(column, array, np.arange(len(array)), "The items")
         values[column.name] = array
     return pa.table(values)

@@ -5,11 +5,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import tensorflow as tf
 from absl import flags
 
 from pipelines.artifacts import records
 from pipelines.ingestion import examples, windows
+from recall.feature_columns.declaration import FeatureColumn
+from recall.feature_columns.item_features import ItemFeatures
 from recall.vocabulary import FIRST_ITEM_ID
 from serving.release import storage
 
@@ -34,6 +38,7 @@ class Catalogue(NamedTuple):
     """Stands for an `ItemVocabulary`: a model needs its size, not 10^7 strings."""
 
     num_items: int
+    features: ItemFeatures | None = None
 
     @property
     def table_size(self) -> int:
@@ -42,8 +47,43 @@ class Catalogue(NamedTuple):
 
     @property
     def counts(self) -> np.ndarray:
-        """`[num_items]` clicks, none: dropout is that of a log with few of them."""
-        return np.zeros(self.num_items, np.int64)
+        """`[num_items]` clicks, none, or one: dropout is that of a log with few of them."""
+        return np.full(self.num_items, int(self.features is not None))
+
+
+FEATURES = (
+    FeatureColumn("categories", "item", "categorical", max_values=4),
+    FeatureColumn("brand", "item", "categorical"),
+    FeatureColumn("price", "item", "numeric", buckets=20),
+    FeatureColumn("image", "item", "vector", dim=32),
+    FeatureColumn("words", "item", "text", max_values=8),
+)
+"""Five features, of every kind that items have."""
+
+
+def draw_features(num_items: int) -> ItemFeatures:
+    """Values of `FEATURES`, random: four of 500 categories, one of 2,000 brands, five words."""
+    generator = np.random.default_rng(5)
+
+    def names(prefix: str, several: int, most: int) -> pa.Array:
+        drawn = generator.integers(0, most, num_items * several)
+        known = pa.array([f"{prefix}{number}" for number in range(most)])
+        return pa.ListArray.from_arrays(
+            pa.array(np.arange(num_items + 1) * several, pa.int32()), known.take(pa.array(drawn))
+        )
+
+    table = pa.table(
+        {
+            "categories": names("c", 4, 500),
+            "brand": names("b", 1, 2_000),
+            "price": pa.array(generator.lognormal(size=num_items)),
+            "image": pa.FixedSizeListArray.from_arrays(
+                pa.array(generator.normal(size=num_items * 32).astype(np.float32)), 32
+            ).cast(pa.list_(pa.float32())),
+            "words": pc.binary_join(names("w", 5, 10_000), " "),
+        }
+    )
+    return ItemFeatures.fit(FEATURES, table, np.ones(num_items))
 
 
 def draw_num_slots(num_sequences: int, generator: np.random.Generator) -> np.ndarray:

@@ -27,7 +27,7 @@ from tests.benchmarks import logs, measure
 
 _MODULE = "tests.benchmarks.training"
 
-_VARIED = ("num_items", "num_interests", "seq2seq", "batches")
+_VARIED = ("num_items", "num_interests", "seq2seq", "batches", "features")
 
 _NUM_RUNS = 5
 """Passes over the batches; the cheapest counts."""
@@ -40,6 +40,9 @@ _SEQ2SEQ = flags.DEFINE_list("seq2seq", ["on", "off"], "Whether the seq2seq loss
 _BATCHES = flags.DEFINE_list(
     "batches", ["bucketed", "padded"], "Batches of like lengths, or all padded to 50."
 )
+_FEATURES = flags.DEFINE_list(
+    "item_features", ["off", "on"], "Whether items have five features: names, a number, a vector."
+)
 _ALL = flags.DEFINE_bool("all_combinations", False, "Measures every combination.")
 _STEPS = flags.DEFINE_integer("steps", 40, "Different batches, each taken several times.", 1)
 
@@ -51,6 +54,7 @@ def build_cases() -> Iterator[dict[str, Any]]:
         [int(number) for number in _INTERESTS.value],
         _SEQ2SEQ.value,
         _BATCHES.value,
+        _FEATURES.value,
     ]
     base = tuple(options[0] for options in values)
     for combination in itertools.product(*values):
@@ -133,7 +137,10 @@ def measure_case(case: dict[str, Any]) -> dict[str, float]:
     is_packed = config.train.jit_compile
     batches = read_packed_batches(case, config) if is_packed else read_batches(case, config)
     memory_before = measure.peak_memory_gb()
-    model = trained_model.build_model(config, logs.Catalogue(case["num_items"]), len(batches))
+    has_features = case.get("features") == "on"
+    features = logs.draw_features(case["num_items"]) if has_features else None
+    catalogue = logs.Catalogue(case["num_items"], features)
+    model = trained_model.build_model(config, catalogue, len(batches))
     memory_built = measure.peak_memory_gb()
     if case.get("averaging"):
         average = WeightAverage(model.trainable_variables, config.train.averaging_window)

@@ -33,6 +33,7 @@ from serving.protocol.tensors import pad_strings, to_numpy
 from serving.release import manifest
 from serving.release.export import export_towers
 from serving.server import RecallServer
+from tests.serving import feature_release
 from tests.serving.grpc_requests import build_request, error_of, set_spec
 
 OUTPUTS = {"user_vectors", "interest_weights", "num_known", "num_unknown", "fingerprint"}
@@ -68,7 +69,7 @@ class Addresses(NamedTuple):
     rest: str | None
 
 
-@pytest.fixture(scope="module", params=["recall", "tf_serving"])
+@pytest.fixture(scope="module", params=["recall", "recall_with_features", "tf_serving"])
 def addresses(request, tmp_path_factory):
     if request.param == "tf_serving":
         if not (address := os.environ.get("TF_SERVING_ADDRESS")):
@@ -76,7 +77,8 @@ def addresses(request, tmp_path_factory):
         yield Addresses(address, os.environ.get("TF_SERVING_REST"))
         return
     folder = tmp_path_factory.mktemp("contract")
-    _write_release(folder)
+    write = _write_release if request.param == "recall" else feature_release.write_release
+    write(folder)
     with RecallServer(folder, grpc_port=0, http_port=0) as server:
         yield Addresses(server.grpc_address, server.http_address)
 

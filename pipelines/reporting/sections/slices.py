@@ -1,7 +1,8 @@
 """How groups of users and of held-out clicks fare. Imports no TensorFlow."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -61,10 +62,28 @@ def _blocks(run: RunFolder, other: RunFolder | None) -> list[Block]:
             blocks.append(_draw(run, "By category of the clicked item", "category", groups))
         else:
             blocks.append(Missing("By category: no item that was clicked has one."))
+    cold = (run.evaluation or {}).get("cold_items")
+    if cold:
+        blocks.append(_cold(cold, run.k))
     blocks.append(_novelty(run))
     if results.kinds is not None:
         blocks.append(_draw(run, "By the kind of the event", "kind", slices.by_kind(results)))
     return blocks
+
+
+def _cold(cold: Mapping[str, Any], k: int) -> ShownTable:
+    """How items without a training click are found, beside chance and content neighbours."""
+    rankers = cold["among_all"]
+    rows = [
+        (name, *(f"{cold[part][name][f'recall@{k}']:.4f}" for part in ("among_all", "alone")))
+        for name in rankers
+    ]
+    return ShownTable(
+        ("ranker", f"recall@{k} among all items", "among these alone"),
+        rows,
+        f"Items without a training click: {texts.count(cold['num_items'])}, with "
+        f"{texts.count(cold['num_clicks'])} held-out clicks",
+    )
 
 
 def _beside(run: RunFolder, other: RunFolder) -> UserResults | None:

@@ -298,3 +298,13 @@ class TestShards:
         empty = min(set(range(1000)) - taken)
         with pytest.raises(InputError, match=r"gets none of the \d+ items\. Use fewer shards"):
             self.build(export_dir, examples_dir, tmp_path / "index", f"{empty}/100000")
+
+
+def test_items_with_too_few_clicks_are_left_out():
+    vocabulary = ItemVocabulary(list("abcd"), [5, 2, 1, 0])
+
+    assert index._take_clicked(vocabulary, 0) is vocabulary
+    assert index._take_clicked(vocabulary, 1).item_ids == ("a", "b", "c")
+    assert index._take_clicked(vocabulary, 2).counts.tolist() == [5, 2]
+    with pytest.raises(InputError, match="the most clicked one has 5"):
+        index._take_clicked(vocabulary, 6)

@@ -205,3 +205,26 @@ def test_no_acknowledged_write_is_lost_by_kill_9(tmp_path):
     assert len(acknowledged) >= sum(range(1, 21))
     assert acknowledged <= found
     assert len(found - acknowledged) <= 20  # At most one per kill was not printed yet.
+
+
+def test_a_file_of_an_earlier_version_gets_the_column_of_features(tmp_path):
+    with sqlite3.connect(tmp_path / STORE_NAME) as connection:
+        connection.executescript(
+            """
+            CREATE TABLE changes (item_id TEXT PRIMARY KEY, sequence INTEGER NOT NULL,
+                is_deleted INTEGER NOT NULL, categories TEXT, title TEXT, vector BLOB,
+                fingerprint TEXT NOT NULL) WITHOUT ROWID;
+            INSERT INTO changes VALUES ('old', 1, 0, '["red"]', 'Old', NULL, '');
+            PRAGMA user_version = 1;
+            """
+        )
+    connection.close()
+    store = ItemStore(tmp_path)
+    new = ItemChange("new", features={"price": 2.5, "brand": ["a"]})
+    assert store.append([new]) == 2
+    changes, _ = store.read_since(0)
+    store.close()
+    assert changes == [ItemChange("old", categories=("red",), title="Old"), new]
+    again = ItemStore(tmp_path)
+    assert again.read_since(1)[0] == [new]
+    again.close()

@@ -14,8 +14,8 @@ COMMAND = Command(
     "as JSON, which --config takes, and what was seen beside it on stderr. Read them before use: a "
     "column that is known only after a click (a rating, say) is no feature.",
     examples=(
-        "features --items=items.parquet > features.json",
-        "features --events=events.csv.gz --items=items.csv.gz --users=users.csv > features.json",
+        "features --items=items.parquet",
+        "features --events=events.csv.gz --items=items.csv.gz --users=users.csv",
     ),
     flags={
         "items": log_flags.EVENTS["items"],

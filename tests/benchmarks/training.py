@@ -192,7 +192,7 @@ def compare(cases: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Each case against the base: ratios of CPU time, which a busy machine changes less."""
     base, ratios = cases[0], {}
     for case in cases[1:]:
-        differing = [f"{name}={case[name]}" for name in _VARIED if case[name] != base[name]]
+        differing = [f"{name}={case[name]}" for name in _VARIED if case.get(name) != base.get(name)]
         ratios[", ".join(differing)] = {
             "cpu_time_of_a_step": round(case["cpu_ms_per_step"] / base["cpu_ms_per_step"], 2),
             "cpu_time_of_a_slot": round(

@@ -6,8 +6,8 @@ Imports no TensorFlow.
 import dataclasses
 
 from recall.errors import InputError
-from recall.plain_values import require_setting
-from recall.thresholds import parse_threshold
+from recall.plain_values import require_choice, require_setting
+from recall.thresholds import EXTRA_BASELINES, parse_threshold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,6 +18,9 @@ class EvaluationConfig:
     """Cut-offs of the ranking metrics."""
     exclude_seen: bool = True
     """Whether items of the history are removed from the candidates."""
+    extra_baselines: tuple[str, ...] = ()
+    """Baselines beside popularity and bigram: `item_knn` and `ease`, which take longer on
+    large catalogues and tell how much of a model's gain is its order of clicks."""
     thresholds: tuple[str, ...] = (
         "test.ndcg@10 > baselines.popularity.ndcg@10",
         "test.ndcg@10 > baselines.bigram.ndcg@10",
@@ -29,6 +32,8 @@ class EvaluationConfig:
     def __post_init__(self):
         require_setting(bool(self.ks), "evaluation.ks", self.ks, "a list of at least one cut-off")
         require_setting(min(self.ks) >= 1, "evaluation.ks", self.ks, "numbers >= 1")
+        for name in self.extra_baselines:
+            require_choice("evaluation.extra_baselines", name, EXTRA_BASELINES)
         try:
             for text in self.thresholds:
                 parse_threshold(text)

@@ -19,7 +19,14 @@ METRIC_NAMES = (
 )
 """Metrics of a report, each followed by `@k`."""
 
-SECTIONS = ("validation", "test", "baselines.popularity", "baselines.bigram")
+EXTRA_BASELINES = ("item_knn", "ease")
+"""Baselines that a report has where `evaluation.extra_baselines` names them."""
+
+SECTIONS = (
+    "validation",
+    "test",
+    *(f"baselines.{name}" for name in ("popularity", "bigram", *EXTRA_BASELINES)),
+)
 """Parts of a report that hold metrics. The index has a gate of its own."""
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {

@@ -55,7 +55,7 @@ ROOMS = {
     },
     "inference": {"sources", "artifacts", "ingestion", "progress"},
     "upkeep": {"sources", "artifacts", "ingestion", "progress"},
-    "tracking": {"artifacts", "publishing", "reporting.page"},
+    "tracking": {"artifacts", "evaluation", "publishing", "reporting.page"},
     "tuning": {"processes", "publishing"},
     "experiments.grids": {"sources", "ingestion"},
     "experiments.outcomes": {

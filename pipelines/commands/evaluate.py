@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from absl import flags
 
 from pipelines.commands.shared import folders, progress_flags, settings
-from pipelines.commands.shared.flags import Command
+from pipelines.commands.shared.flags import Command, FlagSpec, UsageError
 
 COMMAND = Command(
     summary="Measures a model over the full catalogue and decides whether it may be published.",
@@ -15,16 +15,25 @@ COMMAND = Command(
     examples=(
         "evaluate --examples=runs/mine/examples --model=runs/mine/model "
         "--output=runs/mine/evaluation",
+        "evaluate --examples=runs/mine/examples --lists=theirs.jsonl --output=runs/theirs",
     ),
     flags={
         "examples": folders.EXAMPLES,
         "model": folders.MODEL,
+        "lists": FlagSpec(
+            help="Instead of --model: lists of another system, measured by the same protocol. "
+            "Parquet with the columns user_id and items (ids, best first), or lines of JSON with "
+            "these keys; what `recall recommend` writes is one.",
+            value="FILE",
+            kind="path",
+            store="read",
+        ),
         "output": folders.flag("Folder for the report.", store="update"),
         **settings.FLAGS,
         **folders.REPLACE,
         **progress_flags.FLAGS,
     },
-    required=("examples", "model", "output"),
+    required=("examples", "output"),
 )
 
 
@@ -34,6 +43,11 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     from pipelines.evaluation import blessing
     from pipelines.publishing import summary
 
+    if (values.model is None) == (values.lists is None):
+        raise UsageError("Give --model or --lists, one of the two.")
+    if values.lists is not None:
+        _measure_lists(values)
+        return
     output_dir = folders.read_output(values, "evaluate")
     records.require(folders.require("examples", values.examples), "ingest")
     records.require(folders.require("model", values.model), "train")
@@ -45,3 +59,18 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     print(summary.results(report))
     if not report["blessing"]["blessed"]:
         print(f"Not blessed: {blessing.describe_refusal(report['blessing'])}.")
+
+
+def _measure_lists(values: flags.FlagValues) -> None:
+    """Writes the report of another system's lists and shows it."""
+    from pipelines.artifacts import records
+    from pipelines.publishing import summary
+
+    records.require(folders.require("examples", values.examples), "ingest")
+    config = settings.read(values)
+    with progress_flags.loading():
+        from pipelines.evaluation import given_lists
+
+    output_dir = folders.read_output(values, given_lists.JOB)
+    report = given_lists.run_list_evaluation(values.examples, values.lists, output_dir, config)
+    print(summary.results(report))

@@ -12,8 +12,8 @@ COMMAND = Command(
     summary="Lists the runs below a folder and compares them.",
     description="One line per run: when it finished, its log, metrics, verdict, time and memory. "
     "--compare sets runs side by side: metrics, what each job took, and of settings, inputs and "
-    "versions what differs. `recall report --compare` tells whether metrics differ by more than "
-    "chance.",
+    "versions what differs; with the same test users also by how much metrics differ from those "
+    "of the first run, with intervals.",
     examples=(
         "runs runs",
         "runs runs --compare=mine,before",

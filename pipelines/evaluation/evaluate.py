@@ -24,7 +24,7 @@ from pipelines.evaluation import (
     lists,
     vectors,
 )
-from pipelines.evaluation.rankers import baselines, content
+from pipelines.evaluation.rankers import baselines, content, item_models
 from pipelines.evaluation.rankers.full_ranking import Ranker
 from pipelines.evaluation.user_results import UserResults
 from pipelines.progress import tasks
@@ -37,7 +37,8 @@ from serving.release import folders, storage
 
 _JOB = "evaluate"
 
-_FORMAT = 1
+FORMAT = 1
+"""Of report.json."""
 
 _log = logging.getLogger(__name__)
 
@@ -127,21 +128,18 @@ def evaluate_model(
     user_vectors = vectors.build_user_vector_function(trained.model)
     item_vectors = vectors.compute_item_vectors(trained.model, vocabulary.num_items)
     rank = lists.vector_ranker(user_vectors, item_vectors, max_length, k)
-    bigrams = baselines.count_bigrams(read_training_windows(examples_dir), vocabulary.num_items)
-    rankers = {
-        "model": rank,
-        "popularity": baselines.popularity_ranker(vocabulary.counts, k),
-        "bigram": baselines.bigram_ranker(bigrams, vocabulary.counts, k),
-    }
-    validation, _ = _section("validation", rank, held_out["valid"], vocabulary, config)
+    rankers = {"model": rank, **baseline_rankers(examples_dir, vocabulary, config)}
+    validation, _ = measure_ranker("validation", rank, held_out["valid"], vocabulary, config)
     sections, top_rows = {}, {}
     for name, ranker in rankers.items():
-        sections[name], top_rows[name] = _section(
+        sections[name], top_rows[name] = measure_ranker(
             name, ranker, held_out["test"], vocabulary, config
         )
     report: dict[str, Any] = {
-        "format": _FORMAT,
-        "protocol": _describe_protocol(examples_dir, trained.config, config, vocabulary),
+        "format": FORMAT,
+        "protocol": describe_protocol(
+            examples_dir, trained.config.model.max_history_length, config, vocabulary
+        ),
         "num_items": vocabulary.num_items,
         "num_users": {
             "validation": held_out["valid"].num_users,
@@ -165,6 +163,24 @@ def evaluate_model(
         users = details.collect_user_results(held_out["test"], top_rows, kind_names)
     _log.info("details for the report: %.1f s", time.monotonic() - start)
     return Evaluated(report, told, users)
+
+
+def baseline_rankers(
+    examples_dir: str | Path, vocabulary: ItemVocabulary, config: EvaluationConfig
+) -> dict[str, Ranker]:
+    """Popularity, bigram counts, and what `evaluation.extra_baselines` names."""
+    k = max(config.all_ks)
+    bigrams = baselines.count_bigrams(read_training_windows(examples_dir), vocabulary.num_items)
+    rankers = {
+        "popularity": baselines.popularity_ranker(vocabulary.counts, k),
+        "bigram": baselines.bigram_ranker(bigrams, vocabulary.counts, k),
+    }
+    if not config.extra_baselines:
+        return rankers
+    builders = {"item_knn": item_models.item_knn_ranker, "ease": item_models.ease_ranker}
+    windows = read_training_windows(examples_dir)
+    together = item_models.count_together(windows, vocabulary.num_items)
+    return rankers | {name: builders[name](together, k) for name in config.extra_baselines}
 
 
 def _measure_cold(
@@ -205,13 +221,20 @@ def add_index_report(evaluation_dir: str | Path, index_report: Mapping[str, Any]
     storage.write_json(path, storage.read_json(path) | {"index": dict(index_report)})
 
 
-def _describe_protocol(
+def describe_protocol(
     examples_dir: str | Path,
-    trained_config: RecallConfig,
+    max_history_length: int | None,
     config: EvaluationConfig,
     vocabulary: ItemVocabulary,
 ) -> dict[str, Any]:
-    """What a reader must know to compare the numbers with others."""
+    """What a reader must know to compare the numbers with others.
+
+    Args:
+        examples_dir: Of the examples.
+        max_history_length: Clicks that lists are made of; None where nobody knows.
+        config: Of the evaluation.
+        vocabulary: The items.
+    """
     ingest = records.require(examples_dir, "ingest")["settings"]["ingest"]
     statistics = storage.read_json(Path(examples_dir) / records.STATISTICS_NAME)
     clock = statistics.get("split", {}).get("clock")
@@ -223,12 +246,12 @@ def _describe_protocol(
         "candidates": "full catalogue",
         "exclude_seen": config.exclude_seen,
         "ks": list(config.all_ks),
-        "max_history_length": trained_config.model.max_history_length,
+        "max_history_length": max_history_length,
         "categories_left_out": list(common_categories(vocabulary.categories)),
     }
 
 
-def _section(
+def measure_ranker(
     name: str,
     rank: Ranker,
     held_out: HeldOutUsers,

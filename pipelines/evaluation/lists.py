@@ -116,10 +116,31 @@ def evaluate_lists(
     Returns:
         Metrics, the lists they were computed on, and standard errors.
     """
+    top_rows = rank_users(rank, held_out, max(ks), exclude_seen=exclude_seen, batch_size=batch_size)
+    return measure_lists(top_rows, held_out, ks)
+
+
+def measure_lists(
+    top_rows: np.ndarray, held_out: HeldOutUsers, ks: Sequence[int]
+) -> EvaluationResult:
+    """Metrics of lists, however they were made; `[num_users, max(ks)]` vocabulary rows."""
+    metrics = ranking.compute_ranking_metrics(top_rows, to_rows(held_out.positives), ks)
+    return EvaluationResult(metrics.values, top_rows, metrics.standard_errors)
+
+
+def rank_users(
+    rank: Ranker,
+    held_out: HeldOutUsers,
+    k: int,
+    *,
+    exclude_seen: bool,
+    batch_size: int | None = None,
+) -> np.ndarray:
+    """`[num_users, k]` vocabulary rows, best first; arguments as in `evaluate_lists`."""
     batch_size = batch_size or (gpu_ranking.USERS_AT_ONCE if _has_gpu() else _BATCH_SIZE)
     # Users of like history lengths share a batch: towers then pad less.
     order = np.argsort(held_out.histories.lengths, kind="stable")
-    top_rows = np.empty((held_out.num_users, max(ks)), np.int32)
+    top_rows = np.empty((held_out.num_users, k), np.int32)
     with tasks.open_task("rank all items", total=held_out.num_users, unit="users") as task:
         for start in range(0, held_out.num_users, batch_size):
             users = order[start : start + batch_size]
@@ -127,8 +148,7 @@ def evaluate_lists(
             excluded = to_rows(histories) if exclude_seen else None
             top_rows[users] = rank(histories, excluded)
             task.advance(len(users))
-    metrics = ranking.compute_ranking_metrics(top_rows, to_rows(held_out.positives), ks)
-    return EvaluationResult(metrics.values, top_rows, metrics.standard_errors)
+    return top_rows
 
 
 def describe(

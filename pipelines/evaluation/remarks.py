@@ -21,6 +21,8 @@ _CUT_OFF = 10
 _BASELINES = {
     "popularity": "the most clicked items for everybody are as good",
     "bigram": "counting which item follows which is as good",
+    "item_knn": "counting which items are clicked by the same people is as good",
+    "ease": "a linear model of which items are clicked by the same people is as good",
 }
 
 

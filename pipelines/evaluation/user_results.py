@@ -26,6 +26,9 @@ NOT_FOUND = 0
 _PREFIX = "place_"
 _KINDS = "positive_kinds"
 
+_ENOUGH_SHARED = 0.5
+"""Share of the test users that two runs must have in common to be compared user by user."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class UserResults:
@@ -135,3 +138,11 @@ class UserResults:
             raise InputError(
                 f"Cannot read {path}: {error}. Run `recall evaluate` again."
             ) from error
+
+
+def match_users(mine: UserResults, theirs: UserResults) -> tuple[UserResults, UserResults] | None:
+    """The users that both have, in one order; None where these are too few."""
+    shared, own, their = np.intersect1d(mine.user_ids, theirs.user_ids, return_indices=True)
+    if len(shared) < _ENOUGH_SHARED * max(mine.num_users, theirs.num_users):
+        return None
+    return mine.take(own), theirs.take(their)

@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.evaluation.remarks import remarks
+from recall.thresholds import EXTRA_BASELINES
 
 _METRICS = (
     "recall@10",
     "ndcg@10",
     "mrr@10",
     "hit_rate@50",
+    "debiased_hit_rate@50",
     "coverage@10",
     "category_diversity@10",
     "popularity_percentile@10",
@@ -39,8 +41,8 @@ def metrics_table(report: Mapping[str, Any]) -> str:
     baselines = report.get("baselines", {})
     columns = {
         "model": report.get("test", {}),
-        "popularity": baselines.get("popularity", {}),
-        "bigram": baselines.get("bigram", {}),
+        **{name: baselines.get(name, {}) for name in ("popularity", "bigram")},
+        **{name: values for name, values in baselines.items() if name in EXTRA_BASELINES},
     }
     rows = [["test users", *columns]]
     for name in _METRICS:

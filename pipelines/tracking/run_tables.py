@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipelines.evaluation.intervals import Interval
 from pipelines.publishing import summary
 from pipelines.reporting.page import texts
+from pipelines.tracking.differences import measure_differences
 from pipelines.tracking.run_facts import RunFacts, find_runs, read_run
 from recall.errors import InputError
 
@@ -82,7 +84,7 @@ def list_runs(runs: Sequence[RunFacts], form: str) -> str:
 
 def compare(runs: Sequence[RunFacts], form: str) -> str:
     """Metrics side by side, and what differs of all the rest."""
-    parts = _differences(runs)
+    parts, told = _differences(runs), measure_differences(runs)
     if form == "json":
         named = {
             part: {
@@ -91,7 +93,10 @@ def compare(runs: Sequence[RunFacts], form: str) -> str:
             }
             for part, rows in parts.items()
         }
-        return json.dumps({"runs": [run.name for run in runs], **named}, indent=2) + "\n"
+        document = {"runs": [run.name for run in runs], **named}
+        if told:
+            document["differences"] = _plain_differences(runs, told)
+        return json.dumps(document, indent=2) + "\n"
     if form == "csv":
         return _csv(
             {"part": part, "name": name, **dict(zip((run.name for run in runs), row, strict=True))}
@@ -99,6 +104,8 @@ def compare(runs: Sequence[RunFacts], form: str) -> str:
             for name, row in rows.items()
         )
     blocks = [_side_by_side("metric", runs, parts["metrics"], _metric)]
+    if told:
+        blocks.append(_tell_differences(runs, told))
     for part, one in (
         ("jobs", "job"),
         ("settings", "setting that differs"),
@@ -110,6 +117,40 @@ def compare(runs: Sequence[RunFacts], form: str) -> str:
     if not parts["settings"]:
         blocks.append("The settings are the same.")
     return "\n\n".join(blocks) + "\n"
+
+
+def _plain_differences(
+    runs: Sequence[RunFacts], told: Mapping[str, Sequence[Interval | None]]
+) -> dict[str, dict[str, Any]]:
+    names = [run.name for run in runs[1:]]
+    return {
+        metric: {
+            name: None if interval is None else interval._asdict()
+            for name, interval in zip(names, row, strict=True)
+        }
+        for metric, row in told.items()
+    }
+
+
+def _tell_differences(
+    runs: Sequence[RunFacts], told: Mapping[str, Sequence[Interval | None]]
+) -> str:
+    """The differences with their intervals; a star where chance alone is no reason."""
+    rows = [[f"minus {runs[0].name}", *(run.name for run in runs[1:])]]
+    for metric, row in told.items():
+        rows.append([f"test.{metric}", *(_interval(interval) for interval in row)])
+    return (
+        f"{summary.align(rows)}\n"
+        "In brackets 95 % intervals over users, of these trainings; * is more than chance.\n"
+        "Another seed is another training: `recall experiment` compares over seeds too."
+    )
+
+
+def _interval(interval: Interval | None) -> str:
+    if interval is None:
+        return texts.NONE
+    mark = "*" if interval.excludes_zero else " "
+    return f"{interval.value:+.4f} [{interval.low:+.4f}, {interval.high:+.4f}]{mark}"
 
 
 def _differences(runs: Sequence[RunFacts]) -> dict[str, dict[str, list[Any]]]:

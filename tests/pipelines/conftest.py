@@ -46,7 +46,8 @@ def write_examples(examples_dir, sequences, num_items, max_history_length, ident
     (examples_dir / "statistics.json").write_text(json.dumps(statistics))
     vocabulary = ItemVocabulary([f"i{number}" for number in range(num_items)])
     records.write_vocabulary(examples_dir, vocabulary)
-    settings = {"model": {"max_history_length": max_history_length}}
+    ingest = {"protocol": "leave_one_out", "num_targets": 5}
+    settings = {"ingest": ingest, "model": {"max_history_length": max_history_length}}
     record = records.build_record("ingest", settings, {"events": identity})
     records.write_record(examples_dir, record)
 

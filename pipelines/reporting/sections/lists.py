@@ -78,7 +78,7 @@ def _draw_trade_off(run: RunFolder, other: RunFolder | None) -> Figure:
     for name, metrics in (run.evaluation or {}).get("baselines", {}).items():
         x, y = metrics.get(f"category_diversity@{k}"), metrics.get(f"recall@{k}")
         if x is not None:
-            series.append(Series(name, charts.BASELINES[name], [x], [y]))
+            series.append(Series(name, charts.BASELINES.get(name, charts.PLAIN), [x], [y]))
     weights = [point["diversity_weight"] for point in run.details["trade_off"]]
     return charts.lines(
         "Recall against diversity",

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 
+from pipelines.evaluation import user_results
 from pipelines.evaluation.intervals import Interval, bootstrap
-from pipelines.evaluation.user_results import UserResults
 from pipelines.reporting.page import charts, texts
 from pipelines.reporting.page.blocks import Block, Figure, Missing, Section, ShownTable, Words
 from pipelines.reporting.page.charts import Axis, Series
@@ -37,8 +36,6 @@ _BY_LENGTH = (
 _COMPARED = "ndcg"
 """What differences are told of: the metric that early stopping looks at."""
 
-_ENOUGH_SHARED = 0.5
-"""Share of the test users that two runs must have in common to be compared user by user."""
 
 
 def build(run: RunFolder, other: RunFolder | None) -> Section:
@@ -136,7 +133,7 @@ def compare_runs(run: RunFolder, other: RunFolder, k: int) -> Interval | None:
     """NDCG at k of a run minus that of another, user by user; None where they share too few."""
     if run.users is None or other.users is None or k > other.users.depth:
         return None
-    shared = match_users(run.users, other.users)
+    shared = user_results.match_users(run.users, other.users)
     if shared is None:
         return None
     name = f"{_COMPARED}@{k}"
@@ -156,14 +153,6 @@ def _differences(run: RunFolder, other: RunFolder | None, k: int) -> list[str]:
     if difference is None:
         return [*lines, f"{other.name} has other test users: its numbers are not compared."]
     return [*lines, _tell(name, other.name, difference)]
-
-
-def match_users(mine: UserResults, theirs: UserResults) -> tuple[UserResults, UserResults] | None:
-    """The users that both have, in one order; None where these are too few."""
-    shared, own, their = np.intersect1d(mine.user_ids, theirs.user_ids, return_indices=True)
-    if len(shared) < _ENOUGH_SHARED * max(mine.num_users, theirs.num_users):
-        return None
-    return mine.take(own), theirs.take(their)
 
 
 def _tell(name: str, other: str, difference: Interval) -> str:

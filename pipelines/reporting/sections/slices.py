@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.evaluation import slices
+from pipelines.evaluation import slices, user_results
 from pipelines.evaluation.slices import Slice, SliceResult
 from pipelines.evaluation.user_results import UserResults
 from pipelines.reporting.page import charts, texts
 from pipelines.reporting.page.blocks import Block, Figure, Missing, Section, ShownTable
 from pipelines.reporting.page.charts import Axis, Series
-from pipelines.reporting.sections import quality
 from pipelines.reporting.sections.run_folder import RunFolder
 
 _UNKNOWN_NOVELTY = (
@@ -90,7 +89,7 @@ def _beside(run: RunFolder, other: RunFolder) -> UserResults | None:
     """The test users with places in the lists of both; None where the clicks are not the same."""
     if other.users is None or run.vocabulary is None or other.vocabulary is None:
         return None
-    shared = quality.match_users(run.users, other.users)
+    shared = user_results.match_users(run.users, other.users)
     if shared is None or run.k > other.users.depth:
         return None
     if shared[0].num_users != run.users.num_users:

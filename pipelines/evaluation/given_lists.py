@@ -1,0 +1,218 @@
+"""Lists of another system, measured as those of a model: same users, protocol and metrics."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.artifacts import provenance, records
+from pipelines.artifacts.held_out import HeldOutUsers, read_held_out
+from pipelines.evaluation import details, evaluate, lists
+from pipelines.evaluation.rankers.full_ranking import EMPTY_SLOT
+from recall.config import RecallConfig
+from recall.errors import InputError
+from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
+from serving.release import folders, storage
+
+JOB = "evaluate --lists"
+"""Its folder is no evaluation of a model: nothing is published by it."""
+
+USER_COLUMN = "user_id"
+ITEM_COLUMNS = ("items", "recommendations")
+"""Names of the column of lists; the second is that of `recall recommend`."""
+
+_FORM = (
+    "Parquet with the columns user_id and items (a list of ids, best first), or lines of JSON "
+    'such as {"user_id": "7", "items": ["12", "5"]}'
+)
+
+_log = logging.getLogger(__name__)
+
+
+def read_lists(path: str | Path) -> dict[str, list[str]]:
+    """User -> item ids, best first.
+
+    Args:
+        path: A `.parquet` file, a folder of them, or a text file of JSON lines. What
+            `recall recommend` writes is one.
+
+    Raises:
+        InputError: The file cannot be read, has another form or a user twice.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"--lists={path} is no file. Give {_FORM}.")
+    is_parquet = path.is_dir() or path.suffix == ".parquet"
+    found: dict[str, list[str]] = {}
+    for number, user, items in _parquet_rows(path) if is_parquet else _json_rows(path):
+        if user in found:
+            raise InputError(f"{path}, row {number}: user {user!r} has two lists. Leave one.")
+        found[user] = items
+    if not found:
+        raise InputError(f"{path} has no lists. Give {_FORM}.")
+    return found
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[int, str, list[str]]]:
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"Cannot read --lists={path}: {error}.") from error
+    column = next((name for name in ITEM_COLUMNS if name in table.column_names), None)
+    if column is None or USER_COLUMN not in table.column_names:
+        raise InputError(f"--lists={path} has the columns {table.column_names}. Give {_FORM}.")
+    rows = zip(table[USER_COLUMN].to_pylist(), table[column].to_pylist(), strict=True)
+    for number, (user, items) in enumerate(rows):
+        yield _row(path, number, user, items)
+
+
+def _json_rows(path: Path) -> Iterator[tuple[int, str, list[str]]]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"Cannot read --lists={path}: {error}.") from error
+    for number, line in enumerate(lines):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{path}, row {number}: no JSON ({error}). Give {_FORM}.") from error
+        names = row if isinstance(row, dict) else {}
+        column = next((name for name in ITEM_COLUMNS if name in names), "")
+        yield _row(path, number, names.get(USER_COLUMN), names.get(column))
+
+
+def _row(path: Path, number: int, user: Any, items: Any) -> tuple[int, str, list[str]]:
+    """One list, of ids as text; an item may be a record with its `item_id`."""
+    ids = (
+        [
+            _id(one["item_id"] if isinstance(one, dict) and "item_id" in one else one)
+            for one in items
+        ]
+        if isinstance(items, list)
+        else [None]
+    )
+    name = _id(user)
+    if name is None or None in ids:
+        raise InputError(f"{path}, row {number}: no user id and list of item ids. Give {_FORM}.")
+    return number, name, ids
+
+
+def _id(value: Any) -> str | None:
+    """An id as text; None where it is neither a text nor a whole number."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return None
+    return str(value)
+
+
+def to_rows(
+    given: dict[str, list[str]],
+    held_out: HeldOutUsers,
+    vocabulary: ItemVocabulary,
+    width: int,
+    *,
+    exclude_seen: bool,
+) -> np.ndarray:
+    """The lists of the held-out users as rows of the vocabulary.
+
+    Seen items go first where the protocol removes them, then repeated ones; an item outside the
+    catalogue keeps its place, as it would for a user, and hits nothing.
+
+    Args:
+        given: User -> item ids, best first.
+        held_out: Whose lists are measured; those of others are left out.
+        vocabulary: The items.
+        width: Places that are measured.
+        exclude_seen: Whether items of a user's history are removed.
+
+    Returns:
+        `[num_users, width]` int32, `EMPTY_SLOT` behind the last item, where an item is unknown,
+        and for a user without a list.
+
+    Raises:
+        InputError: No held-out user has a list.
+    """
+    row_of = {item_id: row for row, item_id in enumerate(vocabulary.item_ids)}
+    rows = np.full((held_out.num_users, width), EMPTY_SLOT, np.int32)
+    missing = 0
+    for user, user_id in enumerate(held_out.user_ids):
+        own = given.get(user_id.decode())
+        if own is None:
+            missing += 1
+            continue
+        seen = set((held_out.histories[user] - FIRST_ITEM_ID).tolist()) if exclude_seen else set()
+        distinct = dict.fromkeys(own)
+        kept = [row for one in distinct if (row := row_of.get(one, EMPTY_SLOT)) not in seen]
+        rows[user, : len(kept)] = kept[:width]
+    if missing == held_out.num_users:
+        example = held_out.user_ids[0].decode()
+        raise InputError(f"No test user has a list; there should be one of user {example!r}.")
+    if missing:
+        _log.warning(
+            "%d of %d test users have no list: all their clicks are misses.",
+            missing,
+            held_out.num_users,
+        )
+    return rows
+
+
+@provenance.measured
+def run_list_evaluation(
+    examples_dir: str | Path,
+    lists_path: str | Path,
+    evaluation_dir: str | Path,
+    config: RecallConfig,
+) -> dict[str, Any]:
+    """Measures the lists of another system, and the baselines, on the test users.
+
+    Args:
+        examples_dir: Folder of a finished `recall ingest`.
+        lists_path: As in `read_lists`.
+        evaluation_dir: Folder to write: report.json and users.parquet. It appears whole, or
+            stays as it was.
+        config: Its section `evaluation`.
+
+    Returns:
+        The content of report.json; `test` is what the lists have.
+
+    Raises:
+        InputError: An input is missing, damaged or of another form.
+    """
+    inputs = {
+        "examples": records.checksum_of_record(examples_dir, "ingest"),
+        "lists": hashlib.sha256(json.dumps(given := read_lists(lists_path)).encode()).hexdigest(),
+    }
+    record = records.build_record(JOB, config.to_dict(["evaluation"]), inputs)
+    vocabulary = records.read_vocabulary(examples_dir)
+    held_out, options = read_held_out(examples_dir, "test"), config.evaluation
+    rows = to_rows(
+        given, held_out, vocabulary, max(options.all_ks), exclude_seen=options.exclude_seen
+    )
+    measured = lists.measure_lists(rows, held_out, options.all_ks)
+    sections, top_rows = {}, {"model": rows}
+    for name, ranker in evaluate.baseline_rankers(examples_dir, vocabulary, options).items():
+        sections[name], top_rows[name] = evaluate.measure_ranker(
+            name, ranker, held_out, vocabulary, options
+        )
+    report: dict[str, Any] = {
+        "format": evaluate.FORMAT,
+        "protocol": evaluate.describe_protocol(examples_dir, None, options, vocabulary),
+        "num_items": vocabulary.num_items,
+        "num_users": {"test": held_out.num_users},
+        "test": lists.describe(measured, held_out, vocabulary, options.all_ks),
+        "baselines": sections,
+        "index": None,
+    }
+    with folders.atomic_directory(evaluation_dir) as staging:
+        storage.write_json(staging / records.REPORT_NAME, report)
+        users = details.collect_user_results(held_out, top_rows)
+        users.write(staging / records.USERS_NAME)
+        records.write_record(staging, record)
+    return report

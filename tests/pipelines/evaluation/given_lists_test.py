@@ -1,0 +1,132 @@
+"""Lists of another system: read, turned into rows, measured by the same protocol."""
+
+import json
+import logging
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from pipelines import cli
+from pipelines.artifacts.held_out import HeldOutUsers
+from pipelines.evaluation import given_lists
+from pipelines.evaluation.user_results import UserResults
+from recall.errors import InputError
+from recall.ragged import Ragged
+from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
+
+VOCABULARY = ItemVocabulary(["a", "b", "c", "d"])
+
+
+def users(*rows):
+    """Held-out users with (id, history rows, positive rows)."""
+    names = np.array([name.encode() for name, _, _ in rows], object)
+    histories, positives = (
+        Ragged.from_rows([np.asarray(row[place]) + FIRST_ITEM_ID for row in rows])
+        for place in (1, 2)
+    )
+    return HeldOutUsers(names, histories, positives)
+
+
+def write_lines(path, *rows):
+    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n")
+    return path
+
+
+def test_lines_of_json_are_read(tmp_path):
+    path = write_lines(
+        tmp_path / "lists.jsonl", {"user_id": 7, "items": ["b", 12]}, {"user_id": "8", "items": []}
+    )
+    assert given_lists.read_lists(path) == {"7": ["b", "12"], "8": []}
+
+
+def test_parquet_is_read_also_that_of_recommend(tmp_path):
+    plain = pa.table({"user_id": ["7"], "items": [["b", "a"]]})
+    pq.write_table(plain, tmp_path / "plain.parquet")
+    scored = [{"item_id": "b", "score": 0.5}, {"item_id": "a", "score": 0.1}]
+    pq.write_table(
+        pa.table({"user_id": ["7"], "recommendations": [scored]}), tmp_path / "ours.parquet"
+    )
+    for name in ("plain", "ours"):
+        assert given_lists.read_lists(tmp_path / f"{name}.parquet") == {"7": ["b", "a"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("", r"has no lists\. Give Parquet"),
+        ("[1]", r"row 0: no user id and list of item ids"),
+        ('{"user_id": "7", "items": "b"}', r"row 0: no user id and list of item ids"),
+        ('{"user_id": "7", "items": [1.5]}', r"row 0: no user id and list of item ids"),
+        ('{"items": ["b"]}', r"row 0: no user id"),
+        ("{]", r"row 0: no JSON"),
+        (
+            '{"user_id": "7", "items": []}\n{"user_id": 7, "items": []}',
+            r"row 1: user '7' has two lists",
+        ),
+    ],
+)
+def test_lists_of_another_form_are_one_line(tmp_path, text, error):
+    path = tmp_path / "lists.jsonl"
+    path.write_text(text)
+    with pytest.raises(InputError, match=error):
+        given_lists.read_lists(path)
+
+
+def test_parquet_of_other_columns_is_said(tmp_path):
+    pq.write_table(pa.table({"user": ["7"]}), tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=r"has the columns \['user'\]"):
+        given_lists.read_lists(tmp_path / "x.parquet")
+    (tmp_path / "y.parquet").write_bytes(b"no")
+    with pytest.raises(InputError, match="Cannot read"):
+        given_lists.read_lists(tmp_path / "y.parquet")
+    with pytest.raises(InputError, match="is no file"):
+        given_lists.read_lists(tmp_path / "z.parquet")
+
+
+def test_seen_and_repeated_items_go_unknown_ones_keep_their_place(caplog):
+    held_out = users(("7", [0], [1]), ("8", [2], [1]), ("9", [2], [1]))
+    lists = {"7": ["a", "x", "b", "b", "c", "d"], "8": ["b"], "other": ["a"]}
+    with caplog.at_level(logging.WARNING):
+        rows = given_lists.to_rows(lists, held_out, VOCABULARY, 3, exclude_seen=True)
+    assert rows.tolist() == [[-1, 1, 2], [1, -1, -1], [-1, -1, -1]]
+    assert "1 of 3 test users have no list" in caplog.text
+    rows = given_lists.to_rows(lists, held_out, VOCABULARY, 3, exclude_seen=False)
+    assert rows[0].tolist() == [0, -1, 1]
+
+
+def test_lists_of_other_users_are_said():
+    with pytest.raises(
+        InputError, match="No test user has a list; there should be one of user '7'"
+    ):
+        given_lists.to_rows({"x": []}, users(("7", [0], [1])), VOCABULARY, 3, exclude_seen=True)
+
+
+def test_the_command_measures_lists(examples_writer, tmp_path, capsys):
+    """Ten users who all click the item after their last one; the lists say so for half of them."""
+    sequences = [[(start + step) % 12 for step in range(5)] for start in range(10)]
+    examples_writer(tmp_path / "examples", sequences, 12, 8)
+    rows = [
+        {"user_id": f"u{user}", "items": [f"i{(start + 4) % 12}" if user % 2 else "i99"]}
+        for user, start in enumerate(range(10))
+    ]
+    lists = write_lines(tmp_path / "lists.jsonl", *rows)
+    output = tmp_path / "theirs"
+    words = ["evaluate", f"--examples={tmp_path / 'examples'}", f"--output={output}"]
+    options = ["--set=evaluation.ks=[1, 5]", '--set=evaluation.extra_baselines=["item_knn","ease"]']
+    assert cli.main([*words, f"--lists={lists}", "--set=evaluation.thresholds=[]", *options]) == 0
+    report = json.loads((output / "report.json").read_text())
+    assert report["test"]["recall@1"] == 0.5
+    assert report["test"]["hit_rate@5"] == 0.5
+    assert set(report["baselines"]) == {"popularity", "bigram", "item_knn", "ease"}
+    assert "item_knn" in capsys.readouterr().out.splitlines()[0]
+    kept = UserResults.read(output / "users.parquet")
+    assert kept.user_metrics("model", [1])["recall@1"].total() == 0.5
+    assert not list(output.glob("*BLESSED"))
+
+
+def test_a_model_or_lists(capsys, tmp_path):
+    words = ["evaluate", f"--examples={tmp_path}", f"--output={tmp_path / 'x'}"]
+    assert cli.main(words) == 2
+    assert "Give --model or --lists" in capsys.readouterr().err

@@ -69,7 +69,7 @@ def _measure_lists(values: flags.FlagValues) -> None:
     records.require(folders.require("examples", values.examples), "ingest")
     config = settings.read(values)
     with progress_flags.loading():
-        from pipelines.evaluation import given_lists
+        from pipelines.evaluation.external import given_lists
 
     output_dir = folders.read_output(values, given_lists.JOB)
     report = given_lists.run_list_evaluation(values.examples, values.lists, output_dir, config)

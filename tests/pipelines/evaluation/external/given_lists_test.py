@@ -10,7 +10,7 @@ import pytest
 
 from pipelines import cli
 from pipelines.artifacts.held_out import HeldOutUsers
-from pipelines.evaluation import given_lists
+from pipelines.evaluation.external import given_lists
 from pipelines.evaluation.user_results import UserResults
 from recall.errors import InputError
 from recall.ragged import Ragged

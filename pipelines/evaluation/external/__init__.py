@@ -1,0 +1,1 @@
+"""Lists of other systems, measured by the protocol of ours."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-
 from pipelines.evaluation import user_results
 from pipelines.evaluation.intervals import Interval, bootstrap
 from pipelines.reporting.page import charts, texts
@@ -35,7 +34,6 @@ _BY_LENGTH = (
 
 _COMPARED = "ndcg"
 """What differences are told of: the metric that early stopping looks at."""
-
 
 
 def build(run: RunFolder, other: RunFolder | None) -> Section:

@@ -10,7 +10,18 @@ import vl_convert
 from pipelines.experiments.outcomes.measures import DECILE
 from serving.release import storage
 
-_COLOURS = ("#0f766e", "#b45309", "#4338ca", "#be123c", "#64748b", "#65a30d", "#0369a1", "#a21caf")
+_COLOURS = (
+    "#0f766e",
+    "#b45309",
+    "#4338ca",
+    "#be123c",
+    "#64748b",
+    "#65a30d",
+    "#0369a1",
+    "#a21caf",
+    "#0f172a",
+    "#ca8a04",
+)
 _WIDTH, _HEIGHT, _ROW, _PANELS, _COLUMNS = 260, 180, 22, 6, 3
 
 

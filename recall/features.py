@@ -31,6 +31,15 @@ SHOWN_COUNTS = "shown_counts"
 on: int64 list."""
 SHOWN_IDS = "shown_ids"
 """Those items: int64 list of dense ids."""
+TIMESTAMPS = "timestamps"
+"""When the events of a training window were: int64 list, seconds."""
+HISTORY_TIMESTAMPS = "history_timestamps"
+"""When the events before the held-out ones were: int64 list, seconds. Of a request: the times
+of `HISTORY_ITEM_IDS`, 0 where they are not known."""
+POSITIVE_TIMESTAMPS = "positive_timestamps"
+"""When the held-out events were: int64 list, seconds."""
+REQUEST_TIMESTAMP = "request_timestamp"
+"""When a request was made: int64, seconds; 0: at the time of the last click."""
 POSITIVE_KINDS = "positive_kinds"
 """Numbers of the kinds of the held-out events: int64 list."""
 
@@ -39,6 +48,12 @@ TARGET_WEIGHTS = "target_weights"
 SHOWN = "shown"
 """Column of a batch, `[batch, length, most]` int dense ids, padded: shown before the next click
 of each slot and not clicked."""
+
+TIMES = "times"
+"""Column of a batch, `[batch, length, 2]` int: seconds of the click of each slot and of the next
+one, counted from 1 at the first click of a sequence; 0 where there is none."""
+FUTURE_TIMES = "future_times"
+"""Column of a packed batch: the same of every sequence reversed."""
 
 HISTORY_ITEM_IDS = "history_item_ids"
 """Raw ids of a request's history: string list, oldest first."""
@@ -114,11 +129,13 @@ class ReadColumns(NamedTuple):
             () leaves kinds out.
         weights: Whether events have weights of their own.
         shown: Whether items that were shown are read.
+        times: Whether times are read.
     """
 
     kind_weights: tuple[float, ...] = ()
     weights: bool = False
     shown: bool = False
+    times: bool = False
 
 
 ITEMS_ALONE = ReadColumns()
@@ -142,6 +159,11 @@ def parse_sequences(serialized: tf.Tensor, read: ReadColumns = ITEMS_ALONE) -> S
         columns[TARGET_WEIGHTS] = windows[TARGET_WEIGHTS].to_tensor()[:, 1:]
     if SHOWN in windows:
         columns[SHOWN] = windows[SHOWN].to_tensor(PADDING_ID)
+    if TIMES in windows:
+        times = windows[TIMES].to_tensor(0)
+        pairs = tf.stack([times[:, :-1], times[:, 1:]], axis=2)
+        # Behind the last click there is no slot.
+        columns[TIMES] = pairs * tf.cast(pairs[..., 1:] > 0, pairs.dtype)
     return SequenceBatch(windows[ITEM_IDS].to_tensor(default_value=PADDING_ID), columns)
 
 
@@ -149,14 +171,15 @@ def parse_windows(serialized: tf.Tensor, read: ReadColumns) -> dict[str, tf.Ragg
     """Parses a batch of training examples, each as long as it is.
 
     Returns:
-        `ITEM_IDS` and `TARGET_WEIGHTS`, `[batch, (length + 1)]`, of which the first weight
-        is of no target, and `SHOWN`, `[batch, (length), (number)]`; the latter two as far as
-        they are read.
+        `ITEM_IDS`, `TARGET_WEIGHTS` and `TIMES`, `[batch, (length + 1)]`, of which the first
+        weight is of no target, and `SHOWN`, `[batch, (length), (number)]`; the latter three as
+        far as they are read. Times are seconds from 1, the first event of a window.
     """
     names = {ITEM_IDS: tf.int64}
     names |= {EVENT_KINDS: tf.int64} if read.kind_weights else {}
     names |= {EVENT_WEIGHTS: tf.float32} if read.weights else {}
     names |= {SHOWN_COUNTS: tf.int64, SHOWN_IDS: tf.int64} if read.shown else {}
+    names |= {TIMESTAMPS: tf.int64} if read.times else {}
     features = {
         name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64) for name, dtype in names.items()
     }
@@ -173,4 +196,9 @@ def parse_windows(serialized: tf.Tensor, read: ReadColumns) -> dict[str, tf.Ragg
         counts = parsed[SHOWN_COUNTS]
         shown = tf.RaggedTensor.from_row_lengths(parsed[SHOWN_IDS].values, counts.values)
         windows[SHOWN] = counts.with_values(shown)
+    if read.times:
+        timestamps = parsed[TIMESTAMPS]
+        first = tf.gather(timestamps.values, timestamps.row_starts())
+        of_event = tf.gather(first, timestamps.value_rowids())
+        windows[TIMES] = timestamps.with_values(tf.cast(timestamps.values - of_event + 1, tf.int32))
     return windows

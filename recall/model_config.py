@@ -45,6 +45,9 @@ class ModelConfig:
     num_prototypes: int | None = None
     """Prototypes that `routing` routes items to, a multiple of `num_interests`; null: four for
     each interest."""
+    time_bias: bool = False
+    """Adds to attention how long before the next click, or the request, each click was, and to
+    each click the gap after it. Needs a log with times (measured)."""
     use_categories: bool = False
     """Adds the mean of an item's category embeddings to its id embedding."""
 

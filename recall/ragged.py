@@ -93,3 +93,53 @@ class Ragged:
         padded = np.full((len(self), length), PADDING_ID, np.int64)
         padded[real] = self.values[(self.offsets[1:, None] - kept[:, None] + slots)[real]]
         return padded
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TimedHistories(Ragged):
+    """Histories of which is known when each click was, and when the request came.
+
+    Attributes:
+        times: `[num_values]` int64 seconds, of each click.
+        next_times: `[num_values]` int64 seconds, of the click after it, of the last one of a
+            row the request.
+    """
+
+    times: np.ndarray
+    next_times: np.ndarray
+
+    @classmethod
+    def of(cls, histories: Ragged, times: np.ndarray, requests: np.ndarray) -> "TimedHistories":
+        """Histories with the times of their clicks, `[num_values]`, and requests, `[num_rows]`.
+
+        >>> histories = Ragged.from_rows([[5, 6], [7]])
+        >>> TimedHistories.of(histories, np.array([1, 2, 3]), np.array([8, 9])).next_times
+        array([2, 8, 9])
+        """
+        next_times = np.append(times[1:], 0)
+        is_filled = histories.lengths > 0
+        next_times[histories.offsets[1:][is_filled] - 1] = requests[is_filled]
+        return cls(histories.values, histories.offsets, times, next_times)
+
+    def slice(self, start: int, stop: int) -> "TimedHistories":
+        """As `Ragged.slice`."""
+        return self.take(np.arange(start, min(stop, len(self))))
+
+    def take(self, rows: np.ndarray) -> "TimedHistories":
+        """As `Ragged.take`."""
+        taken = super().take(rows)
+        times, next_times = (
+            Ragged(column, self.offsets).take(rows).values
+            for column in (self.times, self.next_times)
+        )
+        return TimedHistories(taken.values, taken.offsets, times, next_times)
+
+    def last_padded(self, length: int) -> np.ndarray:
+        """The last `length` clicks of each row, left-aligned, padded with 0.
+
+        Returns:
+            `[num_rows, length, 3]` int64: ids, times, times of what came next.
+        """
+        columns = (self.values, self.times, self.next_times)
+        padded = [Ragged(column, self.offsets).last_padded(length) for column in columns]
+        return np.stack(padded, axis=2)

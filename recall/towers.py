@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from recall.config import ModelConfig
 from recall.item_tower import ItemTower
-from recall.layers.dropout import choose_dropout_rate
+from recall.layers.dropout import choose_dropout_rate, forget_times
 from recall.layers.interests import InterestOutput, build_extractor
 from recall.layers.normalization import normalize_length
 from recall.layers.sequence_encoder import SequenceEncoder
@@ -41,6 +41,7 @@ class UserTower(tf.keras.Model):
         num_interests: K.
         num_prototypes: Prototypes that items are routed to; 0 where they are not.
         dropout_rate: That of the config, or the one chosen for the log.
+        has_time_bias: Whether times are looked at.
     """
 
     def __init__(self, config: ModelConfig, item_tower: ItemTower, **kwargs):
@@ -48,6 +49,7 @@ class UserTower(tf.keras.Model):
         super().__init__(**kwargs)
         self._item_tower = item_tower
         self._cosine = config.similarity == "cosine"
+        self.has_time_bias = config.time_bias
         # As in SASRec: embeddings as long as the states they are added to.
         self._input_scale = math.sqrt(config.dim)
         self.dropout_rate = config.dropout_rate
@@ -78,6 +80,7 @@ class UserTower(tf.keras.Model):
         training: bool = False,
         is_future: bool = False,
         first_slots: tf.Tensor | None = None,
+        times: tf.Tensor | None = None,
     ) -> UserTowerOutput:
         """Interests of every prefix of every history, in one pass.
 
@@ -89,6 +92,9 @@ class UserTower(tf.keras.Model):
             is_future: Whether the histories are reversed futures.
             first_slots: `[batch, length]` int, where the history of each slot begins,
                 if rows hold several (`PackedBatch`).
+            times: `[batch, length, 2]` int seconds, of each click and of what came next (of
+                the last one the request), 0 where they are not known; None: nowhere are
+                they. Not looked at without `model.time_bias`.
 
         Returns:
             `UserTowerOutput` with one more axis, `[batch, length, ...]`; slot t
@@ -97,7 +103,7 @@ class UserTower(tf.keras.Model):
         """
         return self._output(
             self._extractor(
-                self._encode(history_ids, training, first_slots),
+                self._encode(history_ids, training, first_slots, times),
                 slot_mask=slot_mask,
                 is_future=is_future,
                 first_slots=first_slots,
@@ -112,6 +118,7 @@ class UserTower(tf.keras.Model):
         training: bool = False,
         is_future: bool = False,
         first_slots: tf.Tensor | None = None,
+        times: tf.Tensor | None = None,
     ) -> UserTowerOutput:
         """Interests of one prefix of every history.
 
@@ -122,10 +129,11 @@ class UserTower(tf.keras.Model):
             training: Whether dropout is active.
             is_future: Whether the histories are reversed futures.
             first_slots: As in `encode_prefixes`.
+            times: As in `encode_prefixes`.
         """
         return self._output(
             self._extractor(
-                self._encode(history_ids, training, first_slots),
+                self._encode(history_ids, training, first_slots, times),
                 slots=slots,
                 is_future=is_future,
                 first_slots=first_slots,
@@ -149,26 +157,41 @@ class UserTower(tf.keras.Model):
             raise ValueError("Only model.extractor=dssrec has prototypes.")
         return self._extractor.cluster(self._encode(history_ids, training=False))
 
-    def call(self, history_ids: tf.Tensor, training: bool = False) -> UserTowerOutput:
+    def call(
+        self,
+        history_ids: tf.Tensor,
+        training: bool = False,
+        times: tf.Tensor | None = None,
+    ) -> UserTowerOutput:
         """Interests of whole histories.
 
         Args:
             history_ids: `[batch, length]` int dense ids, left-aligned, padded.
             training: Whether dropout is active.
+            times: As in `encode_prefixes`.
 
         Returns:
             `UserTowerOutput`; an empty history gives the vectors of padding.
         """
         lengths = tf.reduce_sum(tf.cast(history_ids != PADDING_ID, tf.int32), axis=1)
-        return self.encode_at(history_ids, tf.maximum(lengths - 1, 0), training=training)
+        slots = tf.maximum(lengths - 1, 0)
+        return self.encode_at(history_ids, slots, training=training, times=times)
 
     def _encode(
-        self, history_ids: tf.Tensor, training: bool, first_slots: tf.Tensor | None = None
+        self,
+        history_ids: tf.Tensor,
+        training: bool,
+        first_slots: tf.Tensor | None = None,
+        times: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """`[batch, length, dim]` states."""
+        if not self.has_time_bias:
+            times = None
+        elif times is not None and training:
+            times = forget_times(times)
         vectors = self._item_tower.embed(history_ids, training=training) * self._input_scale
         vectors *= tf.cast(history_ids != PADDING_ID, vectors.dtype)[:, :, tf.newaxis]
-        return self._encoder(vectors, training=training, first_slots=first_slots)
+        return self._encoder(vectors, training=training, first_slots=first_slots, times=times)
 
     def _embed_routed(self, history_ids: tf.Tensor) -> tf.Tensor | None:
         """`[batch, length, dim]` what the clicks are routed by, zero at padding; None if not."""

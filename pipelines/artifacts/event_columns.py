@@ -17,18 +17,21 @@ class ColumnsFound(NamedTuple):
         kinds: Names of the kinds of events, by their numbers from 1; () where the log has none.
         weights: Whether events have weights.
         shown: Items that were shown and not clicked; None where the log does not tell.
+        times: Whether examples have times.
     """
 
     kinds: tuple[str, ...] = ()
     weights: bool = False
     shown: int | None = None
+    times: bool = False
 
     @classmethod
     def of_statistics(cls, statistics: dict[str, Any]) -> "ColumnsFound":
         """Those that the statistics of examples tell of."""
         found = statistics.get(COLUMNS, {})
         kinds = tuple(found.get("kinds", ()))
-        return cls(kinds, found.get("weights", False), found.get("shown"))
+        weights, times = (found.get(name, False) for name in ("weights", "times"))
+        return cls(kinds, weights, found.get("shown"), times)
 
     @classmethod
     def read(cls, examples_dir: str | Path) -> "ColumnsFound":

@@ -11,8 +11,17 @@ from pipelines.artifacts import records
 from pipelines.artifacts.example_files import open_kept_examples
 from recall.datasets import without_tuning
 from recall.errors import InputError
-from recall.features import HISTORY, ITEM_IDS, NUM_TRAINED, POSITIVE_KINDS, POSITIVES, USER_ID
-from recall.ragged import Ragged
+from recall.features import (
+    HISTORY,
+    HISTORY_TIMESTAMPS,
+    ITEM_IDS,
+    NUM_TRAINED,
+    POSITIVE_KINDS,
+    POSITIVE_TIMESTAMPS,
+    POSITIVES,
+    USER_ID,
+)
+from recall.ragged import Ragged, TimedHistories
 from serving.release import storage
 
 HELD_OUT_SPLITS = ("valid", "test")
@@ -31,6 +40,8 @@ _FEATURES = {
     POSITIVES: _INT64_LIST,
     NUM_TRAINED: tf.io.FixedLenFeature([], tf.int64, default_value=UNKNOWN_NUMBER),
     POSITIVE_KINDS: _INT64_LIST,
+    HISTORY_TIMESTAMPS: _INT64_LIST,
+    POSITIVE_TIMESTAMPS: _INT64_LIST,
 }
 
 
@@ -40,7 +51,8 @@ class HeldOutUsers:
 
     Attributes:
         user_ids: `[num_users]` bytes objects, raw ids in UTF-8.
-        histories: Dense ids of every earlier event per user, oldest first.
+        histories: Dense ids of every earlier event per user, oldest first; `TimedHistories`
+            where examples have times: the request is at the time of the first positive.
         positives: Dense ids of the held-out events per user, at least one.
         num_trained: `[num_users]` int64, events of each user that training learns from, or
             `UNKNOWN_NUMBER`; None stands for the latter everywhere.
@@ -114,11 +126,20 @@ def read_held_out(examples_dir: str | Path, split: str) -> HeldOutUsers:
     kinds = np.concatenate([part[POSITIVE_KINDS].values.numpy() for part in parts])
     return HeldOutUsers(
         np.concatenate([part[USER_ID].numpy() for part in parts]),
-        _concatenate([part[HISTORY] for part in parts]),
+        _with_times(_concatenate([part[HISTORY] for part in parts]), parts),
         _concatenate([part[POSITIVES] for part in parts]),
         np.concatenate([part[NUM_TRAINED].numpy() for part in parts]),
         kinds if len(kinds) else None,
     )
+
+
+def _with_times(histories: Ragged, parts: list[dict]) -> Ragged:
+    """The histories with their times, where examples have them."""
+    times = np.concatenate([part[HISTORY_TIMESTAMPS].values.numpy() for part in parts])
+    if len(times) != len(histories.values):
+        return histories
+    requests = [part[POSITIVE_TIMESTAMPS][:, :1].values.numpy() for part in parts]
+    return TimedHistories.of(histories, times, np.concatenate(requests))
 
 
 def read_training_windows(examples_dir: str | Path) -> Iterator[Ragged]:

@@ -28,6 +28,7 @@ def planted_world() -> dict[str, FlagSpec]:
         "drift": "Share of users with other interests from the middle of their history on.",
         "exposure_skew": "How unequally items are shown, whatever users want; 0 shows all alike.",
         "unbiased_events": "Last clicks of a user that exposure does not skew: true preference.",
+        "turn": "Share of runs, which a long gap comes before, whose interest is the next in turn.",
     }
     specs = {}
     for field, (name, text) in zip(dataclasses.fields(SyntheticConfig), helps.items(), strict=True):

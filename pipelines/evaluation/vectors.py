@@ -20,15 +20,26 @@ USAGE_USERS = 1024
 
 
 def build_user_vector_function(model: DSSRec) -> Callable[[np.ndarray], np.ndarray]:
-    """Compiles `[batch, length]` int64 history ids -> `[batch, K, dim]` numpy."""
+    """Compiles histories -> `[batch, K, dim]` numpy.
+
+    Histories are `[batch, length]` int64 dense ids, or `[batch, length, 3]` with the times
+    of `TimedHistories`, at which a model with `model.time_bias` looks.
+    """
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64)])
     def encode(history_ids: tf.Tensor) -> tf.Tensor:
         return model.user_tower(history_ids).user_vectors
 
-    def compute_user_vectors(history_ids: np.ndarray) -> np.ndarray:
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.int64)])
+    def encode_timed(histories: tf.Tensor) -> tf.Tensor:
+        return model.user_tower(histories[..., 0], times=histories[..., 1:]).user_vectors
+
+    def compute_user_vectors(histories: np.ndarray) -> np.ndarray:
+        history_ids = histories if histories.ndim == 2 else histories[..., 0]
         # Padding changes nothing but the time it takes.
         width = max(1, int((history_ids != PADDING_ID).sum(axis=1).max()))
+        if histories.ndim == 3 and model.user_tower.has_time_bias:
+            return encode_timed(histories[:, :width]).numpy()
         return encode(history_ids[:, :width]).numpy()
 
     return compute_user_vectors

@@ -116,7 +116,7 @@ class ShardWriter:
             positive_offsets,
             num_trained[users],
         )
-        features |= event_features.of_tasks(columns, positives, positive_offsets)
+        features |= event_features.of_tasks(columns, (starts, stops), positives, positive_offsets)
         owners = {(part.label, UNBUCKETED): task.users for part, task in tasks.items()}
         counts = self._write_files(owners, features)
         for (part, task), files in zip(tasks.items(), counts.values(), strict=True):

@@ -67,6 +67,8 @@ def ingest_record(
         **{name: getattr(source.columns, name) for name in source.columns.optional_fields.names},
     }
     settings["model"] = {"max_history_length": config.model.max_history_length}
+    if config.model.time_bias:
+        settings["model"]["time_bias"] = True
     if config.features.of("item"):
         settings["features"] = [column.to_dict() for column in config.features.of("item")]
     return records.build_record(JOB, settings, inputs)
@@ -171,6 +173,7 @@ class _Ingest:
         clock = split_report.find_clock(spec, self._config.ingest, sorted_facts)
         split_facts = self._split(clock)
         split_report.check_leaks(spec, split_facts)
+        split_report.check_times(spec, self._config, split_facts)
         split = ingest_report.add_split_facts(split_facts)
         ingest_report.check_split(spec, self._config.ingest, split)
         counts = {part: self._sum(name) for part, name in ingest_steps.PART_COUNTS.items()}
@@ -180,7 +183,8 @@ class _Ingest:
         statistics["split"] = split_report.describe(
             self._config.ingest, clock, sorted_facts, split_facts, split_report.count_cold(counts)
         )
-        statistics |= kinds.describe(runs.kinds, runs.has_weights, sorted_facts, written)
+        has_times = self._config.model.time_bias
+        statistics |= kinds.describe(runs.kinds, runs.has_weights, has_times, sorted_facts, written)
         report = ingest_report.build_ingest_report(
             self._source.name, read, sorted_facts, split_facts, rare_items, statistics, items
         )

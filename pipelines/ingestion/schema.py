@@ -70,6 +70,13 @@ def _add_columns(
     if columns.weights:
         feature = _add_list(schema, "event_weights", _TRAIN, fewest=2)
         feature.type, feature.float_domain.min = schema_pb2.FLOAT, 0.0
+    if columns.times:
+        for name, environments, fewest in (
+            ("timestamps", _TRAIN, 2),
+            ("history_timestamps", _HELD_OUT, 1),
+            ("positive_timestamps", _HELD_OUT, 1),
+        ):
+            _add_list(schema, name, environments, fewest=fewest).int_domain.min = 0
     if columns.shown is not None:
         counts = _add_list(schema, "shown_counts", _TRAIN, fewest=1)
         counts.value_count.max, counts.int_domain.min = max_history_length, 0

@@ -13,7 +13,7 @@ from pipelines.ingestion import splits
 from pipelines.ingestion.sequences import Part
 from pipelines.ingestion.splits import HELD_OUT, Clock
 from pipelines.sources.events import EventSource
-from recall.config import IngestConfig
+from recall.config import IngestConfig, RecallConfig
 from recall.errors import InputError
 
 _NAMES = {Part.VALID.label: "validation", Part.TEST.label: "the test"}
@@ -77,6 +77,21 @@ def check_conflicts(spec: str, sorted_facts: Sequence[Mapping[str, Any]]) -> Non
         f"{' and '.join(map(repr, first['split_distinct']))}: a target would leak. Keep each "
         "event once."
     )
+
+
+def check_times(spec: str, config: RecallConfig, split_facts: Sequence[Mapping[str, Any]]) -> None:
+    """Refuses numbers that only give an order where a model is to learn from times.
+
+    Raises:
+        InputError: There are such.
+    """
+    timed = sum(events for fact in split_facts for _, events in fact["days"])
+    total = sum(sum(fact["events"].values()) for fact in split_facts)
+    if config.model.time_bias and timed < total:
+        raise InputError(
+            f"{spec} has no times, which model.time_bias needs: {total - timed:,} of its "
+            "timestamps only give an order. Leave the setting out."
+        )
 
 
 def check_leaks(spec: str, split_facts: Sequence[Mapping[str, Any]]) -> None:

@@ -177,7 +177,8 @@ class WriteShard:
         dense_ids = files.read_array(DENSE_IDS, 0)
         dense = dense_ids[log.items]
         shown = self._find_shown(files, shard, log, dense_ids)
-        columns = EventValues(log.kinds, log.weights, shown)
+        times = log.timestamps if self._config.model.time_bias else None
+        columns = EventValues(log.kinds, log.weights, shown, times)
         facts = writer.write(log.user_ids, log.offsets, dense, log.parts, columns)
         if shown is not None:
             facts[SHOWN_ITEMS] = len(shown.item_ids)

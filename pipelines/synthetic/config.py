@@ -43,12 +43,16 @@ class SyntheticConfig:
     is shown r ** -skew as often as the first one, whatever users want; 0 shows all alike."""
     unbiased_events: int = 0
     """Last clicks of every user that no exposure skews: what she truly prefers."""
+    turn_rate: float = 0.0
+    """Share of the runs that go to the interest whose turn it is, one after the other: after a
+    long gap a user wants something else, and the gap tells it before the click does."""
 
     LATER_FIELDS: typing.ClassVar = (
         "dominance_rate",
         "drift_rate",
         "exposure_skew",
         "unbiased_events",
+        "turn_rate",
     )
     """Fields that earlier versions lacked: 0 makes the log that they made."""
 
@@ -66,7 +70,8 @@ class SyntheticConfig:
             ">= min_events_per_user",
         )
         self._require("run_length", 1 <= self.run_length < math.inf, ">= 1")
-        for name in ("noise_rate", "unrelated_future_rate", "dominance_rate", "drift_rate"):
+        rates = ("noise_rate", "unrelated_future_rate", "dominance_rate", "drift_rate", "turn_rate")
+        for name in rates:
             self._require(name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
         for name in ("popularity_skew", "exposure_skew"):
             self._require(name, 0 <= getattr(self, name) < math.inf, ">= 0")

@@ -178,6 +178,10 @@ def _draw_run_interests(
     # Drawn only where they are asked for: other logs stay what they were.
     if config.dominance_rate:
         choice[rng.random(len(run_users)) < config.dominance_rate] = 0
+    if config.turn_rate:
+        first = np.searchsorted(run_users, run_users)  # Runs of a user stand together.
+        in_turn = (np.arange(len(run_users)) - first) % config.interests_per_user
+        choice = np.where(rng.random(len(run_users)) < config.turn_rate, in_turn, choice)
     later = own
     if config.drift_rate:
         others = _draw_distinct(rng, num_users, config.interests_per_user, config.num_interests)

@@ -30,7 +30,12 @@ def choose_columns(examples_dir: str | Path, config: RecallConfig) -> ReadColumn
         )
     is_needed = any(weight != 1 for weight in weights)
     kind_weights = (1.0, *weights) if is_needed else ()
-    return ReadColumns(kind_weights, found.weights, bool(found.shown))
+    if config.model.time_bias and not found.times:
+        raise InputError(
+            f"model.time_bias needs the times of events, and {examples_dir} was made without them. "
+            "Give --set=model.time_bias=true to `recall ingest` too."
+        )
+    return ReadColumns(kind_weights, found.weights, bool(found.shown), config.model.time_bias)
 
 
 def _check_names(loss: LossConfig, kinds: Iterable[str], examples_dir: str | Path) -> None:

@@ -23,6 +23,7 @@ from recall.features import (
     ITEM_IDS,
     SHOWN,
     TARGET_WEIGHTS,
+    TIMES,
     PackedBatch,
     ReadColumns,
     parse_windows,
@@ -144,7 +145,7 @@ def _read_sequences(examples_dir: str | Path, read: ReadColumns) -> tuple[Ragged
     arrays = {name: np.concatenate(of_name) for name, of_name in parts.items()}
     sequences = _ragged(arrays[ITEM_IDS], arrays[_LENGTHS])
     shown = _ragged(arrays[SHOWN], arrays[_SHOWN_COUNTS]) if SHOWN in arrays else None
-    return sequences, PackedColumns(arrays.get(TARGET_WEIGHTS), shown)
+    return sequences, PackedColumns(arrays.get(TARGET_WEIGHTS), shown, arrays.get(TIMES))
 
 
 def _ragged(values: np.ndarray, lengths: np.ndarray) -> Ragged:
@@ -164,6 +165,8 @@ def _parse(serialized: tf.Tensor, read: ReadColumns) -> dict[str, tf.Tensor]:
     }
     if TARGET_WEIGHTS in windows:
         flat[TARGET_WEIGHTS] = windows[TARGET_WEIGHTS].values
+    if TIMES in windows:
+        flat[TIMES] = windows[TIMES].values
     if SHOWN in windows:
         counts = windows[SHOWN].with_values(windows[SHOWN].values.row_lengths())
         nothing = tf.zeros([item_ids.nrows(), 1], tf.int64)

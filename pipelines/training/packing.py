@@ -27,7 +27,7 @@ _SPARE = 1.02
 """Room for epochs whose order fills rows a little less well than the first one's."""
 
 # Columns of a batch as in `recall.features`, which imports TensorFlow; a test compares the two.
-_WEIGHTS, _SHOWN = "target_weights", "shown"
+_WEIGHTS, _SHOWN, _TIMES, _FUTURE_TIMES = "target_weights", "shown", "times", "future_times"
 
 _TRIES = 100
 """Orders tried until the rows of an epoch fit."""
@@ -60,10 +60,13 @@ class PackedColumns:
     Attributes:
         weights: `[num_values]` float, how much each event counts as a target; None: all alike.
         shown: `num_values` rows, items that were shown before each event; None: not known.
+        times: `[num_values]` int32, seconds of each event, from 1 in its sequence; None: not
+            read.
     """
 
     weights: np.ndarray | None = None
     shown: Ragged | None = None
+    times: np.ndarray | None = None
 
     @functools.cached_property
     def most_shown(self) -> int:
@@ -78,15 +81,25 @@ class PackedColumns:
             types[_WEIGHTS] = [], np.float32
         if self.shown is not None:
             types[_SHOWN] = [self.most_shown], np.int32
+        if self.times is not None:
+            types[_TIMES] = types[_FUTURE_TIMES] = [2], np.int32
         return types
 
-    def take(self, events: np.ndarray) -> dict[str, np.ndarray]:
-        """The columns of some events, of those that are predicted."""
+    def take(self, events: np.ndarray, mirrored: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns of some slots.
+
+        Args:
+            events: `[num_slots]`, the event that each predicts.
+            mirrored: The event that each has in its sequence reversed.
+        """
         columns = {}
         if self.weights is not None:
             columns[_WEIGHTS] = self.weights[events]
         if self.shown is not None:
             columns[_SHOWN] = self.shown.take(events).last_padded(self.most_shown)
+        if self.times is not None:
+            columns[_TIMES] = self.times[np.stack([events - 1, events], axis=1)]
+            columns[_FUTURE_TIMES] = self.times[np.stack([mirrored, mirrored - 1], axis=1)]
         return columns
 
 
@@ -246,6 +259,6 @@ def _pack_step(
         "lengths": spans[1],
         **{
             name: lay(values, columns.types[name][1])
-            for name, values in columns.take(source + place + 1).items()
+            for name, values in columns.take(source + place + 1, source + last - place).items()
         },
     }

@@ -19,6 +19,7 @@ from pipelines.ingestion import examples, kept_sequences, sequences, splitting, 
 from pipelines.ingestion import steps as ingest_steps
 from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.events import ordering
+from pipelines.ingestion.events.event_features import EventValues
 from pipelines.ingestion.kept_sequences import NO_SEQUENCES, Generation
 from pipelines.ingestion.sequences import Part, Sequences
 from pipelines.progress import tasks
@@ -244,7 +245,9 @@ class WriteMerged:
             _COMPRESSION_LEVEL,
         )
         dense = stored.read_array(kept_sequences.DENSE_IDS, 0)[log.items]
-        facts = writer.write(log.user_ids, log.offsets, dense, log.parts)
+        times = log.timestamps if self._config.model.time_bias else None
+        values = EventValues(times=times)
+        facts = writer.write(log.user_ids, log.offsets, dense, log.parts, values)
         rows = pc.index_in(log.user_ids, value_set=place.read_new(shard).user_ids).to_numpy()
         kept_sequences.write_owners(
             place.examples_dir, shard, writer.owners, rows, place.generation

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from recall.layers.dense import SlotDense
 from recall.layers.dropout import Dropout
+from recall.layers.time_bias import NUM_GAPS, bias_of_pairs
 
 MASKED_SCORE = -1e9
 """Added to scores of future slots; exp of it is 0 in float32."""
@@ -106,9 +107,18 @@ class CausalSelfAttention(tf.keras.layers.Layer):
         here one per distance, not per range of distances).
     """
 
-    def __init__(self, dim: int, num_heads: int, max_length: int, dropout_rate: float, **kwargs):
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        max_length: int,
+        dropout_rate: float,
+        has_time_bias: bool = False,
+        **kwargs,
+    ):
         """Creates the layer; `num_heads` must divide `dim`."""
         super().__init__(**kwargs)
+        self._has_time_bias = has_time_bias
         self._dim = dim
         self._num_heads = num_heads
         self._max_length = max_length
@@ -117,14 +127,22 @@ class CausalSelfAttention(tf.keras.layers.Layer):
         self._dropout = Dropout(dropout_rate)
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        """Creates the biases by distance, `[num_heads, max_length]`."""
+        """Creates the biases by distance, `[num_heads, max_length]`, and by time."""
         self._distance_bias = self.add_weight(
             name="distance_bias", shape=[self._num_heads, self._max_length], initializer="zeros"
         )
+        if self._has_time_bias:
+            self._time_bias = self.add_weight(
+                name="time_bias", shape=[NUM_GAPS, self._num_heads], initializer="zeros"
+            )
         super().build(input_shape)
 
     def call(
-        self, states: tf.Tensor, training: bool = False, first_slots: tf.Tensor | None = None
+        self,
+        states: tf.Tensor,
+        training: bool = False,
+        first_slots: tf.Tensor | None = None,
+        gaps: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Attends within each sequence.
 
@@ -132,6 +150,7 @@ class CausalSelfAttention(tf.keras.layers.Layer):
             states: `[batch, length, dim]` float, no sequence longer than `max_length`.
             training: Whether dropout is active.
             first_slots: As in `causal_softmax`.
+            gaps: `[batch, length, length]` int32 of `gaps_of_pairs`; None: times are not known.
 
         Returns:
             `[batch, length, dim]` float.
@@ -143,9 +162,11 @@ class CausalSelfAttention(tf.keras.layers.Layer):
         projected = tf.reshape(projected, [batch, length, 3, self._num_heads, head_dim])
         query, key, value = tf.unstack(tf.transpose(projected, [2, 0, 3, 1, 4]), num=3)
         scores = tf.matmul(query, key, transpose_b=True) / math.sqrt(head_dim)
-        attention = causal_softmax(
-            scores, gather_distances(BIAS_SCALE * self._distance_bias, length), first_slots
-        )
+        bias = gather_distances(BIAS_SCALE * self._distance_bias, length)
+        if gaps is not None:
+            is_packed = first_slots is not None
+            bias += bias_of_pairs(BIAS_SCALE * self._time_bias, gaps, as_product=is_packed)
+        attention = causal_softmax(scores, bias, first_slots)
         attention = self._dropout(attention, training=training)
         attended = tf.transpose(tf.matmul(attention, value), [0, 2, 1, 3])
         return self._project_output(tf.reshape(attended, [batch, length, self._dim]))

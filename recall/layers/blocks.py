@@ -33,12 +33,13 @@ class SelfAttentionBlock(tf.keras.layers.Layer):
         max_length: int,
         dropout_rate: float,
         filter_share: float = 0.0,
+        has_time_bias: bool = False,
         **kwargs,
     ):
         """Creates the block; `num_heads` must divide `dim`."""
         super().__init__(**kwargs)
         self._attention = CausalSelfAttention(
-            dim, num_heads, max_length, dropout_rate, name="attention"
+            dim, num_heads, max_length, dropout_rate, has_time_bias, name="attention"
         )
         self._filter_share = filter_share
         if filter_share > 0:
@@ -50,17 +51,27 @@ class SelfAttentionBlock(tf.keras.layers.Layer):
         self._dropout = Dropout(dropout_rate)
 
     def call(
-        self, states: tf.Tensor, training: bool = False, first_slots: tf.Tensor | None = None
+        self,
+        states: tf.Tensor,
+        training: bool = False,
+        first_slots: tf.Tensor | None = None,
+        gaps: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Transforms `[batch, length, dim]` states to states of the same shape."""
-        read = self._read(self._attention_norm(states), training, first_slots)
+        read = self._read(self._attention_norm(states), training, first_slots, gaps)
         states += self._dropout(read, training=training)
         transformed = self._contract(self._expand(self._feed_forward_norm(states)))
         return states + self._dropout(transformed, training=training)
 
-    def _read(self, states: tf.Tensor, training: bool, first_slots: tf.Tensor | None) -> tf.Tensor:
+    def _read(
+        self,
+        states: tf.Tensor,
+        training: bool,
+        first_slots: tf.Tensor | None,
+        gaps: tf.Tensor | None,
+    ) -> tf.Tensor:
         """What every slot reads of those before it."""
-        attended = self._attention(states, training=training, first_slots=first_slots)
+        attended = self._attention(states, training=training, first_slots=first_slots, gaps=gaps)
         if self._filter_share == 0:
             return attended
         filtered = self._filter(states, first_slots=first_slots)
@@ -89,10 +100,14 @@ class GatedBlock(SelfAttentionBlock):
         self._feed_forward_gate = SlotDense(dim, activation="sigmoid", name="feed_forward_gate")
 
     def call(
-        self, states: tf.Tensor, training: bool = False, first_slots: tf.Tensor | None = None
+        self,
+        states: tf.Tensor,
+        training: bool = False,
+        first_slots: tf.Tensor | None = None,
+        gaps: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Transforms `[batch, length, dim]` states to states of the same shape."""
-        read = self._read(self._attention_norm(states), training, first_slots)
+        read = self._read(self._attention_norm(states), training, first_slots, gaps)
         states += self._dropout(read * self._attention_gate(states), training=training)
         normal = self._feed_forward_norm(states)
         transformed = self._contract(self._expand(normal) * self._expand_gate(normal))
@@ -113,5 +128,6 @@ def build_block(config: ModelConfig, dropout_rate: float, **kwargs) -> tf.keras.
         config.max_history_length,
         dropout_rate,
         config.filter_share,
+        config.time_bias,
         **kwargs,
     )

@@ -18,6 +18,9 @@ _LEVELS = 256
 """Values of a random byte; the rate is rounded to a multiple of 1/256."""
 
 
+_FORGOTTEN = 26
+"""Of 256 histories, those that are learnt without times: a tenth."""
+
 _ODD = 2654435769
 """2^32 over the golden ratio: its multiples are far apart."""
 
@@ -91,6 +94,20 @@ class Dropout(tf.keras.layers.Layer):
         scale = _LEVELS / (_LEVELS - self._num_dropped) if self._is_scaled else 1.0
         kept = tf.cast(bytes_ >= self._num_dropped, inputs.dtype) * scale
         return inputs * tf.reshape(kept, tf.shape(inputs))
+
+
+def forget_times(times: tf.Tensor) -> tf.Tensor:
+    """Takes the times away from some histories, so that a model also answers without them.
+
+    Args:
+        times: `[batch, length, 2]` int, 0 where a time is not known.
+
+    Returns:
+        The same with zeros in a tenth of the rows.
+    """
+    words = tf.random.stateless_uniform([tf.shape(times)[0]], _next_seed(), None, None, tf.int32)
+    is_kept = tf.bitwise.bitwise_and(words, _LEVELS - 1) >= _FORGOTTEN
+    return times * tf.cast(is_kept, times.dtype)[:, tf.newaxis, tf.newaxis]
 
 
 def choose_dropout_rate(item_counts: np.ndarray) -> float:

@@ -7,6 +7,7 @@ from recall.layers.attention import look_up_positions
 from recall.layers.blocks import build_block
 from recall.layers.dropout import Dropout
 from recall.layers.normalization import LayerNorm
+from recall.layers.time_bias import NUM_GAPS, gaps_of_pairs, gaps_of_slots, look_up_gaps
 
 
 class SequenceEncoder(tf.keras.layers.Layer):
@@ -33,10 +34,18 @@ class SequenceEncoder(tf.keras.layers.Layer):
             shape=[self._config.max_history_length, self._config.dim],
             initializer=tf.keras.initializers.RandomNormal(stddev=0.02),
         )
+        if self._config.time_bias:
+            self._gaps = self.add_weight(
+                name="gaps", shape=[NUM_GAPS, self._config.dim], initializer="zeros"
+            )
         super().build(input_shape)
 
     def call(
-        self, vectors: tf.Tensor, training: bool = False, first_slots: tf.Tensor | None = None
+        self,
+        vectors: tf.Tensor,
+        training: bool = False,
+        first_slots: tf.Tensor | None = None,
+        times: tf.Tensor | None = None,
     ) -> tf.Tensor:
         """Encodes every prefix of every history.
 
@@ -46,6 +55,8 @@ class SequenceEncoder(tf.keras.layers.Layer):
             training: Whether dropout is active.
             first_slots: `[batch, length]` int, where the history of each slot begins,
                 if rows hold several (`PackedBatch`).
+            times: `[batch, length, 2]` int seconds, of each click and of what came next, 0
+                where they are not known; None: nowhere are they. With `time_bias` alone.
 
         Returns:
             `[batch, length, dim]` float; slot i encodes the prefix that ends
@@ -53,7 +64,13 @@ class SequenceEncoder(tf.keras.layers.Layer):
         """
         length = tf.shape(vectors)[1]
         states = vectors + look_up_positions(self._positions, length, first_slots)
+        gaps = None
+        if times is not None:
+            is_packed = first_slots is not None
+            of_slots = look_up_gaps(self._gaps, gaps_of_slots(times), as_product=is_packed)
+            states += tf.cast(of_slots, states.dtype)
+            gaps = gaps_of_pairs(times)
         states = self._dropout(states, training=training)
         for block in self._blocks:
-            states = block(states, training=training, first_slots=first_slots)
+            states = block(states, training=training, first_slots=first_slots, gaps=gaps)
         return self._norm(states)

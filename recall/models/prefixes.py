@@ -5,7 +5,14 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from recall.features import SHOWN, TARGET_WEIGHTS, PackedBatch, SequenceBatch
+from recall.features import (
+    FUTURE_TIMES,
+    SHOWN,
+    TARGET_WEIGHTS,
+    TIMES,
+    PackedBatch,
+    SequenceBatch,
+)
 from recall.towers import UserTower
 from recall.vocabulary import PADDING_ID
 
@@ -49,15 +56,18 @@ class Prefixes(NamedTuple):
 def encode_padded(user_tower: UserTower, batch: SequenceBatch, *, training: bool) -> Prefixes:
     """A row per sequence. Only real slots: padding would cost as much as a target."""
     target_mask = batch.positive_ids != PADDING_ID
+    times = batch.columns.get(TIMES)
     user_vectors = user_tower.encode_prefixes(
-        batch.history_ids, target_mask, training=training
+        batch.history_ids, target_mask, training=training, times=times
     ).user_vectors
     lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
 
     def encode_future(slots: tf.Tensor) -> tf.Tensor:
-        future_ids = _reverse(batch.positive_ids, lengths)
+        future_ids, future_times = _reverse(batch.positive_ids, lengths), None
+        if times is not None:  # What comes next in a reversed sequence came before.
+            future_times = _reverse(times[..., ::-1], lengths)
         return user_tower.encode_at(
-            future_ids, slots, training=training, is_future=True
+            future_ids, slots, training=training, is_future=True, times=future_times
         ).user_vectors
 
     return Prefixes(
@@ -74,7 +84,10 @@ def encode_padded(user_tower: UserTower, batch: SequenceBatch, *, training: bool
 def encode_packed(user_tower: UserTower, batch: PackedBatch, *, training: bool) -> Prefixes:
     """Several sequences per row; padding takes part and is weighted by 0 in the losses."""
     user_vectors = user_tower.encode_prefixes(
-        batch.history_ids, training=training, first_slots=batch.first_slots
+        batch.history_ids,
+        training=training,
+        first_slots=batch.first_slots,
+        times=batch.columns.get(TIMES),
     ).user_vectors
     positive_ids = tf.reshape(batch.positive_ids, [-1])
 
@@ -85,6 +98,7 @@ def encode_packed(user_tower: UserTower, batch: PackedBatch, *, training: bool) 
             training=training,
             is_future=True,
             first_slots=batch.first_slots,
+            times=batch.columns.get(FUTURE_TIMES),
         ).user_vectors
 
     return Prefixes(
@@ -110,8 +124,8 @@ def _columns_of(
     }
 
 
-def _reverse(item_ids: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
+def _reverse(values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
     """Reverses the first `lengths[i]` of row i; `tf.reverse_sequence` has no GPU kernel."""
-    slots = tf.range(tf.shape(item_ids)[1])
+    slots = tf.range(tf.shape(values)[1])
     lengths = lengths[:, tf.newaxis]
-    return tf.gather(item_ids, tf.where(slots < lengths, lengths - 1 - slots, slots), batch_dims=1)
+    return tf.gather(values, tf.where(slots < lengths, lengths - 1 - slots, slots), batch_dims=1)

@@ -15,6 +15,8 @@ from pipelines.ingestion.events.impressions import ShownItems
 _KINDS, _WEIGHTS = "event_kinds", "event_weights"
 _SHOWN_COUNTS, _SHOWN_IDS = "shown_counts", "shown_ids"
 _POSITIVE_KINDS = "positive_kinds"
+_TIMESTAMPS, _HISTORY_TIMESTAMPS = "timestamps", "history_timestamps"
+_POSITIVE_TIMESTAMPS = "positive_timestamps"
 
 _Bounds = tuple[np.ndarray, np.ndarray]
 
@@ -26,11 +28,13 @@ class EventValues(NamedTuple):
         kinds: `[num_events]` int numbers of the kinds of events, from 1.
         weights: `[num_events]` float, how much each event counts.
         shown: What was shown before each.
+        times: `[num_events]` float seconds.
     """
 
     kinds: np.ndarray | None = None
     weights: np.ndarray | None = None
     shown: ShownItems | None = None
+    times: np.ndarray | None = None
 
 
 NO_VALUES = EventValues()
@@ -54,6 +58,8 @@ def of_windows(columns: EventValues, learnt: np.ndarray, bounds: _Bounds) -> dic
         features[_KINDS] = Numbers.of(columns.kinds[learnt]).ranges(starts, stops)
     if columns.weights is not None:
         features[_WEIGHTS] = Floats.of(columns.weights[learnt]).ranges(starts, stops)
+    if columns.times is not None:
+        features[_TIMESTAMPS] = _seconds(columns.times[learnt]).ranges(starts, stops)
     if columns.shown is not None:
         counts = np.diff(columns.shown.offsets)[learnt]
         # What was shown before events that are not learnt is not there.
@@ -65,16 +71,27 @@ def of_windows(columns: EventValues, learnt: np.ndarray, bounds: _Bounds) -> dic
 
 
 def of_tasks(
-    columns: EventValues, positives: np.ndarray, positive_offsets: np.ndarray
+    columns: EventValues,
+    histories: _Bounds,
+    positives: np.ndarray,
+    positive_offsets: np.ndarray,
 ) -> dict[str, Feature]:
     """Features of prediction tasks.
 
     Args:
         columns: Those of all events.
+        histories: Where histories begin and end, `[num_tasks]` each.
         positives: `[num_targets]` positions of the events held out, task by task.
         positive_offsets: `[num_tasks + 1]` of those.
     """
-    if columns.kinds is None:
-        return {}
-    kinds = Numbers.of(columns.kinds[positives])
-    return {_POSITIVE_KINDS: kinds.ranges(positive_offsets[:-1], positive_offsets[1:])}
+    bounds, features = (positive_offsets[:-1], positive_offsets[1:]), {}
+    if columns.kinds is not None:
+        features[_POSITIVE_KINDS] = Numbers.of(columns.kinds[positives]).ranges(*bounds)
+    if columns.times is not None:
+        features[_HISTORY_TIMESTAMPS] = _seconds(columns.times).ranges(*histories)
+        features[_POSITIVE_TIMESTAMPS] = _seconds(columns.times[positives]).ranges(*bounds)
+    return features
+
+
+def _seconds(times: np.ndarray) -> Numbers:
+    return Numbers.of(times.astype(np.int64))

@@ -64,6 +64,7 @@ NO_KINDS = RunKinds((), {})
 def describe(
     kinds: RunKinds,
     has_weights: bool,
+    has_times: bool,
     sorted_facts: Sequence[Mapping[str, Any]],
     written: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
@@ -72,14 +73,15 @@ def describe(
     Args:
         kinds: Those of the log.
         has_weights: Whether events have weights.
+        has_times: Whether examples have times.
         sorted_facts: `kinds` of every shard, events of each kind.
         written: `shown_items` of every shard, negatives that were shown.
 
     >>> facts = [{"kinds": [1, 2]}, {"kinds": [0, 3]}]
-    >>> describe(RunKinds(("cart", "view"), {}), False, facts, [{}])
-    {'event_columns': {'kinds': {'cart': 1, 'view': 5}, 'weights': False, 'shown': None}}
+    >>> describe(RunKinds(("cart", "view"), {}), False, False, facts, [{}])[COLUMNS]["kinds"]
+    {'cart': 1, 'view': 5}
     """
-    if not kinds.names and not has_weights:
+    if not kinds.names and not has_weights and not has_times:
         return {}
     counts = [fact["kinds"] for fact in sorted_facts if kinds.names]
     totals = [sum(of_kind) for of_kind in zip(*counts, strict=True)]
@@ -89,6 +91,7 @@ def describe(
             "kinds": dict(zip(kinds.names, totals, strict=True)),
             "weights": has_weights,
             "shown": sum(shown) if shown else None,
+            "times": has_times,
         }
     }
 

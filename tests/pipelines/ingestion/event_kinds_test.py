@@ -13,6 +13,7 @@ from pipelines.artifacts.held_out import read_held_out
 from pipelines.ingestion import ingest
 from pipelines.ingestion.open_log import open_events
 from pipelines.sources.event_columns import EventColumns
+from pipelines.training.example_columns import choose_columns
 from recall import features
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -95,7 +96,8 @@ def test_what_is_found_is_told_to_the_next_job(tmp_path):
     examples_dir, _ = run(tmp_path)
     statistics = json.loads((examples_dir / "statistics.json").read_text())
     counts = {"buy": 2, "cart": 2, "impression": 7, "view": 6}
-    assert statistics["event_columns"] == {"kinds": counts, "weights": True, "shown": 2}
+    wanted = {"kinds": counts, "weights": True, "shown": 2, "times": False}
+    assert statistics["event_columns"] == wanted
     found = ColumnsFound.read(examples_dir)
     assert found == ColumnsFound(("buy", "cart", "impression", "view"), True, 2)
     held_out = read_held_out(examples_dir, "test")
@@ -205,3 +207,35 @@ def test_pages_of_mind_bring_what_was_shown(tmp_path):
     (batch,) = open_events(f"mind:{path}").read_batches()
     assert batch.column("item_id").to_pylist() == ["N1", "N2", "N4", "N5"]
     assert "event_type" not in batch.schema.names
+
+
+def test_times_of_windows_and_tasks(tmp_path):
+    start = 1_700_000_000
+    rows = [(*row[:2], start + 10 * row[2], *row[3:]) for row in ROWS]
+    examples_dir, _ = run(tmp_path, settings=["model.time_bias=true"], rows=rows)
+    windows = {tuple(w["item_ids"]): w["timestamps"] for w in read(examples_dir, "train")}
+    assert windows["a", "b", "b", "c"] == [start + 10, start + 30, start + 30, start + 40]
+    (first, second) = sorted(read(examples_dir, "test"), key=lambda task: task["user_id"])
+    assert first["history_timestamps"] == [start + 10 * at for at in (1, 3, 3, 4, 5)]
+    assert first["positive_timestamps"] == [start + 70]
+    assert second["positive_timestamps"] == [start + 40]
+    assert ColumnsFound.read(examples_dir).times
+    held_out = read_held_out(examples_dir, "test")
+    row = held_out.user_ids.tolist().index(b"u1")
+    padded = held_out.take([row]).histories.last_padded(2)
+    assert padded[0, :, 1:].tolist() == [
+        [start + 40, start + 50],
+        [start + 50, start + 70],
+    ]
+
+
+def test_numbers_that_give_an_order_are_no_times(tmp_path):
+    with pytest.raises(InputError, match=r"has no times, which model.time_bias needs: 10 of its"):
+        run(tmp_path, settings=["model.time_bias=true"])
+
+
+def test_a_model_with_times_needs_examples_with_times(tmp_path):
+    examples_dir, _ = run(tmp_path)
+    config = RecallConfig().override(["model.time_bias=true"])
+    with pytest.raises(InputError, match=r"Give --set=model.time_bias=true to `recall ingest`"):
+        choose_columns(examples_dir, config)

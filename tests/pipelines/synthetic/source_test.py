@@ -13,7 +13,7 @@ from pipelines.sources.items import ITEM_SCHEMA, read_items
 from pipelines.synthetic import source as synthetic
 from pipelines.synthetic import table_writer
 from pipelines.synthetic.source import SyntheticConfig, generate_events, generate_items, write_log
-from pipelines.synthetic.world import World
+from pipelines.synthetic.world import World, generate_block
 from recall.errors import InputError
 
 SMALL = SyntheticConfig(num_users=300, num_items=400, num_interests=8, events_per_user=20)
@@ -406,3 +406,19 @@ def test_later_settings_leave_earlier_logs_what_they_were():
         digest.update(str(batch.to_pydict()).encode())
     # Of the version before them.
     assert digest.hexdigest().startswith("7ec1a82034580d7a9b15")
+
+
+def test_interests_take_turns_after_long_gaps():
+    config = dataclasses.replace(PURE, turn_rate=1.0, num_items=4000)
+    world = World(config)
+    block = generate_block(config, world, np.random.default_rng(3), 50)
+    interests, within, between = world.interest_of[block.items], [], []
+    for user in range(50):
+        of_user = interests[block.users == user]
+        gaps = np.diff(block.timestamps_s[block.users == user])
+        changes = of_user[1:] != of_user[:-1]
+        within, between = [*within, *gaps[~changes]], [*between, *gaps[changes]]
+        places = [block.planted.interests[user].tolist().index(one) for one in of_user]
+        steps = np.diff(places)[changes] % config.interests_per_user
+        assert set(steps) <= {1}
+    assert 100 * np.mean(within) < np.mean(between)

@@ -1,4 +1,4 @@
-"""Targets that count more or less, and items that were shown: in padded and in packed batches."""
+"""Weights of targets, items that were shown, times: in padded and in packed batches."""
 
 import numpy as np
 import pytest
@@ -6,9 +6,10 @@ import tensorflow as tf
 
 from pipelines.training.packing import PackedColumns, PackedShape, pack_epoch
 from recall.config import RecallConfig
-from recall.features import SHOWN, TARGET_WEIGHTS, PackedBatch, SequenceBatch
+from recall.features import SHOWN, TARGET_WEIGHTS, TIMES, PackedBatch, SequenceBatch
 from recall.losses.negatives import sample_uniform_negatives
 from recall.models.dssrec import DSSRec
+from recall.models.prefixes import encode_packed, encode_padded
 from recall.ragged import Ragged
 from recall.vocabulary import ItemVocabulary
 
@@ -166,3 +167,108 @@ def test_several_steps_of_one_batch():
     counts = model.count_terms(both).numpy()
     expected = np.concatenate([of_events[1:] for of_events in draw_weights()]).sum()
     np.testing.assert_allclose(counts[:, 0], [expected] * 2, rtol=1e-6)
+
+
+TIMES_OF = [[100 + 60 * event**3 for event in range(len(sequence))] for sequence in SEQUENCES]
+
+
+def with_times(to_batch):
+    """A batch of `SEQUENCES` whose events are at `TIMES_OF`, from 1 in each sequence."""
+    times = [np.array(of_events) - of_events[0] + 1 for of_events in TIMES_OF]
+    if to_batch is packed:
+        shape = PackedShape(num_calls=1, num_steps=1, num_rows=3, width=8, max_sequences=4)
+        columns = PackedColumns(times=np.concatenate(times).astype(np.int32))
+        sequences = Ragged.from_rows(SEQUENCES)
+        (fields,) = pack_epoch(sequences, shape, seed=1, epoch=0, columns=columns)
+        fields = {name: tf.constant(values[0]) for name, values in fields.items()}
+        named = {name: fields.pop(name) for name in columns.types}
+        return PackedBatch(**fields, columns=named)
+    batch = padded()
+    pairs = np.zeros([*batch.history_ids.shape, 2], np.int32)
+    for row, of_events in enumerate(times):
+        pairs[row, : len(of_events) - 1] = np.stack([of_events[:-1], of_events[1:]], axis=1)
+    return batch._replace(columns={TIMES: tf.constant(pairs)})
+
+
+def timed_model(*assignments):
+    model = build_model("model.time_bias=true", "loss.seq2seq_weight=1", *assignments)
+    rng = np.random.default_rng(5)
+    for weight in model.weights:
+        if "time_bias" in weight.name or "gaps" in weight.name:
+            weight.assign(rng.normal(size=weight.shape) * 0.5)
+    return model
+
+
+@pytest.mark.parametrize("extractor", ["dssrec", "last_state", "self_attentive"])
+def test_both_forms_of_batch_have_the_same_times(extractor):
+    model = timed_model(f"model.extractor={extractor}")
+    one, other = (model.compute_losses(with_times(form), SEED) for form in (padded, packed))
+    np.testing.assert_allclose(one.seq2item, other.seq2item, rtol=1e-4)
+    plain = model.compute_losses(padded(), SEED)
+    assert abs(float(one.seq2item - plain.seq2item)) > 1e-4
+    # The future of a sequence is it in reverse, with its gaps.
+    np.testing.assert_allclose(
+        *(encode_futures(model, with_times(form)) for form in (padded, packed)),
+        rtol=1e-3,
+        atol=1e-5,
+    )
+
+
+def encode_futures(model, batch):
+    """Interests of every whole future, by the first item of the history."""
+    encode = encode_packed if isinstance(batch, PackedBatch) else encode_padded
+    prefixes = encode(model.user_tower, batch, training=False)
+    last = np.maximum(prefixes.lengths.numpy() - 1, 0)
+    found = prefixes.encode_future(tf.constant(last)).numpy()
+    ids = tf.reshape(batch.history_ids, [-1]).numpy()
+    if isinstance(batch, PackedBatch):
+        first = ids[prefixes.starts.numpy()]
+    else:
+        first = batch.history_ids[:, 0].numpy()
+    order = np.argsort(first)
+    return found[order]
+
+
+def test_a_prefix_sees_the_times_of_whole_histories_alike():
+    model = timed_model()
+    batch = with_times(padded)
+    prefixes = encode_padded(model.user_tower, batch, training=False).user_vectors.numpy()
+    at = 0
+    for sequence, times in zip(SEQUENCES, TIMES_OF, strict=True):
+        for event in range(1, len(sequence)):
+            pairs = np.stack([times[:event], times[1 : event + 1]], axis=1)[np.newaxis]
+            user = model.user_tower(np.array([sequence[:event]]), times=tf.constant(pairs))
+            np.testing.assert_allclose(user.user_vectors[0], prefixes[at], rtol=1e-3, atol=1e-5)
+            at += 1
+
+
+def test_without_times_a_model_answers_as_if_none_were_known():
+    model = timed_model()
+    histories = np.array([[2, 3, 4]])
+    unknown = model.user_tower(histories, times=tf.zeros([1, 3, 2], tf.int64))
+    np.testing.assert_allclose(
+        model.user_tower(histories).user_vectors, unknown.user_vectors, rtol=1e-5
+    )
+    known = model.user_tower(histories, times=tf.constant([[[5, 6], [6, 90], [90, 4000]]]))
+    assert np.abs(known.user_vectors - unknown.user_vectors).max() > 1e-3
+
+
+def test_times_are_not_looked_at_by_other_models():
+    model = build_model()
+    histories, times = np.array([[2, 3]]), tf.constant([[[5, 6], [6, 900]]])
+    np.testing.assert_array_equal(
+        model.user_tower(histories, times=times).user_vectors,
+        model.user_tower(histories).user_vectors,
+    )
+
+
+def test_a_compiled_step_learns_from_times():
+    model = timed_model("train.jit_compile=true", "model.dropout_rate=0.1")
+    model.compile(optimizer=tf.keras.optimizers.SGD(0.1))
+    (table,) = [weight for weight in model.weights if "gaps" in weight.name]
+    before = table.numpy()
+    step = tf.function(model.train_step, jit_compile=True)
+    assert np.isfinite(step(with_times(packed))["loss"].numpy())
+    changed = np.flatnonzero(np.abs(table.numpy() - before).max(axis=1) > 0)
+    assert 0 < len(changed) < 20
+    assert 0 not in changed

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 EXAMPLE_SIGNATURE = "serving_tf_example"
 """Takes serialised `tf.Example`s."""
 
+CONTEXT_SIGNATURE = "with_context"
+"""Of the user tower of a model that looks at more than ids: all but the history may be left out."""
+
 NEW_ITEMS_SIGNATURE = "embed_new_items"
 """Of the item tower of a model with categories: takes these instead of ids."""
 

@@ -68,7 +68,8 @@ def export_towers(
     vocabulary_file.unlink()
     examples = vocabulary.item_ids[:length]
     warmup.write_requests(
-        folder / USER_TOWER, warmup_requests.user_tower_requests(examples, length)
+        folder / USER_TOWER,
+        warmup_requests.user_tower_requests(examples, length, has_context=config.model.time_bias),
     )
     warmup.write_requests(
         folder / ITEM_TOWER,

@@ -13,9 +13,15 @@ import numpy as np
 import tensorflow as tf
 
 from recall.feature_columns.encoder import Encoded
-from recall.features import HISTORY_ITEM_IDS
+from recall.features import HISTORY_ITEM_IDS, HISTORY_TIMESTAMPS, REQUEST_TIMESTAMP
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, PADDING_TOKEN
-from serving.protocol.signatures import DEFAULT_SIGNATURE, EXAMPLE_SIGNATURE, NEW_ITEMS_SIGNATURE
+from serving.protocol.signatures import (
+    CONTEXT_SIGNATURE,
+    DEFAULT_SIGNATURE,
+    EXAMPLE_SIGNATURE,
+    NEW_ITEMS_SIGNATURE,
+)
+from serving.release import tower_context
 
 ITEM_IDS_INPUT = "item_ids"
 """Input of the item tower: raw ids."""
@@ -76,21 +82,33 @@ class UserTowerModule(_TowerModule):
     ):
         super().__init__(tower, vocabulary_file, fingerprint)
         self._max_history_length = max_history_length
+        has_times = getattr(tower, "has_time_bias", False)
+        self._context = tower_context.time_inputs() if has_times else {}
 
     def signatures(self) -> dict[str, Callable]:
-        """Histories as tensors, and as `tf.Example`s."""
-        return {
-            DEFAULT_SIGNATURE: tf.function(self._embed, [_spec(HISTORY_ITEM_IDS, 2)]),
+        """Histories as tensors and as `tf.Example`s; with what else the tower looks at."""
+        functions = {
+            DEFAULT_SIGNATURE: tf.function(self._embed_histories, [_spec(HISTORY_ITEM_IDS, 2)]),
             EXAMPLE_SIGNATURE: tf.function(self._embed_examples, [_spec(EXAMPLES_INPUT, 1)]),
         }
+        if self._context:
+            functions[CONTEXT_SIGNATURE] = tower_context.with_defaults(self._embed, self._context)
+        return functions
 
-    def _embed(self, history_item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`[batch, any length]` raw ids, "" where empty -> the outputs."""
+    def _embed_histories(self, history_item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
+        return self._embed(history_item_ids)
+
+    def _embed(
+        self, history_item_ids: tf.Tensor, context: dict[str, tf.Tensor] | None = None
+    ) -> dict[str, tf.Tensor]:
+        """`[batch, any length]` raw ids, "" where empty, and what else is known -> the outputs."""
         rows = self.table.lookup(history_item_ids)
         is_known = rows >= 0
         is_unknown = ~is_known & (history_item_ids != PADDING_TOKEN)
         history_ids = _left_align(rows + FIRST_ITEM_ID, is_known, self._max_history_length)
-        user_vectors, interest_weights = self._tower(history_ids)
+        user_vectors, interest_weights = self._tower(
+            history_ids, **self._read_context(context or {}, is_known, history_ids)
+        )
         return {
             "user_vectors": tf.cast(user_vectors, tf.float32),
             "interest_weights": tf.cast(interest_weights, tf.float32),
@@ -99,11 +117,20 @@ class UserTowerModule(_TowerModule):
             "fingerprint": self._fingerprints(history_item_ids),
         }
 
+    def _read_context(
+        self, context: dict[str, tf.Tensor], is_known: tf.Tensor, history_ids: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        """Arguments of the tower: what is known beside the ids, those of known ones alone."""
+        if HISTORY_TIMESTAMPS not in context:
+            return {}
+        timestamps = tower_context.align_times(context[HISTORY_TIMESTAMPS], is_known)
+        times = _left_align(timestamps, is_known, self._max_history_length)
+        request = context[REQUEST_TIMESTAMP]
+        return {"times": tower_context.pair_times(times, history_ids, request)}
+
     def _embed_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """`[batch]` serialised examples with a list `history_item_ids`."""
-        features = {HISTORY_ITEM_IDS: tf.io.RaggedFeature(tf.string)}
-        parsed = tf.io.parse_example(examples, features)
-        return self._embed(parsed[HISTORY_ITEM_IDS].to_tensor(PADDING_TOKEN))
+        return self._embed(*tower_context.parse_examples(examples, self._context))
 
 
 class ItemTowerModule(_TowerModule):

@@ -8,7 +8,12 @@ import tensorflow as tf
 from recall.feature_columns.item_features import ItemFeatures
 from recall.features import HISTORY_ITEM_IDS
 from recall.vocabulary import PADDING_TOKEN
-from serving.protocol.signatures import DEFAULT_SIGNATURE, EXAMPLE_SIGNATURE, NEW_ITEMS_SIGNATURE
+from serving.protocol.signatures import (
+    CONTEXT_SIGNATURE,
+    DEFAULT_SIGNATURE,
+    EXAMPLE_SIGNATURE,
+    NEW_ITEMS_SIGNATURE,
+)
 from serving.protocol.warmup import Record
 from serving.release.release import ITEM_TOWER, USER_TOWER
 
@@ -17,12 +22,15 @@ BATCH_SIZES = (1, 8, 32)
 batch size in its own examples."""
 
 
-def user_tower_requests(item_ids: Sequence[str], max_history_length: int) -> Iterator[Record]:
-    """Requests for both signatures of the user tower.
+def user_tower_requests(
+    item_ids: Sequence[str], max_history_length: int, *, has_context: bool = False
+) -> Iterator[Record]:
+    """Requests for all signatures of the user tower.
 
     Args:
         item_ids: At least one known raw id.
         max_history_length: Longest history the tower looks at.
+        has_context: Whether there is the signature that takes more than histories.
     """
     full = [item_ids[i % len(item_ids)] for i in range(max_history_length)]
     for size in BATCH_SIZES:
@@ -32,6 +40,8 @@ def user_tower_requests(item_ids: Sequence[str], max_history_length: int) -> Ite
         yield _request(USER_TOWER, DEFAULT_SIGNATURE, HISTORY_ITEM_IDS, histories)
         examples = [_example(HISTORY_ITEM_IDS, history) for history in histories]
         yield _request(USER_TOWER, EXAMPLE_SIGNATURE, "examples", examples)
+        if has_context:
+            yield _request(USER_TOWER, CONTEXT_SIGNATURE, HISTORY_ITEM_IDS, histories)
 
 
 def item_tower_requests(

@@ -64,6 +64,7 @@ SERVING_MAY_USE = {
 
 MODEL_IN_SERVING = {
     "serving/release/export.py",
+    "serving/release/tower_context.py",
     "serving/release/tower_modules.py",
     "serving/release/warmup_requests.py",
 }

@@ -67,8 +67,7 @@ def ingest_record(
         **{name: getattr(source.columns, name) for name in source.columns.optional_fields.names},
     }
     settings["model"] = {"max_history_length": config.model.max_history_length}
-    if config.model.time_bias:
-        settings["model"]["time_bias"] = True
+    settings["model"] |= {"time_bias": True} if config.model.time_bias else {}
     if config.features.of("item"):
         settings["features"] = [column.to_dict() for column in config.features.of("item")]
     return records.build_record(JOB, settings, inputs)
@@ -183,8 +182,8 @@ class _Ingest:
         statistics["split"] = split_report.describe(
             self._config.ingest, clock, sorted_facts, split_facts, split_report.count_cold(counts)
         )
-        has_times = self._config.model.time_bias
-        statistics |= kinds.describe(runs.kinds, runs.has_weights, has_times, sorted_facts, written)
+        has = runs.has_weights, self._config.model.time_bias
+        statistics |= kinds.describe(runs.kinds, *has, sorted_facts, written)
         report = ingest_report.build_ingest_report(
             self._source.name, read, sorted_facts, split_facts, rare_items, statistics, items
         )

@@ -39,7 +39,7 @@ def write_examples(folder, event_columns):
     of_targets = np.cumsum(lengths - 1)
     ends = np.concatenate([[0], np.cumsum(counts)])[of_targets]
     write_records(
-        folder / "Split-train" / name,
+        {folder / "Split-train" / name: len(WINDOWS)},
         {
             "item_ids": number_lists.Numbers.of(events[0]).ranges(starts, stops),
             "event_kinds": number_lists.Numbers.of(events[1]).ranges(starts, stops),

@@ -1,5 +1,7 @@
 """Features of items -> vectors as wide as their id embeddings."""
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from recall.feature_columns.declaration import FeaturesConfig
@@ -8,6 +10,10 @@ from recall.layers.dense import SlotDense
 
 _STDDEV = 0.02
 """Of fresh embeddings, as that of the items' own (`recall.towers`)."""
+
+
+_DENSE_VALUES = 1 << 21
+"""Numbers of a table whose gradient is taken as a whole: Adam needs .5 ms for so many."""
 
 
 class FeatureNetwork(tf.keras.layers.Layer):
@@ -33,6 +39,8 @@ class FeatureNetwork(tf.keras.layers.Layer):
         self._slots_of = [column.num_slots for column in encoder.columns if column.num_slots]
         self._embedding_dim = config.embedding_dim
         self._num_rows = encoder.num_rows
+        is_small = encoder.num_rows * config.embedding_dim <= _DENSE_VALUES
+        self._look_up = _look_up_densely if is_small else tf.nn.embedding_lookup
         width = len(self._slots_of) * config.embedding_dim
         width += sum(column.num_numbers for column in encoder.columns)
         self._inner = SlotDense(config.hidden_dim, activation=tf.nn.gelu, name="inner")
@@ -60,17 +68,37 @@ class FeatureNetwork(tf.keras.layers.Layer):
 
     def _means(self, slots: tf.Tensor) -> list[tf.Tensor]:
         """`[..., embedding_dim]` mean embedding of each feature, 0 where it has no value."""
-        vectors = tf.nn.embedding_lookup(self.table, slots)
-        is_real = tf.cast(slots != NO_VALUE, vectors.dtype)[..., tf.newaxis]
-        vectors *= is_real
-        means, start = [], 0
-        for width in self._slots_of:
-            own = slice(start, start + width)
-            start += width
-            if width == 1:
-                means.append(vectors[..., own.start, :])
-                continue
-            total = tf.reduce_sum(vectors[..., own, :], axis=-2)
-            count = tf.reduce_sum(is_real[..., own, :], axis=-2)
-            means.append(total / tf.maximum(count, 1))
-        return means
+        # Splits, whose gradient is one tensor joined; that of slices is a padded one of each.
+        weights = tf.concat(
+            list(map(_share_out, tf.split(slots, self._slots_of, axis=-1))), axis=-1
+        )
+        vectors = self._look_up(self.table, slots) * weights[..., tf.newaxis]
+        return [
+            tf.reduce_sum(of_feature, axis=-2)
+            for of_feature in tf.split(vectors, self._slots_of, axis=-2)
+        ]
+
+
+def _share_out(slots: tf.Tensor) -> tf.Tensor:
+    """`[..., width]` weight of each slot in the mean over those that hold a value."""
+    is_real = tf.cast(slots != NO_VALUE, tf.float32)
+    return is_real / tf.maximum(tf.reduce_sum(is_real, axis=-1, keepdims=True), 1)
+
+
+def _look_up_densely(table: tf.Variable, slots: tf.Tensor) -> tf.Tensor:
+    """`[..., dim]` rows of a small table, whose gradient is that of all of it.
+
+    A sparse one costs more than the sum over all rows: what occurs more than once has to
+    be found, and rows are read and written one by one (measured).
+    """
+    num_rows, dim = table.shape
+
+    @tf.custom_gradient
+    def gather(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            rows = tf.reshape(upstream, [-1, dim])
+            return tf.math.unsorted_segment_sum(rows, tf.reshape(slots, [-1]), num_rows)
+
+        return tf.gather(values, slots), gradient
+
+    return gather(tf.convert_to_tensor(table))

@@ -62,6 +62,24 @@ def test_numbers_alone_and_names_alone():
     assert names.shape == (2, 5)
 
 
+def test_a_large_table_has_the_same_values_and_gradients(monkeypatch):
+    inputs = Encoded(tf.constant(SLOTS), tf.constant(NUMBERS))
+
+    def learn():
+        network = build()
+        with tf.GradientTape() as tape:
+            found = network(inputs)
+            loss = tf.reduce_sum(found**2)
+        return found, tape.gradient(loss, network.table)
+
+    small, dense = learn()
+    monkeypatch.setattr("recall.layers.feature_network._DENSE_VALUES", 0)
+    large, sparse = learn()
+    assert isinstance(sparse, tf.IndexedSlices)
+    np.testing.assert_allclose(small, large, rtol=1e-6)
+    np.testing.assert_allclose(dense, tf.convert_to_tensor(sparse), rtol=1e-5, atol=1e-8)
+
+
 def test_gradients_reach_every_weight_and_only_rows_that_are_read():
     network = build()
     with tf.GradientTape() as tape:

@@ -24,11 +24,14 @@ class Negatives(NamedTuple):
             interest has its own; None: all items that training knows something of.
         corrections: `[num_negatives]` float, added to the logits; None: nothing.
         is_item: `[num_negatives]` bool, False where an id is padding; None: nowhere.
+        owners: `[num_slots]` int, the interest that each click belongs to; None: the one
+            that wins it.
     """
 
     ids: tf.Tensor | None
     corrections: tf.Tensor | None = None
     is_item: tf.Tensor | None = None
+    owners: tf.Tensor | None = None
 
 
 class NextClicks(NamedTuple):
@@ -72,12 +75,14 @@ def compute_next_clicks(
     interest_mask = None
     min_share = config.min_interest_share / num_interests
     # Not for one interest: a mask that hides nothing costs a pass over all logits.
-    if training and min_share > 0 and num_interests > 1:
+    if training and min_share > 0 and num_interests > 1 and negatives.owners is None:
         interest_mask = assign_starving_interests(
             prefix_vectors, positive_vectors, min_share, prefixes.is_target
         )
     # The graph of a step that does not ask for them leaves them out.
-    winners = find_winners(prefix_vectors, positive_vectors, interest_mask)
+    winners = negatives.owners
+    if winners is None:
+        winners = find_winners(prefix_vectors, positive_vectors, interest_mask)
     options = {"temperature": config.temperature, "gradient_dtype": gradient_dtype}
     if prefixes.shown_ids is not None:
         options["own_logsumexp"] = score_shown(prefixes, embed, config, interest_mask, winners)

@@ -108,6 +108,22 @@ def test_the_full_softmax_is_over_every_item(reduction):
         assert 0 < terms.seq2item < mean_seq2item(model, next_clicks(SEQUENCES), every_item)
 
 
+def test_routed_clicks_belong_to_the_interest_they_are_routed_to():
+    """Whoever wins them: a queue then has the items of its interest, from all users."""
+    model = build_model("loss.negatives=interest_queues", "model.extractor=routing")
+
+    terms = model.compute_losses(to_batch(SEQUENCES), SEED, training=True)
+
+    clicked = [click for _, click in next_clicks(SEQUENCES)]
+    routes, _ = model.user_tower.route(np.array(clicked))
+    expected = routes.numpy().reshape(len(clicked), 3, 4).sum(axis=2).argmax(axis=1)
+    np.testing.assert_array_equal(terms.winners, expected)
+    model.enqueue(*model.clicks_of(terms))
+    for interest, queue in enumerate(model.click_queue.numpy()):
+        latest = [click for click, own in zip(clicked, expected, strict=True) if own == interest]
+        np.testing.assert_array_equal(queue[: len(latest)], latest[: len(queue)])
+
+
 @pytest.mark.parametrize("reduction", ["max", "sum"])
 def test_in_batch_negatives_are_the_other_clicks_of_the_step(reduction):
     model = build_model("loss.negatives=in_batch", f"loss.interest_reduction={reduction}")

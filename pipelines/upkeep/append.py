@@ -63,6 +63,9 @@ def _append(
     beam_args: Sequence[str],
 ) -> dict[str, Any]:
     wanted = ingest.ingest_record(source, None, config)
+    # Settings that came with a later version were as they are by default.
+    defaults = ingest.ingest_record(source, None, RecallConfig())["settings"]["ingest"]
+    record["settings"]["ingest"] = {**defaults, **record["settings"]["ingest"]}
     differing = settings_that_differ(record["settings"], wanted["settings"])
     if differing:
         raise InputError(

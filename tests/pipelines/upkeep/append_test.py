@@ -295,6 +295,20 @@ class TestRefusals:
             )
         assert storage.sha256_of_tree(tmp_path / "examples") == before
 
+    def test_settings_of_a_later_version_are_as_by_default(self, tmp_path):
+        days = random_days(1, num_days=2)
+        source = open_events(write(tmp_path / "0.parquet", days[0]))
+        ingest.run_ingest(source, None, tmp_path / "examples", configure())
+        record = storage.read_json(tmp_path / "examples/artifact.json")
+        del record["settings"]["ingest"]["window_stride"]
+        storage.write_json(tmp_path / "examples/artifact.json", record)
+        source = open_events(write(tmp_path / "1.parquet", days[1]))
+        with pytest.raises(InputError, match=r"another ingest\.window_stride"):
+            append.append_events(source, tmp_path / "examples", configure("ingest.window_stride=2"))
+        append.append_events(source, tmp_path / "examples", configure())
+        record = storage.read_json(tmp_path / "examples/artifact.json")
+        assert record["settings"]["ingest"]["window_stride"] is None
+
     def test_sequences_that_were_not_kept(self, tmp_path):
         source = open_events(write(tmp_path / "0.parquet", random_days(1)[0]))
         config = configure("ingest.keep_sequences=false")

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.ingestion import sequences
+from pipelines.ingestion.encoding.narrow_numbers import narrow
 from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.events import ordering
 from pipelines.ingestion.events.kinds import NO_KINDS, RunKinds
@@ -34,6 +35,10 @@ READ = "read"
 EVENTS, USERS, RUN_ITEMS = "events", "users", "run_items"
 # Names of what `number_items` makes of the items of all runs.
 ITEMS, ITEM_CODES, ITEM_RANKS = "items", "item_codes", "item_ranks"
+
+_IDS = ("user", "item")
+_FIRST_ROW = b"first_row"
+"""Of a run, in its metadata: what is added to the numbers of its rows, which are small so."""
 
 READING = "read the log"
 """Name of the task that the step counts for."""
@@ -159,17 +164,15 @@ class ReadUnit:
     def _batches(self, reader: UnitReader) -> Iterator[pa.RecordBatch]:
         """The batches of the unit: users and items as dictionaries, times, rows, parts."""
         for batch in reader.batches():
-            parts = np.zeros(batch.num_rows, np.int8)
-            if self._needs_split:
-                parts = sequences.parse_parts(batch)
             tasks.count(READING, batch.num_rows, share=reader.share_read)
             columns = {
                 "user": encode_ids(batch["user_id"]),
                 "item": encode_ids(batch["item_id"]),
                 "timestamp": batch["timestamp"],
                 "row": batch["row"],
-                "part": pa.array(parts),
             }
+            if self._needs_split:
+                columns["part"] = pa.array(sequences.parse_parts(batch))
             if "event_type" in batch.schema.names:
                 columns["kind"] = encode_ids(batch["event_type"])
             if "weight" in batch.schema.names:
@@ -200,14 +203,13 @@ class ReadUnit:
         bounds = np.concatenate([[0], np.cumsum(counts)])
         if "kind" in columns:
             columns["kind"] = self._number_kinds(run, columns["kind"])
-        rest = [name for name in columns if name not in ("user", "item")]
+        arrays = {name: column.to_numpy() for name, column in columns.items() if name not in _IDS}
+        first_row = int(arrays["row"].min())
+        arrays |= {"user": local[codes], "item": items.indices.to_numpy()}
+        arrays |= {"row": arrays["row"] - first_row}
         events = pa.RecordBatch.from_pydict(
-            {
-                "user": pa.array(local[codes][order]),
-                "item": pa.array(items.indices.to_numpy()[order]),
-                **{name: columns[name].take(pa.array(order)) for name in rest},
-            }
-        )
+            {name: pa.array(narrow(array)[order]) for name, array in arrays.items()}
+        ).replace_schema_metadata({_FIRST_ROW: str(first_row)})
         sorted_users = pa.RecordBatch.from_arrays(
             [texts.take(pa.array(by_shard))], names=["user_id"]
         )
@@ -278,7 +280,10 @@ def read_shard(files: ShardFiles, log: LogRuns, shard: int) -> Sequences:
         users.append(events["user"].to_numpy() + np.int32(num_users))
         num_users += len(texts[-1])
         items = ranks[files.read_array(ITEM_CODES, run)][events["item"].to_numpy()]
-        rest = [events[name].to_numpy() for name in ("timestamp", "row", "part")]
+        rows = events["row"].to_numpy() + np.int64(events.schema.metadata[_FIRST_ROW])
+        has_parts = "part" in events.schema.names
+        parts = events["part"].to_numpy() if has_parts else np.zeros(len(rows), np.int8)
+        rest = [events["timestamp"].to_numpy(), rows, parts]
         if log.kinds.names:
             rest.append(log.kinds.numbers(run)[events["kind"].to_numpy()])
         if log.has_weights:

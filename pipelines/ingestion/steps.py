@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.ingestion import examples, kept_sequences, sequences, splits, splitting
+from pipelines.ingestion.encoding.narrow_numbers import narrow
 from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.events import impressions, ordering
 from pipelines.ingestion.events.event_features import EventValues
@@ -44,6 +45,8 @@ FREQUENT_ITEMS, COLD_ITEMS, DENSE_IDS = "frequent_items", "cold_items", "dense_i
 SORTING, SPLITTING, WRITING = "order the events", "split users", "write examples"
 
 _COLUMNS = Sequences._fields[1:]
+_WIDE = {"offsets": np.int64, "timestamps": np.float64, "rows": np.int64}
+"""Types of the columns that `narrow` may store as others."""
 # What was shown, by shard: items, and rows of the events after them.
 SHOWN_ITEMS, SHOWN_BEFORE = "shown_items", "shown_before"
 
@@ -55,18 +58,21 @@ def write_sequences(files: ShardFiles, step: str, shard: int, log: Sequences) ->
     for name in _COLUMNS:
         column = getattr(log, name)
         if column is not None:
-            files.write_array(f"{step}_{name}", shard, column)
+            files.write_array(f"{step}_{name}", shard, narrow(column))
 
 
 def read_sequences(files: ShardFiles, step: str, shard: int) -> Sequences:
     """The ordered log of a shard."""
     users = files.read_batch(f"{step}_users", shard)["user_id"]
-    stored = {name: files.has_array(f"{step}_{name}", shard) for name in _COLUMNS}
-    columns = (
-        files.read_array(f"{step}_{name}", shard) if is_there else None
-        for name, is_there in stored.items()
-    )
+    columns = (_read_column(files, f"{step}_{name}", shard, name) for name in _COLUMNS)
     return Sequences(users, *columns)
+
+
+def _read_column(files: ShardFiles, step: str, shard: int, name: str) -> np.ndarray | None:
+    if not files.has_array(step, shard):
+        return None
+    column = files.read_array(step, shard)
+    return column.astype(_WIDE.get(name, column.dtype), copy=False)
 
 
 def remove_sequences(files: ShardFiles, step: str) -> None:

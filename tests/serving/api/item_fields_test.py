@@ -49,7 +49,7 @@ message = build_request("items", items_tensors.build_upsert_inputs(taker.items))
 sent = {name: tensors.to_numpy(proto, name) for name, proto in message.inputs.items()}
 signature = items_rows.items_signature_defs()["upsert"]
 received = items_rows.parse_upserts(
-    {**sent, "vectors": tensors.to_numpy(signature.defaults["vectors"], "vectors")}
+    {**{n: tensors.to_numpy(proto, n) for n, proto in signature.defaults.items()}, **sent}
 )
 json.dump({
     "json": [[i.item_id, i.brand, i.shops] for i in taker.items],
@@ -86,7 +86,9 @@ ITEMS = [["a", "Acme", ["x", "y"]], ["b", "", []]]
 def test_json_reads_and_writes_it(seen):
     assert seen["json"] == ITEMS
     assert seen["back to json"] == {"id": "a", "maker": "Acme"}
-    assert seen["unknown"].endswith("has the keys id, categories, title, vector, maker, shops.")
+    assert seen["unknown"].endswith(
+        "has the keys id, categories, title, vector, features, maker, shops."
+    )
     assert seen["wrong"] == "`items[0].maker` must be a string, received 3."
 
 
@@ -97,7 +99,7 @@ def test_it_is_checked(seen):
 
 
 def test_tensors_carry_it(seen):
-    optional = ["brands", "categories", "shops", "titles", "vectors"]
+    optional = ["brands", "categories", "features", "shops", "titles", "vectors"]
     assert seen["inputs"] == sorted([*optional, "item_ids"])
     assert seen["defaults"] == optional
     assert seen["sent"] == ["brands", "categories", "item_ids", "shops", "titles"]

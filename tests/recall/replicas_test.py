@@ -50,7 +50,13 @@ def run(script, *arguments):
 
 
 @pytest.mark.parametrize(
-    "extractor", ["dssrec", "last_state", "self_attentive", "capsule", "routing"]
+    "extractor",
+    [
+        "dssrec",
+        "last_state",
+        "self_attentive",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("capsule", "routing")),
+    ],
 )
 def test_the_model_can_be_built_on_two_devices(extractor):
     assert run(BUILD.replace("{extractor}", extractor)).split() == ["2", "2", "True"]

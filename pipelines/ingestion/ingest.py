@@ -242,7 +242,7 @@ class _Ingest:
 
     def _split(self, clock: Clock | None) -> list[dict]:
         """Gives every event its part; facts of every shard."""
-        step = ingest_steps.SplitShard(self._config.ingest, clock, self._work_dir)
+        step = ingest_steps.SplitShard(self._config, clock, self._work_dir)
         with tasks.open_task(ingest_steps.SPLITTING, total=len(self._shards), unit="shards"):
             self._runner.run(step, self._shards)
         if not self._config.ingest.keep_sequences:

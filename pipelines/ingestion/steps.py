@@ -139,8 +139,9 @@ class SortShard:
 class SplitShard:
     """Cuts sessions, drops rare items, then short users, and gives every event its part."""
 
-    def __init__(self, config: IngestConfig, clock: splits.Clock | None, work_dir: Path):
-        self._config, self._clock, self._work_dir = config, clock, work_dir
+    def __init__(self, config: RecallConfig, clock: splits.Clock | None, work_dir: Path):
+        self._config, self._clock, self._work_dir = config.ingest, clock, work_dir
+        self._keeps_times = config.model.time_bias
 
     def __call__(self, shard: int) -> None:
         """Writes the shard."""
@@ -150,9 +151,10 @@ class SplitShard:
         cold = files.read_array(COLD_ITEMS, 0)
         splitter = splitting.Splitter(self._config, self._clock, frequent, item_ids, cold)
         log, facts = splitter.split(read_sequences(files, SORTED, shard))
-        # Times are most of a log, and nobody asks for them any more.
+        # Times are most of a log, and mostly nobody asks for them any more.
         has_shown = files.has_array(SHOWN_ITEMS, shard)
-        stored = log._replace(timestamps=None, rows=log.rows if has_shown else None)
+        stored = log if self._keeps_times else log._replace(timestamps=None)
+        stored = stored if has_shown else stored._replace(rows=None)
         write_sequences(files, SPLIT, shard, stored)
         for part, name in PART_COUNTS.items():
             counts = sequences.count_items(log.items[log.parts == part], len(item_ids))

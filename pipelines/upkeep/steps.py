@@ -205,7 +205,8 @@ class SplitMerged:
             facts["train_targets"] = self._count_targets(split)
             found.append((split, facts))
         (before, facts_before), (log, facts) = found
-        log_to_write = log._replace(timestamps=None, rows=None)
+        times = log.timestamps if self._config.model.time_bias else None
+        log_to_write = log._replace(timestamps=times, rows=None)
         ingest_steps.write_sequences(files, SPLIT, shard, log_to_write)
         for part, name in PART_CHANGES.items():
             items = (split.items[split.parts == part] for split in (log, before))

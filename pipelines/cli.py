@@ -9,6 +9,7 @@ import difflib
 import errno
 import importlib.util
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -37,8 +38,16 @@ _USER_ERRNOS = {
     errno.EROFS,
     errno.ENOSPC,
     errno.ENAMETOOLONG,
+    errno.EFBIG,
 }
 """System errors about a path that the user chose."""
+
+_FULL = {
+    errno.ENOSPC: "Make room",
+    errno.EDQUOT: "Make room",
+    errno.EFBIG: "Raise the limit of file sizes (ulimit -f)",
+}
+"""System errors of a write, with what is to be done."""
 
 
 def main(argv: Sequence[str] | None = None, *, catch_signals: bool | None = None) -> int:
@@ -104,7 +113,7 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[absl_flags.FlagValues, l
     except absl_flags.UnrecognizedFlagError as error:
         raise UsageError(_unknown_flag(error.flagname, command)) from error
     except (absl_flags.Error, ValueError) as error:
-        reason = str(error).removeprefix("ERROR:: ").rstrip(".")
+        reason = _in_plain_words(str(error).removeprefix("ERROR:: ").rstrip("."))
         raise UsageError(f"{reason}.") from error
     if command.beam_flags:
         rest = _beam_words(rest, command)
@@ -118,6 +127,18 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[absl_flags.FlagValues, l
     flags.check_values(values, command)
     flags.settle_paths(values, command)
     return values, rest
+
+
+def _in_plain_words(reason: str) -> str:
+    """What absl says of a flag's value, where it is Python's own words.
+
+    >>> _in_plain_words("flag --k=a: invalid literal for int() with base 10: 'a'")
+    "flag --k=a: 'a' is not a whole number"
+    """
+    reason = re.sub(
+        r"invalid literal for int\(\) with base 10: (.*)", r"\1 is not a whole number", reason
+    )
+    return re.sub(r"could not convert string to float: (.*)", r"\1 is not a number", reason)
 
 
 def _beam_words(words: Sequence[str], command: flags.Command) -> list[str]:
@@ -201,9 +222,9 @@ def _system_reason(error: BaseException) -> str | None:
     if getattr(error, "errno", None) in _USER_ERRNOS and path is not None:
         return f"{path}: {error.strerror}."
     # A full disk shows in a write, which knows no path; libraries put it in errors of their own.
-    for number in (errno.ENOSPC, errno.EDQUOT):
+    for number, remedy in _FULL.items():
         if os.strerror(number) in str(error):
-            return f"{os.strerror(number)}. Make room, then give the same command again."
+            return f"{os.strerror(number)}. {remedy}, then give the same command again."
     return None
 
 

@@ -54,14 +54,13 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     is_about_users = values.events is not None or values["users"].present
     if is_about_users == (items is not None):
         raise UsageError(
-            "recall embed: give --events=LOG, --users=FILE with histories or --items=all, one of "
-            "them."
+            "Give --events=LOG, --users=FILE with histories or --items=all, one of them."
         )
     for name in ("unknown_users", "history_column"):
         if items is not None and values[name].present:
-            raise UsageError(f"recall embed: --{name} has no meaning with --items.")
+            raise UsageError(f"--{name} has no meaning with --items.")
     if items is None:
-        inference_flags.check_users("embed", values)
+        inference_flags.check_users(values)
     beam_flags.check(beam_args)
     with progress_flags.loading():
         from serving import server_process

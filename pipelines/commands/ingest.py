@@ -73,4 +73,3 @@ def _append(values: flags.FlagValues, config: RecallConfig, beam_args: Sequence[
     append.append_events(
         source, values.output, config, max_bad_rows=values.max_bad_rows, beam_args=beam_args
     )
-    logging.info("Wrote %s", values.output)

@@ -58,7 +58,7 @@ COMMAND = Command(
 def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     """Sends the changes; says what the server made of them."""
     if not values.upsert and not values["delete"].value:
-        raise UsageError("recall items: give --upsert=FILE or --delete=IDS.")
+        raise UsageError("Give --upsert=FILE or --delete=IDS.")
     from pipelines.clients import change_items
     from serving.network import door_address
 

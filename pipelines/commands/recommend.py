@@ -58,7 +58,7 @@ COMMAND = Command(
 
 def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     """Writes the recommendations; says what it did."""
-    inference_flags.check_users("recommend", values)
+    inference_flags.check_users(values)
     beam_flags.check(beam_args)
     names = ("k", *inference_flags.FILTERS)
     fields = dict(inference_flags.read_fields(values, names, "history"))

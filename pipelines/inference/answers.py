@@ -85,9 +85,10 @@ class RecommendUsers(Answerer):
             answers = opened.service.recall([self.request(histories[i]) for i in batch])
             for i, answer in zip(batch, answers, strict=True):
                 responses[i] = answer
-        _count(counts, responses)
+        _count_asked(counts, responses)
         kept = [i for i, r in enumerate(responses) if not (self.skip_unknown and r.is_fallback)]
         responses = [responses[i] for i in kept]
+        _count_written(counts, responses)
         user_ids = rows[answer_tables.USER_ID].combine_chunks().take(pa.array(kept, pa.int64()))
         because = None
         if self.with_reasons:
@@ -125,7 +126,8 @@ class SimilarItems(Answerer):
         responses = []
         for start in range(0, len(requests), _MAX_BATCH):
             responses += opened.service.recall(requests[start : start + _MAX_BATCH])
-        _count(counts, responses)
+        _count_asked(counts, responses)
+        _count_written(counts, responses)
         return answer_tables.similar_table(item_ids, responses)
 
 
@@ -153,7 +155,6 @@ class EmbedUsers(Answerer):
         back = np.argsort(np.concatenate(batches))
         columns = [np.concatenate([answer[n] for answer in answers])[back] for n in range(4)]
         known, unknown = columns[2:]
-        counts["answered"] += len(known)
         counts["fallback"] += int((known == 0).sum())
         counts["known_ids"] += int(known.sum())
         counts["unknown_ids"] += int(unknown.sum())
@@ -161,6 +162,7 @@ class EmbedUsers(Answerer):
         if self.skip_unknown:
             kept = np.flatnonzero(known > 0)
             columns, user_ids = [c[kept] for c in columns], user_ids.take(pa.array(kept))
+        counts["answered"] += len(user_ids)
         result = UserVectors(*columns, answers[0].fingerprint, answers[0].model_version)
         return answer_tables.user_vectors_table(user_ids, result)
 
@@ -220,10 +222,13 @@ def _because(
     return view.item_ids(rows)
 
 
-def _count(counts: Counter, responses: Sequence[RecallResponse]) -> None:
-    counts["answered"] += len(responses)
+def _count_asked(counts: Counter, responses: Sequence[RecallResponse]) -> None:
     counts["fallback"] += sum(response.is_fallback for response in responses)
     counts["known_ids"] += sum(response.num_known for response in responses)
     counts["unknown_ids"] += sum(response.num_unknown for response in responses)
+
+
+def _count_written(counts: Counter, responses: Sequence[RecallResponse]) -> None:
+    counts["answered"] += len(responses)
     counts["items"] += sum(len(response.scores) for response in responses)
     counts["empty"] += sum(not len(response.scores) for response in responses)

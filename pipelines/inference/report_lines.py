@@ -9,6 +9,9 @@ def recommend_line(counts: Mapping[str, int], *, skip_unknown: bool) -> str:
     >>> counts = {"answered": 3, "fallback": 1, "items": 60, "known_ids": 9, "unknown_ids": 0}
     >>> recommend_line(counts, skip_unknown=False)
     '3 users, 20 items each; 1 user without a known item got popular items'
+    >>> counts = {"answered": 0, "fallback": 2, "items": 0, "known_ids": 0, "unknown_ids": 0}
+    >>> recommend_line(counts, skip_unknown=True)
+    '0 users; 2 users without a known item left out'
     """
     notes = [_per_row(counts, "user")]
     notes += _user_notes(counts, "left out" if skip_unknown else "got popular items")
@@ -37,8 +40,11 @@ def embed_items_line(counts: Mapping[str, int]) -> str:
 
 
 def _per_row(counts: Mapping[str, int], row: str, items: str = "items") -> str:
-    mean = counts["items"] / max(counts["answered"], 1)
-    return f"{_number(counts['answered'], row)}, {mean:.4g} {items} each"
+    number = counts["answered"]
+    if not number:
+        return _number(number, row)
+    mean = counts["items"] / number
+    return f"{_number(number, row)}, {mean:.4g} {items} each"
 
 
 def _user_notes(counts: Mapping[str, int], what: str) -> list[str]:

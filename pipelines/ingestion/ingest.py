@@ -125,9 +125,7 @@ def run_ingest(
     with folders.atomic_directory(output_dir) as staging:
         report = _Ingest(source, items, staging, config, runner).run(max_bad_rows)
         records.write_record(staging, record)
-    for line in report["lines"]:
-        is_warning = line.startswith(warning_lines.PREFIX)
-        _log.log(logging.WARNING if is_warning else logging.INFO, "%s", line)
+    warning_lines.show(report["lines"], _log)
     return report
 
 

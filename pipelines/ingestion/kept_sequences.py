@@ -6,7 +6,8 @@ alive in one generation at most. Items are numbered by their place in
 `catalogue`, to which appends add at the end. Imports no TensorFlow.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ import pyarrow as pa
 
 from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.sequences import PART_LABELS, UNKNOWN_ROW, Part, Sequences
+from recall.errors import InputError
 
 FOLDER = "sequences"
 STATE = "state"
@@ -28,9 +30,40 @@ _GENERATION = 10_000
 """Room between the numbers of two generations: shards. Those below are for all shards."""
 
 
+class _KeptFiles(ShardFiles):
+    """Files that lie for months: one that cannot be read is a folder that is damaged."""
+
+    def read_batch(self, step: str, number: int, at: int = 0) -> pa.RecordBatch:
+        with _damage_of(self._path(step, number, "arrow")):
+            return super().read_batch(step, number, at)
+
+    def read_array(self, step: str, number: int) -> np.ndarray:
+        with _damage_of(self._path(step, number, "npy")):
+            return super().read_array(step, number)
+
+    def map_array(self, step: str, number: int) -> np.ndarray:
+        with _damage_of(self._path(step, number, "npy")):
+            return super().map_array(step, number)
+
+
+@contextlib.contextmanager
+def _damage_of(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (EOFError, OSError, ValueError) as error:  # Errors of Arrow are one of the last two.
+        raise _damaged(path.name) from error
+
+
+def _damaged(name: str) -> InputError:
+    return InputError(
+        f"{FOLDER}/{name} of the examples is missing or damaged. Copy the folder again, or make "
+        "all examples again."
+    )
+
+
 def open_files(examples_dir: str | Path) -> ShardFiles:
-    """The files of a folder of examples."""
-    return ShardFiles(Path(examples_dir) / FOLDER)
+    """The files of a folder of examples; reading raises `InputError` where one is damaged."""
+    return _KeptFiles(Path(examples_dir) / FOLDER)
 
 
 def part_counts(part: Part) -> str:
@@ -100,6 +133,8 @@ class Generation(NamedTuple):
     def read(cls, files: ShardFiles, number: int) -> "Generation":
         """Reads users alone; nobody, where no one of the generation is left."""
         if not files.has(USERS, number):
+            if files.steps_of(number):  # All of a number goes, or nothing.
+                raise _damaged(f"{USERS}-{number:05d}.arrow")
             return cls(number, pa.array([], pa.string()), np.zeros(0, bool))
         users = files.read_batch(USERS, number)["user_id"]
         return cls(number, users, files.read_array(ALIVE, number))
@@ -155,6 +190,13 @@ def _unknown_rows(num_events: int) -> np.ndarray:
     return np.broadcast_to(np.int64(UNKNOWN_ROW), num_events)
 
 
+def read_users(examples_dir: str | Path) -> Iterator[pa.StringArray]:
+    """The users of every shard and generation, those who do not count as well."""
+    files = open_files(examples_dir)
+    for path in sorted(files.directory.glob(f"{USERS}-*.arrow")):
+        yield files.read_batch(USERS, int(path.stem.rpartition("-")[2]))["user_id"]
+
+
 def write_items(
     examples_dir: str | Path,
     item_ids: pa.StringArray,
@@ -179,5 +221,7 @@ def write_state(examples_dir: str | Path, state: Mapping[str, Any]) -> None:
 
 def read_state(examples_dir: str | Path) -> dict[str, Any]:
     """Inverse of `write_state`."""
-    (state,) = open_files(examples_dir).read_all_facts(STATE)
-    return state
+    found = open_files(examples_dir).read_all_facts(STATE)
+    if len(found) != 1:
+        raise _damaged(f"{STATE}-00000.json")
+    return found[0]

@@ -3,7 +3,8 @@
 Imports no TensorFlow, no Beam.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipelines.sources.columns.bad_rows import number_of
@@ -18,6 +19,12 @@ _LARGE_SHARE = 0.05
 _MANY_TIMES = 20
 """One user is named who makes more than this share of the training targets, and more than
 this many times the events of a usual user: in a tiny log everyone has a large share."""
+
+
+def show(lines: Iterable[str], log: logging.Logger) -> None:
+    """Logs the lines of a report; those that ask for a look as warnings."""
+    for line in lines:
+        log.log(logging.WARNING if line.startswith(PREFIX) else logging.INFO, "%s", line)
 
 
 def warning_lines(report: Mapping[str, Any]) -> list[str]:

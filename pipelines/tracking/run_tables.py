@@ -4,6 +4,7 @@ import csv
 import difflib
 import io
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from recall.errors import InputError
 ALL = "all"
 FORMATS = ("table", "json", "csv")
 _SHOWN_METRICS = ("test.recall@10", "test.ndcg@10")
+_log = logging.getLogger(__name__)
 _MAX_TEXT = 24
 """Characters of a value: enough to tell checksums apart."""
 
@@ -25,14 +27,23 @@ _MAX_TEXT = 24
 def read_runs(directory: str | Path) -> list[RunFacts]:
     """All runs below a folder, the oldest first; those of earlier versions before them.
 
+    A run that is damaged is told of and left out: the others are as good as before.
+
     Raises:
-        InputError: There is none, or a file is damaged.
+        InputError: There is none, or a file of the only one is damaged.
     """
-    root = Path(directory)
-    runs = []
-    for path in find_runs(root):
+    root, runs = Path(directory), []
+    found = find_runs(root)
+    for path in found:
         name = path.relative_to(root).as_posix()
-        runs.append(read_run(path, None if name == "." else name))
+        try:
+            runs.append(read_run(path, None if name == "." else name))
+        except InputError as error:
+            if len(found) == 1:
+                raise
+            _log.warning("%s is left out: %s", path, error)
+    if not runs:
+        raise InputError(f"All {len(found)} runs in {directory} are damaged.")
     return sorted(runs, key=lambda run: run.finished or "")
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.artifacts import provenance, records
-from pipelines.ingestion import ingest, split_report
+from pipelines.ingestion import ingest, split_report, warning_lines
 from pipelines.sources.events import EventSource
-from pipelines.upkeep.change import Change, settings_that_differ
+from pipelines.upkeep import same_settings
+from pipelines.upkeep.change import Change
 from pipelines.upkeep.examples_folder import locked_examples
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -49,8 +50,11 @@ def append_events(
     examples_dir = Path(examples_dir)
     with locked_examples(examples_dir) as record:
         report = _append(source, examples_dir, record, config, max_bad_rows, beam_args)
-    for line in report["lines"]:
-        _log.info("%s", line)
+    if report is None:
+        _log.info("%s has the events of %s already: nothing is added.", examples_dir, source.spec)
+        return storage.read_json(examples_dir / records.INGEST_REPORT_NAME)
+    warning_lines.show(report["lines"], _log)
+    _log.info("Wrote %s", examples_dir)
     return report
 
 
@@ -61,25 +65,20 @@ def _append(
     config: RecallConfig,
     max_bad_rows: int,
     beam_args: Sequence[str],
-) -> dict[str, Any]:
+) -> dict[str, Any] | None:
+    """The report, None where the events are there already."""
     wanted = ingest.ingest_record(source, None, config)
-    # Settings that came with a later version were as they are by default.
-    defaults = ingest.ingest_record(source, None, RecallConfig())["settings"]["ingest"]
-    record["settings"]["ingest"] = {**defaults, **record["settings"]["ingest"]}
-    differing = settings_that_differ(record["settings"], wanted["settings"])
-    if differing:
-        raise InputError(
-            f"{examples_dir} was made with another {differing[0]}. Append with the same settings, "
-            "or make all examples again."
-        )
     if not source.columns.has_time:
         raise InputError(
             f"{source.spec} has no times: nothing tells that its events come after the old ones."
         )
+    # Settings that came with a later version were as they are by default.
+    defaults = ingest.ingest_record(source, None, RecallConfig())["settings"]["ingest"]
+    record["settings"]["ingest"] = {**defaults, **record["settings"]["ingest"]}
+    same_settings.check(examples_dir, record["settings"], wanted["settings"])
     split_report.check_columns(source, config.ingest)
     if wanted["inputs"]["events"] in record["inputs"].values():
-        _log.info("%s has the events of %s.", examples_dir, source.spec)
-        return storage.read_json(examples_dir / records.INGEST_REPORT_NAME)
+        return None
     source = copy.copy(source)
     source.use_split = config.ingest.protocol == "provided"
     name = f"events_{sum(name.startswith('events') for name in record['inputs']) + 1}"

@@ -7,14 +7,13 @@ old one when it is whole. Imports no TensorFlow.
 import functools
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from pipelines.artifacts import records
 from pipelines.ingestion import (
@@ -32,31 +31,18 @@ from pipelines.ingestion.sequences import Part, user_shards
 from pipelines.ingestion.splits import HELD_OUT
 from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
-from pipelines.sources.columns.bad_rows import BadRows
+from pipelines.sources.columns.bad_rows import BadRows, number_of
 from pipelines.sources.columns.time_findings import DAY_S, add_times
 from pipelines.sources.events import EventSource
-from pipelines.upkeep import shown_users, steps
+from pipelines.upkeep import grown_items, shown_users, steps
 from pipelines.upkeep.steps import Place
 from recall.config import RecallConfig
+from recall.errors import InputError
 from recall.vocabulary import FIRST_ITEM_ID
 from serving.release import storage
 
 _SPLITS = ("train", "valid", "test")
 _WORK = "work"
-
-
-class _Items(NamedTuple):
-    """What the statistics say about an `ItemVocabulary`, which takes longer to make.
-
-    Attributes:
-        num_items: How many there are.
-        counts: `[num_items]` clicks that are learnt from.
-        categories: `[num_items]` how many each has.
-    """
-
-    num_items: int
-    counts: np.ndarray
-    categories: list[int]
 
 
 class Change:
@@ -65,7 +51,11 @@ class Change:
     def __init__(
         self, old_dir: Path, staging: Path, config: RecallConfig, beam_args: Sequence[str] = ()
     ):
-        """Links the old files into `staging`."""
+        """Links the old files into `staging`.
+
+        Raises:
+            InputError: One of them is missing.
+        """
         self._old_dir, self._dir, self._config = old_dir, staging.absolute(), config
         self._runner = StepRunner(beam_args)
         for name in (kept_sequences.FOLDER, *(f"Split-{split}" for split in _SPLITS)):
@@ -75,7 +65,19 @@ class Change:
         self._files = ShardFiles(work_dir)
         self._stored = kept_sequences.open_files(self._dir)
         self._state = kept_sequences.read_state(self._dir)
+        self._check_files()
         self._place = Place(self._dir, work_dir, self._state["generations"])
+
+    def _check_files(self) -> None:
+        """Refuses examples of which files are gone: what is left would count as all."""
+        for split in _SPLITS:
+            folder = f"Split-{split}"
+            missing = self._state["written"][split]["files"].keys() - os.listdir(self._dir / folder)
+            if missing:
+                raise InputError(
+                    f"{self._old_dir / folder / min(missing)} is missing. Copy the folder again, "
+                    "or make all examples again."
+                )
 
     def append(self, source: EventSource, max_bad_rows: int) -> dict[str, Any]:
         """Adds the events of a log; the report."""
@@ -100,11 +102,12 @@ class Change:
         }
         for fact in sorted_facts:
             self._state["sorted"] = facts.add(self._state["sorted"], {**fact, "users": 0})
+        self._state["logs"] = [*self._log_names(), source.name]
         self._state["latest_s"] = max(self._state["latest_s"], runs.latest_s)
         changed = self._change(shards, frozenset(), has_log=True)
         line = (
-            f"Added {read['events_read']:,} events from {source.name}; "
-            f"{changed['users']:,} users are new."
+            f"Added {number_of(read['events_read'], 'event')} from {source.name}; "
+            f"{number_of(changed['users'], 'new user')}."
         )
         return self._finish(line)
 
@@ -116,8 +119,24 @@ class Change:
         self._files.write_array(steps.NEW_ITEMS, 0, np.zeros(0, np.int32))
         changed = self._change(sorted(shards), shards, has_log=False)
         self._state = shown_users.hide(self._state, frozenset(user_ids.to_pylist()))
-        report = self._finish(f"Removed {changed['gone']:,} users.")
+        self._check_users_left(changed["gone"])
+        report = self._finish(f"Removed {number_of(changed['gone'], 'user')}.")
         return changed["gone"], report
+
+    def _check_users_left(self, gone: int) -> None:
+        left = ingest_report.add_split_facts([self._state["split"]])["users"]
+        if left < 2:
+            raise InputError(
+                f"{self._old_dir}: without {number_of(gone, 'user')} {number_of(left, 'user')} "
+                "would be left, from which nothing can be learnt. Nothing was changed: remove the "
+                "folder as a whole."
+            )
+
+    def _log_names(self) -> list[str]:
+        """What the logs are called, the first one first."""
+        if "logs" in self._state:
+            return self._state["logs"]
+        return [storage.read_json(self._old_dir / records.INGEST_REPORT_NAME)["source"]]
 
     def _number_new_items(self) -> None:
         """Gives the items of the new log numbers; new ones are added to the catalogue."""
@@ -218,36 +237,15 @@ class Change:
             targets = {Part.TRAIN.label: split["train_targets"], **split["targets"]}
             written[name]["targets"] = targets[name]
 
-    def _write_vocabulary(self) -> "_Items":
-        """Writes the old items in their places, and the new ones behind them."""
-        path = records.VOCABULARY_NAME
-        old = pq.read_table(self._old_dir / path)
-        dense = self._stored.read_array(kept_sequences.DENSE_IDS, 0)
-        numbers = np.flatnonzero(dense)
-        numbers = numbers[np.argsort(dense[numbers])]
-        clicks = self._counts()[Part.TRAIN][numbers]
-        added = len(numbers) - old.num_rows
-        new = pa.table(
-            {
-                "item_id": self._item_ids().take(pa.array(numbers[old.num_rows :])),
-                "count": np.zeros(added, np.int64),
-                "categories": pa.array([[]] * added, old.schema.field("categories").type),
-                "title": pa.array([""] * added, pa.string()),
-            }
-        )
-        table = pa.concat_tables([old, new.cast(old.schema)])
-        at = table.schema.get_field_index("count")
-        table = table.set_column(at, "count", pa.array(clicks))
-        pq.write_table(table.cast(old.schema), self._dir / path)
-        sizes = pc.list_value_length(table["categories"]).fill_null(0)
-        return _Items(table.num_rows, clicks, sizes.to_pylist())
-
     def _finish(self, line: str) -> dict[str, Any]:
         """Writes what describes the examples, and removes the work files."""
         config, state, counts = self._config, self._state, self._counts()
         split = ingest_report.add_split_facts([state["split"]])
         ingest_report.check_split(str(self._old_dir), config.ingest, split)
-        vocabulary = self._write_vocabulary()
+        dense = self._stored.read_array(kept_sequences.DENSE_IDS, 0)
+        vocabulary = grown_items.write_vocabulary(
+            self._old_dir, self._dir, self._item_ids(), dense, counts[Part.TRAIN]
+        )
         statistics = ingest_report.build_statistics(config, vocabulary, split, [state["written"]])
         is_cold = counts[Part.TRAIN] == 0
         cold = {part.label: int(counts[part][is_cold].sum()) for part in HELD_OUT}
@@ -255,17 +253,16 @@ class Change:
             config.ingest, None, [state["sorted"]], [state["split"]], cold
         )
         old_report = storage.read_json(self._old_dir / records.INGEST_REPORT_NAME)
-        items = {**old_report["items_file"], **old_report["unmatched_items"]}
         in_log = self._stored.read_array(kept_sequences.ITEM_COUNTS, 0)
         rare = int(((in_log > 0) & (in_log < config.ingest.min_item_events)).sum())
         report = ingest_report.build_ingest_report(
-            old_report["source"],
+            _join_names(self._log_names()),
             state["read"],
             [state["sorted"]],
             [state["split"]],
             rare,
             statistics,
-            {name: value for name, value in items.items() if value is not None},
+            grown_items.match_grown(old_report, vocabulary.num_items, vocabulary.first_new),
         )
         report["similar_ids"]["items"] = old_report["similar_ids"]["items"]
         report["lines"] = [line, *ingest_report.report_lines(report)]
@@ -281,13 +278,10 @@ class Change:
         return report
 
 
-def settings_that_differ(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Names of settings, with dots, whose values are not the same."""
-    found = []
-    for name in sorted({*old, *new}):
-        one, other = old.get(name), new.get(name)
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            found += [f"{name}.{inner}" for inner in settings_that_differ(one, other)]
-        elif one != other:
-            found.append(name)
-    return found
+def _join_names(names: Sequence[str]) -> str:
+    """What logs are called together.
+
+    >>> _join_names(["may.csv", "monday.csv", "tuesday.csv"])
+    'may.csv and 2 more'
+    """
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"

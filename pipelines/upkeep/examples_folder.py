@@ -33,8 +33,10 @@ def locked_examples(examples_dir: str | Path) -> Iterator[dict[str, Any]]:
     Raises:
         InputError: Another job adds to them or removes from them, or they cannot be changed.
     """
-    require_sequences(examples_dir)
     path = Path(examples_dir).absolute()
+    if path.parent.is_dir():  # A change that was killed may have left them moved aside.
+        folders.clear_leftovers(path.parent, path.name)
+    require_sequences(examples_dir)
     beside = path.with_name(f".{path.name}.change")
     busy = f"Another job adds to {examples_dir} or removes from it. Wait for it to end."
     with folders.locked_folder(beside, ".lock", busy=busy):

@@ -9,10 +9,11 @@ from typing import Any
 import pyarrow as pa
 
 from pipelines.artifacts import provenance, records
+from pipelines.upkeep import shown_users
 from pipelines.upkeep.change import Change
 from pipelines.upkeep.examples_folder import locked_examples
 from recall.config import RecallConfig
-from serving.release import folders
+from serving.release import folders, storage
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +38,9 @@ def forget_users(examples_dir: str | Path, user_ids: pa.StringArray) -> tuple[in
     examples_dir = Path(examples_dir)
     with contextlib.ExitStack() as stack:
         record = stack.enter_context(locked_examples(examples_dir))
+        if not shown_users.names_any(examples_dir, user_ids):
+            _log.info("%s has none of these users: it stays as it is.", examples_dir)
+            return 0, storage.read_json(examples_dir / records.INGEST_REPORT_NAME)
         settings = {name: record["settings"][name] for name in ("ingest", "model")}
         config = RecallConfig.from_dict(settings)
         texts = "\0".join(sorted(user_ids.to_pylist()))
@@ -46,6 +50,6 @@ def forget_users(examples_dir: str | Path, user_ids: pa.StringArray) -> tuple[in
         staging = stack.enter_context(folders.atomic_directory(examples_dir))
         number, report = Change(examples_dir, staging, config).forget(user_ids)
         records.write_record(staging, record)
-    for line in report["lines"]:
-        _log.info("%s", line)
+    # The lines between are about the logs, as they were read.
+    _log.info("%s", report["lines"][-1])
     return number, report

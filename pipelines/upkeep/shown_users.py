@@ -1,6 +1,14 @@
-"""Users that reports show as examples, without their names."""
+"""Where examples name users: in their sequences, and in reports, which show some of them."""
 
+from pathlib import Path
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.artifacts import records
+from pipelines.ingestion import kept_sequences
+from serving.release import storage
 
 _REMOVED = "(removed)"
 
@@ -21,3 +29,16 @@ def hide(value: Any, user_ids: frozenset[str]) -> Any:
         shown = [_REMOVED if one in user_ids else one for one in example]
         found["look_alikes"] = {**found["look_alikes"], "example": shown}
     return found
+
+
+def names_any(examples_dir: Path, user_ids: pa.StringArray) -> bool:
+    """Whether a file of the examples names one of some users, be it one who does not count."""
+    for log in kept_sequences.read_users(examples_dir):
+        if pc.any(pc.is_in(log, value_set=user_ids)).as_py():
+            return True
+    wanted = frozenset(user_ids.to_pylist())
+    shown = (
+        kept_sequences.read_state(examples_dir),
+        storage.read_json(examples_dir / records.INGEST_REPORT_NAME),
+    )
+    return any(hide(one, wanted) != one for one in shown)

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import importlib
 import os
+import resource
 import shlex
 import signal
 import subprocess
@@ -369,6 +370,50 @@ def test_a_full_disk_is_one_line(write, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(COMMANDS["query"], "call", lambda values, beam_words: write(path))
     assert run_cli("query") == 1
     assert one_line(capsys).startswith("recall query: error: No space left on device. Make room")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (
+            ["similar", "--release=r", "--output=o", "--k=ten"],
+            "recall similar: error: flag --k=ten: 'ten' is not a whole number. See `recall similar",
+        ),
+        (
+            ["tune", "--events=e", "--output=o", "--minutes=long"],
+            "recall tune: error: flag --minutes=long: 'long' is not a number. See `recall tune",
+        ),
+        (
+            ["embed", "--release=r", "--output=o"],
+            "recall embed: error: Give --events=LOG, --users=FILE with histories or --items=all, one of",
+        ),
+        (
+            ["items", "--server=127.0.0.1:1"],
+            "recall items: error: Give --upsert=FILE or --delete=IDS. See `recall items",
+        ),
+    ],
+)
+def test_wrong_flags_are_said_once_and_in_plain_words(words, line, capsys):
+    assert run_cli(*words) == 2
+    assert one_line(capsys).startswith(line)
+
+
+@pytest.mark.parametrize("write", [write_a_file, write_a_table])
+def test_a_limit_of_file_sizes_is_one_line(write, tmp_path, monkeypatch, capsys):
+    def call(values, beam_words):
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+        try:
+            write(str(tmp_path / "file"))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    monkeypatch.setattr(COMMANDS["query"], "call", call)
+    assert run_cli("query") == 1
+    assert one_line(capsys) == (
+        "recall query: error: File too large. Raise the limit of file sizes (ulimit -f), then "
+        "give the same command again."
+    )
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def read_fields(values: flags.FlagValues, names: Sequence[str], subject: str) ->
     return {name: getattr(request, name) for name in given}
 
 
-def check_users(command: str, values: flags.FlagValues) -> None:
+def check_users(values: flags.FlagValues) -> None:
     """Refuses flags that do not say who, or that speak of what is not given.
 
     Raises:
@@ -111,17 +111,14 @@ def check_users(command: str, values: flags.FlagValues) -> None:
     if values.events is not None:
         if values["history_column"].present:
             raise UsageError(
-                f"recall {command}: --history_column has no meaning with --events: histories are "
-                "those of the log."
+                "--history_column has no meaning with --events: histories are those of the log."
             )
         return
     if values.users == ALL:
-        raise UsageError(
-            f"recall {command}: give --events=LOG, or --users=FILE with a history for each user."
-        )
+        raise UsageError("Give --events=LOG, or --users=FILE with a history for each user.")
     for name in READING:
         if name != "user_column" and values[name].present:
-            raise UsageError(f"recall {command}: --{name} is about a log; give --events=LOG, too.")
+            raise UsageError(f"--{name} is about a log; give --events=LOG, too.")
 
 
 def read_users(values: flags.FlagValues) -> "Users | HistoryFile":

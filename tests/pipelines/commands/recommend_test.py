@@ -59,7 +59,7 @@ def test_users_of_a_file_with_what_they_have_seen(folder, tmp_path, capsys):
     words += ("--noexclude_seen", "--noreasons", "--unknown_users=skip", f"--output={output}")
     assert run(folder, "recommend", *words) == 0
     assert capsys.readouterr().out == (
-        f"{output}: 3 users, 60 items each; 2 users without a known item left out; 1 of these has "
+        f"{output}: 1 user, 60 items each; 2 users without a known item left out; 1 of these has "
         "no events in the log; 1 of 5 clicks is of no item of the release\n"
     )
     (row,) = pq.read_table(output).to_pylist()
@@ -105,7 +105,7 @@ def test_vectors_of_users_and_of_items(folder, tmp_path, capsys):
     words = (f"--events={folder / 'events.csv'}", f"--output={output}")
     assert run(folder, "embed", *words) == 0
     assert capsys.readouterr().out == (
-        f"{output}: 10 users; 1 user without a known item left out; 1 of 37 clicks is of no item "
+        f"{output}: 9 users; 1 user without a known item left out; 1 of 37 clicks is of no item "
         "of the release\n"
     )
     assert pq.read_table(output / "data").num_rows == 9
@@ -129,16 +129,26 @@ def test_vectors_of_users_and_of_items(folder, tmp_path, capsys):
         ("recommend", ["--events={log}", "--unknown_users=all"], 2, "one of popular, skip"),
         ("recommend", ["--events={log}", "--release=none"], 1, "--release=none is no folder"),
         ("recommend", ["--events={log}", "--release={here}"], 1, "holds no release"),
-        ("recommend", [], 2, "give --events=LOG, or --users=FILE with a history for each user"),
-        ("recommend", ["--users=all"], 2, "give --events=LOG, or --users=FILE with a history"),
+        (
+            "recommend",
+            [],
+            2,
+            "error: Give --events=LOG, or --users=FILE with a history for each user",
+        ),
+        (
+            "recommend",
+            ["--users=all"],
+            2,
+            "error: Give --events=LOG, or --users=FILE with a history",
+        ),
         ("recommend", ["--users={users}"], 1, "users.csv has no lists, as histories are"),
         ("recommend", ["--users="], 1, "Give a path, or all"),
         ("recommend", ["--users={users}", "--where=a=b"], 2, "--where is about a log"),
         ("recommend", ["--events={log}", "--history_column=x"], 2, "has no meaning with --events"),
         ("similar", ["--items="], 1, "Give a path, or all"),
         ("similar", ["--items={users}"], 1, "lacks the column 'item_id'"),
-        ("embed", [], 2, "give --events=LOG, --users=FILE with histories or --items=all"),
-        ("embed", ["--users=all"], 2, "give --events=LOG, or --users=FILE with a history"),
+        ("embed", [], 2, "Give --events=LOG, --users=FILE with histories or --items=all"),
+        ("embed", ["--users=all"], 2, "error: Give --events=LOG, or --users=FILE with a history"),
         ("embed", ["--items=all", "--users={users}"], 2, "one of them"),
         ("embed", ["--items=all", "--history_column=x"], 2, "has no meaning with --items"),
         ("embed", ["--items=all", "--events={log}"], 2, "one of them"),

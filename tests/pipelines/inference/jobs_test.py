@@ -128,8 +128,12 @@ def test_users_without_a_known_item_get_popular_items_or_are_left_out(world, tmp
     left = rows_of(tmp_path / "skip", "user_id").keys()
     assert world.histories.keys() - left == {"unknown"}
     num_clicks = sum(map(len, world.histories.values()))
-    for found in (counts, skipped):
-        assert (found["answered"], found["fallback"]) == (len(world.histories), 1)
+    answered = {path: read(tmp_path / path).num_rows for path in ("popular", "skip")}
+    assert answered == {"popular": len(world.histories), "skip": len(world.histories) - 1}
+    for found, path in ((counts, "popular"), (skipped, "skip")):
+        assert (found["answered"], found["fallback"]) == (answered[path], 1)
+        lists = read(tmp_path / path)["recommendations"].to_pylist()
+        assert found["items"] == sum(map(len, lists))
         assert (found["unknown_ids"], found["known_ids"]) == (3, num_clicks - 3)
         assert found["empty"] == 1  # Who has clicked everything.
 
@@ -325,7 +329,7 @@ def test_vectors_of_users_are_those_of_the_tower(world, tmp_path):
         outputs = tower.predict_default({"history_item_ids": pad_strings([history])})
         for name in ("user_vectors", "interest_weights", "num_known", "num_unknown"):
             np.testing.assert_allclose(row[name], outputs[name][0], rtol=1e-5, atol=1e-6)
-    assert (counts["answered"], counts["fallback"]) == (len(world.histories), 1)
+    assert (counts["answered"], counts["fallback"]) == (len(world.histories) - 1, 1)
     with_all = jobs.JobOptions(world.serving_dir, tmp_path / "all")
     jobs.write_user_vectors(jobs.Users(world.source()), EmbedUsers(skip_unknown=False), with_all)
     assert read(tmp_path / "all").num_rows == len(world.histories)
@@ -384,7 +388,7 @@ def test_nobody_of_the_file_is_in_the_log_and_left_out(world, tmp_path):
     chosen = write_ids(tmp_path / "users.csv", "user_id", ["x", "y"])
     counts = recommend(world, tmp_path / "recs", RecommendUsers(7, {}, True, True), chosen)
     assert read(tmp_path / "recs").num_rows == 0
-    assert (counts["without_events"], counts["answered"]) == (2, 2)
+    assert (counts["without_events"], counts["answered"], counts["items"]) == (2, 0, 0)
 
 
 def test_a_history_beyond_a_servers_limit_is_known_whole(world, client, tmp_path):

@@ -41,6 +41,25 @@ def test_a_run_of_an_earlier_version_is_listed(run_writer, tmp_path):
     assert " - " in run_tables.list_runs([run], "table")
 
 
+@pytest.mark.parametrize(
+    "name",
+    ["examples/artifact.json", "examples/ingest_report.json", "model/training_log.jsonl"],
+)
+def test_a_damaged_run_is_told_of_and_hides_no_other(two_runs, name, capfd):
+    (two_runs / "before" / name).write_text("{")
+    assert cli.main(["runs", str(two_runs), "--format=json"]) == 0
+    shown, said = capfd.readouterr()
+    assert [run["name"] for run in json.loads(shown)] == ["shops/mine"]
+    (line,) = said.splitlines()
+    assert f"{two_runs}/before is left out: " in line
+    assert f"before/{name}" in line
+    (two_runs / "shops/mine" / name).write_text("{")
+    with pytest.raises(InputError, match=f"All 2 runs in {two_runs} are damaged"):
+        run_tables.read_runs(two_runs)
+    with pytest.raises(InputError, match=name):
+        run_tables.read_runs(two_runs / "before")
+
+
 def test_json_has_everything(two_runs):
     before, mine = json.loads(run_tables.list_runs(run_tables.read_runs(two_runs), "json"))
     assert mine["name"] == "shops/mine"

@@ -197,6 +197,26 @@ class TestForget:
         assert {**report["kept"], "items": expected["items"]} == expected
         assert report["lines"][0] == f"Removed {len(gone)} users."
 
+    def test_nobody_of_the_file_is_there(self, tmp_path, grown):
+        """The same examples: what was trained on them is up to date."""
+        before = storage.sha256_of_tree(tmp_path / "examples")
+        number, _ = forget.forget_users(tmp_path / "examples", pa.array(["nobody", "no one"]))
+        assert number == 0
+        assert storage.sha256_of_tree(tmp_path / "examples") == before
+
+    def test_who_counts_no_longer_is_removed_as_well(self, tmp_path):
+        """All events of the user are older than `ingest.max_age_days`."""
+        config = configure("ingest.max_age_days=1.5")
+        own = [("secret-name", f"i{n}", FIRST_S + n) for n in range(3)]
+        days = random_days(9, num_days=3)
+        source = open_events(write(tmp_path / "0.parquet", [*own, *days[0], *days[1]]))
+        ingest.run_ingest(source, None, tmp_path / "examples", config)
+        source = open_events(write(tmp_path / "2.parquet", days[2]))
+        append.append_events(source, tmp_path / "examples", config)
+        forget.forget_users(tmp_path / "examples", pa.array(["secret-name"]))
+        files = (p for p in (tmp_path / "examples").rglob("*") if p.is_file())
+        assert not any(b"secret-name" in file.read_bytes() for file in files)
+
     def test_nothing_of_them_is_left_in_a_file(self, tmp_path, grown):
         source = open_events(
             write(
@@ -282,14 +302,141 @@ def test_events_of_old_days_go(tmp_path):
     assert content_of(tmp_path / "grown") == content_of(tmp_path / "recent")
 
 
+@pytest.mark.parametrize(
+    ("file_items", "line"),
+    [
+        # None of the file is missing in the log: there is no example of that side.
+        (["i0", "i1"], "2 of the log's 4 items (50%) are in the items file; the others have"),
+        (["i0", "i1", "i2"], "3 of the log's 4 items (75%) are in the items file; the others"),
+        (["i0", "extra"], "Warning: 1 of the log's 4 items (25%) are in the items file; the"),
+    ],
+)
+def test_an_items_file_that_lacks_some_of_the_items(tmp_path, file_items, line):
+    """New items are none of the file's; which were before stays so, also when users go."""
+    times = iter(range(FIRST_S, FIRST_S + 99))
+    first = [
+        (user, item, next(times)) for user in ("a", "b", "c") for item in ("i0", "i1", "i2", "i0")
+    ]
+    items = tmp_path / "items.csv"
+    items.write_text(
+        "item_id,category,title\n" + "".join(f"{item},null,\n" for item in file_items),
+        encoding="utf-8",
+    )
+    source = open_events(write(tmp_path / "0.parquet", first))
+    before = ingest.run_ingest(source, str(items), tmp_path / "examples", configure())
+    source = open_events(write(tmp_path / "1.parquet", [("a", "new", FIRST_S + DAY_S)]))
+    report = append.append_events(source, tmp_path / "examples", configure())
+    assert report["lines"][0] == f"Added 1 event from {source.name}; 0 new users."
+    assert report["lines"][1].startswith("Read 13 events from ")
+    assert [text for text in report["lines"] if text.startswith(line)]
+    assert report["items_file"] == before["items_file"]
+    assert report["marked_categories"] == before["marked_categories"] != {}
+    assert report["unmatched_items"]["only_in_log"] in {"i1", "i2", "new"}
+    _, forgotten = forget.forget_users(tmp_path / "examples", pa.array(["b"]))
+    assert forgotten["unmatched_items"] == report["unmatched_items"]
+    assert forgotten["source"] == report["source"]
+
+
+@pytest.mark.parametrize("job", ["append", "forget"])
+def test_examples_that_a_killed_job_left_aside_come_back(tmp_path, job):
+    days = random_days(1, num_days=2)
+    source = open_events(write(tmp_path / "0.parquet", days[0]))
+    ingest.run_ingest(source, None, tmp_path / "examples", configure())
+    # As a process leaves it that is killed between two renames.
+    (tmp_path / "examples").rename(tmp_path / ".examples.0a1b2c3d.old")
+    (tmp_path / ".examples.4e5f6a7b.partial").mkdir()
+    if job == "append":
+        source = open_events(write(tmp_path / "1.parquet", days[1]))
+        assert append.append_events(source, tmp_path / "examples", configure())["kept"]
+    else:
+        assert forget.forget_users(tmp_path / "examples", pa.array(["u1"]))[0] == 1
+    assert not list(tmp_path.glob(".*"))
+
+
+class TestDamage:
+    """One line that names the file; the examples stay as they are."""
+
+    @pytest.mark.parametrize("damage", ["cut", "gone"])
+    @pytest.mark.parametrize(
+        "name",
+        [
+            "state-00000.json",
+            "catalogue-00000.arrow",
+            "dense_ids-00000.npy",
+            "item_counts-00000.npy",
+            "train_counts-00000.npy",
+            "users-10001.arrow",
+            "alive-10001.npy",
+            "offsets-10001.npy",
+            "items-10001.npy",
+            "timestamps-10001.npy",
+        ],
+    )
+    def test_of_a_kept_file(self, tmp_path, name, damage):
+        days = random_days(1, num_days=2)
+        source = open_events(write(tmp_path / "0.parquet", days[0]))
+        ingest.run_ingest(source, None, tmp_path / "examples", configure())
+        path = tmp_path / "examples/sequences" / name
+        content = path.read_bytes()
+        path.unlink()
+        if damage == "cut":
+            path.write_bytes(content[: len(content) // 2])
+        before = storage.sha256_of_tree(tmp_path / "examples")
+        source = open_events(write(tmp_path / "1.parquet", days[1]))
+        with pytest.raises(InputError, match=name):
+            append.append_events(source, tmp_path / "examples", configure())
+        with pytest.raises(InputError, match=name):
+            forget.forget_users(tmp_path / "examples", pa.array([f"u{n}" for n in range(30)]))
+        assert storage.sha256_of_tree(tmp_path / "examples") == before
+
+    @pytest.mark.parametrize("damage", ["cut", "gone"])
+    def test_of_the_vocabulary(self, tmp_path, damage):
+        days = random_days(1, num_days=2)
+        source = open_events(write(tmp_path / "0.parquet", days[0]))
+        ingest.run_ingest(source, None, tmp_path / "examples", configure())
+        path = tmp_path / "examples/vocabulary.parquet"
+        content = path.read_bytes()
+        path.unlink()
+        if damage == "cut":
+            path.write_bytes(content[:-20])
+        source = open_events(write(tmp_path / "1.parquet", days[1]))
+        with pytest.raises(InputError, match="Cannot read the vocabulary"):
+            append.append_events(source, tmp_path / "examples", configure())
+        with pytest.raises(InputError, match="Cannot read the vocabulary"):
+            forget.forget_users(tmp_path / "examples", pa.array(["u1"]))
+
+    @pytest.mark.parametrize("split", ["train", "valid", "test"])
+    def test_a_file_of_examples_that_is_gone(self, tmp_path, split):
+        days = random_days(1, num_days=2)
+        source = open_events(write(tmp_path / "0.parquet", days[0]))
+        ingest.run_ingest(source, None, tmp_path / "examples", configure())
+        gone = min((tmp_path / f"examples/Split-{split}").glob("*.tfrecord*"))
+        gone.unlink()
+        source = open_events(write(tmp_path / "1.parquet", days[1]))
+        with pytest.raises(InputError, match=f"{gone.name} is missing"):
+            append.append_events(source, tmp_path / "examples", configure())
+        with pytest.raises(InputError, match=f"{gone.name} is missing"):
+            forget.forget_users(tmp_path / "examples", pa.array(["u1"]))
+
+
 class TestRefusals:
+    @pytest.mark.parametrize("left", [[], ["u1"]])
+    def test_forgetting_everybody(self, tmp_path, left):
+        source = open_events(write(tmp_path / "0.parquet", random_days(1)[0]))
+        ingest.run_ingest(source, None, tmp_path / "examples", configure())
+        before = storage.sha256_of_tree(tmp_path / "examples")
+        users = {event[0] for event in random_days(1)[0]} - set(left)
+        with pytest.raises(InputError, match=f"{len(left)} users? would be left"):
+            forget.forget_users(tmp_path / "examples", pa.array(sorted(users)))
+        assert storage.sha256_of_tree(tmp_path / "examples") == before
+
     def test_other_settings(self, tmp_path):
         days = random_days(1, num_days=2)
         source = open_events(write(tmp_path / "0.parquet", days[0]))
         ingest.run_ingest(source, None, tmp_path / "examples", configure())
         before = storage.sha256_of_tree(tmp_path / "examples")
         source = open_events(write(tmp_path / "1.parquet", days[1]))
-        with pytest.raises(InputError, match=r"another ingest\.min_user_events"):
+        with pytest.raises(InputError, match=r"Give --set=ingest\.min_user_events=2,"):
             append.append_events(
                 source, tmp_path / "examples", configure("ingest.min_user_events=5")
             )

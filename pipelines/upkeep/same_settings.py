@@ -1,0 +1,43 @@
+"""The settings that a change of examples must share with what made them. Imports no TensorFlow."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipelines.artifacts import records
+from recall.errors import InputError
+
+
+def check(examples_dir: str | Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Refuses settings that made other examples.
+
+    Args:
+        examples_dir: The folder, for the message.
+        old: Settings of its record.
+        new: Of the record that the same command would make of it now.
+
+    Raises:
+        InputError: They differ; it names the flags that make them the same.
+    """
+    before, now = dict(records.list_settings(old)), dict(records.list_settings(new))
+    names = [name for name in sorted({*before, *now}) if before.get(name) != now.get(name)]
+    if not names:
+        return
+    made, given = ([f"{name}={_show(some.get(name))}" for name in names] for some in (before, now))
+    switches = " ".join(_flag(name, before.get(name)) for name in names)
+    raise InputError(
+        f"{examples_dir} was made with {', '.join(made)}, and this command has "
+        f"{', '.join(given)}. Give {switches}, or make all examples again."
+    )
+
+
+def _flag(name: str, value: Any) -> str:
+    """What to type: settings of `reading` have flags of their own."""
+    section, _, rest = name.partition(".")
+    return f"--{rest}={_show(value)}" if section == "reading" else f"--set={name}={_show(value)}"
+
+
+def _show(value: Any) -> str:
+    """A value as flags take it."""
+    return json.dumps(value).strip('"')

@@ -385,7 +385,7 @@ def test_a_full_disk_is_one_line(write, tmp_path, monkeypatch, capsys):
         ),
         (
             ["embed", "--release=r", "--output=o"],
-            "recall embed: error: Give --events=LOG, --users=FILE with histories or --items=all, one of",
+            "recall embed: error: Give --events=LOG, --users=FILE with histories",
         ),
         (
             ["items", "--server=127.0.0.1:1"],

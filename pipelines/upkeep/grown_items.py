@@ -16,7 +16,7 @@ from pipelines.artifacts import records
 from recall.errors import InputError
 
 
-class Items(NamedTuple):
+class GrownItems(NamedTuple):
     """What the statistics say about an `ItemVocabulary`, which takes longer to make.
 
     Attributes:
@@ -34,7 +34,7 @@ class Items(NamedTuple):
 
 def write_vocabulary(
     old_dir: Path, new_dir: Path, item_ids: pa.StringArray, dense: np.ndarray, clicks: np.ndarray
-) -> Items:
+) -> GrownItems:
     """Writes the old items in their places, and the new ones behind them.
 
     Args:
@@ -73,7 +73,7 @@ def write_vocabulary(
     pq.write_table(table.cast(old.schema), new_dir / records.VOCABULARY_NAME)
     sizes = pc.list_value_length(table["categories"]).fill_null(0)
     first_new = table["item_id"][old.num_rows].as_py() if added else None
-    return Items(table.num_rows, clicks, sizes.to_pylist(), first_new)
+    return GrownItems(table.num_rows, clicks, sizes.to_pylist(), first_new)
 
 
 def match_grown(

@@ -125,7 +125,7 @@ def run_ingest(
     with folders.atomic_directory(output_dir) as staging:
         report = _Ingest(source, items, staging, config, runner).run(max_bad_rows)
         records.write_record(staging, record)
-    warning_lines.show(report["lines"], _log)
+    warning_lines.log_lines(report["lines"], _log)
     return report
 
 

@@ -21,7 +21,7 @@ _MANY_TIMES = 20
 this many times the events of a usual user: in a tiny log everyone has a large share."""
 
 
-def show(lines: Iterable[str], log: logging.Logger) -> None:
+def log_lines(lines: Iterable[str], log: logging.Logger) -> None:
     """Logs the lines of a report; those that ask for a look as warnings."""
     for line in lines:
         log.log(logging.WARNING if line.startswith(PREFIX) else logging.INFO, "%s", line)

@@ -53,7 +53,7 @@ def append_events(
     if report is None:
         _log.info("%s has the events of %s already: nothing is added.", examples_dir, source.spec)
         return storage.read_json(examples_dir / records.INGEST_REPORT_NAME)
-    warning_lines.show(report["lines"], _log)
+    warning_lines.log_lines(report["lines"], _log)
     _log.info("Wrote %s", examples_dir)
     return report
 

@@ -450,7 +450,7 @@ class TestRefusals:
         del record["settings"]["ingest"]["window_stride"]
         storage.write_json(tmp_path / "examples/artifact.json", record)
         source = open_events(write(tmp_path / "1.parquet", days[1]))
-        with pytest.raises(InputError, match=r"another ingest\.window_stride"):
+        with pytest.raises(InputError, match=r"--set=ingest\.window_stride=null"):
             append.append_events(source, tmp_path / "examples", configure("ingest.window_stride=2"))
         append.append_events(source, tmp_path / "examples", configure())
         record = storage.read_json(tmp_path / "examples/artifact.json")

@@ -49,6 +49,11 @@ SHOWN = "shown"
 """Column of a batch, `[batch, length, most]` int dense ids, padded: shown before the next click
 of each slot and not clicked."""
 
+USER_ROW = "user_row"
+"""Row of the user in the users file, from 1: int64, one value; 0 where she is not in it."""
+
+USERS = "users"
+"""Column of a batch, `[batch, length]` int: the same for each slot."""
 TIMES = "times"
 """Column of a batch, `[batch, length, 2]` int: seconds of the click of each slot and of the next
 one, counted from 1 at the first click of a sequence; 0 where there is none."""
@@ -130,12 +135,14 @@ class ReadColumns(NamedTuple):
         weights: Whether events have weights of their own.
         shown: Whether items that were shown are read.
         times: Whether times are read.
+        users: Whether the rows of users are read.
     """
 
     kind_weights: tuple[float, ...] = ()
     weights: bool = False
     shown: bool = False
     times: bool = False
+    users: bool = False
 
 
 ITEMS_ALONE = ReadColumns()
@@ -159,6 +166,8 @@ def parse_sequences(serialized: tf.Tensor, read: ReadColumns = ITEMS_ALONE) -> S
         columns[TARGET_WEIGHTS] = windows[TARGET_WEIGHTS].to_tensor()[:, 1:]
     if SHOWN in windows:
         columns[SHOWN] = windows[SHOWN].to_tensor(PADDING_ID)
+    if USERS in windows:
+        columns[USERS] = windows[USERS].to_tensor(0)[:, 1:]
     if TIMES in windows:
         times = windows[TIMES].to_tensor(0)
         pairs = tf.stack([times[:, :-1], times[:, 1:]], axis=2)
@@ -171,9 +180,9 @@ def parse_windows(serialized: tf.Tensor, read: ReadColumns) -> dict[str, tf.Ragg
     """Parses a batch of training examples, each as long as it is.
 
     Returns:
-        `ITEM_IDS`, `TARGET_WEIGHTS` and `TIMES`, `[batch, (length + 1)]`, of which the first
-        weight is of no target, and `SHOWN`, `[batch, (length), (number)]`; the latter three as
-        far as they are read. Times are seconds from 1, the first event of a window.
+        `ITEM_IDS`, `TARGET_WEIGHTS`, `TIMES` and `USERS`, `[batch, (length + 1)]`, of which the
+        first weight is of no target, and `SHOWN`, `[batch, (length), (number)]`; all but the
+        first as far as they are read. Times are seconds from 1, the first event of a window.
     """
     names = {ITEM_IDS: tf.int64}
     names |= {EVENT_KINDS: tf.int64} if read.kind_weights else {}
@@ -183,8 +192,13 @@ def parse_windows(serialized: tf.Tensor, read: ReadColumns) -> dict[str, tf.Ragg
     features = {
         name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64) for name, dtype in names.items()
     }
+    if read.users:
+        features[USER_ROW] = tf.io.FixedLenFeature([], tf.int64)
     parsed = tf.io.parse_example(serialized, features)
     windows = {ITEM_IDS: parsed[ITEM_IDS]}
+    if read.users:
+        of_event = tf.gather(tf.cast(parsed[USER_ROW], tf.int32), parsed[ITEM_IDS].value_rowids())
+        windows[USERS] = parsed[ITEM_IDS].with_values(of_event)
     factors = [parsed[EVENT_WEIGHTS].values] if read.weights else []
     if read.kind_weights:
         factors.append(tf.gather(tf.constant(read.kind_weights), parsed[EVENT_KINDS].values))

@@ -96,50 +96,70 @@ class Ragged:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class TimedHistories(Ragged):
-    """Histories of which is known when each click was, and when the request came.
+class Histories(Ragged):
+    """Histories of which more is known than items.
 
     Attributes:
-        times: `[num_values]` int64 seconds, of each click.
+        times: `[num_values]` int64 seconds, of each click; 0 where not known.
         next_times: `[num_values]` int64 seconds, of the click after it, of the last one of a
             row the request.
+        user_rows: `[num_rows]` int64, row of each user in the users file, 0 for others.
     """
 
     times: np.ndarray
     next_times: np.ndarray
+    user_rows: np.ndarray
 
     @classmethod
-    def of(cls, histories: Ragged, times: np.ndarray, requests: np.ndarray) -> "TimedHistories":
-        """Histories with the times of their clicks, `[num_values]`, and requests, `[num_rows]`.
+    def of(
+        cls,
+        histories: Ragged,
+        times: np.ndarray | None = None,
+        requests: np.ndarray | None = None,
+        user_rows: np.ndarray | None = None,
+    ) -> "Histories":
+        """Histories with what is known of them.
+
+        Args:
+            histories: The items.
+            times: `[num_values]` of their clicks.
+            requests: `[num_rows]` when each was asked for.
+            user_rows: `[num_rows]`.
 
         >>> histories = Ragged.from_rows([[5, 6], [7]])
-        >>> TimedHistories.of(histories, np.array([1, 2, 3]), np.array([8, 9])).next_times
+        >>> Histories.of(histories, np.array([1, 2, 3]), np.array([8, 9])).next_times
         array([2, 8, 9])
         """
-        next_times = np.append(times[1:], 0)
-        is_filled = histories.lengths > 0
-        next_times[histories.offsets[1:][is_filled] - 1] = requests[is_filled]
-        return cls(histories.values, histories.offsets, times, next_times)
+        if times is None:
+            times = next_times = np.zeros(len(histories.values), np.int64)
+        else:
+            next_times = np.append(times[1:], 0)
+            is_filled = histories.lengths > 0
+            next_times[histories.offsets[1:][is_filled] - 1] = requests[is_filled]
+        if user_rows is None:
+            user_rows = np.zeros(len(histories), np.int64)
+        return cls(histories.values, histories.offsets, times, next_times, user_rows)
 
-    def slice(self, start: int, stop: int) -> "TimedHistories":
+    def slice(self, start: int, stop: int) -> "Histories":
         """As `Ragged.slice`."""
         return self.take(np.arange(start, min(stop, len(self))))
 
-    def take(self, rows: np.ndarray) -> "TimedHistories":
+    def take(self, rows: np.ndarray) -> "Histories":
         """As `Ragged.take`."""
         taken = super().take(rows)
         times, next_times = (
             Ragged(column, self.offsets).take(rows).values
             for column in (self.times, self.next_times)
         )
-        return TimedHistories(taken.values, taken.offsets, times, next_times)
+        return Histories(taken.values, taken.offsets, times, next_times, self.user_rows[rows])
 
     def last_padded(self, length: int) -> np.ndarray:
         """The last `length` clicks of each row, left-aligned, padded with 0.
 
         Returns:
-            `[num_rows, length, 3]` int64: ids, times, times of what came next.
+            `[num_rows, length, 4]` int64: ids, times, times of what came next, user rows.
         """
         columns = (self.values, self.times, self.next_times)
         padded = [Ragged(column, self.offsets).last_padded(length) for column in columns]
-        return np.stack(padded, axis=2)
+        users = np.tile(self.user_rows[:, np.newaxis], [1, length])
+        return np.stack([*padded, users], axis=2)

@@ -12,11 +12,15 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from recall.config import ModelConfig
+from recall.feature_columns.declaration import FeaturesConfig
+from recall.feature_columns.encoder import Encoded
+from recall.feature_columns.item_features import ItemFeatures
 from recall.item_tower import ItemTower
 from recall.layers.dropout import choose_dropout_rate, forget_times
 from recall.layers.interests import InterestOutput, build_extractor
 from recall.layers.normalization import normalize_length
 from recall.layers.sequence_encoder import SequenceEncoder
+from recall.layers.user_features import UserFeatures
 from recall.vocabulary import PADDING_ID
 
 
@@ -42,11 +46,32 @@ class UserTower(tf.keras.Model):
         num_prototypes: Prototypes that items are routed to; 0 where they are not.
         dropout_rate: That of the config, or the one chosen for the log.
         has_time_bias: Whether times are looked at.
+        user_features: What features of users add to every click; None without any.
     """
 
-    def __init__(self, config: ModelConfig, item_tower: ItemTower, **kwargs):
-        """Creates the tower over the table of `item_tower`."""
+    def __init__(
+        self,
+        config: ModelConfig,
+        item_tower: ItemTower,
+        users: ItemFeatures | None = None,
+        features: FeaturesConfig | None = None,
+        **kwargs,
+    ):
+        """Creates the tower over the table of `item_tower`.
+
+        Args:
+            config: Widths and settings.
+            item_tower: Whose table is read.
+            users: Values of the features of users; None where they have none.
+            features: How features are taken in; None for the defaults.
+            **kwargs: Of Keras' model.
+        """
         super().__init__(**kwargs)
+        self.user_features = None
+        if users is not None:
+            self.user_features = UserFeatures(
+                features or FeaturesConfig(), users, config.dim, name="user_features"
+            )
         self._item_tower = item_tower
         self._cosine = config.similarity == "cosine"
         self.has_time_bias = config.time_bias
@@ -81,6 +106,7 @@ class UserTower(tf.keras.Model):
         is_future: bool = False,
         first_slots: tf.Tensor | None = None,
         times: tf.Tensor | None = None,
+        users: tf.Tensor | Encoded | None = None,
     ) -> UserTowerOutput:
         """Interests of every prefix of every history, in one pass.
 
@@ -95,6 +121,9 @@ class UserTower(tf.keras.Model):
             times: `[batch, length, 2]` int seconds, of each click and of what came next (of
                 the last one the request), 0 where they are not known; None: nowhere are
                 they. Not looked at without `model.time_bias`.
+            users: `[batch, length]` int, rows of the known users from 1, 0 for others; or the
+                values of their features, `[batch, num_slots]` and `[batch, num_numbers]`;
+                None: nothing is known of them.
 
         Returns:
             `UserTowerOutput` with one more axis, `[batch, length, ...]`; slot t
@@ -103,7 +132,7 @@ class UserTower(tf.keras.Model):
         """
         return self._output(
             self._extractor(
-                self._encode(history_ids, training, first_slots, times),
+                self._encode(history_ids, training, first_slots, times, users),
                 slot_mask=slot_mask,
                 is_future=is_future,
                 first_slots=first_slots,
@@ -119,6 +148,7 @@ class UserTower(tf.keras.Model):
         is_future: bool = False,
         first_slots: tf.Tensor | None = None,
         times: tf.Tensor | None = None,
+        users: tf.Tensor | Encoded | None = None,
     ) -> UserTowerOutput:
         """Interests of one prefix of every history.
 
@@ -130,10 +160,11 @@ class UserTower(tf.keras.Model):
             is_future: Whether the histories are reversed futures.
             first_slots: As in `encode_prefixes`.
             times: As in `encode_prefixes`.
+            users: As in `encode_prefixes`.
         """
         return self._output(
             self._extractor(
-                self._encode(history_ids, training, first_slots, times),
+                self._encode(history_ids, training, first_slots, times, users),
                 slots=slots,
                 is_future=is_future,
                 first_slots=first_slots,
@@ -162,6 +193,7 @@ class UserTower(tf.keras.Model):
         history_ids: tf.Tensor,
         training: bool = False,
         times: tf.Tensor | None = None,
+        users: tf.Tensor | Encoded | None = None,
     ) -> UserTowerOutput:
         """Interests of whole histories.
 
@@ -169,13 +201,14 @@ class UserTower(tf.keras.Model):
             history_ids: `[batch, length]` int dense ids, left-aligned, padded.
             training: Whether dropout is active.
             times: As in `encode_prefixes`.
+            users: As in `encode_prefixes`.
 
         Returns:
             `UserTowerOutput`; an empty history gives the vectors of padding.
         """
         lengths = tf.reduce_sum(tf.cast(history_ids != PADDING_ID, tf.int32), axis=1)
         slots = tf.maximum(lengths - 1, 0)
-        return self.encode_at(history_ids, slots, training=training, times=times)
+        return self.encode_at(history_ids, slots, training=training, times=times, users=users)
 
     def _encode(
         self,
@@ -183,6 +216,7 @@ class UserTower(tf.keras.Model):
         training: bool,
         first_slots: tf.Tensor | None = None,
         times: tf.Tensor | None = None,
+        users: tf.Tensor | Encoded | None = None,
     ) -> tf.Tensor:
         """`[batch, length, dim]` states."""
         if not self.has_time_bias:
@@ -191,6 +225,10 @@ class UserTower(tf.keras.Model):
             times = forget_times(times)
         vectors = self._item_tower.embed(history_ids, training=training) * self._input_scale
         vectors *= tf.cast(history_ids != PADDING_ID, vectors.dtype)[:, :, tf.newaxis]
+        if self.user_features is not None:
+            if users is None:
+                users = tf.zeros([1, 1], tf.int32)
+            vectors += tf.cast(self.user_features(users, training=training), vectors.dtype)
         return self._encoder(vectors, training=training, first_slots=first_slots, times=times)
 
     def _embed_routed(self, history_ids: tf.Tensor) -> tf.Tensor | None:

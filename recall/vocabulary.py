@@ -59,6 +59,8 @@ class ItemVocabulary:
         titles: `[num_items]` str, "" where there is none.
         features: Values of the declared features of the items; None where there are none.
             They are kept in a table of their own (`ItemFeatures.to_table`).
+        users: Values of the declared features of users, row by row of a users file; None where
+            there are none. A model keeps what was learnt of the values and no rows.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class ItemVocabulary:
         categories: Sequence[Sequence[str]] | None = None,
         titles: Sequence[str] | None = None,
         features: ItemFeatures | None = None,
+        users: ItemFeatures | None = None,
     ):
         """Creates a vocabulary.
 
@@ -77,6 +80,7 @@ class ItemVocabulary:
             categories: Category names per item; None means no categories.
             titles: Text for people per item; None means no titles.
             features: Values of the declared features, row by row.
+            users: Values of the features of users.
 
         Raises:
             InputError: There are no items, an id is empty, repeated or one that
@@ -91,6 +95,7 @@ class ItemVocabulary:
         )
         self.titles = ("",) * size if titles is None else tuple(title or "" for title in titles)
         self.features = features
+        self.users = users
         self._row_of = {item_id: row for row, item_id in enumerate(self.item_ids)}
         self._check()
 
@@ -119,7 +124,18 @@ class ItemVocabulary:
     def with_features(self, features: ItemFeatures | None) -> "ItemVocabulary":
         """The same items with values of features, row by row."""
         columns = (self.item_ids, self.counts, self.categories, self.titles)
-        return ItemVocabulary(*columns, features=features)
+        return ItemVocabulary(*columns, features=features, users=self.users)
+
+    def with_users(self, users: ItemFeatures | None) -> "ItemVocabulary":
+        """The same items beside values of features of users."""
+        columns = (self.item_ids, self.counts, self.categories, self.titles)
+        return ItemVocabulary(*columns, features=self.features, users=users)
+
+    def without_user_values(self) -> "ItemVocabulary":
+        """The same with what was learnt of the features of users, but nobody's values."""
+        if self.users is None:
+            return self
+        return self.with_users(ItemFeatures(self.users.columns, self.users.table.slice(0, 0)))
 
     def __len__(self) -> int:
         return len(self.item_ids)
@@ -181,7 +197,9 @@ class ItemVocabulary:
         """
         columns = (self.item_ids, self.counts, self.categories, self.titles)
         features = None if self.features is None else self.features.take(rows)
-        return ItemVocabulary(*([c[row] for row in rows] for c in columns), features=features)
+        return ItemVocabulary(
+            *([c[row] for row in rows] for c in columns), features=features, users=self.users
+        )
 
     def to_table(self) -> "pa.Table":
         """The vocabulary as an Arrow table with the columns of `schema`."""

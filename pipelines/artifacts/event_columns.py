@@ -18,20 +18,22 @@ class ColumnsFound(NamedTuple):
         weights: Whether events have weights.
         shown: Items that were shown and not clicked; None where the log does not tell.
         times: Whether examples have times.
+        users: Whether examples have the rows of users.
     """
 
     kinds: tuple[str, ...] = ()
     weights: bool = False
     shown: int | None = None
     times: bool = False
+    users: bool = False
 
     @classmethod
     def of_statistics(cls, statistics: dict[str, Any]) -> "ColumnsFound":
         """Those that the statistics of examples tell of."""
         found = statistics.get(COLUMNS, {})
         kinds = tuple(found.get("kinds", ()))
-        weights, times = (found.get(name, False) for name in ("weights", "times"))
-        return cls(kinds, weights, found.get("shown"), times)
+        weights, times, users = (found.get(name, False) for name in ("weights", "times", "users"))
+        return cls(kinds, weights, found.get("shown"), times, users)
 
     @classmethod
     def read(cls, examples_dir: str | Path) -> "ColumnsFound":

@@ -20,8 +20,9 @@ from recall.features import (
     POSITIVE_TIMESTAMPS,
     POSITIVES,
     USER_ID,
+    USER_ROW,
 )
-from recall.ragged import Ragged, TimedHistories
+from recall.ragged import Histories, Ragged
 from serving.release import storage
 
 HELD_OUT_SPLITS = ("valid", "test")
@@ -42,6 +43,7 @@ _FEATURES = {
     POSITIVE_KINDS: _INT64_LIST,
     HISTORY_TIMESTAMPS: _INT64_LIST,
     POSITIVE_TIMESTAMPS: _INT64_LIST,
+    USER_ROW: tf.io.FixedLenFeature([], tf.int64, default_value=0),
 }
 
 
@@ -51,8 +53,8 @@ class HeldOutUsers:
 
     Attributes:
         user_ids: `[num_users]` bytes objects, raw ids in UTF-8.
-        histories: Dense ids of every earlier event per user, oldest first; `TimedHistories`
-            where examples have times: the request is at the time of the first positive.
+        histories: Dense ids of every earlier event per user, oldest first; `Histories`
+            where examples say more: the request is at the time of the first positive.
         positives: Dense ids of the held-out events per user, at least one.
         num_trained: `[num_users]` int64, events of each user that training learns from, or
             `UNKNOWN_NUMBER`; None stands for the latter everywhere.
@@ -126,20 +128,25 @@ def read_held_out(examples_dir: str | Path, split: str) -> HeldOutUsers:
     kinds = np.concatenate([part[POSITIVE_KINDS].values.numpy() for part in parts])
     return HeldOutUsers(
         np.concatenate([part[USER_ID].numpy() for part in parts]),
-        _with_times(_concatenate([part[HISTORY] for part in parts]), parts),
+        _with_columns(_concatenate([part[HISTORY] for part in parts]), parts),
         _concatenate([part[POSITIVES] for part in parts]),
         np.concatenate([part[NUM_TRAINED].numpy() for part in parts]),
         kinds if len(kinds) else None,
     )
 
 
-def _with_times(histories: Ragged, parts: list[dict]) -> Ragged:
-    """The histories with their times, where examples have them."""
+def _with_columns(histories: Ragged, parts: list[dict]) -> Ragged:
+    """The histories with their times and users, as far as examples have them."""
     times = np.concatenate([part[HISTORY_TIMESTAMPS].values.numpy() for part in parts])
+    users, requests = np.concatenate([part[USER_ROW].numpy() for part in parts]), None
     if len(times) != len(histories.values):
+        times = None
+    else:
+        firsts = [part[POSITIVE_TIMESTAMPS][:, :1].values.numpy() for part in parts]
+        requests = np.concatenate(firsts)
+    if times is None and not users.any():
         return histories
-    requests = [part[POSITIVE_TIMESTAMPS][:, :1].values.numpy() for part in parts]
-    return TimedHistories.of(histories, times, np.concatenate(requests))
+    return Histories.of(histories, times, requests, users)
 
 
 def read_training_windows(examples_dir: str | Path) -> Iterator[Ragged]:

@@ -36,6 +36,8 @@ USERS_NAME = "users.parquet"
 VOCABULARY_NAME = "vocabulary.parquet"
 ITEM_FEATURES_NAME = "item_features.parquet"
 """Row by row of the vocabulary; there where item features are declared."""
+USER_FEATURES_NAME = "user_features.parquet"
+"""Row by row of the users file, of a model no rows; there where user features are declared."""
 CONFIG_NAME = "config.json"
 _MODELS_OF_EARLIER_VERSIONS = {"filter_share": 0.0}
 """What the weights of a model were trained with whose config.json does not say it."""
@@ -238,6 +240,8 @@ def write_vocabulary(artifact_dir: str | Path, vocabulary: ItemVocabulary) -> No
     pq.write_table(vocabulary.to_table(), Path(artifact_dir) / VOCABULARY_NAME)
     if vocabulary.features is not None:
         pq.write_table(vocabulary.features.to_table(), Path(artifact_dir) / ITEM_FEATURES_NAME)
+    if vocabulary.users is not None:
+        pq.write_table(vocabulary.users.to_table(), Path(artifact_dir) / USER_FEATURES_NAME)
 
 
 def read_vocabulary(artifact_dir: str | Path) -> ItemVocabulary:
@@ -247,13 +251,16 @@ def read_vocabulary(artifact_dir: str | Path) -> ItemVocabulary:
         InputError: A file is missing or damaged.
     """
     path = Path(artifact_dir) / VOCABULARY_NAME
-    features_path = path.with_name(ITEM_FEATURES_NAME)
+    places = {name: path.with_name(name) for name in (ITEM_FEATURES_NAME, USER_FEATURES_NAME)}
     try:
         vocabulary = ItemVocabulary.from_table(pq.read_table(path))
-        if not features_path.exists():
-            return vocabulary
-        path = features_path
-        return vocabulary.with_features(ItemFeatures.from_table(pq.read_table(path)))
+        for name, path in places.items():
+            if path.exists():
+                values = ItemFeatures.from_table(pq.read_table(path))
+                is_of_items = name == ITEM_FEATURES_NAME
+                add = vocabulary.with_features if is_of_items else vocabulary.with_users
+                vocabulary = add(values)
+        return vocabulary
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise

@@ -20,6 +20,7 @@ COMMAND = Command(
     ),
     flags={
         **log_flags.EVENTS,
+        **log_flags.USERS,
         "output": folders.flag("Folder for the examples.", store="update"),
         **settings.FLAGS,
         **log_flags.READING,

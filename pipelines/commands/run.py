@@ -30,6 +30,7 @@ COMMAND = Command(
     ),
     flags={
         **log_flags.EVENTS,
+        **log_flags.USERS,
         "output": folders.flag(
             "Folder of the run; created when it does not exist.", store="update"
         ),

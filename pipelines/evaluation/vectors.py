@@ -22,24 +22,33 @@ USAGE_USERS = 1024
 def build_user_vector_function(model: DSSRec) -> Callable[[np.ndarray], np.ndarray]:
     """Compiles histories -> `[batch, K, dim]` numpy.
 
-    Histories are `[batch, length]` int64 dense ids, or `[batch, length, 3]` with the times
-    of `TimedHistories`, at which a model with `model.time_bias` looks.
+    Histories are `[batch, length]` int64 dense ids, or `[batch, length, 4]` of `Histories`: a
+    model with `model.time_bias` looks at times, one with features of users at their rows.
     """
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64)])
     def encode(history_ids: tf.Tensor) -> tf.Tensor:
         return model.user_tower(history_ids).user_vectors
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, 3], tf.int64)])
-    def encode_timed(histories: tf.Tensor) -> tf.Tensor:
-        return model.user_tower(histories[..., 0], times=histories[..., 1:]).user_vectors
+    tower = model.user_tower
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 4], tf.int64)])
+    def encode_columns(histories: tf.Tensor) -> tf.Tensor:
+        columns = {}
+        if tower.has_time_bias:
+            columns["times"] = histories[..., 1:3]
+        if tower.user_features is not None:
+            rows = histories[..., 3]
+            is_known = rows <= tower.user_features.num_known
+            columns["users"] = tf.cast(tf.where(is_known, rows, 0), tf.int32)
+        return tower(histories[..., 0], **columns).user_vectors
 
     def compute_user_vectors(histories: np.ndarray) -> np.ndarray:
         history_ids = histories if histories.ndim == 2 else histories[..., 0]
         # Padding changes nothing but the time it takes.
         width = max(1, int((history_ids != PADDING_ID).sum(axis=1).max()))
-        if histories.ndim == 3 and model.user_tower.has_time_bias:
-            return encode_timed(histories[:, :width]).numpy()
+        if histories.ndim == 3 and (tower.has_time_bias or tower.user_features is not None):
+            return encode_columns(histories[:, :width]).numpy()
         return encode(history_ids[:, :width]).numpy()
 
     return compute_user_vectors

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
 
+from pipelines.ingestion.sequences import Part
 from pipelines.sources.columns.time_findings import DAY_S
 
 EVENT_SCHEMA_NAME = "event_schema.pbtxt"
@@ -83,6 +84,14 @@ def build_statistics(
     dataset, found[USERS] = _dataset(USERS, int(users.sum()))
     _add_numbers(dataset, "num_events", values, users)
     return found
+
+
+def tables_of(item_ids: pa.StringArray, counts: Mapping[Part, np.ndarray]) -> dict[str, pa.Table]:
+    """Name of a part -> its events by item."""
+    return {
+        part.label: pa.table({"item_id": item_ids, "count": of_part})
+        for part, of_part in counts.items()
+    }
 
 
 def write_all(

@@ -101,6 +101,8 @@ class ShardWriter:
         facts = {Part.TRAIN.label: self._write_windows(numbers, dense, parts, offsets, columns)}
         num_trained = np.diff(sequences.training_offsets(offsets, parts))
         num_trained[num_trained < windows.SHORTEST] = 0
+        if columns.user_rows is not None:  # The slot before the first event is none.
+            num_trained = np.maximum(num_trained - 1, 0)
         tasks = {p: sequences.hold_out_marked(offsets, parts, p) for p in HELD_OUT}
         starts, stops = (
             np.concatenate([task.histories[side] for task in tasks.values()]) for side in (0, 1)
@@ -116,7 +118,9 @@ class ShardWriter:
             positive_offsets,
             num_trained[users],
         )
-        features |= event_features.of_tasks(columns, (starts, stops), positives, positive_offsets)
+        features |= event_features.of_tasks(
+            columns, users, (starts, stops), positives, positive_offsets
+        )
         owners = {(part.label, UNBUCKETED): task.users for part, task in tasks.items()}
         counts = self._write_files(owners, features)
         for (part, task), files in zip(tasks.items(), counts.values(), strict=True):
@@ -148,7 +152,7 @@ class ShardWriter:
         order = ordering.order_by_code(buckets)
         features = {_ITEM_IDS: numbers.ranges(starts[order], stops[order])}
         features |= event_features.of_windows(
-            columns, learnt, (cut.starts[order], cut.stops[order])
+            columns, learnt, (cut.starts[order], cut.stops[order]), users[order]
         )
         found, first = np.unique(buckets[order], return_index=True)
         owners = np.split(users[order], first[1:])

@@ -30,7 +30,7 @@ from pipelines.ingestion import report as ingest_report
 from pipelines.ingestion import steps as ingest_steps
 from pipelines.ingestion.encoding import facts
 from pipelines.ingestion.encoding.shard_files import ShardFiles
-from pipelines.ingestion.events import kinds
+from pipelines.ingestion.events import kinds, user_rows
 from pipelines.ingestion.reading import LogRuns
 from pipelines.ingestion.sequences import Part
 from pipelines.ingestion.splits import Clock
@@ -68,8 +68,9 @@ def ingest_record(
     }
     settings["model"] = {"max_history_length": config.model.max_history_length}
     settings["model"] |= {"time_bias": True} if config.model.time_bias else {}
-    if config.features.of("item"):
-        settings["features"] = [column.to_dict() for column in config.features.of("item")]
+    if config.features.of("item", "user"):
+        settings["features"] = [c.to_dict() for c in config.features.of("item", "user")]
+    inputs |= user_rows.inputs_of(source, config)
     return records.build_record(JOB, settings, inputs)
 
 
@@ -175,12 +176,13 @@ class _Ingest:
         ingest_report.check_split(spec, self._config.ingest, split)
         counts = {part: self._sum(name) for part, name in ingest_steps.PART_COUNTS.items()}
         vocabulary, items = self._number_items(counts)
+        vocabulary = user_rows.add_users(vocabulary, self._source, self._config, self._files)
         written = self._write()
         statistics = ingest_report.build_statistics(self._config, vocabulary, split, written)
         statistics["split"] = split_report.describe(
             self._config.ingest, clock, sorted_facts, split_facts, split_report.count_cold(counts)
         )
-        has = runs.has_weights, self._config.model.time_bias
+        has = (runs.has_weights, self._config.model.time_bias, vocabulary.users is not None)
         statistics |= kinds.describe(runs.kinds, *has, sorted_facts, written)
         report = ingest_report.build_ingest_report(
             self._source.name, read, sorted_facts, split_facts, rare_items, statistics, items
@@ -195,7 +197,12 @@ class _Ingest:
             *split_report.lines(statistics["split"]),
             *kinds.lines(statistics),
         ]
-        event_statistics.write_all(self._examples_dir, self._tables_of(counts), statistics, report)
+        event_statistics.write_all(
+            self._examples_dir,
+            event_statistics.tables_of(self._item_ids(), counts),
+            statistics,
+            report,
+        )
         if self._config.ingest.keep_sequences:
             self._keep(runs, read, sorted_facts, split_facts, counts, statistics)
         self._finish(vocabulary, statistics, report)
@@ -246,14 +253,6 @@ class _Ingest:
         if not self._config.ingest.keep_sequences:
             ingest_steps.remove_sequences(self._files, ingest_steps.SORTED)
         return self._files.read_all_facts(ingest_steps.SPLIT)
-
-    def _tables_of(self, counts: Mapping[Part, np.ndarray]) -> dict[str, pa.Table]:
-        """Name of a part -> its events by item."""
-        ids = self._item_ids()
-        return {
-            part.label: pa.table({"item_id": ids, "count": of_part})
-            for part, of_part in counts.items()
-        }
 
     def _number_items(
         self, counts: Mapping[Part, np.ndarray]

@@ -11,7 +11,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 
 from pipelines.artifacts.event_columns import NOTHING_FOUND, ColumnsFound
 from recall.config import RecallConfig
-from recall.vocabulary import FIRST_ITEM_ID
+from recall.vocabulary import FIRST_ITEM_ID, UNKNOWN_ID
 
 SCHEMA_NAME = "schema.pbtxt"
 
@@ -77,6 +77,11 @@ def _add_columns(
             ("positive_timestamps", _HELD_OUT, 1),
         ):
             _add_list(schema, name, environments, fewest=fewest).int_domain.min = 0
+    if columns.users:
+        _add_list(schema, "user_row", _SPLITS, fewest=1).int_domain.min = 0
+        for feature in schema.feature:  # Before the first event there is a slot that is none.
+            if feature.name in ("item_ids", "history"):
+                feature.int_domain.min = UNKNOWN_ID
     if columns.shown is not None:
         counts = _add_list(schema, "shown_counts", _TRAIN, fewest=1)
         counts.value_count.max, counts.int_domain.min = max_history_length, 0

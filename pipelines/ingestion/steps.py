@@ -23,9 +23,10 @@ import pyarrow.compute as pc
 from pipelines.ingestion import examples, kept_sequences, sequences, splits, splitting
 from pipelines.ingestion.encoding.narrow_numbers import narrow
 from pipelines.ingestion.encoding.shard_files import ShardFiles
-from pipelines.ingestion.events import impressions, ordering
+from pipelines.ingestion.events import impressions, ordering, user_rows
 from pipelines.ingestion.events.event_features import EventValues
 from pipelines.ingestion.events.impressions import Impressions, ShownItems
+from pipelines.ingestion.events.user_rows import StartedLog
 from pipelines.ingestion.reading import ITEMS, LogRuns, read_shard
 from pipelines.ingestion.sequences import Part, Sequences
 from pipelines.progress import tasks
@@ -187,7 +188,13 @@ class WriteShard:
         shown = self._find_shown(files, shard, log, dense_ids)
         times = log.timestamps if self._config.model.time_bias else None
         columns = EventValues(log.kinds, log.weights, shown, times)
-        facts = writer.write(log.user_ids, log.offsets, dense, log.parts, columns)
+        events = StartedLog(log.offsets, dense, log.parts, columns)
+        if files.has(user_rows.KNOWN_USERS, 0):
+            known = files.read_batch(user_rows.KNOWN_USERS, 0)["user_id"]
+            events = user_rows.add_starts(*events)
+            rows = user_rows.find_rows(log.user_ids, known)
+            events = events._replace(values=events.values._replace(user_rows=rows))
+        facts = writer.write(log.user_ids, *events)
         if shown is not None:
             facts[SHOWN_ITEMS] = len(shown.item_ids)
         if self._config.ingest.keep_sequences:

@@ -22,6 +22,7 @@ from pipelines.sources.event_columns import (
     NO_TIME,
     EventColumns,
 )
+from pipelines.sources.users import UsersFile
 from pipelines.sources.work_units import WHOLE_LOG, UnitPart, WorkUnit
 from recall.errors import InputError
 
@@ -47,6 +48,7 @@ class EventSource(abc.ABC):
         has_split: Whether the log has a split column.
         use_split: Whether it is read; may be changed before reading.
         where: Conditions that a row must meet to be an event.
+        users_file: What is known of the users; None where there is no such file.
         bad_rows: What the latest `read_batches` skipped.
         times: What the latest `read_batches` found out about the times, for the
             report (see `pipelines.sources.columns.time_findings`).
@@ -67,6 +69,7 @@ class EventSource(abc.ABC):
         self.columns = columns
         self.options = DEFAULT_OPTIONS
         self.where = tuple(where)
+        self.users_file: UsersFile | None = None
         self.has_split = False
         self.use_split = True
         self.bad_rows = BadRows()

@@ -35,7 +35,14 @@ def choose_columns(examples_dir: str | Path, config: RecallConfig) -> ReadColumn
             f"model.time_bias needs the times of events, and {examples_dir} was made without them. "
             "Give --set=model.time_bias=true to `recall ingest` too."
         )
-    return ReadColumns(kind_weights, found.weights, bool(found.shown), config.model.time_bias)
+    has_users = bool(config.features.of("user"))
+    if has_users and not found.users:
+        raise InputError(
+            f"features.columns declares features of users, and {examples_dir} was made without "
+            "them. Ingest the log with the same settings and --users."
+        )
+    times = config.model.time_bias
+    return ReadColumns(kind_weights, found.weights, bool(found.shown), times, has_users)
 
 
 def _check_names(loss: LossConfig, kinds: Iterable[str], examples_dir: str | Path) -> None:

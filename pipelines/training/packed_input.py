@@ -24,6 +24,7 @@ from recall.features import (
     SHOWN,
     TARGET_WEIGHTS,
     TIMES,
+    USERS,
     PackedBatch,
     ReadColumns,
     parse_windows,
@@ -145,7 +146,9 @@ def _read_sequences(examples_dir: str | Path, read: ReadColumns) -> tuple[Ragged
     arrays = {name: np.concatenate(of_name) for name, of_name in parts.items()}
     sequences = _ragged(arrays[ITEM_IDS], arrays[_LENGTHS])
     shown = _ragged(arrays[SHOWN], arrays[_SHOWN_COUNTS]) if SHOWN in arrays else None
-    return sequences, PackedColumns(arrays.get(TARGET_WEIGHTS), shown, arrays.get(TIMES))
+    return sequences, PackedColumns(
+        arrays.get(TARGET_WEIGHTS), shown, arrays.get(TIMES), arrays.get(USERS)
+    )
 
 
 def _ragged(values: np.ndarray, lengths: np.ndarray) -> Ragged:
@@ -165,8 +168,7 @@ def _parse(serialized: tf.Tensor, read: ReadColumns) -> dict[str, tf.Tensor]:
     }
     if TARGET_WEIGHTS in windows:
         flat[TARGET_WEIGHTS] = windows[TARGET_WEIGHTS].values
-    if TIMES in windows:
-        flat[TIMES] = windows[TIMES].values
+    flat |= {name: windows[name].values for name in (TIMES, USERS) if name in windows}
     if SHOWN in windows:
         counts = windows[SHOWN].with_values(windows[SHOWN].values.row_lengths())
         nothing = tf.zeros([item_ids.nrows(), 1], tf.int64)

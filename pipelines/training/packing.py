@@ -28,6 +28,7 @@ _SPARE = 1.02
 
 # Columns of a batch as in `recall.features`, which imports TensorFlow; a test compares the two.
 _WEIGHTS, _SHOWN, _TIMES, _FUTURE_TIMES = "target_weights", "shown", "times", "future_times"
+_USERS = "users"
 
 _TRIES = 100
 """Orders tried until the rows of an epoch fit."""
@@ -62,11 +63,13 @@ class PackedColumns:
         shown: `num_values` rows, items that were shown before each event; None: not known.
         times: `[num_values]` int32, seconds of each event, from 1 in its sequence; None: not
             read.
+        users: `[num_values]` int32, row of the user of each event; None: not read.
     """
 
     weights: np.ndarray | None = None
     shown: Ragged | None = None
     times: np.ndarray | None = None
+    users: np.ndarray | None = None
 
     @functools.cached_property
     def most_shown(self) -> int:
@@ -83,6 +86,8 @@ class PackedColumns:
             types[_SHOWN] = [self.most_shown], np.int32
         if self.times is not None:
             types[_TIMES] = types[_FUTURE_TIMES] = [2], np.int32
+        if self.users is not None:
+            types[_USERS] = [], np.int32
         return types
 
     def take(self, events: np.ndarray, mirrored: np.ndarray) -> dict[str, np.ndarray]:
@@ -100,6 +105,8 @@ class PackedColumns:
         if self.times is not None:
             columns[_TIMES] = self.times[np.stack([events - 1, events], axis=1)]
             columns[_FUTURE_TIMES] = self.times[np.stack([mirrored, mirrored - 1], axis=1)]
+        if self.users is not None:
+            columns[_USERS] = self.users[events]
         return columns
 
 

@@ -105,7 +105,7 @@ def train_and_evaluate(
     model_folder.prepare(model_dir, record, overwrite=overwrite, is_chief=placement.is_chief)
     if placement.is_chief:
         records.write_config(model_dir, config)
-        records.write_vocabulary(model_dir, vocabulary)
+        records.write_vocabulary(model_dir, vocabulary.without_user_values())
     try:
         with strategies.losing_no_peer(), paths.without_pattern(model_dir) as checkpoints_root:
             folders = Path(examples_dir), model_dir, checkpoints_root

@@ -19,7 +19,7 @@ _LEVELS = 256
 
 
 _FORGOTTEN = 26
-"""Of 256 histories, those that are learnt without times: a tenth."""
+"""Of 256 histories, those that are learnt without times, or features of users: a tenth."""
 
 _ODD = 2654435769
 """2^32 over the golden ratio: its multiples are far apart."""
@@ -96,6 +96,12 @@ class Dropout(tf.keras.layers.Layer):
         return inputs * tf.reshape(kept, tf.shape(inputs))
 
 
+def keep_rows(num_rows: tf.Tensor) -> tf.Tensor:
+    """`[num_rows]` bool: True for nine in ten, so that a model also learns to do without."""
+    words = tf.random.stateless_uniform([num_rows], _next_seed(), None, None, tf.int32)
+    return tf.bitwise.bitwise_and(words, _LEVELS - 1) >= _FORGOTTEN
+
+
 def forget_times(times: tf.Tensor) -> tf.Tensor:
     """Takes the times away from some histories, so that a model also answers without them.
 
@@ -105,8 +111,7 @@ def forget_times(times: tf.Tensor) -> tf.Tensor:
     Returns:
         The same with zeros in a tenth of the rows.
     """
-    words = tf.random.stateless_uniform([tf.shape(times)[0]], _next_seed(), None, None, tf.int32)
-    is_kept = tf.bitwise.bitwise_and(words, _LEVELS - 1) >= _FORGOTTEN
+    is_kept = keep_rows(tf.shape(times)[0])
     return times * tf.cast(is_kept, times.dtype)[:, tf.newaxis, tf.newaxis]
 
 

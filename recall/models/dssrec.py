@@ -72,7 +72,9 @@ class DSSRec(tfrs.Model):
             config.model, vocabulary, config.features, name="item_tower", dtype="float32"
         )
         with layers_compute_in(config.train.compute_dtype):
-            self.user_tower = UserTower(config.model, self.item_tower, name="user_tower")
+            self.user_tower = UserTower(
+                config.model, self.item_tower, vocabulary.users, config.features, name="user_tower"
+            )
         self._has_interest_queues = config.loss.negatives == "interest_queues"
         self.click_queue = None
         if config.loss.negatives in ("queue", "interest_queues"):

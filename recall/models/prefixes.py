@@ -10,6 +10,7 @@ from recall.features import (
     SHOWN,
     TARGET_WEIGHTS,
     TIMES,
+    USERS,
     PackedBatch,
     SequenceBatch,
 )
@@ -58,7 +59,11 @@ def encode_padded(user_tower: UserTower, batch: SequenceBatch, *, training: bool
     target_mask = batch.positive_ids != PADDING_ID
     times = batch.columns.get(TIMES)
     user_vectors = user_tower.encode_prefixes(
-        batch.history_ids, target_mask, training=training, times=times
+        batch.history_ids,
+        target_mask,
+        training=training,
+        times=times,
+        users=batch.columns.get(USERS),
     ).user_vectors
     lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
 
@@ -67,7 +72,12 @@ def encode_padded(user_tower: UserTower, batch: SequenceBatch, *, training: bool
         if times is not None:  # What comes next in a reversed sequence came before.
             future_times = _reverse(times[..., ::-1], lengths)
         return user_tower.encode_at(
-            future_ids, slots, training=training, is_future=True, times=future_times
+            future_ids,
+            slots,
+            training=training,
+            is_future=True,
+            times=future_times,
+            users=batch.columns.get(USERS),
         ).user_vectors
 
     return Prefixes(
@@ -88,6 +98,7 @@ def encode_packed(user_tower: UserTower, batch: PackedBatch, *, training: bool) 
         training=training,
         first_slots=batch.first_slots,
         times=batch.columns.get(TIMES),
+        users=batch.columns.get(USERS),
     ).user_vectors
     positive_ids = tf.reshape(batch.positive_ids, [-1])
 
@@ -99,6 +110,7 @@ def encode_packed(user_tower: UserTower, batch: PackedBatch, *, training: bool) 
             is_future=True,
             first_slots=batch.first_slots,
             times=batch.columns.get(FUTURE_TIMES),
+            users=batch.columns.get(USERS),
         ).user_vectors
 
     return Prefixes(

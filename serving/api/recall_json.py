@@ -163,6 +163,7 @@ _READERS: dict[Kind, Callable[[str, Any], Any]] = {
     Kind.INTEGER: json_fields.read_integer,
     Kind.NUMBER: json_fields.read_number,
     Kind.SWITCH: json_fields.read_boolean,
+    Kind.VALUES: json_fields.read_values,
 }
 
 _PARSERS = {

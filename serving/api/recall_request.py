@@ -7,6 +7,7 @@ request here. The limits are in `recall_limits`.
 import dataclasses
 import functools
 import itertools
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from serving.api.request_fields import FieldSpec, Kind, RequestFlag, declare, specs_of
@@ -70,6 +71,11 @@ class RecallRequest:
             number.
         reorder: Candidates the index scores exactly, None for its own number.
         exact: Whether every item is scored.
+        context: What is known beside the history, by name: `history_timestamps` (whole
+            seconds since 1970, one for each click), `request_timestamp` (else the server's
+            clock) and the features of users that the release declares. A user without
+            clicks gets an answer from her features. `GetModelMetadata` of the user tower
+            (`with_context`) has the names and types.
         with_metadata: Whether the answer has titles and categories.
         with_interests: Whether the answer has the weights of the interests.
     """
@@ -175,6 +181,7 @@ class RecallRequest:
         Kind.SWITCH,
         flag=RequestFlag("Scores every item instead of asking the index."),
     )
+    context: Mapping[str, Any] | None = declare(None, Kind.VALUES, subject="history")
     with_metadata: bool = declare(
         False,
         Kind.SWITCH,

@@ -7,6 +7,7 @@ signature more gives vectors of items. Imports neither TensorFlow nor NumPy.
 """
 
 import itertools
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -53,8 +54,10 @@ _TENSORS = {
     Kind.INTEGER: (types_pb2.DT_INT32, ANY_RANK),
     Kind.NUMBER: (types_pb2.DT_FLOAT, ANY_RANK),
     Kind.SWITCH: (types_pb2.DT_BOOL, ANY_RANK),
+    Kind.VALUES: (types_pb2.DT_STRING, ANY_RANK),
 }
-"""What each kind of field is as a tensor: data type and shape."""
+"""What each kind of field is as a tensor: data type and shape. Values with names are a JSON
+object in a text."""
 
 
 class InputSpec(NamedTuple):
@@ -138,7 +141,10 @@ def build_recall_inputs(request: RecallRequest) -> tuple[str, dict[str, PlainTen
     inputs = {}
     for name, (field, dtype, shape) in INPUTS[signature_name].items():
         if name == subject_input(signature_name) or field.is_given(request):
-            tensor = plain_tensors.build(field.name, getattr(request, field.name), dtype)
+            value = getattr(request, field.name)
+            if field.kind is Kind.VALUES:
+                value = json.dumps(value)
+            tensor = plain_tensors.build(field.name, value, dtype)
             is_row = shape is not ANY_RANK
             inputs[name] = tensor._replace(shape=(1, *tensor.shape)) if is_row else tensor
     return signature_name, inputs

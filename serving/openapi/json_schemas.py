@@ -125,6 +125,10 @@ _KINDS = {
     Kind.INTEGER: lambda field, limit, limits: {"type": "integer", "minimum": 1, "maximum": limit},
     Kind.NUMBER: lambda field, limit, limits: {"type": "number", "minimum": 0, "maximum": limit},
     Kind.SWITCH: lambda field, limit, limits: {"type": "boolean"},
+    Kind.VALUES: lambda field, limit, limits: {
+        "type": "object",
+        "additionalProperties": _FEATURE_VALUE,
+    },
 }
 """What each kind of field is: of the field, its limit, and all limits."""
 

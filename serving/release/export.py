@@ -67,9 +67,10 @@ def export_towers(
         )
     vocabulary_file.unlink()
     examples = vocabulary.item_ids[:length]
+    has_context = config.model.time_bias or vocabulary.users is not None
     warmup.write_requests(
         folder / USER_TOWER,
-        warmup_requests.user_tower_requests(examples, length, has_context=config.model.time_bias),
+        warmup_requests.user_tower_requests(examples, length, has_context=has_context),
     )
     warmup.write_requests(
         folder / ITEM_TOWER,
@@ -106,8 +107,9 @@ def compute_fingerprint(
     """Names an embedding space: weights, model settings and items, hashed."""
     digest = hashlib.sha256()
     digest.update(json.dumps(config.to_dict(["model"]), sort_keys=True).encode())
-    if vocabulary.features is not None:
-        digest.update(json.dumps([c.to_dict() for c in vocabulary.features.columns]).encode())
+    for features in (vocabulary.features, vocabulary.users):
+        if features is not None:
+            digest.update(json.dumps([c.to_dict() for c in features.columns]).encode())
     for weight in (*user_tower.weights, *item_tower.weights):
         values = weight.numpy()
         digest.update(f"{values.dtype}{values.shape}".encode())

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from recall.feature_columns.encoder import FeatureEncoder
 from recall.features import HISTORY_ITEM_IDS, HISTORY_TIMESTAMPS, REQUEST_TIMESTAMP
 from recall.vocabulary import PADDING_ID, PADDING_TOKEN
 
@@ -50,6 +51,23 @@ def time_inputs() -> dict[str, ContextInput]:
             UNKNOWN_TIME,
         ),
     }
+
+
+def feature_inputs(encoder: FeatureEncoder) -> dict[str, ContextInput]:
+    """The inputs of declared features; a row that says nothing is as a missing value."""
+    inputs = {}
+    for name, spec in encoder.input_specs().items():
+        is_text = spec.dtype == tf.string
+        filler = "" if is_text else float("nan")
+        if spec.shape.rank == 1:
+            feature = tf.io.FixedLenFeature([], spec.dtype, default_value=filler)
+        elif spec.shape[1] is None:
+            feature = tf.io.RaggedFeature(spec.dtype)
+        else:
+            width = spec.shape[1]
+            feature = tf.io.FixedLenFeature([width], spec.dtype, default_value=[filler] * width)
+        inputs[name] = ContextInput(spec, feature, filler)
+    return inputs
 
 
 def with_defaults(

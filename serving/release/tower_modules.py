@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from recall.feature_columns.encoder import Encoded
 from recall.features import HISTORY_ITEM_IDS, HISTORY_TIMESTAMPS, REQUEST_TIMESTAMP
-from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, PADDING_TOKEN
+from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, PADDING_TOKEN, UNKNOWN_ID
 from serving.protocol.signatures import (
     CONTEXT_SIGNATURE,
     DEFAULT_SIGNATURE,
@@ -84,6 +84,10 @@ class UserTowerModule(_TowerModule):
         self._max_history_length = max_history_length
         has_times = getattr(tower, "has_time_bias", False)
         self._context = tower_context.time_inputs() if has_times else {}
+        features = getattr(tower, "user_features", None)
+        self.user_encoder = None if features is None else features.encoder
+        if features is not None:
+            self._context |= tower_context.feature_inputs(features.encoder)
 
     def signatures(self) -> dict[str, Callable]:
         """Histories as tensors and as `tf.Example`s; with what else the tower looks at."""
@@ -102,31 +106,42 @@ class UserTowerModule(_TowerModule):
         self, history_item_ids: tf.Tensor, context: dict[str, tf.Tensor] | None = None
     ) -> dict[str, tf.Tensor]:
         """`[batch, any length]` raw ids, "" where empty, and what else is known -> the outputs."""
+        context = context or {}
         rows = self.table.lookup(history_item_ids)
         is_known = rows >= 0
         is_unknown = ~is_known & (history_item_ids != PADDING_TOKEN)
-        history_ids = _left_align(rows + FIRST_ITEM_ID, is_known, self._max_history_length)
-        user_vectors, interest_weights = self._tower(
-            history_ids, **self._read_context(context or {}, is_known, history_ids)
-        )
+        history_ids = self._align(rows + FIRST_ITEM_ID, is_known, UNKNOWN_ID)
+        arguments = {}
+        if HISTORY_TIMESTAMPS in context:
+            times = tower_context.align_times(context[HISTORY_TIMESTAMPS], is_known)
+            # Before the first click nothing is known; a history may have no column.
+            times = self._align(times, is_known, tf.pad(times, [[0, 0], [0, 1]])[:, 0])
+            request = context[REQUEST_TIMESTAMP]
+            arguments["times"] = tower_context.pair_times(times, history_ids, request)
+        outputs = {}
+        if context and self.user_encoder is not None:
+            names = self.user_encoder.input_specs()
+            encoded = self.user_encoder({name: context[name] for name in names})
+            arguments["users"] = encoded.encoded
+            outputs["num_known_values"] = encoded.num_known
+            outputs["num_unknown_values"] = encoded.num_unknown
+        user_vectors, interest_weights = self._tower(history_ids, **arguments)
         return {
             "user_vectors": tf.cast(user_vectors, tf.float32),
             "interest_weights": tf.cast(interest_weights, tf.float32),
             "num_known": tf.math.count_nonzero(is_known, axis=1, dtype=tf.int32),
             "num_unknown": tf.math.count_nonzero(is_unknown, axis=1, dtype=tf.int32),
             "fingerprint": self._fingerprints(history_item_ids),
+            **outputs,
         }
 
-    def _read_context(
-        self, context: dict[str, tf.Tensor], is_known: tf.Tensor, history_ids: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
-        """Arguments of the tower: what is known beside the ids, those of known ones alone."""
-        if HISTORY_TIMESTAMPS not in context:
-            return {}
-        timestamps = tower_context.align_times(context[HISTORY_TIMESTAMPS], is_known)
-        times = _left_align(timestamps, is_known, self._max_history_length)
-        request = context[REQUEST_TIMESTAMP]
-        return {"times": tower_context.pair_times(times, history_ids, request)}
+    def _align(self, values: tf.Tensor, is_known: tf.Tensor, start: tf.Tensor | int) -> tf.Tensor:
+        """The values of known clicks; behind `start` where users have features."""
+        if self.user_encoder is not None:
+            first = tf.broadcast_to(tf.cast(start, values.dtype), [tf.shape(values)[0]])
+            values = tf.concat([first[:, tf.newaxis], values], axis=1)
+            is_known = tf.pad(is_known, [[0, 0], [1, 0]], constant_values=True)
+        return _left_align(values, is_known, self._max_history_length)
 
     def _embed_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """`[batch]` serialised examples with a list `history_item_ids`."""

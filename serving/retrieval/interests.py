@@ -54,7 +54,10 @@ def compute_interests(
     asked = [i for i, r in enumerate(requests) if r.user_vectors is None and not r.similar_to]
     interests: list[UserInterests | None] = [None] * len(requests)
     if asked:
-        answer = source.compute([requests[i].history for i in asked], timeout_s=timeout_s)
+        contexts = [requests[i].context for i in asked]
+        more = {"contexts": contexts} if any(contexts) else {}
+        histories = [requests[i].history for i in asked]
+        answer = source.compute(histories, timeout_s=timeout_s, **more)
         check_vectors(view, answer)
         for row, i in enumerate(asked):
             interests[i] = _from_tower(requests[i], answer, row)
@@ -78,7 +81,7 @@ def check_vectors(view: CatalogueView, answer: UserVectors) -> None:
             f"{answer.fingerprint}, version {view.version} of the index holds "
             f"{view.fingerprint}. Serve both from one release.",
         )
-    if not np.isfinite(answer.user_vectors[answer.num_known > 0]).all():
+    if not np.isfinite(answer.user_vectors[answer.is_of_somebody]).all():
         raise ServingError(
             Code.INTERNAL,
             f"Version {answer.model_version} of the user tower gave a vector that is not "
@@ -90,7 +93,8 @@ def _from_tower(request: RecallRequest, answer: UserVectors, row: int) -> UserIn
     vectors = answer.user_vectors[row]
     num_known = int(answer.num_known[row])
     used, shares = _apply_weights(request, len(vectors), answer.interest_weights[row])
-    if not num_known:
+    is_known = bool(answer.is_of_somebody[row])
+    if not is_known:
         used = used[:0]
     found = _build(
         request,
@@ -99,7 +103,7 @@ def _from_tower(request: RecallRequest, answer: UserVectors, row: int) -> UserIn
         shares[used],
         (num_known, int(answer.num_unknown[row]), answer.model_version),
     )
-    if not (num_known and request.with_interests):
+    if not (is_known and request.with_interests):
         return found
     return found._replace(weights=tuple(answer.interest_weights[row].tolist()))
 

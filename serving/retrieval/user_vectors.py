@@ -4,7 +4,7 @@ Imports no TensorFlow.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,6 +23,8 @@ class UserVectors(NamedTuple):
         num_unknown: `[batch]` int, ids of the history that are not.
         fingerprint: The embedding space, as exported.
         model_version: Version of the user tower that answered.
+        num_known_values: `[batch]` int, values of features that the model knows; None where
+            none were given.
     """
 
     user_vectors: np.ndarray
@@ -31,15 +33,32 @@ class UserVectors(NamedTuple):
     num_unknown: np.ndarray
     fingerprint: str
     model_version: int
+    num_known_values: np.ndarray | None = None
+
+    @property
+    def is_of_somebody(self) -> np.ndarray:
+        """`[batch]` bool, where something is known: a click, or a feature."""
+        known = self.num_known > 0
+        return known if self.num_known_values is None else known | (self.num_known_values > 0)
 
 
 class UserVectorSource(Protocol):
     """Turns histories into user vectors; safe to call from several threads."""
 
     def compute(
-        self, histories: Sequence[Sequence[str]], *, timeout_s: float | None = None
+        self,
+        histories: Sequence[Sequence[str]],
+        *,
+        contexts: Sequence[Mapping[str, Any] | None] = (),
+        timeout_s: float | None = None,
     ) -> UserVectors:
-        """User vectors of at least one history of raw item ids, oldest first."""
+        """User vectors of at least one history of raw item ids, oldest first.
+
+        Args:
+            histories: Of every user.
+            contexts: What else is known of every user, by name; () of nobody anything.
+            timeout_s: Time left.
+        """
 
 
 def parse_user_vectors(
@@ -73,4 +92,5 @@ def parse_user_vectors(
         num_unknown,
         fingerprint.decode() if isinstance(fingerprint, bytes) else str(fingerprint),
         int(model_version),
+        outputs.get("num_known_values"),
     )

@@ -17,7 +17,7 @@ from serving.batching.options import BatchingOptions
 from serving.index.bundle import open_bundle, read_fallback
 from serving.live.catalogue import LiveCatalogue
 from serving.live.items import LiveItems
-from serving.models.saved_model import SavedModelServable
+from serving.models.saved_model import SavedModelServable, read_signature_defs
 from serving.models.servable import LoadLaterError, Servable
 from serving.monitoring.metrics import Metrics
 from serving.network.client_tls import NO_TLS, ClientTls
@@ -164,7 +164,7 @@ def _load_towers(
         ITEM_TOWER, release.version, release.item_tower_dir, metrics=metrics
     )
     return _Towers(
-        PredictUserVectors(user_tower.predict_default, release.version),
+        PredictUserVectors(user_tower.predict_default, release.version, user_tower),
         item_tower,
         {USER_TOWER: user_tower, ITEM_TOWER: item_tower},
     )
@@ -177,7 +177,13 @@ def _reach_towers(
     closing: contextlib.ExitStack,
 ) -> _Towers:
     """Both towers behind the address of a TF Serving, in the version of the release."""
-    user_vectors = TfServingUserVectors(address, USER_TOWER, version=release.version, tls=tls)
+    user_vectors = TfServingUserVectors(
+        address,
+        USER_TOWER,
+        version=release.version,
+        tls=tls,
+        signature_defs=read_signature_defs(release.user_tower_dir),
+    )
     closing.callback(user_vectors.close)
     item_model = RemoteModel(address, ITEM_TOWER, version=release.version, tls=tls)
     closing.callback(item_model.close)

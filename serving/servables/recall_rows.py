@@ -3,6 +3,7 @@
 The tables of inputs and outputs are in `serving.api.recall_tensors`, with the callers' half.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,8 +23,8 @@ from serving.api.recall_tensors import (
     subject_input,
 )
 from serving.api.request_fields import Kind
+from serving.protocol import json_fields, signatures, tensors
 from serving.protocol import predict_messages_pb2 as types_pb2
-from serving.protocol import signatures, tensors
 from serving.protocol.status import ServingError, invalid_argument
 
 _ITEM_VECTORS_INPUT = "item_ids"
@@ -43,6 +44,17 @@ def _numbers(row: np.ndarray) -> tuple[float, ...]:
     return tuple(row.tolist())
 
 
+def _values_with_names(text: bytes) -> dict[str, Any] | None:
+    """A JSON object; "" says nothing."""
+    if not text:
+        return None
+    try:
+        document = json.loads(text)
+    except ValueError as error:
+        raise invalid_argument(f"`context` is not valid JSON: {error}.") from error
+    return json_fields.read_values("context", document)
+
+
 def _positive_or_none(value: Any) -> int | None:
     """0 means that nothing was said."""
     return int(value) or None
@@ -56,6 +68,7 @@ _PARSERS: dict[Kind, Callable[[Any], Any]] = {
     Kind.INTEGER: int,
     Kind.NUMBER: float,
     Kind.SWITCH: bool,
+    Kind.VALUES: _values_with_names,
 }
 """How one row of an input is read, or the one value of a row, by the kind of its field."""
 
@@ -163,6 +176,8 @@ def _default(spec: InputSpec) -> np.ndarray:
     value = spec.field.default
     if spec.shape is not ANY_RANK:
         return np.empty((1, *(0 for _ in spec.shape[1:])), dtype=dtype)
+    if spec.field.kind is Kind.VALUES:
+        return np.array(b"", dtype=dtype)
     return np.array(0 if value is None else value, dtype=dtype)
 
 

@@ -15,13 +15,13 @@ from serving.models.saved_model import SavedModelServable, read_signature_defs
 from serving.network.client_tls import NO_TLS, ClientTls
 from serving.network.rotating_channel import RotatingTls
 from serving.protocol import tensors
+from serving.protocol.signatures import CONTEXT_SIGNATURE
 from serving.protocol.status import Code, ServingError
 from serving.release.release import USER_TOWER
 from serving.retrieval.user_vectors import UserVectors, parse_user_vectors
 from serving.servables.remote_model import RemoteModel
+from serving.servables.user_context import HISTORY_INPUT, Context, UserContext
 from serving.sharding.vectors import TowerVectors
-
-HISTORY_INPUT = "history_item_ids"
 
 
 class ServedItemTower(Protocol):
@@ -95,22 +95,39 @@ class PredictUserVectors:
     """The user tower behind a function in this process."""
 
     def __init__(
-        self, predict: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]], version: int
+        self,
+        predict: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]],
+        version: int,
+        servable: SavedModelServable | None = None,
     ):
         """Wraps a user tower that is already loaded.
 
         Args:
             predict: Inputs of `serving_default` by name -> outputs by name.
             version: Version reported in answers.
+            servable: The same tower with all its signatures; None: histories are all that
+                it takes.
         """
         self._predict = predict
         self._version = version
+        self._servable = servable
+        signature_defs = {} if servable is None else servable.signature_defs
+        self._context = UserContext(signature_defs.get(CONTEXT_SIGNATURE))
 
     def compute(
-        self, histories: Sequence[Sequence[str]], *, timeout_s: float | None = None
+        self,
+        histories: Sequence[Sequence[str]],
+        *,
+        contexts: Sequence[Context | None] = (),
+        timeout_s: float | None = None,
     ) -> UserVectors:
         """See `UserVectorSource`; a running step is not interrupted."""
-        outputs = self._predict({HISTORY_INPUT: tensors.pad_strings(histories)})
+        inputs = {HISTORY_INPUT: tensors.pad_strings(histories)}
+        more = self._context.build(histories, contexts) if contexts else {}
+        if more:
+            outputs = self._servable.predict(CONTEXT_SIGNATURE, inputs | more)
+        else:
+            outputs = self._predict(inputs)
         return parse_user_vectors(outputs, len(histories), self._version)
 
 
@@ -128,7 +145,7 @@ class SavedModelUserVectors(PredictUserVectors):
             InputError: The folder holds no user tower that can be loaded.
         """
         servable = SavedModelServable(USER_TOWER, version, user_tower_dir)
-        super().__init__(servable.predict_default, version)
+        super().__init__(servable.predict_default, version, servable)
 
 
 class TfServingUserVectors:
@@ -141,6 +158,7 @@ class TfServingUserVectors:
         *,
         version: int | None = None,
         tls: ClientTls | RotatingTls = NO_TLS,
+        signature_defs: Mapping[str, Any] | None = None,
     ):
         """Prepares the connection; nothing is sent yet.
 
@@ -149,18 +167,28 @@ class TfServingUserVectors:
             model_name: Name it serves the user tower under.
             version: The only version that may answer; None lets the newest.
             tls: Certificates.
+            signature_defs: As for `PredictUserVectors`.
 
         Raises:
             InputError: A certificate cannot be used.
         """
+        self._context = UserContext((signature_defs or {}).get(CONTEXT_SIGNATURE))
         self._model = RemoteModel(address, model_name, version=version, tls=tls)
 
     def compute(
-        self, histories: Sequence[Sequence[str]], *, timeout_s: float | None = None
+        self,
+        histories: Sequence[Sequence[str]],
+        *,
+        contexts: Sequence[Context | None] = (),
+        timeout_s: float | None = None,
     ) -> UserVectors:
         """See `UserVectorSource`; tries again and raises as `RemoteModel.predict`."""
-        inputs = {HISTORY_INPUT: tensors.pad_strings(histories)}
-        outputs, version = self._model.predict(inputs, timeout_s=timeout_s)
+        more = self._context.build(histories, contexts) if contexts else {}
+        inputs = {HISTORY_INPUT: tensors.pad_strings(histories), **more}
+        signature_name = CONTEXT_SIGNATURE if more else ""
+        outputs, version = self._model.predict(
+            inputs, signature_name=signature_name, timeout_s=timeout_s
+        )
         return parse_user_vectors(outputs, len(histories), version)
 
     def close(self) -> None:

@@ -36,6 +36,18 @@ EVENTS = {
         store="url",
     ),
 }
+USERS = {
+    "users": FlagSpec(
+        help="Optional file about the users, in the same formats: the column user_id and those of "
+        "the features of users that the settings declare.",
+        value="FILE",
+        kind="path",
+        store="url",
+    ),
+    "users_id_column": FlagSpec(
+        help="Column of ids in the users file.", value="NAME", default="user_id"
+    ),
+}
 READING = {
     "events_name": FlagSpec(
         help="What the log is called in the report and the model card, for example 'Shop, 2024'. "
@@ -123,8 +135,15 @@ def open_log(values: flags.FlagValues) -> "EventSource":
         InputError: There is no such log, or a value makes no sense.
     """
     from pipelines.ingestion.open_log import open_events
+    from pipelines.sources.users import UsersFile
 
-    return open_events(values.events, **read_log(values))
+    source = open_events(values.events, **read_log(values))
+    path = values["users"].value if "users" in values else None
+    if path is not None:
+        if not urls.is_url(path) and not _is_readable(path):
+            raise InputError(f"--users={path} is no file, or cannot be read. Check the path.")
+        source.users_file = UsersFile(path, values.users_id_column)
+    return source
 
 
 def read_log(values: flags.FlagValues) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pipelines.ingestion.events.impressions import ShownItems
 _KINDS, _WEIGHTS = "event_kinds", "event_weights"
 _SHOWN_COUNTS, _SHOWN_IDS = "shown_counts", "shown_ids"
 _POSITIVE_KINDS = "positive_kinds"
+_USER_ROW = "user_row"
 _TIMESTAMPS, _HISTORY_TIMESTAMPS = "timestamps", "history_timestamps"
 _POSITIVE_TIMESTAMPS = "positive_timestamps"
 
@@ -29,31 +30,36 @@ class EventValues(NamedTuple):
         weights: `[num_events]` float, how much each event counts.
         shown: What was shown before each.
         times: `[num_events]` float seconds.
+        user_rows: `[num_users]` int, rows in the users file from 1, 0 for others.
     """
 
     kinds: np.ndarray | None = None
     weights: np.ndarray | None = None
     shown: ShownItems | None = None
     times: np.ndarray | None = None
+    user_rows: np.ndarray | None = None
 
 
 NO_VALUES = EventValues()
 
 
-def of_windows(columns: EventValues, learnt: np.ndarray, bounds: _Bounds) -> dict[str, Feature]:
+def of_windows(
+    columns: EventValues, learnt: np.ndarray, bounds: _Bounds, users: np.ndarray
+) -> dict[str, Feature]:
     """Features of training windows.
 
     Args:
         columns: Those of all events.
         learnt: `[num_learnt]` positions of the events that are learnt.
         bounds: Where windows begin and end, `[num_windows]` each, among those.
+        users: `[num_windows]` the user of each.
 
     Returns:
         Lists as long as a window; of `shown_counts` one shorter, how many of `shown_ids`
         were shown before its second event, its third, and so on.
     """
     starts, stops = bounds
-    features = {}
+    features = _of_users(columns, users)
     if columns.kinds is not None:
         features[_KINDS] = Numbers.of(columns.kinds[learnt]).ranges(starts, stops)
     if columns.weights is not None:
@@ -72,6 +78,7 @@ def of_windows(columns: EventValues, learnt: np.ndarray, bounds: _Bounds) -> dic
 
 def of_tasks(
     columns: EventValues,
+    users: np.ndarray,
     histories: _Bounds,
     positives: np.ndarray,
     positive_offsets: np.ndarray,
@@ -80,17 +87,25 @@ def of_tasks(
 
     Args:
         columns: Those of all events.
+        users: `[num_tasks]` the user of each.
         histories: Where histories begin and end, `[num_tasks]` each.
         positives: `[num_targets]` positions of the events held out, task by task.
         positive_offsets: `[num_tasks + 1]` of those.
     """
-    bounds, features = (positive_offsets[:-1], positive_offsets[1:]), {}
+    bounds, features = (positive_offsets[:-1], positive_offsets[1:]), _of_users(columns, users)
     if columns.kinds is not None:
         features[_POSITIVE_KINDS] = Numbers.of(columns.kinds[positives]).ranges(*bounds)
     if columns.times is not None:
         features[_HISTORY_TIMESTAMPS] = _seconds(columns.times).ranges(*histories)
         features[_POSITIVE_TIMESTAMPS] = _seconds(columns.times[positives]).ranges(*bounds)
     return features
+
+
+def _of_users(columns: EventValues, users: np.ndarray) -> dict[str, Feature]:
+    if columns.user_rows is None:
+        return {}
+    at = np.arange(len(users))
+    return {_USER_ROW: Numbers.of(columns.user_rows[users]).ranges(at, at + 1)}
 
 
 def _seconds(times: np.ndarray) -> Numbers:

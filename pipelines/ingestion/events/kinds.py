@@ -65,6 +65,7 @@ def describe(
     kinds: RunKinds,
     has_weights: bool,
     has_times: bool,
+    has_users: bool,
     sorted_facts: Sequence[Mapping[str, Any]],
     written: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
@@ -74,14 +75,15 @@ def describe(
         kinds: Those of the log.
         has_weights: Whether events have weights.
         has_times: Whether examples have times.
+        has_users: Whether examples have the rows of users.
         sorted_facts: `kinds` of every shard, events of each kind.
         written: `shown_items` of every shard, negatives that were shown.
 
     >>> facts = [{"kinds": [1, 2]}, {"kinds": [0, 3]}]
-    >>> describe(RunKinds(("cart", "view"), {}), False, False, facts, [{}])[COLUMNS]["kinds"]
+    >>> describe(RunKinds(("cart", "view"), {}), False, False, False, facts, [{}])[COLUMNS]["kinds"]
     {'cart': 1, 'view': 5}
     """
-    if not kinds.names and not has_weights and not has_times:
+    if not kinds.names and not any((has_weights, has_times, has_users)):
         return {}
     counts = [fact["kinds"] for fact in sorted_facts if kinds.names]
     totals = [sum(of_kind) for of_kind in zip(*counts, strict=True)]
@@ -92,6 +94,7 @@ def describe(
             "weights": has_weights,
             "shown": sum(shown) if shown else None,
             "times": has_times,
+            "users": has_users,
         }
     }
 

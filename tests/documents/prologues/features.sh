@@ -10,3 +10,9 @@ recall() {
     *) command recall "$@" ;;
   esac
 }
+# A country and an age for every user.
+{
+  echo "user_id,country,age"
+  tail -n +2 events.csv | cut -d, -f1 | sort -u |
+    awk '{print $0 "," (NR % 2 ? "NL" : "DE") "," 20 + NR % 50}'
+} > users.csv

@@ -96,7 +96,7 @@ def test_what_is_found_is_told_to_the_next_job(tmp_path):
     examples_dir, _ = run(tmp_path)
     statistics = json.loads((examples_dir / "statistics.json").read_text())
     counts = {"buy": 2, "cart": 2, "impression": 7, "view": 6}
-    wanted = {"kinds": counts, "weights": True, "shown": 2, "times": False}
+    wanted = {"kinds": counts, "weights": True, "shown": 2, "times": False, "users": False}
     assert statistics["event_columns"] == wanted
     found = ColumnsFound.read(examples_dir)
     assert found == ColumnsFound(("buy", "cart", "impression", "view"), True, 2)

@@ -1,0 +1,126 @@
+"""Users of the log in the users file, and the slot before the first click of each.
+
+Imports no TensorFlow.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipelines.ingestion.encoding.shard_files import ShardFiles
+from pipelines.ingestion.events.event_features import EventValues
+from pipelines.ingestion.events.impressions import ShownItems
+from pipelines.sources.events import EventSource
+from pipelines.sources.users import USER_COLUMN
+from recall.config import RecallConfig
+from recall.errors import InputError
+from recall.feature_columns.item_features import ItemFeatures
+from recall.vocabulary import UNKNOWN_ID, ItemVocabulary
+
+KNOWN_USERS = "known_users"
+"""Name of the ids of the users file among the files of the steps, for all shards (0)."""
+_LEARNT, _CONTEXT = 0, 3
+"""As in `sequences.Part`. Where the first event is history only, so is the slot before it."""
+SESSION_MARK = "#"
+"""Behind the id of a user in the names of her sessions."""
+
+
+class StartedLog(NamedTuple):
+    """The events of some users, each sequence with a slot before its first one.
+
+    Attributes:
+        offsets: `[num_users + 1]`.
+        dense: `[num_events + num_users]` dense ids, `UNKNOWN_ID` in the slots that are no event.
+        parts: The same of the parts; such a slot is learnt, but never predicted.
+        values: What else is known.
+    """
+
+    offsets: np.ndarray
+    dense: np.ndarray
+    parts: np.ndarray
+    values: EventValues
+
+
+def inputs_of(source: EventSource, config: RecallConfig) -> dict[str, str]:
+    """The users file among the inputs of a record; nothing where no feature needs it.
+
+    Raises:
+        InputError: Features of users are declared and there is no file, or it cannot be read.
+    """
+    features = config.features.of("user")
+    if not features:
+        return {}
+    if source.users_file is None:
+        raise InputError(
+            f"features.columns declares {features[0].name!r} of users, but there is no users "
+            "file. Pass --users, or leave the feature out."
+        )
+    if config.ingest.keep_sequences:
+        raise InputError(
+            "ingest.keep_sequences=true beside declared features of users: `recall ingest "
+            "--append` reads no users file. Leave one of them out."
+        )
+    return {"users": source.users_file.fingerprint()}
+
+
+def add_users(
+    vocabulary: ItemVocabulary, source: EventSource, config: RecallConfig, files: ShardFiles
+) -> ItemVocabulary:
+    """The vocabulary with the values of the users of the file, whose ids are left in `files`."""
+    features = config.features.of("user")
+    if not features:
+        return vocabulary
+    table = source.users_file.read(features)
+    known = pa.RecordBatch.from_arrays([table[USER_COLUMN].combine_chunks()], names=[USER_COLUMN])
+    files.write_batches(KNOWN_USERS, 0, [known])
+    values = table.drop_columns([USER_COLUMN])
+    return vocabulary.with_users(ItemFeatures.fit(features, values, np.ones(len(table))))
+
+
+def find_rows(user_ids: pa.StringArray, known_ids: pa.StringArray) -> np.ndarray:
+    """`[num_users]` int64 rows of users, or of sessions of users, from 1; 0 for others.
+
+    >>> find_rows(pa.array(["b", "c", "a#2"]), pa.array(["a", "b"])).tolist()
+    [2, 0, 1]
+    """
+    rows = pc.index_in(user_ids, value_set=known_ids)
+    owners = pc.replace_substring_regex(user_ids, f"{SESSION_MARK}[0-9]+$", "")
+    rows = pc.coalesce(rows, pc.index_in(owners, value_set=known_ids))
+    return rows.fill_null(-1).to_numpy().astype(np.int64) + 1
+
+
+def add_starts(
+    offsets: np.ndarray, dense: np.ndarray, parts: np.ndarray, values: EventValues
+) -> StartedLog:
+    """Puts a slot before the first event of every user, from which that one is predicted.
+
+    Args:
+        offsets: `[num_users + 1]`.
+        dense: `[num_events]` dense ids.
+        parts: `[num_events]` int8 of `Part`.
+        values: What else is known of them.
+    """
+    firsts = offsets[:-1]
+
+    def insert(column: np.ndarray | None, value: Any) -> np.ndarray | None:
+        return None if column is None else np.insert(column, firsts, value)
+
+    shown = values.shown
+    if shown is not None:
+        counts = np.insert(np.diff(shown.offsets), firsts, 0)
+        shown = ShownItems(shown.item_ids, np.concatenate([[0], np.cumsum(counts)]))
+    return StartedLog(
+        offsets + np.arange(len(offsets)),
+        np.insert(dense, firsts, UNKNOWN_ID),
+        np.insert(parts, firsts, np.where(parts[firsts] == _CONTEXT, _CONTEXT, _LEARNT)),
+        values._replace(
+            kinds=insert(values.kinds, 0),
+            weights=insert(values.weights, 0),
+            shown=shown,
+            times=None
+            if values.times is None
+            else np.insert(values.times, firsts, values.times[firsts]),
+        ),
+    )

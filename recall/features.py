@@ -52,7 +52,7 @@ of each slot and not clicked."""
 USER_ROW = "user_row"
 """Row of the user in the users file, from 1: int64, one value; 0 where she is not in it."""
 
-USERS = "users"
+ROWS_OF_USERS = "users"
 """Column of a batch, `[batch, length]` int: the same for each slot."""
 TIMES = "times"
 """Column of a batch, `[batch, length, 2]` int: seconds of the click of each slot and of the next
@@ -166,8 +166,8 @@ def parse_sequences(serialized: tf.Tensor, read: ReadColumns = ITEMS_ALONE) -> S
         columns[TARGET_WEIGHTS] = windows[TARGET_WEIGHTS].to_tensor()[:, 1:]
     if SHOWN in windows:
         columns[SHOWN] = windows[SHOWN].to_tensor(PADDING_ID)
-    if USERS in windows:
-        columns[USERS] = windows[USERS].to_tensor(0)[:, 1:]
+    if ROWS_OF_USERS in windows:
+        columns[ROWS_OF_USERS] = windows[ROWS_OF_USERS].to_tensor(0)[:, 1:]
     if TIMES in windows:
         times = windows[TIMES].to_tensor(0)
         pairs = tf.stack([times[:, :-1], times[:, 1:]], axis=2)
@@ -180,7 +180,7 @@ def parse_windows(serialized: tf.Tensor, read: ReadColumns) -> dict[str, tf.Ragg
     """Parses a batch of training examples, each as long as it is.
 
     Returns:
-        `ITEM_IDS`, `TARGET_WEIGHTS`, `TIMES` and `USERS`, `[batch, (length + 1)]`, of which the
+        `ITEM_IDS`, `TARGET_WEIGHTS`, `TIMES` and `ROWS_OF_USERS`, `[batch, (length + 1)]`, of which the
         first weight is of no target, and `SHOWN`, `[batch, (length), (number)]`; all but the
         first as far as they are read. Times are seconds from 1, the first event of a window.
     """
@@ -198,7 +198,7 @@ def parse_windows(serialized: tf.Tensor, read: ReadColumns) -> dict[str, tf.Ragg
     windows = {ITEM_IDS: parsed[ITEM_IDS]}
     if read.users:
         of_event = tf.gather(tf.cast(parsed[USER_ROW], tf.int32), parsed[ITEM_IDS].value_rowids())
-        windows[USERS] = parsed[ITEM_IDS].with_values(of_event)
+        windows[ROWS_OF_USERS] = parsed[ITEM_IDS].with_values(of_event)
     factors = [parsed[EVENT_WEIGHTS].values] if read.weights else []
     if read.kind_weights:
         factors.append(tf.gather(tf.constant(read.kind_weights), parsed[EVENT_KINDS].values))

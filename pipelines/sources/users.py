@@ -15,7 +15,7 @@ from recall.errors import InputError
 from recall.feature_columns.declaration import FeatureColumn
 from recall.feature_columns.fitting import raw_type
 
-USER_COLUMN = "user_id"
+USERS_ID = "user_id"
 
 _REMEDY = (
     "Name the column of ids with --users_id_column; `column` in `features.columns` says what a "
@@ -32,7 +32,7 @@ class UsersFile(NamedTuple):
     """
 
     path: str
-    id_column: str = USER_COLUMN
+    id_column: str = USERS_ID
 
     def fingerprint(self) -> str:
         """SHA-256 over the bytes of the file and what says how it is read.
@@ -55,7 +55,7 @@ class UsersFile(NamedTuple):
             InputError: A file cannot be read, lacks a column, repeats a user, or has a value
                 of another kind.
         """
-        schema = pa.schema([(USER_COLUMN, pa.string()), *((c.name, raw_type(c)) for c in features)])
+        schema = pa.schema([(USERS_ID, pa.string()), *((c.name, raw_type(c)) for c in features)])
         batches, places = [], []
         for table in table_files.open_tables(self.path, TextOptions(prefix="users_")):
             named = list(dict.fromkeys([self.id_column, *(c.source for c in features)]))
@@ -69,7 +69,7 @@ class UsersFile(NamedTuple):
                 batches.append(pa.RecordBatch.from_arrays(columns, schema=schema))
                 places += [(file, row) for row in rows.tolist()]
         users = pa.Table.from_batches(batches, schema=schema).combine_chunks()
-        self._check_ids(users[USER_COLUMN].combine_chunks(), places)
+        self._check_ids(users[USERS_ID].combine_chunks(), places)
         return users
 
     def _check_ids(self, ids: pa.StringArray, places: Sequence[tuple[str, int]]) -> None:

@@ -21,10 +21,10 @@ from recall.config import RecallConfig
 from recall.datasets import without_tuning
 from recall.features import (
     ITEM_IDS,
+    ROWS_OF_USERS,
     SHOWN,
     TARGET_WEIGHTS,
     TIMES,
-    USERS,
     PackedBatch,
     ReadColumns,
     parse_windows,
@@ -147,7 +147,7 @@ def _read_sequences(examples_dir: str | Path, read: ReadColumns) -> tuple[Ragged
     sequences = _ragged(arrays[ITEM_IDS], arrays[_LENGTHS])
     shown = _ragged(arrays[SHOWN], arrays[_SHOWN_COUNTS]) if SHOWN in arrays else None
     return sequences, PackedColumns(
-        arrays.get(TARGET_WEIGHTS), shown, arrays.get(TIMES), arrays.get(USERS)
+        arrays.get(TARGET_WEIGHTS), shown, arrays.get(TIMES), arrays.get(ROWS_OF_USERS)
     )
 
 
@@ -168,7 +168,7 @@ def _parse(serialized: tf.Tensor, read: ReadColumns) -> dict[str, tf.Tensor]:
     }
     if TARGET_WEIGHTS in windows:
         flat[TARGET_WEIGHTS] = windows[TARGET_WEIGHTS].values
-    flat |= {name: windows[name].values for name in (TIMES, USERS) if name in windows}
+    flat |= {name: windows[name].values for name in (TIMES, ROWS_OF_USERS) if name in windows}
     if SHOWN in windows:
         counts = windows[SHOWN].with_values(windows[SHOWN].values.row_lengths())
         nothing = tf.zeros([item_ids.nrows(), 1], tf.int64)

@@ -7,10 +7,10 @@ import tensorflow as tf
 
 from recall.features import (
     FUTURE_TIMES,
+    ROWS_OF_USERS,
     SHOWN,
     TARGET_WEIGHTS,
     TIMES,
-    USERS,
     PackedBatch,
     SequenceBatch,
 )
@@ -63,7 +63,7 @@ def encode_padded(user_tower: UserTower, batch: SequenceBatch, *, training: bool
         target_mask,
         training=training,
         times=times,
-        users=batch.columns.get(USERS),
+        users=batch.columns.get(ROWS_OF_USERS),
     ).user_vectors
     lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
 
@@ -77,7 +77,7 @@ def encode_padded(user_tower: UserTower, batch: SequenceBatch, *, training: bool
             training=training,
             is_future=True,
             times=future_times,
-            users=batch.columns.get(USERS),
+            users=batch.columns.get(ROWS_OF_USERS),
         ).user_vectors
 
     return Prefixes(
@@ -98,7 +98,7 @@ def encode_packed(user_tower: UserTower, batch: PackedBatch, *, training: bool) 
         training=training,
         first_slots=batch.first_slots,
         times=batch.columns.get(TIMES),
-        users=batch.columns.get(USERS),
+        users=batch.columns.get(ROWS_OF_USERS),
     ).user_vectors
     positive_ids = tf.reshape(batch.positive_ids, [-1])
 
@@ -110,7 +110,7 @@ def encode_packed(user_tower: UserTower, batch: PackedBatch, *, training: bool) 
             is_future=True,
             first_slots=batch.first_slots,
             times=batch.columns.get(FUTURE_TIMES),
-            users=batch.columns.get(USERS),
+            users=batch.columns.get(ROWS_OF_USERS),
         ).user_vectors
 
     return Prefixes(

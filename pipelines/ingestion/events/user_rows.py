@@ -13,7 +13,7 @@ from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.events.event_features import EventValues
 from pipelines.ingestion.events.impressions import ShownItems
 from pipelines.sources.events import EventSource
-from pipelines.sources.users import USER_COLUMN
+from pipelines.sources.users import USERS_ID
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.feature_columns.item_features import ItemFeatures
@@ -73,9 +73,9 @@ def add_users(
     if not features:
         return vocabulary
     table = source.users_file.read(features)
-    known = pa.RecordBatch.from_arrays([table[USER_COLUMN].combine_chunks()], names=[USER_COLUMN])
+    known = pa.RecordBatch.from_arrays([table[USERS_ID].combine_chunks()], names=[USERS_ID])
     files.write_batches(KNOWN_USERS, 0, [known])
-    values = table.drop_columns([USER_COLUMN])
+    values = table.drop_columns([USERS_ID])
     return vocabulary.with_users(ItemFeatures.fit(features, values, np.ones(len(table))))
 
 

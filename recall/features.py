@@ -180,9 +180,10 @@ def parse_windows(serialized: tf.Tensor, read: ReadColumns) -> dict[str, tf.Ragg
     """Parses a batch of training examples, each as long as it is.
 
     Returns:
-        `ITEM_IDS`, `TARGET_WEIGHTS`, `TIMES` and `ROWS_OF_USERS`, `[batch, (length + 1)]`, of which the
-        first weight is of no target, and `SHOWN`, `[batch, (length), (number)]`; all but the
-        first as far as they are read. Times are seconds from 1, the first event of a window.
+        `ITEM_IDS`, `TARGET_WEIGHTS`, `TIMES` and `ROWS_OF_USERS`, `[batch, (length + 1)]`, of
+        which the first weight is of no target, and `SHOWN`, `[batch, (length), (number)]`; all
+        but the first as far as they are read. Times are seconds from 1, the first event of a
+        window.
     """
     names = {ITEM_IDS: tf.int64}
     names |= {EVENT_KINDS: tf.int64} if read.kind_weights else {}

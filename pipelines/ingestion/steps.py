@@ -192,7 +192,7 @@ class WriteShard:
         if files.has(user_rows.KNOWN_USERS, 0):
             known = files.read_batch(user_rows.KNOWN_USERS, 0)["user_id"]
             events = user_rows.add_starts(*events)
-            rows = user_rows.find_rows(log.user_ids, known)
+            rows = user_rows.rows_in_file(log.user_ids, known)
             events = events._replace(values=events.values._replace(user_rows=rows))
         facts = writer.write(log.user_ids, *events)
         if shown is not None:

@@ -79,10 +79,10 @@ def add_users(
     return vocabulary.with_users(ItemFeatures.fit(features, values, np.ones(len(table))))
 
 
-def find_rows(user_ids: pa.StringArray, known_ids: pa.StringArray) -> np.ndarray:
+def rows_in_file(user_ids: pa.StringArray, known_ids: pa.StringArray) -> np.ndarray:
     """`[num_users]` int64 rows of users, or of sessions of users, from 1; 0 for others.
 
-    >>> find_rows(pa.array(["b", "c", "a#2"]), pa.array(["a", "b"])).tolist()
+    >>> rows_in_file(pa.array(["b", "c", "a#2"]), pa.array(["a", "b"])).tolist()
     [2, 0, 1]
     """
     rows = pc.index_in(user_ids, value_set=known_ids)

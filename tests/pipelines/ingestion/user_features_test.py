@@ -121,7 +121,9 @@ def test_slots_are_inserted_by_hand():
 
 
 def test_sessions_are_of_their_user():
-    rows = user_rows.find_rows(pa.array(["a#1", "a#x", "b", "b#2#3"]), pa.array(["b", "a", "b#2"]))
+    rows = user_rows.rows_in_file(
+        pa.array(["a#1", "a#x", "b", "b#2#3"]), pa.array(["b", "a", "b#2"])
+    )
     assert rows.tolist() == [2, 0, 1, 3]
 
 

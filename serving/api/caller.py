@@ -48,6 +48,7 @@ class RequestFields(TypedDict, total=False):
     leaves_to_search: int | None
     reorder: int | None
     exact: bool
+    context: Mapping[str, Any]
     with_metadata: bool
     with_interests: bool
 

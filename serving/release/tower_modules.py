@@ -6,6 +6,7 @@ and hold the vocabulary as an asset, so that training and serving cannot disagre
 
 import functools
 import inspect
+import types
 from collections.abc import Callable
 from pathlib import Path
 
@@ -83,11 +84,13 @@ class UserTowerModule(_TowerModule):
         super().__init__(tower, vocabulary_file, fingerprint)
         self._max_history_length = max_history_length
         has_times = getattr(tower, "has_time_bias", False)
-        self._context = tower_context.time_inputs() if has_times else {}
+        context = tower_context.time_inputs() if has_times else {}
         features = getattr(tower, "user_features", None)
         self.user_encoder = None if features is None else features.encoder
         if features is not None:
-            self._context |= tower_context.feature_inputs(features.encoder)
+            context |= tower_context.feature_inputs(features.encoder)
+        # No dictionary, which TensorFlow would take for something to be saved.
+        self._context = types.MappingProxyType(context)
 
     def signatures(self) -> dict[str, Callable]:
         """Histories as tensors and as `tf.Example`s; with what else the tower looks at."""

@@ -25,7 +25,9 @@ CONFIG = RecallConfig().override(
         "features.hidden_dim=16",
         "features.embedding_dim=8",
         "loss.num_negatives=64",
-        "train.max_epochs=6",
+        "train.max_epochs=25",
+        "train.learning_rate=0.005",
+        "train.batch_slots=64",
         f"features.columns={json.dumps(COLUMNS)}",
     ]
 )

@@ -223,7 +223,7 @@ def test_times_of_windows_and_tasks(tmp_path):
     held_out = read_held_out(examples_dir, "test")
     row = held_out.user_ids.tolist().index(b"u1")
     padded = held_out.take([row]).histories.last_padded(2)
-    assert padded[0, :, 1:].tolist() == [
+    assert padded[0, :, 1:3].tolist() == [
         [start + 40, start + 50],
         [start + 50, start + 70],
     ]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from absl import flags
 
-from pipelines.commands.shared import folders, progress_flags
+from pipelines.commands.shared import folders, process_memory, progress_flags
 from pipelines.commands.shared.flags import Command, FlagSpec
 
 COMMAND = Command(
@@ -33,6 +33,7 @@ COMMAND = Command(
 def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     """Removes the users; says how many there were."""
     del beam_args  # There are none.
+    process_memory.keep_freed()
     with progress_flags.loading():
         from pipelines.inference.id_files import IdFile
         from pipelines.upkeep import forget

@@ -4,7 +4,14 @@ from collections.abc import Sequence
 
 from absl import flags, logging
 
-from pipelines.commands.shared import beam_flags, folders, log_flags, progress_flags, settings
+from pipelines.commands.shared import (
+    beam_flags,
+    folders,
+    log_flags,
+    process_memory,
+    progress_flags,
+    settings,
+)
 from pipelines.commands.shared.flags import Command, FlagSpec, UsageError
 from recall.config import RecallConfig
 
@@ -43,6 +50,7 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     """Writes the examples."""
     config = settings.read(values)
     beam_flags.check(beam_args)
+    process_memory.keep_freed()
     if values.append:
         _append(values, config, beam_args)
         return

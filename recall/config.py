@@ -180,6 +180,12 @@ class RecallConfig:
 
     def __post_init__(self):
         extractor = self.model.extractor
+        require_setting(
+            self.loss.reverse_future or not self.model.time_bias,
+            "loss.reverse_future",
+            self.loss.reverse_future,
+            "true with model.time_bias=true",
+        )
         for name in self.loss.ROUTING_WEIGHTS:
             value = getattr(self.loss, name)
             require_setting(

@@ -32,6 +32,20 @@ class LossConfig:
     """Weight of the seq2seq loss in the total (measured); 0 switches it off."""
     confident_fraction: float = 0.3
     """Share of (user, interest) pairs the seq2seq loss fits (lambda of the paper)."""
+    confident_of: str = "batch"
+    """Whose pairs the confident ones are chosen from: `batch` (paper), or `user`, so that every
+    user has some, at least one."""
+    seq2seq_temperature: float | None = None
+    """Divides the scores of the seq2seq loss; null: `temperature`, as both compare the vectors
+    of the towers."""
+    seq2seq_warm_up_steps: int = 0
+    """Steps over which the weight of seq2seq rises from 0; 0: it has it at once."""
+    seq2seq_decay_steps: int = 0
+    """Steps over which the weight of seq2seq falls to 0; 0: it stays."""
+    stop_future_gradient: bool = False
+    """Whether futures are targets that do not learn from the seq2seq loss themselves."""
+    reverse_future: bool = True
+    """Whether a future is read backwards (paper), so that its nearest click counts most."""
     balance_weight: float | None = None
     """Weight of the loss against prototypes that hardly any click is routed to, with
     `model.extractor=routing`. null: 1 there, as in the article's code."""
@@ -60,6 +74,7 @@ class LossConfig:
         "interest_queues",
     )
     REDUCTIONS: typing.ClassVar = ("max", "sum", "argmax")
+    CONFIDENT_OF: typing.ClassVar = ("batch", "user")
     ROUTING_WEIGHTS: typing.ClassVar = ("balance_weight", "sharpness_weight", "semantic_weight")
 
     def __post_init__(self):
@@ -102,6 +117,16 @@ class LossConfig:
             self.confident_fraction,
             "in (0, 1]",
         )
+        require_choice("loss.confident_of", self.confident_of, self.CONFIDENT_OF)
+        temperature = self.seq2seq_temperature
+        require_setting(
+            temperature is None or temperature > 0,
+            "loss.seq2seq_temperature",
+            temperature,
+            "> 0, or null",
+        )
+        for name in ("seq2seq_warm_up_steps", "seq2seq_decay_steps"):
+            require_setting(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), ">= 0")
         for kind, weight in self.event_weights.items():
             require_setting(weight >= 0, f"loss.event_weights.{kind}", weight, ">= 0")
 

@@ -42,6 +42,12 @@ class ModelConfig:
     residual_form: str = "sum"
     """How it is added: `sum`, `gate` (an interest says itself how much of it) or `first` (the
     first interest alone has it)."""
+    clustering: bool = True
+    """Whether a click belongs to the interests of `dssrec` by prototypes; false: to all alike."""
+    weighting: bool = True
+    """Whether the clicks of a past count by attention in `dssrec`; false: all alike."""
+    future_bias: bool = True
+    """Whether the interests of futures have biases of their own in `dssrec` (two sets of beta)."""
     num_prototypes: int | None = None
     """Prototypes that `routing` routes items to, a multiple of `num_interests`; null: four for
     each interest."""
@@ -93,6 +99,13 @@ class ModelConfig:
             self.residual_form,
             "sum but with model.interest_residual=true and extractor dssrec or routing",
         )
+        for name in ("clustering", "weighting", "future_bias"):
+            require_setting(
+                getattr(self, name) or self.extractor == "dssrec",
+                f"model.{name}",
+                getattr(self, name),
+                "true but with model.extractor=dssrec",
+            )
         require_setting(
             self.num_prototypes is None or self.extractor == "routing",
             "model.num_prototypes",

@@ -137,6 +137,8 @@ class DisentangledInterests(InterestExtractor):
         self._dim = config.dim
         self._max_length = config.max_history_length
         self._residual = LastStateResidual(config, name="residual")
+        self._has_clusters, self._has_weights = config.clustering, config.weighting
+        self._has_future_bias = config.future_bias
         # LN2 has no offset: it adds the same to the scores of all prototypes, and
         # the softmax over prototypes does not see it.
         self._norms = [LayerNorm(center=i != 2, name=f"norm_{i}") for i in range(1, 6)]
@@ -144,13 +146,16 @@ class DisentangledInterests(InterestExtractor):
 
     def build(self, input_shape: tf.TensorShape) -> None:
         """Creates prototypes, position table and the two sets of biases."""
-        self._prototypes = self._add_random_weight("prototypes")
-        self._past_bias = self._add_random_weight("past_bias")
-        self._future_bias = self._add_random_weight("future_bias")
-        self._positions = self.add_weight(
-            "positions", [self._max_length, self._dim], initializer="zeros"
-        )
-        self._query_bias = self.add_weight("query_bias", [self._dim], initializer="zeros")
+        if self._has_clusters:
+            self._prototypes = self._add_random_weight("prototypes")
+        self._past_bias = self._future_bias = self._add_random_weight("past_bias")
+        if self._has_future_bias:
+            self._future_bias = self._add_random_weight("future_bias")
+        if self._has_weights:
+            self._positions = self.add_weight(
+                "positions", [self._max_length, self._dim], initializer="zeros"
+            )
+            self._query_bias = self.add_weight("query_bias", [self._dim], initializer="zeros")
         super().build(input_shape)
 
     def _add_random_weight(self, name: str) -> tf.Variable:
@@ -168,10 +173,13 @@ class DisentangledInterests(InterestExtractor):
         item_vectors: tf.Tensor | None,
     ) -> InterestOutput:
         del item_vectors
-        clusters, placed = self.cluster(states), self._place(states, first_slots)
-        scores = tf.matmul(self._queries(placed), self._keys(placed), transpose_b=True)
+        clusters, shape = self.cluster(states), tf.shape(states)
+        if self._has_weights:
+            placed = self._place(states, first_slots)
+            scores = tf.matmul(self._queries(placed), self._keys(placed), transpose_b=True)
+        else:
+            scores = tf.zeros([shape[0], shape[1], shape[1]], states.dtype)
         attention = causal_softmax(scores / math.sqrt(self._dim), first_slots=first_slots)
-        shape = tf.shape(states)
         shares = clusters[:, :, :, tf.newaxis] * states[:, :, tf.newaxis, :]
         shares = tf.reshape(shares, [shape[0], shape[1], self.num_interests * self._dim])
         pooled = tf.matmul(attention, shares)
@@ -190,9 +198,13 @@ class DisentangledInterests(InterestExtractor):
         item_vectors: tf.Tensor | None,
     ) -> InterestOutput:
         del item_vectors
-        clusters, placed = self.cluster(states), self._place(states)
-        query = self._queries(tf.gather(placed, slots, batch_dims=1))[:, tf.newaxis, :]
-        scores = tf.matmul(query, self._keys(placed), transpose_b=True)
+        clusters = self.cluster(states)
+        if self._has_weights:
+            placed = self._place(states)
+            query = self._queries(tf.gather(placed, slots, batch_dims=1))[:, tf.newaxis, :]
+            scores = tf.matmul(query, self._keys(placed), transpose_b=True)
+        else:
+            scores = tf.zeros([tf.shape(states)[0], 1, tf.shape(states)[1]], states.dtype)
         attention = prefix_softmax(scores / math.sqrt(self._dim), slots)
         # [batch, length, num_interests]: p(k|i) p(i|t)
         shares = clusters * tf.transpose(attention, [0, 2, 1])
@@ -202,6 +214,9 @@ class DisentangledInterests(InterestExtractor):
 
     def cluster(self, states: tf.Tensor) -> tf.Tensor:
         """p(k|i), `[batch, length, num_interests]`: how much a click belongs to a prototype."""
+        if not self._has_clusters:
+            shape = [*tf.unstack(tf.shape(states)[:2]), self.num_interests]
+            return tf.ones(shape, states.dtype) / self.num_interests
         # Both sides are normalised: a plain product collapses onto few prototypes.
         prototypes = self._norms[1](tf.convert_to_tensor(self._prototypes))
         scores = tf.matmul(self._norms[0](states), prototypes, transpose_b=True)

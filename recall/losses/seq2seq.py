@@ -1,5 +1,6 @@
 """The latent seq2seq loss: the main interests of the whole future."""
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -145,6 +146,33 @@ def select_confident_pairs(
     )
     gains = tf.where(pair_is_valid, -tf.reshape(losses, [-1]), tf.float32.min)
     return tf.reshape(mark_largest(gains, num_kept), shape)
+
+
+def select_confident_of_users(
+    losses: tf.Tensor, is_valid: tf.Tensor, *, confident_fraction: float
+) -> tf.Tensor:
+    """Marks the pairs with the smallest losses of each user, of every valid user as many.
+
+    Args:
+        losses: `[batch, num_interests]` float, from `seq2seq_loss`.
+        is_valid: `[batch]` bool.
+        confident_fraction: Share of a user's pairs, rounded down, but at least one pair.
+
+    Returns:
+        `[batch, num_interests]` bool; of equal losses the earlier interest wins.
+    """
+    num_kept = pairs_of_user(losses.shape[1], confident_fraction)
+    chosen = tf.transpose(mark_largest(-tf.transpose(losses), num_kept))
+    return chosen & is_valid[:, tf.newaxis]
+
+
+def pairs_of_user(num_interests: int, confident_fraction: float) -> int:
+    """How many pairs `select_confident_of_users` marks of a user.
+
+    >>> pairs_of_user(8, 0.3), pairs_of_user(2, 0.3)
+    (2, 1)
+    """
+    return max(1, math.floor(confident_fraction * num_interests + 1e-9))
 
 
 def count_confident_pairs(

@@ -1,6 +1,5 @@
 """DSSRec: two towers trained by the seq2item and the seq2seq loss."""
 
-import math
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
@@ -18,19 +17,14 @@ from recall.losses.negatives import (
     enqueue_clicks_by_interest,
     sample_clicked_negatives,
 )
-from recall.losses.seq2seq import (
-    count_confident_pairs,
-    reduce_confident,
-    select_confident_pairs,
-    seq2seq_loss,
-)
 from recall.models import step_numbers
 from recall.models.auxiliary import compute_auxiliary_losses
+from recall.models.future_interests import compute_seq2seq, count_pairs, seq2seq_weight_at
 from recall.models.loss_terms import LossTerms
 from recall.models.next_clicks import Negatives, compute_next_clicks
 from recall.models.prefixes import Prefixes, encode_packed, encode_padded
 from recall.models.replicated_step import build_train_function
-from recall.models.step_numbers import gather_slots, share_of_mean, uniform
+from recall.models.step_numbers import share_of_mean
 from recall.towers import UserTower
 from recall.vocabulary import PADDING_ID, ItemVocabulary
 
@@ -106,7 +100,12 @@ class DSSRec(tfrs.Model):
             each has its part of the sum, divided by the number of all.
         """
         encode = encode_packed if isinstance(batch, PackedBatch) else encode_padded
-        prefixes = encode(self.user_tower, batch, training=training)
+        prefixes = encode(
+            self.user_tower,
+            batch,
+            training=training,
+            reverse_future=self._loss_config.reverse_future,
+        )
         clicks = compute_next_clicks(
             prefixes,
             self.item_tower,
@@ -117,7 +116,9 @@ class DSSRec(tfrs.Model):
         )
         seq2seq = tf.zeros([])
         if self._loss_config.seq2seq_weight > 0:
-            seq2seq = self._seq2seq(prefixes, seed + 1)
+            seq2seq = compute_seq2seq(
+                prefixes, seed + 1, self.user_tower.num_interests, self._loss_config
+            )
         auxiliary = compute_auxiliary_losses(
             prefixes, clicks, self.user_tower, self._loss_config, self._auxiliary_weights
         )
@@ -156,33 +157,6 @@ class DSSRec(tfrs.Model):
     def _num_negatives(self) -> int:
         return self._loss_config.num_negatives or self._loss_config.NUM_NEGATIVES
 
-    def _seq2seq(self, prefixes: Prefixes, seed: tf.Tensor) -> tf.Tensor:
-        """Mean loss of the confident pairs at one random slot per sequence."""
-        lengths = prefixes.lengths
-        is_valid = lengths > 0
-        # The past ends at slot `anchor`; its future is items anchor+1..length,
-        # the newest `length - anchor` items: a prefix of the reversed sequence.
-        anchor = tf.cast(uniform(tf.shape(lengths), seed) * tf.cast(lengths, tf.float32), tf.int32)
-        past_vectors = gather_slots(prefixes.user_vectors, prefixes.starts + anchor)
-        max_pairs = None
-        if prefixes.is_real is not None:
-            num_pairs = past_vectors.shape[0] * self.user_tower.num_interests
-            max_pairs = math.ceil(self._loss_config.confident_fraction * num_pairs)
-        losses = seq2seq_loss(
-            past_vectors,
-            prefixes.encode_future(tf.maximum(lengths - anchor - 1, 0)),
-            is_valid,
-            temperature=self._loss_config.temperature,
-            max_gradient_pairs=max_pairs,
-        )
-        fraction, num_of_all = self._loss_config.confident_fraction, None
-        if replicas.count() > 1:
-            num_valid = tf.reduce_sum(tf.cast(is_valid, tf.int32))
-            num_own = count_confident_pairs(num_valid, self.user_tower.num_interests, fraction)
-            num_of_all = replicas.total("pairs", num_own)
-        is_confident = select_confident_pairs(losses, is_valid, confident_fraction=fraction)
-        return reduce_confident(losses, is_confident, num_of_all)
-
     def train_step(self, batch: SequenceBatch | PackedBatch) -> dict[str, tf.Tensor]:
         """One step on seq2item + seq2seq_weight * seq2seq.
 
@@ -220,7 +194,8 @@ class DSSRec(tfrs.Model):
         seed = replicas.seed_of_own(seed)
         with tf.GradientTape() as tape, dropout_seed(seed):
             terms = self.compute_losses(batch, seed, training=True)
-            total = terms.seq2item + self._loss_config.seq2seq_weight * terms.seq2seq
+            weight = seq2seq_weight_at(self.optimizer.iterations, self._loss_config)
+            total = terms.seq2item + weight * terms.seq2seq
             for name, weight in self._auxiliary_weights.items():
                 total += weight * terms.auxiliary[name]
         variables = self.trainable_variables
@@ -295,10 +270,10 @@ class DSSRec(tfrs.Model):
         if weights is None:
             weights = tf.cast(batches.positive_ids != PADDING_ID, tf.float32)
         num_clicks = tf.reduce_sum(weights, axis=[1, 2])
-        num_pairs = count_confident_pairs(
+        num_pairs = count_pairs(
             tf.math.count_nonzero(batches.lengths, axis=1, dtype=tf.int32),
             self.user_tower.num_interests,
-            self._loss_config.confident_fraction,
+            self._loss_config,
         )
         return tf.stack([num_clicks, tf.cast(num_pairs, tf.float32)], axis=1)
 

@@ -54,7 +54,9 @@ class Prefixes(NamedTuple):
         return self.is_real if self.weights is None else self.weights > 0
 
 
-def encode_padded(user_tower: UserTower, batch: SequenceBatch, *, training: bool) -> Prefixes:
+def encode_padded(
+    user_tower: UserTower, batch: SequenceBatch, *, training: bool, reverse_future: bool = True
+) -> Prefixes:
     """A row per sequence. Only real slots: padding would cost as much as a target."""
     target_mask = batch.positive_ids != PADDING_ID
     times = batch.columns.get(TIMES)
@@ -68,6 +70,12 @@ def encode_padded(user_tower: UserTower, batch: SequenceBatch, *, training: bool
     lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
 
     def encode_future(slots: tf.Tensor) -> tf.Tensor:
+        if not reverse_future:
+            width = tf.shape(batch.positive_ids)[1]
+            rows = tf.range(tf.shape(batch.positive_ids)[0]) * width
+            first_slots = tf.zeros_like(batch.positive_ids, tf.int32)
+            future = _in_order(batch.positive_ids, first_slots, rows, lengths, slots)
+            return user_tower.encode_at(**future, training=training, is_future=True).user_vectors
         future_ids, future_times = _reverse(batch.positive_ids, lengths), None
         if times is not None:  # What comes next in a reversed sequence came before.
             future_times = _reverse(times[..., ::-1], lengths)
@@ -91,7 +99,9 @@ def encode_padded(user_tower: UserTower, batch: SequenceBatch, *, training: bool
     )
 
 
-def encode_packed(user_tower: UserTower, batch: PackedBatch, *, training: bool) -> Prefixes:
+def encode_packed(
+    user_tower: UserTower, batch: PackedBatch, *, training: bool, reverse_future: bool = True
+) -> Prefixes:
     """Several sequences per row; padding takes part and is weighted by 0 in the losses."""
     user_vectors = user_tower.encode_prefixes(
         batch.history_ids,
@@ -103,6 +113,11 @@ def encode_packed(user_tower: UserTower, batch: PackedBatch, *, training: bool) 
     positive_ids = tf.reshape(batch.positive_ids, [-1])
 
     def encode_future(slots: tf.Tensor) -> tf.Tensor:
+        if not reverse_future:
+            future = _in_order(
+                batch.positive_ids, batch.first_slots, batch.starts, batch.lengths, slots
+            )
+            return user_tower.encode_at(**future, training=training, is_future=True).user_vectors
         return user_tower.encode_at(
             batch.future_ids,
             batch.starts + slots,
@@ -134,6 +149,38 @@ def _columns_of(
         for field, name in fields.items()
         if name in batch.columns
     }
+
+
+def _in_order(
+    positive_ids: tf.Tensor,
+    first_slots: tf.Tensor,
+    starts: tf.Tensor,
+    lengths: tf.Tensor,
+    slots: tf.Tensor,
+) -> dict[str, tf.Tensor]:
+    """Futures as they were clicked: the sequences themselves, each from its anchor on alone.
+
+    Args:
+        positive_ids: `[rows, width]`, slot s has the item after the prefix that ends at s.
+        first_slots: `[rows, width]` int32, where the sequence of each slot begins.
+        starts: `[num_sequences]` int32, their first slots, counted through all rows.
+        lengths: `[num_sequences]` int32, 0 where there is no sequence.
+        slots: `[num_sequences]` int32, items of each future but one.
+
+    Returns:
+        Arguments of `UserTower.encode_at`.
+    """
+    shape = tf.shape(positive_ids)
+    last_slot = shape[0] * shape[1] - 1
+    starts = tf.minimum(starts, last_slot)
+    anchors = tf.where(lengths > 0, lengths - 1 - slots, 0)
+    anchor_of = tf.scatter_nd(starts[:, tf.newaxis], anchors, [last_slot + 1])
+    begins = tf.range(shape[0])[:, tf.newaxis] * shape[1] + first_slots
+    first_of_future = first_slots + tf.gather(anchor_of, begins)
+    # Slots before the anchor are of no use; they see themselves, as every slot must see one.
+    first_of_future = tf.minimum(first_of_future, tf.range(shape[1]))
+    ends = tf.minimum(starts + tf.maximum(lengths - 1, 0), last_slot)
+    return {"history_ids": positive_ids, "slots": ends, "first_slots": first_of_future}
 
 
 def _reverse(values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:

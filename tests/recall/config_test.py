@@ -207,3 +207,10 @@ def test_only_losses_with_a_weight_are_auxiliary():
     settings = ["model.extractor=routing", "loss.sharpness_weight=0", "loss.balance_weight=2"]
     loss = RecallConfig().override(settings).loss
     assert loss.auxiliary_weights(has_prototypes=True) == {"balance": 2.0, "semantic": 1.0}
+
+
+def test_futures_in_order_know_no_times():
+    with pytest.raises(
+        InputError, match=r"`loss\.reverse_future` must be true with model\.time_bias"
+    ):
+        RecallConfig().override(["loss.reverse_future=false", "model.time_bias=true"])

@@ -2,7 +2,15 @@
 
 from collections.abc import Callable, Mapping
 
-from pipelines.experiments.grids import exposure, extractors, myopia, noise, planted, seq2seq
+from pipelines.experiments.grids import (
+    ablation,
+    exposure,
+    extractors,
+    myopia,
+    noise,
+    planted,
+    seq2seq,
+)
 from pipelines.experiments.grids.grid import Experiment, Options
 from recall.errors import InputError
 
@@ -14,6 +22,7 @@ BUILDERS: Mapping[str, Callable[[Options], Experiment]] = {
     "exposure": exposure.build,
     "extractors": extractors.build,
     "interests": extractors.build_forms,
+    "ablation": ablation.build,
 }
 """Name -> what makes the grid."""
 
@@ -25,6 +34,7 @@ SUMMARIES: Mapping[str, str] = {
     "exposure": "negatives that correct exposure bias, also where true preference is known",
     "extractors": "dssrec, last_state, self_attentive, capsule, routing under one recipe",
     "interests": "forms of interests that differ more: diversity at no loss of recall",
+    "ablation": "one change of the recipe at a time, on the next five clicks",
 }
 """Name -> one line for `recall experiment --list`."""
 

@@ -20,6 +20,9 @@ CONFIGS = {
     "capsule": dataclasses.replace(DSSREC, extractor="capsule"),
     "routing": dataclasses.replace(DSSREC, extractor="routing", num_prototypes=6),
     "dssrec_gate": dataclasses.replace(DSSREC, residual_form="gate"),
+    "dssrec_plain": dataclasses.replace(
+        DSSREC, clustering=False, weighting=False, future_bias=False
+    ),
 }
 FORMS = [*CONFIGS, "dssrec_future", "routing_future"]
 ITEMS_OF_STATES = np.random.default_rng(11).normal(size=[DIM, DIM]).astype(np.float32)
@@ -261,3 +264,20 @@ def interests_of_prefix(states, weights, form):
 def softmax(scores):
     exp = np.exp(scores - scores.max())
     return exp / exp.sum()
+
+
+def test_without_clusters_and_weights_an_interest_is_the_mean_of_the_past():
+    """LN5(beta_k + z_t + mean of z_1..z_t / K), of pasts and futures alike."""
+    extract, layer = build("dssrec_plain")
+    states = random_states(2, LENGTH, DIM)
+    found = extract(states)
+    weights = weights_of(layer)
+    means = np.cumsum(states, axis=1) / np.arange(1, LENGTH + 1)[:, None]
+    total = (means / NUM_INTERESTS + states)[:, :, None] + weights["past_bias"]
+    total -= total.mean(axis=-1, keepdims=True)
+    total /= np.sqrt(total.var(axis=-1, keepdims=True))
+    expected = total * weights["norm_5/scale"] + weights["norm_5/offset"]
+    np.testing.assert_allclose(found.vectors, expected, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(found.weights, np.full([2, LENGTH, NUM_INTERESTS], 1 / 3), rtol=1e-5)
+    future = layer(states, is_future=True)
+    np.testing.assert_array_equal(future.vectors, found.vectors)

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from recall.losses.seq2seq import reduce_confident, select_confident_pairs, seq2seq_loss
+from recall.losses.seq2seq import (
+    reduce_confident,
+    select_confident_of_users,
+    select_confident_pairs,
+    seq2seq_loss,
+)
 from tests.finite_differences import differentiate
 
 BATCH, NUM_INTERESTS, DIM = 5, 3, 4
@@ -234,3 +239,17 @@ def test_pairs_beyond_the_bound_have_no_gradient():
     gradient = tape.gradient(losses, past).numpy().reshape(-1, DIM)
 
     assert (np.abs(gradient) > 0).any(axis=1).tolist() == [True] * 4 + [False] * 11
+
+
+def test_every_user_keeps_as_many_of_her_own_pairs():
+    """.5 of three pairs is one; of equal losses the earlier interest; none of a masked user."""
+    losses = tf.constant([[9.0, 8.0, 9.5], [0.1, 0.1, 0.3], [0.2, 0.0, 0.1]])
+    is_valid = tf.constant([True, True, False])
+    chosen = select_confident_of_users(losses, is_valid, confident_fraction=0.5)
+    assert chosen.numpy().tolist() == [
+        [False, True, False],
+        [True, False, False],
+        [False, False, False],
+    ]
+    both = select_confident_of_users(losses, is_valid, confident_fraction=0.7)
+    assert both.numpy().sum(axis=1).tolist() == [2, 2, 0]

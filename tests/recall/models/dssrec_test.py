@@ -1,5 +1,7 @@
 """DSSRec: which prefixes meet which targets and futures, and what a step does."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,7 +9,7 @@ import tensorflow as tf
 from recall.config import RecallConfig
 from recall.features import SequenceBatch
 from recall.losses.negatives import sample_uniform_negatives
-from recall.models import dssrec
+from recall.models import future_interests
 from recall.models.dssrec import DSSRec
 from recall.vocabulary import ItemVocabulary
 
@@ -135,17 +137,24 @@ def test_in_batch_negatives_are_the_other_clicks_of_the_step(reduction):
     np.testing.assert_allclose(terms.seq2item, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("extractor", ["dssrec", "last_state"])
-def test_the_future_of_an_anchor_is_what_follows_it_newest_first(extractor, monkeypatch):
-    """Every pair the loss meets is (x_1..x_t, x_T..x_t+1) for one t, and every t occurs."""
+@pytest.mark.parametrize(
+    ("extractor", "is_reversed"), [("dssrec", True), ("last_state", True), ("dssrec", False)]
+)
+def test_the_future_of_an_anchor_is_what_follows_it(extractor, is_reversed, monkeypatch):
+    """Every pair the loss meets is (x_1..x_t, x_T..x_t+1) for one t, and every t occurs.
+
+    Without reversal it is (x_1..x_t, x_t+1..x_T).
+    """
     calls = []
 
     def record(*arguments, **_):
         calls.append([tensor.numpy() for tensor in arguments])
         return tf.zeros(arguments[0].shape[:2])
 
-    monkeypatch.setattr(dssrec, "seq2seq_loss", record)
-    model = build_model(f"model.extractor={extractor}")
+    monkeypatch.setattr(future_interests, "seq2seq_loss", record)
+    model = build_model(
+        f"model.extractor={extractor}", f"loss.reverse_future={json.dumps(is_reversed)}"
+    )
     is_future = {"is_future": True} if extractor == "dssrec" else {}
 
     model.compute_losses(to_batch(SEQUENCES * 20), SEED)
@@ -156,7 +165,8 @@ def test_the_future_of_an_anchor_is_what_follows_it_newest_first(extractor, monk
         rows = slice(row, None, len(SEQUENCES))
         splits = range(1, len(sequence))
         own_pasts = encode(model, [sequence[:t] for t in splits])
-        own_futures = encode(model, [sequence[: t - 1 : -1] for t in splits], **is_future)
+        step = -1 if is_reversed else 1
+        own_futures = encode(model, [sequence[t:][::step] for t in splits], **is_future)
         anchors = []
         for past, future in zip(own_pasts, own_futures, strict=True):
             fits = np.isclose(pasts[rows], past, atol=1e-4).all(axis=(1, 2))
@@ -173,7 +183,7 @@ def test_a_sequence_without_a_future_is_no_pair(monkeypatch):
         valid.append(is_valid.numpy().tolist())
         return tf.zeros(past_vectors.shape[:2])
 
-    monkeypatch.setattr(dssrec, "seq2seq_loss", record)
+    monkeypatch.setattr(future_interests, "seq2seq_loss", record)
     build_model().compute_losses(to_batch([[2, 3, 4], [5], [6, 7]]), SEED)
 
     assert valid == [[True, False, True]]
@@ -181,7 +191,7 @@ def test_a_sequence_without_a_future_is_no_pair(monkeypatch):
 
 def test_seq2seq_is_the_mean_of_the_confident_pairs(monkeypatch):
     losses = tf.constant([[0.5, 2.0, 9.0], [4.0, 1.0, 0.2]])
-    monkeypatch.setattr(dssrec, "seq2seq_loss", lambda *args, **kwargs: losses)
+    monkeypatch.setattr(future_interests, "seq2seq_loss", lambda *args, **kwargs: losses)
 
     terms = build_model().compute_losses(to_batch([[2, 3, 4], [5, 6]]), SEED)
 
@@ -209,7 +219,9 @@ def test_neither_padding_nor_the_order_of_users_changes_seq2item():
 
 
 def test_weight_zero_switches_seq2seq_off(monkeypatch):
-    monkeypatch.setattr(dssrec, "seq2seq_loss", lambda *args, **kwargs: pytest.fail("computed"))
+    monkeypatch.setattr(
+        future_interests, "seq2seq_loss", lambda *args, **kwargs: pytest.fail("computed")
+    )
 
     terms = build_model("loss.seq2seq_weight=0").compute_losses(to_batch(SEQUENCES), SEED)
 

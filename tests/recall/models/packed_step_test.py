@@ -37,6 +37,10 @@ OPTIONS = {
     "no_filter": ["model.filter_share=0"],
     "gate": ["model.residual_form=gate"],
     "overlap": ["loss.overlap_weight=1"],
+    "in_order": ["loss.reverse_future=false"],
+    "of_user": ["loss.confident_of=user"],
+    "no_clusters": ["model.clustering=false", "model.weighting=false", "model.future_bias=false"],
+    "warm_up": ["loss.seq2seq_warm_up_steps=2", "loss.stop_future_gradient=true"],
 }
 
 

@@ -1,17 +1,12 @@
 """What came out of an experiment: `results.json`, a table, plots. Imports no TensorFlow."""
 
-import contextlib
-import importlib.metadata
 import logging
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import recall
-from pipelines.artifacts import provenance
 from pipelines.evaluation.intervals import Interval
 from pipelines.experiments.grids.grid import Case, Experiment
 from pipelines.experiments.outcomes import kept, paired, tables
@@ -85,7 +80,7 @@ def summarise(experiment: Experiment, finished: Sequence[FinishedRun]) -> dict[s
         "num_runs": len(finished),
         "cases": cases,
         "kept": kept.measure_kept(experiment, whole_cases),
-        "versions": _versions(),
+        "versions": _versions(finished),
     }
 
 
@@ -152,15 +147,17 @@ def _of_values(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str | None]:
-    """Of what the numbers depend on."""
-    packages = ("tensorflow", "tf_keras", "tensorflow-recommenders", "numpy")
-    versions = {
-        "recall": recall.__version__,
-        "commit": provenance.find_commit(),
-        "python": platform.python_version(),
-    }
-    for package in packages:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return versions
+def _versions(finished: Sequence[FinishedRun]) -> dict[str, str]:
+    """Of what the runs were made with, which may be several of each."""
+    found: dict[str, dict[str, None]] = {}
+    for one in finished:
+        made = one.facts["made"]
+        versions = {**one.facts["versions"], "commit": made.get("commit"), **_machine(made)}
+        for name, version in versions.items():
+            if version:
+                found.setdefault(name, {})[version] = None
+    return {name: " and ".join(versions) for name, versions in found.items()}
+
+
+def _machine(made: Mapping[str, Any]) -> dict[str, str | None]:
+    return {name: made.get(name) for name in ("python", "platform")}

@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from pipelines.experiments import one_run, runner
 from pipelines.experiments.grids import seq2seq
@@ -79,6 +80,8 @@ def test_results_are_those_of_the_users(made):
             totals.append(gains.sum() / weights.sum())
     without, with_ = case["arms"]
     assert without["metrics"]["hit_rate@50"]["value"] == pytest.approx(totals[0])
+    assert found["versions"]["tensorflow"] == tf.__version__
+    assert case["devices"] == ["GPU" if tf.config.list_physical_devices("GPU") else "CPU"]
     assert "differences" not in without
     difference = with_["differences"]["hit_rate@50"]
     assert difference["value"] == pytest.approx(totals[1] - totals[0])

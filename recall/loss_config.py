@@ -117,6 +117,12 @@ class LossConfig:
             self.confident_fraction,
             "in (0, 1]",
         )
+        self._check_seq2seq()
+        for kind, weight in self.event_weights.items():
+            require_setting(weight >= 0, f"loss.event_weights.{kind}", weight, ">= 0")
+
+    def _check_seq2seq(self) -> None:
+        """How futures are compared with pasts."""
         require_choice("loss.confident_of", self.confident_of, self.CONFIDENT_OF)
         temperature = self.seq2seq_temperature
         require_setting(
@@ -127,8 +133,6 @@ class LossConfig:
         )
         for name in ("seq2seq_warm_up_steps", "seq2seq_decay_steps"):
             require_setting(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), ">= 0")
-        for kind, weight in self.event_weights.items():
-            require_setting(weight >= 0, f"loss.event_weights.{kind}", weight, ">= 0")
 
     def weight_of(self, kind: str) -> float:
         """How much a click of a kind counts as a target."""

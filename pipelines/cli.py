@@ -138,6 +138,7 @@ def _in_plain_words(reason: str) -> str:
     reason = re.sub(
         r"invalid literal for int\(\) with base 10: (.*)", r"\1 is not a whole number", reason
     )
+    reason = reason.replace("is not number >=", "is not a number >=")
     return re.sub(r"could not convert string to float: (.*)", r"\1 is not a number", reason)
 
 

@@ -77,6 +77,7 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
         from pipelines.ingestion import ingest
         from pipelines.tuning import results, tune
 
+    tune.check_output(output_dir)
     ingest.run_ingest(
         source,
         items_file,

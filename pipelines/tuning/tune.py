@@ -27,7 +27,36 @@ _STARTUP_TRIALS, _WARMUP_EPOCHS = 5, 2
 """Trials before Optuna's model is asked and before one is given up, as its pruner's default; and
 epochs before: the first ones say little."""
 
+_CONFIG_NAME = "config.json"
+_OWN_NAMES = (
+    JOURNAL_NAME,
+    SETTINGS_NAME,
+    BEST_NAME,
+    EXAMPLES,
+    TRIALS,
+    _CONFIG_NAME,
+    results.TABLE_NAME,
+    results.PLOT_NAME,
+)
+
 _log = logging.getLogger(__name__)
+
+
+def check_output(output_dir: Path) -> None:
+    """Refuses a folder with anything that a search has not made.
+
+    Raises:
+        InputError: It is a file, or has other content.
+    """
+    if output_dir.exists() and not output_dir.is_dir():
+        raise InputError(f"{output_dir} is a file. Name a folder.")
+    names = sorted(p.name for p in output_dir.glob("*") if not p.name.startswith("."))
+    others = [name for name in names if name not in _OWN_NAMES]
+    if others:
+        raise InputError(
+            f"{output_dir} is not empty ({others[0]}) and was not made by `recall tune`. Choose "
+            "another folder, or empty it first."
+        )
 
 
 class Budget(NamedTuple):
@@ -66,7 +95,7 @@ def tune(
     busy = f"Another `recall tune` is working in {output_dir}. Wait for it to end."
     with folders.locked_folder(output_dir, _LOCK_NAME, busy=busy):
         _check_same_search(output_dir, config, space, metric)
-        storage.write_json(output_dir / "config.json", config.to_dict())
+        storage.write_json(output_dir / _CONFIG_NAME, config.to_dict())
         study = _open_study(output_dir, config, space, seed)
         _search(study, output_dir, space, metric, budget)
         rows = results.rows_of(study)
@@ -164,7 +193,7 @@ def _run(
         return trial_job.run_trial(
             output_dir / EXAMPLES,
             output_dir / TRIALS / f"{trial.number:04d}",
-            output_dir / "config.json",
+            output_dir / _CONFIG_NAME,
             texts,
             metric,
             deadline_s=deadline_s,

@@ -384,6 +384,10 @@ def test_a_full_disk_is_one_line(write, tmp_path, monkeypatch, capsys):
             "recall tune: error: flag --minutes=long: 'long' is not a number. See `recall tune",
         ),
         (
+            ["tune", "--events=e", "--output=o", "--minutes=0"],
+            "recall tune: error: flag --minutes=0: 0.0 is not a number >= 0.01. See `recall tune",
+        ),
+        (
             ["embed", "--release=r", "--output=o"],
             "recall embed: error: Give --events=LOG, --users=FILE with histories",
         ),

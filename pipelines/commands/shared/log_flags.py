@@ -137,6 +137,7 @@ def open_log(values: flags.FlagValues) -> "EventSource":
     from pipelines.ingestion.open_log import open_events
     from pipelines.sources.users import UsersFile
 
+    _check_output(values)
     source = open_events(values.events, **read_log(values))
     path = values["users"].value if "users" in values else None
     if path is not None:
@@ -144,6 +145,23 @@ def open_log(values: flags.FlagValues) -> "EventSource":
             raise InputError(f"--users={path} is no file, or cannot be read. Check the path.")
         source.users_file = UsersFile(path, values.users_id_column)
     return source
+
+
+def _check_output(values: flags.FlagValues) -> None:
+    """Refuses an output in the folder of the log: the next reading would take it for a part.
+
+    Raises:
+        InputError: It lies there.
+    """
+    output = values["output"].value if "output" in values else None
+    if not output or not values.events or not os.path.isdir(values.events):
+        return
+    log, written = os.path.realpath(values.events), os.path.realpath(output)
+    if written != log and os.path.commonpath([log, written]) == log:
+        raise InputError(
+            f"--output={output} lies in the folder of the log, --events={values.events}, and would "
+            "be read as a part of it the next time. Choose another --output."
+        )
 
 
 def read_log(values: flags.FlagValues) -> dict[str, Any]:

@@ -100,6 +100,19 @@ def test_another_search_is_another_folder(search, changed, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("is_file", [True, False])
+def test_a_folder_of_something_else_is_left_alone(tmp_path, is_file, capsys):
+    output = tmp_path / "runs"
+    content = output if is_file else output / "mine" / "notes.txt"
+    content.parent.mkdir(parents=True, exist_ok=True)
+    content.write_text("kept")
+    assert cli.main([*WORDS, f"--output={output}", "--trials=1"]) == 1
+    error = capsys.readouterr().err
+    expected = "is a file. Name a folder." if is_file else "is not empty (mine) and was not made by"
+    assert f"recall tune: error: {output} {expected}" in error
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [content]
+
+
 def test_a_time_that_is_over_leaves_what_was_found(tmp_path, capsys):
     words = [*WORDS, "--set=train.max_epochs=500", "--set=train.early_stopping_patience=500"]
     code = cli.main([*words, f"--output={tmp_path / 't'}", "--trials=50", "--minutes=0.6"])

@@ -90,3 +90,38 @@ def test_a_name_for_the_log(tmp_path):
     _, report = ingest(tmp_path / "named", path, "--events_name=Shop, 2024")
     assert report["source"] == "Shop, 2024"
     assert report["lines"][0].startswith("Read 12 events from Shop, 2024; kept 12 ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("ingest",),
+        ("run",),
+        ("tune",),
+        ("recommend", "--release={release}"),
+        ("embed", "--release={release}"),
+    ],
+)
+def test_an_output_in_the_folder_of_the_log_is_refused(tmp_path, monkeypatch, words, capsys):
+    """It would be read as a part of the log the next time."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    write_log(logs / "monday.csv", ["1", "2", "3", "4"])
+    (tmp_path / "link").symlink_to(logs)
+    (tmp_path / "release").mkdir()
+    monkeypatch.chdir(tmp_path)
+    words = [word.format(release=tmp_path / "release") for word in words]
+    for output in ("logs/out", "logs/a/b", "link/out"):
+        assert cli.main([*words, "--events=logs", f"--output={output}"]) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == (
+            f"recall {words[0]}: error: --output={output} lies in the folder of the log, "
+            "--events=logs, and would be read as a part of it the next time. Choose another "
+            "--output."
+        )
+    assert [path.name for path in logs.iterdir()] == ["monday.csv"]
+
+
+def test_an_output_beside_the_files_of_the_log(tmp_path):
+    log = write_log(tmp_path / "monday.csv", ["1", "2", "3", "4"])
+    assert ingest(tmp_path, log)[0] == 0

@@ -139,7 +139,8 @@ def open_log(values: flags.FlagValues) -> "EventSource":
 
     _check_output(values)
     source = open_events(values.events, **read_log(values))
-    path = values["users"].value if "users" in values else None
+    # `recall recommend` and `embed` have a --users of their own: who is asked about.
+    path = values["users"].value if "users_id_column" in values else None
     if path is not None:
         if not urls.is_url(path) and not _is_readable(path):
             raise InputError(f"--users={path} is no file, or cannot be read. Check the path.")

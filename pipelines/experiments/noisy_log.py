@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.ingestion import sequences
+from pipelines.ingestion.events import ordering
 from pipelines.ingestion.sequences import PART_LABELS, Part
 from pipelines.sources.events import EventSource
 from pipelines.synthetic import table_writer
@@ -99,8 +100,8 @@ def _order(events: pa.Table) -> tuple[pa.Array, np.ndarray]:
     users = events["user_id"].combine_chunks().dictionary_encode().indices.to_numpy()
     items = events["item_id"].combine_chunks().dictionary_encode().indices.to_numpy()
     times, rows = events["timestamp"].to_numpy(), events["row"].to_numpy()
-    order = sequences.order_events(users, times, rows)
+    order = ordering.order_events(users, times, rows)
     offsets = np.concatenate([[0], np.cumsum(np.bincount(users))])
-    repeated = sequences.find_duplicates(offsets, items[order], times[order])
+    repeated = ordering.find_duplicates(offsets, items[order], times[order])
     kept = order[~repeated]
     return pa.array(kept), np.concatenate([[0], np.cumsum(np.bincount(users[kept]))])

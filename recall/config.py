@@ -12,11 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from recall.errors import InputError
-from recall.evaluation_config import EvaluationConfig
 from recall.feature_columns.declaration import FeaturesConfig
-from recall.index_config import IndexConfig
-from recall.loss_config import LossConfig
-from recall.model_config import ModelConfig
 from recall.plain_values import (
     build_from_values,
     parse_value,
@@ -25,8 +21,12 @@ from recall.plain_values import (
     require_time,
     unknown_key,
 )
-from recall.train_config import TrainConfig
-from recall.validation_config import ValidationConfig
+from recall.settings.evaluation import EvaluationConfig
+from recall.settings.index import IndexConfig
+from recall.settings.loss import LossConfig
+from recall.settings.model import ModelConfig
+from recall.settings.train import TrainConfig
+from recall.settings.validation import ValidationConfig
 
 _MOST_KEPT_SHARDS = 10_000
 """Numbers that the names of kept files leave to a shard."""

@@ -10,8 +10,8 @@ from pipelines.artifacts import held_out, records
 from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import lists
 from recall.errors import InputError
-from recall.evaluation_config import EvaluationConfig
 from recall.ragged import Ragged
+from recall.settings.evaluation import EvaluationConfig
 from recall.vocabulary import FIRST_ITEM_ID, UNKNOWN_ID, ItemVocabulary
 from serving.retrieval.user_vectors import UserVectors
 

@@ -8,8 +8,8 @@ import numpy as np
 from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import lists
 from pipelines.evaluation.rankers.full_ranking import EMPTY_SLOT, Ranker
-from recall.evaluation_config import EvaluationConfig
 from recall.ragged import Ragged
+from recall.settings.evaluation import EvaluationConfig
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 
 _METRICS = ("recall", "ndcg", "hit_rate")

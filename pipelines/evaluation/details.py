@@ -16,9 +16,9 @@ from pipelines.evaluation.exposure import measure_exposure
 from pipelines.evaluation.rankers import full_ranking
 from pipelines.evaluation.user_results import MAX_USERS, UserResults
 from pipelines.evaluation.vectors import measure_interest_usage
-from recall.evaluation_config import EvaluationConfig
 from recall.metrics import ranking
 from recall.ragged import Ragged
+from recall.settings.evaluation import EvaluationConfig
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 
 _SEED = 20_260_101

@@ -31,7 +31,7 @@ from pipelines.progress import tasks
 from recall.categories import common_categories
 from recall.config import RecallConfig
 from recall.errors import InputError
-from recall.evaluation_config import EvaluationConfig
+from recall.settings.evaluation import EvaluationConfig
 from recall.vocabulary import ItemVocabulary
 from serving.release import folders, storage
 

@@ -17,8 +17,8 @@ from pipelines.experiments.grids.grid import Experiment, GridRun
 from pipelines.experiments.grids.logs import find_log
 from pipelines.experiments.outcomes import measures, run_files
 from pipelines.training import trainer
-from recall.evaluation_config import EvaluationConfig
 from recall.metrics.usage import compute_perplexity
+from recall.settings.evaluation import EvaluationConfig
 from serving.release import folders
 
 _LOCK_NAME = ".lock"

@@ -25,7 +25,7 @@ from pipelines.training.weight_averaging import WeightAverage
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.metrics.usage import compute_perplexity, count_dead
-from recall.train_config import TrainConfig
+from recall.settings.train import TrainConfig
 
 STOPPING_METRIC = "ndcg@10"
 _CUT_OFFS = (10, 50)

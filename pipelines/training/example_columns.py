@@ -7,7 +7,7 @@ from pipelines.artifacts.event_columns import ColumnsFound
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.features import ReadColumns
-from recall.loss_config import LossConfig
+from recall.settings.loss import LossConfig
 
 
 def choose_columns(examples_dir: str | Path, config: RecallConfig) -> ReadColumns:

@@ -21,7 +21,7 @@ from recall.config import RecallConfig
 from recall.datasets import without_tuning
 from recall.errors import InputError
 from recall.features import SequenceBatch, parse_sequences
-from recall.train_config import TrainConfig
+from recall.settings.train import TrainConfig
 from serving.release import storage
 
 _FILE_NAME = re.compile(r"examples-(\d+)-\d+-of-\d+\.tfrecord\.gz")

@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from recall import replicas
-from recall.loss_config import LossConfig
 from recall.losses.overlap import overlap_loss
 from recall.losses.routing import balance_loss, semantic_loss, sharpness_loss
 from recall.models.next_clicks import NextClicks
 from recall.models.prefixes import Prefixes
 from recall.models.step_numbers import share_of_mean
+from recall.settings.loss import LossConfig
 from recall.towers import UserTower
 
 

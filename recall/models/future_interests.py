@@ -5,7 +5,6 @@ import math
 import tensorflow as tf
 
 from recall import replicas
-from recall.loss_config import LossConfig
 from recall.losses.seq2seq import (
     count_confident_pairs,
     pairs_of_user,
@@ -16,6 +15,7 @@ from recall.losses.seq2seq import (
 )
 from recall.models.prefixes import Prefixes
 from recall.models.step_numbers import gather_slots, uniform
+from recall.settings.loss import LossConfig
 
 
 def compute_seq2seq(

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from recall.loss_config import LossConfig
 from recall.losses.own_negatives import logsumexp_of_own
 from recall.models.prefixes import Prefixes
+from recall.settings.loss import LossConfig
 from recall.vocabulary import PADDING_ID
 
 

@@ -7,13 +7,13 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from recall.item_tower import ItemTower
-from recall.loss_config import LossConfig
 from recall.losses.full_softmax import full_softmax_loss
 from recall.losses.interest_share import assign_starving_interests, find_winners
 from recall.losses.negatives import find_accidental_hits
 from recall.losses.sampled_softmax import interest_softmax_loss, sampled_softmax_loss
 from recall.models.loss_terms import score_shown
 from recall.models.prefixes import Prefixes
+from recall.settings.loss import LossConfig
 
 
 class Negatives(NamedTuple):

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from recall.config import RecallConfig
 from recall.errors import InputError
-from recall.loss_config import LossConfig
-from recall.model_config import ModelConfig
+from recall.settings.loss import LossConfig
+from recall.settings.model import ModelConfig
 from tests.conformance import models_test
 
 REFUSED = {("full", "sum"), ("interest_queues", "sum"), ("interest_queues", "argmax")}

@@ -3,7 +3,7 @@
 from pipelines.experiments.grids.grid import Arm, Experiment, Options, seeds_of, shared_settings
 from pipelines.experiments.grids.logs import NEXT_FIVE
 from pipelines.experiments.grids.seq2seq import cases_of
-from recall.model_config import ModelConfig
+from recall.settings.model import ModelConfig
 
 FORMS = {
     "sum": (),

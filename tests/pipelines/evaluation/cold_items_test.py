@@ -7,8 +7,8 @@ from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import cold_items
 from pipelines.evaluation.cold_items import ColdRankers
 from pipelines.publishing import summary
-from recall.evaluation_config import EvaluationConfig
 from recall.ragged import Ragged
+from recall.settings.evaluation import EvaluationConfig
 from recall.vocabulary import ItemVocabulary
 
 # Rows 2 and 4 (dense ids 4 and 6) are cold.

@@ -6,8 +6,8 @@ import pytest
 from pipelines.artifacts import records
 from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import details, lists
-from recall.evaluation_config import EvaluationConfig
 from recall.ragged import Ragged
+from recall.settings.evaluation import EvaluationConfig
 from recall.vocabulary import ItemVocabulary
 
 NUM_ITEMS = 12

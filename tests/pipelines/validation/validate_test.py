@@ -14,7 +14,7 @@ from pipelines.reporting.sections.run_folder import RunFolder
 from pipelines.validation import tables, validate
 from recall.config import RecallConfig
 from recall.errors import InputError
-from recall.validation_config import ValidationConfig
+from recall.settings.validation import ValidationConfig
 
 MONDAY = {  # Users of the first night and what they clicked, a click a day from March 1 on.
     "u1": "abcd",

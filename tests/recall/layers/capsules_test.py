@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from recall.layers.capsules import CapsuleInterests, draw_first_logits, squash
-from recall.model_config import ModelConfig
+from recall.settings.model import ModelConfig
 
 LENGTH, DIM, NUM_INTERESTS = 5, 6, 3
 CONFIG = ModelConfig(

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from recall.layers.residual import LastStateResidual
-from recall.model_config import ModelConfig
+from recall.settings.model import ModelConfig
 
 DIM, NUM_INTERESTS = 4, 3
 

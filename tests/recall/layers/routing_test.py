@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from recall.layers.routing import RoutedInterests
-from recall.model_config import ModelConfig
+from recall.settings.model import ModelConfig
 
 LENGTH, DIM, NUM_INTERESTS, NUM_PROTOTYPES = 5, 6, 2, 6
 CONFIG = ModelConfig(

@@ -1,0 +1,1 @@
+"""The sections of `RecallConfig`, a file each; `recall.config` puts them together."""

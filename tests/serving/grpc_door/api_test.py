@@ -328,6 +328,7 @@ def _metadata(prediction, name, fields=("signature_def",), **spec):
             [
                 "allow_item_ids",
                 "categories",
+                "context",
                 "deny_item_ids",
                 "diversity_weight",
                 "exact",

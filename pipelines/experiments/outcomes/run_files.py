@@ -1,5 +1,6 @@
 """Files of one run: a folder that is finished when it holds `run.json`. No TensorFlow."""
 
+import json
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 from pipelines.artifacts import records
 from pipelines.experiments.grids.grid import Experiment, GridRun
 from pipelines.experiments.outcomes.measures import Measured
+from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.metrics.ranking import UserMetric
 from serving.release import storage
@@ -81,7 +83,11 @@ def is_finished(output_dir: str | Path, experiment: Experiment, run: GridRun) ->
     path = folder_of(output_dir, run) / RUN_NAME
     if not path.exists():
         return False
-    before = dict(records.list_settings(storage.read_json(path)["settings"]))
+    # Settings that came with a later version have their defaults.
+    kept = storage.read_json(path)["settings"]
+    sections = {name: part for name, part in kept.items() if isinstance(part, dict)}
+    kept |= json.loads(json.dumps(RecallConfig.from_dict(sections).to_dict(sections)))
+    before = dict(records.list_settings(kept))
     record = records.build_record("experiment", settings_of(experiment, run), {})
     now = dict(records.list_settings(record["settings"]))
     for name in {**before, **now}:

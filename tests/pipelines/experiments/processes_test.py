@@ -8,6 +8,8 @@ import pytest
 from pipelines.experiments import preparing, runner
 from pipelines.experiments.grids import catalogue
 from pipelines.experiments.grids.grid import Arm, Case, Experiment, Options
+from pipelines.experiments.outcomes import run_files
+from pipelines.experiments.outcomes.measures import Measured
 from pipelines.processes import jobs
 from recall.errors import InputError
 
@@ -102,3 +104,16 @@ def test_every_experiment_is_listed_and_its_settings_are_good(monkeypatch):
         assert {run.seed for run in experiment.runs()} == {1, 2}
     with pytest.raises(InputError, match=r"no experiment 'noice'\. There are: seq2seq"):
         catalogue.build("noice", Options())
+
+
+def test_a_run_of_an_earlier_version_counts(tmp_path):
+    """It lacks a setting that came later, whose default is what it was made with."""
+    experiment = experiment_of(1)
+    run = next(experiment.runs())
+    settings = run_files.settings_of(experiment, run)
+    del settings["loss"]["reverse_future"]
+    run_files.write(run_files.folder_of(tmp_path, run), settings, Measured({}, {}), {})
+    assert run_files.is_finished(tmp_path, experiment, run)
+    other = experiment._replace(settings=("loss.reverse_future=false",))
+    with pytest.raises(InputError, match=r"loss\.reverse_future=True, not False"):
+        run_files.is_finished(tmp_path, other, run)

@@ -9,7 +9,7 @@ from pipelines.commands.shared.flags import Command, FlagSpec
 
 COMMAND = Command(
     summary="Proposes the section `features` of the settings from files.",
-    description="Looks at the columns of the items file, the users file and the log: which could "
+    description="Looks at the columns of the items file, the users file and the log: which can "
     "be features, of which kind, how many values are missing, what each costs. Prints the settings "
     "as JSON, which --config takes, and what was seen beside it on stderr. Read them before use: a "
     "column that is known only after a click (a rating, say) is no feature.",

@@ -17,10 +17,15 @@ from pipelines.sources.tables import table_files
 from pipelines.sources.tables.text_format import DEFAULT_TEXT, TextOptions
 from recall.config import RecallConfig
 from recall.errors import InputError
-from recall.feature_columns.declaration import TAKEN_NAMES
+from recall.feature_columns.declaration import OWNERS, TAKEN_NAMES
 
 _MOST_EVENTS = 200_000
 """Rows of a log that are looked at: the first ones."""
+
+_OF_EVENTS = (
+    "  None of these is declared. Of a log, recall takes kinds and weights of events "
+    "(--event_type_column, --weight_column) and times (model.time_bias)."
+)
 
 _USUAL_NAMES = {"title": "title_words", "category": "categories"}
 
@@ -122,7 +127,7 @@ def to_settings(found: Iterable[Proposed]) -> dict[str, Any]:
     """
     declared, owner_of = [], {}
     for table, proposals in found:
-        for proposal in proposals:
+        for proposal in proposals if table.owner in OWNERS else ():
             if not proposal.values:
                 continue
             name = proposal.name
@@ -156,6 +161,8 @@ def to_lines(found: Iterable[Proposed], config: RecallConfig) -> list[str]:
             lines.append(
                 f"  {one.name:<20} {one.values['kind']:<12} {'; '.join(filter(None, parts))}"
             )
+        if table.owner not in OWNERS:
+            lines.append(_OF_EVENTS)
     return lines
 
 

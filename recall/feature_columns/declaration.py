@@ -1,8 +1,7 @@
 """The section `features` of the settings: which features a model has, declared once.
 
-Imports no TensorFlow. A feature is a column of the items file, of the users file or of
-the log, or a field of a request. Training, export, serving and live items take names,
-kinds and parameters from here.
+Imports no TensorFlow. A feature is a column of the items file or of the users file.
+Training, export, serving and live items take names, kinds and parameters from here.
 """
 
 import dataclasses
@@ -21,7 +20,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
 TAKEN_NAMES = ("item_id", "item_ids", "user_id", "examples", "title", "vector", "fingerprint")
 """Names of other inputs and outputs of the towers and of live items."""
 
-OWNERS = ("item", "user", "event", "request")
+OWNERS = ("item", "user")
 
 _INTEGERS = {
     "max_values": 1,
@@ -46,9 +45,9 @@ class FeatureColumn:
     name: str
     """Letters, digits and `_`: the name in files, signatures, JSON and reports."""
     owner: str
-    """`item`, `user`, `event` (a column of the log) or `request` (context when serving)."""
+    """`item` or `user`, whose file has the column."""
     kind: str
-    """`categorical`, `numeric`, `vector`, `text` or `timestamp`."""
+    """`categorical`, `numeric`, `vector` or `text`."""
     column: str | None = None
     """Column of the file, where it has another name than the feature."""
     max_values: int | None = None
@@ -69,19 +68,15 @@ class FeatureColumn:
     """text: rows of the table that hashed words share."""
     max_ngram: int | None = None
     """text: words of the longest n-gram; 1 takes single words."""
-    parts: tuple[str, ...] | None = None
-    """timestamp: `gap` (to the event before), `hour`, `weekday`, of UTC."""
 
     PARAMETERS: typing.ClassVar[dict[str, dict[str, Any]]] = {
         "categorical": {"max_values": 1, "min_count": 2, "max_vocabulary": 100_000},
         "numeric": {"buckets": 0, "scale": "linear"},
         "vector": {"dim": None},
         "text": {"max_values": 16, "hash_buckets": 20_000, "max_ngram": 2},
-        "timestamp": {"parts": ("gap", "hour", "weekday")},
     }
     """Kind -> its parameters with their defaults; None has to be given."""
     SCALES: typing.ClassVar = ("linear", "log")
-    PARTS: typing.ClassVar = ("gap", "hour", "weekday")
 
     def __post_init__(self):
         key = f"features.columns[{self.name}]"
@@ -116,14 +111,6 @@ class FeatureColumn:
             require_setting(fits, f"{key}.{name}", value, f"{least} or more")
         if self.kind == "numeric":
             require_choice(f"{key}.scale", self.scale, self.SCALES)
-        if self.kind == "timestamp":
-            wanted = "event or request; of items and users a time is numeric"
-            require_setting(self.owner in ("event", "request"), f"{key}.owner", self.owner, wanted)
-            for part in self.parts:
-                require_choice(f"{key}.parts", part, self.PARTS)
-            wanted = "distinct parts, at least one"
-            fits = 0 < len(self.parts) == len(set(self.parts))
-            require_setting(fits, f"{key}.parts", self.parts, wanted)
 
     @property
     def source(self) -> str:

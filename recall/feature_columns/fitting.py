@@ -101,7 +101,7 @@ def fit(column: FeatureColumn, values: "pa.Array") -> FittedColumn:
     """Learns what a feature needs from some of its values.
 
     Args:
-        column: Declared; not of kind `timestamp`.
+        column: Declared.
         values: Of `raw_type`, of the items that training sees: what others have alone
             nothing can be learnt of.
     """

@@ -41,10 +41,22 @@ def test_it_proposes_settings(tmp_path, capsys, caplog):
         {"name": "region", "owner": "item", "kind": "categorical"},
         {"name": "user_region", "owner": "user", "kind": "categorical", "column": "region"},
         {"name": "age", "owner": "user", "kind": "numeric"},
-        {"name": "event_type", "owner": "event", "kind": "categorical"},
     ]
     config = RecallConfig.from_dict(settings)
     assert [c.source for c in config.features.of("user")] == ["region", "age"]
+
+
+def test_columns_of_a_log_are_shown_and_not_declared(tmp_path):
+    from pipelines.proposals import propose
+
+    words = write(tmp_path)
+    used = ["user_id", "item_id", "timestamp", "split"]
+    tables = propose.tables_of(None, None, words[2].partition("=")[2], used)
+    found = [propose.propose(table) for table in tables]
+    assert propose.to_settings(found) == {"features": {"columns": []}}
+    lines = propose.to_lines(found, RecallConfig())
+    assert lines[1].startswith("  event_type           categorical  2 values")
+    assert "--event_type_column" in lines[2]
 
 
 def test_lines_say_what_was_seen(tmp_path, capsys):

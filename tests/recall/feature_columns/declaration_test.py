@@ -14,8 +14,7 @@ COLUMNS = [
     {"name": "image", "owner": "item", "kind": "vector", "dim": 3},
     {"name": "words", "owner": "item", "kind": "text", "hash_buckets": 50},
     {"name": "age", "owner": "user", "kind": "numeric"},
-    {"name": "time", "owner": "event", "kind": "timestamp", "parts": ["gap"]},
-    {"name": "device", "owner": "request", "kind": "categorical"},
+    {"name": "country", "owner": "user", "kind": "categorical"},
 ]
 
 
@@ -31,7 +30,7 @@ def test_a_declaration_survives_json_and_names_only_what_its_kind_has():
     assert config.features.columns[0].source == "genres"
     assert config.features.columns[1].source == "released"
     assert [c.name for c in config.features.of("item")] == ["genres", "year", "image", "words"]
-    assert [c.name for c in config.features.of("event", "request")] == ["time", "device"]
+    assert [c.name for c in config.features.of("user")] == ["age", "country"]
 
 
 def test_an_assignment_takes_the_whole_declaration():
@@ -47,7 +46,6 @@ def test_parameters_that_are_left_out_are_those_of_the_kind():
     assert (column.max_values, column.min_count, column.buckets) == (1, 2, None)
     assert not column.has_several_values
     assert FeatureColumn("price", "item", "numeric").buckets == 0
-    assert FeatureColumn("t", "event", "timestamp").parts == ("gap", "hour", "weekday")
 
 
 @pytest.mark.parametrize(
@@ -56,7 +54,8 @@ def test_parameters_that_are_left_out_are_those_of_the_kind():
         ({"name": "1st"}, "`features.columns.name` must be letters"),
         ({"name": "item_ids"}, "another name"),
         ({"name": None}, r"`features.columns\[0\].name` must be of type str"),
-        ({"owner": "shop"}, "owner` must be one of item, user, event, request"),
+        ({"owner": "shop"}, "owner` must be one of item, user, received"),
+        ({"owner": "event"}, "owner` must be one of item, user, received"),
         ({"kind": "image"}, "kind` must be one of categorical, numeric"),
         ({"buckets": 4}, "buckets` must be left out: it is no parameter of kind categorical"),
         ({"max_values": 0}, "max_values` must be 1 or more"),
@@ -66,9 +65,6 @@ def test_parameters_that_are_left_out_are_those_of_the_kind():
         ({"kind": "vector"}, "dim` must be given, received None"),
         ({"kind": "numeric", "buckets": 1}, "buckets` must be 2 or more"),
         ({"kind": "numeric", "scale": "cubic"}, "scale` must be one of linear, log"),
-        ({"kind": "timestamp"}, "owner` must be event or request"),
-        ({"kind": "timestamp", "owner": "event", "parts": ["year"]}, "parts` must be one of gap"),
-        ({"kind": "timestamp", "owner": "event", "parts": ["gap", "gap"]}, "distinct parts"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_the_key(changes, wanted):

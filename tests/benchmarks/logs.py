@@ -39,6 +39,7 @@ class Catalogue(NamedTuple):
 
     num_items: int
     features: ItemFeatures | None = None
+    users: ItemFeatures | None = None
 
     @property
     def table_size(self) -> int:

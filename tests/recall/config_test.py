@@ -8,17 +8,10 @@ import json
 import pytest
 
 from recall import config as config_module
-from recall import (
-    evaluation_config,
-    index_config,
-    loss_config,
-    model_config,
-    train_config,
-    validation_config,
-)
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.feature_columns import declaration
+from recall.settings import evaluation, index, loss, model, train, validation
 
 _SECTIONS = {field.name for field in dataclasses.fields(RecallConfig)}
 
@@ -58,12 +51,12 @@ def test_every_setting_says_what_it_is_for():
     undocumented = []
     modules = (
         config_module,
-        loss_config,
-        model_config,
-        train_config,
-        validation_config,
-        evaluation_config,
-        index_config,
+        loss,
+        model,
+        train,
+        validation,
+        evaluation,
+        index,
         declaration,
     )
     sources = map(inspect.getsource, modules)

@@ -58,7 +58,10 @@ def test_polars_and_arrow_are_the_same_log(fitted, events):
         ({"overwrite": "yes"}, "`overwrite` must be True or False, received 'yes'"),
         ({"warm_start": 5}, "`warm_start` must be a path, received 5"),
         ({"where": 5}, "`where` must be a list of texts, received 5"),
-        ({"max_bad_rows": "many"}, "max_bad_rows=many: invalid literal.* See `recall run --help`"),
+        (
+            {"max_bad_rows": "many"},
+            "max_bad_rows=many: 'many' is not a whole number. See `recall run --help`",
+        ),
         ({"events": "missing.csv"}, "missing.csv"),
         ({"user_column": "visitor"}, "no column 'visitor'.* Name yours by user_column="),
         ({"item_column": "timestamp"}, "'timestamp' of the events is of the type timestamp"),

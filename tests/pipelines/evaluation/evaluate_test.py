@@ -137,7 +137,6 @@ def test_report_is_complete(job):
         "candidates": "full catalogue",
         "exclude_seen": True,
         "ks": [1, 5, 10],
-        "propensity_power": 0.5,
         "max_history_length": 6,
         "categories_left_out": [],
     }

@@ -148,7 +148,7 @@ def test_unknown_inputs_are_refused_before_they_are_looked_at(server, predict):
         code, details = error_of(predict, request)
         elapsed_s.append(time.perf_counter() - start_s)
         assert code is INVALID
-        assert details.startswith("input size does not match signature: 20!=17")
+        assert details.startswith("input size does not match signature: 20!=18")
     assert min(elapsed_s) < 0.005
     assert server._backend.budget.used == 0
 

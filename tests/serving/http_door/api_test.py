@@ -280,8 +280,14 @@ def test_recall_of_several_users(connection, catalogue):
         ({"history": [], "include_seen": 1}, "`include_seen` must be true or false"),
         ({"history": [], "size": 1}, "Unknown key `size`"),
         ({"history": [], "size": 1}, "A request has the keys history, k, exclude"),
-        ({"history": [], "size": 1}, ", exact, with_metadata, with_interests, timeout_ms."),
-        ({"requests": [{"history": [], "size": 1}]}, ", exact, with_metadata, with_interests."),
+        (
+            {"history": [], "size": 1},
+            ", exact, context, with_metadata, with_interests, timeout_ms.",
+        ),
+        (
+            {"requests": [{"history": [], "size": 1}]},
+            ", exact, context, with_metadata, with_interests.",
+        ),
         ({"requests": {}}, "`requests` must be a list"),
         (
             {"requests": [], "k": 3},

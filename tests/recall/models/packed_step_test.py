@@ -234,8 +234,9 @@ def test_a_gpu_gives_the_numbers_of_the_processor(extractor):
 def test_every_compiled_step_is_the_plain_one(extractor, negatives, reduction):
     if extractor == "capsule" and (negatives == "interest_queues" or reduction == "max"):
         pytest.skip("Rounding says which interest is the best: all capsules of one click tie.")
-    share = 0 if extractor == "capsule" else 0.6
-    check_compiled(extractor, negatives, reduction, f"loss.min_interest_share={share}")
+    share = f"loss.min_interest_share={0 if extractor == 'capsule' else 0.6}"
+    # A wrong step is .01 off; Adam makes 3e-5 of the rounding of a gradient that is nearly zero.
+    check_compiled(extractor, negatives, reduction, share, tolerance=1e-4)
 
 
 @pytest.mark.parametrize("extractor", [name for name in EXTRACTORS if name != "capsule"])

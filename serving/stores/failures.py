@@ -75,6 +75,7 @@ _MISSING = re.compile(
 )
 _REGION = re.compile(r"HTTP response code 301|PermanentRedirect|AuthorizationHeaderMalformed", re.I)
 _NO_LIBRARY = re.compile(r"libjvm|libhdfs|CLASSPATH|JNI", re.I)
+_REQUEST = re.compile(r" ?\(Request ID: [^)]*\)")
 
 
 @contextlib.contextmanager
@@ -100,14 +101,15 @@ def explained(place: str, doing: str) -> Iterator[None]:
 
 def explain(place: str, doing: str, error: Exception) -> InputError:
     """The error of people for one of Arrow; see `explained`."""
-    text = " ".join(str(error).split())
     if not urls.is_url(place):
+        text = " ".join(str(error).split())
         reason = getattr(error, "strerror", None) or text
         if isinstance(error, FileNotFoundError):
             return MissingError(f"{place} does not exist. Check the path.")
         return LocalFileError(f"Cannot {doing} {place}: {reason}.")
     scheme, _, _ = urls.split(place)
-    if _NO_LIBRARY.search(text):
+    text = _said(error, place)
+    if scheme == "hdfs" and _NO_LIBRARY.search(text):
         return InputError(
             f"Cannot {doing} {place}: Hadoop's libraries are not found. Install Java and Hadoop, "
             "and set JAVA_HOME, HADOOP_HOME, ARROW_LIBHDFS_DIR and CLASSPATH (`hadoop classpath "
@@ -168,8 +170,18 @@ def without_password(url: str) -> str:
     return re.sub(r"//[^/]*@", "//", url)
 
 
+def _said(error: Exception, place: str) -> str:
+    """What the store itself said: the words that are looked for may be in nobody's file names.
+
+    Arrow's text also holds the names that were asked for and the random number of the request,
+    in which any three letters turn up sooner or later.
+    """
+    text = _REQUEST.sub("", " ".join(str(error).split()))
+    _, bucket, path = urls.split(place)
+    for name in (place, f"{bucket}/{path}", f"'{path}'", f"'{bucket}'"):
+        text = text.replace(name, "...")
+    return re.sub(r"^.*?AWS Error ", "", text).strip().rstrip(".")
+
+
 def _short(text: str) -> str:
-    """The end of Arrow's text, where the store speaks, without the number of the request."""
-    text = re.sub(r" ?\(Request ID: [^)]*\)", "", text)
-    text = re.sub(r"^.*?AWS Error ", "", text).strip().rstrip(".")
     return text if len(text) <= 200 else f"{text[:200]}..."

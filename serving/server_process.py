@@ -26,8 +26,19 @@ requests, so that collections found nothing and took 4 % of the time (measured).
 def prepare_process() -> None:
     """Settings of a process that does nothing but serve, made before TensorFlow starts."""
     prepare_products()
-    gc.set_threshold(_GC_THRESHOLD)
+    prepare_garbage_collection()
     raise_descriptor_limit()
+
+
+def prepare_garbage_collection() -> None:
+    """Rarer collections, which look at what came after the imports only.
+
+    A version that goes asks for a full collection, in which no request is answered. The modules
+    are 340,000 objects that stay for ever: with them it takes .17 s, without .001 s (measured).
+    """
+    gc.set_threshold(_GC_THRESHOLD)
+    gc.collect()
+    gc.freeze()
 
 
 def prepare_products() -> None:

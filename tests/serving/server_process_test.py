@@ -38,3 +38,16 @@ def test_threads_of_numpys_products_in_a_serving_process():
 
     assert counts() == "{1}"
     assert counts(OPENBLAS_NUM_THREADS="2") == "{2}"
+
+
+def test_collections_of_a_serving_process_pass_over_what_was_imported():
+    code = (
+        "import gc; import serving.server; before = len(gc.get_objects());"
+        "from serving.server_process import prepare_process; prepare_process();"
+        "print(before, len(gc.get_objects()), gc.get_freeze_count())"
+    )
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    before, left, frozen = map(int, process.stdout.split())
+    assert before > 100_000  # TensorFlow is among them.
+    assert left < 1_000
+    assert frozen > 0.5 * before

@@ -16,6 +16,7 @@ recall() {
     run*--config* | runs*) command recall "$@" ;;
     run* | evaluate*) command recall "$@" --set=train.max_epochs=1 --set='evaluation.thresholds=[]' ;;
     train* | tune*) command recall "$@" --set=train.max_epochs=1 ;;
+    synthesize*--users=3330000*) command recall "$@" --users=300 --items=100 ;;
     *) command recall "$@" ;;
   esac
 }

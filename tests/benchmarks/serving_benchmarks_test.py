@@ -79,6 +79,7 @@ def test_leaves_are_counted():
     assert 2 < facts["leaves_for_target"] <= 30
 
 
+@pytest.mark.slow
 def test_requests_are_measured():
     case = {"num_items": 300, "concurrency": [2], "seconds": 0.5, "changes": 5, "settings": SMALL}
     facts = serving.measure_case(case | {"in_process_calls": 20})

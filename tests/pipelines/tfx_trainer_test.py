@@ -76,6 +76,7 @@ def test_a_saved_model_is_no_warm_start(examples_dir, tmp_path):
         run_fn(arguments(examples_dir, tmp_path, base_model="models/1"))
 
 
+@pytest.mark.slow
 def test_an_earlier_run_folder_is_a_warm_start(examples_dir, tmp_path):
     run_fn(arguments(examples_dir, tmp_path / "first"))
     custom = {"config": SETTINGS, "warm_start": str(tmp_path / "first" / "run")}

@@ -260,6 +260,7 @@ print(json.dumps([len(programs[0]), programs[0] == programs[1]]))
 )
 
 
+@pytest.mark.slow
 def test_all_steps_of_a_batch_are_one_compiled_program():
     """The number of a step is no constant of it: compiling takes a GPU half a minute."""
     size, are_equal = json.loads(run(PROGRAMS))

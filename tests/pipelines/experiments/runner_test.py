@@ -114,6 +114,7 @@ def test_runs_of_other_settings_are_not_mixed(made):
         runner.run_experiment(experiment, folder, making(experiment, folder, []))
 
 
+@pytest.mark.slow
 def test_a_stopped_experiment_shows_whole_seeds_and_goes_on(made, tmp_path):
     folder, _ = made
     experiment, keys = experiment_of((1, 2)), []

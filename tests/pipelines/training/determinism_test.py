@@ -111,8 +111,9 @@ def test_compiled_too_and_every_epoch_is_one_program(examples_dir, tmp_path):
 
 @pytest.mark.parametrize(
     ("jit_compile", "num_programs"),
-    [("auto", 1), pytest.param("false", 0, marks=pytest.mark.slow)],
+    [("auto", 1), ("false", 0)],
 )
+@pytest.mark.slow
 def test_a_pretended_gpu_compiles_no_program_twice(
     examples_dir, tmp_path, jit_compile, num_programs
 ):

@@ -38,6 +38,7 @@ def test_an_operation_gets_half_of_the_cores():
     assert intra_op_threads() == max(1, len(os.sched_getaffinity(0)) // 2)
 
 
+@pytest.mark.slow
 def test_the_choice_of_the_caller_stays():
     # 0 is TensorFlow's own default, which reads the variable.
     assert intra_op_threads(TF_NUM_INTRAOP_THREADS="7") == 0

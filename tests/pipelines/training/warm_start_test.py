@@ -340,6 +340,7 @@ def test_a_damaged_state_is_one_line(yesterday, tmp_path, damage):
         begin(run, NOW)
 
 
+@pytest.mark.slow
 def test_a_fifth_of_the_steps_reaches_what_training_from_scratch_does(tmp_path, examples_writer):
     """Items along a ring; today there are four more of them, and all numbers are others."""
     before = ItemVocabulary([f"i{number}" for number in range(NUM_ITEMS)])

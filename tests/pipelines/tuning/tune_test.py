@@ -113,6 +113,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, is_file, capsys):
     assert [p for p in tmp_path.rglob("*") if p.is_file()] == [content]
 
 
+@pytest.mark.slow
 def test_a_time_that_is_over_leaves_what_was_found(tmp_path, capsys):
     words = [*WORDS, "--set=train.max_epochs=500", "--set=train.early_stopping_patience=500"]
     code = cli.main([*words, f"--output={tmp_path / 't'}", "--trials=50", "--minutes=0.6"])

@@ -17,7 +17,8 @@ from recall.feature_columns.encoder import Encoded
 from recall.feature_columns.item_features import ItemFeatures
 from recall.item_tower import ItemTower
 from recall.layers.dropout import choose_dropout_rate, forget_times
-from recall.layers.interests import InterestOutput, build_extractor
+from recall.layers.extractor import ALL_PREFIXES, InterestOutput, WantedPrefixes
+from recall.layers.interests import build_extractor
 from recall.layers.normalization import normalize_length
 from recall.layers.sequence_encoder import SequenceEncoder
 from recall.layers.user_features import UserFeatures
@@ -101,23 +102,17 @@ class UserTower(tf.keras.Model):
     def encode_prefixes(
         self,
         history_ids: tf.Tensor,
-        slot_mask: tf.Tensor | None = None,
+        wanted: WantedPrefixes = ALL_PREFIXES,
         training: bool = False,
-        is_future: bool = False,
-        first_slots: tf.Tensor | None = None,
         times: tf.Tensor | None = None,
         users: tf.Tensor | Encoded | None = None,
     ) -> UserTowerOutput:
-        """Interests of every prefix of every history, in one pass.
+        """Interests of prefixes of every history, of all of them in one pass.
 
         Args:
             history_ids: `[batch, length]` int dense ids, left-aligned, padded.
-            slot_mask: `[batch, length]` bool, the prefixes (by their last slot)
-                that are wanted; None gives all of them.
+            wanted: Of which prefixes; at first every one of every history.
             training: Whether dropout is active.
-            is_future: Whether the histories are reversed futures.
-            first_slots: `[batch, length]` int, where the history of each slot begins,
-                if rows hold several (`PackedBatch`).
             times: `[batch, length, 2]` int seconds, of each click and of what came next (of
                 the last one the request), 0 where they are not known; None: nowhere are
                 they. Not looked at without `model.time_bias`.
@@ -126,48 +121,14 @@ class UserTower(tf.keras.Model):
                 None: nothing is known of them.
 
         Returns:
-            `UserTowerOutput` with one more axis, `[batch, length, ...]`; slot t
-            is the user after clicks 0..t, padding slots hold no meaning. With a
+            `UserTowerOutput`. Of all prefixes it has one more axis, `[batch, length, ...]`;
+            slot t is the user after clicks 0..t, padding slots hold no meaning. With a
             mask, `[num_kept, ...]` in the order of the rows.
         """
         return self._output(
             self._extractor(
-                self._encode(history_ids, training, first_slots, times, users),
-                slot_mask=slot_mask,
-                is_future=is_future,
-                first_slots=first_slots,
-                item_vectors=self._embed_routed(history_ids),
-            )
-        )
-
-    def encode_at(
-        self,
-        history_ids: tf.Tensor,
-        slots: tf.Tensor,
-        training: bool = False,
-        is_future: bool = False,
-        first_slots: tf.Tensor | None = None,
-        times: tf.Tensor | None = None,
-        users: tf.Tensor | Encoded | None = None,
-    ) -> UserTowerOutput:
-        """Interests of one prefix of every history.
-
-        Args:
-            history_ids: `[batch, length]` int dense ids, left-aligned, padded.
-            slots: `[batch]` int, the last slot of each prefix; with `first_slots` any
-                slots, counted through all rows.
-            training: Whether dropout is active.
-            is_future: Whether the histories are reversed futures.
-            first_slots: As in `encode_prefixes`.
-            times: As in `encode_prefixes`.
-            users: As in `encode_prefixes`.
-        """
-        return self._output(
-            self._extractor(
-                self._encode(history_ids, training, first_slots, times, users),
-                slots=slots,
-                is_future=is_future,
-                first_slots=first_slots,
+                self._encode(history_ids, training, wanted.first_slots, times, users),
+                wanted,
                 item_vectors=self._embed_routed(history_ids),
             )
         )
@@ -208,7 +169,10 @@ class UserTower(tf.keras.Model):
         """
         lengths = tf.reduce_sum(tf.cast(history_ids != PADDING_ID, tf.int32), axis=1)
         slots = tf.maximum(lengths - 1, 0)
-        return self.encode_at(history_ids, slots, training=training, times=times, users=users)
+        last_ones = WantedPrefixes(slots=slots)
+        return self.encode_prefixes(
+            history_ids, last_ones, training=training, times=times, users=users
+        )
 
     def _encode(
         self,

@@ -11,6 +11,7 @@ from pipelines.artifacts.trained_model import TrainedModel
 from pipelines.evaluation import vectors
 from pipelines.experiments import planted_truth
 from pipelines.experiments.planted_truth import PlantedLog
+from recall.layers.extractor import WantedPrefixes
 from recall.losses.seq2seq import select_confident_pairs, seq2seq_loss
 from recall.ragged import Ragged
 from recall.vocabulary import FIRST_ITEM_ID
@@ -122,9 +123,8 @@ def _measure_pairs(
 def _encode(trained: TrainedModel, ids: np.ndarray, *, is_future: bool) -> tf.Tensor:
     """`[batch, K, dim]`, each history at its last click."""
     last = (ids >= FIRST_ITEM_ID).sum(axis=1) - 1
-    output = trained.model.user_tower.encode_at(
-        tf.constant(ids), tf.constant(last), is_future=is_future
-    )
+    wanted = WantedPrefixes(slots=tf.constant(last), is_future=is_future)
+    output = trained.model.user_tower.encode_prefixes(tf.constant(ids), wanted)
     return output.user_vectors
 
 

@@ -1,14 +1,12 @@
 """Interests by dynamic routing: capsules (MIND, ComiRec-DR)."""
 
-from collections.abc import Callable
-
 import numpy as np
 import tensorflow as tf
 
 from recall.config import ModelConfig
 from recall.layers.attention import look_up_positions
 from recall.layers.dense import SlotDense
-from recall.layers.extractor import InterestExtractor, InterestOutput
+from recall.layers.extractor import InterestExtractor, InterestOutput, WantedPrefixes
 
 _NUM_ITERATIONS = 3
 """Of the routing, as in MIND and ComiRec."""
@@ -66,35 +64,26 @@ class CapsuleInterests(InterestExtractor):
         self._first_logits = draw_first_logits(config.max_history_length, config.num_interests)
 
     def _extract_all(
-        self,
-        states: tf.Tensor,
-        choose: Callable[[tf.Tensor], tf.Tensor],
-        is_future: bool,
-        first_slots: tf.Tensor | None,
-        item_vectors: tf.Tensor | None,
+        self, states: tf.Tensor, wanted: WantedPrefixes, item_vectors: tf.Tensor | None
     ) -> InterestOutput:
-        del is_future, item_vectors
+        del item_vectors
         length = tf.shape(states)[1]
         slots = tf.range(length)
         is_seen = (slots <= slots[:, tf.newaxis])[tf.newaxis]
-        logits = look_up_positions(tf.constant(self._first_logits), length, first_slots)
-        if first_slots is None:
+        logits = look_up_positions(tf.constant(self._first_logits), length, wanted.first_slots)
+        if wanted.first_slots is None:
             logits = logits[tf.newaxis]
         else:
-            is_seen &= slots >= first_slots[:, :, tf.newaxis]
+            is_seen &= slots >= wanted.first_slots[:, :, tf.newaxis]
         vectors, weights = self._route(states, logits, is_seen)
-        return InterestOutput(choose(vectors), choose(weights))
+        return InterestOutput(wanted.choose(vectors), wanted.choose(weights))
 
     def _extract_at(
-        self,
-        states: tf.Tensor,
-        slots: tf.Tensor,
-        is_future: bool,
-        item_vectors: tf.Tensor | None,
+        self, states: tf.Tensor, wanted: WantedPrefixes, item_vectors: tf.Tensor | None
     ) -> InterestOutput:
-        del is_future, item_vectors
+        del item_vectors
         length = tf.shape(states)[1]
-        is_seen = tf.range(length) <= tf.cast(slots, tf.int32)[:, tf.newaxis]
+        is_seen = tf.range(length) <= tf.cast(wanted.slots, tf.int32)[:, tf.newaxis]
         logits = tf.constant(self._first_logits)[:length]
         vectors, weights = self._route(states, logits[tf.newaxis], is_seen[:, tf.newaxis])
         return InterestOutput(vectors[:, 0], weights[:, 0])

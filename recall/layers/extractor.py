@@ -4,7 +4,6 @@ Every one reads slot i only for prefixes that reach it. None normalises to unit 
 the towers do.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -44,25 +43,41 @@ def prefix_softmax(scores: tf.Tensor, slots: tf.Tensor) -> tf.Tensor:
     return softmax(scores, MASKED_SCORE * is_later)
 
 
-def choose_slots(
-    slot_mask: tf.Tensor | None, flat_slots: tf.Tensor | None
-) -> Callable[[tf.Tensor], tf.Tensor]:
-    """The function that keeps the wanted slots of `[batch, length, ...]` tensors.
+class WantedPrefixes(NamedTuple):
+    """The prefixes whose interests are wanted, each named by its last slot.
 
-    Args:
-        slot_mask: `[batch, length]` bool; the result is as long as it has True.
-        flat_slots: `[num_kept]` int, slots counted through all rows.
+    Attributes:
+        mask: `[batch, length]` bool, those that are wanted, in the order of the rows; None:
+            all of them.
+        slots: `[batch]` int, one of each history: a fraction of the cost of all. With
+            `first_slots` `[num_kept]`, any slots, counted through all rows. None: as `mask`
+            says.
+        is_future: Whether the sequences are reversed futures.
+        first_slots: `[batch, length]` int, where the history of each slot begins, if rows
+            hold several (`PackedBatch`); None: each row is one.
     """
-    if slot_mask is not None:
-        return lambda tensor: tf.boolean_mask(tensor, slot_mask)
-    if flat_slots is None:
-        return lambda tensor: tensor
 
-    def gather(tensor: tf.Tensor) -> tf.Tensor:
+    mask: tf.Tensor | None = None
+    slots: tf.Tensor | None = None
+    is_future: bool = False
+    first_slots: tf.Tensor | None = None
+
+    @property
+    def is_one_each(self) -> bool:
+        """Whether it is one prefix of each history."""
+        return self.slots is not None and self.first_slots is None
+
+    def choose(self, tensor: tf.Tensor) -> tf.Tensor:
+        """The rows of `[batch, length, ...]` that are wanted, `[num_kept, ...]`; or all."""
+        if self.mask is not None:
+            return tf.boolean_mask(tensor, self.mask)
+        if self.slots is None:
+            return tensor
         flat = tf.reshape(tensor, tf.concat([[-1], tf.shape(tensor)[2:]], axis=0))
-        return tf.gather(flat, flat_slots)
+        return tf.gather(flat, self.slots)
 
-    return gather
+
+ALL_PREFIXES = WantedPrefixes()
 
 
 class InterestExtractor(tf.keras.layers.Layer):
@@ -81,24 +96,14 @@ class InterestExtractor(tf.keras.layers.Layer):
     def call(
         self,
         states: tf.Tensor,
-        slot_mask: tf.Tensor | None = None,
-        slots: tf.Tensor | None = None,
-        is_future: bool = False,
-        first_slots: tf.Tensor | None = None,
+        wanted: WantedPrefixes = ALL_PREFIXES,
         item_vectors: tf.Tensor | None = None,
     ) -> InterestOutput:
         """Extracts the interests of every prefix, or of one prefix per history.
 
         Args:
             states: `[batch, length, dim]` float.
-            slot_mask: `[batch, length]` bool, the prefixes (by their last slot)
-                that are wanted, in the order of the rows; None means all.
-            slots: `[batch]` int, the last slot of the one prefix of each
-                history that is wanted: a fraction of the cost of all prefixes. With
-                `first_slots` `[num_kept]`, any slots, counted through all rows.
-            is_future: Whether the sequences are reversed futures.
-            first_slots: `[batch, length]` int, where the history of each slot begins,
-                if rows hold several (`PackedBatch`).
+            wanted: Of which prefixes.
             item_vectors: `[batch, length, dim]` float, of the clicked items themselves,
                 zero at padding; only for an extractor that `reads_items`.
 
@@ -106,28 +111,17 @@ class InterestExtractor(tf.keras.layers.Layer):
             `InterestOutput`, `[batch, length, ...]`, with a mask
             `[num_kept, ...]` and with slots `[batch, ...]` or `[num_kept, ...]`.
         """
-        if slots is not None and first_slots is None:
-            return self._extract_at(states, slots, is_future, item_vectors)
-        choose = choose_slots(slot_mask, slots)
-        return self._extract_all(states, choose, is_future, first_slots, item_vectors)
+        extract = self._extract_at if wanted.is_one_each else self._extract_all
+        return extract(states, wanted, item_vectors)
 
     def _extract_all(
-        self,
-        states: tf.Tensor,
-        choose: Callable[[tf.Tensor], tf.Tensor],
-        is_future: bool,
-        first_slots: tf.Tensor | None,
-        item_vectors: tf.Tensor | None,
+        self, states: tf.Tensor, wanted: WantedPrefixes, item_vectors: tf.Tensor | None
     ) -> InterestOutput:
-        """The prefixes whose last slots are chosen; `choose` may come before what is dear."""
+        """Every prefix at once; `wanted.choose` may come before what is dear."""
         raise NotImplementedError
 
     def _extract_at(
-        self,
-        states: tf.Tensor,
-        slots: tf.Tensor,
-        is_future: bool,
-        item_vectors: tf.Tensor | None,
+        self, states: tf.Tensor, wanted: WantedPrefixes, item_vectors: tf.Tensor | None
     ) -> InterestOutput:
         """One prefix per history."""
         raise NotImplementedError

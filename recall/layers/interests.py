@@ -5,7 +5,6 @@ All share the interface of `InterestExtractor`; those that route are in `capsule
 """
 
 import math
-from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -13,7 +12,12 @@ from recall.config import ModelConfig
 from recall.layers.attention import causal_softmax, look_up_positions, softmax
 from recall.layers.capsules import CapsuleInterests
 from recall.layers.dense import SlotDense
-from recall.layers.extractor import InterestExtractor, InterestOutput, prefix_softmax
+from recall.layers.extractor import (
+    InterestExtractor,
+    InterestOutput,
+    WantedPrefixes,
+    prefix_softmax,
+)
 from recall.layers.normalization import LayerNorm
 from recall.layers.residual import LastStateResidual
 from recall.layers.routing import RoutedInterests
@@ -29,25 +33,16 @@ class LastState(InterestExtractor):
     num_interests = 1
 
     def _extract_all(
-        self,
-        states: tf.Tensor,
-        choose: Callable[[tf.Tensor], tf.Tensor],
-        is_future: bool,
-        first_slots: tf.Tensor | None,
-        item_vectors: tf.Tensor | None,
+        self, states: tf.Tensor, wanted: WantedPrefixes, item_vectors: tf.Tensor | None
     ) -> InterestOutput:
-        del is_future, first_slots, item_vectors
-        return self._output(choose(states))
+        del item_vectors
+        return self._output(wanted.choose(states))
 
     def _extract_at(
-        self,
-        states: tf.Tensor,
-        slots: tf.Tensor,
-        is_future: bool,
-        item_vectors: tf.Tensor | None,
+        self, states: tf.Tensor, wanted: WantedPrefixes, item_vectors: tf.Tensor | None
     ) -> InterestOutput:
-        del is_future, item_vectors
-        return self._output(tf.gather(states, slots, batch_dims=1))
+        del item_vectors
+        return self._output(tf.gather(states, wanted.slots, batch_dims=1))
 
     def _output(self, states: tf.Tensor) -> InterestOutput:
         return InterestOutput(states[..., tf.newaxis, :], tf.ones_like(states[..., :1]))
@@ -77,29 +72,20 @@ class SelfAttentiveInterests(InterestExtractor):
         self._score = SlotDense(config.num_interests, use_bias=False, name="score")
 
     def _extract_all(
-        self,
-        states: tf.Tensor,
-        choose: Callable[[tf.Tensor], tf.Tensor],
-        is_future: bool,
-        first_slots: tf.Tensor | None,
-        item_vectors: tf.Tensor | None,
+        self, states: tf.Tensor, wanted: WantedPrefixes, item_vectors: tf.Tensor | None
     ) -> InterestOutput:
-        del is_future, item_vectors
+        del item_vectors
         scores, length = self._scores(states), tf.shape(states)[1]
         attention = causal_softmax(
-            tf.repeat(scores[:, :, tf.newaxis, :], length, axis=2), first_slots=first_slots
+            tf.repeat(scores[:, :, tf.newaxis, :], length, axis=2), first_slots=wanted.first_slots
         )  # [batch, num_interests, length, length]
-        return self._output(choose(tf.einsum("bkti,bid->btkd", attention, states)))
+        return self._output(wanted.choose(tf.einsum("bkti,bid->btkd", attention, states)))
 
     def _extract_at(
-        self,
-        states: tf.Tensor,
-        slots: tf.Tensor,
-        is_future: bool,
-        item_vectors: tf.Tensor | None,
+        self, states: tf.Tensor, wanted: WantedPrefixes, item_vectors: tf.Tensor | None
     ) -> InterestOutput:
-        del is_future, item_vectors
-        attention = prefix_softmax(self._scores(states), slots)
+        del item_vectors
+        attention = prefix_softmax(self._scores(states), wanted.slots)
         return self._output(tf.matmul(attention, states))
 
     def _scores(self, states: tf.Tensor) -> tf.Tensor:
@@ -165,52 +151,45 @@ class DisentangledInterests(InterestExtractor):
         return self.add_weight(name, [self.num_interests, self._dim], initializer=normal)
 
     def _extract_all(
-        self,
-        states: tf.Tensor,
-        choose: Callable[[tf.Tensor], tf.Tensor],
-        is_future: bool,
-        first_slots: tf.Tensor | None,
-        item_vectors: tf.Tensor | None,
+        self, states: tf.Tensor, wanted: WantedPrefixes, item_vectors: tf.Tensor | None
     ) -> InterestOutput:
         del item_vectors
         clusters, shape = self.cluster(states), tf.shape(states)
         if self._has_weights:
-            placed = self._place(states, first_slots)
+            placed = self._place(states, wanted.first_slots)
             scores = tf.matmul(self._queries(placed), self._keys(placed), transpose_b=True)
         else:
             scores = tf.zeros([shape[0], shape[1], shape[1]], states.dtype)
-        attention = causal_softmax(scores / math.sqrt(self._dim), first_slots=first_slots)
+        attention = causal_softmax(scores / math.sqrt(self._dim), first_slots=wanted.first_slots)
         shares = clusters[:, :, :, tf.newaxis] * states[:, :, tf.newaxis, :]
         shares = tf.reshape(shares, [shape[0], shape[1], self.num_interests * self._dim])
         pooled = tf.matmul(attention, shares)
         weights = tf.matmul(attention, clusters)
         # Before the aggregation, which is the dearest part.
-        pooled, weights, states = (choose(tensor) for tensor in (pooled, weights, states))
+        pooled, weights, states = (wanted.choose(tensor) for tensor in (pooled, weights, states))
         leading = tf.shape(states)[:-1]
         pooled = tf.reshape(pooled, tf.concat([leading, [self.num_interests, self._dim]], axis=0))
-        return InterestOutput(self._aggregate(pooled, states, is_future), weights)
+        return InterestOutput(self._aggregate(pooled, states, wanted.is_future), weights)
 
     def _extract_at(
-        self,
-        states: tf.Tensor,
-        slots: tf.Tensor,
-        is_future: bool,
-        item_vectors: tf.Tensor | None,
+        self, states: tf.Tensor, wanted: WantedPrefixes, item_vectors: tf.Tensor | None
     ) -> InterestOutput:
         del item_vectors
         clusters = self.cluster(states)
         if self._has_weights:
             placed = self._place(states)
-            query = self._queries(tf.gather(placed, slots, batch_dims=1))[:, tf.newaxis, :]
+            query = self._queries(tf.gather(placed, wanted.slots, batch_dims=1))[:, tf.newaxis, :]
             scores = tf.matmul(query, self._keys(placed), transpose_b=True)
         else:
             scores = tf.zeros([tf.shape(states)[0], 1, tf.shape(states)[1]], states.dtype)
-        attention = prefix_softmax(scores / math.sqrt(self._dim), slots)
+        attention = prefix_softmax(scores / math.sqrt(self._dim), wanted.slots)
         # [batch, length, num_interests]: p(k|i) p(i|t)
         shares = clusters * tf.transpose(attention, [0, 2, 1])
         pooled = tf.matmul(shares, states, transpose_a=True)
-        last = tf.gather(states, slots, batch_dims=1)
-        return InterestOutput(self._aggregate(pooled, last, is_future), tf.reduce_sum(shares, 1))
+        last = tf.gather(states, wanted.slots, batch_dims=1)
+        return InterestOutput(
+            self._aggregate(pooled, last, wanted.is_future), tf.reduce_sum(shares, 1)
+        )
 
     def cluster(self, states: tf.Tensor) -> tf.Tensor:
         """p(k|i), `[batch, length, num_interests]`: how much a click belongs to a prototype."""

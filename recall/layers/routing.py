@@ -1,14 +1,18 @@
 """Interests of routed items: prototypes and their pools (Multi-CLRec)."""
 
 import math
-from collections.abc import Callable
 
 import tensorflow as tf
 
 from recall.config import ModelConfig
 from recall.layers.attention import causal_softmax, softmax
 from recall.layers.dense import SlotDense
-from recall.layers.extractor import InterestExtractor, InterestOutput, prefix_softmax
+from recall.layers.extractor import (
+    InterestExtractor,
+    InterestOutput,
+    WantedPrefixes,
+    prefix_softmax,
+)
 from recall.layers.normalization import LayerNorm, normalize_length
 from recall.layers.residual import LastStateResidual
 
@@ -106,41 +110,32 @@ class RoutedInterests(InterestExtractor):
         return tf.reshape(tensor, shape)
 
     def _extract_all(
-        self,
-        states: tf.Tensor,
-        choose: Callable[[tf.Tensor], tf.Tensor],
-        is_future: bool,
-        first_slots: tf.Tensor | None,
-        item_vectors: tf.Tensor | None,
+        self, states: tf.Tensor, wanted: WantedPrefixes, item_vectors: tf.Tensor | None
     ) -> InterestOutput:
         routes = tf.cast(self.route(item_vectors), states.dtype)
         scores = tf.matmul(self._query(states), self._key(states), transpose_b=True)
-        attention = causal_softmax(scores / math.sqrt(self._dim), first_slots=first_slots)
+        attention = causal_softmax(scores / math.sqrt(self._dim), first_slots=wanted.first_slots)
         shape = tf.shape(states)
         parts = routes[:, :, :, tf.newaxis] * states[:, :, tf.newaxis, :]
         parts = tf.reshape(parts, [shape[0], shape[1], self.num_prototypes * self._dim])
         sums, masses = tf.matmul(attention, parts), tf.matmul(attention, routes)
         # Before the heads, which are the dearest part.
-        sums, masses, states = (choose(tensor) for tensor in (sums, masses, states))
+        sums, masses, states = (wanted.choose(tensor) for tensor in (sums, masses, states))
         leading = tf.shape(states)[:-1]
         sums = tf.reshape(sums, tf.concat([leading, [self.num_prototypes, self._dim]], axis=0))
-        return self._aggregate(sums, masses, states, is_future)
+        return self._aggregate(sums, masses, states, wanted.is_future)
 
     def _extract_at(
-        self,
-        states: tf.Tensor,
-        slots: tf.Tensor,
-        is_future: bool,
-        item_vectors: tf.Tensor | None,
+        self, states: tf.Tensor, wanted: WantedPrefixes, item_vectors: tf.Tensor | None
     ) -> InterestOutput:
         routes = tf.cast(self.route(item_vectors), states.dtype)
-        last = tf.gather(states, slots, batch_dims=1)
+        last = tf.gather(states, wanted.slots, batch_dims=1)
         scores = tf.matmul(self._query(last)[:, tf.newaxis], self._key(states), transpose_b=True)
-        attention = prefix_softmax(scores / math.sqrt(self._dim), slots)
+        attention = prefix_softmax(scores / math.sqrt(self._dim), wanted.slots)
         # [batch, length, num_prototypes]: p(h|i) p(i|t)
         shares = routes * tf.transpose(attention, [0, 2, 1])
         sums = tf.matmul(shares, states, transpose_a=True)
-        return self._aggregate(sums, tf.reduce_sum(shares, axis=1), last, is_future)
+        return self._aggregate(sums, tf.reduce_sum(shares, axis=1), last, wanted.is_future)
 
     def _aggregate(
         self, sums: tf.Tensor, masses: tf.Tensor, last: tf.Tensor, is_future: bool

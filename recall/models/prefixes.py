@@ -14,6 +14,7 @@ from recall.features import (
     PackedBatch,
     SequenceBatch,
 )
+from recall.layers.extractor import WantedPrefixes
 from recall.towers import UserTower
 from recall.vocabulary import PADDING_ID
 
@@ -62,7 +63,7 @@ def encode_padded(
     times = batch.columns.get(TIMES)
     user_vectors = user_tower.encode_prefixes(
         batch.history_ids,
-        target_mask,
+        WantedPrefixes(mask=target_mask),
         training=training,
         times=times,
         users=batch.columns.get(ROWS_OF_USERS),
@@ -74,16 +75,20 @@ def encode_padded(
             width = tf.shape(batch.positive_ids)[1]
             rows = tf.range(tf.shape(batch.positive_ids)[0]) * width
             first_slots = tf.zeros_like(batch.positive_ids, tf.int32)
-            future = _in_order(batch.positive_ids, first_slots, rows, lengths, slots)
-            return user_tower.encode_at(**future, training=training, is_future=True).user_vectors
+            wanted = _in_order(batch.positive_ids, first_slots, rows, lengths, slots)
+            return user_tower.encode_prefixes(
+                batch.positive_ids,
+                wanted,
+                training=training,
+                users=batch.columns.get(ROWS_OF_USERS),
+            ).user_vectors
         future_ids, future_times = _reverse(batch.positive_ids, lengths), None
         if times is not None:  # What comes next in a reversed sequence came before.
             future_times = _reverse(times[..., ::-1], lengths)
-        return user_tower.encode_at(
+        return user_tower.encode_prefixes(
             future_ids,
-            slots,
+            WantedPrefixes(slots=slots, is_future=True),
             training=training,
-            is_future=True,
             times=future_times,
             users=batch.columns.get(ROWS_OF_USERS),
         ).user_vectors
@@ -105,8 +110,8 @@ def encode_packed(
     """Several sequences per row; padding takes part and is weighted by 0 in the losses."""
     user_vectors = user_tower.encode_prefixes(
         batch.history_ids,
+        WantedPrefixes(first_slots=batch.first_slots),
         training=training,
-        first_slots=batch.first_slots,
         times=batch.columns.get(TIMES),
         users=batch.columns.get(ROWS_OF_USERS),
     ).user_vectors
@@ -114,16 +119,21 @@ def encode_packed(
 
     def encode_future(slots: tf.Tensor) -> tf.Tensor:
         if not reverse_future:
-            future = _in_order(
+            wanted = _in_order(
                 batch.positive_ids, batch.first_slots, batch.starts, batch.lengths, slots
             )
-            return user_tower.encode_at(**future, training=training, is_future=True).user_vectors
-        return user_tower.encode_at(
+            return user_tower.encode_prefixes(
+                batch.positive_ids,
+                wanted,
+                training=training,
+                users=batch.columns.get(ROWS_OF_USERS),
+            ).user_vectors
+        return user_tower.encode_prefixes(
             batch.future_ids,
-            batch.starts + slots,
+            WantedPrefixes(
+                slots=batch.starts + slots, is_future=True, first_slots=batch.first_slots
+            ),
             training=training,
-            is_future=True,
-            first_slots=batch.first_slots,
             times=batch.columns.get(FUTURE_TIMES),
             users=batch.columns.get(ROWS_OF_USERS),
         ).user_vectors
@@ -157,7 +167,7 @@ def _in_order(
     starts: tf.Tensor,
     lengths: tf.Tensor,
     slots: tf.Tensor,
-) -> dict[str, tf.Tensor]:
+) -> WantedPrefixes:
     """Futures as they were clicked: the sequences themselves, each from its anchor on alone.
 
     Args:
@@ -168,7 +178,7 @@ def _in_order(
         slots: `[num_sequences]` int32, items of each future but one.
 
     Returns:
-        Arguments of `UserTower.encode_at`.
+        What is wanted of `positive_ids`.
     """
     shape = tf.shape(positive_ids)
     last_slot = shape[0] * shape[1] - 1
@@ -180,7 +190,7 @@ def _in_order(
     # Slots before the anchor are of no use; they see themselves, as every slot must see one.
     first_of_future = tf.minimum(first_of_future, tf.range(shape[1]))
     ends = tf.minimum(starts + tf.maximum(lengths - 1, 0), last_slot)
-    return {"history_ids": positive_ids, "slots": ends, "first_slots": first_of_future}
+    return WantedPrefixes(slots=ends, is_future=True, first_slots=first_of_future)
 
 
 def _reverse(values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:

@@ -4,6 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from recall.layers.capsules import CapsuleInterests, draw_first_logits, squash
+from recall.layers.extractor import WantedPrefixes
 from recall.settings.model import ModelConfig
 
 LENGTH, DIM, NUM_INTERESTS = 5, 6, 3
@@ -61,7 +62,7 @@ def test_two_kinds_of_clicks_go_to_two_capsules():
     layer(kinds)
     layer.weights[0].assign(tf.eye(2))
 
-    capsules = layer(kinds, slots=np.array([3])).vectors[0].numpy()
+    capsules = layer(kinds, WantedPrefixes(slots=np.array([3]))).vectors[0].numpy()
 
     # Long capsules, each along one axis.
     directions = np.sort(np.abs(capsules).argmax(axis=1))

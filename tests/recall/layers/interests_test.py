@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from recall.config import ModelConfig
+from recall.layers.extractor import WantedPrefixes
 from recall.layers.interests import DisentangledInterests, SelfAttentiveInterests, build_extractor
 
 LENGTH, DIM, NUM_INTERESTS = 6, 8, 3
@@ -43,9 +44,9 @@ def build(form):
     layer = build_extractor(CONFIGS[form.removesuffix("_future")])
 
     def extract(states, **arguments):
-        if layer.reads_items:
-            arguments["item_vectors"] = states @ ITEMS_OF_STATES
-        return layer(states, is_future=form.endswith("_future"), **arguments)
+        items = states @ ITEMS_OF_STATES if layer.reads_items else None
+        wanted = WantedPrefixes(is_future=form.endswith("_future"), **arguments)
+        return layer(states, wanted, items)
 
     extract(np.zeros([1, LENGTH, DIM], np.float32))
     rng = np.random.default_rng(7)
@@ -95,7 +96,7 @@ def test_a_mask_keeps_its_slots_in_their_order(form):
     extract, _ = build(form)
     states = random_states(4, LENGTH, DIM)
     mask = np.random.default_rng(4).random([4, LENGTH]) < 0.5
-    for whole, kept in zip(extract(states), extract(states, slot_mask=mask), strict=True):
+    for whole, kept in zip(extract(states), extract(states, mask=mask), strict=True):
         np.testing.assert_allclose(kept, whole.numpy()[mask], rtol=1e-5, atol=1e-6)
 
 
@@ -128,8 +129,9 @@ def test_gradients_reach_every_weight(form):
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(extract(states).vectors * target)
         if form in ("dssrec", "dssrec_without_residual", "dssrec_gate", "routing"):
-            items = {"item_vectors": states @ ITEMS_OF_STATES} if layer.reads_items else {}
-            loss += tf.reduce_sum(layer(states, is_future=True, **items).vectors * target)
+            items = states @ ITEMS_OF_STATES if layer.reads_items else None
+            future = layer(states, WantedPrefixes(is_future=True), items)
+            loss += tf.reduce_sum(future.vectors * target)
 
     gradients = tape.gradient(loss, layer.trainable_variables)
 
@@ -279,5 +281,5 @@ def test_without_clusters_and_weights_an_interest_is_the_mean_of_the_past():
     expected = total * weights["norm_5/scale"] + weights["norm_5/offset"]
     np.testing.assert_allclose(found.vectors, expected, rtol=2e-3, atol=2e-3)
     np.testing.assert_allclose(found.weights, np.full([2, LENGTH, NUM_INTERESTS], 1 / 3), rtol=1e-5)
-    future = layer(states, is_future=True)
+    future = layer(states, WantedPrefixes(is_future=True))
     np.testing.assert_array_equal(future.vectors, found.vectors)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from recall.layers.extractor import WantedPrefixes
 from recall.layers.routing import RoutedInterests
 from recall.settings.model import ModelConfig
 
@@ -73,7 +74,7 @@ def test_every_prefix_equals_loops_in_numpy(is_future, residual):
     layer, weights = build(dataclasses.replace(CONFIG, interest_residual=residual))
     states, items = random(2, LENGTH, DIM, seed=1), random(2, LENGTH, DIM, seed=2)
 
-    vectors, shares = layer(states, item_vectors=items, is_future=is_future)
+    vectors, shares = layer(states, WantedPrefixes(is_future=is_future), items)
 
     for b, t in np.ndindex(2, LENGTH):
         prefix = slice(0, t + 1)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from recall.config import RecallConfig
 from recall.features import SequenceBatch
+from recall.layers.extractor import WantedPrefixes
 from recall.losses.negatives import sample_uniform_negatives
 from recall.models import future_interests
 from recall.models.dssrec import DSSRec
@@ -61,7 +62,8 @@ def to_batch(sequences):
 def encode(model, histories, **arguments):
     """Interests of whole histories, `[num_histories, num_interests, dim]`."""
     batch = to_batch(histories).item_ids
-    prefixes = model.user_tower.encode_prefixes(batch, **arguments).user_vectors.numpy()
+    prefixes = model.user_tower.encode_prefixes(batch, WantedPrefixes(**arguments))
+    prefixes = prefixes.user_vectors.numpy()
     return prefixes[range(len(histories)), [len(history) - 1 for history in histories]]
 
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from recall.config import RecallConfig
 from recall.features import PackedBatch, SequenceBatch
+from recall.layers.extractor import WantedPrefixes
 from recall.models.dssrec import DSSRec
 from recall.optimizers import RowwiseAdam
 from recall.vocabulary import ItemVocabulary
@@ -152,7 +153,7 @@ def test_sequences_of_one_row_do_not_see_each_other():
     changed = [[2, 30, 29, 28, 27, 26], *SEQUENCES[1:]]  # The first of its row.
     vectors = [
         model.user_tower.encode_prefixes(
-            batch.history_ids, first_slots=batch.first_slots
+            batch.history_ids, WantedPrefixes(first_slots=batch.first_slots)
         ).user_vectors.numpy()
         for batch in (PACKED, pack(changed, ROWS, num_rows=4))
     ]

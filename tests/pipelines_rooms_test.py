@@ -31,7 +31,7 @@ ROOMS = {
     },
     "evaluation.rankers": set(),
     "evaluation": {"artifacts", "progress", "evaluation.rankers"},
-    "evaluation.external": {"artifacts", "evaluation"},
+    "evaluation.external": {"sources", "artifacts", "evaluation"},
     "training.placement": set(),
     "training": {"artifacts", "evaluation", "progress", "training.placement"},
     "validation": {"artifacts"},

@@ -15,7 +15,6 @@ import pyarrow.compute as pc
 
 from pipelines.inference import work_folder
 from pipelines.inference.answer_tables import HISTORY_COLUMN, ITEM_ID, USER_ID
-from pipelines.inference.history_files import HISTORIES_SCHEMA, HistoryFile
 from pipelines.inference.work_folder import WorkFolder
 from pipelines.ingestion import reading, sequences
 from pipelines.ingestion import steps as ingest_steps
@@ -26,8 +25,12 @@ from pipelines.ingestion.sequences import Sequences
 from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
 from pipelines.sources.events import EventSource
+from pipelines.sources.list_files import ListFile
 from recall.config import IngestConfig
 from recall.errors import InputError
+
+HISTORIES_SCHEMA = pa.schema([(USER_ID, pa.string()), (HISTORY_COLUMN, pa.list_(pa.string()))])
+"""A row per user; ids oldest first."""
 
 _ITEMS_SCHEMA = pa.schema([(ITEM_ID, pa.string())])
 
@@ -89,7 +92,7 @@ def prepare_histories(
     return facts
 
 
-def prepare_ready(ready: HistoryFile, work: WorkFolder, *, rows_per_file: int) -> dict[str, Any]:
+def prepare_ready(ready: ListFile, work: WorkFolder, *, rows_per_file: int) -> dict[str, Any]:
     """Copies histories that a file has, unless they are there.
 
     Args:
@@ -109,7 +112,8 @@ def prepare_ready(ready: HistoryFile, work: WorkFolder, *, rows_per_file: int) -
     counts: Counter = Counter(users=0, events=0, empty_histories=0)
 
     def counted() -> Iterator[pa.Table]:
-        for table in ready.read(min(rows_per_file, _READ_ROWS)):
+        for rows in ready.read(min(rows_per_file, _READ_ROWS)):
+            table = rows.rename_columns(HISTORIES_SCHEMA.names)
             sizes = pc.list_value_length(table[HISTORY_COLUMN]).to_numpy()
             counts.update(users=len(sizes), events=int(sizes.sum()))
             counts["empty_histories"] += int((sizes == 0).sum())

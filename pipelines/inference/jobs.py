@@ -16,13 +16,13 @@ from pipelines.inference.answers import (
     RecommendUsers,
     SimilarItems,
 )
-from pipelines.inference.history_files import HistoryFile
 from pipelines.inference.opened_release import OpenedRelease, examples, open_once
 from pipelines.inference.output import Output
 from pipelines.inference.work_folder import WorkFolder
 from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
 from pipelines.sources.events import EventSource
+from pipelines.sources.list_files import ListFile
 from recall.errors import InputError
 from serving.api.recall_limits import check_requests
 from serving.release import release as releases
@@ -76,7 +76,7 @@ class JobOptions(NamedTuple):
 
 @provenance.measured
 def write_recommendations(
-    users: Users | HistoryFile, wanted: RecommendUsers, options: JobOptions
+    users: Users | ListFile, wanted: RecommendUsers, options: JobOptions
 ) -> dict[str, int]:
     """Writes recommendations for the users of a log, or of a file that has their histories.
 
@@ -93,7 +93,7 @@ def write_recommendations(
 
 @provenance.measured
 def write_user_vectors(
-    users: Users | HistoryFile, wanted: EmbedUsers, options: JobOptions
+    users: Users | ListFile, wanted: EmbedUsers, options: JobOptions
 ) -> dict[str, int]:
     """Writes the vectors of users; as `write_recommendations`."""
     return _Job(EMBED, wanted, options).run_users(users)
@@ -129,9 +129,9 @@ class _Job:
         self._runner = StepRunner(options.beam_args)
         self._release = releases.latest_release(Path(options.release_dir).absolute())
 
-    def run_users(self, users: Users | HistoryFile) -> dict[str, int]:
+    def run_users(self, users: Users | ListFile) -> dict[str, int]:
         """Histories, then their answers."""
-        if isinstance(users, HistoryFile):
+        if isinstance(users, ListFile):
             return self._run_ready(users)
         source = users.source
         source.use_split = False
@@ -157,7 +157,7 @@ class _Job:
 
         return self._run(output, prepare, "users")
 
-    def _run_ready(self, ready: HistoryFile) -> dict[str, int]:
+    def _run_ready(self, ready: ListFile) -> dict[str, int]:
         """Answers for histories that a file has."""
         columns = {"user_column": ready.user_column, "history_column": ready.history_column}
         output = self._open_output({"histories": ready.fingerprint()}, {"reading": columns})

@@ -10,9 +10,9 @@ from pipelines.commands.shared.flags import FlagSpec, UsageError
 from recall.errors import InputError
 
 if TYPE_CHECKING:
-    from pipelines.inference.history_files import HistoryFile
     from pipelines.inference.id_files import IdFile
     from pipelines.inference.jobs import JobOptions, Users
+    from pipelines.sources.list_files import ListFile
 
 ALL = "all"
 
@@ -121,19 +121,19 @@ def check_users(values: flags.FlagValues) -> None:
             raise UsageError(f"--{name} is about a log; give --events=LOG, too.")
 
 
-def read_users(values: flags.FlagValues) -> "Users | HistoryFile":
+def read_users(values: flags.FlagValues) -> "Users | ListFile":
     """The users of --events and --users, or those of --users with their histories.
 
     Raises:
         InputError: There is no such log or file.
     """
     from pipelines.inference import jobs
-    from pipelines.inference.history_files import HistoryFile
+    from pipelines.sources.list_files import ListFile
 
     if values.events is None:
         if not values.users:
             raise InputError(_NO_FILE)
-        return HistoryFile(values.users, values.user_column, values.history_column)
+        return ListFile(values.users, values.user_column, values.history_column)
     return jobs.Users(
         log_flags.open_log(values),
         read_ids(values.users, values.user_column),

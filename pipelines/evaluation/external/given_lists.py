@@ -3,18 +3,16 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from pipelines.artifacts import provenance, records
 from pipelines.artifacts.held_out import HeldOutUsers, read_held_out
 from pipelines.evaluation import details, evaluate, lists
 from pipelines.evaluation.rankers.full_ranking import EMPTY_SLOT
+from pipelines.sources.list_files import ITEMS, USER_ID, ListFile
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
@@ -23,93 +21,38 @@ from serving.release import folders, storage
 JOB = "evaluate --lists"
 """Its folder is no evaluation of a model: nothing is published by it."""
 
-USER_COLUMN = "user_id"
-ITEM_COLUMNS = ("items", "recommendations")
-"""Names of the column of lists; the second is that of `recall recommend`."""
-
 _FORM = (
-    "Parquet with the columns user_id and items (a list of ids, best first), or lines of JSON "
-    'such as {"user_id": "7", "items": ["12", "5"]}'
+    "Parquet has the columns user_id and items (a list of ids, best first); lines of JSON are such "
+    'as {"user_id": "7", "items": ["12", "5"]}.'
 )
+
+_READ_ROWS = 10_000
+"""Lists in memory at a time, beside those that are kept."""
 
 _log = logging.getLogger(__name__)
 
 
-def read_lists(path: str | Path) -> dict[str, list[str]]:
+def read_lists(path: str) -> dict[str, list[str]]:
     """User -> item ids, best first.
 
     Args:
-        path: A `.parquet` file, a folder of them, or a text file of JSON lines. What
-            `recall recommend` writes is one.
+        path: A file of JSON lines, a `.parquet` file, a folder or a pattern of such, here or in
+            an object store. What `recall recommend` writes is one.
 
     Raises:
         InputError: The file cannot be read, has another form or a user twice.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"--lists={path} is no file. Give {_FORM}.")
-    is_parquet = path.is_dir() or path.suffix == ".parquet"
+    file = ListFile(path, USER_ID, ITEMS, ("recommendations",), remedy=_FORM)
     found: dict[str, list[str]] = {}
-    for number, user, items in _parquet_rows(path) if is_parquet else _json_rows(path):
-        if user in found:
-            raise InputError(f"{path}, row {number}: user {user!r} has two lists. Leave one.")
-        found[user] = items
+    for table in file.read(_READ_ROWS):
+        rows = zip(table[USER_ID].to_pylist(), table[ITEMS].to_pylist(), strict=True)
+        for user, items in rows:
+            if user in found:
+                raise InputError(f"{path}: user {user!r} has two lists. Leave one.")
+            found[user] = items
     if not found:
-        raise InputError(f"{path} has no lists. Give {_FORM}.")
+        raise InputError(f"{path} has no lists. {_FORM}")
     return found
-
-
-def _parquet_rows(path: Path) -> Iterator[tuple[int, str, list[str]]]:
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"Cannot read --lists={path}: {error}.") from error
-    column = next((name for name in ITEM_COLUMNS if name in table.column_names), None)
-    if column is None or USER_COLUMN not in table.column_names:
-        raise InputError(f"--lists={path} has the columns {table.column_names}. Give {_FORM}.")
-    rows = zip(table[USER_COLUMN].to_pylist(), table[column].to_pylist(), strict=True)
-    for number, (user, items) in enumerate(rows):
-        yield _row(path, number, user, items)
-
-
-def _json_rows(path: Path) -> Iterator[tuple[int, str, list[str]]]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"Cannot read --lists={path}: {error}.") from error
-    for number, line in enumerate(lines):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{path}, row {number}: no JSON ({error}). Give {_FORM}.") from error
-        names = row if isinstance(row, dict) else {}
-        column = next((name for name in ITEM_COLUMNS if name in names), "")
-        yield _row(path, number, names.get(USER_COLUMN), names.get(column))
-
-
-def _row(path: Path, number: int, user: Any, items: Any) -> tuple[int, str, list[str]]:
-    """One list, of ids as text; an item may be a record with its `item_id`."""
-    ids = (
-        [
-            _id(one["item_id"] if isinstance(one, dict) and "item_id" in one else one)
-            for one in items
-        ]
-        if isinstance(items, list)
-        else [None]
-    )
-    name = _id(user)
-    if name is None or None in ids:
-        raise InputError(f"{path}, row {number}: no user id and list of item ids. Give {_FORM}.")
-    return number, name, ids
-
-
-def _id(value: Any) -> str | None:
-    """An id as text; None where it is neither a text nor a whole number."""
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return None
-    return str(value)
 
 
 def to_rows(
@@ -166,7 +109,7 @@ def to_rows(
 @provenance.measured
 def run_list_evaluation(
     examples_dir: str | Path,
-    lists_path: str | Path,
+    lists_path: str,
     evaluation_dir: str | Path,
     config: RecallConfig,
 ) -> dict[str, Any]:

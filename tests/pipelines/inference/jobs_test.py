@@ -10,9 +10,9 @@ import pytest
 from pipelines.artifacts import records
 from pipelines.inference import jobs, parts
 from pipelines.inference.answers import EmbedItems, EmbedUsers, RecommendUsers, SimilarItems
-from pipelines.inference.history_files import HistoryFile
 from pipelines.inference.id_files import IdFile
 from pipelines.ingestion.open_log import open_events
+from pipelines.sources.list_files import ListFile
 from recall.errors import InputError
 from serving.api.client import Client
 from serving.index.bundle import open_bundle
@@ -160,7 +160,7 @@ def test_histories_of_a_file_get_what_those_of_a_log_get(world, tmp_path):
         for user, history in [*world.histories.items(), ("u03", ()), ("new", None)]
     ]
     (tmp_path / "histories.jsonl").write_text("\n".join(lines))
-    ready = HistoryFile(str(tmp_path / "histories.jsonl"), "user_id", "history")
+    ready = ListFile(str(tmp_path / "histories.jsonl"), "user_id", "history")
     options = jobs.JobOptions(world.serving_dir, tmp_path / "ready", rows_per_file=16)
     counts = jobs.write_recommendations(ready, PLAIN, options)
     recommend(world, tmp_path / "logged", rows_per_file=16)
@@ -190,7 +190,7 @@ def test_histories_of_a_file_get_what_those_of_a_log_get(world, tmp_path):
 def test_vectors_of_histories_of_a_file(world, tmp_path):
     table = pa.table({"who": list(world.histories), "clicks": list(world.histories.values())})
     pq.write_table(table, tmp_path / "ready.parquet")
-    ready = HistoryFile(str(tmp_path / "ready.parquet"), "who", "clicks")
+    ready = ListFile(str(tmp_path / "ready.parquet"), "who", "clicks")
     options = jobs.JobOptions(world.serving_dir, tmp_path / "ready")
     jobs.write_user_vectors(ready, EmbedUsers(skip_unknown=True), options)
     options = options._replace(output=tmp_path / "logged")
@@ -204,7 +204,7 @@ def test_vectors_of_histories_of_a_file(world, tmp_path):
 
 def test_an_empty_file_of_histories_leaves_nothing(world, tmp_path):
     (tmp_path / "none.jsonl").write_text("\n")
-    ready = HistoryFile(str(tmp_path / "none.jsonl"), "user_id", "history")
+    ready = ListFile(str(tmp_path / "none.jsonl"), "user_id", "history")
     with pytest.raises(InputError, match=r"none\.jsonl names nobody: it has no rows\.$"):
         jobs.write_recommendations(
             ready, PLAIN, jobs.JobOptions(world.serving_dir, tmp_path / "recs")

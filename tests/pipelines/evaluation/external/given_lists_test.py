@@ -38,7 +38,7 @@ def test_lines_of_json_are_read(tmp_path):
     path = write_lines(
         tmp_path / "lists.jsonl", {"user_id": 7, "items": ["b", 12]}, {"user_id": "8", "items": []}
     )
-    assert given_lists.read_lists(path) == {"7": ["b", "12"], "8": []}
+    assert given_lists.read_lists(str(path)) == {"7": ["b", "12"], "8": []}
 
 
 def test_parquet_is_read_also_that_of_recommend(tmp_path):
@@ -49,21 +49,22 @@ def test_parquet_is_read_also_that_of_recommend(tmp_path):
         pa.table({"user_id": ["7"], "recommendations": [scored]}), tmp_path / "ours.parquet"
     )
     for name in ("plain", "ours"):
-        assert given_lists.read_lists(tmp_path / f"{name}.parquet") == {"7": ["b", "a"]}
+        assert given_lists.read_lists(str(tmp_path / f"{name}.parquet")) == {"7": ["b", "a"]}
 
 
 @pytest.mark.parametrize(
     ("text", "error"),
     [
-        ("", r"has no lists\. Give Parquet"),
-        ("[1]", r"row 0: no user id and list of item ids"),
-        ('{"user_id": "7", "items": "b"}', r"row 0: no user id and list of item ids"),
-        ('{"user_id": "7", "items": [1.5]}', r"row 0: no user id and list of item ids"),
-        ('{"items": ["b"]}', r"row 0: no user id"),
-        ("{]", r"row 0: no JSON"),
+        ("", r"has no lists\. Parquet has the columns user_id and items"),
+        ("[1]", r"Line 1 of .* no object with the keys 'user_id' and 'items'"),
+        ('{"user_id": "7", "items": "b"}', r"Line 1 of .*: 'items' is no list of item ids"),
+        ('{"user_id": "7", "items": [1.5]}', r"'items' holds 1\.5; ids are texts"),
+        ('{"items": ["b"]}', r"Line 1 of .* no object with the keys"),
+        ('{"user_id": "7", "items": [{"id": "b"}]}', r"'items' has an empty item id"),
+        ("{]", r"Line 1 of .* is no JSON"),
         (
             '{"user_id": "7", "items": []}\n{"user_id": 7, "items": []}',
-            r"row 1: user '7' has two lists",
+            r"lists\.jsonl: user '7' has two lists",
         ),
     ],
 )
@@ -71,18 +72,26 @@ def test_lists_of_another_form_are_one_line(tmp_path, text, error):
     path = tmp_path / "lists.jsonl"
     path.write_text(text)
     with pytest.raises(InputError, match=error):
-        given_lists.read_lists(path)
+        given_lists.read_lists(str(path))
 
 
 def test_parquet_of_other_columns_is_said(tmp_path):
     pq.write_table(pa.table({"user": ["7"]}), tmp_path / "x.parquet")
-    with pytest.raises(InputError, match=r"has the columns \['user'\]"):
-        given_lists.read_lists(tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=r"lacks the column 'user_id'; its columns are: 'user'"):
+        given_lists.read_lists(str(tmp_path / "x.parquet"))
     (tmp_path / "y.parquet").write_bytes(b"no")
-    with pytest.raises(InputError, match="Cannot read"):
-        given_lists.read_lists(tmp_path / "y.parquet")
-    with pytest.raises(InputError, match="is no file"):
-        given_lists.read_lists(tmp_path / "z.parquet")
+    with pytest.raises(InputError, match="is not a whole Parquet file"):
+        given_lists.read_lists(str(tmp_path / "y.parquet"))
+    with pytest.raises(InputError, match="does not exist"):
+        given_lists.read_lists(str(tmp_path / "z.parquet"))
+
+
+def test_a_pattern_and_a_store(tmp_path, s3, bucket):
+    for user in "78":
+        write_lines(tmp_path / f"{user}.jsonl", {"user_id": user, "recommendations": [user]})
+        s3.put(f"{bucket}/x/{user}.jsonl", (tmp_path / f"{user}.jsonl").read_bytes())
+    for place in (f"{tmp_path}/*.jsonl", str(tmp_path), f"{bucket}/x"):
+        assert given_lists.read_lists(place) == {"7": ["7"], "8": ["8"]}
 
 
 def test_seen_and_repeated_items_go_unknown_ones_keep_their_place(caplog):

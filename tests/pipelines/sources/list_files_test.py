@@ -1,4 +1,4 @@
-"""Files with a history for each user: Parquet with lists, JSON lines."""
+"""Files with a list of items for each user: Parquet with lists, JSON lines."""
 
 import gzip
 
@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.inference.history_files import HISTORIES_SCHEMA, HistoryFile
+from pipelines.sources.list_files import LISTS_SCHEMA, ListFile
 from recall.errors import InputError
 
 JSON = '{"user_id": "b", "history": ["x", "y"]}\n{"user_id": 7, "history": [12]}\n\n'
@@ -14,8 +14,8 @@ JSON = '{"user_id": "b", "history": ["x", "y"]}\n{"user_id": 7, "history": [12]}
 
 def read(path, max_rows=100, columns=("user_id", "history")):
     """User, history of each row; every table has the schema."""
-    tables = list(HistoryFile(str(path), *columns).read(max_rows))
-    assert all(table.schema == HISTORIES_SCHEMA for table in tables)
+    tables = list(ListFile(str(path), *columns).read(max_rows))
+    assert all(table.schema == LISTS_SCHEMA for table in tables)
     return [tuple(row.values()) for table in tables for row in table.to_pylist()]
 
 
@@ -47,7 +47,7 @@ def test_lists_of_every_kind(tmp_path, kind, first):
 def test_rows_come_some_at_a_time(tmp_path):
     histories = [[f"i{n}"] * (n % 3) for n in range(50)]
     path = write(tmp_path / "a.parquet", [f"u{n}" for n in range(50)], histories, row_group_size=7)
-    tables = list(HistoryFile(str(path), "user_id", "history").read(10))
+    tables = list(ListFile(str(path), "user_id", "history").read(10))
     assert max(table.num_rows for table in tables) < 20
     assert read(path) == [(f"u{n}", histories[n]) for n in range(50)]
 
@@ -84,9 +84,9 @@ def test_from_a_store(s3, bucket):
     s3.put(f"{bucket}/x/a.jsonl", JSON.encode())
     for place in (f"{bucket}/x/a.jsonl", f"{bucket}/x", f"{bucket}/*/*.jsonl"):
         assert read(place) == [("b", ["x", "y"]), ("7", ["12"])]
-    first = HistoryFile(f"{bucket}/x", "user_id", "history").fingerprint()
+    first = ListFile(f"{bucket}/x", "user_id", "history").fingerprint()
     s3.put(f"{bucket}/x/a.jsonl", JSON.encode() * 2)
-    assert HistoryFile(f"{bucket}/x", "user_id", "history").fingerprint() != first
+    assert ListFile(f"{bucket}/x", "user_id", "history").fingerprint() != first
 
 
 def test_the_fingerprint_follows_content_and_columns(tmp_path):
@@ -94,7 +94,7 @@ def test_the_fingerprint_follows_content_and_columns(tmp_path):
     found = set()
     for text, column in ((JSON, "history"), (JSON, "other"), (JSON * 2, "history")):
         path.write_text(text)
-        found.add(HistoryFile(str(path), "user_id", column).fingerprint())
+        found.add(ListFile(str(path), "user_id", column).fingerprint())
     assert len(found) == 3
 
 
@@ -142,7 +142,7 @@ def test_what_is_wrong_in_parquet_is_one_line(tmp_path, users, histories, messag
 
 def test_files_without_lists(tmp_path):
     (tmp_path / "a.csv").write_text("user_id,history\nu,x\n")
-    with pytest.raises(InputError, match=r"a\.csv has no lists, as histories are\. Give Parquet"):
+    with pytest.raises(InputError, match=r"a\.csv has no lists of item ids\. Give Parquet"):
         read(tmp_path / "a.csv")
     path = write(tmp_path / "a.parquet", ["a"], [["x"]])
     with pytest.raises(InputError, match=r"lacks the column 'clicks'; its columns are: 'user_id'"):

@@ -1,19 +1,18 @@
-"""Files with ready histories: a user and a list of item ids in every row. Imports no TensorFlow.
+"""Files with a user and a list of item ids in every row. Imports no TensorFlow.
 
-Parquet, whose column of histories holds lists, or JSON lines. Their ids are those of a log:
-text or whole numbers.
+Ready histories, or recommendations. Parquet, whose column holds lists, or JSON lines. Ids are
+those of a log, text or whole numbers; an item may also be a record with its `item_id`.
 """
 
 import itertools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.inference.answer_tables import HISTORY_COLUMN, USER_ID
 from pipelines.sources.columns.bad_rows import BadRows, shorten
 from pipelines.sources.columns.column_types import has_text, to_text
 from pipelines.sources.tables import compression, parquet_files, table_files
@@ -21,8 +20,13 @@ from pipelines.sources.tables.parquet_files import ParquetTable
 from recall.errors import InputError
 from serving.stores.store_path import AnyPath
 
-HISTORIES_SCHEMA = pa.schema([(USER_ID, pa.string()), (HISTORY_COLUMN, pa.list_(pa.string()))])
-"""A row per user; ids oldest first."""
+USER_ID, ITEM_ID, ITEMS = "user_id", "item_id", "items"
+
+LISTS_SCHEMA = pa.schema([(USER_ID, pa.string()), (ITEMS, pa.list_(pa.string()))])
+"""A row per user, whatever the file calls its columns."""
+
+NAME_COLUMNS = "Columns of other names: --user_column, --history_column."
+"""What a user can do whose columns have other names."""
 
 JSON_ENDINGS = (".jsonl", ".ndjson")
 """Of JSON lines, also compressed."""
@@ -30,22 +34,26 @@ JSON_ENDINGS = (".jsonl", ".ndjson")
 _CHUNK_BYTES = 1 << 20
 
 
-class HistoryFile(NamedTuple):
+class ListFile(NamedTuple):
     """A file, a folder or a pattern of such.
 
     Attributes:
         path: Where it is.
         user_column: Name of the column, or key, of user ids.
-        history_column: Name of that of the lists of item ids, oldest first.
+        list_column: Name of that of the lists of item ids.
+        other_columns: Names that it may have instead; the first one that is there is read.
+        remedy: What a user can do whose columns have other names.
     """
 
     path: str
     user_column: str
-    history_column: str
+    list_column: str
+    other_columns: tuple[str, ...] = ()
+    remedy: str = NAME_COLUMNS
 
     def fingerprint(self) -> str:
         """Changes when what is read changes."""
-        return table_files.fingerprint(self._files(), [self.user_column, self.history_column])
+        return table_files.fingerprint(self._files(), [self.user_column, *self._list_columns])
 
     def read(self, max_rows: int) -> Iterator[pa.Table]:
         """Streams the rows in their order, a user as often as the file has it.
@@ -54,7 +62,7 @@ class HistoryFile(NamedTuple):
             max_rows: Rows that are wanted at a time; sometimes twice as many come.
 
         Yields:
-            Tables of `HISTORIES_SCHEMA`.
+            Tables of `LISTS_SCHEMA`.
 
         Raises:
             InputError: A file cannot be read, or a row has no user id, no list, or a value
@@ -63,6 +71,15 @@ class HistoryFile(NamedTuple):
         for path in self._files():
             is_json = _is_json_lines(path)
             yield from (self._read_json if is_json else self._read_parquet)(path, max_rows)
+
+    @property
+    def _list_columns(self) -> tuple[str, ...]:
+        return (self.list_column, *self.other_columns)
+
+    def _find_column(self, names: Collection[str]) -> str:
+        """That of the lists, among the names of a file or a row; where none is, the usual one."""
+        found = (name for name in self._list_columns if name in names)
+        return next(found, self.list_column)
 
     def _files(self) -> list[AnyPath]:
         in_folder, found = table_files.look(self.path)
@@ -76,69 +93,85 @@ class HistoryFile(NamedTuple):
         for path in files if in_folder else found:
             if not (_is_json_lines(path) or table_files.ending_of(path) in parquet_files.ENDINGS):
                 raise InputError(
-                    f"{path} has no lists, as histories are. Give Parquet or JSON lines "
-                    f"({', '.join(JSON_ENDINGS)}), or the log with --events."
+                    f"{path} has no lists of item ids. Give Parquet or JSON lines "
+                    f"({', '.join(JSON_ENDINGS)})."
                 )
         return files
 
     def _read_parquet(self, path: AnyPath, max_rows: int) -> Iterator[pa.Table]:
         table = ParquetTable(path)
-        for name in (self.user_column, self.history_column):
+        column = self._find_column(table.names)
+        names = [self.user_column, column]
+        for name in names:
             if table.names.count(name) != 1:
                 raise InputError(
                     f"{path} lacks the column {name!r}; its columns are: "
-                    f"{', '.join(map(repr, table.names))}. Name the columns of users and of their "
-                    "histories (--user_column, --history_column)."
+                    f"{', '.join(map(repr, table.names))}. {self.remedy}"
                 )
-        names = [self.user_column, self.history_column]
         for rows, batch in table.read_rows(names, BadRows(), batch_rows=max_rows):
             users = to_text(batch[self.user_column], str(path), self.user_column)
-            sizes, ids = self._read_lists(batch[self.history_column], path)
-            yield self._join(users, sizes, ids, rows + 1, f"Data row {{}} of {path}")
+            sizes, ids = self._read_lists(batch[column], path, column)
+            yield self._join(users, sizes, ids, rows + 1, f"Data row {{}} of {path}", column)
 
-    def _read_lists(self, array: pa.Array, path: AnyPath) -> tuple[np.ndarray, pa.Array]:
+    def _read_lists(
+        self, array: pa.Array, path: AnyPath, column: str
+    ) -> tuple[np.ndarray, pa.Array]:
         """The sizes of lists of any kind, and the ids in them; a missing list is empty."""
         kind = array.type
         if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
             if not pa.types.is_fixed_size_list(kind):
                 raise InputError(
-                    f"{path}: column {self.history_column!r} has the type {kind}; lists of item "
-                    "ids are wanted. Convert it, or name another with --history_column."
+                    f"{path}: column {column!r} has the type {kind}; lists of item ids are "
+                    f"wanted. Convert it, or read another. {self.remedy}"
                 )
             array = array.cast(pa.list_(kind.value_type))
         sizes = pc.list_value_length(array).fill_null(0).to_numpy()
-        return sizes, to_text(array.flatten(), str(path), self.history_column)
+        ids = array.flatten()
+        if pa.types.is_struct(ids.type) and ids.type.get_field_index(ITEM_ID) >= 0:
+            ids = pc.struct_field(ids, ITEM_ID)
+        return sizes, to_text(ids, str(path), column)
 
     def _read_json(self, path: AnyPath, max_rows: int) -> Iterator[pa.Table]:
         numbered = ((n, line) for n, line in enumerate(_lines(path), 1) if line.strip())
         while some := list(itertools.islice(numbered, max_rows)):
             rows = [self._parse(line, f"Line {n} of {path}") for n, line in some]
-            users = pa.array([user for user, _ in rows], pa.string())
-            sizes = np.array([len(history) for _, history in rows])
-            ids = pa.array([one for _, history in rows for one in history], pa.string())
-            yield self._join(users, sizes, ids, [n for n, _ in some], f"Line {{}} of {path}")
+            users = pa.array([user for user, *_ in rows], pa.string())
+            sizes = np.array([len(items) for _, items, _ in rows])
+            ids = pa.array([one for _, items, _ in rows for one in items], pa.string())
+            numbers, column = [n for n, _ in some], rows[0][2]
+            yield self._join(users, sizes, ids, numbers, f"Line {{}} of {path}", column)
 
-    def _parse(self, line: bytes, where: str) -> tuple[str, list[str | None]]:
+    def _parse(self, line: bytes, where: str) -> tuple[str, list[str | None], str]:
+        """User, items, and under which name they were."""
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             reason = "" if isinstance(error, RecursionError) else f": {error}"
             raise InputError(f"{where} is no JSON{reason}.") from error
-        if not isinstance(row, dict) or not {self.user_column, self.history_column} <= row.keys():
+        column = self._find_column(row) if isinstance(row, dict) else self.list_column
+        if not isinstance(row, dict) or not {self.user_column, column} <= row.keys():
             raise InputError(
-                f"{where} is no object with the keys {self.user_column!r} and "
-                f"{self.history_column!r}. Write {{{json.dumps(self.user_column)}: ..., "
-                f"{json.dumps(self.history_column)}: [...]}}, or name other keys (--user_column, "
-                "--history_column)."
+                f"{where} is no object with the keys {self.user_column!r} and {column!r}. Write "
+                f"{{{json.dumps(self.user_column)}: ..., {json.dumps(column)}: [...]}}. "
+                f"{self.remedy}"
             )
-        user, history = row[self.user_column], row[self.history_column]
-        if history is not None and not isinstance(history, list):
-            raise InputError(f"{where}: {self.history_column!r} is no list of item ids.")
-        ids = [_to_id(one, where, self.history_column) for one in history or ()]
-        return _to_id(user, where, self.user_column), ids
+        user, items = row[self.user_column], row[column]
+        if items is not None and not isinstance(items, list):
+            raise InputError(f"{where}: {column!r} is no list of item ids.")
+        ids = [
+            _to_id(one.get(ITEM_ID) if isinstance(one, dict) else one, where, column)
+            for one in items or ()
+        ]
+        return _to_id(user, where, self.user_column), ids, column
 
     def _join(
-        self, users: pa.Array, sizes: np.ndarray, ids: pa.Array, numbers: Sequence[int], where: str
+        self,
+        users: pa.Array,
+        sizes: np.ndarray,
+        ids: pa.Array,
+        numbers: Sequence[int],
+        where: str,
+        column: str,
     ) -> pa.Table:
         """Rows of users and the next `sizes` of `ids`; a missing id is refused by its place."""
         without = np.flatnonzero(~has_text(users))
@@ -150,11 +183,10 @@ class HistoryFile(NamedTuple):
         if len(wrong):
             row = int(np.searchsorted(offsets, wrong[0], side="right")) - 1
             raise InputError(
-                f"{where.format(int(numbers[row]))}: {self.history_column!r} has an empty item id. "
-                "Leave it out."
+                f"{where.format(int(numbers[row]))}: {column!r} has an empty item id. Leave it out."
             )
         lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), ids)
-        return pa.table([users, lists], schema=HISTORIES_SCHEMA)
+        return pa.table([users, lists], schema=LISTS_SCHEMA)
 
 
 def _is_json_lines(path: AnyPath) -> bool:

@@ -172,7 +172,11 @@ def baseline_rankers(
 ) -> dict[str, Ranker]:
     """Popularity, bigram counts, and what `evaluation.extra_baselines` names."""
     k = max(config.all_ks)
-    bigrams = baselines.count_bigrams(read_training_windows(examples_dir), vocabulary.num_items)
+    num_items = vocabulary.num_items
+    windows = read_training_windows(examples_dir)
+    if config.extra_baselines:
+        windows = list(windows)  # Read once: both counts are taken of them.
+    bigrams = baselines.count_bigrams(windows, num_items)
     rankers = {
         "popularity": baselines.popularity_ranker(vocabulary.counts, k),
         "bigram": baselines.bigram_ranker(bigrams, vocabulary.counts, k),
@@ -180,8 +184,7 @@ def baseline_rankers(
     if not config.extra_baselines:
         return rankers
     builders = {"item_knn": item_models.item_knn_ranker, "ease": item_models.ease_ranker}
-    windows = read_training_windows(examples_dir)
-    together = item_models.count_together(windows, vocabulary.num_items)
+    together = item_models.count_together(windows, num_items)
     return rankers | {name: builders[name](together, k) for name in config.extra_baselines}
 
 

@@ -141,8 +141,15 @@ class UserResults:
 
 
 def match_users(mine: UserResults, theirs: UserResults) -> tuple[UserResults, UserResults] | None:
-    """The users that both have, in one order; None where these are too few."""
-    shared, own, their = np.intersect1d(mine.user_ids, theirs.user_ids, return_indices=True)
-    if len(shared) < _ENOUGH_SHARED * max(mine.num_users, theirs.num_users):
+    """The users that both have, in one order; None where these are too few.
+
+    Of another log a user may have the same id: who has another history, or another number of
+    clicks held out, is another user.
+    """
+    _, own, their = np.intersect1d(mine.user_ids, theirs.user_ids, return_indices=True)
+    same = (mine.history_lengths[own] == theirs.history_lengths[their]) & (
+        mine.positives.lengths[own] == theirs.positives.lengths[their]
+    )
+    if same.sum() < _ENOUGH_SHARED * max(mine.num_users, theirs.num_users):
         return None
-    return mine.take(own), theirs.take(their)
+    return mine.take(own[same]), theirs.take(their[same])

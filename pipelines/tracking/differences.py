@@ -9,6 +9,9 @@ from pipelines.evaluation.user_results import UserResults
 from pipelines.tracking.run_facts import JOBS, RunFacts
 
 _MODEL = "model"
+_LOG = "events"
+"""Among the inputs of a run: the checksum of its log."""
+
 _METRICS = (("recall", 10), ("ndcg", 10), ("recall", 50), ("hit_rate", 50))
 """What is told of, where the lists are so long."""
 
@@ -21,15 +24,26 @@ def measure_differences(runs: Sequence[RunFacts]) -> dict[str, list[Interval | N
 
     Returns:
         Metric -> one entry for each run but the first: None where it has no results of users,
-        or of others than the first one has. {} where nothing can be compared.
+        or of others than the first one has, or is of another log. {} where nothing can be
+        compared.
 
     Raises:
         InputError: A file is damaged.
     """
     first, *others = (_read(run) for run in runs)
-    found = [_compare(first, other) for other in others]
+    apart = find_other_logs(runs)
+    found = [
+        {} if run in apart else _compare(first, other)
+        for run, other in zip(runs[1:], others, strict=True)
+    ]
     names = dict.fromkeys(name for one in found for name in one)
     return {name: [one.get(name) for one in found] for name in names}
+
+
+def find_other_logs(runs: Sequence[RunFacts]) -> list[RunFacts]:
+    """The runs whose log is not that of the first one: their users and clicks are others."""
+    first, *others = runs
+    return [run for run in others if run.inputs.get(_LOG) != first.inputs.get(_LOG)]
 
 
 def _read(run: RunFacts) -> UserResults | None:

@@ -12,7 +12,7 @@ from typing import Any
 from pipelines.evaluation.intervals import Interval
 from pipelines.publishing import summary
 from pipelines.reporting.page import texts
-from pipelines.tracking.differences import measure_differences
+from pipelines.tracking.differences import find_other_logs, measure_differences
 from pipelines.tracking.run_facts import RunFacts, find_runs, read_run
 from recall.errors import InputError
 
@@ -117,6 +117,9 @@ def compare(runs: Sequence[RunFacts], form: str) -> str:
     blocks = [_side_by_side("metric", runs, parts["metrics"], _metric)]
     if told:
         blocks.append(_tell_differences(runs, told))
+    if apart := find_other_logs(runs):
+        names = ", ".join(run.name for run in apart)
+        blocks.append(f"No intervals for {names}: of another log than {runs[0].name}.")
     for part, one in (
         ("jobs", "job"),
         ("settings", "setting that differs"),

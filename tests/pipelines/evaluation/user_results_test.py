@@ -1,8 +1,11 @@
 """Places of held-out clicks: written, read and turned into metrics again."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from pipelines.evaluation import user_results
 from pipelines.evaluation.user_results import UserResults
 from recall.errors import InputError
 from recall.metrics import ranking
@@ -45,6 +48,24 @@ def test_metrics_are_those_of_the_lists(results):
     # By hand: 1 of 2 clicks, none of 1, the one item of 1.
     assert found["recall@3"] == pytest.approx((0.5 + 0 + 1) / 3)
     assert found["hit_rate@3"] == pytest.approx(3 / 5)
+
+
+def test_users_of_two_runs_are_matched(results):
+    mine, theirs = user_results.match_users(results, results.take(np.array([2, 1, 0])))
+    assert mine.user_ids.tolist() == theirs.user_ids.tolist() == ["u1", "u3", "ü2"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"user_ids": np.array(["u1", "x", "y"], object)},
+        {"history_lengths": np.array([4, 2, 8])},
+        {"positives": Ragged.from_rows([[5], [7, -1], [3, 3]])},
+    ],
+)
+def test_users_of_another_log_are_others_whatever_their_ids(results, changed):
+    other = dataclasses.replace(results, **changed)
+    assert user_results.match_users(results, other) is None
 
 
 def test_some_users(results):

@@ -7,14 +7,16 @@ import pytest
 JOB_FOLDERS = {"ingest": "examples", "train": "model", "evaluate": "evaluation"}
 
 
-def write_run(folder, *, dim=64, recall=0.25, day=1, log="shop.csv", jobs=tuple(JOB_FOLDERS)):
+def write_run(
+    folder, *, dim=64, recall=0.25, day=1, log="shop.csv", jobs=tuple(JOB_FOLDERS), events="e"
+):
     """A run with these finished jobs; ingest took 1 s, training 61 s and evaluation 2 s."""
     settings = {
         "ingest": {"ingest": {"protocol": "leave_one_out"}, "model": {"max_history_length": 50}},
         "train": {"model": {"dim": dim, "max_history_length": 50}, "train": {"seed": 1}},
         "evaluate": {"evaluation": {"ks": [10]}},
     }
-    inputs = {"ingest": {"events": "e" * 64}, "train": {"examples": "x"}, "evaluate": {}}
+    inputs = {"ingest": {"events": events * 64}, "train": {"examples": "x"}, "evaluate": {}}
     seconds = {"ingest": 1.0, "train": 61.0, "evaluate": 2.0}
     for job in jobs:
         directory = folder / JOB_FOLDERS[job]

@@ -60,6 +60,23 @@ def test_the_comparison_tells_them(runs, capsys):
     assert told["value"] == pytest.approx(0.25)
 
 
+def test_runs_of_different_logs_have_no_intervals(run_writer, tmp_path, capsys):
+    """Users of two logs may have the same ids, and as many clicks."""
+    for name, events in (("a", "e"), ("b", "e"), ("c", "f")):
+        run_writer(tmp_path / name, events=events)
+        write_users(tmp_path / name, [1] * 50 + [0] * 50)
+    assert cli.main(["runs", str(tmp_path), "--compare=a,b,c"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "No intervals for c: of another log than a." in lines
+    (line,) = [line for line in lines if line.startswith("test.recall@10  +")]
+    assert line.split()[1] == "+0.0000"
+    assert line.endswith("  -")
+    assert cli.main(["runs", str(tmp_path), "--compare=a,c"]) == 0
+    told = capsys.readouterr().out
+    assert "No intervals for c" in told
+    assert "minus a" not in told
+
+
 def test_runs_without_results_of_users_are_compared_without(run_writer, tmp_path):
     for name in ("a", "b"):
         run_writer(tmp_path / name)

@@ -95,11 +95,12 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
 
 
 def next_command(values: flags.FlagValues, best_file: Path) -> str:
-    """`recall run` with the best settings, of the log as it was read here."""
+    """`recall run` with the best settings, of the log as it was read here; a flag a line."""
     log = [
         word
         for name in (*log_flags.EVENTS, *log_flags.READING)
         if values[name].present
         for word in values[name].serialize().splitlines()
     ]
-    return shlex.join(["recall", "run", *log, f"--config={best_file}", "--output=runs/best"])
+    words = [*log, f"--config={best_file}", "--output=runs/best"]
+    return " \\\n    ".join(["recall run", *map(shlex.quote, words)])

@@ -1,5 +1,6 @@
 """What a search found: a table for the terminal, `trials.json`, and a plot."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
 TABLE_NAME, PLOT_NAME = "trials.json", "tuning.svg"
 _SHOWN = 10
+_MOST_COLUMNS = 110
+"""Characters of a line of a terminal that is not narrow."""
+_INDENT = 4
+_TIME = len("12:00:00 ")
+"""What stands before a line of the log."""
 _WIDTH, _HEIGHT, _COLUMNS = 230, 170, 3
 _TEAL, _GREY = "#0f766e", "#94a3b8"
 
@@ -57,10 +63,23 @@ def rows_of(study: "optuna.Study") -> list[TrialRow]:
     return sorted(rows, key=lambda row: (-row.value, row.number))
 
 
+def wrap(text: str) -> str:
+    """A text of the log in lines of a terminal; words stay whole."""
+    lines = textwrap.wrap(
+        text,
+        _MOST_COLUMNS - _TIME,
+        subsequent_indent=" " * _INDENT,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return "\n".join(lines)
+
+
 def table(rows: Sequence[TrialRow], metric: str) -> str:
     """The best trials for a terminal, and where the first one, the defaults, stands."""
     names = list(rows[0].settings)
-    shown = [["trial", metric, "epochs", "s", *(name.partition(".")[2] for name in names)]]
+    heads = ["trial", metric, "epochs", "s", *(name.partition(".")[2] for name in names)]
+    shown = []
     for row in rows[:_SHOWN]:
         mark = "*" if row.was_cut else ""
         values = [_show(row.settings[name]) for name in names]
@@ -73,7 +92,7 @@ def table(rows: Sequence[TrialRow], metric: str) -> str:
                 *values,
             ]
         )
-    lines = [summary.align(shown)]
+    lines = [_align(heads, shown)]
     if any(row.was_cut for row in rows[:_SHOWN]):
         lines.append("* ended early: hopeless, or the time was over")
     first = next((place for place, row in enumerate(rows, 1) if row.number == 0), None)
@@ -83,6 +102,19 @@ def table(rows: Sequence[TrialRow], metric: str) -> str:
             f"place {first} of {len(rows)}."
         )
     return "\n".join(lines)
+
+
+def _align(heads: list[str], rows: list[list[str]]) -> str:
+    """Both as columns; where those are too wide for a terminal, long heads take two lines."""
+    text = summary.align([heads, *rows])
+    if max(map(len, text.splitlines())) <= _MOST_COLUMNS:
+        return text
+    first, second = [], []
+    for head in heads:
+        start, _, rest = head.partition("_")
+        first.append(f"{start}_" if rest else "")
+        second.append(rest or head)
+    return summary.align([first, second, *rows])
 
 
 def _show(value: Any) -> str:

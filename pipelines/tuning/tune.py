@@ -169,8 +169,8 @@ def _search(
         settings = {dimension.name: _suggest(trial, dimension) for dimension in space}
         trial.set_user_attr("settings", settings)
         texts = [assignment(name, value) for name, value in settings.items()]
-        place = f"{num_done + 1} of {budget.trials}"
-        _log.info("Trial %d, %s: %s", trial.number, place, ", ".join(texts))
+        head = f"Trial {trial.number}, {num_done + 1} of {budget.trials}: "
+        _log.info("%s", results.wrap(head + ", ".join(texts)))
         started_s = time.monotonic()
         result = _run(study, trial, output_dir, texts, metric, deadline_s)
         trial.set_user_attr("seconds", round(time.monotonic() - started_s, 1))

@@ -136,10 +136,38 @@ def test_the_next_command_reads_the_log_as_the_search_did():
     words = ["--events=a b.csv", "--items=i.csv", "--user_column=visitor"]
     conditions = ["--where=kind=sale|gift", "--where=paid=1"]
     values, _ = cli.parse("tune", [*words, *conditions, "--output=t", "--trials=2"])
-    assert tune_command.next_command(values, Path("t/best.json")) == (
-        "recall run '--events=a b.csv' --items=i.csv --user_column=visitor "
-        "'--where=kind=sale|gift' --where=paid=1 --config=t/best.json --output=runs/best"
-    )
+    assert tune_command.next_command(values, Path("t/best.json")).split(" \\\n    ") == [
+        "recall run",
+        "'--events=a b.csv'",
+        "--items=i.csv",
+        "--user_column=visitor",
+        "'--where=kind=sale|gift'",
+        "--where=paid=1",
+        "--config=t/best.json",
+        "--output=runs/best",
+    ]
+
+
+def test_lines_fit_a_terminal():
+    settings = {f"section.setting_of_number_{n}": 0.000123 for n in range(7)}
+    heads, second, row, *_ = results.table(
+        [results.TrialRow(0, 0.2, settings, 2, 5.0, False)], "ndcg@10"
+    ).splitlines()
+    assert heads.split() == ["setting_"] * 7
+    assert second.split() == [
+        "trial",
+        "ndcg@10",
+        "epochs",
+        "s",
+        *(f"of_number_{n}" for n in range(7)),
+    ]
+    assert row.split() == ["0", "0.2000", "2", "5", *["0.000123"] * 7]
+    assert max(map(len, (heads, second, row))) <= 110
+    texts = ", ".join(f"{name}={value}" for name, value in settings.items())
+    lines = results.wrap(f"Trial 3, 4 of 30: {texts}").splitlines()
+    assert len(lines) == 3
+    assert max(map(len, lines)) <= 110 - len("12:00:00 ")
+    assert " ".join(map(str.strip, lines)) == f"Trial 3, 4 of 30: {texts}"
 
 
 def test_a_table_of_trials():

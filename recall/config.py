@@ -194,6 +194,12 @@ class RecallConfig:
                 value,
                 f"0 or null with model.extractor={extractor}: `routing` alone routes items",
             )
+        require_setting(
+            not self.model.min_interest_weight or self.loss.negatives != "interest_queues",
+            "model.min_interest_weight",
+            self.model.min_interest_weight,
+            "0 with loss.negatives=interest_queues, where each click has one interest",
+        )
         num_interests = 1 if extractor == "last_state" else self.model.num_interests
         require_setting(
             num_interests > 1 or not self.loss.overlap_weight,

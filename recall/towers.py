@@ -21,6 +21,7 @@ from recall.layers.extractor import ALL_PREFIXES, InterestOutput, WantedPrefixes
 from recall.layers.interests import build_extractor
 from recall.layers.normalization import normalize_length
 from recall.layers.sequence_encoder import SequenceEncoder
+from recall.layers.switching import repeat_strongest, switch_off
 from recall.layers.user_features import UserFeatures
 from recall.vocabulary import PADDING_ID
 
@@ -30,7 +31,8 @@ class UserTowerOutput(NamedTuple):
 
     Attributes:
         user_vectors: `[batch, num_interests, dim]` float.
-        interest_weights: `[batch, num_interests]` float, sum 1.
+        interest_weights: `[batch, num_interests]` float, sum 1; 0 where an interest is
+            switched off (`model.min_interest_weight`).
     """
 
     user_vectors: tf.Tensor
@@ -47,6 +49,7 @@ class UserTower(tf.keras.Model):
         num_prototypes: Prototypes that items are routed to; 0 where they are not.
         dropout_rate: That of the config, or the one chosen for the log.
         has_time_bias: Whether times are looked at.
+        min_interest_weight: Below it an interest is switched off; 0: none is.
         user_features: What features of users add to every click; None without any.
     """
 
@@ -83,6 +86,7 @@ class UserTower(tf.keras.Model):
             self.dropout_rate = choose_dropout_rate(item_tower.item_counts)
         self._encoder = SequenceEncoder(config, self.dropout_rate, name="encoder")
         self._extractor = build_extractor(config)
+        self.min_interest_weight = config.min_interest_weight
         self.num_interests = self._extractor.num_interests
         self.num_prototypes = self._extractor.num_prototypes
 
@@ -165,14 +169,19 @@ class UserTower(tf.keras.Model):
             users: As in `encode_prefixes`.
 
         Returns:
-            `UserTowerOutput`; an empty history gives the vectors of padding.
+            `UserTowerOutput`; an empty history gives the vectors of padding. In the place of
+            an interest that is switched off is the strongest one once more.
         """
         lengths = tf.reduce_sum(tf.cast(history_ids != PADDING_ID, tf.int32), axis=1)
         slots = tf.maximum(lengths - 1, 0)
         last_ones = WantedPrefixes(slots=slots)
-        return self.encode_prefixes(
+        output = self.encode_prefixes(
             history_ids, last_ones, training=training, times=times, users=users
         )
+        if not self.min_interest_weight:
+            return output
+        weights = output.interest_weights
+        return UserTowerOutput(repeat_strongest(output.user_vectors, weights), weights)
 
     def _encode(
         self,
@@ -204,4 +213,6 @@ class UserTower(tf.keras.Model):
 
     def _output(self, interests: InterestOutput) -> UserTowerOutput:
         vectors, weights = (tf.cast(tensor, tf.float32) for tensor in interests)
+        if self.min_interest_weight:
+            weights = switch_off(weights, self.min_interest_weight)
         return UserTowerOutput(normalize_length(vectors) if self._cosine else vectors, weights)

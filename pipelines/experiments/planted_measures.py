@@ -12,7 +12,11 @@ from pipelines.evaluation import vectors
 from pipelines.experiments import planted_truth
 from pipelines.experiments.planted_truth import PlantedLog
 from recall.layers.extractor import WantedPrefixes
-from recall.losses.seq2seq import select_confident_pairs, seq2seq_loss
+from recall.losses.seq2seq import (
+    select_confident_of_users,
+    select_confident_pairs,
+    seq2seq_loss,
+)
 from recall.ragged import Ragged
 from recall.vocabulary import FIRST_ITEM_ID
 
@@ -105,9 +109,14 @@ def _measure_pairs(
             _encode(trained, pasts.last_padded(max_length), is_future=False),
             _encode(trained, future_ids, is_future=True),
             tf.ones(len(pasts), tf.bool),
-            temperature=loss_config.temperature,
+            temperature=loss_config.seq2seq_temperature or loss_config.temperature,
         )
-        chosen = select_confident_pairs(
+        select = (
+            select_confident_of_users
+            if loss_config.confident_of == "user"
+            else select_confident_pairs
+        )
+        chosen = select(
             losses,
             tf.ones(len(pasts), tf.bool),
             confident_fraction=loss_config.confident_fraction,

@@ -149,6 +149,8 @@ class WarmStart:
             for name, variable in state.variables.items():
                 if name.startswith(PROGRESS):
                     continue
+                if variable is model.future_queue:
+                    continue  # Empty at first, as every one is.
                 if variable is model.click_queue:
                     if reader.has_tensor(name + VALUE):
                         variable.assign(self._carry_queue(_read(reader, name), variable.numpy()))

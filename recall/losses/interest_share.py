@@ -4,12 +4,16 @@ import tensorflow as tf
 
 from recall.losses.largest import mark_largest
 
+_OFF = -1e9
+"""Score of an interest that is switched off: below every other."""
+
 
 def assign_starving_interests(
     user_vectors: tf.Tensor,
     positive_vectors: tf.Tensor,
     min_share: float,
     is_real: tf.Tensor | None = None,
+    is_active: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Gives an interest that wins too few clicks those that it comes nearest to.
 
@@ -25,13 +29,17 @@ def assign_starving_interests(
         positive_vectors: `[batch, dim]` float, row i belongs to user i.
         min_share: In [0, 1 / num_interests]; 0 hides nothing.
         is_real: `[batch]` bool, False where there is no click; None: everywhere is one.
+        is_active: `[batch, num_interests]` bool, False where an interest is switched off,
+            which gets no click; None: nowhere.
 
     Returns:
         `[batch, num_interests]` bool, False where the interest is hidden: none of a
-        row, or all but one.
+        row, or all but one, and those that are switched off.
     """
     scores = _scores(user_vectors, positive_vectors)
     num_interests = user_vectors.shape[1]
+    if is_active is not None:
+        scores = tf.where(is_active, scores, _OFF)
     best = tf.math.top_k(scores, k=2).values
     winner = tf.argmax(scores, axis=1)
     is_winner = tf.one_hot(winner, num_interests, True, False, dtype=tf.bool)
@@ -42,10 +50,13 @@ def assign_starving_interests(
         num_clicks = tf.reduce_sum(tf.cast(is_real, tf.float32))
         leads = tf.where(is_real[:, tf.newaxis], leads, leads.dtype.min)
     is_wanted = mark_largest(leads, tf.cast(min_share * num_clicks, tf.int32))
+    if is_active is not None:
+        is_wanted &= is_active
     nearest = tf.argmax(tf.where(is_wanted, leads, leads.dtype.min), axis=1)
     is_given = tf.reduce_any(is_wanted, axis=1) & (nearest != winner)
     is_nearest = tf.one_hot(nearest, num_interests, True, False, dtype=tf.bool)
-    return is_nearest | ~is_given[:, tf.newaxis]
+    is_shown = is_nearest | ~is_given[:, tf.newaxis]
+    return is_shown if is_active is None else is_shown & is_active
 
 
 def find_winners(

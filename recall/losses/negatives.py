@@ -82,17 +82,34 @@ def enqueue_clicks(
     >>> enqueue_clicks(tf.constant([7, 8, 9]), tf.constant([2, 3])).numpy()
     array([2, 3, 7], dtype=int32)
     """
-    length = queue_ids.shape[0]
+    return enqueue(queue_ids, positive_ids, is_real)
+
+
+def enqueue(queue: tf.Tensor, rows: tf.Tensor, is_real: tf.Tensor | None = None) -> tf.Tensor:
+    """The latest rows, newest first, once those of a step have come in.
+
+    Args:
+        queue: `[length, ...]`.
+        rows: `[num_rows, ...]` of the step.
+        is_real: `[num_rows]` bool, the rows that come in; None: all of them. No shape
+            depends on it.
+
+    Returns:
+        `[length, ...]`; of more rows than that the first ones.
+    """
+    length = queue.shape[0]
     if is_real is None:
-        return tf.concat([positive_ids, queue_ids], axis=0)[:length]
+        return tf.concat([rows, queue], axis=0)[:length]
     places = tf.cumsum(tf.cast(is_real, tf.int32))
-    num_clicks = places[-1]
+    num_new = places[-1]
     # One place more than the queue has takes what does not come in.
     places = tf.where(is_real & (places <= length), places - 1, length)
-    clicks = tf.scatter_nd(places[:, tf.newaxis], positive_ids, [length + 1])[:length]
+    shape = [length + 1, *queue.shape[1:]]
+    new = tf.scatter_nd(places[:, tf.newaxis], rows, shape)[:length]
     numbers = tf.range(length)
-    moved = tf.gather(queue_ids, tf.maximum(numbers - num_clicks, 0))
-    return tf.where(numbers < num_clicks, clicks, moved)
+    moved = tf.gather(queue, tf.maximum(numbers - num_new, 0))
+    is_new = tf.reshape(numbers < num_new, [length, *[1] * (queue.shape.rank - 1)])
+    return tf.where(is_new, new, moved)
 
 
 def enqueue_clicks_by_interest(

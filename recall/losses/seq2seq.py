@@ -17,12 +17,15 @@ def seq2seq_loss(
     *,
     temperature: float,
     max_gradient_pairs: int | None = None,
+    owners: tf.Tensor | None = None,
+    queued_vectors: tf.Tensor | None = None,
 ) -> tf.Tensor:
     """Cross-entropy of each past interest with the same interest of its future.
 
     The negatives of interest k of user u are all other interests of all valid
     users of the batch, the other interests of u's own future included: those
-    are what disentangles the interests.
+    are what disentangles the interests. Those of another future of u are none: they
+    are as right.
 
     Args:
         past_vectors: `[batch, num_interests, dim]` float.
@@ -33,6 +36,9 @@ def seq2seq_loss(
             vectors that are layer-normalised; here vectors of the towers).
         max_gradient_pairs: Upper bound of the pairs whose loss has a gradient, so that
             no shape depends on them; the first ones get it. None: no bound.
+        owners: `[batch]` int, the user of each row; None: each row is of another one.
+        queued_vectors: `[num_queued, num_interests, dim]` float, futures of other users that
+            are negatives without a gradient; zeros where there is none. None: no such.
 
     Returns:
         `[batch, num_interests]` float, unreduced, >= 0; 0 where not valid.
@@ -45,16 +51,34 @@ def seq2seq_loss(
     batch, num_interests, dim = shape[0], shape[1], shape[2]
     past = tf.reshape(past_vectors, [batch * num_interests, dim])
     future = tf.reshape(future_vectors, [batch * num_interests, dim])
-    pair_is_valid = tf.repeat(is_valid, num_interests)
-    losses = _cross_entropy_with_own(past / temperature, future, pair_is_valid, max_gradient_pairs)
+    pair_is_valid = columns_are_there = tf.repeat(is_valid, num_interests)
+    if queued_vectors is not None:
+        queued = tf.reshape(queued_vectors, [-1, dim])
+        future = tf.concat([future, tf.stop_gradient(queued)], axis=0)
+        is_filled = tf.reduce_any(queued != 0, axis=1)
+        columns_are_there = tf.concat([columns_are_there, is_filled], axis=0)
+    offsets = tf.where(columns_are_there, 0.0, MASKED_LOGIT)
+    others = None if owners is None else _mark_other_futures(owners, num_interests)
+    losses = _cross_entropy_with_own(
+        past / temperature, future, offsets, others, max_gradient_pairs
+    )
     losses = tf.where(pair_is_valid, losses, 0.0)
     return tf.reshape(losses, [batch, num_interests])
+
+
+def _mark_other_futures(owners: tf.Tensor, num_interests: tf.Tensor) -> tf.Tensor:
+    """`[num_pairs, num_pairs]` bool, True between a past and another future of the same user."""
+    is_same_user = owners[:, tf.newaxis] == owners
+    is_same_row = tf.eye(tf.shape(owners)[0], dtype=tf.int32) > 0
+    is_other = is_same_user & ~is_same_row
+    return tf.repeat(tf.repeat(is_other, num_interests, axis=0), num_interests, axis=1)
 
 
 def _cross_entropy_with_own(
     past: tf.Tensor,
     future: tf.Tensor,
-    pair_is_valid: tf.Tensor,
+    column_offsets: tf.Tensor,
+    is_left_out: tf.Tensor | None,
     max_gradient_pairs: int | None,
 ) -> tf.Tensor:
     """`[num_pairs]` cross-entropy of row i of `past` with row i of `future`.
@@ -64,9 +88,10 @@ def _cross_entropy_with_own(
 
     Args:
         past: `[num_pairs, dim]` float, already divided by the temperature.
-        future: `[num_pairs, dim]` float.
-        pair_is_valid: `[num_pairs]` bool, False leaves a row of `future` out of the
-            denominators.
+        future: `[num_columns, dim]` float, rows behind those of the pairs are negatives.
+        column_offsets: `[num_columns]` float, added to the logits of each row of `future`.
+        is_left_out: `[num_pairs, num_pairs]` bool, pairs that are not in the denominators;
+            None: there is none.
         max_gradient_pairs: As in `seq2seq_loss`.
     """
 
@@ -74,8 +99,10 @@ def _cross_entropy_with_own(
     def compute(
         past: tf.Tensor, future: tf.Tensor
     ) -> tuple[tf.Tensor, Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]]:
-        offsets = tf.where(pair_is_valid, 0.0, MASKED_LOGIT)[:, tf.newaxis]
-        logits = multiply_pairs(past, future, column_offsets=offsets)
+        logits = multiply_pairs(past, future, column_offsets=column_offsets[:, tf.newaxis])
+        if is_left_out is not None:
+            behind = tf.shape(future)[0] - tf.shape(past)[0]
+            logits = tf.where(tf.pad(is_left_out, [[0, 0], [0, behind]]), MASKED_LOGIT, logits)
         totals = tf.reduce_logsumexp(logits, axis=1)
 
         def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

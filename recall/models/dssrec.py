@@ -12,17 +12,19 @@ from recall.gradient_exchange import Gradient
 from recall.item_tower import ItemTower
 from recall.layers.dropout import dropout_seed
 from recall.layers.policy import layers_compute_in
-from recall.losses.negatives import (
-    enqueue_clicks,
-    enqueue_clicks_by_interest,
-    sample_clicked_negatives,
-)
-from recall.models import step_numbers
+from recall.losses.negatives import sample_clicked_negatives
+from recall.models import queues, step_numbers
 from recall.models.auxiliary import compute_auxiliary_losses
-from recall.models.future_interests import compute_seq2seq, count_pairs, seq2seq_weight_at
+from recall.models.future_interests import (
+    compute_seq2seq,
+    count_futures,
+    count_pairs,
+    seq2seq_weight_at,
+)
 from recall.models.loss_terms import LossTerms
 from recall.models.next_clicks import Negatives, compute_next_clicks
 from recall.models.prefixes import Prefixes, encode_packed, encode_padded
+from recall.models.queues import QueueRows
 from recall.models.replicated_step import build_train_function
 from recall.models.step_numbers import share_of_mean
 from recall.towers import UserTower
@@ -33,8 +35,8 @@ class DSSRec(tfrs.Model):
     """Multi-interest sequential recall model.
 
     Every slot of a sequence trains the user tower on its next click (seq2item).
-    One random slot per sequence also trains it on the interests of everything
-    that follows (seq2seq). With the extractor `last_state`, `self_attentive` or
+    A random slot of each sequence, or several, also trains it on the interests of
+    everything that follows (seq2seq). With the extractor `last_state`, `self_attentive` or
     `capsule` the same recipe trains SASRec, ComiRec-SA or ComiRec-DR. With
     `loss.negatives=queue` the seq2item loss is that of CLRec, with `interest_queues`
     that of Multi-CLRec, whose encoder is the extractor `routing`.
@@ -48,6 +50,8 @@ class DSSRec(tfrs.Model):
         click_queue: `[num_negatives]` dense ids of the latest clicks, newest first,
             the negatives of the next step; `[num_interests, num_negatives]` where
             every interest has its own; None where negatives are drawn.
+        future_queue: `[loss.seq2seq_queue, num_interests, dim]` interests of the latest
+            futures, further negatives of seq2seq; None without.
 
     Reference:
         Ma et al., "Disentangled Self-Supervision in Sequential Recommenders",
@@ -70,13 +74,18 @@ class DSSRec(tfrs.Model):
                 config.model, self.item_tower, vocabulary.users, config.features, name="user_tower"
             )
         self._has_interest_queues = config.loss.negatives == "interest_queues"
-        self.click_queue = None
+        self.click_queue = self.future_queue = None
         if config.loss.negatives in ("queue", "interest_queues"):
             # Until clicks have come in, items as they are drawn otherwise. No step has this seed.
             first_ids = self._sample_negatives(tf.constant([config.train.seed, -1], tf.int64))
             if self._has_interest_queues:
                 first_ids = tf.tile(first_ids[tf.newaxis], [self.user_tower.num_interests, 1])
             self.click_queue = tf.Variable(first_ids, trainable=False, name="click_queue")
+        if config.loss.seq2seq_queue and config.loss.seq2seq_weight > 0:
+            shape = [config.loss.seq2seq_queue, self.user_tower.num_interests, config.model.dim]
+            # Zeros stand for no future, until some have come in. The last of the weights, whose
+            # numbers are their names in a checkpoint.
+            self.future_queue = tf.Variable(tf.zeros(shape), trainable=False, name="future_queue")
         # A step returns what all replicas have in common.
         self.distribute_reduction_method = "first"
 
@@ -114,11 +123,16 @@ class DSSRec(tfrs.Model):
             gradient_dtype=self._gradient_dtype,
             training=training,
         )
-        seq2seq = tf.zeros([])
+        futures, seq2seq = None, tf.zeros([])
         if self._loss_config.seq2seq_weight > 0:
-            seq2seq = compute_seq2seq(
-                prefixes, seed + 1, self.user_tower.num_interests, self._loss_config
+            futures = compute_seq2seq(
+                prefixes,
+                seed + 1,
+                self.user_tower.num_interests,
+                self._loss_config,
+                self.future_queue,
             )
+            seq2seq = futures.loss
         auxiliary = compute_auxiliary_losses(
             prefixes, clicks, self.user_tower, self._loss_config, self._auxiliary_weights
         )
@@ -130,6 +144,7 @@ class DSSRec(tfrs.Model):
             prefixes.positive_ids,
             clicks.winners,
             prefixes.is_real,
+            futures,
         )
 
     def _choose_negatives(self, prefixes: Prefixes, seed: tf.Tensor) -> Negatives:
@@ -174,7 +189,8 @@ class DSSRec(tfrs.Model):
         gradients, terms, *report = self.compute_gradients(batch)
         self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
         # After the step, so that no user meets other clicks of her own as negatives.
-        self.enqueue(*map(replicas.join_all, self.clicks_of(terms)))
+        rows = self.queue_rows(terms)
+        self.enqueue(tf.nest.map_structure(replicas.join_all, rows))
         if replicas.count() > 1:
             joined = replicas.sum_over_all(step_numbers.join_report(*report))
             report = step_numbers.split_report(joined, len(self.loss_names))
@@ -235,34 +251,13 @@ class DSSRec(tfrs.Model):
         """Names of what a step returns, in its order."""
         return step_numbers.report_names(self.loss_names, self.user_tower.num_interests)
 
-    def clicks_of(self, terms: LossTerms) -> list[tf.Tensor]:
-        """What a step puts into a queue: int32 ids, and which of them are clicks or of whom.
+    def queue_rows(self, terms: LossTerms) -> QueueRows:
+        """What a step puts into the queues; nothing where there are none."""
+        return queues.rows_of(terms, self.click_queue, self.future_queue)
 
-        Nothing where there is no queue.
-        """
-        if self.click_queue is None:
-            return []
-        clicks = [tf.cast(terms.positive_ids, tf.int32)]
-        if self._has_interest_queues:
-            winners = terms.winners
-            if terms.is_real is not None:
-                winners = tf.where(terms.is_real, winners, -1)
-            clicks.append(tf.cast(winners, tf.int32))
-        elif terms.is_real is not None:
-            clicks.append(tf.cast(terms.is_real, tf.int32))
-        return clicks
-
-    def enqueue(self, *clicks: tf.Tensor) -> None:
-        """Puts the clicks of a step in front of the queue, or of that of their interest."""
-        if not clicks:
-            return
-        positive_ids, *marks = tf.cast(clicks[0], self.click_queue.dtype), *clicks[1:]
-        if self._has_interest_queues:
-            latest = enqueue_clicks_by_interest(self.click_queue, positive_ids, *marks)
-        else:
-            marks = [tf.cast(mark, tf.bool) for mark in marks]
-            latest = enqueue_clicks(self.click_queue, positive_ids, *marks)
-        self.click_queue.assign(latest)
+    def enqueue(self, rows: QueueRows) -> None:
+        """Puts what a step has made in front of the queues."""
+        queues.enqueue_rows(rows, self.click_queue, self.future_queue)
 
     def count_terms(self, batches: PackedBatch) -> tf.Tensor:
         """`[num_steps, 2]` float: weights of the clicks, and confident pairs, of several steps."""
@@ -271,7 +266,7 @@ class DSSRec(tfrs.Model):
             weights = tf.cast(batches.positive_ids != PADDING_ID, tf.float32)
         num_clicks = tf.reduce_sum(weights, axis=[1, 2])
         num_pairs = count_pairs(
-            tf.math.count_nonzero(batches.lengths, axis=1, dtype=tf.int32),
+            count_futures(batches.lengths, self._loss_config),
             self.user_tower.num_interests,
             self._loss_config,
         )

@@ -1,6 +1,7 @@
 """The seq2seq loss of a step: anchors, confident pairs, and how much it counts."""
 
 import math
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -18,38 +19,58 @@ from recall.models.step_numbers import gather_slots, uniform
 from recall.settings.loss import LossConfig
 
 
+class Futures(NamedTuple):
+    """What the futures of a step cost, and what they are.
+
+    Attributes:
+        loss: Scalar, the mean of the confident pairs; of several replicas each has its part.
+        vectors: `[num_futures, num_interests, dim]` float.
+        is_real: `[num_futures]` bool, False where there is no future.
+    """
+
+    loss: tf.Tensor
+    vectors: tf.Tensor
+    is_real: tf.Tensor
+
+
 def compute_seq2seq(
-    prefixes: Prefixes, seed: tf.Tensor, num_interests: int, config: LossConfig
-) -> tf.Tensor:
-    """Mean loss of the confident pairs at one random slot per sequence.
+    prefixes: Prefixes,
+    seed: tf.Tensor,
+    num_interests: int,
+    config: LossConfig,
+    queue: tf.Tensor | None = None,
+) -> Futures:
+    """The loss of the confident pairs at random slots of every sequence.
 
     Args:
         prefixes: Of the batch.
         seed: `[2]` int; the slots are drawn from it.
         num_interests: K.
-        config: Temperature, fraction and choice of pairs.
-
-    Returns:
-        Scalar; of several replicas each has its part.
+        config: Anchors, temperature, fraction and choice of pairs.
+        queue: `[num_queued, num_interests, dim]` futures of earlier steps; None: no such.
     """
-    lengths = prefixes.lengths
-    is_valid = lengths > 0
+    lengths, num_anchors = prefixes.lengths, config.seq2seq_anchors
     # The past ends at slot `anchor`; its future is items anchor+1..length,
     # the newest `length - anchor` items: a prefix of the reversed sequence.
-    anchor = tf.cast(uniform(tf.shape(lengths), seed) * tf.cast(lengths, tf.float32), tf.int32)
-    past_vectors = gather_slots(prefixes.user_vectors, prefixes.starts + anchor)
-    future_vectors = prefixes.encode_future(tf.maximum(lengths - anchor - 1, 0))
+    anchors, has_future = draw_anchors(lengths, seed, num_anchors)
+    past_vectors = gather_slots(prefixes.user_vectors, tf.reshape(prefixes.starts + anchors, [-1]))
+    future_vectors = prefixes.encode_future(tf.maximum(lengths - anchors - 1, 0))
     if config.stop_future_gradient:
         future_vectors = tf.stop_gradient(future_vectors)
-    max_pairs = None
+    is_valid = tf.reshape(has_future, [-1])
+    max_pairs = owners = None
     if prefixes.is_real is not None:
         max_pairs = _most_pairs(past_vectors.shape[0], num_interests, config)
+    if num_anchors > 1:
+        owners = tf.tile(tf.range(tf.size(lengths)), [num_anchors])
     losses = seq2seq_loss(
         past_vectors,
         future_vectors,
         is_valid,
         temperature=config.seq2seq_temperature or config.temperature,
         max_gradient_pairs=max_pairs,
+        owners=owners,
+        queued_vectors=queue,
     )
     num_of_all = None
     if replicas.count() > 1:
@@ -57,16 +78,49 @@ def compute_seq2seq(
         num_of_all = replicas.total("pairs", count_pairs(num_valid, num_interests, config))
     select = select_confident_of_users if config.confident_of == "user" else select_confident_pairs
     is_confident = select(losses, is_valid, confident_fraction=config.confident_fraction)
-    return reduce_confident(losses, is_confident, num_of_all)
+    loss = reduce_confident(losses, is_confident, num_of_all)
+    return Futures(loss, future_vectors, is_valid)
+
+
+def draw_anchors(
+    lengths: tf.Tensor, seed: tf.Tensor, num_anchors: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """Slots of every sequence, one in each of as many parts of about the same length.
+
+    So no slot is drawn twice, and a sequence of fewer slots has them all.
+
+    Args:
+        lengths: `[num_sequences]` int32, slots of each.
+        seed: `[2]` int.
+        num_anchors: Parts.
+
+    Returns:
+        `[num_anchors, num_sequences]` int32 slots, and as many bool, False where a part has
+        no slot: `min(num_anchors, length)` of a sequence are True.
+    """
+    parts = tf.range(num_anchors + 1)[:, tf.newaxis] * lengths // num_anchors
+    begins, sizes = parts[:-1], parts[1:] - parts[:-1]
+    drawn = uniform(tf.shape(begins), seed) * tf.cast(sizes, tf.float32)
+    return begins + tf.cast(drawn, tf.int32), sizes > 0
+
+
+def count_futures(lengths: tf.Tensor, config: LossConfig) -> tf.Tensor:
+    """How many of the anchors of sequences have a future, as int32.
+
+    Args:
+        lengths: `[..., num_sequences]` int32, 0 where there is no sequence.
+        config: Anchors.
+    """
+    return tf.reduce_sum(tf.minimum(lengths, config.seq2seq_anchors), axis=-1)
 
 
 def count_pairs(
-    num_sequences: tf.Tensor, num_interests: int | tf.Tensor, config: LossConfig
+    num_futures: tf.Tensor, num_interests: int | tf.Tensor, config: LossConfig
 ) -> tf.Tensor:
-    """How many pairs of so many valid sequences are confident, as int32."""
+    """How many pairs of so many valid futures are confident, as int32."""
     if config.confident_of == "user":
-        return num_sequences * pairs_of_user(int(num_interests), config.confident_fraction)
-    return count_confident_pairs(num_sequences, num_interests, config.confident_fraction)
+        return num_futures * pairs_of_user(int(num_interests), config.confident_fraction)
+    return count_confident_pairs(num_futures, num_interests, config.confident_fraction)
 
 
 def seq2seq_weight_at(step: tf.Tensor, config: LossConfig) -> tf.Tensor | float:
@@ -89,7 +143,7 @@ def seq2seq_weight_at(step: tf.Tensor, config: LossConfig) -> tf.Tensor | float:
     return weight
 
 
-def _most_pairs(num_sequences: int, num_interests: int, config: LossConfig) -> int:
+def _most_pairs(num_futures: int, num_interests: int, config: LossConfig) -> int:
     if config.confident_of == "user":
-        return num_sequences * pairs_of_user(num_interests, config.confident_fraction)
-    return math.ceil(config.confident_fraction * num_sequences * num_interests)
+        return num_futures * pairs_of_user(num_interests, config.confident_fraction)
+    return math.ceil(config.confident_fraction * num_futures * num_interests)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from recall.losses.own_negatives import logsumexp_of_own
+from recall.models.future_interests import Futures
 from recall.models.prefixes import Prefixes
 from recall.settings.loss import LossConfig
 from recall.vocabulary import PADDING_ID
@@ -22,6 +23,7 @@ class LossTerms(NamedTuple):
         positive_ids: `[num_slots]` int, the next click of each slot.
         winners: `[num_slots]` int, the interest that it belongs to.
         is_real: `[num_slots]` bool, False where a slot is padding; None: nowhere.
+        futures: What seq2seq compared with; None without it.
     """
 
     seq2item: tf.Tensor
@@ -31,6 +33,7 @@ class LossTerms(NamedTuple):
     positive_ids: tf.Tensor
     winners: tf.Tensor
     is_real: tf.Tensor | None
+    futures: Futures | None = None
 
 
 def score_shown(

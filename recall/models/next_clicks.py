@@ -72,12 +72,12 @@ def compute_next_clicks(
     embed = functools.partial(item_tower, training=training)
     positive_vectors = embed(positive_ids)
     num_interests = prefix_vectors.shape[1]
-    interest_mask = None
+    interest_mask = prefixes.is_active
     min_share = config.min_interest_share / num_interests
     # Not for one interest: a mask that hides nothing costs a pass over all logits.
     if training and min_share > 0 and num_interests > 1 and negatives.owners is None:
         interest_mask = assign_starving_interests(
-            prefix_vectors, positive_vectors, min_share, prefixes.is_target
+            prefix_vectors, positive_vectors, min_share, prefixes.is_target, prefixes.is_active
         )
     # The graph of a step that does not ask for them leaves them out.
     winners = negatives.owners

@@ -28,11 +28,14 @@ class Prefixes(NamedTuple):
         is_real: `[num_slots]` bool, False where a slot is padding; None: nowhere.
         starts: `[num_sequences]` int, the first slot of each sequence.
         lengths: `[num_sequences]` int, its slots; 0 where there is no sequence.
-        encode_future: `[num_sequences]` int slots of reversed sequences -> their interests.
+        encode_future: `[num_anchors, num_sequences]` int slots of reversed sequences -> their
+            interests, `[num_anchors * num_sequences, num_interests, dim]`.
         weights: `[num_slots]` float, how much the item after each counts, 0 for padding;
             None: all alike.
         shown_ids: `[num_slots, most]` int, items that were shown before it, padded; None:
             nothing is known of that.
+        is_active: `[num_slots, num_interests]` bool, False where an interest is switched off;
+            None: nowhere.
     """
 
     user_vectors: tf.Tensor
@@ -43,6 +46,7 @@ class Prefixes(NamedTuple):
     encode_future: Callable[[tf.Tensor], tf.Tensor]
     weights: tf.Tensor | None = None
     shown_ids: tf.Tensor | None = None
+    is_active: tf.Tensor | None = None
 
     @property
     def target_weights(self) -> tf.Tensor | None:
@@ -61,13 +65,13 @@ def encode_padded(
     """A row per sequence. Only real slots: padding would cost as much as a target."""
     target_mask = batch.positive_ids != PADDING_ID
     times = batch.columns.get(TIMES)
-    user_vectors = user_tower.encode_prefixes(
+    pasts = user_tower.encode_prefixes(
         batch.history_ids,
         WantedPrefixes(mask=target_mask),
         training=training,
         times=times,
         users=batch.columns.get(ROWS_OF_USERS),
-    ).user_vectors
+    )
     lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
 
     def encode_future(slots: tf.Tensor) -> tf.Tensor:
@@ -75,7 +79,7 @@ def encode_padded(
             width = tf.shape(batch.positive_ids)[1]
             rows = tf.range(tf.shape(batch.positive_ids)[0]) * width
             first_slots = tf.zeros_like(batch.positive_ids, tf.int32)
-            wanted = _in_order(batch.positive_ids, first_slots, rows, lengths, slots)
+            wanted = _in_order(batch.positive_ids, first_slots, rows, lengths, slots[0])
             return user_tower.encode_prefixes(
                 batch.positive_ids,
                 wanted,
@@ -87,19 +91,20 @@ def encode_padded(
             future_times = _reverse(times[..., ::-1], lengths)
         return user_tower.encode_prefixes(
             future_ids,
-            WantedPrefixes(slots=slots, is_future=True),
+            _of_reversed(future_ids, slots),
             training=training,
             times=future_times,
             users=batch.columns.get(ROWS_OF_USERS),
         ).user_vectors
 
     return Prefixes(
-        user_vectors,
+        pasts.user_vectors,
         tf.boolean_mask(batch.positive_ids, target_mask),
         is_real=None,
         starts=tf.cumsum(lengths, exclusive=True),
         lengths=lengths,
         encode_future=encode_future,
+        is_active=_find_active(user_tower, pasts.interest_weights),
         **_columns_of(batch, lambda tensor: tf.boolean_mask(tensor, target_mask)),
     )
 
@@ -108,19 +113,22 @@ def encode_packed(
     user_tower: UserTower, batch: PackedBatch, *, training: bool, reverse_future: bool = True
 ) -> Prefixes:
     """Several sequences per row; padding takes part and is weighted by 0 in the losses."""
-    user_vectors = user_tower.encode_prefixes(
+    pasts = user_tower.encode_prefixes(
         batch.history_ids,
         WantedPrefixes(first_slots=batch.first_slots),
         training=training,
         times=batch.columns.get(TIMES),
         users=batch.columns.get(ROWS_OF_USERS),
-    ).user_vectors
+    )
     positive_ids = tf.reshape(batch.positive_ids, [-1])
+
+    def flatten(tensor: tf.Tensor) -> tf.Tensor:
+        return tf.reshape(tensor, [-1, *tensor.shape[2:]])
 
     def encode_future(slots: tf.Tensor) -> tf.Tensor:
         if not reverse_future:
             wanted = _in_order(
-                batch.positive_ids, batch.first_slots, batch.starts, batch.lengths, slots
+                batch.positive_ids, batch.first_slots, batch.starts, batch.lengths, slots[0]
             )
             return user_tower.encode_prefixes(
                 batch.positive_ids,
@@ -131,7 +139,9 @@ def encode_packed(
         return user_tower.encode_prefixes(
             batch.future_ids,
             WantedPrefixes(
-                slots=batch.starts + slots, is_future=True, first_slots=batch.first_slots
+                slots=tf.reshape(batch.starts + slots, [-1]),
+                is_future=True,
+                first_slots=batch.first_slots,
             ),
             training=training,
             times=batch.columns.get(FUTURE_TIMES),
@@ -139,14 +149,20 @@ def encode_packed(
         ).user_vectors
 
     return Prefixes(
-        tf.reshape(user_vectors, [-1, *user_vectors.shape[2:]]),
+        flatten(pasts.user_vectors),
         positive_ids,
         is_real=positive_ids != PADDING_ID,
         starts=batch.starts,
         lengths=batch.lengths,
         encode_future=encode_future,
-        **_columns_of(batch, lambda tensor: tf.reshape(tensor, [-1, *tensor.shape[2:]])),
+        is_active=_find_active(user_tower, flatten(pasts.interest_weights)),
+        **_columns_of(batch, flatten),
     )
+
+
+def _find_active(user_tower: UserTower, weights: tf.Tensor) -> tf.Tensor | None:
+    """`[num_slots, num_interests]` bool, the interests that are not switched off; None: all."""
+    return weights > 0 if user_tower.min_interest_weight else None
 
 
 def _columns_of(
@@ -191,6 +207,21 @@ def _in_order(
     first_of_future = tf.minimum(first_of_future, tf.range(shape[1]))
     ends = tf.minimum(starts + tf.maximum(lengths - 1, 0), last_slot)
     return WantedPrefixes(slots=ends, is_future=True, first_slots=first_of_future)
+
+
+def _of_reversed(future_ids: tf.Tensor, slots: tf.Tensor) -> WantedPrefixes:
+    """One prefix of every row, or several, for which every one is made.
+
+    Args:
+        future_ids: `[num_sequences, width]`.
+        slots: `[num_anchors, num_sequences]` int32.
+    """
+    if slots.shape[0] == 1:
+        return WantedPrefixes(slots=slots[0], is_future=True)
+    shape = tf.shape(future_ids)
+    flat = tf.reshape(tf.range(shape[0]) * shape[1] + slots, [-1])
+    first_slots = tf.zeros(shape, tf.int32)
+    return WantedPrefixes(slots=flat, is_future=True, first_slots=first_slots)
 
 
 def _reverse(values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:

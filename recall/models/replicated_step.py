@@ -12,6 +12,7 @@ import tensorflow as tf
 from recall import replicas
 from recall.features import PackedBatch
 from recall.gradient_exchange import Exchanged, divide, restore
+from recall.models.queues import QueueRows
 from recall.models.step_numbers import join_report, name_report, split_report
 
 
@@ -63,7 +64,7 @@ class StepParts:
     def __init__(self, model: Any):
         self._model = model
         # What the sums are of: known once `compute` has been traced, which comes first.
-        self._gradients, self._shapes, self._types, self._num_clicks = None, None, None, 0
+        self._gradients, self._shapes, self._types, self._rows = None, None, None, None
 
     def count(self, batches: PackedBatch) -> tf.Tensor:
         """`[num_steps, 2]` float: clicks and confident pairs of each step of this replica."""
@@ -77,10 +78,12 @@ class StepParts:
         with replicas.known_totals(tf.gather(totals, number)):
             gradients, terms, *report = model.compute_gradients(batch)
         exchanged = divide(gradients, model.trainable_variables)
-        clicks = [replicas.place_own(tensor) for tensor in model.clicks_of(terms)]
-        self._num_clicks = len(clicks)
-        tensors = ([join_report(*report), *exchanged.floats], [*exchanged.integers, *clicks])
-        self._gradients = gradients
+        rows = tf.nest.map_structure(replicas.place_own, model.queue_rows(terms))
+        tensors = (
+            [join_report(*report), *exchanged.floats, *rows.futures],
+            [*exchanged.integers, *rows.clicks, *rows.has_future],
+        )
+        self._gradients, self._rows = gradients, rows
         self._shapes = [[tensor.shape for tensor in part] for part in tensors]
         self._types = [tensor.dtype for tensor in tensors[1]]
         return tuple(tuple(part) for part in tensors)
@@ -94,13 +97,14 @@ class StepParts:
         integers = [
             tf.cast(tensor, dtype) for tensor, dtype in zip(integers, self._types, strict=True)
         ]
-        num_rows = len(integers) - self._num_clicks
-        exchanged = Exchanged(floats, integers[:num_rows])
+        integers, *of_integers = _divide(integers, self._rows.clicks, self._rows.has_future)
+        floats, futures = _divide(floats, self._rows.futures)
+        exchanged = Exchanged(floats, integers)
         gradients = restore(exchanged, self._gradients, variables)
         model.optimizer.apply_gradients(
             zip(gradients, variables, strict=True), skip_gradients_aggregation=True
         )
-        model.enqueue(*integers[num_rows:])
+        model.enqueue(QueueRows(of_integers[0], futures, of_integers[1]))
         report = split_report(report, len(model.loss_names))
         return tf.stack(list(name_report(model.loss_names, *report).values()))
 
@@ -113,6 +117,15 @@ def _join(parts: tuple[tuple[tf.Tensor, ...], ...]) -> tuple[tf.Tensor, tf.Tenso
     floats, integers = ([tf.reshape(tensor, [-1]) for tensor in part] for part in parts)
     wide = [tf.cast(tensor, tf.int64) for tensor in integers]
     return tf.concat(floats, axis=0), tf.concat(wide or [tf.zeros([0], tf.int64)], axis=0)
+
+
+def _divide(tensors: list[tf.Tensor], *parts: list[tf.Tensor]) -> list[list[tf.Tensor]]:
+    """Tensors before the last ones, and those, in parts as long as `parts`."""
+    divided, end = [], len(tensors)
+    for part in reversed(parts):
+        divided.append(tensors[end - len(part) : end])
+        end -= len(part)
+    return [tensors[:end], *reversed(divided)]
 
 
 def _split(tensor: tf.Tensor, shapes: list[tf.TensorShape]) -> list[tf.Tensor]:

@@ -38,6 +38,12 @@ class LossConfig:
     seq2seq_temperature: float | None = None
     """Divides the scores of the seq2seq loss; null: `temperature`, as both compare the vectors
     of the towers."""
+    seq2seq_anchors: int = 1
+    """Slots of a sequence, each in a part of its own, at which seq2seq compares past and future;
+    a short sequence has as many as it has slots."""
+    seq2seq_queue: int = 0
+    """Futures of earlier steps that are further negatives of seq2seq, as they were encoded then;
+    fewer than an epoch has sequences, so that nobody meets her own. 0: none."""
     seq2seq_warm_up_steps: int = 0
     """Steps over which the weight of seq2seq rises from 0; 0: it has it at once."""
     seq2seq_decay_steps: int = 0
@@ -131,8 +137,16 @@ class LossConfig:
             temperature,
             "> 0, or null",
         )
-        for name in ("seq2seq_warm_up_steps", "seq2seq_decay_steps"):
+        for name in ("seq2seq_warm_up_steps", "seq2seq_decay_steps", "seq2seq_queue"):
             require_setting(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), ">= 0")
+        anchors = self.seq2seq_anchors
+        require_setting(anchors >= 1, "loss.seq2seq_anchors", anchors, ">= 1")
+        require_setting(
+            anchors == 1 or self.reverse_future,
+            "loss.seq2seq_anchors",
+            anchors,
+            "1 with loss.reverse_future=false: only of a reversed sequence is every future a part",
+        )
 
     def weight_of(self, kind: str) -> float:
         """How much a click of a kind counts as a target."""

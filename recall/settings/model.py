@@ -51,6 +51,10 @@ class ModelConfig:
     num_prototypes: int | None = None
     """Prototypes that `routing` routes items to, a multiple of `num_interests`; null: four for
     each interest."""
+    min_interest_weight: float = 0.0
+    """Share of a history (attention of `dssrec` and `routing`, routing of `capsule`) below which
+    an interest is switched off for this user, in training and when served; 0: all are used. Above
+    1 / `num_interests` none but the strongest would be left for many."""
     time_bias: bool = False
     """Adds to attention how long before the next click, or the request, each click was, and to
     each click the gap after it. Needs a log with times (measured)."""
@@ -106,6 +110,15 @@ class ModelConfig:
                 getattr(self, name),
                 "true but with model.extractor=dssrec",
             )
+        has_weights = self.extractor in ("dssrec", "capsule", "routing")
+        require_setting(
+            0 <= self.min_interest_weight <= (1 / self.num_interests if has_weights else 0),
+            "model.min_interest_weight",
+            self.min_interest_weight,
+            f"in [0, 1 / model.num_interests = {1 / self.num_interests:g}]"
+            if has_weights
+            else f"0 with model.extractor={self.extractor}, whose interests weigh the same",
+        )
         require_setting(
             self.num_prototypes is None or self.extractor == "routing",
             "model.num_prototypes",

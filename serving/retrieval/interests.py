@@ -93,6 +93,7 @@ def _from_tower(request: RecallRequest, answer: UserVectors, row: int) -> UserIn
     vectors = answer.user_vectors[row]
     num_known = int(answer.num_known[row])
     used, shares = _apply_weights(request, len(vectors), answer.interest_weights[row])
+    used = used[~_find_switched_off(vectors, answer.interest_weights[row])[used]]
     is_known = bool(answer.is_of_somebody[row])
     if not is_known:
         used = used[:0]
@@ -106,6 +107,12 @@ def _from_tower(request: RecallRequest, answer: UserVectors, row: int) -> UserIn
     if not (is_known and request.with_interests):
         return found
     return found._replace(weights=tuple(answer.interest_weights[row].tolist()))
+
+
+def _find_switched_off(vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`[num_interests]` bool: of weight 0, with the vector of the strongest interest once more."""
+    is_strongest = (vectors == vectors[weights.argmax()]).all(axis=1)
+    return is_strongest & (weights == 0) & (weights.max() > 0)
 
 
 def _from_caller(view: CatalogueView, request: RecallRequest) -> UserInterests:

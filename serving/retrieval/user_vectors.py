@@ -18,7 +18,8 @@ class UserVectors(NamedTuple):
 
     Attributes:
         user_vectors: `[batch, num_interests, dim]` float32.
-        interest_weights: `[batch, num_interests]` float32, each row sums to 1.
+        interest_weights: `[batch, num_interests]` float32, each row sums to 1; 0 where an
+            interest is switched off for the user (`model.min_interest_weight`).
         num_known: `[batch]` int, ids of the history that are items.
         num_unknown: `[batch]` int, ids of the history that are not.
         fingerprint: The embedding space, as exported.

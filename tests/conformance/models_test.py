@@ -23,7 +23,10 @@ MODELS = {
     "capsule": ["model.extractor=capsule"],
     "routing": ["model.extractor=routing", "model.num_prototypes=6"],
     "routing_by_category": ["model.extractor=routing", "model.use_categories=true"],
+    "k_by_user": ["model.min_interest_weight=0.33"],
     "gate": ["model.residual_form=gate"],
+    "anchors": ["loss.seq2seq_anchors=3"],
+    "future_queue": ["loss.seq2seq_queue=6", "loss.seq2seq_anchors=2"],
     "first_residual": ["model.residual_form=first", "loss.overlap_weight=0.1"],
 }
 """Name -> settings that differ from `TINY`."""
@@ -88,7 +91,10 @@ def test_one_step_changes_every_weight(step):
     model, before, logs = step
 
     assert all(np.isfinite(value) for value in logs.values())
-    assert len(before) == len(model.weights)  # None is left out of training.
+    queues = [] if model.future_queue is None else [model.future_queue]
+    assert len(before) + len(queues) == len(model.weights)  # None is left out of training.
+    for queue in queues:  # Two anchors of three sequences, one of two items.
+        assert queue.numpy().any(axis=2).sum() == 6 * 3
     for weight, old in zip(model.trainable_variables, before, strict=True):
         # A first step of Adam is the learning rate wherever there is a gradient.
         assert np.abs(weight - old).max() > 0.005, weight.name

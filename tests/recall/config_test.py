@@ -202,6 +202,32 @@ def test_only_losses_with_a_weight_are_auxiliary():
     assert loss.auxiliary_weights(has_prototypes=True) == {"balance": 2.0, "semantic": 1.0}
 
 
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        (["model.min_interest_weight=.3"], r"in \[0, 1 / model\.num_interests = 0\.25\]"),
+        (
+            ["model.min_interest_weight=.1", "model.extractor=self_attentive"],
+            "0 with model.extractor=self_attentive, whose interests weigh the same",
+        ),
+        (
+            ["model.min_interest_weight=.1", "loss.negatives=interest_queues"],
+            "0 with loss.negatives=interest_queues",
+        ),
+    ],
+)
+def test_where_interests_cannot_be_switched_off(settings, wanted):
+    with pytest.raises(InputError, match=rf"`model\.min_interest_weight` must be {wanted}"):
+        RecallConfig().override(settings)
+
+
+def test_futures_in_order_have_one_anchor():
+    with pytest.raises(
+        InputError, match=r"`loss\.seq2seq_anchors` must be 1 with loss\.reverse_future=false"
+    ):
+        RecallConfig().override(["loss.reverse_future=false", "loss.seq2seq_anchors=2"])
+
+
 def test_futures_in_order_know_no_times():
     with pytest.raises(
         InputError, match=r"`loss\.reverse_future` must be true with model\.time_bias"

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from recall.config import ModelConfig
 from recall.item_tower import ItemTower, build_category_table
+from recall.layers.extractor import WantedPrefixes
 from recall.towers import UserTower, UserTowerOutput
 from recall.vocabulary import ItemVocabulary
 
@@ -32,6 +33,7 @@ CONFIGS = {
     "categories": dataclasses.replace(DSSREC, use_categories=True),
     "capsule": dataclasses.replace(DSSREC, extractor="capsule"),
     "routing": dataclasses.replace(DSSREC, extractor="routing", num_prototypes=6),
+    "k_by_user": dataclasses.replace(DSSREC, min_interest_weight=0.3),
     "routing_by_category": dataclasses.replace(DSSREC, extractor="routing", use_categories=True),
 }
 HISTORIES = np.array(
@@ -151,12 +153,33 @@ def test_slot_t_equals_encoding_the_prefix_alone(name):
     prefixes = tower.encode_prefixes(HISTORIES)
     for t in range(6):
         long_enough = t < LENGTHS
-        alone = tower(HISTORIES[long_enough, : t + 1])
+        ends = WantedPrefixes(slots=np.full(long_enough.sum(), t))
+        alone = tower.encode_prefixes(HISTORIES[long_enough, : t + 1], ends)
         for whole, part in zip(prefixes, alone, strict=True):
             np.testing.assert_allclose(whole[:, t][long_enough], part, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", CONFIGS)
+def test_interests_below_the_least_weight_are_switched_off():
+    tower, _ = build_towers("k_by_user")
+    tower.min_interest_weight = 0.0
+    before = tower(HISTORIES)
+    weights = before.interest_weights.numpy()
+    least = np.sort(weights, axis=1)[:, 1].mean()  # For some users one is left, or two.
+    tower.min_interest_weight = least
+
+    found = tower(HISTORIES)
+
+    is_left = (weights >= least) | (weights == weights.max(axis=1, keepdims=True))
+    assert 4 < is_left.sum() < 12
+    expected = np.where(is_left, weights, 0)
+    expected /= expected.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(found.interest_weights, expected, rtol=1e-5)
+    for user, vectors in enumerate(before.user_vectors.numpy()):
+        places = np.where(is_left[user], range(3), weights[user].argmax())
+        np.testing.assert_array_equal(found.user_vectors[user], vectors[places])
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "k_by_user"])
 def test_the_last_real_slot_is_the_user_however_much_padding_follows(name):
     tower, _ = build_towers(name)
     prefixes = tower.encode_prefixes(HISTORIES)

@@ -17,6 +17,8 @@ ARMS = (
     Arm("pairs of a user", ("loss.confident_of=user",)),
     Arm("stopped future", ("loss.stop_future_gradient=true",)),
     Arm("no reversal", ("loss.reverse_future=false",)),
+    Arm("4 anchors", ("loss.seq2seq_anchors=4",)),
+    Arm("queue of futures", ("loss.seq2seq_queue=1024",)),
     Arm("one beta", ("model.future_bias=false",)),
     Arm("no clustering", ("model.clustering=false",)),
     Arm("no weighting", ("model.weighting=false",)),
@@ -25,7 +27,8 @@ ARMS = (
     Arm("1536 slots", ("train.batch_slots=1536",)),
 )
 """Each but the first differs from it by what its name says. 1536 slots are four times as many
-sequences in the denominator of seq2seq, and a quarter of the steps of an epoch."""
+sequences in the denominator of seq2seq, and a quarter of the steps of an epoch. A queue adds
+1024 futures of earlier steps to it, and changes nothing else."""
 
 _SEEDS = 3
 _METRICS = ("hit_rate@50", "recall@10", "ndcg@10", "diversity@10")

@@ -55,6 +55,24 @@ def test_less_than_one_click_is_none(num_clicks, min_share):
     assert assign(np.tile([0.9, 0.1], [num_clicks, 1]), min_share).all()
 
 
+def test_an_interest_that_is_switched_off_gets_no_click():
+    scores = np.array([[0.9, 0.8, 0.7], [0.8, 0.7, 0.1], [0.6, 0.4, 0.5]], np.float32)
+    is_active = np.array([[1, 1, 0], [1, 0, 1], [1, 0, 0]], bool)
+
+    mask = assign_starving_interests(
+        tf.constant(scores[:, :, np.newaxis]), tf.ones([3, 1]), 0.34, is_active=is_active
+    )
+
+    # Of the two that win nothing 1 comes nearest to the first click, 2 to the second.
+    np.testing.assert_array_equal(mask, [[0, 1, 0], [0, 0, 1], [1, 0, 0]])
+    np.testing.assert_array_equal(
+        assign_starving_interests(
+            tf.constant(scores[:, :, np.newaxis]), tf.ones([3, 1]), 0.0, is_active=is_active
+        ),
+        is_active,
+    )
+
+
 def test_equals_a_loop_in_numpy():
     rng = np.random.default_rng(1)
     scores = rng.normal([1.5, 1.0, 0.0, -1.0], size=[200, 4])

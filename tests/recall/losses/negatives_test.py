@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from recall.losses.negatives import (
+    enqueue,
     enqueue_clicks,
     enqueue_clicks_by_interest,
     find_accidental_hits,
@@ -110,6 +111,16 @@ def test_every_interest_has_the_latest_clicks_of_its_own():
     )
 
     np.testing.assert_array_equal(queues, [[3, 7], [2, 4], [11, 12]])
+
+
+def test_a_queue_of_vectors_takes_those_that_there_are():
+    queue = tf.constant([[7.0, 7.0], [8.0, 8.0], [9.0, 9.0]])
+    rows = tf.constant([[1.0, 1.0], [2.0, 2.0], [3.0, 3.0]])
+
+    latest = enqueue(queue, rows, tf.constant([True, False, True]))
+    np.testing.assert_array_equal(latest, [[1, 1], [3, 3], [7, 7]])
+    np.testing.assert_array_equal(enqueue(latest, rows), rows)
+    np.testing.assert_array_equal(enqueue(latest, rows, tf.zeros([3], bool)), latest)
 
 
 def learn_scores(num_items, click_shares, use_queue):

@@ -64,6 +64,81 @@ def test_equals_the_formula_in_numpy(temperature):
     assert (losses.numpy() >= 0).all()
 
 
+def loss_with_others(past, future, owners, queued, temperature):
+    """The same where rows may be of one user, whose other rows are no negatives, and with more."""
+    past, future = np.asarray(past, np.float64), np.asarray(future, np.float64)
+    losses = np.zeros(past.shape[:2])
+    for u, k in np.ndindex(*losses.shape):
+        rows = [v for v in range(len(future)) if v == u or owners[v] != owners[u]]
+        others = [*future[rows].reshape(-1, DIM), *np.reshape(queued, [-1, DIM])]
+        logits = np.array([past[u, k] @ other / temperature for other in others])
+        own = past[u, k] @ future[u, k] / temperature
+        losses[u, k] = logits.max() + np.log(np.exp(logits - logits.max()).sum()) - own
+    return losses
+
+
+OWNERS = np.array([0, 1, 2, 0, 1])
+"""Two anchors of two users, one of the third."""
+
+
+def test_another_future_of_the_same_user_is_no_negative():
+    past, future = random_vectors()
+    all_valid = np.ones(BATCH, bool)
+
+    losses = seq2seq_loss(past, future, all_valid, temperature=0.5, owners=OWNERS)
+
+    expected = loss_with_others(past, future, OWNERS, [], 0.5)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4, atol=1e-5)
+    assert (losses.numpy() < seq2seq_loss(past, future, all_valid, temperature=0.5).numpy())[
+        [0, 1, 3, 4]
+    ].all()
+
+
+@pytest.mark.parametrize("owners", [None, OWNERS], ids=["one_each", "two_each"])
+def test_queued_futures_are_negatives_but_where_there_is_none(owners):
+    past, future = random_vectors()
+    queued = random_vectors(4, seed=3)[0]
+    with_gap = np.insert(queued, 2, 0.0, axis=0)
+    options = {"temperature": 0.5, "owners": owners}
+
+    losses = seq2seq_loss(past, future, np.ones(BATCH, bool), queued_vectors=with_gap, **options)
+
+    of_whom = range(BATCH) if owners is None else owners
+    expected = loss_with_others(past, future, of_whom, queued, 0.5)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4, atol=1e-5)
+    empty = np.zeros_like(queued)
+    np.testing.assert_allclose(
+        seq2seq_loss(past, future, np.ones(BATCH, bool), queued_vectors=empty, **options),
+        seq2seq_loss(past, future, np.ones(BATCH, bool), **options),
+        rtol=1e-6,
+    )
+
+
+def test_gradients_with_other_futures_and_a_queue_equal_finite_differences():
+    arrays, queued = random_vectors(), random_vectors(2, seed=3)[0]
+    weights = np.arange(15.0).reshape(BATCH, NUM_INTERESTS) % 4
+    variables = [*(tf.constant(array) for array in arrays), tf.constant(queued)]
+    with tf.GradientTape() as tape:
+        tape.watch(variables)
+        losses = seq2seq_loss(
+            *variables[:2],
+            np.ones(BATCH, bool),
+            temperature=0.5,
+            owners=OWNERS,
+            queued_vectors=variables[2],
+            max_gradient_pairs=15,
+        )
+        total = tf.reduce_sum(losses * weights.astype(np.float32))
+    *gradients, of_queue = tape.gradient(total, variables)
+
+    def compute(past, future):
+        return (loss_with_others(past, future, OWNERS, queued, 0.5) * weights).sum()
+
+    for gradient, expected in zip(gradients, differentiate(compute, arrays), strict=True):
+        np.testing.assert_allclose(gradient, expected, rtol=1e-3, atol=1e-4)
+    assert of_queue is None
+
+
 def test_masked_equals_deleted():
     past, future = random_vectors()
     is_valid = np.array([True, False, True, True, False])

@@ -122,7 +122,7 @@ def test_routed_clicks_belong_to_the_interest_they_are_routed_to():
     routes, _ = model.user_tower.route(np.array(clicked))
     expected = routes.numpy().reshape(len(clicked), 3, 4).sum(axis=2).argmax(axis=1)
     np.testing.assert_array_equal(terms.winners, expected)
-    model.enqueue(*model.clicks_of(terms))
+    model.enqueue(model.queue_rows(terms))
     for interest, queue in enumerate(model.click_queue.numpy()):
         latest = [click for click, own in zip(clicked, expected, strict=True) if own == interest]
         np.testing.assert_array_equal(queue[: len(latest)], latest[: len(queue)])
@@ -176,6 +176,92 @@ def test_the_future_of_an_anchor_is_what_follows_it(extractor, is_reversed, monk
             anchors.append(fits.sum())
         assert sum(anchors) == 20
         assert min(anchors) > 0
+
+
+def test_interests_that_are_switched_off_score_no_click():
+    model = build_model("model.min_interest_weight=.3", "loss.seq2seq_weight=0")
+    clicks = next_clicks(SEQUENCES)
+    model.user_tower.min_interest_weight = 0.0
+    weights = []
+    for history, _ in clicks:
+        weights.append(model.user_tower(np.array([history])).interest_weights.numpy()[0])
+    weights = np.array(weights)
+    least = np.median(weights)
+    model.user_tower.min_interest_weight = least
+
+    terms = model.compute_losses(to_batch(SEQUENCES), SEED)
+
+    is_left = (weights >= least) | (weights == weights.max(axis=1, keepdims=True))
+    assert 15 <= is_left.sum() < 45
+    items = model.item_tower(np.arange(NUM_ITEMS + 2)).numpy() / 0.5
+    negatives = sample_uniform_negatives(NUM_ITEMS, 12, SEED).numpy()
+    losses = []
+    for row, (interests, (_, positive)) in enumerate(
+        zip(encode(model, [c[0] for c in clicks]), clicks, strict=True)
+    ):
+        scores = (interests[is_left[row]] @ items.T).max(axis=0)
+        own = scores[[positive, *negatives[negatives != positive]]]
+        losses.append(np.log(np.exp(own).sum()) - own[0])
+        assert is_left[row][terms.winners[row]]
+    np.testing.assert_allclose(terms.seq2item, np.mean(losses), rtol=1e-4)
+
+
+def test_anchors_are_one_in_each_part_of_a_sequence(monkeypatch):
+    """Three of five slots: [0, 1), [1, 3), [3, 5); of two slots both, of one slot that."""
+    calls = []
+
+    def record(past, future, is_valid, owners, **_):
+        calls.append([np.asarray(one) for one in (past, future, is_valid, owners)])
+        return tf.zeros(past.shape[:2])
+
+    monkeypatch.setattr(future_interests, "seq2seq_loss", record)
+    sequences = [[2, 3, 4, 5, 6, 7], [9, 8, 2], [31, 2]]
+    model = build_model("loss.seq2seq_anchors=3")
+    for number in range(20):
+        model.compute_losses(to_batch(sequences), SEED + number)
+
+    cuts = set()
+    for pasts, futures, is_valid, owners in calls:
+        np.testing.assert_array_equal(owners, [0, 1, 2] * 3)
+        assert is_valid.reshape(3, 3).sum(axis=0).tolist() == [3, 2, 1]
+        found = [[] for _ in sequences]
+        real = (part[is_valid] for part in (pasts, futures, owners))
+        for past, future, owner in zip(*real, strict=True):
+            sequence = sequences[owner]
+            splits = range(1, len(sequence))
+            fits = np.isclose(encode(model, [sequence[:t] for t in splits]), past, atol=1e-4)
+            fits &= np.isclose(
+                encode(model, [sequence[t:][::-1] for t in splits], is_future=True),
+                future,
+                atol=1e-4,
+            )
+            (place,) = np.flatnonzero(fits.all(axis=(1, 2)))
+            found[owner].append(int(place))
+        assert found[1:] == [[0, 1], [0]]
+        cuts.add(tuple(found[0]))
+    assert cuts == {(0, b, c) for b in (1, 2) for c in (3, 4)}
+
+
+def test_the_queue_of_futures_gives_a_step_those_of_the_steps_before(monkeypatch):
+    queues = []
+
+    def record(past, future, is_valid, queued_vectors, **options):
+        queues.append((queued_vectors.numpy(), future.numpy()[is_valid.numpy()]))
+        return real_loss(past, future, is_valid, queued_vectors=queued_vectors, **options)
+
+    real_loss = future_interests.seq2seq_loss
+    monkeypatch.setattr(future_interests, "seq2seq_loss", record)
+    model = build_model("loss.seq2seq_queue=6")
+    for sequences in (SEQUENCES[:2], [[5], *SEQUENCES[2:]], SEQUENCES):
+        model.train_step(to_batch(sequences))
+
+    expected = np.zeros([6, 3, 8], np.float32)
+    for waiting, futures in queues:
+        np.testing.assert_array_equal(waiting, expected)
+        expected = np.concatenate([futures, expected])[:6]
+    np.testing.assert_array_equal(model.future_queue, expected)
+    assert [len(futures) for _, futures in queues] == [2, 3, 5]
+    assert build_model("loss.seq2seq_queue=6", "loss.seq2seq_weight=0").future_queue is None
 
 
 def test_a_sequence_without_a_future_is_no_pair(monkeypatch):

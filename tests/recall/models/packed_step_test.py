@@ -39,8 +39,11 @@ OPTIONS = {
     "gate": ["model.residual_form=gate"],
     "overlap": ["loss.overlap_weight=1"],
     "in_order": ["loss.reverse_future=false"],
+    "k_by_user": ["model.min_interest_weight=.3"],
     "of_user": ["loss.confident_of=user"],
     "no_clusters": ["model.clustering=false", "model.weighting=false", "model.future_bias=false"],
+    "anchors": ["loss.seq2seq_anchors=3"],
+    "future_queue": ["loss.seq2seq_queue=8", "loss.seq2seq_anchors=2"],
     "warm_up": ["loss.seq2seq_warm_up_steps=2", "loss.stop_future_gradient=true"],
 }
 
@@ -193,6 +196,11 @@ def check_compiled(extractor, negatives, reduction, *assignments, tolerance=1e-5
 
 def test_a_compiled_step_is_the_plain_one():
     check_compiled("dssrec", "queue", "max")
+
+
+@pytest.mark.slow
+def test_a_compiled_step_with_a_queue_of_futures_is_the_plain_one():
+    check_compiled("last_state", "uniform", "max", "loss.seq2seq_queue=8", "loss.seq2seq_anchors=2")
 
 
 @pytest.mark.slow

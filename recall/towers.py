@@ -151,7 +151,8 @@ class UserTower(tf.keras.Model):
         """
         if not hasattr(self._extractor, "cluster"):
             raise ValueError("Only model.extractor=dssrec has prototypes.")
-        return self._extractor.cluster(self._encode(history_ids, training=False))
+        states = self._encode(history_ids, training=False)
+        return self._extractor.cluster(states, self._embed_routed(history_ids))
 
     def call(
         self,

@@ -109,7 +109,10 @@ class DisentangledInterests(InterestExtractor):
     from one product. The article's aggregation lacks z_t; with the largest of
     the interests as score the network then does not leave the symmetric state
     in which all interests are alike. `interest_residual=False` is the article's form;
-    `residual_form` has others (`LastStateResidual`).
+    `residual_form` has others (`LastStateResidual`). A state knows the clicks before it, so
+    that states, clusters and interests of one history are much alike; with `pools="items"` the
+    item vector of click i, normalised, stands for z_i in clustering and aggregation, but for the
+    z_t that is added.
 
     Reference:
         Ma et al., "Disentangled Self-Supervision in Sequential Recommenders",
@@ -129,6 +132,9 @@ class DisentangledInterests(InterestExtractor):
         # the softmax over prototypes does not see it.
         self._norms = [LayerNorm(center=i != 2, name=f"norm_{i}") for i in range(1, 6)]
         self._key = SlotDense(config.dim, activation="relu", name="key")
+        self.reads_items = config.pools == "items"
+        if self.reads_items:
+            self._item_norm = LayerNorm(name="norm_items")
 
     def build(self, input_shape: tf.TensorShape) -> None:
         """Creates prototypes, position table and the two sets of biases."""
@@ -153,15 +159,15 @@ class DisentangledInterests(InterestExtractor):
     def _extract_all(
         self, states: tf.Tensor, wanted: WantedPrefixes, item_vectors: tf.Tensor | None
     ) -> InterestOutput:
-        del item_vectors
-        clusters, shape = self.cluster(states), tf.shape(states)
+        values = self._choose_values(states, item_vectors)
+        clusters, shape = self._cluster_values(values), tf.shape(states)
         if self._has_weights:
             placed = self._place(states, wanted.first_slots)
             scores = tf.matmul(self._queries(placed), self._keys(placed), transpose_b=True)
         else:
             scores = tf.zeros([shape[0], shape[1], shape[1]], states.dtype)
         attention = causal_softmax(scores / math.sqrt(self._dim), first_slots=wanted.first_slots)
-        shares = clusters[:, :, :, tf.newaxis] * states[:, :, tf.newaxis, :]
+        shares = clusters[:, :, :, tf.newaxis] * values[:, :, tf.newaxis, :]
         shares = tf.reshape(shares, [shape[0], shape[1], self.num_interests * self._dim])
         pooled = tf.matmul(attention, shares)
         weights = tf.matmul(attention, clusters)
@@ -174,8 +180,8 @@ class DisentangledInterests(InterestExtractor):
     def _extract_at(
         self, states: tf.Tensor, wanted: WantedPrefixes, item_vectors: tf.Tensor | None
     ) -> InterestOutput:
-        del item_vectors
-        clusters = self.cluster(states)
+        values = self._choose_values(states, item_vectors)
+        clusters = self._cluster_values(values)
         if self._has_weights:
             placed = self._place(states)
             query = self._queries(tf.gather(placed, wanted.slots, batch_dims=1))[:, tf.newaxis, :]
@@ -185,20 +191,30 @@ class DisentangledInterests(InterestExtractor):
         attention = prefix_softmax(scores / math.sqrt(self._dim), wanted.slots)
         # [batch, length, num_interests]: p(k|i) p(i|t)
         shares = clusters * tf.transpose(attention, [0, 2, 1])
-        pooled = tf.matmul(shares, states, transpose_a=True)
+        pooled = tf.matmul(shares, values, transpose_a=True)
         last = tf.gather(states, wanted.slots, batch_dims=1)
         return InterestOutput(
             self._aggregate(pooled, last, wanted.is_future), tf.reduce_sum(shares, 1)
         )
 
-    def cluster(self, states: tf.Tensor) -> tf.Tensor:
+    def cluster(self, states: tf.Tensor, item_vectors: tf.Tensor | None = None) -> tf.Tensor:
         """p(k|i), `[batch, length, num_interests]`: how much a click belongs to a prototype."""
+        return self._cluster_values(self._choose_values(states, item_vectors))
+
+    def _choose_values(self, states: tf.Tensor, item_vectors: tf.Tensor | None) -> tf.Tensor:
+        """What is clustered and pooled, `[batch, length, dim]`."""
+        if not self.reads_items:
+            return states
+        return tf.cast(self._item_norm(item_vectors), states.dtype)
+
+    def _cluster_values(self, values: tf.Tensor) -> tf.Tensor:
+        """p(k|i) of what stands for the clicks."""
         if not self._has_clusters:
-            shape = [*tf.unstack(tf.shape(states)[:2]), self.num_interests]
-            return tf.ones(shape, states.dtype) / self.num_interests
+            shape = [*tf.unstack(tf.shape(values)[:2]), self.num_interests]
+            return tf.ones(shape, values.dtype) / self.num_interests
         # Both sides are normalised: a plain product collapses onto few prototypes.
         prototypes = self._norms[1](tf.convert_to_tensor(self._prototypes))
-        scores = tf.matmul(self._norms[0](states), prototypes, transpose_b=True)
+        scores = tf.matmul(self._norms[0](values), prototypes, transpose_b=True)
         return softmax(scores / math.sqrt(self._dim))
 
     def _place(self, states: tf.Tensor, first_slots: tf.Tensor | None = None) -> tf.Tensor:

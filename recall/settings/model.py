@@ -42,6 +42,9 @@ class ModelConfig:
     residual_form: str = "sum"
     """How it is added: `sum`, `gate` (an interest says itself how much of it) or `first` (the
     first interest alone has it)."""
+    pools: str = "states"
+    """What an interest of `dssrec` is pooled from, and its clicks clustered by: `states` (paper),
+    each of which knows the clicks before it, or `items`, the clicked items alone."""
     clustering: bool = True
     """Whether a click belongs to the interests of `dssrec` by prototypes; false: to all alike."""
     weighting: bool = True
@@ -62,6 +65,7 @@ class ModelConfig:
     """Adds the mean of an item's category embeddings to its id embedding."""
 
     EXTRACTORS: typing.ClassVar = ("dssrec", "last_state", "self_attentive", "capsule", "routing")
+    POOLS: typing.ClassVar = ("states", "items")
     RESIDUAL_FORMS: typing.ClassVar = ("sum", "gate", "first")
     PROTOTYPES_PER_INTEREST: typing.ClassVar = 4
     BLOCKS: typing.ClassVar = ("plain", "gated")
@@ -72,6 +76,7 @@ class ModelConfig:
         require_choice("model.block", self.block, self.BLOCKS)
         require_choice("model.similarity", self.similarity, self.SIMILARITIES)
         require_choice("model.residual_form", self.residual_form, self.RESIDUAL_FORMS)
+        require_choice("model.pools", self.pools, self.POOLS)
         for name in ("num_interests", "dim", "max_history_length", "num_blocks", "num_heads"):
             require_setting(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), ">= 1")
         require_setting(
@@ -102,6 +107,12 @@ class ModelConfig:
             "model.residual_form",
             self.residual_form,
             "sum but with model.interest_residual=true and extractor dssrec or routing",
+        )
+        require_setting(
+            self.pools == "states" or self.extractor == "dssrec",
+            "model.pools",
+            self.pools,
+            "states but with model.extractor=dssrec",
         )
         for name in ("clustering", "weighting", "future_bias"):
             require_setting(

@@ -12,6 +12,10 @@ FORMS = {
     "overlap .1": ("loss.overlap_weight=0.1",),
     "overlap 1": ("loss.overlap_weight=1",),
     "gate, overlap .1": ("model.residual_form=gate", "loss.overlap_weight=0.1"),
+    "items": ("model.pools=items",),
+    "items, gate": ("model.pools=items", "model.residual_form=gate"),
+    "items, first": ("model.pools=items", "model.residual_form=first"),
+    "K by user": ("model.min_interest_weight=0.15",),
     "routing": ("model.extractor=routing",),
 }
 """Name -> settings; the first is the default."""

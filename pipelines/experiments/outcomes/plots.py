@@ -36,11 +36,12 @@ def chart(found: Mapping[str, Any]) -> alt.VConcatChart:
     of_cases = [
         name for name in found["metrics"] if name in found["cases"][0]["arms"][0]["metrics"]
     ]
-    panels = [
-        panel
-        for name in of_cases[:_PANELS]
-        for panel in (_lines(found, name) if found["x"] else [_differences(found, name)])
-    ]
+    shown = of_cases[:_PANELS]
+    if found["x"]:
+        panels = [panel for name in shown for panel in _lines(found, name)]
+    else:
+        draw = _differences if len(found["cases"]) > 1 else _differences_of_one
+        panels = [draw(found, name, place % _COLUMNS == 0) for place, name in enumerate(shown)]
     lines = [alt.hconcat(*panels[i : i + _COLUMNS]) for i in range(0, len(panels), _COLUMNS)]
     chart = alt.vconcat(*lines)
     deciles = _deciles(found) if "gini@10" in found["metrics"] else []
@@ -96,27 +97,52 @@ def _group_lines(found: Mapping[str, Any], metric: str, group: str) -> alt.Layer
     return (ranges + drawn).properties(width=_WIDTH, height=_HEIGHT, title=title)
 
 
-def _differences(found: Mapping[str, Any], metric: str) -> alt.LayerChart:
-    """What every arm differs by from the first one, case by case."""
-    first, *others = found["arms"]
-    points = [
+def _differences(found: Mapping[str, Any], metric: str, has_names: bool) -> alt.LayerChart:
+    """What every arm differs by from the first one, a row for each case, a colour for each arm."""
+    others = list(found["arms"])[1:]
+    base = alt.Chart(alt.Data(values=_difference_points(found, metric))).encode(
+        _rows("case:N", [case["name"] for case in found["cases"]], has_names),
+        alt.YOffset("arm:N", sort=others),
+        _colour(found, others),
+    )
+    return _draw_differences(base, found, metric, len(found["cases"]) * len(others))
+
+
+def _differences_of_one(found: Mapping[str, Any], metric: str, has_names: bool) -> alt.LayerChart:
+    """The same of one case, a row for each arm."""
+    others = list(found["arms"])[1:]
+    base = alt.Chart(alt.Data(values=_difference_points(found, metric))).encode(
+        _rows("arm:N", others, has_names), color=alt.value(_COLOURS[0])
+    )
+    return _draw_differences(base, found, metric, len(others))
+
+
+def _rows(field: str, names: list[str], has_names: bool) -> alt.Y:
+    """Rows of these names, at the left of a line of panels."""
+    axis = alt.Axis(labelLimit=300, ticks=False, domain=False, labels=has_names, grid=True)
+    return alt.Y(field, title=None, sort=names, scale=alt.Scale(domain=names), axis=axis)
+
+
+def _difference_points(found: Mapping[str, Any], metric: str) -> list[dict[str, Any]]:
+    return [
         {"case": case["name"], "arm": arm["name"], **_ends(arm["differences"][metric])}
         for case in found["cases"]
         for arm in case["arms"][1:]
         if metric in arm.get("differences", {})
     ]
-    base = alt.Chart(alt.Data(values=points)).encode(
-        alt.Y("case:N", title=None, sort=[case["name"] for case in found["cases"]]),
-        alt.YOffset("arm:N", sort=others),
-        _colour(found, others),
-    )
-    x = alt.X("value:Q", title=f"{metric}, difference from {first}")
+
+
+def _draw_differences(
+    base: alt.Chart, found: Mapping[str, Any], metric: str, num_rows: int
+) -> alt.LayerChart:
+    """Points with their intervals, and a line at zero."""
+    x = alt.X("value:Q", title=f"{metric}, difference from {next(iter(found['arms']))}")
     zero = (
         alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color="#94a3b8").encode(alt.X("zero:Q"))
     )
     drawn = base.mark_point(filled=True, size=55, opacity=1).encode(x)
     ranges = base.mark_rule(strokeWidth=2).encode(alt.X("low:Q"), alt.X2("high:Q"))
-    height = max(60, _ROW * len(found["cases"]) * len(others))
+    height = max(60, _ROW * num_rows)
     return (zero + ranges + drawn).properties(width=_WIDTH, height=height)
 
 

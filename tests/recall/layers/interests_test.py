@@ -20,6 +20,7 @@ CONFIGS = {
     "self_attentive": dataclasses.replace(DSSREC, extractor="self_attentive"),
     "capsule": dataclasses.replace(DSSREC, extractor="capsule"),
     "routing": dataclasses.replace(DSSREC, extractor="routing", num_prototypes=6),
+    "dssrec_items": dataclasses.replace(DSSREC, pools="items"),
     "dssrec_gate": dataclasses.replace(DSSREC, residual_form="gate"),
     "dssrec_plain": dataclasses.replace(
         DSSREC, clustering=False, weighting=False, future_bias=False
@@ -128,7 +129,7 @@ def test_gradients_reach_every_weight(form):
     target = random_states(4, LENGTH, NUM_INTERESTS, DIM, seed=5)
     with tf.GradientTape() as tape:
         loss = tf.reduce_sum(extract(states).vectors * target)
-        if form in ("dssrec", "dssrec_without_residual", "dssrec_gate", "routing"):
+        if (form.startswith("dssrec") and form != "dssrec_plain") or form == "routing":
             items = states @ ITEMS_OF_STATES if layer.reads_items else None
             future = layer(states, WantedPrefixes(is_future=True), items)
             loss += tf.reduce_sum(future.vectors * target)
@@ -221,7 +222,9 @@ def test_dssrec_of_one_click_by_hand():
     np.testing.assert_allclose(output.weights[0, 0], [0.5, 0.5], rtol=1e-6)
 
 
-@pytest.mark.parametrize("form", ["dssrec", "dssrec_without_residual", "dssrec_future"])
+@pytest.mark.parametrize(
+    "form", ["dssrec", "dssrec_without_residual", "dssrec_items", "dssrec_future"]
+)
 def test_dssrec_equals_loops_in_numpy(form):
     extract, layer = build(form)
     states, weights = random_states(2, LENGTH, DIM), weights_of(layer)
@@ -248,15 +251,18 @@ def interests_of_prefix(states, weights, form):
     keys = base + np.maximum(base @ weights["key/kernel"] + weights["key/bias"], 0)
     query = normalise(placed[-1] + weights["query_bias"], 4)
     relevance = softmax(keys @ query / np.sqrt(DIM))  # p(i|t)
+    values = states
+    if form == "dssrec_items":
+        values = normalise(states @ ITEMS_OF_STATES, "items")
     clusters = np.stack(  # p(k|i)
-        [softmax(prototypes @ normalise(state, 1) / np.sqrt(DIM)) for state in states]
+        [softmax(prototypes @ normalise(value, 1) / np.sqrt(DIM)) for value in values]
     )
     biases = weights["future_bias" if form == "dssrec_future" else "past_bias"]
     vectors = []
     for k in range(NUM_INTERESTS):
         pooled = biases[k].copy()
-        for i, state in enumerate(states):
-            pooled += clusters[i, k] * relevance[i] * state
+        for i, value in enumerate(values):
+            pooled += clusters[i, k] * relevance[i] * value
         if form != "dssrec_without_residual":
             pooled += states[-1]
         vectors.append(normalise(pooled, 5))

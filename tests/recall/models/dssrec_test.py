@@ -186,7 +186,7 @@ def test_interests_that_are_switched_off_score_no_click():
     for history, _ in clicks:
         weights.append(model.user_tower(np.array([history])).interest_weights.numpy()[0])
     weights = np.array(weights)
-    least = np.median(weights)
+    least = np.sort(weights.ravel())[21:23].mean()  # None is that near to rounding.
     model.user_tower.min_interest_weight = least
 
     terms = model.compute_losses(to_batch(SEQUENCES), SEED)

@@ -36,6 +36,7 @@ CASES = [
 OPTIONS = {
     "gated": ["model.block=gated"],
     "no_filter": ["model.filter_share=0"],
+    "items": ["model.pools=items"],
     "gate": ["model.residual_form=gate"],
     "overlap": ["loss.overlap_weight=1"],
     "in_order": ["loss.reverse_future=false"],

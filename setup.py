@@ -160,5 +160,5 @@ setup(
         + _DOCS
         + _DASK,
     },
-    entry_points={"console_scripts": ["recall=pipelines.cli:main"]},
+    entry_points={"console_scripts": ["recall=pipelines.entry:main"]},
 )

@@ -64,7 +64,15 @@ def main(argv: Sequence[str] | None = None, *, catch_signals: bool | None = None
     """
     if catch_signals or (catch_signals is None and argv is None):
         _catch_signals()
-    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:  # While the help was put together, which is of all commands.
+        sys.stderr.write("recall: interrupted.\n")
+        return _EXIT_SIGNAL + _stop_signals[0] if _stop_signals else EXIT_INTERRUPTED
+
+
+def _run(words: list[str]) -> int:
+    """The exit code of one command line."""
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]
     if not words:

@@ -2,7 +2,7 @@
 
 import sys
 
-from pipelines import cli
+from pipelines import entry
 
 if __name__ == "__main__":
-    sys.exit(cli.main(["export", *sys.argv[1:]], catch_signals=True))
+    sys.exit(entry.main("export"))

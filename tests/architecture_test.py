@@ -53,6 +53,7 @@ SERVING_MAY_USE = {
     "vocabulary",
     "categories",
     "config",
+    "datasets",
     "feature_columns",
 }
 """Parts of `recall` every serving file may use; the model itself only the exporter may."""
@@ -166,7 +167,7 @@ def test_streams_that_are_read_have_no_tuning_thread(path):
     text = path.read_text(encoding="utf-8")
     opened = re.findall(r"tf\.data\.(?:TFRecordDataset|Dataset\.from_generator)\(", text)
     if opened:
-        assert re.search(r"without_tuning\(|autotune\.enabled = False", text), by_path(path)
+        assert "without_tuning(" in text, by_path(path)
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=by_path)

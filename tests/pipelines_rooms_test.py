@@ -115,7 +115,12 @@ ROOMS = {
 }
 """Room -> rooms it may import, with the rooms inside those."""
 
-TOP = {"cli.py": {"commands"}, "tfx_trainer.py": {"training", "publishing"}, "__init__.py": set()}
+TOP = {
+    "cli.py": {"commands"},
+    "entry.py": set(),
+    "tfx_trainer.py": {"training", "publishing"},
+    "__init__.py": set(),
+}
 """Files beside the rooms -> rooms they may import. Every other one is a door."""
 
 DOOR_LINES = 8
@@ -132,10 +137,10 @@ def test_imports_go_to_rooms_that_the_table_allows(path):
     imported = set(rooms.imported_files(path, "pipelines"))
     at_the_top = {other for other in imported if not rooms.room_of(other)}
     if path.name in TOP:
-        assert at_the_top == set()
+        assert [other.name for other in at_the_top] == ["cli.py"] * (path.name == "entry.py")
         assert rooms.wrong_imports(path, "pipelines", {"": TOP[path.name]}) == []
     else:
-        assert [other.name for other in imported] == ["cli.py"]
+        assert [other.name for other in imported] == ["entry.py"]
 
 
 def test_rooms_allow_no_circle():

@@ -220,8 +220,8 @@ def describe(timestamps: np.ndarray, offsets: np.ndarray, parts: np.ndarray) -> 
 
     Returns:
         Numbers of events, users and targets; `spans`, part -> first and last time, of events
-        whose timestamps are times; `cold_users`, held-out part -> users with targets and
-        without a training event.
+        whose timestamps are times, and how many are at each; `cold_users`, held-out part -> users
+        with targets and without a training event.
     """
     lengths, users = np.unique(np.diff(offsets), return_counts=True)
     owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
@@ -250,14 +250,15 @@ def _spans(timestamps: np.ndarray, parts: np.ndarray) -> dict[str, list[float]]:
     for part in Part:
         times = timestamps[(parts == part) & is_time]
         if len(times):
-            spans[part.label] = [float(times.min()), float(times.max())]
+            ends = float(times.min()), float(times.max())
+            spans[part.label] = [*ends, *(int((times == end).sum()) for end in ends)]
     return spans
 
 
 def add_spans(facts: Iterable[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """Adds up the `spans` of shards."""
+    """Adds up the `spans` of shards: part -> first and last time."""
     total: dict[str, list[float]] = {}
-    for part, (first, last) in itertools.chain.from_iterable(f["spans"].items() for f in facts):
+    for part, (first, last, *_) in itertools.chain.from_iterable(f["spans"].items() for f in facts):
         known = total.get(part, [first, last])
         total[part] = [min(first, known[0]), max(last, known[1])]
     return {part.label: total[part.label] for part in Part if part.label in total}

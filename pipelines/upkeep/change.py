@@ -34,7 +34,7 @@ from pipelines.progress import tasks
 from pipelines.sources.columns.bad_rows import BadRows, number_of
 from pipelines.sources.columns.time_findings import DAY_S, add_times
 from pipelines.sources.events import EventSource
-from pipelines.upkeep import grown_items, shown_users, steps
+from pipelines.upkeep import ends, grown_items, shown_users, steps
 from pipelines.upkeep.steps import Place
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -187,6 +187,7 @@ class Change:
         with tasks.open_task(steps.WRITING, total=len(shards), unit="shards"):
             self._runner.run(write, shards)
         self._add_written()
+        self._find_lost_ends()
         merged = files.read_all_facts(steps.MERGED)
         totals = functools.reduce(facts.add, merged)
         names = ("users", "duplicates", "old_events")
@@ -203,6 +204,16 @@ class Change:
             kept = kept_sequences.part_counts(part)
             total = self._stored.read_array(kept, 0) + steps.sum_changes(self._files, name)
             self._stored.write_array(kept, 0, total)
+
+    def _find_lost_ends(self) -> None:
+        """Looks for first and last times among all users, where those known are gone."""
+        if not facts.has_lost_ends(self._state["split"]):
+            return
+        shards = range(self._config.ingest.num_shards)
+        with tasks.open_task(ends.FINDING, total=len(shards), unit="shards"):
+            self._runner.run(ends.FindEnds(self._config, self._place), shards)
+        found = [split for shard in self._files.read_all_facts(ends.ENDS) for split in shard]
+        self._state["split"] = facts.replace_ends(self._state["split"], found)
 
     def _counts(self) -> dict[Part, np.ndarray]:
         """Part -> `[num_items]` its events by item."""

@@ -1,5 +1,6 @@
 """Measures of a log and of what changed since an earlier one. Numpy only; opens no file."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -98,6 +99,17 @@ def count_missing_days(days: Sequence[Sequence[int]]) -> int:
     2
     """
     return int(days[-1][0] - days[0][0] + 1 - len(days)) if days else 0
+
+
+def find_gaps(days: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Where `count_missing_days` finds them: first and last day of each gap, the longest first.
+
+    >>> find_gaps([[10, 3], [12, 1], [15, 2]])
+    [[13, 14], [11, 11]]
+    """
+    seen = [day for day, _ in days]
+    gaps = [[one + 1, next_ - 1] for one, next_ in itertools.pairwise(seen) if next_ > one + 1]
+    return sorted(gaps, key=lambda gap: (gap[0] - gap[1], gap[0]))
 
 
 def count_new_days(now: Sequence[Sequence[int]], before: Sequence[Sequence[int]]) -> int:

@@ -39,15 +39,31 @@ def rows(result: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
     ]
 
 
+def show_gaps(gaps: Mapping[str, Any] | None) -> str:
+    """The days that are missing, as far as they are named; "" where none is.
+
+    >>> named = [["2024-03-04", "2024-03-09"], ["2024-02-01", "2024-02-01"]]
+    >>> show_gaps({"number": 7, "longest": named})
+    '2024-03-04 to 2024-03-09, 2024-02-01 and 5 more gaps'
+    """
+    if not gaps or not gaps["number"]:
+        return ""
+    named = [first if first == last else f"{first} to {last}" for first, last in gaps["longest"]]
+    more = gaps["number"] - len(named)
+    rest = f" and {more:,} more gap{'s' * (more > 1)}" if more else ""
+    return ", ".join(named) + rest
+
+
 def as_text(result: Mapping[str, Any]) -> str:
-    """The measures as columns."""
+    """The measures as columns, and the days that are missing."""
     table = [("measure", "value", "limit", ""), *rows(result)]
     widths = [max(len(row[column]) for row in table) for column in range(4)]
     lines = [
         f"{name:<{widths[0]}}  {value:>{widths[1]}}  {limit:<{widths[2]}}  {outcome}".rstrip()
         for name, value, limit, outcome in table
     ]
-    return "\n".join(lines)
+    missing = show_gaps(result["gaps"])
+    return "\n".join([*lines, f"missing days: {missing}"] if missing else lines)
 
 
 def _limit(check: Mapping[str, Any]) -> str:

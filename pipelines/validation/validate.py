@@ -8,8 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from pipelines.artifacts import provenance, records
-from pipelines.validation import measures
+from pipelines.validation import measures, tables
 from pipelines.validation.measures import Counts
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -17,6 +19,7 @@ from serving.release import folders, storage
 
 JOB = "validate"
 _SHOWN_ITEMS = 10
+_SHOWN_GAPS = 5
 
 _log = logging.getLogger(__name__)
 
@@ -93,13 +96,14 @@ def run_validation(
     record = validation_record(config, examples_dir, previous)
     earlier = None if previous is None else require_examples(previous)
     limits = config.to_dict(["validation"])["validation"]
-    measured, changes = measure(Path(examples_dir), earlier)
+    measured, changes, gaps = measure(Path(examples_dir), earlier)
     checks = measures.judge(measured, limits)
     result = {
         "previous": None if previous is None else str(previous),
         "passed": all(check["holds"] for check in checks),
         "checks": checks,
         "not_checked": _warn_of_unmeasured(limits, measured),
+        "gaps": gaps,
         "largest_changes": changes,
     }
     with folders.atomic_directory(output_dir) as staging:
@@ -122,12 +126,14 @@ def require_passed(result: Mapping[str, Any]) -> None:
     Raises:
         InputError: It does.
     """
-    broken = [describe(check) for check in result["checks"] if not check["holds"]]
+    broken = {check["name"]: describe(check) for check in result["checks"] if not check["holds"]}
+    if "missing_days" in broken:
+        broken["missing_days"] += f": {tables.show_gaps(result['gaps'])}"
     if broken:
         beside = f" beside {result['previous']}" if result["previous"] else ""
         raise InputError(
-            f"The log is not fit to be trained on{beside}: {'; '.join(broken)}. Look at the "
-            "section about it in the report, mend the log, or change the limit."
+            f"The log is not fit to be trained on{beside}: {'; '.join(broken.values())}. Look at "
+            "the section about it in the report, mend the log, or change the limit."
         )
 
 
@@ -144,8 +150,8 @@ def describe(check: Mapping[str, Any]) -> str:
 
 def measure(
     examples_dir: Path, earlier_dir: Path | None
-) -> tuple[dict[str, float], list[dict[str, Any]]]:
-    """Measures of a log, and the items whose share of the clicks changed most.
+) -> tuple[dict[str, float], list[dict[str, Any]], dict[str, Any] | None]:
+    """Measures of a log, the items whose share of the clicks changed most, and missing days.
 
     Args:
         examples_dir: Folder of its examples.
@@ -161,10 +167,12 @@ def measure(
         "duplicates": measures.share(dropped["duplicates"]["events"], now.report["events_read"]),
         "cold_targets": measures.share(cold, clicks),
     }
+    gaps = None
     if now.days:
         measured["missing_days"] = measures.count_missing_days(now.days)
+        gaps = _name_gaps(now.days)
     if earlier_dir is None:
-        return measured, []
+        return measured, [], gaps
     before = _Log(earlier_dir)
     measured |= measures.compare_items(now.counts, before.counts)
     measured["length_jensen_shannon"] = measures.compare_lengths(now.lengths, before.lengths)
@@ -172,7 +180,14 @@ def measure(
     measured["event_loss"] = max(0.0, measures.share(lost, before.statistics["num_events"]))
     if now.days and before.days:
         measured["new_days"] = measures.count_new_days(now.days, before.days)
-    return measured, measures.largest_changes(now.counts, before.counts, _SHOWN_ITEMS)
+    return measured, measures.largest_changes(now.counts, before.counts, _SHOWN_ITEMS), gaps
+
+
+def _name_gaps(days: list[list[int]]) -> dict[str, Any]:
+    """How many gaps of days without an event there are, and the dates of the longest ones."""
+    gaps = measures.find_gaps(days)
+    named = [[str(np.datetime64(day, "D")) for day in gap] for gap in gaps[:_SHOWN_GAPS]]
+    return {"number": len(gaps), "longest": named}
 
 
 def _warn_of_unmeasured(limits: Mapping[str, Any], measured: Mapping[str, float]) -> list[str]:

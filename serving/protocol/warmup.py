@@ -10,8 +10,9 @@ from pathlib import Path
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+from recall.datasets import without_tuning
 
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
 MAX_RECORDS = 1000
 """TF Serving's own limit."""
@@ -33,8 +34,5 @@ def read_requests(saved_model_dir: Path) -> list[Record]:
     path = saved_model_dir / WARMUP_FILE
     if not path.exists():
         return []
-    # Without a thread that tunes it, for which the end of an iterator may wait a minute.
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    dataset = tf.data.TFRecordDataset(str(path)).with_options(options)
-    return [Record.FromString(record) for record in dataset.as_numpy_iterator()]
+    records = without_tuning(tf.data.TFRecordDataset(str(path)))
+    return [Record.FromString(record) for record in records.as_numpy_iterator()]

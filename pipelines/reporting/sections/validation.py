@@ -1,7 +1,7 @@
 """Whether the log is fit: its measures, their limits, what changed most. Imports no TensorFlow."""
 
 from pipelines.reporting.page import texts
-from pipelines.reporting.page.blocks import Block, Missing, Section, ShownTable
+from pipelines.reporting.page.blocks import Block, Missing, Section, ShownTable, Words
 from pipelines.reporting.sections.run_folder import RunFolder
 from pipelines.validation import tables
 
@@ -19,6 +19,9 @@ def build(run: RunFolder) -> Section:
         caption = f"The log beside {result['previous']}" if result["previous"] else "The log"
         columns = ("what", "value", "limit", "outcome")
         blocks = [ShownTable(columns, rows, caption, numeric=False), *_changes(run)]
+        missing = tables.show_gaps(result.get("gaps"))  # Earlier versions did not name them.
+        if missing:
+            blocks.append(Words([f"Days without an event: {missing}."]))
         if result["not_checked"]:
             names = ", ".join(result["not_checked"])
             blocks.append(Missing(f"Limits that nothing was measured for: {names}."))

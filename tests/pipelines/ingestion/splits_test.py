@@ -205,9 +205,9 @@ def test_facts_of_a_shard():
     facts = splits.describe(times, np.array([0, 4, 6]), parts)
     assert facts["cold_users"] == {"valid": 0, "test": 1}
     assert facts["events"] == {"train": 2, "valid": 1, "test": 2, "context": 1}
-    assert facts["spans"]["train"] == [NOON, NOON + DAY]
-    assert facts["spans"]["test"] == [NOON + 3 * DAY, NOON + 3 * DAY]
-    later = {"spans": {"train": [NOON - DAY, NOON], "context": [0.0, 0.0]}}
+    assert facts["spans"]["train"] == [NOON, NOON + DAY, 1, 1]
+    assert facts["spans"]["test"] == [NOON + 3 * DAY, NOON + 3 * DAY, 2, 2]
+    later = {"spans": {"train": [NOON - DAY, NOON, 1, 2], "context": [0.0, 0.0, 1, 1]}}
     assert splits.add_spans([facts, later]) == {
         "train": [NOON - DAY, NOON + DAY],
         "valid": [NOON + 2 * DAY, NOON + 2 * DAY],

@@ -93,7 +93,7 @@ def numbers_of(examples_dir):
         name: values["events"] for name, values in report["dropped"].items() if name != "bad_rows"
     }
     statistics.pop("unknowns")
-    statistics["split"].pop("spans")  # Held-out events become training events: no end is lost.
+    kept["most_targets"] = report["largest_user"]["targets"]
     return statistics, splits, kept, dropped
 
 
@@ -120,6 +120,48 @@ def test_days_one_after_the_other_are_all_at_once(tmp_path, settings):
         assert after[: len(before)] == before
     assert content_of(tmp_path / "grown") == content_of(tmp_path / "whole")
     assert numbers_of(tmp_path / "grown") == numbers_of(tmp_path / "whole")
+
+
+def click(user, day, item="i1"):
+    """A click at noon of a day of November 2023, from the 14th on."""
+    return (user, item, FIRST_S + day * DAY_S + 43_200)
+
+
+def spans_of(examples_dir):
+    statistics = storage.read_json(examples_dir / "statistics.json")
+    return {
+        part: [int(time[8:10]) for time in span]
+        for part, span in statistics["split"]["spans"].items()
+    }
+
+
+def test_first_and_last_times_of_the_parts_follow(tmp_path):
+    """With leave_one_out the last click is for the test, the one before for validation."""
+    first = [*(click("a", day) for day in (0, 1, 2)), *(click("b", day) for day in (1, 2, 3, 4))]
+    source = open_events(write(tmp_path / "0.parquet", [*first, click("c", 0), click("c", 1)]))
+    ingest.run_ingest(source, None, tmp_path / "grown", configure())
+    # a: 14 | 15 | 16; b: 15 16 | 17 | 18; c has too few clicks to be held out.
+    assert spans_of(tmp_path / "grown") == {"train": [14, 16], "valid": [15, 17], "test": [16, 18]}
+    source = open_events(write(tmp_path / "1.parquet", [click("a", 6)]))
+    append.append_events(source, tmp_path / "grown", configure())
+    # a: 14 15 | 16 | 20
+    assert spans_of(tmp_path / "grown") == {"train": [14, 16], "valid": [16, 17], "test": [18, 20]}
+    source = open_events(write(tmp_path / "2.parquet", [click("c", 8)]))
+    append.append_events(source, tmp_path / "grown", configure())
+    # c: 14 | 15 | 22
+    assert spans_of(tmp_path / "grown") == {"train": [14, 16], "valid": [15, 17], "test": [18, 22]}
+    forget.forget_users(tmp_path / "grown", pa.array(["c"]))
+    assert spans_of(tmp_path / "grown") == {"train": [14, 16], "valid": [16, 17], "test": [18, 20]}
+
+
+def test_who_has_most_to_be_learnt_follows(tmp_path):
+    events = [click("a", day) for day in range(7)] + [click("b", day) for day in range(5)]
+    source = open_events(write(tmp_path / "0.parquet", [*events, click("c", 1), click("c", 2)]))
+    report = ingest.run_ingest(source, None, tmp_path / "grown", configure())
+    # Of 7 clicks two are held out, and the first of the others is no target.
+    assert report["largest_user"] == {"user_id": "a", "targets": 4, "share": 0.5714}
+    _, report = forget.forget_users(tmp_path / "grown", pa.array(["a"]))
+    assert report["largest_user"] == {"user_id": "b", "targets": 2, "share": 0.6667}
 
 
 def test_events_that_are_there_already_are_told_and_left_out(tmp_path):

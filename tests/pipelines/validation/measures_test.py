@@ -84,6 +84,10 @@ def test_days():
     assert measures.count_missing_days([]) == 0
     assert measures.count_missing_days([[5, 9]]) == 0
     assert measures.count_missing_days([[5, 9], [9, 1]]) == 3
+    assert measures.find_gaps([]) == measures.find_gaps([[5, 9]]) == []
+    days = [[5, 9], [7, 1], [8, 1], [11, 1], [13, 2]]  # Without 6, 9, 10 and 12.
+    assert measures.find_gaps(days) == [[9, 10], [6, 6], [12, 12]]
+    assert measures.count_missing_days(days) == 4
     assert measures.count_new_days([[5, 9], [9, 1], [10, 1]], [[1, 1], [5, 2]]) == 2
     assert measures.count_new_days([[5, 9]], [[5, 9]]) == 0
 

@@ -109,8 +109,26 @@ def test_a_day_that_is_missing_and_a_log_that_shrank(nights, tmp_path):
     )
     values = measured(result)
     assert values["missing_days"] == 1
+    assert result["gaps"] == {"number": 1, "longest": [["2024-03-02", "2024-03-02"]]}
+    assert tables.as_text(result).endswith("\nmissing days: 2024-03-02")
     assert values["event_loss"] == pytest.approx((21 - 13) / 21)
     assert values["new_days"] == 0
+
+
+def test_the_line_that_stops_a_run_names_the_longest_gaps(tmp_path):
+    days = (1, 2, 4, 6, 10, 12, 14, 16, 18, 20)
+    rows = [f"{user},i{day},2024-03-{day:02d}" for user in ("u1", "u2") for day in days]
+    path = tmp_path / "log.csv"
+    path.write_text("\n".join(["user_id,item_id,timestamp", *rows]) + "\n")
+    ingest.run_ingest(open_events(str(path)), None, tmp_path / "examples", config())
+    limits = config("validation.max_missing_days=9")
+    with pytest.raises(InputError) as failure:
+        validate.run_validation(tmp_path / "examples", tmp_path / "out", limits)
+    assert str(failure.value).startswith(
+        "The log is not fit to be trained on: missing_days is 10 (validation.max_missing_days=9): "
+        "2024-03-07 to 2024-03-09, 2024-03-03, 2024-03-05, 2024-03-11, 2024-03-13 and 3 more gaps. "
+        "Look at"
+    )
 
 
 def test_without_an_earlier_run_its_limits_are_told_of(nights, tmp_path, caplog):

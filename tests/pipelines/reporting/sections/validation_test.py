@@ -19,6 +19,10 @@ def test_limits_and_items_by_their_titles(evaluated_run):
             {"name": "missing_days", "value": 0, "limit": None, "holds": True},
         ],
         "not_checked": ["validation.min_new_days"],
+        "gaps": {
+            "number": 2,
+            "longest": [["2024-03-02", "2024-03-02"], ["2024-04-01", "2024-04-01"]],
+        },
         "largest_changes": [],
     }
     run = RunFolder.read(evaluated_run)
@@ -26,12 +30,13 @@ def test_limits_and_items_by_their_titles(evaluated_run):
     result["largest_changes"] = [{"item_id": item_id, "before": 0.5, "now": 0.125}]
     (evaluated_run / "validation").mkdir()
     (evaluated_run / "validation" / "validation.json").write_text(json.dumps(result))
-    measures, changes, missing = validation.build(RunFolder.read(evaluated_run)).blocks
+    measures, changes, gaps, missing = validation.build(RunFolder.read(evaluated_run)).blocks
     assert list(measures.rows) == [
         ("share of the items that are new", "0.25", "at most 0.1", "broken"),
         ("days without an event", "0", "", ""),
     ]
     assert measures.caption == "The log beside runs/before"
     assert list(changes.rows) == [(title, "50.00 %", "12.50 %")]
+    assert gaps.lines == ["Days without an event: 2024-03-02, 2024-04-01."]
     assert isinstance(missing, Missing)
     assert "validation.min_new_days" in missing.line

@@ -1,0 +1,58 @@
+"""Ctrl-C while the command is still being imported, which takes longer on a busy machine."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RUN_SCRIPT = "import sys; from pipelines.entry import main; sys.exit(main())"
+
+
+def interrupt(
+    tmp_path, module, words, signum=signal.SIGINT, handler=signal.default_int_handler, wait_s=20
+):
+    """Code and stderr of a process that gets a signal while it imports a module."""
+    (tmp_path / f"{module}.py").write_text(
+        f"import time\nprint('started', flush=True)\ntime.sleep({wait_s})\n"
+        f"import sys\ndel sys.modules['{module}']\nsys.path.remove({str(tmp_path)!r})\n"
+        f"from {module} import *\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, handler),
+    )
+    assert process.stdout.readline() == "started\n"
+    process.send_signal(signum)
+    _, errors = process.communicate(timeout=20)
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize(
+    "words", [["-c", RUN_SCRIPT, "ingest", "--events=a.csv"], ["-m", "pipelines.query", "--k=3"]]
+)
+def test_an_interrupt_before_the_command_is_there(tmp_path, words):
+    """`difflib` is the first thing that the command imports."""
+    assert interrupt(tmp_path, "difflib", words) == (130, "recall: interrupted.\n")
+
+
+def test_an_interrupt_while_the_help_is_put_together(tmp_path):
+    """It imports every command, and with one of them `shlex`."""
+    words = ["-c", RUN_SCRIPT, "--help"]
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        code, errors = interrupt(tmp_path, "shlex", words, signum)
+        assert (code, errors) == (128 + signum, "recall: interrupted.\n")
+
+
+def test_who_ignores_interrupts_goes_on(tmp_path):
+    """As a shell starts what it runs in the background."""
+    words = ["-c", RUN_SCRIPT, "--version"]
+    assert interrupt(tmp_path, "difflib", words, handler=signal.SIG_IGN, wait_s=0.5) == (0, "")

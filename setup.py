@@ -160,5 +160,5 @@ setup(
         + _DOCS
         + _DASK,
     },
-    entry_points={"console_scripts": ["recall=pipelines.entry:main"]},
+    entry_points={"console_scripts": ["recall=pipelines.entry:start"]},
 )

@@ -13,7 +13,7 @@ _EXIT_SIGNAL = 128
 """Shells report a process that signal n ended as 128 + n."""
 
 
-def main(*words: str) -> int:
+def start(*words: str) -> int:
     """Runs the command line of the process, after `words`; the exit code."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, _leave)

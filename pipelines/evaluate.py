@@ -5,4 +5,4 @@ import sys
 from pipelines import entry
 
 if __name__ == "__main__":
-    sys.exit(entry.main("evaluate"))
+    sys.exit(entry.start("evaluate"))

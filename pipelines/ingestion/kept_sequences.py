@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from pipelines.ingestion.encoding.narrow_numbers import narrow
 from pipelines.ingestion.encoding.shard_files import ShardFiles
-from pipelines.ingestion.sequences import PART_LABELS, UNKNOWN_ROW, Part, Sequences
+from pipelines.ingestion.sequences import PART_LABELS, Part, Sequences
 from recall.errors import InputError
 
 FOLDER = "sequences"
@@ -25,7 +26,8 @@ CATALOGUE, DENSE_IDS, ITEM_COUNTS = "catalogue", "dense_ids", "item_counts"
 """By the number of an item: its id, its dense id (0 for none), its events in all sequences."""
 BY_ITEM = (DENSE_IDS, ITEM_COUNTS, *(f"{label}_counts" for label in PART_LABELS))
 """Arrays by the number of an item."""
-_COLUMNS = ("offsets", "items", "timestamps", "parts")
+_OFFSETS, _ITEMS, _TIMESTAMPS, _PARTS = "offsets", "items", "timestamps", "parts"
+_OWNERS = "owners"
 _GENERATION = 10_000
 """Room between the numbers of two generations: shards. Those below are for all shards."""
 
@@ -83,8 +85,11 @@ def write_generation(
     files, number = open_files(examples_dir), file_number(generation, shard)
     users = pa.RecordBatch.from_arrays([log.user_ids], names=["user_id"])
     files.write_batches(USERS, number, [users])
-    for name in _COLUMNS:
+    for name in (_OFFSETS, _ITEMS):
         files.write_array(name, number, getattr(log, name))
+    files.write_array(_TIMESTAMPS, number, narrow(log.timestamps))
+    # Without a split column they are not known yet, and all the same.
+    files.write_array(_PARTS, number, log.parts if log.parts.any() else log.parts[:0])
     files.write_array(ALIVE, number, np.ones(len(log.user_ids), bool))
 
 
@@ -95,7 +100,7 @@ def write_owners(
     rows: np.ndarray,
     generation: int = 0,
 ) -> None:
-    """Stores whose examples the files of a shard hold.
+    """Stores whose examples the files of a shard hold, where the generation has users in it.
 
     Args:
         examples_dir: The folder of examples.
@@ -105,15 +110,25 @@ def write_owners(
         generation: That the files belong to.
     """
     files, number = open_files(examples_dir), file_number(generation, shard)
-    for (split, bucket), users in owners.items():
-        if len(users):
-            files.write_array(f"owners_{split}_{bucket}", number, rows[users].astype(np.int32))
+    if not files.has(USERS, number):
+        return
+    users = np.concatenate([np.empty(0, np.int64), *owners.values()])
+    files.write_array(_OWNERS, number, rows[users].astype(np.int32))
+    sizes = [[*at, len(users)] for at, users in owners.items() if len(users)]
+    files.write_facts(_OWNERS, number, sizes)
 
 
-def files_of(files: ShardFiles, number: int) -> list[tuple[str, int]]:
-    """Split and bucket of each file of examples that a shard of a generation has left."""
-    names = (step.split("_") for step in sorted(files.steps_of(number)))
-    return [(name[1], int(name[2])) for name in names if name[0] == "owners"]
+def read_owners(files: ShardFiles, number: int) -> dict[tuple[str, int], np.ndarray]:
+    """Split and bucket of each file of examples of a shard and generation -> rows of users."""
+    if files.has_facts(_OWNERS, number):
+        sizes = files.read_facts(_OWNERS, number)
+        ends = np.cumsum([size for _, _, size in sizes])
+        users = np.split(files.read_array(_OWNERS, number), ends)
+        return {(split, bucket): of for (split, bucket, _), of in zip(sizes, users, strict=False)}
+    # Earlier versions had a file for each.
+    names = [step for step in files.steps_of(number) if step.startswith(f"{_OWNERS}_")]
+    at = {name: name.split("_") for name in names}
+    return {(at[n][1], int(at[n][2])): files.read_array(n, number) for n in names}
 
 
 class Generation(NamedTuple):
@@ -152,26 +167,36 @@ class Generation(NamedTuple):
         """The sequences of all users, maps of their files."""
         if self.is_empty:
             return NO_SEQUENCES
-        offsets, items, timestamps, parts = (self.column(files, name) for name in _COLUMNS)
+        items, timestamps = (self.column(files, name) for name in (_ITEMS, _TIMESTAMPS))
         return Sequences(
-            self.user_ids, offsets, items, timestamps, _unknown_rows(len(items)), parts
+            self.user_ids,
+            self.column(files, _OFFSETS),
+            items,
+            timestamps.astype(np.float64, copy=False),
+            None,
+            self._parts(files, len(items)),
         )
 
     def take(self, files: ShardFiles, rows: np.ndarray) -> Sequences:
         """The sequences of some users."""
-        offsets = self.column(files, "offsets")
+        offsets = self.column(files, _OFFSETS)
         starts, lengths = offsets[rows], offsets[rows + 1] - offsets[rows]
         ends = np.cumsum(lengths)
         events = np.repeat(starts - (ends - lengths), lengths) + np.arange(lengths.sum())
-        items, timestamps, parts = (self.column(files, name)[events] for name in _COLUMNS[1:])
+        items, timestamps = (self.column(files, name)[events] for name in (_ITEMS, _TIMESTAMPS))
         return Sequences(
             self.user_ids.take(pa.array(rows)),
             np.concatenate([[0], ends]),
             items,
-            timestamps,
-            _unknown_rows(len(events)),
-            parts,
+            timestamps.astype(np.float64, copy=False),
+            None,
+            self._parts(files, offsets[-1])[events],
         )
+
+    def _parts(self, files: ShardFiles, num_events: int) -> np.ndarray:
+        """`[num_events]` what a split column said, `Part.TRAIN` without one."""
+        parts = files.read_array(_PARTS, self.number)
+        return parts if len(parts) else np.broadcast_to(np.int8(Part.TRAIN), num_events)
 
 
 NO_SEQUENCES = Sequences(
@@ -179,15 +204,10 @@ NO_SEQUENCES = Sequences(
     np.zeros(1, np.int64),
     np.empty(0, np.int32),
     np.empty(0),
-    np.empty(0, np.int64),
+    None,
     np.empty(0, np.int8),
 )
 """Of nobody."""
-
-
-def _unknown_rows(num_events: int) -> np.ndarray:
-    """Rows of the log that events are from, which are not kept; takes no memory."""
-    return np.broadcast_to(np.int64(UNKNOWN_ROW), num_events)
 
 
 def read_users(examples_dir: str | Path) -> Iterator[pa.StringArray]:

@@ -23,9 +23,6 @@ LAST_TIME_S = 1e10
 """The year 2286; larger numbers are counters of something."""
 
 
-UNKNOWN_ROW = -1
-
-
 class Part(enum.IntEnum):
     """What an event is used for."""
 
@@ -71,7 +68,7 @@ class Sequences(NamedTuple):
         items: `[num_events]` int32 numbers of the items, ascending with their ids as text.
         timestamps: `[num_events]` float64; None where they are not needed any more, and so
             are rows.
-        rows: `[num_events]` int64, rows of the log, or `UNKNOWN_ROW`.
+        rows: `[num_events]` int64, rows of the log.
         parts: `[num_events]` int8 of `Part`.
         kinds: `[num_events]` int8 numbers of the kinds of events, from 1; None where the
             log has no kinds.

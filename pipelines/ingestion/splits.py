@@ -224,18 +224,20 @@ def describe(timestamps: np.ndarray, offsets: np.ndarray, parts: np.ndarray) -> 
         with targets and without a training event.
     """
     lengths, users = np.unique(np.diff(offsets), return_counts=True)
-    owners = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
-    held_out = (parts == Part.VALID) | (parts == Part.TEST)
-    first_target = np.full(len(offsets) - 1, len(parts))
-    np.minimum.at(first_target, owners[held_out], np.flatnonzero(held_out))
-    late = (parts == Part.TRAIN) & (np.arange(len(parts)) > first_target[owners])
-    trained = np.diff(training_offsets(offsets, parts))
+    learnt = np.concatenate([[0], np.cumsum(parts == Part.TRAIN)])
+    trained = np.diff(learnt[offsets])
+    # The first target of each user that has any, and what is learnt after it.
+    targets = np.flatnonzero((parts == Part.VALID) | (parts == Part.TEST))
+    owners = np.searchsorted(offsets, targets, side="right") - 1
+    is_first = np.diff(owners, prepend=-1) > 0
+    first, held_out = targets[is_first], owners[is_first]
+    late = learnt[offsets[1:]][held_out] - learnt[first]
     tasks = {part: hold_out_marked(offsets, parts, part) for part in HELD_OUT}
     return {
         "lengths": [[int(n), int(count)] for n, count in zip(lengths, users, strict=True)],
         "events": {part.label: int((parts == part).sum()) for part in Part},
         "targets": {part.label: len(task.positives) for part, task in tasks.items()},
-        "training_only_users": int((first_target == len(parts)).sum()),
+        "training_only_users": len(trained) - len(held_out),
         "training_sequences": int((trained >= 2).sum()),
         "training_events_after_targets": int(late.sum()),
         "spans": _spans(timestamps, parts),

@@ -186,7 +186,7 @@ def _show(log: Sequences, events: np.ndarray, item_ids: pa.StringArray) -> list[
             "user_id": log.user_ids[user].as_py(),
             "item_id": item_ids[int(log.items[event])].as_py(),
             "timestamp": float(log.timestamps[event]),
-            "row": None if log.rows[event] == sequences.UNKNOWN_ROW else int(log.rows[event]),
+            "row": None if log.rows is None else int(log.rows[event]),
         }
         for user, event in zip(users.tolist(), events.tolist(), strict=True)
     ]

@@ -34,7 +34,8 @@ from pipelines.progress import tasks
 from pipelines.sources.columns.bad_rows import BadRows, number_of
 from pipelines.sources.columns.time_findings import DAY_S, add_times
 from pipelines.sources.events import EventSource
-from pipelines.upkeep import ends, grown_items, shown_users, steps
+from pipelines.upkeep import ends, grown_items, shown_users, split_users, steps
+from pipelines.upkeep.split_users import BEFORE, FREQUENT, NOW
 from pipelines.upkeep.steps import Place
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -165,19 +166,22 @@ class Change:
         first_s = None
         if ingest.max_age_days is not None:
             first_s = self._state["latest_s"] - ingest.max_age_days * DAY_S
-        merge = steps.MergeShard(self._place, has_log=has_log, rewritten=rewritten, first_s=first_s)
+        was_frequent = counts >= ingest.min_item_events
+        files.write_array(FREQUENT[BEFORE], 0, was_frequent)
+        merge = steps.MergeShard(
+            self._config, self._place, has_log=has_log, rewritten=rewritten, first_s=first_s
+        )
         with tasks.open_task(steps.MERGING, total=len(shards), unit="shards"):
             self._runner.run(merge, shards)
-        now = counts + steps.sum_changes(files, steps.ITEM_CHANGES)
-        was_frequent, is_frequent = (some >= ingest.min_item_events for some in (counts, now))
+        now = counts + split_users.sum_changes(files, steps.ITEM_CHANGES)
+        is_frequent = now >= ingest.min_item_events
         changed = (was_frequent != is_frequent) & (counts > 0)
         if changed.any() and ingest.min_item_events > 1:
             shards = range(ingest.num_shards)
             files.write_array(steps.CHANGED_ITEMS, 0, changed)
             with tasks.open_task(steps.MERGING, total=len(shards), unit="shards"):
                 self._runner.run(merge, shards)
-        files.write_array(steps.FREQUENT_BEFORE, 0, was_frequent)
-        files.write_array(steps.FREQUENT_NOW, 0, is_frequent)
+        files.write_array(FREQUENT[NOW], 0, is_frequent)
         self._stored.write_array(kept_sequences.ITEM_COUNTS, 0, now)
         with tasks.open_task(steps.SPLITTING, total=len(shards), unit="shards"):
             self._runner.run(steps.SplitMerged(self._config, self._place), shards)
@@ -197,13 +201,12 @@ class Change:
 
     def _add_split_facts(self) -> None:
         split = self._state["split"]
-        for shard in self._files.read_all_facts(steps.FACTS):
-            split = facts.add(facts.add(split, shard["before"], -1), shard["now"])
+        for shard in split_users.read_facts(self._files):
+            split = facts.add(facts.add(split, shard[BEFORE], -1), shard[NOW])
         self._state["split"] = split
-        for part, name in steps.PART_CHANGES.items():
+        for part, changes in split_users.sum_parts(self._files, len(self._item_ids())).items():
             kept = kept_sequences.part_counts(part)
-            total = self._stored.read_array(kept, 0) + steps.sum_changes(self._files, name)
-            self._stored.write_array(kept, 0, total)
+            self._stored.write_array(kept, 0, self._stored.read_array(kept, 0) + changes)
 
     def _find_lost_ends(self) -> None:
         """Looks for first and last times among all users, where those known are gone."""

@@ -10,7 +10,8 @@ from pipelines.ingestion import kept_sequences, splitting
 from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.kept_sequences import Generation
 from pipelines.progress import tasks
-from pipelines.upkeep.steps import FREQUENT_NOW, Place
+from pipelines.upkeep.split_users import FREQUENT, NOW
+from pipelines.upkeep.steps import Place
 from recall.config import RecallConfig
 
 ENDS = "ends"
@@ -29,7 +30,7 @@ class FindEnds:
         files = ShardFiles(self._place.work_dir)
         stored = kept_sequences.open_files(self._place.examples_dir)
         item_ids = stored.read_batch(kept_sequences.CATALOGUE, 0)["item_id"]
-        frequent = files.read_array(FREQUENT_NOW, 0)
+        frequent = files.read_array(FREQUENT[NOW], 0)
         splitter = splitting.Splitter(self._config.ingest, None, frequent, item_ids)
         found = []
         for generation in range(self._place.generation + 1):

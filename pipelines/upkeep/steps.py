@@ -15,24 +15,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.artifacts import kept_examples
-from pipelines.ingestion import examples, kept_sequences, sequences, splitting, windows
+from pipelines.ingestion import examples, kept_sequences, splitting
 from pipelines.ingestion import steps as ingest_steps
 from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.events import ordering
 from pipelines.ingestion.events.event_features import EventValues
 from pipelines.ingestion.kept_sequences import NO_SEQUENCES, Generation
-from pipelines.ingestion.sequences import Part, Sequences
+from pipelines.ingestion.sequences import Sequences
 from pipelines.progress import tasks
+from pipelines.upkeep import merging, split_users
+from pipelines.upkeep.split_users import BEFORE, NOW
 from recall.config import RecallConfig
 
 # Names of what the steps leave, by shard.
 MERGED, SPLIT = "merged", "new_split"
 ROWS, ITEM_CHANGES = "rows", "item_changes"
-PART_CHANGES = {part: f"{part.label}_changes" for part in Part}
-FACTS, WRITTEN = "changes", "rewritten"
+WRITTEN = "rewritten"
 # Names of the arrays for all shards (0).
 NEW_ITEMS, CHANGED_ITEMS = "new_items", "changed_items"
-FREQUENT_BEFORE, FREQUENT_NOW = "frequent_before", "frequent_now"
 FORGOTTEN = "forgotten"
 
 _COMPRESSION_LEVEL = 0
@@ -63,7 +63,7 @@ class Place(NamedTuple):
             rows = files.read_array(ROWS, number)
             if len(rows):
                 olds.append(Generation.read(stored, number).take(stored, rows))
-        return concatenate(olds)
+        return merging.concatenate(olds)
 
     def read_new(self, shard: int) -> Generation:
         """The users who change, as they are now."""
@@ -79,21 +79,28 @@ class MergeShard:
     """
 
     def __init__(
-        self, place: Place, *, has_log: bool, rewritten: frozenset[int], first_s: float | None
+        self,
+        config: RecallConfig,
+        place: Place,
+        *,
+        has_log: bool,
+        rewritten: frozenset[int],
+        first_s: float | None,
     ):
         """Prepares the step.
 
         Args:
+            config: The settings.
             place: Where it works.
             has_log: Whether there are new events.
             rewritten: Shards that are written anew, but for forgotten users.
             first_s: Events before this time go; None keeps all.
         """
-        self._place, self._has_log = place, has_log
+        self._config, self._place, self._has_log = config, place, has_log
         self._rewritten, self._first_s = rewritten, first_s
 
     def __call__(self, shard: int) -> None:
-        """Writes the new generation and, for each before it, the rows of users who change."""
+        """Writes the new generation, for each before it the rows of users who change, `BEFORE`."""
         files = ShardFiles(self._place.work_dir)
         stored = kept_sequences.open_files(self._place.examples_dir)
         new = self._new_events(files, shard)
@@ -105,26 +112,32 @@ class MergeShard:
             else:
                 rows = self._rows(files, stored, users, new.user_ids)
             files.write_array(ROWS, number, rows)
-        kept = old = self._place.read_old(shard)
+        old = self._place.read_old(shard)
+        item_ids = stored.read_batch(kept_sequences.CATALOGUE, 0)["item_id"]
+        # Now, while they are at hand: of users who come often it is much.
+        split_users.write(files, BEFORE, shard, self._config, item_ids, old)
+        kept, gone = old, []
         if shard in self._rewritten:
             forgotten = files.read_batch(FORGOTTEN, 0)["user_id"]
             is_gone = pc.is_in(old.user_ids, value_set=forgotten).to_numpy(zero_copy_only=False)
+            gone.append(old.items[is_gone[old.owners]])
             kept = old.filter(~is_gone[old.owners])
-        merged = merge([kept, new])
+        merged = merging.merge([kept, new])
         repeated = ordering.find_duplicates(merged.offsets, merged.items, merged.timestamps)
-        item_ids = stored.read_batch(kept_sequences.CATALOGUE, 0)["item_id"]
-        duplicates = splitting.dropped(merged, repeated, item_ids)
-        merged, facts = merged.filter(~repeated), {}
+        facts = {"duplicates": splitting.dropped(merged, repeated, item_ids)}
+        gone.append(merged.items[repeated])
+        merged = merged.filter(~repeated)
         if self._first_s is not None:
             is_old = merged.timestamps < self._first_s
             facts["old_events"] = splitting.dropped(merged, is_old, item_ids)
+            gone.append(merged.items[is_old])
             merged = merged.filter(~is_old)
         if len(merged.user_ids):
             place = self._place
             kept_sequences.write_generation(place.examples_dir, shard, merged, place.generation)
-        _write_change(files, ITEM_CHANGES, shard, merged.items, old.items, len(item_ids))
+        split_users.write_change(files, ITEM_CHANGES, shard, [new.items], gone, len(item_ids))
         facts |= {"users": len(merged.user_ids) - len(old.user_ids)}
-        facts |= {"duplicates": duplicates, "gone": len(old.user_ids) - len(kept.user_ids)}
+        facts |= {"gone": len(old.user_ids) - len(kept.user_ids)}
         files.write_facts(MERGED, shard, facts)
         tasks.count(MERGING, 1)
 
@@ -150,75 +163,22 @@ class MergeShard:
         return np.flatnonzero(changes & users.alive)
 
 
-def concatenate(logs: list[Sequences]) -> Sequences:
-    """Users of several logs one after the other, as they come."""
-    sizes = np.concatenate([np.diff(log.offsets) for log in logs])
-    columns = zip(*((log.items, log.timestamps, log.rows, log.parts) for log in logs), strict=True)
-    return Sequences(
-        pa.concat_arrays([log.user_ids for log in logs]),
-        np.concatenate([[0], np.cumsum(sizes)]),
-        *map(np.concatenate, columns),
-    )
-
-
-def merge(logs: list[Sequences]) -> Sequences:
-    """One ordered log of several; at equal times the events of an earlier one come first."""
-    joined = concatenate(logs)
-    encoded = joined.user_ids.dictionary_encode()
-    by_text = pc.sort_indices(encoded.dictionary)
-    ranks = np.empty(len(by_text), np.int64)
-    ranks[by_text.to_numpy()] = np.arange(len(by_text))
-    owners, lengths = ranks[encoded.indices.to_numpy()], np.diff(joined.offsets)
-    # A user of several logs is there several times: whole sequences are sorted, not events.
-    runs = np.argsort(owners, kind="stable")
-    ends = np.cumsum(lengths[runs])
-    order = np.repeat(joined.offsets[runs] - (ends - lengths[runs]), lengths[runs])
-    order += np.arange(len(order))
-    offsets = np.concatenate([[0], np.cumsum(np.bincount(owners, lengths, len(by_text)))])
-    offsets, times = offsets.astype(np.int64), joined.timestamps[order]
-    earlier = np.flatnonzero(times[1:] < times[:-1]) + 1
-    if not np.isin(earlier, offsets).all():  # Events of a day before come late.
-        rows = np.arange(len(order))
-        order = ordering.order_events(np.repeat(owners, lengths), joined.timestamps, rows)
-    columns = (joined.items, joined.timestamps, joined.rows, joined.parts)
-    return Sequences(encoded.dictionary.take(by_text), offsets, *(c[order] for c in columns))
-
-
 class SplitMerged:
-    """Gives the events of the users who change their parts, as they are and as they were."""
+    """Gives the events of the users who change their parts."""
 
     def __init__(self, config: RecallConfig, place: Place):
         self._config, self._place = config, place
 
     def __call__(self, shard: int) -> None:
-        """Writes `SPLIT`, and what changes in counts and facts."""
+        """Writes `SPLIT` and `NOW`."""
         files = ShardFiles(self._place.work_dir)
         stored = kept_sequences.open_files(self._place.examples_dir)
         item_ids = stored.read_batch(kept_sequences.CATALOGUE, 0)["item_id"]
-        found = []
-        was, now = self._place.read_old(shard), self._place.read_new(shard).read_all(stored)
-        for log, frequent in ((was, FREQUENT_BEFORE), (now, FREQUENT_NOW)):
-            splitter = splitting.Splitter(
-                self._config.ingest, None, files.read_array(frequent, 0), item_ids
-            )
-            split, facts = splitter.split(log)
-            facts["train_targets"] = self._count_targets(split)
-            found.append((split, facts))
-        (before, facts_before), (log, facts) = found
+        log = self._place.read_new(shard).read_all(stored)
+        log = split_users.write(files, NOW, shard, self._config, item_ids, log)
         times = log.timestamps if self._config.model.time_bias else None
-        log_to_write = log._replace(timestamps=times, rows=None)
-        ingest_steps.write_sequences(files, SPLIT, shard, log_to_write)
-        for part, name in PART_CHANGES.items():
-            items = (split.items[split.parts == part] for split in (log, before))
-            _write_change(files, name, shard, *items, len(item_ids))
-        files.write_facts(FACTS, shard, {"now": facts, "before": facts_before})
+        ingest_steps.write_sequences(files, SPLIT, shard, log._replace(timestamps=times))
         tasks.count(SPLITTING, 1)
-
-    def _count_targets(self, log: Sequences) -> int:
-        offsets = sequences.training_offsets(log.offsets, log.parts)
-        length, stride = self._config.model.max_history_length, self._config.ingest.window_stride
-        cut = windows.cut_windows(offsets, length, stride)
-        return int((cut.stops - cut.starts - 1).sum())
 
 
 class WriteMerged:
@@ -269,10 +229,10 @@ class WriteMerged:
         stored.write_array(kept_sequences.ALIVE, number, alive)
         num_shards, left = self._config.ingest.num_shards, {}
         file_shard, total = generation * num_shards + shard, (generation + 1) * num_shards
-        for split, bucket in kept_sequences.files_of(stored, number):
+        for (split, bucket), owners in kept_sequences.read_owners(stored, number).items():
             name = examples.file_name(bucket, file_shard, total)
             path = examples.split_dir(self._place.examples_dir, split) / name
-            kept = alive[stored.read_array(f"owners_{split}_{bucket}", number)]
+            kept = alive[owners]
             left.setdefault(split, {})[name] = int(kept.sum())
             if kept.any():
                 kept_examples.write_kept(path, kept)
@@ -281,17 +241,3 @@ class WriteMerged:
         if not alive.any():
             stored.remove_number(number)
         return left
-
-
-def _write_change(
-    files: ShardFiles, name: str, shard: int, now: np.ndarray, was: np.ndarray, num_items: int
-) -> None:
-    """Stores how much more often each item occurs; nothing where there is nothing."""
-    if len(now) or len(was):
-        change = sequences.count_items(now, num_items) - sequences.count_items(was, num_items)
-        files.write_array(name, shard, change.astype(np.int32))
-
-
-def sum_changes(files: ShardFiles, name: str) -> np.ndarray | int:
-    """`[num_items]`, the sum of a count's changes in all shards; 0 where there are none."""
-    return sum(change.astype(np.int64) for change in files.read_all_arrays(name))

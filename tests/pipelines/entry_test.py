@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-RUN_SCRIPT = "import sys; from pipelines.entry import main; sys.exit(main())"
+RUN_SCRIPT = "import sys; from pipelines.entry import start; sys.exit(start())"
 
 
 def interrupt(

@@ -70,13 +70,21 @@ class ShardFiles:
         with self._written(step, number, "json") as path:
             path.write_text(json.dumps(facts) + "\n", encoding="utf-8")
 
+    def has_facts(self, step: str, number: int) -> bool:
+        """Whether there are facts of a number."""
+        return self._path(step, number, "json").exists()
+
+    def read_facts(self, step: str, number: int) -> Any:
+        """The facts of one number."""
+        return storage.read_json(self._path(step, number, "json"))
+
     def numbers(self, step: str) -> list[int]:
         """The numbers that have facts of a step."""
         return sorted(int(path.stem.rpartition("-")[2]) for path in self._all(step, "json"))
 
     def read_all_facts(self, step: str) -> list[Any]:
         """The facts of a step in the order of their numbers."""
-        return [storage.read_json(self._path(step, n, "json")) for n in self.numbers(step)]
+        return [self.read_facts(step, number) for number in self.numbers(step)]
 
     def read_all_arrays(self, step: str) -> Iterator[np.ndarray]:
         """The arrays of a step, in no special order."""

@@ -57,6 +57,8 @@ _TRAIN = [
     "altair>=6,<7",
     "apache-beam>=2.77",
     "array_record>=0.8",
+    # Checksums of TFRecord files.
+    "google-crc32c>=1.6",
     # `tensorflow-datasets` imports it without naming it among its own needs.
     "importlib_resources>=6.0",
     "jinja2>=3.1",

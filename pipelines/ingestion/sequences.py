@@ -177,12 +177,11 @@ def hold_out_last(offsets: np.ndarray, num_targets: int) -> np.ndarray:
     >>> hold_out_last(np.array([0, 2, 6]), 1)
     array([0, 0, 0, 0, 1, 2], dtype=int8)
     """
-    lengths = np.diff(offsets)
-    held_out = np.repeat(lengths >= events_needed(num_targets), lengths)
-    from_end = np.repeat(offsets[1:], lengths) - 1 - np.arange(offsets[-1])
     parts = np.full(offsets[-1], Part.TRAIN, np.int8)
-    parts[held_out & (from_end < 2 * num_targets)] = Part.VALID
-    parts[held_out & (from_end < num_targets)] = Part.TEST
+    ends = offsets[1:][np.diff(offsets) >= events_needed(num_targets)]
+    for from_end in range(1, num_targets + 1):
+        parts[ends - from_end] = Part.TEST
+        parts[ends - from_end - num_targets] = Part.VALID
     return parts
 
 
@@ -259,5 +258,6 @@ def _has_history(offsets: np.ndarray, positions: np.ndarray, owners: np.ndarray)
 
 def training_offsets(offsets: np.ndarray, parts: np.ndarray) -> np.ndarray:
     """Offsets of the users in the array of training events alone."""
-    cumulative = np.concatenate([[0], np.cumsum(parts == Part.TRAIN)])
-    return cumulative[offsets]
+    # Most events are: the few others are looked for.
+    others = np.flatnonzero(parts != Part.TRAIN)
+    return offsets - np.searchsorted(others, offsets)

@@ -224,18 +224,18 @@ def describe(timestamps: np.ndarray, offsets: np.ndarray, parts: np.ndarray) -> 
         with targets and without a training event.
     """
     lengths, users = np.unique(np.diff(offsets), return_counts=True)
-    learnt = np.concatenate([[0], np.cumsum(parts == Part.TRAIN)])
-    trained = np.diff(learnt[offsets])
+    learnt = training_offsets(offsets, parts)
+    trained = np.diff(learnt)
     # The first target of each user that has any, and what is learnt after it.
     targets = np.flatnonzero((parts == Part.VALID) | (parts == Part.TEST))
     owners = np.searchsorted(offsets, targets, side="right") - 1
     is_first = np.diff(owners, prepend=-1) > 0
     first, held_out = targets[is_first], owners[is_first]
-    late = learnt[offsets[1:]][held_out] - learnt[first]
+    late = learnt[1:][held_out] - training_offsets(first, parts)
     tasks = {part: hold_out_marked(offsets, parts, part) for part in HELD_OUT}
     return {
         "lengths": [[int(n), int(count)] for n, count in zip(lengths, users, strict=True)],
-        "events": {part.label: int((parts == part).sum()) for part in Part},
+        "events": {part.label: int(np.count_nonzero(parts == part)) for part in Part},
         "targets": {part.label: len(task.positives) for part, task in tasks.items()},
         "training_only_users": len(trained) - len(held_out),
         "training_sequences": int((trained >= 2).sum()),
@@ -249,11 +249,13 @@ def describe(timestamps: np.ndarray, offsets: np.ndarray, parts: np.ndarray) -> 
 
 def _spans(timestamps: np.ndarray, parts: np.ndarray) -> dict[str, list[float]]:
     is_time, spans = _is_time(timestamps), {}
+    if not is_time.all():
+        timestamps, parts = timestamps[is_time], parts[is_time]
     for part in Part:
-        times = timestamps[(parts == part) & is_time]
+        times = timestamps[parts == part]
         if len(times):
             ends = float(times.min()), float(times.max())
-            spans[part.label] = [*ends, *(int((times == end).sum()) for end in ends)]
+            spans[part.label] = [*ends, *(int(np.count_nonzero(times == end)) for end in ends)]
     return spans
 
 

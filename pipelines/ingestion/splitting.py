@@ -41,7 +41,7 @@ class Splitter:
             cold: `[num_items]` bool, the items that training is not to see; None: no item.
         """
         self._config, self._clock = config, clock
-        self._cold = np.zeros(len(frequent), bool) if cold is None else cold
+        self._cold = cold if cold is not None and cold.any() else None
         self._frequent, self._item_ids = frequent, item_ids
 
     def split(self, log: Sequences) -> tuple[Sequences, dict[str, Any]]:
@@ -56,10 +56,12 @@ class Splitter:
         facts["short_users"] = {"users": short_users, **dropped(log, ~kept, self._item_ids)}
         log = log.filter(kept)
         log = log._replace(parts=self._parts(log))
-        is_target = (log.parts == Part.VALID) | (log.parts == Part.TEST)
-        hidden = self._cold[log.items] & ~is_target
-        facts["cold_items"] = dropped(log, hidden, self._item_ids)
-        log = log.filter(~hidden)
+        facts["cold_items"] = {"events": 0, "first": []}
+        if self._cold is not None:
+            is_target = (log.parts == Part.VALID) | (log.parts == Part.TEST)
+            hidden = self._cold[log.items] & ~is_target
+            facts["cold_items"] = dropped(log, hidden, self._item_ids)
+            log = log.filter(~hidden)
         facts |= self._cap(log)
         facts["days"] = sequences.count_days(log.timestamps)
         facts |= splits.describe(log.timestamps, log.offsets, log.parts) | self._find_leak(log)
@@ -90,19 +92,21 @@ class Splitter:
         offsets, parts = log.offsets, log.parts
         if len(offsets) == 1:
             return {}
-        capped = np.zeros(len(parts), bool)
-        if self._config.max_user_events is not None:
-            capped = sequences.mark_beyond_latest(offsets, parts, self._config.max_user_events)
-        parts[capped] = Part.CONTEXT
-        per_user = np.add.reduceat(capped, offsets[:-1], dtype=np.int64)
-        targets = np.maximum(np.diff(sequences.training_offsets(offsets, parts)) - 1, 0)
+        learnt, limit = (
+            np.diff(sequences.training_offsets(offsets, parts)),
+            self._config.max_user_events,
+        )
+        per_user = np.maximum(learnt - (learnt.max() if limit is None else limit), 0)
         owners = np.flatnonzero(per_user)
+        if len(owners):
+            parts[sequences.mark_beyond_latest(offsets, parts, limit)] = Part.CONTEXT
+        targets = np.maximum(learnt - per_user - 1, 0)
         shown = owners[np.argsort(-per_user[owners], kind="stable")][:_SHOWN_ROWS].tolist()
         lengths, most = np.diff(offsets), int(np.argmax(targets))
         return {
             "capped_users": {
                 "users": len(owners),
-                "events": int(capped.sum()),
+                "events": int(per_user.sum()),
                 "first": [
                     {
                         "user_id": log.user_ids[user].as_py(),

@@ -83,7 +83,7 @@ def _append(
     source.use_split = config.ingest.protocol == "provided"
     name = f"events_{sum(name.startswith('events') for name in record['inputs']) + 1}"
     record["inputs"][name] = wanted["inputs"]["events"]
-    with folders.atomic_directory(examples_dir) as staging:
+    with folders.atomic_directory(examples_dir, links_are_flushed=True) as staging:
         report = Change(examples_dir, staging, config, beam_args).append(source, max_bad_rows)
         records.write_record(staging, record)
     return report

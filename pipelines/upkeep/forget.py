@@ -47,7 +47,9 @@ def forget_users(examples_dir: str | Path, user_ids: pa.StringArray) -> tuple[in
         record["inputs"]["forgotten"] = hashlib.sha256(
             (record["inputs"].get("forgotten", "") + texts).encode()
         ).hexdigest()
-        staging = stack.enter_context(folders.atomic_directory(examples_dir))
+        staging = stack.enter_context(
+            folders.atomic_directory(examples_dir, links_are_flushed=True)
+        )
         number, report = Change(examples_dir, staging, config).forget(user_ids)
         records.write_record(staging, record)
     # The lines between are about the logs, as they were read.

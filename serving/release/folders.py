@@ -35,7 +35,9 @@ _TAG_PATTERN = "[0-9a-f]" * 8
 
 
 @contextlib.contextmanager
-def atomic_directory(destination: str | os.PathLike, *, replace: bool = True) -> Iterator[Path]:
+def atomic_directory(
+    destination: str | os.PathLike, *, replace: bool = True, links_are_flushed: bool = False
+) -> Iterator[Path]:
     """Yields an empty folder that becomes `destination` when the block succeeds.
 
     The folder is a hidden sibling, so that the final rename stays on one file
@@ -45,6 +47,8 @@ def atomic_directory(destination: str | os.PathLike, *, replace: bool = True) ->
     Args:
         destination: Folder to create.
         replace: Whether an existing `destination` is replaced.
+        links_are_flushed: Whether the block links files of which the disk has the content
+            already, and no others.
 
     Raises:
         InputError: `destination` exists and `replace` is False, it is the
@@ -64,7 +68,7 @@ def atomic_directory(destination: str | os.PathLike, *, replace: bool = True) ->
         try:
             with _held(staging):
                 yield staging
-                fsync_tree(staging)
+                fsync_tree(staging, links=not links_are_flushed)
                 _swap_in(staging, destination)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
@@ -170,12 +174,13 @@ def remove_hidden(folder: Path) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def fsync_tree(directory: str | os.PathLike) -> None:
-    """Flushes every file and folder below `directory` to disk."""
+def fsync_tree(directory: str | os.PathLike, *, links: bool = True) -> None:
+    """Flushes every folder and file below `directory` to disk, but links only if asked to."""
     found, below = [], []
     for folder, _, names in os.walk(directory):
         below.append(Path(folder))
-        found += [Path(folder) / name for name in names]
+        paths = [Path(folder) / name for name in names]
+        found += [path for path in paths if links or os.stat(path).st_nlink == 1]
     with futures.ThreadPoolExecutor(_FLUSHES, thread_name_prefix="flush") as pool:
         for paths in (found, below):
             list(pool.map(fsync_path, paths))

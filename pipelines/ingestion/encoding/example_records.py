@@ -64,13 +64,12 @@ def serialize(features: Mapping[str, Feature], num_examples: int) -> ByteRows:
 def frame(features: Mapping[str, Feature], num_examples: int) -> ByteRows:
     """TFRecord records, one to an example."""
     columns, lengths = _columns(features)
-    sizes = np.asarray(lengths, np.uint64)
-    size_bytes = sizes.astype("<u8").view(np.uint8)
-    places = np.arange(num_examples) * sizes.itemsize
-    checks = crc32c.mask(crc32c.crc32c(size_bytes, places, np.full(num_examples, 8)))
+    sizes = np.asarray(lengths, "<u8")
+    checks = crc32c.mask(crc32c.of_numbers(sizes))
     later = Fixed(np.zeros(num_examples, np.uint32))
     rows = join_columns([Fixed(sizes), Fixed(checks), *columns, later], num_examples)
-    checks = crc32c.mask(crc32c.crc32c(rows.data, rows.starts[:-1] + _HEADER_BYTES, lengths))
+    starts = rows.starts[:-1] + _HEADER_BYTES
+    checks = crc32c.mask(crc32c.of_ranges(rows.data, starts, starts + lengths))
     Fixed(checks).fill(rows.data, rows.column_starts[-1])
     return rows
 

@@ -1,5 +1,6 @@
 """Expected values from RFC 3720 and from a loop over bits."""
 
+import google_crc32c
 import numpy as np
 import pytest
 
@@ -17,8 +18,8 @@ def by_bits(data):
 
 def checksums(*texts):
     data = np.frombuffer(b"".join(texts) + b"end", np.uint8)
-    lengths = np.array([len(text) for text in texts])
-    return crc32c.crc32c(data, np.cumsum(lengths) - lengths, lengths).tolist()
+    stops = np.cumsum([0, *map(len, texts)])
+    return crc32c.of_ranges(data, stops[:-1], stops[1:]).tolist()
 
 
 @pytest.mark.parametrize(
@@ -36,18 +37,24 @@ def test_values_of_rfc_3720(text, expected):
 
 def test_ranges_of_all_lengths_at_once():
     rng = np.random.default_rng(4)
-    texts = [rng.bytes(size) for size in rng.permutation(40)]
+    texts = [rng.bytes(size) for size in (*rng.permutation(40), 1023, 5000)]
     assert checksums(*texts) == [by_bits(text) for text in texts]
 
 
-def test_long_ranges_are_cut_into_blocks():
-    rng = np.random.default_rng(5)
-    texts = [rng.bytes(size) for size in (1023, 3, 1024, 1025, 0, 5000, 2048)]
-    assert checksums(*texts) == [by_bits(text) for text in texts]
+def test_numbers_some_of_which_are_equal():
+    numbers = np.array([7, 300, 7, 0, 1 << 40, 300], "<u8")
+    expected = [by_bits(number.tobytes()) for number in numbers]
+    assert crc32c.of_numbers(numbers).tolist() == expected
 
 
 def test_nothing():
     assert checksums() == []
+    assert crc32c.of_numbers(np.zeros(0, "<u8")).tolist() == []
+
+
+def test_the_library_has_its_compiled_part():
+    """In Python alone the checksums would take longer than all the rest."""
+    assert google_crc32c.implementation == "c"
 
 
 def test_the_mask_is_a_rotation_by_15_and_a_sum():

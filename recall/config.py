@@ -78,8 +78,8 @@ class IngestConfig:
     """Events that are older than this, counted from the latest of the log, are dropped. null:
     all are kept."""
     keep_sequences: bool = False
-    """Keeps the events of every user beside the examples, about 17 bytes each, which
-    `recall ingest --append` and `recall forget` need."""
+    """Keeps the events of every user beside the examples, about 10 bytes each (14 where times
+    have fractions of seconds), which `recall ingest --append` and `recall forget` need."""
     cold_item_share: float = 0.0
     """Share of the items that are held out from training whole, chosen by their ids: how well
     items are found that nobody clicked shows in `cold_items` of the report. 0 but for

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from recall.errors import InputError
-from serving.api.request_fields import in_one_line
+from serving.protocol.json_document import in_one_line
 from serving.release import store_versions
 from serving.stores import urls
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from pipelines.progress import tasks
 from pipelines.sources import items as items_files
+from pipelines.sources.feature_values import DeclaredColumn
 from recall.errors import InputError
-from recall.feature_columns.declaration import FeatureColumn
 from serving.api.caller import TIMEOUT_S
 from serving.api.client import Client
 from serving.api.item_changes import MAX_CHANGES, UNKNOWN_COUNT, ItemUpsert
@@ -22,7 +22,7 @@ def change_items(
     upsert_file: items_files.ItemsFile | str | None,
     delete_ids: Sequence[str],
     *,
-    features: Sequence[FeatureColumn] = (),
+    features: Sequence[DeclaredColumn] = (),
     token_file: str | None = None,
     tls: ClientTls = NO_TLS,
     timeout_s: float = TIMEOUT_S,
@@ -34,7 +34,7 @@ def change_items(
             `https://host:port`.
         upsert_file: Items file, or its path, None for none.
         delete_ids: Raw ids.
-        features: Declared features of items, whose columns of the file are sent too.
+        features: Declared features and attributes of items, whose columns of the file are sent too.
         token_file: File with the admin token, None for none.
         tls: Certificates.
         timeout_s: Longest wait for one batch.
@@ -73,7 +73,7 @@ def change_items(
 
 
 def _read_upserts(
-    file: items_files.ItemsFile, features: Sequence[FeatureColumn]
+    file: items_files.ItemsFile, features: Sequence[DeclaredColumn]
 ) -> list[ItemUpsert]:
     """The items of a file, with their values of declared features."""
     table = file.read(features)

@@ -49,6 +49,13 @@ def build_request(given: Mapping[str, Any]) -> RecallRequest:
             )
         if not is_unicode("".join(document[name])):
             raise InputError(f"--{name} has a text that is not valid UTF-8. Correct it.")
+    try:
+        for field in REQUEST_FIELDS:
+            if field.kind.is_document and field.name in document:
+                text = document[field.name]
+                document[field.name] = recall_json.read_document(field.name, field.kind, text)
+    except ServingError as error:
+        raise InputError(f"--{error.message[1:].replace('`', '', 1)}") from error
     subjects = [field.name for field in REQUEST_FIELDS if field.is_subject and field.flag]
     if not document.keys() & set(subjects):
         raise InputError(

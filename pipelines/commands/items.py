@@ -42,8 +42,8 @@ COMMAND = Command(
             kind="path",
         ),
         "config": FlagSpec(
-            help="JSON file with settings that declare features of items: their columns of the "
-            "file are sent too.",
+            help="JSON file with settings that declare features and attributes of items: their "
+            "columns of the file are sent too.",
             value="FILE",
             kind="path",
             store="read",
@@ -62,11 +62,12 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     from pipelines.clients import change_items
     from serving.network import door_address
 
+    declared = settings.load(values.config, ()).features
     sent = change_items.change_items(
         door_address.check(values.server),
         table_flags.read_items_file(values, values.upsert),
         values["delete"].value,
-        features=settings.load(values.config, ()).features.of("item"),
+        features=(*declared.of("item"), *declared.attributes),
         token_file=values.admin_token_file,
         tls=tls_flags.read_client_tls(values, "", "server"),
         timeout_s=values.timeout_s,

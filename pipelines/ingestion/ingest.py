@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.artifacts import provenance, records
+from pipelines.artifacts import item_attributes, provenance, records
 from pipelines.artifacts.event_columns import ColumnsFound
 from pipelines.ingestion import (
     event_statistics,
@@ -43,6 +43,7 @@ from pipelines.sources.items import ItemsFile
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
+from serving.index.attributes import ItemAttributes
 from serving.release import folders, storage
 
 JOB = "ingest"
@@ -70,6 +71,8 @@ def ingest_record(
     settings["model"] |= {"time_bias": True} if config.model.time_bias else {}
     if config.features.of("item", "user"):
         settings["features"] = [c.to_dict() for c in config.features.of("item", "user")]
+    if config.features.attributes:
+        settings["attributes"] = [a.to_dict() for a in config.features.attributes]
     inputs |= user_rows.inputs_of(source, config)
     return records.build_record(JOB, settings, inputs)
 
@@ -157,6 +160,7 @@ class _Ingest:
         self._examples_dir = staging.absolute()
         self._work_dir = self._examples_dir / _WORK_NAME
         self._files = ShardFiles(self._work_dir)
+        self._attributes: ItemAttributes | None = None
 
     def run(self, max_bad_rows: int) -> dict[str, Any]:
         """Runs the steps and writes every file but `artifact.json`."""
@@ -276,6 +280,8 @@ class _Ingest:
         lists = self._items["categories"].combine_chunks()
         match["marked_categories"] = id_checks.find_marked_categories(lists)
         vocabulary = item_rows.build_vocabulary(self._items, log_ids, clicks, features)
+        declared = self._config.features.attributes
+        self._attributes = item_rows.attribute_rows(self._items, vocabulary, declared)
         return vocabulary, match | item_rows.describe(vocabulary, len(log_ids), self._config)
 
     def _write(self) -> list[dict]:
@@ -322,6 +328,7 @@ class _Ingest:
         columns = ColumnsFound.of_statistics(statistics)
         schema.write_for(self._examples_dir, self._config, vocabulary.num_items, columns)
         records.write_vocabulary(self._examples_dir, vocabulary)
+        item_attributes.write(self._examples_dir, self._attributes)
         storage.write_json(self._examples_dir / records.STATISTICS_NAME, statistics)
         storage.write_json(self._examples_dir / records.INGEST_REPORT_NAME, report)
         shutil.rmtree(self._work_dir)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.artifacts import provenance, records
+from pipelines.artifacts import item_attributes, provenance, records
 from pipelines.progress import tasks
 from pipelines.publishing import native_log
 from pipelines.publishing.embed import build_queries, embed_items
@@ -104,6 +104,7 @@ def run_index(
             report,
             query_vectors=queries,
             fallback=bundle.fallback_ids(vocabulary),
+            attributes=item_attributes.of_bundle(examples_dir, vocabulary, bundled),
         )
         records.write_record(staging, record)
     return manifests.describe(sealed)

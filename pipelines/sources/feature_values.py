@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.sources.columns import time_texts
 from pipelines.sources.columns.column_types import (
     is_text,
     is_time,
@@ -18,6 +19,7 @@ from pipelines.sources.columns.column_types import (
     to_text,
 )
 from recall.errors import InputError
+from recall.feature_columns.attributes import ItemAttribute
 from recall.feature_columns.declaration import FeatureColumn
 from recall.feature_columns.fitting import raw_type
 
@@ -25,13 +27,17 @@ _NUMBER_SEPARATORS = r"[|,;\s]+"
 """Between the numbers of a vector in a text file."""
 
 
+DeclaredColumn = FeatureColumn | ItemAttribute
+"""What a column of a file may be declared as."""
+
+
 def read_feature(
-    column: FeatureColumn, array: pa.Array, rows: np.ndarray, file: str, separator: str = "|"
+    column: DeclaredColumn, array: pa.Array, rows: np.ndarray, file: str, separator: str = "|"
 ) -> pa.Array:
     """The values of some rows.
 
     Args:
-        column: The feature.
+        column: The feature, or the attribute.
         array: Its column of the file.
         rows: `[n]` int64, 0-based data row numbers in the file, for errors.
         file: For errors.
@@ -45,12 +51,18 @@ def read_feature(
     """
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
-    read = {"categorical": _names, "numeric": _numbers, "vector": _vectors, "text": _texts}
+    read = {
+        "categorical": _names,
+        "numeric": _numbers,
+        "vector": _vectors,
+        "text": _texts,
+        "time": _times,
+    }
     return read[column.kind](column, array, rows, file, separator).cast(raw_type(column))
 
 
 def _names(
-    column: FeatureColumn, array: pa.Array, rows: np.ndarray, file: str, separator: str
+    column: DeclaredColumn, array: pa.Array, rows: np.ndarray, file: str, separator: str
 ) -> pa.Array:
     del rows
     if _is_list(array.type):
@@ -62,7 +74,7 @@ def _names(
     return _clean(pc.list_parent_indices(lists), lists.flatten(), len(lists))
 
 
-def _to_names(array: pa.Array, column: FeatureColumn, file: str) -> pa.Array:
+def _to_names(array: pa.Array, column: DeclaredColumn, file: str) -> pa.Array:
     """Texts of names, those of lists one after the other."""
     values = pc.list_flatten(array) if _is_list(array.type) else array
     if pa.types.is_boolean(values.type):
@@ -80,7 +92,7 @@ def _clean(owners: Sequence[int] | pa.Array, names: pa.Array, num_rows: int) -> 
 
 
 def _numbers(
-    column: FeatureColumn, array: pa.Array, rows: np.ndarray, file: str, separator: str
+    column: DeclaredColumn, array: pa.Array, rows: np.ndarray, file: str, separator: str
 ) -> pa.Array:
     del separator
     if is_time(array.type):
@@ -99,7 +111,26 @@ def _numbers(
     return pc.if_else(pc.is_finite(numbers), numbers, None)
 
 
-def _parse(column: FeatureColumn, array: pa.Array, rows: np.ndarray, file: str) -> pa.Array:
+def _times(
+    column: DeclaredColumn, array: pa.Array, rows: np.ndarray, file: str, separator: str
+) -> pa.Array:
+    """Seconds since 1970: of times, of ISO 8601 texts, or numbers as they are."""
+    if not is_text(array.type):
+        return _numbers(column, array, rows, file, separator)
+    texts = pc.utf8_trim_whitespace(to_text(array, file, column.source))
+    texts = pc.if_else(pc.equal(texts, ""), None, texts)
+    seconds = pc.coalesce(time_texts.parse_numbers(texts), time_texts.parse_iso(texts))
+    wrong = np.flatnonzero(to_mask(pc.and_(texts.is_valid(), pc.invert(seconds.is_valid()))))
+    if not len(wrong):
+        return seconds
+    raise InputError(
+        f"Data row {rows[wrong[0]] + 1} of {file}: column {column.source!r} of the attribute "
+        f"{column.name!r} holds {texts[wrong[0]].as_py()!r:.80}, which is no time. Write seconds "
+        "since 1970, or ISO 8601 such as 2024-05-06T12:00:00Z, or leave it empty."
+    )
+
+
+def _parse(column: DeclaredColumn, array: pa.Array, rows: np.ndarray, file: str) -> pa.Array:
     """Texts as numbers; null where empty."""
     texts = pc.utf8_trim_whitespace(to_text(array, file, column.source))
     texts = pc.if_else(pc.equal(texts, ""), None, texts)
@@ -123,7 +154,7 @@ def _is_number(text: str | None) -> bool:
 
 
 def _vectors(
-    column: FeatureColumn, array: pa.Array, rows: np.ndarray, file: str, separator: str
+    column: DeclaredColumn, array: pa.Array, rows: np.ndarray, file: str, separator: str
 ) -> pa.Array:
     del separator
     if not _is_list(array.type):
@@ -156,7 +187,7 @@ def _vectors(
 
 
 def _texts(
-    column: FeatureColumn, array: pa.Array, rows: np.ndarray, file: str, separator: str
+    column: DeclaredColumn, array: pa.Array, rows: np.ndarray, file: str, separator: str
 ) -> pa.Array:
     del rows, separator
     return to_text(array, file, column.source).fill_null("")

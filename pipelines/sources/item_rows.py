@@ -15,36 +15,41 @@ from pipelines.sources.events import EventSource
 from pipelines.sources.items import ItemsFile
 from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.feature_columns.attributes import ItemAttribute
 from recall.feature_columns.declaration import FeatureColumn
 from recall.feature_columns.item_features import ItemFeatures
 from recall.vocabulary import ItemVocabulary
+from serving.index.attributes import ItemAttributes
 
 
 def items_of(
     source: EventSource, items_file: ItemsFile | None, config: RecallConfig
 ) -> pa.Table | None:
-    """The table of items, with the features that the settings declare; None without one.
+    """The table of items, with what the settings declare of them; None without one.
 
     Raises:
-        InputError: It cannot be read, or there is none although features are declared.
+        InputError: It cannot be read, or there is none although features or attributes are.
     """
-    features = config.features.of("item")
+    features, attributes = config.features.of("item"), config.features.attributes
     if features and config.model.use_categories:
         raise InputError(
             "model.use_categories=true beside declared item features. Declare the categories as "
             'one of them: {"name": "categories", "owner": "item", "kind": "categorical", '
             '"max_values": 8}, and leave model.use_categories out.'
         )
-    if features and config.ingest.keep_sequences:
+    if (features or attributes) and config.ingest.keep_sequences:
+        what = "features" if features else "attributes"
         raise InputError(
-            "ingest.keep_sequences=true beside declared item features: `recall ingest --append` "
-            "reads no items file, and new items would have no features. Leave one of them out."
+            f"ingest.keep_sequences=true beside declared item {what}: `recall ingest --append` "
+            f"reads no items file, and new items would have no {what}. Leave one of them out."
         )
-    items = source.items() if items_file is None else items_file.read(features)
-    if features and items is None:
+    declared = (*features, *attributes)
+    items = source.items() if items_file is None else items_file.read(declared)
+    if declared and items is None:
+        key = "columns" if features else "attributes"
         raise InputError(
-            f"features.columns declares {features[0].name!r} of items, but there is no items "
-            "file. Pass --items, or leave the feature out."
+            f"features.{key} declares {declared[0].name!r} of items, but there is no items "
+            "file. Pass --items, or leave it out."
         )
     return items
 
@@ -62,6 +67,8 @@ def check_match(match: Mapping[str, Any], config: RecallConfig) -> None:
     needed, key = "categories model.use_categories=true needs", "model.use_categories"
     if config.features.of("item"):
         needed, key = "features features.columns declares", "features.columns"
+    elif config.features.attributes:
+        needed, key = "attributes features.attributes declares", "features.attributes"
     elif not config.model.use_categories:
         return
     if match["matched"] == 0:
@@ -98,6 +105,23 @@ def build_vocabulary(
     return ItemVocabulary(
         ids.to_pylist(), clicks, [c or () for c in categories], titles, features=fitted
     )
+
+
+def attribute_rows(
+    items: pa.Table, vocabulary: ItemVocabulary, attributes: Sequence[ItemAttribute]
+) -> ItemAttributes | None:
+    """The attributes of the items of a vocabulary, row by row; None where none are declared.
+
+    Args:
+        items: Of `read_items` with these attributes.
+        vocabulary: Of `build_vocabulary`.
+        attributes: As declared.
+    """
+    if not attributes:
+        return None
+    item_ids = pa.array(vocabulary.item_ids)
+    rows = pc.index_in(item_ids, value_set=items["item_id"].combine_chunks())
+    return ItemAttributes(attributes, item_files.features_of(items, attributes).take(rows))
 
 
 def describe(vocabulary: ItemVocabulary, num_in_log: int, config: RecallConfig) -> dict[str, Any]:

@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 from pipelines.sources import feature_values
 from pipelines.sources.columns.bad_rows import BadRows
 from pipelines.sources.columns.column_types import has_text, to_mask, to_text
+from pipelines.sources.feature_values import DeclaredColumn
 from pipelines.sources.tables import table_files
 from pipelines.sources.tables.text_format import TextOptions
 from recall.errors import InputError
-from recall.feature_columns.declaration import FeatureColumn
 from recall.feature_columns.fitting import raw_type
 from serving.api.item_changes import ITEM_FIELDS
 from serving.api.request_fields import Kind
@@ -87,7 +87,7 @@ class ItemsFile(NamedTuple):
         """The file at a path, read as by default; an `ItemsFile` or None stays."""
         return file if file is None or isinstance(file, ItemsFile) else cls(str(file))
 
-    def read(self, features: Sequence[FeatureColumn] = ()) -> pa.Table:
+    def read(self, features: Sequence[DeclaredColumn] = ()) -> pa.Table:
         """The items, and their values of declared features (see `read_items`).
 
         Raises:
@@ -114,7 +114,7 @@ def read_items(
     path: str,
     columns: ItemColumns = DEFAULT_ITEM_COLUMNS,
     options: TextOptions = ItemsFile._field_defaults["options"],
-    features: Sequence[FeatureColumn] = (),
+    features: Sequence[DeclaredColumn] = (),
 ) -> pa.Table:
     """Reads an items file: text or Parquet; a file, folder or pattern.
 
@@ -122,13 +122,13 @@ def read_items(
     Parquet, are a list of texts; in a RecBole column of words, by blanks). White
     space around them is removed.
 
-    Where features are declared, a file may lack the categories.
+    Where features or attributes are declared, a file may lack the categories.
 
     Args:
         path: Of the file.
         columns: Names of its columns.
         options: How text files are written.
-        features: Declared features of items; `features_of` has their values.
+        features: Declared features and attributes of items; `features_of` has their values.
 
     Returns:
         Table of `ITEM_SCHEMA`, one row per item in the order of the file, "" for
@@ -182,23 +182,23 @@ def read_items(
     return pa.Table.from_batches(batches, schema=schema)
 
 
-def features_of(items: pa.Table, features: Sequence[FeatureColumn]) -> pa.Table:
+def features_of(items: pa.Table, features: Sequence[DeclaredColumn]) -> pa.Table:
     """The values of declared features, one column of `fitting.raw_type` for each.
 
     Args:
         items: Of `read_items` with these features, or what a source brings itself.
-        features: Declared features of items.
+        features: Declared features or attributes of items.
 
     Raises:
-        InputError: A feature has no column.
+        InputError: One has no column.
     """
     values = {}
     for column in features:
         name = column.source if column.source in FROM_FIELDS else _PREFIX + column.name
         if name not in items.column_names:
             raise InputError(
-                f"The log brings its items itself, without a column {column.source!r} for the "
-                f"feature {column.name!r}. Give an items file (--items), or leave the feature out."
+                f"The log brings its items itself, without a column {column.source!r} for "
+                f"{column.name!r}. Give an items file (--items), or leave it out."
             )
         array = items[name].combine_chunks()
         if column.source in FROM_FIELDS:
@@ -208,7 +208,7 @@ def features_of(items: pa.Table, features: Sequence[FeatureColumn]) -> pa.Table:
 
 
 def _category_columns(
-    table: table_files.Table, columns: ItemColumns, features: Sequence[FeatureColumn]
+    table: table_files.Table, columns: ItemColumns, features: Sequence[DeclaredColumn]
 ) -> list[str]:
     """Names of the columns of categories; none where features make them needless."""
     names = columns.category.split(",")

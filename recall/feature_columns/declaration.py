@@ -6,19 +6,18 @@ Training, export, serving and live items take names, kinds and parameters from h
 
 import dataclasses
 import math
-import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recall.errors import InputError
+from recall.feature_columns.attributes import (
+    CATEGORY_NAMES,
+    NAME_PATTERN,
+    TAKEN_NAMES,
+    ItemAttribute,
+)
 from recall.plain_values import require_choice, require_setting
-
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,62}")
-"""What can be the name of a tensor, a key of JSON and a column of SQL."""
-
-TAKEN_NAMES = ("item_id", "item_ids", "user_id", "examples", "title", "vector", "fingerprint")
-"""Names of other inputs and outputs of the towers and of live items."""
 
 OWNERS = ("item", "user")
 
@@ -81,7 +80,7 @@ class FeatureColumn:
     def __post_init__(self):
         key = f"features.columns[{self.name}]"
         require_setting(
-            bool(_NAME.fullmatch(self.name)),
+            bool(NAME_PATTERN.fullmatch(self.name)),
             "features.columns.name",
             self.name,
             "letters, digits and _, a letter first, at most 63 of them",
@@ -133,6 +132,9 @@ class FeaturesConfig:
 
     columns: tuple[FeatureColumn, ...] = ()
     """The features; `recall features` proposes them from the files."""
+    attributes: tuple[ItemAttribute, ...] = ()
+    """Columns of the items file that no model looks at, kept with the release so that
+    requests can filter on them; features of items that are names or numbers need not be here."""
     embedding_dim: int = 32
     """Width of the embedding of a value; a quarter of `model.dim`, because the small network
     above joins all features of an item."""
@@ -145,7 +147,7 @@ class FeaturesConfig:
     """Share of values outside of the vocabulary above which training and serving warn."""
 
     def __post_init__(self):
-        names = [column.name for column in self.columns]
+        names = [column.name for column in (*self.columns, *self.attributes)]
         repeated = sorted({name for name in names if names.count(name) > 1})
         if repeated:
             raise InputError(
@@ -170,4 +172,20 @@ class FeaturesConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values, columns without what their kind does not have."""
         values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**values, "columns": [column.to_dict() for column in self.columns]}
+        lists = {
+            name: [one.to_dict() for one in values[name]] for name in ("columns", "attributes")
+        }
+        return {**values, **lists}
+
+
+def attributes_of(
+    features: Sequence[FeatureColumn], attributes: Sequence[ItemAttribute]
+) -> tuple[ItemAttribute, ...]:
+    """All that requests can filter items on, but for the categories.
+
+    Args:
+        features: Declared features of items.
+        attributes: Declared beside them.
+    """
+    fitting = [f for f in features if f.kind in ItemAttribute.KINDS and f.name != CATEGORY_NAMES]
+    return (*(ItemAttribute(f.name, f.kind, f.column) for f in fitting), *attributes)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recall.feature_columns.attributes import ItemAttribute
 from recall.feature_columns.declaration import FeatureColumn
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ class FittedColumn:
         return cls(**{**values, **tuples, "column": FeatureColumn(**column)})
 
 
-def raw_type(column: FeatureColumn) -> "pa.DataType":
-    """The Arrow type that the values of a feature are kept in."""
+def raw_type(column: FeatureColumn | ItemAttribute) -> "pa.DataType":
+    """The Arrow type that the values of a feature, or of an attribute, are kept in."""
     import pyarrow as pa  # Clients, which import the settings, need none.
 
     return {
@@ -94,6 +95,7 @@ def raw_type(column: FeatureColumn) -> "pa.DataType":
         "numeric": pa.float64(),
         "vector": pa.list_(pa.float32()),
         "text": pa.string(),
+        "time": pa.float64(),
     }[column.kind]
 
 

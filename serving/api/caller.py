@@ -12,11 +12,12 @@ from serving.api.client_connections import Where
 from serving.api.client_errors import CallError
 from serving.api.questions import Question
 from serving.api.recall_request import REQUEST_FIELDS, RecallRequest
-from serving.api.request_fields import Kind, in_one_line, read_value
+from serving.api.request_fields import Kind, read_value
 from serving.network import door_address
 from serving.network.client_tls import ClientTls
 from serving.network.retries import Attempts, RetryBudget, RetryPolicy
 from serving.protocol import plain_tensors
+from serving.protocol.json_document import in_one_line
 
 TIMEOUT_S = 10.0
 """Longest wait where the caller names none: a first request may meet a cold model."""
@@ -48,6 +49,8 @@ class RequestFields(TypedDict, total=False):
     leaves_to_search: int | None
     reorder: int | None
     exact: bool
+    where: Mapping[str, Any] | None
+    boosts: Sequence[Mapping[str, Any]]
     context: Mapping[str, Any]
     with_metadata: bool
     with_interests: bool

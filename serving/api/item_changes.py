@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from recall.errors import InputError
 from recall.item_ids import check_item_ids, is_unicode
-from serving.api.request_fields import Kind, in_one_line, read_value, specs_of
+from serving.api.request_fields import Kind, read_value, specs_of
+from serving.protocol.json_document import in_one_line
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,9 +14,10 @@ from serving.api.item_changes import ITEMS_MODEL, Acknowledgement, ItemUpsert, r
 from serving.api.item_search import FoundItem
 from serving.api.recall_json import request_to_json, response_from_json
 from serving.api.recall_request import RECALL_MODEL, RecallRequest, RecallResponse
-from serving.api.request_fields import Kind, in_one_line, read_value
+from serving.api.request_fields import Kind, read_value
 from serving.protocol import plain_tensors
 from serving.protocol import predict_messages_pb2 as messages
+from serving.protocol.json_document import in_one_line
 from serving.protocol.plain_tensors import PlainTensor, as_float32
 
 T = TypeVar("T")

@@ -5,9 +5,12 @@ Imports neither TensorFlow nor NumPy. The keys of a request are the fields of `R
 either there may be `"timeout_ms"`, the time the client waits.
 """
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from recall.errors import InputError
+from serving.api import conditions
 from serving.api.recall_limits import check_size
 from serving.api.recall_request import (
     REQUEST_FIELDS,
@@ -145,6 +148,26 @@ def response_from_json(answer: Mapping[str, Any], request: RecallRequest) -> Rec
     )
 
 
+def read_document(name: str, kind: Kind, text: str | bytes) -> Any:
+    """A field whose value is JSON in a text; "" says nothing.
+
+    Args:
+        name: Of the field, for errors.
+        kind: One that `is_document`.
+        text: The JSON.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, it is no JSON, or of another form.
+    """
+    if not text:
+        return () if kind is Kind.BOOSTS else None
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise invalid_argument(f"`{name}` is not valid JSON: {error}.") from error
+    return _READERS[kind](name, document)
+
+
 def request_to_json(request: RecallRequest) -> dict[str, Any]:
     """What `parse_request` reads: the fields that differ from their defaults."""
     document = {}
@@ -153,6 +176,18 @@ def request_to_json(request: RecallRequest) -> dict[str, Any]:
             value = getattr(request, field.name)
             document[field.name] = value.tolist() if hasattr(value, "tolist") else value
     return document if document.keys() & set(_SUBJECTS) else {"history": [], **document}
+
+
+def _refusing(read: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """A reader that says what is wrong by the error of all others."""
+
+    def read_field(name: str, value: Any) -> Any:
+        try:
+            return read(name, value)
+        except InputError as error:
+            raise invalid_argument(str(error)) from error
+
+    return read_field
 
 
 _READERS: dict[Kind, Callable[[str, Any], Any]] = {
@@ -164,6 +199,8 @@ _READERS: dict[Kind, Callable[[str, Any], Any]] = {
     Kind.NUMBER: json_fields.read_number,
     Kind.SWITCH: json_fields.read_boolean,
     Kind.VALUES: json_fields.read_values,
+    Kind.CONDITIONS: _refusing(conditions.read_where),
+    Kind.BOOSTS: _refusing(conditions.read_boosts),
 }
 
 _PARSERS = {

@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from recall.errors import InputError
+from serving.api.conditions import ItemCondition, boosts_of, conditions_of
 from serving.api.recall_request import MERGE_DIVERSITY, REQUEST_FIELDS, RecallRequest
 from serving.api.request_fields import FieldSpec, Kind
 
@@ -32,6 +33,13 @@ class RecallLimits:
     """Each is a query of its own, as an interest is."""
     max_categories: int = 1000
     """More than the shown levels of a shop's category tree; for both lists."""
+    max_conditions: int = 32
+    """Attributes in `where`; catalogues have some ten that people filter on. Of the values of
+    one there may be `max_categories`."""
+    max_boosts: int = 8
+    """Each may cost an exact search of the items it is for."""
+    max_boost: float = 100.0
+    """Of `multiply` and the size of `add`: beyond it float32 tells scores no longer apart."""
     max_interests: int = 64
     """Rows of `user_vectors` and `interest_weights`; models have 1 to 8 interests."""
     max_vector_value: float = 1e6
@@ -84,6 +92,8 @@ def check_requests(requests: Sequence[RecallRequest], limits: RecallLimits) -> N
         for field in _BY_KIND[Kind.NUMBER]:
             _check_number(field.name, getattr(request, field.name), getattr(limits, field.limit))
         _check_merge(request)
+        _check_conditions("where", conditions_of(request.where), limits)
+        _check_boosts(request, limits)
     num_items = sum(request.k for request in requests if request.with_metadata)
     check_size("number of items `with_metadata` in a batch", num_items, limits.max_metadata_items)
 
@@ -191,6 +201,33 @@ def _check_choices(request: RecallRequest) -> None:
 def _check_number(name: str, value: float, limit: float) -> None:
     if not 0 <= value <= limit:
         raise InputError(f"`{name}` must be in [0, {limit:g}], received {value}.")
+
+
+def _check_conditions(
+    field: str, conditions: Sequence[ItemCondition], limits: RecallLimits
+) -> None:
+    check_size(f"number of attributes in `{field}`", len(conditions), limits.max_conditions)
+    for attribute, any_of, least, most in conditions:
+        values = (least, most) if any_of is None else any_of
+        name = f"{field}.{attribute:.100}"
+        check_size(f"number of values of `{name}`", len(values), limits.max_categories)
+        texts = [attribute, *(value for value in values if isinstance(value, str))]
+        longest = max(map(len, texts))
+        check_size(f"length of a text of `{name}`", longest, limits.max_text_length)
+
+
+def _check_boosts(request: RecallRequest, limits: RecallLimits) -> None:
+    check_size("number of `boosts`", len(request.boosts), limits.max_boosts)
+    for place, (where, multiply, add) in enumerate(boosts_of(request.boosts)):
+        field = f"boosts[{place}]"
+        _check_conditions(f"{field}.where", where, limits)
+        most = limits.max_boost
+        if not 1 / most <= multiply <= most:
+            raise InputError(
+                f"`{field}.multiply` must be in [{1 / most:g}, {most:g}], received {multiply:g}."
+            )
+        if not abs(add) <= most:
+            raise InputError(f"`{field}.add` must be in [{-most:g}, {most:g}], received {add:g}.")
 
 
 def _check_merge(request: RecallRequest) -> None:

@@ -71,6 +71,13 @@ class RecallRequest:
             number.
         reorder: Candidates the index scores exactly, None for its own number.
         exact: Whether every item is scored.
+        where: Name of an attribute of items -> what it must be: a value, a list of values
+            (any of them), or a range `{"min": 5, "max": 20}` whose ends belong to it. An
+            item fulfils all. Attributes are the features of items and the attributes that
+            the release declares, and `categories`; the answer to another name lists them.
+        boosts: Objects with `where` and with `multiply`, `add` or both: the scores of items
+            that fulfil it count times `multiply` (> 0), plus `add`. Several for one item
+            are multiplied, and added up. Popular items keep their order.
         context: What is known beside the history, by name: `history_timestamps` (whole
             seconds since 1970, one for each click), `request_timestamp` (else the server's
             clock) and the features of users that the release declares. A user without
@@ -181,7 +188,36 @@ class RecallRequest:
         Kind.SWITCH,
         flag=RequestFlag("Scores every item instead of asking the index."),
     )
-    context: Mapping[str, Any] | None = declare(None, Kind.VALUES, subject="history")
+    where: Mapping[str, Any] | None = declare(
+        None,
+        Kind.CONDITIONS,
+        limit="max_conditions",
+        flag=RequestFlag(
+            "What attributes of items must be, as JSON: a value, a list (any of them) or a range, "
+            'for example \'{"brand": ["acme", "apex"], "price": {"max": 20}}\'.',
+            "JSON",
+        ),
+    )
+    boosts: tuple[Mapping[str, Any], ...] = declare(
+        (),
+        Kind.BOOSTS,
+        limit="max_boosts",
+        flag=RequestFlag(
+            "Changes scores of some items, as JSON: "
+            '\'[{"where": {"brand": "acme"}, "multiply": 1.2, "add": 0.1}]\'.',
+            "JSON",
+        ),
+    )
+    context: Mapping[str, Any] | None = declare(
+        None,
+        Kind.VALUES,
+        subject="history",
+        flag=RequestFlag(
+            "What is known of the user beside the history, as JSON: features that the release "
+            'declares, and times of clicks, for example \'{"country": "NL", "age": 31}\'.',
+            "JSON",
+        ),
+    )
     with_metadata: bool = declare(
         False,
         Kind.SWITCH,

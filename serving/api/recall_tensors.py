@@ -54,10 +54,9 @@ _TENSORS = {
     Kind.INTEGER: (types_pb2.DT_INT32, ANY_RANK),
     Kind.NUMBER: (types_pb2.DT_FLOAT, ANY_RANK),
     Kind.SWITCH: (types_pb2.DT_BOOL, ANY_RANK),
-    Kind.VALUES: (types_pb2.DT_STRING, ANY_RANK),
+    **{kind: (types_pb2.DT_STRING, ANY_RANK) for kind in Kind if kind.is_document},
 }
-"""What each kind of field is as a tensor: data type and shape. Values with names are a JSON
-object in a text."""
+"""What each kind of field is as a tensor: data type and shape. Documents are JSON in a text."""
 
 
 class InputSpec(NamedTuple):
@@ -142,7 +141,7 @@ def build_recall_inputs(request: RecallRequest) -> tuple[str, dict[str, PlainTen
     for name, (field, dtype, shape) in INPUTS[signature_name].items():
         if name == subject_input(signature_name) or field.is_given(request):
             value = getattr(request, field.name)
-            if field.kind is Kind.VALUES:
+            if field.kind.is_document:
                 value = json.dumps(value)
             tensor = plain_tensors.build(field.name, value, dtype)
             is_row = shape is not ANY_RANK

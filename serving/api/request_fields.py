@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 from recall.errors import InputError
+from serving.api import conditions
+from serving.protocol.json_document import in_one_line
 
 
 class Kind(enum.Enum):
@@ -26,6 +28,13 @@ class Kind(enum.Enum):
     NUMBER = "a number >= 0"
     SWITCH = "true or false"
     VALUES = "names with a text, a number, or a list of either"
+    CONDITIONS = "what attributes of items must be"
+    BOOSTS = "conditions, and how the scores of items that fulfil them change"
+
+    @property
+    def is_document(self) -> bool:
+        """Whether tensors and flags have its values as JSON in a text."""
+        return self in (Kind.VALUES, Kind.CONDITIONS, Kind.BOOSTS)
 
 
 class RequestFlag(NamedTuple):
@@ -128,16 +137,9 @@ def read_value(name: str, kind: Kind, value: Any) -> Any:
     try:
         return read(value)
     except (TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, InputError) and kind in (Kind.CONDITIONS, Kind.BOOSTS):
+            raise  # It says more.
         raise InputError(f"`{name}` must be {words}, received {in_one_line(value)}.") from error
-
-
-def in_one_line(value: Any) -> str:
-    """A value of a caller in an error: one line, not too long.
-
-    >>> in_one_line([1, None])
-    '[1, None]'
-    """
-    return f"{' '.join(repr(value).split()):.200}"
 
 
 def _read_texts(value: Any) -> tuple[str, ...]:
@@ -226,4 +228,6 @@ _READERS: dict[Kind, tuple[str, Callable[[Any], Any]]] = {
     Kind.NUMBER: ("a number", _read_number),
     Kind.SWITCH: ("True or False", _read_switch),
     Kind.VALUES: ("a mapping of names to texts, numbers, or lists of either", _read_values),
+    Kind.CONDITIONS: ("an object", lambda value: conditions.read_where("where", value)),
+    Kind.BOOSTS: ("a list", lambda value: conditions.read_boosts("boosts", value)),
 }

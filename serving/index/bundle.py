@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary, schema
 from serving.index import self_check
+from serving.index.attributes import ItemAttributes
 from serving.index.exact_index import ExactIndex
 from serving.index.item_index import ItemIndex
 from serving.index.long_rows import LongRows
@@ -28,6 +29,8 @@ from serving.release import manifest as manifests
 ITEM_IDS_NAME = "item_ids.npy"
 ITEM_VECTORS_NAME = "item_vectors.npy"
 ITEMS_NAME = "items.parquet"
+ATTRIBUTES_NAME = "attributes.parquet"
+"""Row by row of the items; only where they have attributes beside their categories."""
 FALLBACK_NAME = "fallback.json"
 SCANN_DIR_NAME = "scann"
 LONG_ROWS_NAME = "long_rows.npy"
@@ -52,6 +55,8 @@ class IndexBundle:
         index: Searches rows.
         check_queries: `[num_queries, dim]` float32, real users to judge an
             index of these items by; None for one made in memory.
+        attributes: What requests filter on beside the categories, row by row; None
+            where the release has none.
     """
 
     manifest: Mapping[str, Any]
@@ -61,6 +66,7 @@ class IndexBundle:
     fallback: tuple[str, ...]
     index: ItemIndex
     check_queries: np.ndarray | None = None
+    attributes: ItemAttributes | None = None
 
     @functools.cached_property
     def items(self) -> ItemVocabulary:
@@ -87,6 +93,7 @@ def write_bundle(
     *,
     query_vectors: np.ndarray | None = None,
     fallback: Sequence[str] | None = None,
+    attributes: ItemAttributes | None = None,
 ) -> dict[str, Any]:
     """Writes a bundle into an empty folder and seals it.
 
@@ -102,6 +109,7 @@ def write_bundle(
         fallback: Popular raw item ids of the whole catalogue, where the
             bundle holds a part of it; None takes the popular ones of the
             bundle.
+        attributes: What requests filter on, row by row; None for none.
 
     Returns:
         The manifest.
@@ -119,6 +127,8 @@ def write_bundle(
     np.save(folder / ITEM_IDS_NAME, item_ids, allow_pickle=False)
     np.save(folder / ITEM_VECTORS_NAME, item_vectors.astype(np.float32), allow_pickle=False)
     pq.write_table(vocabulary.to_table(), folder / ITEMS_NAME)
+    if attributes is not None:
+        pq.write_table(attributes.to_table(), folder / ATTRIBUTES_NAME)
     popular = fallback_ids(vocabulary) if fallback is None else list(fallback)
     text = json.dumps(popular, ensure_ascii=True)
     (folder / FALLBACK_NAME).write_text(text + "\n", encoding="ascii")
@@ -164,7 +174,10 @@ def open_bundle(bundle_dir: str | os.PathLike, verify: bool = True) -> IndexBund
     _check_sizes(folder, manifest, item_ids, item_vectors, table)
     index = _open_index(folder, manifest, item_vectors)
     check_queries = self_check.check(folder, manifest, index)
-    return IndexBundle(manifest, item_ids, item_vectors, table, fallback, index, check_queries)
+    attributes = _read_attributes(folder, manifest)
+    return IndexBundle(
+        manifest, item_ids, item_vectors, table, fallback, index, check_queries, attributes
+    )
 
 
 def check_compatible(bundle: IndexBundle, tower_fingerprint: str) -> None:
@@ -190,6 +203,23 @@ def _read_table(path: Path) -> pa.Table:
     if not table.schema.equals(schema()):
         raise InputError(f"{path} has not the columns of a vocabulary. Run `recall index` again.")
     return table
+
+
+def _read_attributes(folder: Path, manifest: Mapping[str, Any]) -> ItemAttributes | None:
+    """What requests filter on; None where the bundle has nothing of it."""
+    if ATTRIBUTES_NAME not in manifest["files"]:
+        return None
+    path = manifests.require_file(folder, manifest, ATTRIBUTES_NAME)
+    try:
+        attributes = ItemAttributes.from_table(pq.read_table(path))
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"Cannot read {path}: {error}.") from error
+    if len(attributes) != manifest.get("num_items"):
+        raise InputError(
+            f"{path} has {len(attributes)} rows for {manifest.get('num_items')} items. Run "
+            "`recall index` again."
+        )
+    return attributes
 
 
 def read_fallback(folder: Path, manifest: Mapping[str, Any]) -> tuple[str, ...]:

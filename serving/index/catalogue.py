@@ -4,11 +4,12 @@ Imports no TensorFlow. The recall service takes one view per call and asks only
 that one, so that a change of the items in between never mixes two catalogues.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from recall.feature_columns.attributes import ItemAttribute
 from serving.index.item_index import SearchParameters, SearchResult
 from serving.index.text_search import TextMatches, TextQuery
 
@@ -56,6 +57,7 @@ class CatalogueView(Protocol):
         fallback_rows: `[n]` int64, popular items, best first.
         common_codes: `[n]` int64, codes of the categories that nearly all items
             of the release have; they count for no limit and no diversity.
+        attributes: What items can be filtered on beside their categories, by name.
     """
 
     version: int
@@ -64,6 +66,7 @@ class CatalogueView(Protocol):
     num_items: int
     fallback_rows: np.ndarray
     common_codes: np.ndarray
+    attributes: Mapping[str, ItemAttribute]
 
     def rows(self) -> np.ndarray:
         """`[num_items]` int64, all rows, ascending."""
@@ -85,6 +88,15 @@ class CatalogueView(Protocol):
 
     def categories_of(self, rows: np.ndarray) -> CategoryPairs:
         """The categories of rows; a row without any has no pair."""
+
+    def rows_with(self, name: str, values: Sequence[str | float]) -> np.ndarray:
+        """`[n]` int64, rows with one of the values of an attribute, ascending, each once."""
+
+    def rows_between(self, name: str, least: float, most: float) -> np.ndarray:
+        """`[n]` int64, rows with a number of an attribute in [least, most], ascending."""
+
+    def unavailable_rows(self, now_s: float) -> np.ndarray:
+        """`[n]` int64, rows that may be in no answer at a time (seconds since 1970), ascending."""
 
     def texts(self, rows: np.ndarray) -> ItemTexts:
         """Titles and categories of rows; microseconds each, so only for items of an answer."""

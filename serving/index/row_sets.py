@@ -4,6 +4,8 @@ Imports no TensorFlow. numpy's own set functions sort or hash both sides; here
 one side is known to be in order, and may be as large as a catalogue.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
 
@@ -43,6 +45,18 @@ def union(row_set: np.ndarray, more: np.ndarray) -> np.ndarray:
         return more
     new = more[~contains(row_set, more)]
     return np.insert(row_set, np.searchsorted(row_set, new), new) if len(new) else row_set
+
+
+def intersection(row_sets: Sequence[np.ndarray]) -> np.ndarray:
+    """What is in every one of some sets, at least one; the small ones first.
+
+    >>> intersection([np.array([2, 5, 9]), np.array([5, 9]), np.array([1, 5])]).tolist()
+    [5]
+    """
+    rows, *larger = sorted(row_sets, key=len)
+    for others in larger:
+        rows = rows[contains(others, rows)]
+    return rows
 
 
 def without(row_set: np.ndarray, removed: np.ndarray) -> np.ndarray:

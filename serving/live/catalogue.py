@@ -13,14 +13,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recall.errors import InputError
+from recall.feature_columns.attributes import ItemAttribute
 from serving.index.bundle import IndexBundle
 from serving.index.bundle_catalogue import BundleCatalogue
 from serving.index.catalogue import NO_ROW
 from serving.index.long_rows import lengths_of
 from serving.index.shards import Shard
+from serving.live import item_attributes
 from serving.live.delta import DeltaItem
 from serving.live.item_content import ItemContent, ItemEmbedder, UnknownValues
+from serving.live.release_items import ReleaseItems
 from serving.live.store import ItemChange
 from serving.live.view import LiveView
 from serving.protocol.status import Code, ServingError
@@ -50,26 +52,6 @@ class PlacedChanges(NamedTuple):
     restored: list[bytes]
     added: list[DeltaItem]
     waiting: list[bytes]
-
-
-class _ReleaseItems:
-    """Ids and vectors of a release whose index made room for a base built since."""
-
-    def __init__(self, bundle: IndexBundle):
-        self._item_ids = bundle.item_ids
-        self._item_vectors = bundle.item_vectors
-        self._order = np.argsort(bundle.item_ids, kind="stable")
-
-    def rows_of(self, item_ids: Sequence[bytes]) -> np.ndarray:
-        """See `CatalogueView`."""
-        wanted = np.asarray(item_ids, dtype=np.bytes_)
-        places = np.searchsorted(self._item_ids, wanted, sorter=self._order)
-        rows = self._order[np.minimum(places, len(self._order) - 1)]
-        return np.where(self._item_ids[rows] == wanted, rows, NO_ROW)
-
-    def vectors(self, rows: np.ndarray) -> np.ndarray:
-        """See `CatalogueView`."""
-        return self._item_vectors[rows]
 
 
 class LiveCatalogue:
@@ -106,8 +88,7 @@ class LiveCatalogue:
         base = BundleCatalogue(bundle, version=version)
         # Of the release, for as long as it serves: changes of items move no limit.
         self.common_categories = base.common_categories
-        self._release: BundleCatalogue | _ReleaseItems = base
-        self._release_table = bundle.table
+        self._release = ReleaseItems(bundle, base)
         self._bundle = bundle
         self._popular_ids = [item_id.encode() for item_id in bundle.fallback]
         self._view = LiveView.of(base, self._popular_ids, self.common_categories)
@@ -124,18 +105,20 @@ class LiveCatalogue:
         """Names of the features that the model declares."""
         return self._embed.features if self._embed is not None else ()
 
+    @property
+    def attributes(self) -> Mapping[str, ItemAttribute]:
+        """What items can be filtered on beside their categories, by name."""
+        return self._release.attributes.declared
+
     def check_features(self, item_id: str, features: Mapping[str, Any]) -> None:
-        """Refuses features that the model does not declare, or of another kind.
+        """Refuses features that the release does not declare, or of another kind.
 
         Raises:
             InputError: One is.
         """
-        if self._embed is None:
-            raise InputError(
-                f"Item {item_id!r} has features, but the model declares none. Leave them out, or "
-                "train with features.columns."
-            )
-        self._embed.check(item_id, features)
+        item_attributes.check_given(self.attributes, self.features, item_id, features)
+        if of_model := self._of_model(features):
+            self._embed.check(item_id, of_model)
 
     @property
     def dim(self) -> int:
@@ -231,9 +214,7 @@ class LiveCatalogue:
             bundle, view = self._bundle, self._view
             self._changes_of_rebuild = []
         try:
-            release = self._release
-            if isinstance(release, BundleCatalogue):
-                release = _ReleaseItems(bundle)
+            release = self._release.without_index()
             bundle = build(bundle, view)
             base = BundleCatalogue(bundle, version=self.version)
             view = LiveView.of(base, self._popular_ids, self.common_categories)
@@ -248,7 +229,7 @@ class LiveCatalogue:
 
     def _changed(self, view: LiveView, placed: PlacedChanges) -> LiveView:
         """The view after changes."""
-        if view.base is self._release:
+        if self._release.is_base_of(view):
             return view.changed([*placed.deleted, *placed.waiting], placed.restored, placed.added)
         # A base built since may lack what is restored: deleted items are not in it.
         added = placed.added + self._release_items(placed.restored)
@@ -257,31 +238,26 @@ class LiveCatalogue:
     def _release_items(self, item_ids: Sequence[bytes]) -> list[DeltaItem]:
         """Items of the release as they were published."""
         rows = self._release.rows_of(item_ids).tolist()
-        return [
-            DeltaItem(item_id, self._release.vectors(np.array([row]))[0], *self._text(row))
-            for item_id, row in zip(item_ids, rows, strict=True)
-        ]
-
-    def _text(self, row: int) -> tuple[tuple[str, ...], str]:
-        """Categories and title of a row of the release."""
-        columns = self._release_table
-        categories = columns["categories"][row].as_py() or ()
-        return tuple(categories), columns["title"][row].as_py() or ""
+        return [self._release.item(*pair) for pair in zip(rows, item_ids, strict=True)]
 
     def _known_item(self, change: ItemChange, row: int) -> DeltaItem:
         """An upserted item as the change, or else the release, describes it; maybe no vector."""
-        categories, title = ((), "") if row == NO_ROW else self._text(row)
-        vector = None
+        known = self._release.item(row, change.item_id.encode())
+        vector = known.vector
         if change.vector is not None and change.fingerprint == self.fingerprint:
             vector = change.vector
-        elif row != NO_ROW and not (change.features and self.features):
-            vector = self._release.vectors(np.array([row]))[0]
-        return DeltaItem(
-            change.item_id.encode(),
-            vector,
-            categories if change.categories is None else change.categories,
-            title if change.title is None else change.title,
+        elif self._of_model(change.features):
+            vector = None
+        return known._replace(
+            vector=vector,
+            categories=known.categories if change.categories is None else change.categories,
+            title=known.title if change.title is None else change.title,
+            attributes=item_attributes.of_change(self.attributes, change, known.attributes),
         )
+
+    def _of_model(self, features: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Those of some values that the model looks at."""
+        return {name: v for name, v in (features or {}).items() if name in self.features}
 
     def _embed_items(
         self, items: Sequence[DeltaItem], upserts: Sequence[ItemChange]
@@ -289,7 +265,7 @@ class LiveCatalogue:
         """Items without a vector -> those that their content places, ids of the others."""
         if not items or self._embed is None:
             return [], [item.item_id for item in items]
-        features = {change.item_id: change.features for change in upserts if change.features}
+        features = {c.item_id: given for c in upserts if (given := self._of_model(c.features))}
         ids = [item.item_id.decode() for item in items]
         embedded = self._embed(
             [

@@ -5,7 +5,8 @@ which shares the memory of the items both have. One thread adds at a time.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,12 +21,14 @@ class DeltaItem(NamedTuple):
         vector: `[dim]` float32.
         categories: Category names.
         title: "" where there is none.
+        attributes: Values by name, as `ItemAttribute.read_all` has them.
     """
 
     item_id: bytes
     vector: np.ndarray
     categories: tuple[str, ...]
     title: str
+    attributes: Mapping[str, Any] = MappingProxyType({})
 
 
 class _Column:
@@ -56,6 +59,7 @@ class _Columns(NamedTuple):
     pair_codes: _Column
     titles: list[str]
     categories: list[tuple[str, ...]]
+    attributes: list[Mapping[str, Any]]
 
 
 class Delta(NamedTuple):
@@ -93,6 +97,7 @@ class Delta(NamedTuple):
             _Column((), np.int64),
             [],
             [],
+            [],
         )
         nothing = np.empty(0, np.int64)
         ids = np.empty(0, "S1")
@@ -120,6 +125,10 @@ class Delta(NamedTuple):
     def categories(self, slot: int) -> tuple[str, ...]:
         """Category names of a slot."""
         return self.columns.categories[slot]
+
+    def attributes(self, slots: Sequence[int]) -> list[Mapping[str, Any]]:
+        """What slots have of attributes, by name."""
+        return [self.columns.attributes[slot] for slot in slots]
 
     def slots_of(self, item_ids: Sequence[bytes]) -> np.ndarray:
         """`[n]` int64, the live slot of each id, `NO_ROW` where there is none."""
@@ -172,9 +181,10 @@ class Delta(NamedTuple):
         slots = np.arange(size, size + len(items))
         codes = [[code_of[name] for name in item.categories] for item in items]
         columns = self.columns
-        del columns.titles[size:], columns.categories[size:]
+        del columns.titles[size:], columns.categories[size:], columns.attributes[size:]
         columns.titles.extend(item.title for item in items)
         columns.categories.extend(item.categories for item in items)
+        columns.attributes.extend(item.attributes for item in items)
         order = np.argsort(item_ids, kind="stable")
         places = np.searchsorted(before.sorted_ids, item_ids[order])
         width = np.promote_types(before.sorted_ids.dtype, item_ids.dtype)

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from recall.vocabulary import schema
 from serving.index import index_tuning, self_check
+from serving.index.attributes import ItemAttributes
 from serving.index.bundle import IndexBundle
 from serving.index.exact_index import ExactIndex
 from serving.index.scann_index import MIN_ITEMS, ScannIndex, ScannParameters
@@ -44,6 +45,7 @@ def build_bundle(base: IndexBundle, view: LiveView) -> IndexBundle:
         item_vectors=item_vectors,
         table=_table(base.table, view, rows),
         index=_build_index(base, item_vectors),
+        attributes=_attributes(base.attributes, view, rows),
     )
 
 
@@ -51,6 +53,18 @@ def _lower_priority() -> None:
     """Lets other threads go first; on Linux a thread has a niceness of its own."""
     if threading.current_thread() is not threading.main_thread():
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+
+
+def _attributes(
+    base: ItemAttributes | None, view: LiveView, rows: np.ndarray
+) -> ItemAttributes | None:
+    """What rows of a view are filtered on."""
+    if base is None:
+        return None
+    split = np.searchsorted(rows, view.base.num_items)
+    added = view.delta.attributes((rows[split:] - view.base.num_items).tolist())
+    declared = tuple(base.declared.values())
+    return base.take(rows[:split]).followed_by(ItemAttributes.of_values(declared, added))
 
 
 def _table(base: pa.Table, view: LiveView, rows: np.ndarray) -> pa.Table:

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from recall.feature_columns.attributes import ItemAttribute
+from serving.index.attributes import ItemAttributes
 from serving.index.catalogue import NO_ROW, CatalogueView, CategoryPairs, ItemTexts
 from serving.index.exact_index import top_rows
 from serving.index.item_index import DEFAULT_PARAMETERS, SearchParameters, SearchResult
@@ -163,6 +165,48 @@ class LiveView:
         if not self.delta.num_live:
             return rows
         return np.concatenate([rows, self.delta.slots_in(codes) + self._first_slot_row])
+
+    @property
+    def attributes(self) -> Mapping[str, ItemAttribute]:
+        """See `CatalogueView`."""
+        return self.base.attributes
+
+    def rows_with(self, name: str, values: Sequence[str | float]) -> np.ndarray:
+        """See `CatalogueView`."""
+        return self._visible_and_live(
+            self.base.rows_with(name, values), lambda: self._slot_attributes.rows_with(name, values)
+        )
+
+    def rows_between(self, name: str, least: float, most: float) -> np.ndarray:
+        """See `CatalogueView`."""
+        return self._visible_and_live(
+            self.base.rows_between(name, least, most),
+            lambda: self._slot_attributes.rows_between(name, least, most),
+        )
+
+    def unavailable_rows(self, now_s: float) -> np.ndarray:
+        """See `CatalogueView`."""
+        return self._visible_and_live(
+            self.base.unavailable_rows(now_s),
+            lambda: self._slot_attributes.unavailable_rows(now_s),
+        )
+
+    @functools.cached_property
+    def _slot_attributes(self) -> ItemAttributes:
+        """Those of the delta, put together again after every change."""
+        values = self.delta.attributes(range(self.delta.num_slots))
+        return ItemAttributes.of_values(tuple(self.attributes.values()), values)
+
+    def _visible_and_live(
+        self, rows: np.ndarray, find_slots: Callable[[], np.ndarray]
+    ) -> np.ndarray:
+        """Rows of the base that are not hidden, then slots that are live, as rows."""
+        if self.num_hidden:
+            rows = rows[~self.hidden[rows]]
+        if not self.delta.num_live or not self.attributes:
+            return rows
+        slots = find_slots()
+        return np.concatenate([rows, slots[self.delta.is_live[slots]] + self._first_slot_row])
 
     def categories_of(self, rows: np.ndarray) -> CategoryPairs:
         """See `CatalogueView`."""

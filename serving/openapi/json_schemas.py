@@ -117,6 +117,38 @@ def _text_schema(field: FieldSpec, limit: None, limits: RecallLimits) -> Schema:
     return {"type": "string", **({"enum": list(field.choices)} if field.choices else {})}
 
 
+def _where_schema(limits: RecallLimits) -> Schema:
+    value = {"type": ["string", "number", "boolean"], "maxLength": limits.max_text_length}
+    several = {"type": "array", "items": value, "minItems": 1, "maxItems": limits.max_categories}
+    ends = {
+        "type": "object",
+        "properties": {"min": value, "max": value},
+        "additionalProperties": False,
+        "minProperties": 1,
+    }
+    return {
+        "type": "object",
+        "additionalProperties": {"anyOf": [value, several, ends]},
+        "maxProperties": limits.max_conditions,
+    }
+
+
+def _boosts_schema(field: FieldSpec, limit: int, limits: RecallLimits) -> Schema:
+    most = limits.max_boost
+    boost = {
+        "type": "object",
+        "properties": {
+            "where": _where_schema(limits),
+            "multiply": {"type": "number", "minimum": 1 / most, "maximum": most},
+            "add": {"type": "number", "minimum": -most, "maximum": most},
+        },
+        "required": ["where"],
+        "minProperties": 2,
+        "additionalProperties": False,
+    }
+    return {"type": "array", "items": boost, "maxItems": limit}
+
+
 _KINDS = {
     Kind.TEXTS: _texts_schema,
     Kind.NUMBERS: _weights_schema,
@@ -129,6 +161,8 @@ _KINDS = {
         "type": "object",
         "additionalProperties": _FEATURE_VALUE,
     },
+    Kind.CONDITIONS: lambda field, limit, limits: _where_schema(limits),
+    Kind.BOOSTS: _boosts_schema,
 }
 """What each kind of field is: of the field, its limit, and all limits."""
 

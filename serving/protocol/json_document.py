@@ -123,6 +123,15 @@ def show(value: Any) -> str:
     return text
 
 
+def in_one_line(value: Any) -> str:
+    """A value of a program in an error text, as `show` has one of JSON.
+
+    >>> in_one_line([1, None])
+    '[1, None]'
+    """
+    return f"{' '.join(repr(value).split()):.200}"
+
+
 def json_type(value: Any) -> str:
     """The name TF Serving gives the type of a JSON value."""
     if value is None or isinstance(value, bool):

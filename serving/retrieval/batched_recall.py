@@ -120,6 +120,8 @@ class BatchedRecallService:
             or request.allow
             or request.categories
             or request.exclude_categories
+            or request.where
+            or request.boosts
             or request.interest_weights
             or request.max_per_category is not None
             or request.leaves_to_search is not None

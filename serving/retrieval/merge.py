@@ -37,22 +37,40 @@ class RankedLists(NamedTuple):
     Attributes:
         entries: Ordered by score; equal scores by row, which is by popularity,
             then by interest.
-        ends: `[num_interests]` int, position among the entries of the last
-            one of each interest, for lists that go on beyond their end;
-            the number of entries for the others.
+        ends: `[num_lists]` int, position among the entries of the last one of
+            each list, for lists that go on beyond their end; -1 where nothing
+            of such a list is known; the number of entries for the others.
+        owners: `[num_lists]` int, the interest of each list.
     """
 
     entries: MergedItems
     ends: np.ndarray
+    owners: np.ndarray
+
+
+class FoundList(NamedTuple):
+    """Items found for one interest, best first.
+
+    Attributes:
+        rows: `[n]` integers.
+        scores: `[n]` floats.
+        interest: The number of the interest; several lists may be of one.
+        goes_on: Whether there may be more beyond its end, with no larger scores.
+    """
+
+    rows: np.ndarray
+    scores: np.ndarray
+    interest: int
+    goes_on: bool
 
 
 NOTHING = MergedItems(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int32))
 
 
-def rank_lists(
+def found_lists(
     rows: Sequence[np.ndarray], scores: Sequence[np.ndarray], num_asked: int | None = None
-) -> RankedLists:
-    """Puts the entries of all lists into one order.
+) -> list[FoundList]:
+    """What a search found, one list for each interest.
 
     Args:
         rows: One `[n_k]` integer array per interest, best first.
@@ -60,18 +78,33 @@ def rank_lists(
         num_asked: Length that was asked for: a list of that length may go on.
             None means that no list does.
     """
-    lengths = np.array([len(r) for r in rows])
-    all_rows, all_scores = np.concatenate(rows), np.concatenate(scores)
+    return [
+        FoundList(*columns, interest, 0 < len(columns[0]) == num_asked)
+        for interest, columns in enumerate(zip(rows, scores, strict=True))
+    ]
+
+
+def rank_lists(lists: Sequence[FoundList]) -> RankedLists:
+    """Puts the entries of all lists into one order.
+
+    Args:
+        lists: Those of one interest share no item.
+    """
+    all_rows = np.concatenate([found.rows for found in lists])
+    all_scores = np.concatenate([found.scores for found in lists])
+    lengths = np.array([len(found.rows) for found in lists])
+    owners = np.array([found.interest for found in lists], np.int32)
+    goes_on = np.array([found.goes_on for found in lists])
     # Stable, so that equal entries stay in the order of the interests. Each list is
     # in order already, which makes this sort a merge.
     order = np.argsort(_order_keys(all_scores, all_rows), kind="stable")
-    interests = np.repeat(np.arange(len(rows), dtype=np.int32), lengths)
     places = np.empty(len(order) + 1, dtype=np.int64)
     places[order] = np.arange(len(order))
     places[-1] = len(order)
-    goes_on = (lengths == num_asked) & (lengths > 0)
     ends = places[np.where(goes_on, np.cumsum(lengths) - 1, -1)]
-    return RankedLists(MergedItems(all_rows[order], all_scores[order], interests[order]), ends)
+    ends[goes_on & (lengths == 0)] = -1
+    interests = np.repeat(owners, lengths)[order]
+    return RankedLists(MergedItems(all_rows[order], all_scores[order], interests), ends, owners)
 
 
 def _order_keys(scores: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -105,9 +138,9 @@ def best_items(
         At most `k` items. Those of an exhaustive search, if `certain`; an
         item has the score and the interest of its first entry.
 
-    >>> lists = rank_lists([np.array([7, 3]), np.array([3, 5])],
-    ...                    [np.array([0.9, 0.2]), np.array([0.8, 0.1])])
-    >>> merged = best_items(lists, 10, lambda rows: rows != 5)
+    >>> lists = found_lists([np.array([7, 3]), np.array([3, 5])],
+    ...                     [np.array([0.9, 0.2]), np.array([0.8, 0.1])])
+    >>> merged = best_items(rank_lists(lists), 10, lambda rows: rows != 5)
     >>> merged.rows.tolist(), merged.interests.tolist()
     ([7, 3], [0, 1])
     """

@@ -47,4 +47,5 @@ def _ranked(rows: np.ndarray) -> RankedLists:
         np.zeros(len(rows), dtype=np.float32),
         np.full(len(rows), FALLBACK_INTEREST, dtype=np.int32),
     )
-    return RankedLists(entries, np.empty(0, dtype=np.int64))
+    no_lists = np.empty(0, dtype=np.int64)
+    return RankedLists(entries, no_lists, no_lists)

@@ -11,11 +11,20 @@ import numpy as np
 
 from serving.api.recall_request import DIVERSITY_POOL, MERGE_DIVERSITY, MERGE_QUOTA, RecallRequest
 from serving.index.catalogue import CatalogueView
-from serving.index.item_index import SearchParameters, SearchResult
+from serving.index.item_index import SearchParameters
 from serving.index.row_sets import without
+from serving.retrieval.boosts import BoostGroup, BoostGroups
 from serving.retrieval.filters import ItemFilter
 from serving.retrieval.interests import UserInterests
-from serving.retrieval.merge import NOTHING, MergedItems, best_items, quotas, rank_lists
+from serving.retrieval.merge import (
+    NOTHING,
+    FoundList,
+    MergedItems,
+    best_items,
+    found_lists,
+    quotas,
+    rank_lists,
+)
 from serving.retrieval.selection import CappedSelection
 
 _TIGHT_ROWS = 50_000
@@ -35,6 +44,10 @@ good by a second search."""
 
 _MANY_LISTED = 256
 """Items named one by one beyond which not all are expected among the best."""
+
+_FEW_REMOVED = 1024
+"""Removed rows up to which an exact search asks for so many more, and looks at all rows; to
+leave them out of the scores costs as much as they are."""
 
 _MIN_EXACT_FETCH = 1024
 """Fewest items an exact search fetches where categories are limited: to sort
@@ -57,6 +70,7 @@ class UserSearch:
         interests: UserInterests,
         item_filter: ItemFilter,
         deadline_s: float = math.inf,
+        boosts: BoostGroups | None = None,
     ):
         """Prepares a search; nothing is searched yet.
 
@@ -66,8 +80,10 @@ class UserSearch:
             interests: At least one vector.
             item_filter: What the answer may hold.
             deadline_s: When nobody waits any longer, on the monotonic clock.
+            boosts: Rows whose scores change; None for none.
         """
         self._view = view
+        self._boosts = boosts
         self._deadline_s = deadline_s
         self._filter = item_filter
         self.vectors = interests.vectors
@@ -91,8 +107,10 @@ class UserSearch:
     @property
     def is_tight(self) -> bool:
         """Whether the filter leaves so few rows that the index is not worth asking."""
-        few = self.num_allowed <= _TIGHT_ROWS
-        return few and self.num_allowed * _TIGHT_SHARE < self._view.num_items
+        return self._is_few(self.num_allowed)
+
+    def _is_few(self, num_rows: int) -> bool:
+        return num_rows <= _TIGHT_ROWS and num_rows * _TIGHT_SHARE < self._view.num_items
 
     @property
     def num_wanted(self) -> int:
@@ -127,7 +145,10 @@ class UserSearch:
             scores: One array per interest.
             asked: Items that were asked for.
         """
-        ranked = rank_lists(rows, scores, asked)
+        lists = found_lists(rows, scores, asked)
+        if self._boosts is not None:
+            lists = self._boost_lists(lists, asked)
+        ranked = rank_lists(lists)
         for certain in (True, False):
             if self._limits_nothing:
                 self.items = best_items(ranked, self._k, self._filter.keep, certain=certain)
@@ -138,6 +159,39 @@ class UserSearch:
             if certain and len(self.items.rows) >= self.num_wanted:
                 self.is_complete = True
                 return
+
+    def _boost_lists(self, lists: Sequence[FoundList], asked: int) -> list[FoundList]:
+        """A list for each group of boosts and interest; small groups are searched here.
+
+        What lies beyond the end of an index's list is not better than its last entry
+        within a group, but may be in another one.
+        """
+        boosted = []
+        for group in self._boosts.groups:
+            if self._is_few(group.num_rows):
+                boosted += self._search_group(group, self.vectors, asked) if group.num_rows else []
+                continue
+            for found in lists:
+                kept = self._filter.keep(found.rows) & self._boosts.members(group, found.rows)
+                scores = group.boost(found.scores[kept])
+                boosted.append(found._replace(rows=found.rows[kept], scores=scores))
+        return boosted
+
+    def _search_group(
+        self,
+        group: BoostGroup,
+        vectors: np.ndarray,
+        asked: int,
+        among: np.ndarray | None = None,
+    ) -> list[FoundList]:
+        """The best of one group by exact search, a list for each vector."""
+        rows = group.rows
+        if rows is None or among is not None:
+            among = self._filter.allowed_rows(self._view) if among is None else among
+            rows = self._boosts.rows_among(group, among)
+        found = self._view.exact_search(vectors, asked, rows)
+        scores = [group.boost(of_interest) for of_interest in found.scores]
+        return found_lists(found.rows, scores, asked if asked < len(rows) else None)
 
     def search_exactly(self) -> None:
         """Makes the answer from the scores of all allowed rows."""
@@ -156,14 +210,30 @@ class UserSearch:
 
     def _search_best(self) -> None:
         """One search: among all rows if that is cheaper, else among the allowed ones."""
-        removed = self._filter.removed
-        if self._filter.allowed is None and len(removed) == self._filter.num_listed:
-            asked, rows = self._k + len(removed), None
+        if self._boosts is not None:
+            lists = self._search_all_groups(self.vectors, self._k)
         else:
-            asked, rows = self._k, self._filter.allowed_rows(self._view)
-        found = self._view.exact_search(self.vectors, asked, rows)
-        self.items = best_items(rank_lists(*found), self._k, self._filter.keep)
+            num_removed = len(self._filter.removed)
+            few = num_removed <= max(self._filter.num_listed, _FEW_REMOVED)
+            if self._filter.allowed is None and few:
+                asked, rows = self._k + num_removed, None
+            else:
+                asked, rows = self._k, self._filter.allowed_rows(self._view)
+            lists = found_lists(*self._view.exact_search(self.vectors, asked, rows))
+        # The best of each list are among the best of all, whatever comes after them.
+        ranked = rank_lists([found._replace(goes_on=False) for found in lists])
+        self.items = best_items(ranked, self._k, self._filter.keep)
         self.is_complete = True
+
+    def _search_all_groups(
+        self, vectors: np.ndarray, asked: int, among: np.ndarray | None = None
+    ) -> list[FoundList]:
+        """The best of every group of boosts, by exact search."""
+        lists = []
+        for group in self._boosts.groups:
+            if group.num_rows:
+                lists += self._search_group(group, vectors, asked, among)
+        return lists
 
     def _search_capped(self) -> None:
         """Searches again without what was taken or blocked until the answer is full.
@@ -175,8 +245,8 @@ class UserSearch:
         rows = self._filter.allowed_rows(self._view)
         asked = max(_CAPPED_OVERFETCH * self._k, _MIN_EXACT_FETCH)
         while True:
-            found = self._search_interests(selection.has_places(len(self.vectors)), asked, rows)
-            ranked = rank_lists(*found, asked if asked < len(rows) else None)
+            used = selection.has_places(len(self.vectors))
+            ranked = rank_lists(self._search_interests(used, asked, rows))
             selection.take_from(ranked, np.ones(len(ranked.entries.rows), dtype=np.bool_))
             self.items = selection.items
             if selection.is_full or asked >= len(rows):
@@ -186,9 +256,12 @@ class UserSearch:
                 return
             rows = without(rows, selection.blocked_rows())
 
-    def _search_interests(self, used: np.ndarray, asked: int, rows: np.ndarray) -> SearchResult:
-        """Exact search of some interests; the others have found nothing."""
-        result = self._view.exact_search(self.vectors[used], asked, rows)
-        found = iter(zip(*result, strict=True))
-        lists = [next(found) if use else (NOTHING.rows, NOTHING.scores) for use in used]
-        return SearchResult(*(list(column) for column in zip(*lists, strict=True)))
+    def _search_interests(self, used: np.ndarray, asked: int, rows: np.ndarray) -> list[FoundList]:
+        """Exact search of some interests among some rows."""
+        vectors, numbers = self.vectors[used], np.flatnonzero(used).tolist()
+        if self._boosts is not None:
+            lists = self._search_all_groups(vectors, asked, rows)
+        else:
+            found = self._view.exact_search(vectors, asked, rows)
+            lists = found_lists(*found, asked if asked < len(rows) else None)
+        return [found._replace(interest=numbers[found.interest]) for found in lists]

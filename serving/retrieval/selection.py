@@ -83,7 +83,12 @@ class CappedSelection:
                 interest still has places: the next item could be in it.
         """
         last = len(kept)
-        ends = {int(end): i for i, end in enumerate(ranked.ends) if certain and end < last}
+        ends: dict[int, int] = {}
+        for end, interest in zip(ranked.ends.tolist(), ranked.owners.tolist(), strict=True):
+            if certain and end < 0 and self._may_add(interest):
+                return
+            if certain and 0 <= end < last:
+                ends[end] = interest
         stops = np.array(list(ends), dtype=np.int64)
         positions = as_set(np.concatenate([np.flatnonzero(kept), stops]))
         entries = ranked.entries.take(positions)

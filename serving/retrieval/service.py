@@ -5,7 +5,7 @@ from and where items are searched is handed in.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class RecallService:
         catalogue: Catalogue,
         *,
         limits: RecallLimits | None = None,
+        clock: Callable[[], float] = time.time,
     ):
         """Puts a user tower and a catalogue together and checks that they match.
 
@@ -49,6 +50,7 @@ class RecallService:
             user_vectors_source: The user tower; asked once here.
             catalogue: The items; asked for a view once per call.
             limits: Largest sizes of a request.
+            clock: Seconds since 1970: which items are available.
 
         Raises:
             InputError: Tower and index are of different exports.
@@ -57,6 +59,7 @@ class RecallService:
         self._source = user_vectors_source
         self._catalogue = catalogue
         self.limits = limits or RecallLimits()
+        self._clock = clock
         check_compatible(catalogue.view(), self._source.compute([()]).fingerprint)
 
     def view(self) -> CatalogueView:
@@ -126,10 +129,11 @@ class RecallService:
         )
         if time.monotonic() > last_s:
             raise deadline_exceeded()
-        builder = FilterBuilder(view)
+        builder = FilterBuilder(view, self._clock())
         filters = [builder.build(request) for request in requests]
+        boosts = [builder.boosts(*pair) for pair in zip(requests, filters, strict=True)]
         searches = {
-            i: UserSearch(view, requests[i], interests[i], filters[i], deadlines_s[i])
+            i: UserSearch(view, requests[i], interests[i], filters[i], deadlines_s[i], boosts[i])
             for i in range(len(requests))
             if len(interests[i].vectors)
         }

@@ -3,13 +3,14 @@
 The tables of inputs and outputs are in `serving.api.recall_tensors`, with the callers' half.
 """
 
-import json
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from serving.api import recall_json
 from serving.api.recall_request import ItemMetadata, RecallRequest, RecallResponse
 from serving.api.recall_tensors import (
     ANY_RANK,
@@ -23,8 +24,8 @@ from serving.api.recall_tensors import (
     subject_input,
 )
 from serving.api.request_fields import Kind
-from serving.protocol import json_fields, signatures, tensors
 from serving.protocol import predict_messages_pb2 as types_pb2
+from serving.protocol import signatures, tensors
 from serving.protocol.status import ServingError, invalid_argument
 
 _ITEM_VECTORS_INPUT = "item_ids"
@@ -44,17 +45,6 @@ def _numbers(row: np.ndarray) -> tuple[float, ...]:
     return tuple(row.tolist())
 
 
-def _values_with_names(text: bytes) -> dict[str, Any] | None:
-    """A JSON object; "" says nothing."""
-    if not text:
-        return None
-    try:
-        document = json.loads(text)
-    except ValueError as error:
-        raise invalid_argument(f"`context` is not valid JSON: {error}.") from error
-    return json_fields.read_values("context", document)
-
-
 def _positive_or_none(value: Any) -> int | None:
     """0 means that nothing was said."""
     return int(value) or None
@@ -68,13 +58,15 @@ _PARSERS: dict[Kind, Callable[[Any], Any]] = {
     Kind.INTEGER: int,
     Kind.NUMBER: float,
     Kind.SWITCH: bool,
-    Kind.VALUES: _values_with_names,
 }
-"""How one row of an input is read, or the one value of a row, by the kind of its field."""
+"""How one row of an input is read, or the one value of a row, by the kind of its field;
+documents are read by `recall_json`."""
 
 
 def _parser(spec: InputSpec) -> Callable[[Any], Any]:
     field = spec.field
+    if field.kind.is_document:
+        return functools.partial(recall_json.read_document, field.name, field.kind)
     if field.kind is Kind.INTEGER and field.default is None:
         return _positive_or_none
     return _PARSERS[field.kind]
@@ -176,7 +168,7 @@ def _default(spec: InputSpec) -> np.ndarray:
     value = spec.field.default
     if spec.shape is not ANY_RANK:
         return np.empty((1, *(0 for _ in spec.shape[1:])), dtype=dtype)
-    if spec.field.kind is Kind.VALUES:
+    if spec.field.kind.is_document:
         return np.array(b"", dtype=dtype)
     return np.array(0 if value is None else value, dtype=dtype)
 

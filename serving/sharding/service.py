@@ -239,6 +239,7 @@ def _build_call(fingerprint: str, request: RecallRequest, interests: UserInteres
         interest_weights=(),  # The vectors are multiplied already.
         with_interests=False,  # They are known here.
         user_vectors=interests.vectors if len(interests.vectors) else None,
+        context=None,  # It is in the vectors.
         fingerprint=fingerprint if len(interests.vectors) else "",
         deny=tuple(dict.fromkeys((*request.deny, *seen, *request.similar_to))),
     )

@@ -7,10 +7,12 @@ import pyarrow as pa
 import tensorflow as tf
 
 from recall.config import RecallConfig
+from recall.feature_columns.attributes import ItemAttribute
 from recall.feature_columns.item_features import ItemFeatures
 from recall.item_tower import ItemTower
 from recall.towers import UserTower
 from recall.vocabulary import ItemVocabulary
+from serving.index.attributes import ItemAttributes
 from serving.index.bundle import fallback_ids, write_bundle
 from serving.index.exact_index import ExactIndex
 from serving.release import export, manifest
@@ -63,6 +65,14 @@ TABLE = pa.table(
         "title_words": pa.array(TITLES),
     }
 )
+SHOPS = ("east", "north", "south")
+ATTRIBUTES = (ItemAttribute("shop"), ItemAttribute("available_until", "time"))
+ATTRIBUTE_TABLE = pa.table(
+    {
+        "shop": pa.array([[SHOPS[row % 3]] for row in range(NUM_ITEMS)], pa.list_(pa.string())),
+        "available_until": pa.array([None] * NUM_ITEMS, pa.float64()),
+    }
+)
 # The last two items have no click.
 COUNTS = np.maximum(np.arange(NUM_ITEMS - 2, -2, -1), 0)
 VOCABULARY = ItemVocabulary(
@@ -104,6 +114,7 @@ def write_release(serving_dir, version=1):
         ExactIndex(vectors),
         {"fingerprint": sealed["fingerprint"], "similarity": "cosine", "recall@100": 1.0},
         fallback=fallback_ids(VOCABULARY),
+        attributes=ItemAttributes.of_items(VOCABULARY.features, ATTRIBUTES, ATTRIBUTE_TABLE),
     )
     shutil.rmtree(export_dir)
     return item_tower

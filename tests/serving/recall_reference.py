@@ -8,8 +8,10 @@ import dataclasses
 
 import numpy as np
 
+from recall.feature_columns.attributes import ItemAttribute
 from recall.vocabulary import ItemVocabulary
 from serving.api.recall_request import DIVERSITY_POOL, RecallRequest
+from serving.index.attributes import ItemAttributes
 from serving.index.bundle import IndexBundle
 from serving.index.bundle_catalogue import BundleCatalogue
 from serving.index.exact_index import ExactIndex
@@ -17,6 +19,16 @@ from serving.retrieval.user_vectors import UserVectors
 
 CATEGORIES = ("rare", "some", "half", "most", "twin", "lone")
 _SHARES = (0.01, 0.1, 0.5, 0.8, 0.1, 0.002)
+BRANDS = ("acme", "apex", "bolt")
+ATTRIBUTES = (
+    ItemAttribute("brand"),
+    ItemAttribute("price", "numeric"),
+    ItemAttribute("available_from", "time"),
+    ItemAttribute("available_until", "time"),
+)
+ALWAYS, EARLY, LATE = 1e9, 100.0, 2e12
+"""Times at which all items of a shop are there; some are not yet; some are no longer."""
+
 ROOT = "root"
 """A category that is never limited where it is on nearly all items."""
 
@@ -29,6 +41,7 @@ class Shop:
     dim: int = 4
     seed: int = 0
     root_share: float = 0.0
+    now_s: float = ALWAYS
 
     def __post_init__(self):
         random = np.random.default_rng(self.seed)
@@ -40,6 +53,7 @@ class Shop:
         ]
         for row in np.flatnonzero(random.random(self.num_items) < self.root_share).tolist():
             self.categories[row] += (ROOT,)
+        self._add_attributes(random)
         categorised = [names for names in self.categories if names]
         common = {
             name
@@ -48,6 +62,23 @@ class Shop:
         }
         assert (ROOT in common) == (self.root_share > 0)
         self.distinctive = [set(names) - common for names in self.categories]
+
+    def _add_attributes(self, random):
+        """Values by name of every item; a missing one is not there."""
+        size = self.num_items
+        has_brand = random.random((size, len(BRANDS))) < (0.01, 0.3, 0.6)
+        names = [[b for b, has in zip(BRANDS, row, strict=True) if has] for row in has_brand]
+        prices = np.where(random.random(size) < 0.1, np.nan, random.integers(0, 20, size))
+        starts = np.where(random.random(size) < 0.2, 150.0, np.nan)
+        ends = np.where(random.random(size) < 0.2, 1e12, np.nan)
+        columns = [names, prices.tolist(), starts.tolist(), ends.tolist()]
+        self.attributes = [
+            {a.name: v for a, v in zip(ATTRIBUTES, values, strict=True) if v and v == v}
+            for values in zip(*columns, strict=True)
+        ]
+        for row, price in enumerate(prices.tolist()):
+            if price == 0:
+                self.attributes[row]["price"] = 0.0
 
     def catalogue(self, index=None, num_popular=10) -> BundleCatalogue:
         counts = range(self.num_items, 0, -1)
@@ -60,6 +91,7 @@ class Shop:
                 table=vocabulary.to_table(),
                 fallback=self.item_ids[num_popular - 1 :: -1],
                 index=index or ExactIndex(self.vectors),
+                attributes=ItemAttributes.of_values(ATTRIBUTES, self.attributes),
             ),
             version=8,
         )
@@ -97,7 +129,29 @@ class Shop:
             and (not request.allow or item_id in request.allow)
             and (not request.categories or bool(categories & set(request.categories)))
             and not categories & set(request.exclude_categories)
+            and self.fulfils(row, request.where or {})
+            and self._is_available(row)
         )
+
+    def _is_available(self, row: int) -> bool:
+        has = self.attributes[row]
+        return has.get("available_from", 0) <= self.now_s < has.get("available_until", np.inf)
+
+    def fulfils(self, row: int, where) -> bool:
+        has = {**self.attributes[row], "categories": list(self.categories[row])}
+        return all(_fulfils(has.get(name), condition) for name, condition in where.items())
+
+    def boosted(self, scores: np.ndarray, request: RecallRequest) -> np.ndarray:
+        """`[num_queries, num_items]` float32, scores with the boosts of a request."""
+        scores = scores.copy()
+        for row in range(self.num_items if request.boosts else 0):
+            multiply, add = 1.0, 0.0
+            for boost in request.boosts:
+                if self.fulfils(row, boost["where"]):
+                    multiply *= boost.get("multiply", 1.0)
+                    add += boost.get("add", 0.0)
+            scores[:, row] = scores[:, row] * np.float32(multiply) + np.float32(add)
+        return scores
 
     def expected(self, request: RecallRequest) -> list[tuple[str, float, int]]:
         """(item id, score, interest) of every item of the answer."""
@@ -105,7 +159,7 @@ class Shop:
         queries, numbers, shares = self._queries(request)
         if not len(queries):
             return self._popular(request, rows)
-        scores = queries @ self.vectors.T
+        scores = self.boosted(queries @ self.vectors.T, request)
         entries = sorted(
             (-scores[i, row], row, number) for i, number in enumerate(numbers) for row in rows
         )
@@ -173,6 +227,16 @@ class Shop:
         order = sorted(rows, key=lambda row: (row >= 10, -row if row < 10 else row))
         entries = [(0.0, row, -1) for row in order]
         return [(self.item_ids[row], 0.0, -1) for _, row, _ in self._draft(entries, request)]
+
+
+def _fulfils(has, condition) -> bool:
+    """Whether what an item has is what a request wants: a value, one of several, a range."""
+    if has is None:
+        return False
+    if isinstance(condition, dict):
+        return condition.get("min", -np.inf) <= has <= condition.get("max", np.inf)
+    wanted = condition if isinstance(condition, list) else [condition]
+    return bool(set(wanted) & set(has if isinstance(has, list) else [has]))
 
 
 def largest_remainder(k, shares):

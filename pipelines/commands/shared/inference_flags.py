@@ -73,7 +73,15 @@ RUNNING = {
     **progress_flags.FLAGS,
 }
 
-_SUBJECTS = ("history", "similar_to", "k", "include_seen", "with_metadata", "with_interests")
+_SUBJECTS = (
+    "history",
+    "similar_to",
+    "k",
+    "include_seen",
+    "context",
+    "with_metadata",
+    "with_interests",
+)
 """Fields of a request that are not the same for everybody, or no matter of a file."""
 
 FILTERS = request_flags.request_flags(_SUBJECTS)

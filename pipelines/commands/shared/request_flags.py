@@ -16,6 +16,7 @@ _FLAGS = {
     Kind.INTEGER: {"kind": "integer", "minimum": 1},
     Kind.NUMBER: {"kind": "float", "minimum": 0},
     Kind.SWITCH: {"kind": "boolean"},
+    **{kind: {"kind": "string"} for kind in Kind if kind.is_document},
 }
 """What each kind of field is as a flag."""
 
@@ -31,7 +32,7 @@ def request_flags(left_out: Collection[str] = ()) -> dict[str, FlagSpec]:
         name: FlagSpec(
             help=fields[name].flag.help,
             value=fields[name].flag.value,
-            default=fields[name].default,
+            default=None if fields[name].kind.is_document else fields[name].default,
             suggestions=fields[name].choices,  # Checked where all of a request is.
             **_FLAGS[fields[name].kind],
         )

@@ -95,6 +95,8 @@ def test_defaults_of_the_flags_are_those_of_a_request():
     values, _ = cli.parse("query", [])
     for name in query.REQUEST_FLAGS:
         default = getattr(RecallRequest(), name)
+        if name == "boosts":  # JSON in a text, which is nothing where there is none.
+            default = None
         assert values[name].value == (list(default) if isinstance(default, tuple) else default)
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from pipelines.artifacts import records
+from pipelines.artifacts import item_attributes, records
 from pipelines.ingestion import ingest
 from pipelines.ingestion.open_log import open_events
 from recall.config import RecallConfig
@@ -115,3 +115,44 @@ def test_features_without_an_items_file_are_refused(tmp_path):
     config = RecallConfig().override([f"features.columns={json.dumps(COLUMNS)}"])
     with pytest.raises(InputError, match="there is no items file"):
         ingest.run_ingest(open_events(str(log)), None, tmp_path / "examples", config)
+
+
+ATTRIBUTES = [
+    {"name": "shop"},
+    {"name": "available_until", "kind": "time", "column": "until"},
+]
+
+
+def test_attributes_are_kept_beside_the_vocabulary_and_reach_the_index(tmp_path):
+    items = "item_id,price,shop,until\nb,2,north|south,2024-01-02\nnew,3,,86400\na,1,east,\n"
+    settings = f"features.attributes={json.dumps(ATTRIBUTES)}"
+    _, vocabulary = make(tmp_path, settings, columns=COLUMNS[1:2], items=items)
+    assert vocabulary.item_ids == ("a", "b", "c", "d", "new")
+    bundled = vocabulary.take([4, 1, 0])
+    kept = item_attributes.of_bundle(tmp_path / "examples", vocabulary, bundled)
+    assert [(a.name, a.kind) for a in kept.declared.values()] == [
+        ("price", "numeric"),
+        ("shop", "categorical"),
+        ("available_until", "time"),
+    ]
+    assert [kept.values_of(row) for row in range(3)] == [
+        {"price": 3.0, "available_until": 86400.0},
+        {"price": 2.0, "shop": ["north", "south"], "available_until": 1704153600.0},
+        {"price": 1.0, "shop": ["east"]},
+    ]
+
+
+def test_attributes_alone_add_no_items_and_need_a_file(tmp_path):
+    settings = f"features.attributes={json.dumps(ATTRIBUTES[:1])}"
+    _, vocabulary = make(tmp_path, settings, columns=(), items="item_id,shop\na,x\nnew,y\n")
+    assert vocabulary.item_ids == ("a", "b", "c", "d")
+    assert vocabulary.features is None
+    kept = item_attributes.of_bundle(tmp_path / "examples", vocabulary, vocabulary)
+    assert kept.table["shop"].to_pylist() == [["x"], None, None, None]
+    with pytest.raises(InputError, match=r"attributes features\.attributes declares"):
+        make(tmp_path, settings, columns=(), items="item_id,shop\nz,x\n")
+    with pytest.raises(InputError, match="new items would have no attributes"):
+        make(tmp_path, settings, "ingest.keep_sequences=true", columns=(), items="item_id,shop\n")
+    until = f"features.attributes={json.dumps(ATTRIBUTES[1:])}"
+    with pytest.raises(InputError, match=r"Data row 1 .*'soon', which is no time"):
+        make(tmp_path, until, columns=(), items="item_id,until\na,soon\n")

@@ -4,14 +4,14 @@ import numpy as np
 
 from serving.api.recall_request import RecallRequest
 from serving.retrieval.filters import FilterBuilder, unknown_categories
-from tests.serving.recall_reference import Shop
+from tests.serving.recall_reference import ALWAYS, Shop
 
 SHOP = Shop(60)
 VIEW = SHOP.catalogue()
 
 
 def _build(**fields):
-    return FilterBuilder(VIEW).build(RecallRequest(**fields))
+    return FilterBuilder(VIEW, ALWAYS).build(RecallRequest(**fields))
 
 
 def _rows(*names):
@@ -67,11 +67,14 @@ def test_a_list_that_requests_share_is_looked_up_once():
     class Counting:
         num_items = 60
 
+        def unavailable_rows(self, now_s):
+            return np.empty(0, np.int64)
+
         def rows_of(self, item_ids):
             asked.append(item_ids)
             return VIEW.rows_of(item_ids)
 
-    builder = FilterBuilder(Counting())
+    builder = FilterBuilder(Counting(), ALWAYS)
     shared = ("n1", "n2")
     built = [builder.build(RecallRequest(deny=shared, exclude=(f"n{i}",))) for i in range(5)]
     assert [b.removed.tolist() for b in built] == [[0, 1, 2], [1, 2], [1, 2], [1, 2, 3], [1, 2, 4]]

@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 
 from serving.index.catalogue import CategoryPairs
-from serving.retrieval.merge import MergedItems, best_items, diversify, quotas, rank_lists
+from serving.retrieval.merge import (
+    MergedItems,
+    best_items,
+    diversify,
+    found_lists,
+    quotas,
+    rank_lists,
+)
 
 
 def _everything(rows):
@@ -12,7 +19,7 @@ def _everything(rows):
 def _rank(*lists, num_asked=None):
     rows = [np.array([row for row, _ in pairs], dtype=np.int64) for pairs in lists]
     scores = [np.array([score for _, score in pairs], dtype=np.float32) for pairs in lists]
-    return rank_lists(rows, scores, num_asked)
+    return rank_lists(found_lists(rows, scores, num_asked))
 
 
 def _triples(items):
@@ -50,7 +57,7 @@ def test_equals_sorting_all_scores():
     random = np.random.default_rng(5)
     scores = random.normal(size=(3, 50)).astype(np.float32)
     lists = [np.argsort(-row, kind="stable")[:10] for row in scores]
-    ranked = rank_lists(lists, [scores[i][rows] for i, rows in enumerate(lists)], 10)
+    ranked = rank_lists(found_lists(lists, [scores[i][rows] for i, rows in enumerate(lists)], 10))
     merged = best_items(ranked, 10, _everything)
     best = scores.max(axis=0)
     assert merged.rows.tolist() == np.argsort(-best, kind="stable")[:10].tolist()

@@ -11,10 +11,35 @@ from serving.api.recall_request import RecallRequest
 from serving.index.scann_index import ScannIndex, ScannParameters
 from serving.retrieval import search
 from serving.retrieval.service import RecallService
-from tests.serving.recall_reference import CATEGORIES, ROOT, Shop
+from tests.serving.recall_reference import BRANDS, CATEGORIES, EARLY, LATE, ROOT, Shop
 
-SHOPS = {7: Shop(7), 600: Shop(600, root_share=0.97)}
-SERVICES = {size: RecallService(shop, shop.catalogue()) for size, shop in SHOPS.items()}
+
+def service_of(shop, index=None):
+    return RecallService(shop, shop.catalogue(index), clock=lambda: shop.now_s)
+
+
+SHOPS = {7: Shop(7, now_s=LATE), 600: Shop(600, root_share=0.97, now_s=EARLY)}
+SERVICES = {size: service_of(shop) for size, shop in SHOPS.items()}
+
+_BRAND = st.sampled_from([*BRANDS, "unheard"])
+_PRICE = st.integers(0, 19)
+_RANGE = st.one_of(
+    st.builds(lambda low, more: {"min": low, "max": low + more}, _PRICE, _PRICE),
+    st.builds(lambda low: {"min": low}, _PRICE),
+    st.builds(lambda high: {"max": high}, _PRICE),
+)
+WHERE = st.fixed_dictionaries(
+    {},
+    optional={
+        "brand": _BRAND | st.lists(_BRAND, min_size=1, max_size=2),
+        "price": _PRICE | st.lists(_PRICE, min_size=1, max_size=3) | _RANGE,
+        "categories": st.sampled_from(CATEGORIES),
+    },
+)
+BOOST = st.fixed_dictionaries(
+    {"where": WHERE, "add": st.sampled_from([-2.0, 0.0, 0.5, 4.0])},
+    optional={"multiply": st.sampled_from([0.5, 2.0])},
+)
 
 
 @st.composite
@@ -51,6 +76,8 @@ def requests(draw, num_items):
         merge=merge,
         diversity_weight=draw(st.sampled_from([0.0, 0.25, 1.0])),
         exact=draw(st.booleans()),
+        where=draw(st.none() | WHERE),
+        boosts=tuple(draw(st.just([]) | st.lists(BOOST, max_size=3))),
     )
 
 
@@ -92,7 +119,7 @@ def test_approximate_answers_are_full_allowed_and_truly_scored(leaves, reorder):
     """With all leaves and all items reordered they are even those of brute force."""
     shop = SHOPS[600]
     index = ScannIndex.build(shop.vectors, ScannParameters(10, leaves, reorder, spherical=False))
-    service = RecallService(shop, shop.catalogue(index))
+    service = service_of(shop, index)
 
     @settings(max_examples=150, deadline=None)
     @given(requests(600))
@@ -111,6 +138,7 @@ def test_approximate_answers_are_full_allowed_and_truly_scored(leaves, reorder):
             assert shop.is_allowed(row, request)
             if not response.is_fallback:
                 query = queries[numbers.index(item.interest)]
-                assert item.score == float(query @ shop.vectors[row])
+                scores = shop.boosted((query @ shop.vectors.T)[None], request)
+                assert item.score == float(scores[0, row])
 
     check()

@@ -7,7 +7,7 @@ from serving.api.recall_request import RecallRequest
 from serving.retrieval.filters import FilterBuilder
 from serving.retrieval.interests import UserInterests
 from serving.retrieval.search import UserSearch
-from tests.serving.recall_reference import Shop
+from tests.serving.recall_reference import ALWAYS, Shop
 
 VIEW = Shop(600).catalogue()
 
@@ -17,7 +17,7 @@ def _search(**fields):
     interests = UserInterests(
         np.ones((2, 4), np.float32), np.arange(2, dtype=np.int32), np.ones(2), 1, 0, 1
     )
-    return UserSearch(VIEW, request, interests, FilterBuilder(VIEW).build(request))
+    return UserSearch(VIEW, request, interests, FilterBuilder(VIEW, ALWAYS).build(request))
 
 
 @pytest.mark.parametrize("fields", [{}, {"max_per_category": 100}])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from serving.retrieval.merge import rank_lists
+from serving.retrieval.merge import found_lists, rank_lists
 from serving.retrieval.selection import CappedSelection
 from tests.serving.recall_reference import Shop
 
@@ -16,7 +16,9 @@ def _lists(*lists, num_asked=None):
     """Lists of rows with scores 1, 1/2, 1/3 ... shifted a little by interest."""
     scores = [1 / np.arange(1, len(rows) + 1) - i / 100 for i, rows in enumerate(lists)]
     rows = [np.array(rows, np.int64) for rows in lists]
-    return rank_lists(rows, [column.astype(np.float32) for column in scores], num_asked)
+    return rank_lists(
+        found_lists(rows, [column.astype(np.float32) for column in scores], num_asked)
+    )
 
 
 def _take(selection, ranked, kept=None, **arguments):

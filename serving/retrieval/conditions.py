@@ -1,0 +1,61 @@
+"""Conditions of a request -> rows of the items that fulfil them.
+
+Imports no TensorFlow. The categories are an attribute of every release.
+"""
+
+import numpy as np
+
+from recall.errors import InputError
+from recall.feature_columns.attributes import CATEGORY_NAMES, ItemAttribute
+from serving.api.conditions import ItemCondition, Value
+from serving.index.catalogue import CatalogueView
+
+_CATEGORIES = ItemAttribute("category_names")
+"""How names of categories are read; they are no column of the attributes."""
+
+
+def rows_of_condition(view: CatalogueView, condition: ItemCondition, field: str) -> np.ndarray:
+    """`[n]` int64, rows that fulfil a condition, ascending.
+
+    Args:
+        view: The items.
+        condition: Of a request.
+        field: Of the request, for errors.
+
+    Raises:
+        InputError: The release has no such attribute, or one of another kind.
+    """
+    name = condition.attribute
+    is_categories = name == CATEGORY_NAMES
+    attribute = _CATEGORIES if is_categories else view.attributes.get(name)
+    if attribute is None:
+        known = [f"{a.name} ({a.kind})" for a in view.attributes.values()]
+        raise InputError(
+            f"`{field}` has {name!r}, which this release does not declare. It declares "
+            f"{', '.join([f'{CATEGORY_NAMES} (categorical)', *known])}."
+        )
+    place = f"`{field}.{name}`"
+    if condition.any_of is not None:
+        values = [_read(attribute, value, place) for value in condition.any_of]
+        if is_categories:
+            return view.rows_in(view.category_codes(tuple(values)))
+        return view.rows_with(name, values)
+    if not attribute.is_ordered:
+        raise InputError(
+            f"{place} is a range, but {name!r} is {attribute.kind}. Give a value, or several."
+        )
+    ends = (condition.least, -np.inf), (condition.most, np.inf)
+    least, most = (none if end is None else _read(attribute, end, place) for end, none in ends)
+    if least > most:
+        raise InputError(f"{place} has a `min` of {least:g} above its `max` of {most:g}.")
+    return view.rows_between(name, least, most)
+
+
+def _read(attribute: ItemAttribute, value: Value, place: str) -> str | float:
+    try:
+        return attribute.read(value)
+    except ValueError as error:
+        raise InputError(
+            f"{place} must be {attribute.wanted}, received {value!r:.80}: the attribute is "
+            f"{attribute.kind}."
+        ) from error

@@ -43,7 +43,6 @@ from pipelines.sources.items import ItemsFile
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
-from serving.index.attributes import ItemAttributes
 from serving.release import folders, storage
 
 JOB = "ingest"
@@ -160,7 +159,6 @@ class _Ingest:
         self._examples_dir = staging.absolute()
         self._work_dir = self._examples_dir / _WORK_NAME
         self._files = ShardFiles(self._work_dir)
-        self._attributes: ItemAttributes | None = None
 
     def run(self, max_bad_rows: int) -> dict[str, Any]:
         """Runs the steps and writes every file but `artifact.json`."""
@@ -281,7 +279,8 @@ class _Ingest:
         match["marked_categories"] = id_checks.find_marked_categories(lists)
         vocabulary = item_rows.build_vocabulary(self._items, log_ids, clicks, features)
         declared = self._config.features.attributes
-        self._attributes = item_rows.attribute_rows(self._items, vocabulary, declared)
+        kept = item_rows.attribute_rows(self._items, vocabulary, declared)
+        item_attributes.write(self._examples_dir, kept)
         return vocabulary, match | item_rows.describe(vocabulary, len(log_ids), self._config)
 
     def _write(self) -> list[dict]:
@@ -328,7 +327,6 @@ class _Ingest:
         columns = ColumnsFound.of_statistics(statistics)
         schema.write_for(self._examples_dir, self._config, vocabulary.num_items, columns)
         records.write_vocabulary(self._examples_dir, vocabulary)
-        item_attributes.write(self._examples_dir, self._attributes)
         storage.write_json(self._examples_dir / records.STATISTICS_NAME, statistics)
         storage.write_json(self._examples_dir / records.INGEST_REPORT_NAME, report)
         shutil.rmtree(self._work_dir)

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from recall.feature_columns.attributes import ItemAttribute
-from serving.index.attributes import ItemAttributes
 from serving.index.catalogue import NO_ROW, CatalogueView, CategoryPairs, ItemTexts
 from serving.index.exact_index import top_rows
 from serving.index.item_index import DEFAULT_PARAMETERS, SearchParameters, SearchResult
 from serving.index.text_search import TextIndex, TextMatches, TextQuery
 from serving.live.delta import Delta, DeltaItem
+from serving.live.live_attributes import LiveAttributes
 
 _RETRY_FACTOR = 2
 """A search that came back short is done again for this many times more items."""
@@ -54,6 +54,7 @@ class LiveView:
         self.num_hidden = int(np.count_nonzero(hidden))
         self.num_items = base.num_items - self.num_hidden + delta.num_live
         self._first_slot_row = base.num_items
+        self._attributes = LiveAttributes(base, hidden, delta)
         self._popular_ids = popular_ids
         self._num_base_codes = num_base_codes
         self._new_codes = new_codes
@@ -173,40 +174,15 @@ class LiveView:
 
     def rows_with(self, name: str, values: Sequence[str | float]) -> np.ndarray:
         """See `CatalogueView`."""
-        return self._visible_and_live(
-            self.base.rows_with(name, values), lambda: self._slot_attributes.rows_with(name, values)
-        )
+        return self._attributes.rows_with(name, values)
 
     def rows_between(self, name: str, least: float, most: float) -> np.ndarray:
         """See `CatalogueView`."""
-        return self._visible_and_live(
-            self.base.rows_between(name, least, most),
-            lambda: self._slot_attributes.rows_between(name, least, most),
-        )
+        return self._attributes.rows_between(name, least, most)
 
     def unavailable_rows(self, now_s: float) -> np.ndarray:
         """See `CatalogueView`."""
-        return self._visible_and_live(
-            self.base.unavailable_rows(now_s),
-            lambda: self._slot_attributes.unavailable_rows(now_s),
-        )
-
-    @functools.cached_property
-    def _slot_attributes(self) -> ItemAttributes:
-        """Those of the delta, put together again after every change."""
-        values = self.delta.attributes(range(self.delta.num_slots))
-        return ItemAttributes.of_values(tuple(self.attributes.values()), values)
-
-    def _visible_and_live(
-        self, rows: np.ndarray, find_slots: Callable[[], np.ndarray]
-    ) -> np.ndarray:
-        """Rows of the base that are not hidden, then slots that are live, as rows."""
-        if self.num_hidden:
-            rows = rows[~self.hidden[rows]]
-        if not self.delta.num_live or not self.attributes:
-            return rows
-        slots = find_slots()
-        return np.concatenate([rows, slots[self.delta.is_live[slots]] + self._first_slot_row])
+        return self._attributes.unavailable_rows(now_s)
 
     def categories_of(self, rows: np.ndarray) -> CategoryPairs:
         """See `CatalogueView`."""

@@ -68,10 +68,9 @@ def ingest_record(
     }
     settings["model"] = {"max_history_length": config.model.max_history_length}
     settings["model"] |= {"time_bias": True} if config.model.time_bias else {}
-    if config.features.of("item", "user"):
-        settings["features"] = [c.to_dict() for c in config.features.of("item", "user")]
-    if config.features.attributes:
-        settings["attributes"] = [a.to_dict() for a in config.features.attributes]
+    of_features, attributes = config.features.of("item", "user"), config.features.attributes
+    for key, declared in {"features": of_features, "attributes": attributes}.items():
+        settings |= {key: [one.to_dict() for one in declared]} if declared else {}
     inputs |= user_rows.inputs_of(source, config)
     return records.build_record(JOB, settings, inputs)
 
@@ -271,15 +270,13 @@ class _Ingest:
         item_ids = log_ids.to_pylist()
         if self._items is None:
             return ItemVocabulary(item_ids, clicks), {}
-        file_ids = self._items["item_id"].combine_chunks()
+        file_ids, declared = self._items["item_id"].combine_chunks(), self._config.features
         match = {"items": len(file_ids), **id_checks.match_items(log_ids, file_ids)}
         item_rows.check_match(match, self._config)
-        features = self._config.features.of("item")
         lists = self._items["categories"].combine_chunks()
         match["marked_categories"] = id_checks.find_marked_categories(lists)
-        vocabulary = item_rows.build_vocabulary(self._items, log_ids, clicks, features)
-        declared = self._config.features.attributes
-        kept = item_rows.attribute_rows(self._items, vocabulary, declared)
+        vocabulary = item_rows.build_vocabulary(self._items, log_ids, clicks, declared.of("item"))
+        kept = item_rows.attribute_rows(self._items, vocabulary, declared.attributes)
         item_attributes.write(self._examples_dir, kept)
         return vocabulary, match | item_rows.describe(vocabulary, len(log_ids), self._config)
 

@@ -141,6 +141,5 @@ class BundleCatalogue:
         if rows is None:
             return self._exact.search(queries, min(k, self.num_items))
         if not len(rows):
-            nothing = [np.empty(0, np.int64)] * len(queries)
-            return SearchResult(nothing, [np.empty(0, np.float32)] * len(queries))
+            return SearchResult.nothing(len(queries))
         return self._exact.search_rows(queries, min(k, len(rows)), rows)

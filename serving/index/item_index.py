@@ -22,6 +22,12 @@ class SearchResult(NamedTuple):
     rows: list[np.ndarray]
     scores: list[np.ndarray]
 
+    @classmethod
+    def nothing(cls, num_queries: int) -> "SearchResult":
+        """What is found where there are no items."""
+        no_rows, no_scores = np.empty(0, np.int64), np.empty(0, np.float32)
+        return cls([no_rows] * num_queries, [no_scores] * num_queries)
+
 
 class SearchParameters(NamedTuple):
     """How far a search looks; an index ignores what it has no use for.

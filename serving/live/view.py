@@ -249,7 +249,7 @@ class LiveView:
             return self._merge(self.base.search(queries, k, parameters), queries, k)
         wanted = min(k, self.base.num_items - self.num_hidden)
         if not wanted:
-            return self._merge(_nothing(len(queries)), queries, k)
+            return self._merge(SearchResult.nothing(len(queries)), queries, k)
         # As many more as are hidden among k items on average, and a few.
         share = self.num_hidden / self.base.num_items
         fetched = wanted + min(self.num_hidden, 16 + int(2 * share * wanted))
@@ -324,8 +324,3 @@ class LiveView:
             merged.rows.append(rows[order])
             merged.scores.append(values[order])
         return merged
-
-
-def _nothing(num_queries: int) -> SearchResult:
-    empty = [np.empty(0, np.int64)] * num_queries
-    return SearchResult(empty, [np.empty(0, np.float32)] * num_queries)

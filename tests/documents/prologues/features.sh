@@ -1,7 +1,8 @@
 source "$REPOSITORY/tests/documents/prologues/shared.sh"
 make_log
-# A year and a price for every item.
-awk -F, 'NR == 1 {print $0 ",year,price"; next} {print $0 "," 1980 + NR % 40 "," NR % 17 + .5}' \
+# A year, a price, shops and a last day for every item.
+awk -F, 'NR == 1 {print $0 ",year,price,shop,sold_until"; next}
+  {print $0 "," 1980 + NR % 40 "," NR % 17 + .5 "," (NR % 2 ? "north|east" : "south") ",2100-01-01"}' \
   items.csv > with_columns.csv
 mv with_columns.csv items.csv
 recall() {

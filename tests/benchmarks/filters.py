@@ -1,0 +1,145 @@
+"""What filters and boosts cost: `python -m tests.benchmarks.filters` prints JSON.
+
+The recall service in this process, without doors and towers, is asked with the vectors of
+four interests each: without a filter, with filters that leave a share of the items, and with
+boosts. Beside the time stands the share of the exact answers that were found.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from absl import app, flags
+
+from pipelines.publishing.index_choice import tune_index
+from recall.config import IndexConfig
+from recall.feature_columns.attributes import ItemAttribute
+from recall.vocabulary import ItemVocabulary
+from serving.api.recall_request import RecallRequest
+from serving.index.attributes import ItemAttributes
+from serving.index.bundle import IndexBundle
+from serving.index.bundle_catalogue import BundleCatalogue
+from serving.index.exact_index import ExactIndex
+from serving.index.scann_index import build_index
+from serving.retrieval.service import RecallService
+from serving.retrieval.user_vectors import UserVectors
+from tests.benchmarks import measure
+from tests.benchmarks.serving_release import draw_unit_vectors
+
+_MODULE = "tests.benchmarks.filters"
+
+_SIZES = flags.DEFINE_list("num_items", ["100000"], "Items of the catalogues.")
+_USERS = flags.DEFINE_integer("num_users", 128, "Requests of each measurement.", 1)
+
+K, _DIM, _INTERESTS, _RUNS = 200, 64, 4, 3
+
+_SHARES = {"half": 2, "tenth": 10, "hundredth": 100, "thousandth": 1000}
+"""Attribute -> one in so many items has its first value."""
+
+_DECLARED = (
+    *(ItemAttribute(name) for name in _SHARES),
+    ItemAttribute("price", "numeric"),
+    ItemAttribute("available_until", "time"),
+)
+_ENDED_S, _LATER_S = 1e9, 2e9
+"""When a tenth of the items ends, and a time when nothing has."""
+
+QUESTIONS: Mapping[str, Mapping[str, Any]] = {
+    "no filter": {},
+    **{f"one in {n:,}": {"where": {name: "v0"}} for name, n in _SHARES.items()},
+    "a range, one in 2": {"where": {"price": {"max": 50}}},
+    "a range and one in 10": {"where": {"price": {"max": 50}, "tenth": "v0"}},
+    "boost of one in 100": {"boosts": [{"where": {"hundredth": "v0"}, "multiply": 1.1}]},
+    "boost of one in 2": {"boosts": [{"where": {"half": "v0"}, "multiply": 1.1}]},
+    "boost of one in 2, first": {"boosts": [{"where": {"half": "v0"}, "add": 10}]},
+}
+
+
+class _NoTower:
+    """All requests bring their vectors."""
+
+    def compute(self, histories, *, timeout_s: float | None = None) -> UserVectors:
+        shape = (len(histories), 1, _DIM)
+        nothing = np.zeros(len(histories), np.int64)
+        return UserVectors(np.zeros(shape), np.ones(shape[:2]), nothing, nothing, "f", 1)
+
+
+def build_catalogue(num_items: int) -> BundleCatalogue:
+    """Clustered items with attributes, behind the index that `recall index` would choose."""
+    generator = np.random.default_rng(0)
+    vectors = draw_unit_vectors(num_items, _DIM, seed=1)
+    queries = draw_unit_vectors(512, _DIM, seed=1_000_001)
+    index = build_index(vectors, IndexConfig(), "cosine")
+    index, recall, _ = tune_index(index, ExactIndex(vectors), queries, IndexConfig())
+    columns = {name: generator.integers(n, size=num_items) for name, n in _SHARES.items()}
+    prices = generator.random(num_items) * 100
+    has_ended = generator.random(num_items) < 0.1
+    attributes = ItemAttributes.of_values(
+        _DECLARED,
+        [
+            {
+                **{name: [f"v{values[row]}"] for name, values in columns.items()},
+                "price": prices[row],
+                "available_until": _ENDED_S if has_ended[row] else None,
+            }
+            for row in range(num_items)
+        ],
+    )
+    vocabulary = ItemVocabulary([f"i{row}" for row in range(num_items)])
+    bundle = IndexBundle(
+        manifest={"fingerprint": "f", "recall@100": recall},
+        item_ids=np.array([item_id.encode() for item_id in vocabulary.item_ids]),
+        item_vectors=vectors,
+        table=vocabulary.to_table(),
+        fallback=(),
+        index=index,
+        attributes=attributes,
+    )
+    return BundleCatalogue(bundle)
+
+
+def measure_case(case: dict[str, Any]) -> dict[str, float]:
+    """Asks for one kind of answer for every user."""
+    catalogue = build_catalogue(case["num_items"])
+    users = draw_unit_vectors(case["num_users"] * _INTERESTS, _DIM, seed=77)
+    users = users.reshape(-1, _INTERESTS, _DIM)
+    facts = {}
+    for name, fields in {**QUESTIONS, "a tenth has ended": {}}.items():
+        now_s = _LATER_S if name == "a tenth has ended" else _ENDED_S - 1
+        service = RecallService(_NoTower(), catalogue, clock=lambda now_s=now_s: now_s)
+
+        def ask(exact: bool = False, service: RecallService = service, fields=fields) -> list:
+            return [
+                service.recall([RecallRequest(user_vectors=user, k=K, exact=exact, **fields)])[0]
+                for user in users
+            ]
+
+        answers, expected = ask(), ask(exact=True)
+        cost = measure.cheapest(ask, _RUNS)
+        facts[f"{name}: CPU ms"] = 1e3 * cost.cpu_seconds / len(users)
+        facts[f"{name}: ms"] = 1e3 * cost.seconds / len(users)
+        facts[f"{name}: recall"] = _recall(answers, expected)
+        facts[f"{name}: items"] = float(np.mean([len(a.item_ids) for a in answers]))
+    return facts
+
+
+def _recall(answers: list, expected: list) -> float:
+    """Share of the exact answers' items that are found."""
+    pairs = zip(answers, expected, strict=True)
+    return float(np.mean([np.isin(e.item_ids, a.item_ids).mean() for a, e in pairs]))
+
+
+def main(_: list[str]) -> None:
+    """Measures the case that is named, or every size in a process of its own."""
+    if measure.answer_case(measure_case):
+        return
+    cases = []
+    for size in _SIZES.value:
+        measure.show_progress(f"{size} items")
+        case = {"num_items": int(size), "num_users": _USERS.value}
+        cases.append(case | measure.run_case(_MODULE, case))
+    measure.print_report(cases)
+
+
+if __name__ == "__main__":
+    app.run(main)

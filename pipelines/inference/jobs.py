@@ -159,7 +159,7 @@ class _Job:
 
     def _run_ready(self, ready: ListFile) -> dict[str, int]:
         """Answers for histories that a file has."""
-        columns = {"user_column": ready.user_column, "history_column": ready.history_column}
+        columns = {"user_column": ready.user_column, "history_column": ready.list_column}
         output = self._open_output({"histories": ready.fingerprint()}, {"reading": columns})
         if output.is_current():
             return self._up_to_date(output)

@@ -141,7 +141,7 @@ def test_vectors_of_users_and_of_items(folder, tmp_path, capsys):
             2,
             "error: Give --events=LOG, or --users=FILE with a history",
         ),
-        ("recommend", ["--users={users}"], 1, "users.csv has no lists, as histories are"),
+        ("recommend", ["--users={users}"], 1, "users.csv has no lists of item ids"),
         ("recommend", ["--users="], 1, "Give a path, or all"),
         ("recommend", ["--users={users}", "--where=a=b"], 2, "--where is about a log"),
         ("recommend", ["--events={log}", "--history_column=x"], 2, "has no meaning with --events"),

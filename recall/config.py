@@ -188,6 +188,12 @@ class RecallConfig:
             self.loss.reverse_future,
             "true with model.time_bias=true",
         )
+        require_setting(
+            self.loss.reverse_future or not self.features.of("event"),
+            "loss.reverse_future",
+            self.loss.reverse_future,
+            "true with features of events",
+        )
         for name in self.loss.ROUTING_WEIGHTS:
             value = getattr(self.loss, name)
             require_setting(
@@ -209,6 +215,11 @@ class RecallConfig:
             self.loss.overlap_weight,
             "0 with one interest: it is about pairs of them",
         )
+
+    @property
+    def needs_times(self) -> bool:
+        """Whether the model looks at times of clicks, for itself or for a feature."""
+        return self.model.time_bias or self.features.need_times
 
     def to_dict(self, sections: Iterable[str] | None = None) -> dict[str, Any]:
         """The settings as nested plain values, all sections or the named ones."""

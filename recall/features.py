@@ -4,10 +4,14 @@ Raw ids never reach the model: examples hold dense ids (see `vocabulary`).
 """
 
 import functools
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from recall.feature_columns.encoder import Encoded, FeatureEncoder
+from recall.feature_columns.fitting import FittedColumn
+from recall.feature_columns.times import pair_with_before
 from recall.vocabulary import PADDING_ID
 
 ITEM_IDS = "item_ids"
@@ -59,6 +63,21 @@ TIMES = "times"
 one, counted from 1 at the first click of a sequence; 0 where there is none."""
 FUTURE_TIMES = "future_times"
 """Column of a packed batch: the same of every sequence reversed."""
+
+EVENT_VALUES = "event_value:"
+"""Before the name of a feature of events or requests, of a training window: int64 list, numbers
+of categories (`FeatureEncoder`), or float list, NaN where there is none."""
+HISTORY_VALUES = "history_value:"
+"""The same of a feature of events, of the events before the held-out ones."""
+REQUEST_VALUES = "request_value:"
+"""The same of a feature of requests, of the first held-out event: one value."""
+
+EVENT_SLOTS, EVENT_NUMBERS = "event_slots", "event_numbers"
+"""Columns of a batch, `[batch, length, ...]`: features of the click of each slot (`Encoded`)."""
+FUTURE_SLOTS, FUTURE_NUMBERS = "future_slots", "future_numbers"
+"""The same of every sequence reversed."""
+REQUEST_SLOTS, REQUEST_NUMBERS = "request_slots", "request_numbers"
+"""Columns of a batch: features of the request that the next click of each slot answers."""
 
 HISTORY_ITEM_IDS = "history_item_ids"
 """Raw ids of a request's history: string list, oldest first."""
@@ -136,6 +155,7 @@ class ReadColumns(NamedTuple):
         shown: Whether items that were shown are read.
         times: Whether times are read.
         users: Whether the rows of users are read.
+        log_columns: Features of events and of requests.
     """
 
     kind_weights: tuple[float, ...] = ()
@@ -143,6 +163,12 @@ class ReadColumns(NamedTuple):
     shown: bool = False
     times: bool = False
     users: bool = False
+    log_columns: tuple[FittedColumn, ...] = ()
+
+    @property
+    def needs_times(self) -> bool:
+        """Whether times are read, for themselves or for features."""
+        return self.times or any(c.kind == "timestamp" for c in self.log_columns)
 
 
 ITEMS_ALONE = ReadColumns()
@@ -173,6 +199,14 @@ def parse_sequences(serialized: tf.Tensor, read: ReadColumns = ITEMS_ALONE) -> S
         pairs = tf.stack([times[:, :-1], times[:, 1:]], axis=2)
         # Behind the last click there is no slot.
         columns[TIMES] = pairs * tf.cast(pairs[..., 1:] > 0, pairs.dtype)
+    for name in (EVENT_SLOTS, EVENT_NUMBERS):
+        if name in windows:
+            columns[name] = windows[name].to_tensor(0)[:, :-1]
+            future = name.replace("event", "future")
+            columns[future] = windows[name][:, ::-1].to_tensor(0)[:, :-1]
+    for name in (REQUEST_SLOTS, REQUEST_NUMBERS):
+        if name in windows:
+            columns[name] = windows[name].to_tensor(0)[:, 1:]
     return SequenceBatch(windows[ITEM_IDS].to_tensor(default_value=PADDING_ID), columns)
 
 
@@ -183,13 +217,14 @@ def parse_windows(serialized: tf.Tensor, read: ReadColumns) -> dict[str, tf.Ragg
         `ITEM_IDS`, `TARGET_WEIGHTS`, `TIMES` and `ROWS_OF_USERS`, `[batch, (length + 1)]`, of
         which the first weight is of no target, and `SHOWN`, `[batch, (length), (number)]`; all
         but the first as far as they are read. Times are seconds from 1, the first event of a
-        window.
+        window. Of features of the log there are `EVENT_SLOTS` and so on, of each event.
     """
     names = {ITEM_IDS: tf.int64}
     names |= {EVENT_KINDS: tf.int64} if read.kind_weights else {}
     names |= {EVENT_WEIGHTS: tf.float32} if read.weights else {}
     names |= {SHOWN_COUNTS: tf.int64, SHOWN_IDS: tf.int64} if read.shown else {}
-    names |= {TIMESTAMPS: tf.int64} if read.times else {}
+    names |= {TIMESTAMPS: tf.int64} if read.needs_times else {}
+    names |= {EVENT_VALUES + name: dtype for name, dtype in value_types(read.log_columns).items()}
     features = {
         name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64) for name, dtype in names.items()
     }
@@ -216,4 +251,52 @@ def parse_windows(serialized: tf.Tensor, read: ReadColumns) -> dict[str, tf.Ragg
         first = tf.gather(timestamps.values, timestamps.row_starts())
         of_event = tf.gather(first, timestamps.value_rowids())
         windows[TIMES] = timestamps.with_values(tf.cast(timestamps.values - of_event + 1, tf.int32))
+    if read.log_columns:
+        windows |= _log_features(parsed, read.log_columns)
+    return windows
+
+
+def value_types(columns: Sequence[FittedColumn]) -> dict[str, tf.DType]:
+    """Name of a feature of the log -> the type of its values in examples.
+
+    Features that are made of times have no values there.
+    """
+    return {
+        c.name: tf.int64 if c.kind == "categorical" else tf.float32
+        for c in columns
+        if c.kind != "timestamp"
+    }
+
+
+def encode_values(
+    columns: Sequence[FittedColumn], values: Mapping[str, tf.Tensor], times: tf.Tensor | None
+) -> Encoded:
+    """Values of examples as the networks read them.
+
+    Args:
+        columns: Features of one owner.
+        values: Name -> `[n]`, see `value_types`.
+        times: `[n, 2]` int64 seconds, of each event and of the one before it; None where no
+            feature is made of them.
+    """
+    of_times = {c.name: times for c in columns if c.kind == "timestamp"}
+    return FeatureEncoder(columns, reads_names=False)({**values, **of_times}).encoded
+
+
+def _log_features(
+    parsed: Mapping[str, tf.RaggedTensor], columns: Sequence[FittedColumn]
+) -> dict[str, tf.RaggedTensor]:
+    """The features of events and of requests, of every event of windows."""
+    item_ids, times, windows = parsed[ITEM_IDS], None, {}
+    if TIMESTAMPS in parsed:
+        times = pair_with_before(parsed[TIMESTAMPS].values, parsed[TIMESTAMPS].value_rowids())
+    for owner, names in (
+        ("event", (EVENT_SLOTS, EVENT_NUMBERS)),
+        ("request", (REQUEST_SLOTS, REQUEST_NUMBERS)),
+    ):
+        own = [column for column in columns if column.column.owner == owner]
+        if own:
+            values = {name: parsed[EVENT_VALUES + name].values for name in value_types(own)}
+            encoded = encode_values(own, values, times)
+            windows |= {n: item_ids.with_values(v) for n, v in zip(names, encoded, strict=True)}
     return windows

@@ -104,11 +104,16 @@ class Histories(Ragged):
         next_times: `[num_values]` int64 seconds, of the click after it, of the last one of a
             row the request.
         user_rows: `[num_rows]` int64, row of each user in the users file, 0 for others.
+        click_values: `[num_values, ...]` int32, features of each click: slots, and numbers as
+            their bits (`pack_values`).
+        request_values: `[num_rows, ...]` int32, those of each request.
     """
 
     times: np.ndarray
     next_times: np.ndarray
     user_rows: np.ndarray
+    click_values: np.ndarray
+    request_values: np.ndarray
 
     @classmethod
     def of(
@@ -117,6 +122,8 @@ class Histories(Ragged):
         times: np.ndarray | None = None,
         requests: np.ndarray | None = None,
         user_rows: np.ndarray | None = None,
+        click_values: np.ndarray | None = None,
+        request_values: np.ndarray | None = None,
     ) -> "Histories":
         """Histories with what is known of them.
 
@@ -125,6 +132,8 @@ class Histories(Ragged):
             times: `[num_values]` of their clicks.
             requests: `[num_rows]` when each was asked for.
             user_rows: `[num_rows]`.
+            click_values: `[num_values, ...]`.
+            request_values: `[num_rows, ...]`.
 
         >>> histories = Ragged.from_rows([[5, 6], [7]])
         >>> Histories.of(histories, np.array([1, 2, 3]), np.array([8, 9])).next_times
@@ -138,7 +147,12 @@ class Histories(Ragged):
             next_times[histories.offsets[1:][is_filled] - 1] = requests[is_filled]
         if user_rows is None:
             user_rows = np.zeros(len(histories), np.int64)
-        return cls(histories.values, histories.offsets, times, next_times, user_rows)
+        if click_values is None:
+            click_values = np.zeros([len(histories.values), 0], np.int32)
+        if request_values is None:
+            request_values = np.zeros([len(histories), 0], np.int32)
+        columns = (times, next_times, user_rows, click_values, request_values)
+        return cls(histories.values, histories.offsets, *columns)
 
     def slice(self, start: int, stop: int) -> "Histories":
         """As `Ragged.slice`."""
@@ -147,19 +161,36 @@ class Histories(Ragged):
     def take(self, rows: np.ndarray) -> "Histories":
         """As `Ragged.take`."""
         taken = super().take(rows)
-        times, next_times = (
+        times, next_times, click_values = (
             Ragged(column, self.offsets).take(rows).values
-            for column in (self.times, self.next_times)
+            for column in (self.times, self.next_times, self.click_values)
         )
-        return Histories(taken.values, taken.offsets, times, next_times, self.user_rows[rows])
+        of_rows = (self.user_rows[rows], click_values, self.request_values[rows])
+        return Histories(taken.values, taken.offsets, times, next_times, *of_rows)
 
     def last_padded(self, length: int) -> np.ndarray:
         """The last `length` clicks of each row, left-aligned, padded with 0.
 
         Returns:
-            `[num_rows, length, 4]` int64: ids, times, times of what came next, user rows.
+            `[num_rows, length, 4 + ...]` int64: ids, times, times of what came next, user rows,
+            features of clicks, and of the request.
         """
         columns = (self.values, self.times, self.next_times)
         padded = [Ragged(column, self.offsets).last_padded(length) for column in columns]
         users = np.tile(self.user_rows[:, np.newaxis], [1, length])
-        return np.stack([*padded, users], axis=2)
+        of_clicks = [
+            Ragged(column, self.offsets).last_padded(length) for column in self.click_values.T
+        ]
+        of_requests = [
+            np.tile(column[:, np.newaxis], [1, length]) for column in self.request_values.T
+        ]
+        return np.stack([*padded, users, *of_clicks, *of_requests], axis=2)
+
+
+def pack_values(slots: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """`[n, num_slots]` and `[n, num_numbers]` float32 -> `[n, ...]` int32, all bits kept.
+
+    >>> pack_values(np.array([[7]]), np.array([[1.0]], np.float32)).tolist()
+    [[7, 1065353216]]
+    """
+    return np.concatenate([slots.astype(np.int32), numbers.view(np.int32)], axis=1)

@@ -7,6 +7,7 @@ needs to know which similarity was chosen.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -14,9 +15,11 @@ import tensorflow as tf
 from recall.config import ModelConfig
 from recall.feature_columns.declaration import FeaturesConfig
 from recall.feature_columns.encoder import Encoded
+from recall.feature_columns.fitting import FittedColumn
 from recall.feature_columns.item_features import ItemFeatures
 from recall.item_tower import ItemTower
 from recall.layers.dropout import choose_dropout_rate, forget_times
+from recall.layers.event_features import EventFeatures, RequestFeatures
 from recall.layers.extractor import ALL_PREFIXES, InterestOutput, WantedPrefixes
 from recall.layers.interests import build_extractor
 from recall.layers.normalization import normalize_length
@@ -51,6 +54,8 @@ class UserTower(tf.keras.Model):
         has_time_bias: Whether times are looked at.
         min_interest_weight: Below it an interest is switched off; 0: none is.
         user_features: What features of users add to every click; None without any.
+        event_features: What features of a click add to it; None without any.
+        request_features: What features of requests make of interests; None without any.
     """
 
     def __init__(
@@ -59,6 +64,7 @@ class UserTower(tf.keras.Model):
         item_tower: ItemTower,
         users: ItemFeatures | None = None,
         features: FeaturesConfig | None = None,
+        log_columns: Sequence[FittedColumn] = (),
         **kwargs,
     ):
         """Creates the tower over the table of `item_tower`.
@@ -68,13 +74,22 @@ class UserTower(tf.keras.Model):
             item_tower: Whose table is read.
             users: Values of the features of users; None where they have none.
             features: How features are taken in; None for the defaults.
+            log_columns: Features of events and of requests.
             **kwargs: Of Keras' model.
         """
         super().__init__(**kwargs)
+        features = features or FeaturesConfig()
         self.user_features = None
         if users is not None:
-            self.user_features = UserFeatures(
-                features or FeaturesConfig(), users, config.dim, name="user_features"
+            self.user_features = UserFeatures(features, users, config.dim, name="user_features")
+        self.event_features = self.request_features = None
+        if columns := [c for c in log_columns if c.column.owner == "event"]:
+            self.event_features = EventFeatures(
+                features, columns, config.dim, name="event_features"
+            )
+        if columns := [c for c in log_columns if c.column.owner == "request"]:
+            self.request_features = RequestFeatures(
+                features, columns, config.dim, name="request_features"
             )
         self._item_tower = item_tower
         self._cosine = config.similarity == "cosine"
@@ -110,6 +125,8 @@ class UserTower(tf.keras.Model):
         training: bool = False,
         times: tf.Tensor | None = None,
         users: tf.Tensor | Encoded | None = None,
+        events: Encoded | None = None,
+        requests: Encoded | None = None,
     ) -> UserTowerOutput:
         """Interests of prefixes of every history, of all of them in one pass.
 
@@ -123,18 +140,26 @@ class UserTower(tf.keras.Model):
             users: `[batch, length]` int, rows of the known users from 1, 0 for others; or the
                 values of their features, `[batch, num_slots]` and `[batch, num_numbers]`;
                 None: nothing is known of them.
+            events: `[batch, length, ...]` values of the features of each click; None: nothing
+                is known of them. Not looked at where none are declared, as those of requests.
+            requests: Values of the features of the request that each prefix answers:
+                `[num_wanted, ...]`, of all prefixes and with a mask `[batch, length, ...]`.
 
         Returns:
             `UserTowerOutput`. Of all prefixes it has one more axis, `[batch, length, ...]`;
             slot t is the user after clicks 0..t, padding slots hold no meaning. With a
             mask, `[num_kept, ...]` in the order of the rows.
         """
+        if wanted.mask is not None and requests is not None:
+            requests = Encoded(*(tf.boolean_mask(part, wanted.mask) for part in requests))
         return self._output(
             self._extractor(
-                self._encode(history_ids, training, wanted.first_slots, times, users),
+                self._encode(history_ids, training, wanted.first_slots, times, users, events),
                 wanted,
                 item_vectors=self._embed_routed(history_ids),
-            )
+            ),
+            requests,
+            training,
         )
 
     def cluster(self, history_ids: tf.Tensor) -> tf.Tensor:
@@ -160,6 +185,8 @@ class UserTower(tf.keras.Model):
         training: bool = False,
         times: tf.Tensor | None = None,
         users: tf.Tensor | Encoded | None = None,
+        events: Encoded | None = None,
+        requests: Encoded | None = None,
     ) -> UserTowerOutput:
         """Interests of whole histories.
 
@@ -168,6 +195,8 @@ class UserTower(tf.keras.Model):
             training: Whether dropout is active.
             times: As in `encode_prefixes`.
             users: As in `encode_prefixes`.
+            events: As in `encode_prefixes`.
+            requests: `[batch, ...]` values of the features of each request.
 
         Returns:
             `UserTowerOutput`; an empty history gives the vectors of padding. In the place of
@@ -177,7 +206,13 @@ class UserTower(tf.keras.Model):
         slots = tf.maximum(lengths - 1, 0)
         last_ones = WantedPrefixes(slots=slots)
         output = self.encode_prefixes(
-            history_ids, last_ones, training=training, times=times, users=users
+            history_ids,
+            last_ones,
+            training=training,
+            times=times,
+            users=users,
+            events=events,
+            requests=requests,
         )
         if not self.min_interest_weight:
             return output
@@ -191,6 +226,7 @@ class UserTower(tf.keras.Model):
         first_slots: tf.Tensor | None = None,
         times: tf.Tensor | None = None,
         users: tf.Tensor | Encoded | None = None,
+        events: Encoded | None = None,
     ) -> tf.Tensor:
         """`[batch, length, dim]` states."""
         if not self.has_time_bias:
@@ -203,6 +239,8 @@ class UserTower(tf.keras.Model):
             if users is None:
                 users = tf.zeros([1, 1], tf.int32)
             vectors += tf.cast(self.user_features(users, training=training), vectors.dtype)
+        if self.event_features is not None:
+            vectors += tf.cast(self.event_features(events, training=training), vectors.dtype)
         return self._encoder(vectors, training=training, first_slots=first_slots, times=times)
 
     def _embed_routed(self, history_ids: tf.Tensor) -> tf.Tensor | None:
@@ -212,8 +250,12 @@ class UserTower(tf.keras.Model):
         vectors = self._item_tower.embed_for_routing(history_ids)
         return vectors * tf.cast(history_ids != PADDING_ID, vectors.dtype)[:, :, tf.newaxis]
 
-    def _output(self, interests: InterestOutput) -> UserTowerOutput:
+    def _output(
+        self, interests: InterestOutput, requests: Encoded | None, training: bool
+    ) -> UserTowerOutput:
         vectors, weights = (tf.cast(tensor, tf.float32) for tensor in interests)
+        if self.request_features is not None:
+            vectors = self.request_features(vectors, requests, training=training)
         if self.min_interest_weight:
             weights = switch_off(weights, self.min_interest_weight)
         return UserTowerOutput(normalize_length(vectors) if self._cosine else vectors, weights)

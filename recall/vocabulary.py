@@ -6,11 +6,12 @@ convert to and from Arrow, which the pipelines store as Parquet.
 
 import functools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recall.errors import InputError
+from recall.feature_columns.fitting import FittedColumn
 from recall.feature_columns.item_features import ItemFeatures
 from recall.item_ids import check_item_ids
 
@@ -61,6 +62,8 @@ class ItemVocabulary:
             They are kept in a table of their own (`ItemFeatures.to_table`).
         users: Values of the declared features of users, row by row of a users file; None where
             there are none. A model keeps what was learnt of the values and no rows.
+        log_columns: Features of events and of requests, with what was learnt of their values;
+            the values are in examples.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class ItemVocabulary:
         titles: Sequence[str] | None = None,
         features: ItemFeatures | None = None,
         users: ItemFeatures | None = None,
+        log_columns: Sequence[FittedColumn] = (),
     ):
         """Creates a vocabulary.
 
@@ -81,6 +85,7 @@ class ItemVocabulary:
             titles: Text for people per item; None means no titles.
             features: Values of the declared features, row by row.
             users: Values of the features of users.
+            log_columns: Features of events and of requests.
 
         Raises:
             InputError: There are no items, an id is empty, repeated or one that
@@ -96,6 +101,7 @@ class ItemVocabulary:
         self.titles = ("",) * size if titles is None else tuple(title or "" for title in titles)
         self.features = features
         self.users = users
+        self.log_columns = tuple(log_columns)
         self._row_of = {item_id: row for row, item_id in enumerate(self.item_ids)}
         self._check()
 
@@ -123,13 +129,20 @@ class ItemVocabulary:
 
     def with_features(self, features: ItemFeatures | None) -> "ItemVocabulary":
         """The same items with values of features, row by row."""
-        columns = (self.item_ids, self.counts, self.categories, self.titles)
-        return ItemVocabulary(*columns, features=features, users=self.users)
+        return self._with(features=features)
 
     def with_users(self, users: ItemFeatures | None) -> "ItemVocabulary":
         """The same items beside values of features of users."""
+        return self._with(users=users)
+
+    def with_log_columns(self, columns: Sequence[FittedColumn]) -> "ItemVocabulary":
+        """The same items beside features of events and of requests."""
+        return self._with(log_columns=columns)
+
+    def _with(self, **more: Any) -> "ItemVocabulary":
         columns = (self.item_ids, self.counts, self.categories, self.titles)
-        return ItemVocabulary(*columns, features=self.features, users=users)
+        kept = {name: getattr(self, name) for name in ("features", "users", "log_columns")}
+        return ItemVocabulary(*columns, **(kept | more))
 
     def without_user_values(self) -> "ItemVocabulary":
         """The same with what was learnt of the features of users, but nobody's values."""
@@ -198,7 +211,10 @@ class ItemVocabulary:
         columns = (self.item_ids, self.counts, self.categories, self.titles)
         features = None if self.features is None else self.features.take(rows)
         return ItemVocabulary(
-            *([c[row] for row in rows] for c in columns), features=features, users=self.users
+            *([c[row] for row in rows] for c in columns),
+            features=features,
+            users=self.users,
+            log_columns=self.log_columns,
         )
 
     def to_table(self) -> "pa.Table":

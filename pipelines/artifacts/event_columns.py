@@ -1,5 +1,7 @@
 """What examples say of events beside their items, read back. Imports no TensorFlow."""
 
+import types
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +21,7 @@ class ColumnsFound(NamedTuple):
         shown: Items that were shown and not clicked; None where the log does not tell.
         times: Whether examples have times.
         users: Whether examples have the rows of users.
+        features: Declared features of events and of requests: name -> `owner`, `kind`.
     """
 
     kinds: tuple[str, ...] = ()
@@ -26,6 +29,7 @@ class ColumnsFound(NamedTuple):
     shown: int | None = None
     times: bool = False
     users: bool = False
+    features: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({})
 
     @classmethod
     def of_statistics(cls, statistics: dict[str, Any]) -> "ColumnsFound":
@@ -33,7 +37,8 @@ class ColumnsFound(NamedTuple):
         found = statistics.get(COLUMNS, {})
         kinds = tuple(found.get("kinds", ()))
         weights, times, users = (found.get(name, False) for name in ("weights", "times", "users"))
-        return cls(kinds, weights, found.get("shown"), times, users)
+        features = found.get("features", {})
+        return cls(kinds, weights, found.get("shown"), times, users, features)
 
     @classmethod
     def read(cls, examples_dir: str | Path) -> "ColumnsFound":

@@ -1,7 +1,7 @@
 """Examples read into memory: held-out users, and training windows file by file."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +11,23 @@ from pipelines.artifacts import records
 from pipelines.artifacts.example_files import open_kept_examples
 from recall.datasets import without_tuning
 from recall.errors import InputError
+from recall.feature_columns.fitting import FittedColumn
 from recall.features import (
     HISTORY,
     HISTORY_TIMESTAMPS,
+    HISTORY_VALUES,
     ITEM_IDS,
     NUM_TRAINED,
     POSITIVE_KINDS,
     POSITIVE_TIMESTAMPS,
     POSITIVES,
+    REQUEST_VALUES,
     USER_ID,
     USER_ROW,
+    encode_values,
+    value_types,
 )
-from recall.ragged import Histories, Ragged
+from recall.ragged import Histories, Ragged, pack_values
 from serving.release import storage
 
 HELD_OUT_SPLITS = ("valid", "test")
@@ -116,7 +121,15 @@ def read_held_out(examples_dir: str | Path, split: str) -> HeldOutUsers:
     if split not in HELD_OUT_SPLITS:
         raise ValueError(f"`split` must be one of {HELD_OUT_SPLITS}, received {split!r}.")
     parts = []
-    for path, batches in _read_split(Path(examples_dir), split, _FEATURES):
+    log_columns = records.read_log_columns(examples_dir)
+    names = [(HISTORY_VALUES, _of(log_columns, "event"))]
+    names += [(REQUEST_VALUES, _of(log_columns, "request"))]
+    specs = _FEATURES | {
+        prefix + name: tf.io.RaggedFeature(dtype, row_splits_dtype=tf.int64)
+        for prefix, columns in names
+        for name, dtype in value_types(columns).items()
+    }
+    for path, batches in _read_split(Path(examples_dir), split, specs):
         parts += batches
         if any((batch[POSITIVES].row_lengths() == 0).numpy().any() for batch in batches):
             raise InputError(f"{path} has a user without positives. {_remedy(path)}")
@@ -128,15 +141,21 @@ def read_held_out(examples_dir: str | Path, split: str) -> HeldOutUsers:
     kinds = np.concatenate([part[POSITIVE_KINDS].values.numpy() for part in parts])
     return HeldOutUsers(
         np.concatenate([part[USER_ID].numpy() for part in parts]),
-        _with_columns(_concatenate([part[HISTORY] for part in parts]), parts),
+        _with_columns(_concatenate([part[HISTORY] for part in parts]), parts, log_columns),
         _concatenate([part[POSITIVES] for part in parts]),
         np.concatenate([part[NUM_TRAINED].numpy() for part in parts]),
         kinds if len(kinds) else None,
     )
 
 
-def _with_columns(histories: Ragged, parts: list[dict]) -> Ragged:
-    """The histories with their times and users, as far as examples have them."""
+def _of(columns: Sequence[FittedColumn], owner: str) -> list[FittedColumn]:
+    return [column for column in columns if column.column.owner == owner]
+
+
+def _with_columns(
+    histories: Ragged, parts: list[dict], log_columns: Sequence[FittedColumn]
+) -> Ragged:
+    """The histories with their times, users and features, as far as examples have them."""
     times = np.concatenate([part[HISTORY_TIMESTAMPS].values.numpy() for part in parts])
     users, requests = np.concatenate([part[USER_ROW].numpy() for part in parts]), None
     if len(times) != len(histories.values):
@@ -144,9 +163,37 @@ def _with_columns(histories: Ragged, parts: list[dict]) -> Ragged:
     else:
         firsts = [part[POSITIVE_TIMESTAMPS][:, :1].values.numpy() for part in parts]
         requests = np.concatenate(firsts)
-    if times is None and not users.any():
+    if times is None and not users.any() and not log_columns:
         return histories
-    return Histories.of(histories, times, requests, users)
+    of_clicks = of_requests = None
+    if events := _of(log_columns, "event"):
+        pairs = None if times is None else _with_times_before(histories, times)
+        of_clicks = _encode(events, HISTORY_VALUES, parts, pairs)
+    if asked := _of(log_columns, "request"):
+        pairs = None
+        if times is not None:  # A history is never empty.
+            pairs = np.stack([requests, times[histories.offsets[1:] - 1]], axis=1)
+        of_requests = _encode(asked, REQUEST_VALUES, parts, pairs)
+    return Histories.of(histories, times, requests, users, of_clicks, of_requests)
+
+
+def _with_times_before(histories: Ragged, times: np.ndarray) -> np.ndarray:
+    """`[num_events, 2]` int64 seconds, of each event and of the one before it, 0 for none."""
+    before = np.concatenate([[0], times[:-1]])
+    before[histories.offsets[:-1]] = 0
+    return np.stack([times, before], axis=1)
+
+
+def _encode(
+    columns: Sequence[FittedColumn], prefix: str, parts: list[dict], times: np.ndarray | None
+) -> np.ndarray:
+    """The values of features as `Histories` has them."""
+    values = {
+        name: tf.concat([part[prefix + name].values for part in parts], axis=0)
+        for name in value_types(columns)
+    }
+    encoded = encode_values(columns, values, None if times is None else tf.constant(times))
+    return pack_values(*(array.numpy() for array in encoded))
 
 
 def read_training_windows(examples_dir: str | Path) -> Iterator[Ragged]:

@@ -20,6 +20,7 @@ import recall
 from pipelines.artifacts import provenance
 from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.feature_columns.fitting import FittedColumn
 from recall.feature_columns.item_features import ItemFeatures
 from recall.vocabulary import ItemVocabulary
 from serving.release import folders, storage
@@ -38,6 +39,8 @@ ITEM_FEATURES_NAME = "item_features.parquet"
 """Row by row of the vocabulary; there where item features are declared."""
 USER_FEATURES_NAME = "user_features.parquet"
 """Row by row of the users file, of a model no rows; there where user features are declared."""
+LOG_FEATURES_NAME = "log_features.json"
+"""What was learnt of features of events and of requests; there where some are declared."""
 CONFIG_NAME = "config.json"
 _MODELS_OF_EARLIER_VERSIONS = {"filter_share": 0.0}
 """What the weights of a model were trained with whose config.json does not say it."""
@@ -242,6 +245,9 @@ def write_vocabulary(artifact_dir: str | Path, vocabulary: ItemVocabulary) -> No
         pq.write_table(vocabulary.features.to_table(), Path(artifact_dir) / ITEM_FEATURES_NAME)
     if vocabulary.users is not None:
         pq.write_table(vocabulary.users.to_table(), Path(artifact_dir) / USER_FEATURES_NAME)
+    if vocabulary.log_columns:
+        columns = [column.to_dict() for column in vocabulary.log_columns]
+        storage.write_json(Path(artifact_dir) / LOG_FEATURES_NAME, columns)
 
 
 def read_vocabulary(artifact_dir: str | Path) -> ItemVocabulary:
@@ -260,12 +266,29 @@ def read_vocabulary(artifact_dir: str | Path) -> ItemVocabulary:
                 is_of_items = name == ITEM_FEATURES_NAME
                 add = vocabulary.with_features if is_of_items else vocabulary.with_users
                 vocabulary = add(values)
-        return vocabulary
+        return vocabulary.with_log_columns(read_log_columns(artifact_dir))
     except (OSError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(
             f"Cannot read the vocabulary {path}: {error}. Remove {artifact_dir} and make it again."
+        ) from error
+
+
+def read_log_columns(artifact_dir: str | Path) -> tuple[FittedColumn, ...]:
+    """Features of events and of requests in `artifact_dir`, with what was learnt of their values.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    path = Path(artifact_dir) / LOG_FEATURES_NAME
+    if not path.exists():
+        return ()
+    try:
+        return tuple(FittedColumn.from_dict(values) for values in storage.read_json(path))
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} holds no features of a log. Remove {artifact_dir} and make it again."
         ) from error
 
 

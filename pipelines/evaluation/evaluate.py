@@ -90,6 +90,11 @@ def run_evaluation(
             f"The model in {model_dir} was trained on other examples than {examples_dir}. "
             "Run `recall train` again."
         )
+    if vocabulary.log_columns != trained.vocabulary.log_columns:
+        raise InputError(
+            f"The model in {model_dir} was trained with other features of events and requests than "
+            f"{examples_dir} has. Run `recall train` again."
+        )
     if trained.model.user_tower.user_features is not None and vocabulary.users is not None:
         trained.model.user_tower.user_features.know(vocabulary.users)
     evaluated = evaluate_model(examples_dir, trained, vocabulary, config.evaluation)

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.artifacts.held_out import HeldOutUsers
+from recall.feature_columns.encoder import Encoded, FeatureEncoder
 from recall.models.dssrec import DSSRec
 from recall.ragged import Ragged
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID
@@ -15,6 +16,9 @@ _ITEMS_AT_ONCE = 262_144
 need 5 GB beside the answer (measured)."""
 
 
+_FIRST_VALUE = 4
+"""Columns of `Histories.last_padded` before the features."""
+
 USAGE_USERS = 1024
 """Users the usage of interests is measured on: its standard error is below .016."""
 
@@ -22,8 +26,9 @@ USAGE_USERS = 1024
 def build_user_vector_function(model: DSSRec) -> Callable[[np.ndarray], np.ndarray]:
     """Compiles histories -> `[batch, K, dim]` numpy.
 
-    Histories are `[batch, length]` int64 dense ids, or `[batch, length, 4]` of `Histories`: a
-    model with `model.time_bias` looks at times, one with features of users at their rows.
+    Histories are `[batch, length]` int64 dense ids, or `[batch, length, 4 + ...]` of
+    `Histories`: a model with `model.time_bias` looks at times, one with features of users at
+    their rows, one with features of events or requests at their values.
     """
 
     @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64)])
@@ -32,26 +37,44 @@ def build_user_vector_function(model: DSSRec) -> Callable[[np.ndarray], np.ndarr
 
     tower = model.user_tower
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, 4], tf.int64)])
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.int64)])
     def encode_columns(histories: tf.Tensor) -> tf.Tensor:
-        columns = {}
+        columns, first = {}, _FIRST_VALUE
         if tower.has_time_bias:
             columns["times"] = histories[..., 1:3]
         if tower.user_features is not None:
             rows = histories[..., 3]
             is_known = rows <= tower.user_features.num_known
             columns["users"] = tf.cast(tf.where(is_known, rows, 0), tf.int32)
+        if tower.event_features is not None:
+            columns["events"], first = _unpack(tower.event_features.encoder, histories, first)
+        if tower.request_features is not None:
+            encoder = tower.request_features.encoder
+            columns["requests"], _ = _unpack(encoder, histories[:, 0], first)
         return tower(histories[..., 0], **columns).user_vectors
+
+    looks_beside = tower.has_time_bias or any(
+        layer is not None
+        for layer in (tower.user_features, tower.event_features, tower.request_features)
+    )
 
     def compute_user_vectors(histories: np.ndarray) -> np.ndarray:
         history_ids = histories if histories.ndim == 2 else histories[..., 0]
         # Padding changes nothing but the time it takes.
         width = max(1, int((history_ids != PADDING_ID).sum(axis=1).max()))
-        if histories.ndim == 3 and (tower.has_time_bias or tower.user_features is not None):
+        if histories.ndim == 3 and looks_beside:
             return encode_columns(histories[:, :width]).numpy()
         return encode(history_ids[:, :width]).numpy()
 
     return compute_user_vectors
+
+
+def _unpack(encoder: FeatureEncoder, histories: tf.Tensor, first: int) -> tuple[Encoded, int]:
+    """Values of features as `recall.ragged.pack_values` packs them, and where they end."""
+    num_slots, num_numbers = encoder.slot_and_number_widths
+    values = tf.cast(histories[..., first : first + num_slots + num_numbers], tf.int32)
+    slots, numbers = tf.split(values, [num_slots, num_numbers], axis=-1)
+    return Encoded(slots, tf.bitcast(numbers, tf.float32)), first + num_slots + num_numbers
 
 
 def compute_item_vectors(model: DSSRec, num_items: int) -> np.ndarray:

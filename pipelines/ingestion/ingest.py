@@ -30,7 +30,7 @@ from pipelines.ingestion import report as ingest_report
 from pipelines.ingestion import steps as ingest_steps
 from pipelines.ingestion.encoding import facts
 from pipelines.ingestion.encoding.shard_files import ShardFiles
-from pipelines.ingestion.events import kinds, user_rows
+from pipelines.ingestion.events import kinds, log_features, user_rows
 from pipelines.ingestion.reading import LogRuns
 from pipelines.ingestion.sequences import Part
 from pipelines.ingestion.splits import Clock
@@ -42,6 +42,7 @@ from pipelines.sources.events import EventSource
 from pipelines.sources.items import ItemsFile
 from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.feature_columns.fitting import FittedColumn
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 from serving.release import folders, storage
 
@@ -68,8 +69,8 @@ def ingest_record(
     }
     settings["model"] = {"max_history_length": config.model.max_history_length}
     settings["model"] |= {"time_bias": True} if config.model.time_bias else {}
-    of_features, attributes = config.features.of("item", "user"), config.features.attributes
-    for key, declared in {"features": of_features, "attributes": attributes}.items():
+    of_items = config.features.attributes
+    for key, declared in {"features": config.features.columns, "attributes": of_items}.items():
         settings |= {key: [one.to_dict() for one in declared]} if declared else {}
     inputs |= user_rows.inputs_of(source, config)
     return records.build_record(JOB, settings, inputs)
@@ -115,12 +116,13 @@ def run_ingest(
     output_dir = Path(output_dir)
     runner = StepRunner(beam_args)
     split_report.check_columns(source, config.ingest)
+    with_features = log_features.open_with(source, config)
     record = ingest_record(source, items_file, config)
     if records.is_current(output_dir, record):
         _log.info("%s is up to date.", output_dir)
         return storage.read_json(output_dir / records.INGEST_REPORT_NAME)
     _check_output_dir(output_dir, record, overwrite)
-    source = copy.copy(source)
+    source = copy.copy(with_features)
     source.use_split = config.ingest.protocol == "provided"
     items_file = ItemsFile.of(items_file)
     items = item_rows.items_of(source, items_file, config)
@@ -178,13 +180,15 @@ class _Ingest:
         counts = {part: self._sum(name) for part, name in ingest_steps.PART_COUNTS.items()}
         vocabulary, items = self._number_items(counts)
         vocabulary = user_rows.add_users(vocabulary, self._source, self._config, self._files)
-        written = self._write()
+        vocabulary = log_features.add_columns(vocabulary, self._config, self._files)
+        written = self._write(vocabulary.log_columns)
         statistics = ingest_report.build_statistics(self._config, vocabulary, split, written)
         statistics["split"] = split_report.describe(
             self._config.ingest, clock, sorted_facts, split_facts, split_report.count_cold(counts)
         )
-        has = (runs.has_weights, self._config.model.time_bias, vocabulary.users is not None)
+        has = (runs.has_weights, self._config.needs_times, vocabulary.users is not None)
         statistics |= kinds.describe(runs.kinds, *has, sorted_facts, written)
+        log_features.add_facts(statistics, vocabulary, self._config, self._files)
         report = ingest_report.build_ingest_report(
             self._source.name, read, sorted_facts, split_facts, rare_items, statistics, items
         )
@@ -196,7 +200,7 @@ class _Ingest:
         report["lines"] = [
             *ingest_report.report_lines(report),
             *split_report.lines(statistics["split"]),
-            *kinds.lines(statistics),
+            *log_features.lines(statistics),
         ]
         event_statistics.write_all(
             self._examples_dir,
@@ -270,23 +274,20 @@ class _Ingest:
         item_ids = log_ids.to_pylist()
         if self._items is None:
             return ItemVocabulary(item_ids, clicks), {}
-        file_ids, declared = self._items["item_id"].combine_chunks(), self._config.features
-        match = {"items": len(file_ids), **id_checks.match_items(log_ids, file_ids)}
-        item_rows.check_match(match, self._config)
-        lists = self._items["categories"].combine_chunks()
-        match["marked_categories"] = id_checks.find_marked_categories(lists)
-        vocabulary = item_rows.build_vocabulary(self._items, log_ids, clicks, declared.of("item"))
-        kept = item_rows.attribute_rows(self._items, vocabulary, declared.attributes)
+        found = item_rows.join_log(self._items, log_ids, clicks, self._config)
+        kept = item_rows.attribute_rows(self._items, found[0], self._config.features.attributes)
         item_attributes.write(self._examples_dir, kept)
-        return vocabulary, match | item_rows.describe(vocabulary, len(log_ids), self._config)
+        return found
 
-    def _write(self) -> list[dict]:
+    def _write(self, log_columns: Sequence[FittedColumn]) -> list[dict]:
         """Writes the TFRecord files; facts of every shard."""
         for split in WRITTEN_SPLITS:
             (self._examples_dir / f"Split-{split}").mkdir()
         if self._config.ingest.keep_sequences:
             (self._examples_dir / kept_sequences.FOLDER).mkdir()
-        step = ingest_steps.WriteShard(self._config, self._examples_dir, self._work_dir)
+        step = ingest_steps.WriteShard(
+            self._config, self._examples_dir, self._work_dir, log_columns
+        )
         with tasks.open_task(ingest_steps.WRITING, total=len(self._shards), unit="shards"):
             self._runner.run(step, self._shards)
         return self._files.read_all_facts(ingest_steps.WRITTEN)

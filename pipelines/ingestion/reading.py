@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipelines.ingestion import sequences
 from pipelines.ingestion.encoding.narrow_numbers import narrow
 from pipelines.ingestion.encoding.shard_files import ShardFiles
-from pipelines.ingestion.events import ordering
+from pipelines.ingestion.events import log_features, ordering
 from pipelines.ingestion.events.kinds import NO_KINDS, RunKinds
 from pipelines.ingestion.sequences import Sequences
 from pipelines.ingestion.step_runner import StepRunner
@@ -29,6 +29,7 @@ from pipelines.sources.unit_reader import ROW_BITS, UnitReader, merge_facts
 from pipelines.sources.work_units import WorkUnit
 from recall.config import IngestConfig
 from recall.errors import InputError
+from recall.feature_columns.declaration import FeatureColumn
 
 # Names of what a run leaves, by its number.
 READ = "read"
@@ -64,6 +65,7 @@ class LogRuns(NamedTuple):
         latest_s: The latest time of an event.
         kinds: Of the events.
         has_weights: Whether events have weights.
+        features: Declared features that have values in the log.
     """
 
     runs: list[int]
@@ -72,6 +74,7 @@ class LogRuns(NamedTuple):
     latest_s: float
     kinds: RunKinds = NO_KINDS
     has_weights: bool = False
+    features: tuple[FeatureColumn, ...] = ()
 
 
 def read_log(
@@ -98,6 +101,7 @@ def read_log(
     facts = merge_facts(source, [unit["parts"] for unit in found], max_bad_rows)
     runs = [run for unit in found for run in unit["runs"]]
     number_items(files, runs)
+    log_features.merge_names(files, source.features, runs)
     kinds = RunKinds.merge(unit["kinds"] for unit in found)
     kinds.check(source.spec, source.columns.event_type)
     times, has_time = [time for unit in found for time in unit["span"]], source.columns.has_time
@@ -110,6 +114,7 @@ def read_log(
         max(times),
         kinds,
         bool(source.columns.weight),
+        source.features,
     )
     return facts, log
 
@@ -177,6 +182,7 @@ class ReadUnit:
                 columns["kind"] = encode_ids(batch["event_type"])
             if "weight" in batch.schema.names:
                 columns["weight"] = batch["weight"].cast(pa.float32())
+            columns |= log_features.columns_of(batch, self._source.features)
             yield pa.RecordBatch.from_pydict(columns)
 
     def _write_run(
@@ -202,8 +208,13 @@ class ReadUnit:
         counts = np.bincount(event_shards, minlength=self._num_shards)
         bounds = np.concatenate([[0], np.cumsum(counts)])
         if "kind" in columns:
-            columns["kind"] = self._number_kinds(run, columns["kind"])
-        arrays = {name: column.to_numpy() for name, column in columns.items() if name not in _IDS}
+            self._kinds[run], columns["kind"] = RunKinds.of_run(columns["kind"])
+        columns |= log_features.number_names(files, self._source.features, run, columns)
+        arrays = {
+            name: column.to_numpy(zero_copy_only=False)
+            for name, column in columns.items()
+            if name not in _IDS
+        }
         first_row = int(arrays["row"].min())
         arrays |= {"user": local[codes], "item": items.indices.to_numpy()}
         arrays |= {"row": arrays["row"] - first_row}
@@ -218,13 +229,6 @@ class ReadUnit:
         named = pa.RecordBatch.from_arrays([items.dictionary], names=["item_id"])
         files.write_batches(RUN_ITEMS, run, [named])
         return run
-
-    def _number_kinds(self, run: int, kinds: pa.DictionaryArray) -> pa.Array:
-        """Numbers of the kinds of a run; rows that were left out may have had others."""
-        codes = kinds.indices.to_numpy()
-        used, numbers = np.unique(codes, return_inverse=True)
-        self._kinds[run] = kinds.dictionary.take(pa.array(used)).to_pylist()
-        return pa.array(numbers.astype(np.int32))
 
 
 def _cut(batch: pa.RecordBatch, bounds: np.ndarray) -> list[pa.RecordBatch]:
@@ -288,6 +292,8 @@ def read_shard(files: ShardFiles, log: LogRuns, shard: int) -> Sequences:
             rest.append(log.kinds.numbers(run)[events["kind"].to_numpy()])
         if log.has_weights:
             rest.append(events["weight"].to_numpy())
+        if log.features:
+            rest.append(log_features.values_of_run(files, log.features, run, events))
         columns.append([items, *rest])
     encoded = pa.chunked_array(texts, pa.string()).combine_chunks().dictionary_encode()
     by_text = pc.sort_indices(encoded.dictionary)
@@ -297,6 +303,7 @@ def read_shard(files: ShardFiles, log: LogRuns, shard: int) -> Sequences:
     del users, texts
     types = [np.int32, np.float64, np.int64, np.int8]
     types += [np.int8] * bool(log.kinds.names) + [np.float32] * log.has_weights
+    types += [np.float32] * bool(log.features)
     items, timestamps, rows, parts, *marks = (
         _concatenate([column[at] for column in columns], kind) for at, kind in enumerate(types)
     )
@@ -314,9 +321,10 @@ def read_shard(files: ShardFiles, log: LogRuns, shard: int) -> Sequences:
         np.concatenate([[0], np.cumsum(counts)]),
         *(column[order] for column in (items, timestamps, rows, parts)),
         kinds=marks.pop(0)[order] if log.kinds.names else None,
-        weights=marks.pop()[order] if log.has_weights else None,
+        weights=marks.pop(0)[order] if log.has_weights else None,
+        values=marks.pop()[order] if log.features else None,
     )
 
 
 def _concatenate(arrays: list[np.ndarray], kind: type) -> np.ndarray:
-    return np.concatenate([np.empty(0, kind), *arrays])
+    return np.concatenate(arrays, dtype=kind, casting="same_kind")

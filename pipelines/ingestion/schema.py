@@ -77,6 +77,17 @@ def _add_columns(
             ("positive_timestamps", _HELD_OUT, 1),
         ):
             _add_list(schema, name, environments, fewest=fewest).int_domain.min = 0
+    for name, facts in columns.features.items():
+        is_of_event = facts["owner"] == "event"
+        held_out = f"history_value:{name}" if is_of_event else f"request_value:{name}"
+        for of_split, environments in ((f"event_value:{name}", _TRAIN), (held_out, _HELD_OUT)):
+            if facts["kind"] == "timestamp":
+                continue
+            feature = _add_list(schema, of_split, environments, fewest=1)
+            if facts["kind"] == "numeric":
+                feature.type = schema_pb2.FLOAT
+            else:
+                feature.int_domain.min, feature.int_domain.is_categorical = 0, True
     if columns.users:
         _add_list(schema, "user_row", _SPLITS, fewest=1).int_domain.min = 0
         for feature in schema.feature:  # Before the first event there is a slot that is none.

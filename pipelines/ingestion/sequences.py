@@ -73,6 +73,9 @@ class Sequences(NamedTuple):
         kinds: `[num_events]` int8 numbers of the kinds of events, from 1; None where the
             log has no kinds.
         weights: `[num_events]` float32, how much each event counts; None where all are alike.
+        values: `[num_events, num_features]` float32, of features of the log: numbers, NaN where
+            there is none, and numbers of names, from 1, 0 where there is none; None where
+            no feature has values in the log.
     """
 
     user_ids: pa.StringArray
@@ -83,6 +86,7 @@ class Sequences(NamedTuple):
     parts: np.ndarray
     kinds: np.ndarray | None = None
     weights: np.ndarray | None = None
+    values: np.ndarray | None = None
 
     def filter(self, kept: np.ndarray) -> "Sequences":
         """The events where `kept`, `[num_events]` bool, and the users who have any."""

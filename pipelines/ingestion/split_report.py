@@ -87,10 +87,13 @@ def check_times(spec: str, config: RecallConfig, split_facts: Sequence[Mapping[s
     """
     timed = sum(events for fact in split_facts for _, events in fact["days"])
     total = sum(sum(fact["events"].values()) for fact in split_facts)
-    if config.model.time_bias and timed < total:
+    if config.needs_times and timed < total:
+        need, remedy = "model.time_bias needs", "setting"
+        if not config.model.time_bias:
+            need, remedy = "features of kind timestamp need", "features"
         raise InputError(
-            f"{spec} has no times, which model.time_bias needs: {total - timed:,} of its "
-            "timestamps only give an order. Leave the setting out."
+            f"{spec} has no times, which {need}: {total - timed:,} of its "
+            f"timestamps only give an order. Leave the {remedy} out."
         )
 
 

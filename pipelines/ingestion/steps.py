@@ -13,6 +13,7 @@ the training part before items can be numbered.
 Imports no TensorFlow and no Beam.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import pyarrow.compute as pc
 from pipelines.ingestion import examples, kept_sequences, sequences, splits, splitting
 from pipelines.ingestion.encoding.narrow_numbers import narrow
 from pipelines.ingestion.encoding.shard_files import ShardFiles
-from pipelines.ingestion.events import impressions, ordering, user_rows
+from pipelines.ingestion.events import impressions, log_features, ordering, user_rows
 from pipelines.ingestion.events.event_features import EventValues
 from pipelines.ingestion.events.impressions import Impressions, ShownItems
 from pipelines.ingestion.events.user_rows import StartedLog
@@ -33,6 +34,7 @@ from pipelines.progress import tasks
 from pipelines.sources.columns import id_checks
 from pipelines.sources.columns.time_findings import DAY_S
 from recall.config import IngestConfig, RecallConfig
+from recall.feature_columns.fitting import FittedColumn
 
 # Names of what each step leaves, by shard.
 SORTED, ITEM_COUNTS = "sorted", "item_counts"
@@ -142,7 +144,8 @@ class SplitShard:
 
     def __init__(self, config: RecallConfig, clock: splits.Clock | None, work_dir: Path):
         self._config, self._clock, self._work_dir = config.ingest, clock, work_dir
-        self._keeps_times = config.model.time_bias
+        self._keeps_times = config.needs_times
+        self._features = log_features.with_values(config.features.of_log)
 
     def __call__(self, shard: int) -> None:
         """Writes the shard."""
@@ -160,6 +163,10 @@ class SplitShard:
         for part, name in PART_COUNTS.items():
             counts = sequences.count_items(log.items[log.parts == part], len(item_ids))
             files.write_array(name, shard, counts)
+        if self._features:
+            learnt = log.values[log.parts == Part.TRAIN]
+            most = log_features.numbers_per_shard(self._config.num_shards)
+            log_features.count(files, self._features, shard, learnt, most)
         files.write_facts(SPLIT, shard, facts)
         tasks.count(SPLITTING, 1)
 
@@ -167,8 +174,15 @@ class SplitShard:
 class WriteShard:
     """Writes the TFRecord files of a shard, for all splits."""
 
-    def __init__(self, config: RecallConfig, examples_dir: Path, work_dir: Path):
+    def __init__(
+        self,
+        config: RecallConfig,
+        examples_dir: Path,
+        work_dir: Path,
+        log_columns: Sequence[FittedColumn] = (),
+    ):
         self._config = config
+        self._log_columns = tuple(log_columns)
         self._examples_dir = examples_dir
         self._work_dir = work_dir
 
@@ -186,8 +200,9 @@ class WriteShard:
         dense_ids = files.read_array(DENSE_IDS, 0)
         dense = dense_ids[log.items]
         shown = self._find_shown(files, shard, log, dense_ids)
-        times = log.timestamps if self._config.model.time_bias else None
-        columns = EventValues(log.kinds, log.weights, shown, times)
+        times = log.timestamps if self._config.needs_times else None
+        features = log_features.to_examples(files, self._log_columns, log.values)
+        columns = EventValues(log.kinds, log.weights, shown, times, features=features)
         events = StartedLog(log.offsets, dense, log.parts, columns)
         if files.has(user_rows.KNOWN_USERS, 0):
             known = files.read_batch(user_rows.KNOWN_USERS, 0)["user_id"]

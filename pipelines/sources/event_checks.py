@@ -11,19 +11,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.sources import feature_values
 from pipelines.sources.columns.bad_rows import BadRow, BadRows
 from pipelines.sources.columns.column_types import has_text, to_mask, to_text
 from pipelines.sources.columns.event_times import EventTimes
 from pipelines.sources.columns.id_checks import is_null_marker
 from pipelines.sources.columns.read_options import ReadOptions
-from pipelines.sources.event_columns import NAMED_SPLITS, EventColumns
+from pipelines.sources.event_columns import FEATURE_FIELD, NAMED_SPLITS, EventColumns
 from pipelines.sources.event_marks import read_marks
+from recall.feature_columns.declaration import FeatureColumn
 from recall.item_ids import UNUSABLE_ITEM_ID
 
 _ENCODED = pa.dictionary(pa.int32(), pa.string())
 _IDS = ("user_id", "item_id")
-_ENCODED_FIELDS = (*_IDS, "event_type")
-"""Columns that are dictionaries until somebody wants texts."""
 
 
 class RawBatch(NamedTuple):
@@ -50,14 +50,16 @@ def check_rows(
     options: ReadOptions,
     bad_rows: BadRows,
     times: EventTimes,
+    features: Sequence[FeatureColumn] = (),
 ) -> pa.RecordBatch:
     """Converts the columns of `raw` and drops, and counts, the rows that are bad.
 
     Returns:
-        The columns of an event, ids as dictionaries.
+        The columns of an event and of features, ids and names as dictionaries.
 
     Raises:
-        InputError: A column has a type that cannot be ids or times, or times of two units.
+        InputError: A column has a type that cannot be ids or times, times of two units, or a
+            value that its feature cannot have.
     """
     values, problems = {}, []
     for field in _IDS:
@@ -86,8 +88,21 @@ def check_rows(
     names = ["user_id", "item_id", "timestamp", "row", *(["split"] if "split" in values else [])]
     values |= marks.columns
     names += list(marks.columns)
+    for feature in features:
+        names.append(FEATURE_FIELD + feature.name)
+        values[names[-1]] = _read_feature(feature, raw, raw.columns[names[-1]])
     batch = pa.RecordBatch.from_arrays([values[name] for name in names], names=names)
     return batch.filter(pa.array(~bad)) if bad.any() else batch
+
+
+def _read_feature(feature: FeatureColumn, raw: RawBatch, array: pa.Array) -> pa.Array:
+    """The values of a feature: names as a dictionary, numbers as they are."""
+    if feature.kind == "numeric":
+        rows = raw.rows - raw.first_row
+        return feature_values.read_feature(feature, array, rows, raw.file)
+    if pa.types.is_boolean(array.type):
+        array = array.cast(pa.string())
+    return encode_ids(array, raw.file, feature.source)
 
 
 def encode_ids(array: pa.Array, file: str = "", column: str = "") -> pa.DictionaryArray:
@@ -114,8 +129,8 @@ def encode_ids(array: pa.Array, file: str = "", column: str = "") -> pa.Dictiona
 def decode_ids(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The columns of an event with ids as texts."""
     columns = [
-        column.cast(pa.string()) if name in _ENCODED_FIELDS else column
-        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+        column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+        for column in batch.columns
     ]
     return pa.RecordBatch.from_arrays(columns, names=batch.schema.names)
 

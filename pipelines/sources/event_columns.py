@@ -26,6 +26,9 @@ EVENT_SCHEMA_WITH_SPLIT = EVENT_SCHEMA.append(pa.field("split", pa.string()))
 IMPRESSION = "impression"
 """The kind of an event in which an item was shown: a click of its own says that it was used."""
 
+FEATURE_FIELD = "feature:"
+"""Before the name of a declared feature: the field of an event that has its values."""
+
 NAMED_SPLITS = ("train", "valid", "test", "context")
 """Values of the split column; context = history only, never a target."""
 

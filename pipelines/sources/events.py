@@ -5,7 +5,8 @@ modules, and `pipelines.ingestion.open_log` opens them.
 """
 
 import abc
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -19,12 +20,14 @@ from pipelines.sources.event_columns import (
     DEFAULT_COLUMNS,
     EVENT_SCHEMA,
     EVENT_SCHEMA_WITH_SPLIT,
+    FEATURE_FIELD,
     NO_TIME,
     EventColumns,
 )
 from pipelines.sources.users import UsersFile
 from pipelines.sources.work_units import WHOLE_LOG, UnitPart, WorkUnit
 from recall.errors import InputError
+from recall.feature_columns.declaration import FeatureColumn
 
 __all__ = [
     "DEFAULT_COLUMNS",
@@ -49,6 +52,7 @@ class EventSource(abc.ABC):
         use_split: Whether it is read; may be changed before reading.
         where: Conditions that a row must meet to be an event.
         users_file: What is known of the users; None where there is no such file.
+        features: Declared features that are read beside the usual columns (`with_features`).
         bad_rows: What the latest `read_batches` skipped.
         times: What the latest `read_batches` found out about the times, for the
             report (see `pipelines.sources.columns.time_findings`).
@@ -70,6 +74,7 @@ class EventSource(abc.ABC):
         self.options = DEFAULT_OPTIONS
         self.where = tuple(where)
         self.users_file: UsersFile | None = None
+        self.features: tuple[FeatureColumn, ...] = ()
         self.has_split = False
         self.use_split = True
         self.bad_rows = BadRows()
@@ -86,7 +91,31 @@ class EventSource(abc.ABC):
     def schema(self) -> pa.Schema:
         """Schema of the batches."""
         usual = EVENT_SCHEMA_WITH_SPLIT if self.reads_split else EVENT_SCHEMA
-        return pa.unify_schemas([usual, self.columns.optional_fields])
+        types = {"categorical": pa.string(), "numeric": pa.float64()}
+        fields = [pa.field(FEATURE_FIELD + c.name, types[c.kind]) for c in self.features]
+        return pa.unify_schemas([usual, self.columns.optional_fields, pa.schema(fields)])
+
+    def with_features(self, features: Iterable[FeatureColumn]) -> "EventSource":
+        """The same log, of which declared features are read as well.
+
+        Those that are made of times need no column.
+
+        Raises:
+            InputError: The log lacks a column.
+        """
+        source = copy.copy(self)
+        source.features = tuple(c for c in features if c.kind != "timestamp")
+        if source.features:
+            source._check_features()
+        return source
+
+    def _check_features(self) -> None:
+        """Refuses features whose columns the log lacks."""
+        first = self.features[0]
+        raise InputError(
+            f"{self.spec} has no column {first.source!r} for the feature {first.name!r} of owner "
+            f"{first.owner}: it has the usual columns alone. Leave the feature out."
+        )
 
     @abc.abstractmethod
     def fingerprint(self) -> str:
@@ -117,7 +146,7 @@ class EventSource(abc.ABC):
         times = self.new_times()
         num_events = 0
         for raw in self._raw_batches(bad_rows):
-            batch = check_rows(raw, self.columns, self.options, bad_rows, times)
+            batch = check_rows(raw, self.columns, self.options, bad_rows, times, self.features)
             bad_rows.check()
             num_events += batch.num_rows
             if batch.num_rows:

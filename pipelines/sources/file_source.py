@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from pipelines.sources.columns.bad_rows import BadRows
 from pipelines.sources.columns.where import Condition, find_rows
+from pipelines.sources.event_columns import FEATURE_FIELD
 from pipelines.sources.events import DEFAULT_COLUMNS, EventColumns, EventSource, RawBatch
 from pipelines.sources.tables import table_files
 from pipelines.sources.tables.file_parts import WHOLE_FILE
@@ -21,6 +22,10 @@ _SPLIT_BYTES = 4 << 20
 _UNIT_BYTES = 16 << 20
 """Small files are read by one worker up to so many bytes."""
 
+_FEATURE_REMEDY = (
+    "`column` in `features.columns` says what a feature of owner event or request is called in "
+    "the log."
+)
 _WHERE_REMEDY = "Name one of these in --where."
 
 
@@ -128,13 +133,25 @@ class FileSource(EventSource):
     @property
     def _names(self) -> list[str]:
         """Columns to read, each once."""
+        names = self._names_by_field.values()
+        return list(dict.fromkeys([*names, *(c.column for c in self.where)]))
+
+    @property
+    def _names_by_field(self) -> dict[str, str]:
         names = self.columns.names_by_field(with_split=self.reads_split)
-        return list(dict.fromkeys([*names.values(), *(c.column for c in self.where)]))
+        return names | {FEATURE_FIELD + c.name: c.source for c in self.features}
+
+    def _check_features(self) -> None:
+        for table in self._tables:
+            table.require([c.source for c in self.features], _FEATURE_REMEDY)
+            table.require_single([c.source for c in self.features])
 
     @property
     def _id_names(self) -> list[str]:
-        names = (self.columns.user_id, self.columns.item_id, self.columns.event_type)
-        return [name for name in names if name]
+        names = [self.columns.user_id, self.columns.item_id, self.columns.event_type]
+        numeric = {c.source for c in self.features if c.kind == "numeric"}
+        names += [c.source for c in self.features if c.source not in numeric]
+        return [name for name in dict.fromkeys(names) if name]
 
     def _sizes(self) -> list[int]:
         # A file that has gone since is told of when it is read.
@@ -144,7 +161,7 @@ class FileSource(EventSource):
         self, rows: np.ndarray, batch: pa.RecordBatch, file: str
     ) -> tuple[dict[str, pa.Array], np.ndarray]:
         """The columns by field, and the numbers, of the rows that meet the conditions."""
-        names = self.columns.names_by_field(with_split=self.reads_split)
+        names = self._names_by_field
         conditions = {c.column: batch.column(c.column) for c in self.where}
         kept = self._find_rows(conditions, file)
         if kept is not None:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.sources import items as item_files
+from pipelines.sources.columns import id_checks
 from pipelines.sources.events import EventSource
 from pipelines.sources.items import ItemsFile
 from recall.config import RecallConfig
@@ -52,6 +53,29 @@ def items_of(
             "file. Pass --items, or leave it out."
         )
     return items
+
+
+def join_log(
+    items: pa.Table, log_ids: pa.Array, clicks: np.ndarray, config: RecallConfig
+) -> tuple[ItemVocabulary, dict[str, Any]]:
+    """The vocabulary of a log and an items file, and how they match, for the report.
+
+    Args:
+        items: Of `items_of`.
+        log_ids: `[n]` string, ids of the log.
+        clicks: `[n]` int, their training clicks.
+        config: The settings.
+
+    Raises:
+        InputError: No item of the log is in the file, where a model is to learn from it.
+    """
+    file_ids = items["item_id"].combine_chunks()
+    match = {"items": len(file_ids), **id_checks.match_items(log_ids, file_ids)}
+    check_match(match, config)
+    lists = items["categories"].combine_chunks()
+    match["marked_categories"] = id_checks.find_marked_categories(lists)
+    vocabulary = build_vocabulary(items, log_ids, clicks, config.features.of("item"))
+    return vocabulary, match | describe(vocabulary, len(log_ids), config)
 
 
 def check_match(match: Mapping[str, Any], config: RecallConfig) -> None:

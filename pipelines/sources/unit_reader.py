@@ -87,7 +87,9 @@ class UnitReader:
                 if is_first and part.time_form is not None:
                     times.start_in(raw.file, part.time_form)
                 is_first = False
-                batch = check_rows(raw, source.columns, source.options, bad_rows, times)
+                batch = check_rows(
+                    raw, source.columns, source.options, bad_rows, times, source.features
+                )
                 bad_rows.check()
                 if batch.num_rows:
                     yield _number_rows(batch, part.file)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from pipelines.artifacts import records
 from pipelines.artifacts.event_columns import ColumnsFound
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -41,8 +42,10 @@ def choose_columns(examples_dir: str | Path, config: RecallConfig) -> ReadColumn
             f"features.columns declares features of users, and {examples_dir} was made without "
             "them. Ingest the log with the same settings and --users."
         )
-    times = config.model.time_bias
-    return ReadColumns(kind_weights, found.weights, bool(found.shown), times, has_users)
+    times, log_columns = config.model.time_bias, records.read_log_columns(examples_dir)
+    return ReadColumns(
+        kind_weights, found.weights, bool(found.shown), times, has_users, log_columns
+    )
 
 
 def _check_names(loss: LossConfig, kinds: Iterable[str], examples_dir: str | Path) -> None:

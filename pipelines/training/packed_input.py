@@ -20,7 +20,11 @@ from pipelines.training.placement.input_share import WHOLE_INPUT, InputShare
 from recall.config import RecallConfig
 from recall.datasets import without_tuning
 from recall.features import (
+    EVENT_NUMBERS,
+    EVENT_SLOTS,
     ITEM_IDS,
+    REQUEST_NUMBERS,
+    REQUEST_SLOTS,
     ROWS_OF_USERS,
     SHOWN,
     TARGET_WEIGHTS,
@@ -36,6 +40,9 @@ _PARSED_AT_ONCE = 8192
 
 _LENGTHS, _SHOWN_COUNTS = "lengths", "shown_counts"
 """Of each sequence; of what was shown before each event."""
+
+_OF_EVENTS, _OF_REQUESTS = (EVENT_SLOTS, EVENT_NUMBERS), (REQUEST_SLOTS, REQUEST_NUMBERS)
+"""Features of each event, and of the request that it answers."""
 
 _SEED_OF_SHAPES = 1
 """Whatever the seed of a job: a compiled step serves all seeds."""
@@ -147,7 +154,14 @@ def _read_sequences(examples_dir: str | Path, read: ReadColumns) -> tuple[Ragged
     sequences = _ragged(arrays[ITEM_IDS], arrays[_LENGTHS])
     shown = _ragged(arrays[SHOWN], arrays[_SHOWN_COUNTS]) if SHOWN in arrays else None
     return sequences, PackedColumns(
-        arrays.get(TARGET_WEIGHTS), shown, arrays.get(TIMES), arrays.get(ROWS_OF_USERS)
+        arrays.get(TARGET_WEIGHTS),
+        shown,
+        arrays.get(TIMES),
+        arrays.get(ROWS_OF_USERS),
+        *(
+            (arrays[slots], arrays[numbers]) if slots in arrays else None
+            for slots, numbers in (_OF_EVENTS, _OF_REQUESTS)
+        ),
     )
 
 
@@ -168,7 +182,8 @@ def _parse(serialized: tf.Tensor, read: ReadColumns) -> dict[str, tf.Tensor]:
     }
     if TARGET_WEIGHTS in windows:
         flat[TARGET_WEIGHTS] = windows[TARGET_WEIGHTS].values
-    flat |= {name: windows[name].values for name in (TIMES, ROWS_OF_USERS) if name in windows}
+    as_they_are = (TIMES, ROWS_OF_USERS, *_OF_EVENTS, *_OF_REQUESTS)
+    flat |= {name: windows[name].values for name in as_they_are if name in windows}
     if SHOWN in windows:
         counts = windows[SHOWN].with_values(windows[SHOWN].values.row_lengths())
         nothing = tf.zeros([item_ids.nrows(), 1], tf.int64)

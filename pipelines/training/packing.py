@@ -29,6 +29,8 @@ _SPARE = 1.02
 # Columns of a batch as in `recall.features`, which imports TensorFlow; a test compares the two.
 _WEIGHTS, _SHOWN, _TIMES, _FUTURE_TIMES = "target_weights", "shown", "times", "future_times"
 _USERS = "users"
+_EVENTS, _FUTURES = ("event_slots", "event_numbers"), ("future_slots", "future_numbers")
+_REQUESTS = ("request_slots", "request_numbers")
 
 _TRIES = 100
 """Orders tried until the rows of an epoch fit."""
@@ -64,12 +66,17 @@ class PackedColumns:
         times: `[num_values]` int32, seconds of each event, from 1 in its sequence; None: not
             read.
         users: `[num_values]` int32, row of the user of each event; None: not read.
+        events: `[num_values, ...]` int32 slots and float32 numbers, features of each event;
+            None: not read.
+        requests: The same of the request that each event answers.
     """
 
     weights: np.ndarray | None = None
     shown: Ragged | None = None
     times: np.ndarray | None = None
     users: np.ndarray | None = None
+    events: tuple[np.ndarray, np.ndarray] | None = None
+    requests: tuple[np.ndarray, np.ndarray] | None = None
 
     @functools.cached_property
     def most_shown(self) -> int:
@@ -88,6 +95,13 @@ class PackedColumns:
             types[_TIMES] = types[_FUTURE_TIMES] = [2], np.int32
         if self.users is not None:
             types[_USERS] = [], np.int32
+        for names, arrays in (
+            (_EVENTS, self.events),
+            (_FUTURES, self.events),
+            (_REQUESTS, self.requests),
+        ):
+            for name, array in zip(names, arrays or (), strict=False):
+                types[name] = [array.shape[1]], array.dtype.type
         return types
 
     def take(self, events: np.ndarray, mirrored: np.ndarray) -> dict[str, np.ndarray]:
@@ -107,6 +121,12 @@ class PackedColumns:
             columns[_FUTURE_TIMES] = self.times[np.stack([mirrored, mirrored - 1], axis=1)]
         if self.users is not None:
             columns[_USERS] = self.users[events]
+        for names, arrays, rows in (
+            (_EVENTS, self.events, events - 1),
+            (_FUTURES, self.events, mirrored),
+            (_REQUESTS, self.requests, events),
+        ):
+            columns |= {n: array[rows] for n, array in zip(names, arrays or (), strict=False)}
         return columns
 
 

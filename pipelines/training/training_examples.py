@@ -82,11 +82,18 @@ def check_categories(
 def check_features(
     config: RecallConfig, vocabulary: ItemVocabulary, examples_dir: str | Path
 ) -> None:
-    """The features of the items are those that the settings declare."""
+    """The features of items, events and requests are those that the settings declare."""
     ingested = () if vocabulary.features is None else vocabulary.features.columns
     if tuple(fitted.column for fitted in ingested) != config.features.of("item"):
         raise InputError(
             f"{examples_dir} was made with other item features ("
             f"{', '.join(fitted.name for fitted in ingested) or 'none'}) than features.columns "
+            "declares. Run `recall ingest` again with these settings."
+        )
+    of_log = vocabulary.log_columns
+    if tuple(fitted.column for fitted in of_log) != config.features.of_log:
+        raise InputError(
+            f"{examples_dir} was made with other features of events and requests ("
+            f"{', '.join(fitted.name for fitted in of_log) or 'none'}) than features.columns "
             "declares. Run `recall ingest` again with these settings."
         )

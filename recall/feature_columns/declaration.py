@@ -1,7 +1,7 @@
 """The section `features` of the settings: which features a model has, declared once.
 
-Imports no TensorFlow. A feature is a column of the items file or of the users file.
-Training, export, serving and live items take names, kinds and parameters from here.
+Imports no TensorFlow. A feature is a column of the items file, of the users file or of the
+log. Training, export, serving and live items take names, kinds and parameters from here.
 """
 
 import dataclasses
@@ -19,7 +19,16 @@ from recall.feature_columns.attributes import (
 )
 from recall.plain_values import require_choice, require_setting
 
-OWNERS = ("item", "user")
+TAKEN_PREFIXES = ("history_", "request_")
+"""Beginnings of the names of inputs that a user tower has of itself."""
+
+OWNERS = ("item", "user", "event", "request")
+OWNERS_OF_LOG = ("event", "request")
+"""Those whose features are columns of the log."""
+
+GAP, HOUR, WEEKDAY = "gap", "hour", "weekday"
+TIME_PARTS = (GAP, HOUR, WEEKDAY)
+"""What a time is as a feature: what has passed since the click before, and when it is."""
 
 _INTEGERS = {
     "max_values": 1,
@@ -44,9 +53,12 @@ class FeatureColumn:
     name: str
     """Letters, digits and `_`: the name in files, signatures, JSON and reports."""
     owner: str
-    """`item` or `user`, whose file has the column."""
+    """`item` or `user`, whose file has the column; `event`, a column of the log that says
+    something of a click; `request`, one that is known before the click and that a request
+    says of itself."""
     kind: str
-    """`categorical`, `numeric`, `vector` or `text`."""
+    """`categorical`, `numeric`, `vector` or `text`; of events and requests `categorical` (one
+    value), `numeric` or `timestamp`."""
     column: str | None = None
     """Column of the file, where it has another name than the feature."""
     max_values: int | None = None
@@ -67,15 +79,19 @@ class FeatureColumn:
     """text: rows of the table that hashed words share."""
     max_ngram: int | None = None
     """text: words of the longest n-gram; 1 takes single words."""
+    parts: tuple[str, ...] | None = None
+    """timestamp: `gap` (since the click before), `hour` and `weekday` (UTC); all of them."""
 
     PARAMETERS: typing.ClassVar[dict[str, dict[str, Any]]] = {
         "categorical": {"max_values": 1, "min_count": 2, "max_vocabulary": 100_000},
         "numeric": {"buckets": 0, "scale": "linear"},
         "vector": {"dim": None},
         "text": {"max_values": 16, "hash_buckets": 20_000, "max_ngram": 2},
+        "timestamp": {"parts": TIME_PARTS},
     }
     """Kind -> its parameters with their defaults; None has to be given."""
     SCALES: typing.ClassVar = ("linear", "log")
+    KINDS_OF_LOG: typing.ClassVar = ("categorical", "numeric", "timestamp")
 
     def __post_init__(self):
         key = f"features.columns[{self.name}]"
@@ -85,9 +101,11 @@ class FeatureColumn:
             self.name,
             "letters, digits and _, a letter first, at most 63 of them",
         )
-        require_setting(self.name not in TAKEN_NAMES, key, self.name, "another name, it is taken")
+        is_taken = self.name in TAKEN_NAMES or self.name.startswith(TAKEN_PREFIXES)
+        require_setting(not is_taken, key, self.name, "another name, it is taken")
         require_choice(f"{key}.owner", self.owner, OWNERS)
-        require_choice(f"{key}.kind", self.kind, tuple(self.PARAMETERS))
+        kinds = tuple(kind for kind in self.PARAMETERS if kind != "timestamp")
+        require_choice(f"{key}.kind", self.kind, self.KINDS_OF_LOG if self.is_of_log else kinds)
         own = self.PARAMETERS[self.kind]
         others = {name for parameters in self.PARAMETERS.values() for name in parameters} - {*own}
         for name in sorted(others):
@@ -110,6 +128,27 @@ class FeatureColumn:
             require_setting(fits, f"{key}.{name}", value, f"{least} or more")
         if self.kind == "numeric":
             require_choice(f"{key}.scale", self.scale, self.SCALES)
+        if self.is_of_log:
+            wanted = f"1 or left out: a feature of owner {self.owner} has one value"
+            require_setting(
+                self.max_values in (None, 1), f"{key}.max_values", self.max_values, wanted
+            )
+        if self.kind == "timestamp":
+            wanted = "left out: the times are those of the log"
+            require_setting(self.column is None, f"{key}.column", self.column, wanted)
+            known = set(self.parts) <= {*TIME_PARTS} and len({*self.parts}) == len(self.parts)
+            wanted = f"some of {', '.join(TIME_PARTS)}, each once"
+            require_setting(known and self.parts != (), f"{key}.parts", self.parts, wanted)
+
+    @property
+    def is_of_log(self) -> bool:
+        """Whether the values are in the log."""
+        return self.owner in OWNERS_OF_LOG
+
+    @property
+    def input_name(self) -> str:
+        """Of the input of a tower: values of clicks stand beside `history_item_ids`."""
+        return f"history_{self.name}" if self.owner == "event" else self.name
 
     @property
     def source(self) -> str:
@@ -168,6 +207,16 @@ class FeaturesConfig:
     def of(self, *owners: str) -> tuple[FeatureColumn, ...]:
         """The features of these owners, in the order of their declaration."""
         return tuple(column for column in self.columns if column.owner in owners)
+
+    @property
+    def of_log(self) -> tuple[FeatureColumn, ...]:
+        """The features whose values are in the log."""
+        return self.of(*OWNERS_OF_LOG)
+
+    @property
+    def need_times(self) -> bool:
+        """Whether one of the features is made of times."""
+        return any(column.kind == "timestamp" for column in self.columns)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, columns without what their kind does not have."""

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from recall.feature_columns.fitting import FittedColumn
 from recall.feature_columns.item_features import ItemFeatures, to_tensor
+from recall.feature_columns.times import rows_of_times
 
 NO_VALUE = 0
 """Row of the table of embeddings for an empty slot."""
@@ -51,9 +52,16 @@ class FeatureEncoder(tf.Module):
         first_rows: The first row of each feature.
     """
 
-    def __init__(self, columns: Sequence[FittedColumn]):
-        """Makes the lookup tables."""
+    def __init__(self, columns: Sequence[FittedColumn], *, reads_names: bool = True):
+        """Makes the lookup tables.
+
+        Args:
+            columns: The features.
+            reads_names: Whether categories are names. Else they are numbers, as in examples:
+                0 for none, 1 for one outside of the vocabulary, then those of the vocabulary.
+        """
         super().__init__()
+        self._reads_names = reads_names
         self.columns = tuple(columns)
         sizes = [column.num_rows for column in columns]
         self.first_rows = [1 + sum(sizes[:place]) for place in range(len(sizes))]
@@ -61,12 +69,18 @@ class FeatureEncoder(tf.Module):
         self.tables = {
             column.name: _lookup_table(column.values)
             for column in columns
-            if column.kind == "categorical"
+            if column.kind == "categorical" and reads_names
         }
 
+    @property
+    def slot_and_number_widths(self) -> tuple[int, int]:
+        """Columns of `Encoded.slots` and of `Encoded.numbers`."""
+        sizes = ((column.num_slots, column.num_numbers) for column in self.columns)
+        return tuple(map(sum, zip(*sizes, strict=True)))
+
     def input_specs(self) -> dict[str, tf.TensorSpec]:
-        """Name of a feature -> its tensor, `[n, ...]`."""
-        return {column.name: _spec(column) for column in self.columns}
+        """Name of a feature -> its tensor, `[n, ...]`; without those that are made of times."""
+        return {c.name: _spec(c) for c in self.columns if c.kind != "timestamp"}
 
     def missing_inputs(self) -> dict[str, np.ndarray]:
         """Inputs of no rows, which say nothing of any item."""
@@ -79,7 +93,8 @@ class FeatureEncoder(tf.Module):
         """Encodes rows.
 
         Args:
-            inputs: Of `input_specs`, all of them with the same number of rows.
+            inputs: Of `input_specs`, all of them with the same number of rows; of a feature
+                that is made of times, those of `rows_of_times`.
         """
         slots, numbers, known, unknown = [], [], [], []
         for column, first_row in zip(self.columns, self.first_rows, strict=True):
@@ -103,6 +118,12 @@ class FeatureEncoder(tf.Module):
 
     def _rows(self, column: FittedColumn, value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """`[n, num_slots]` rows of a feature from 0, -1 where empty, and which are unknown."""
+        if column.kind == "timestamp":
+            rows = rows_of_times(column.column.parts, value)
+            return rows, tf.zeros_like(rows, tf.bool)
+        if column.kind == "categorical" and not self._reads_names:
+            rows = tf.cast(value, tf.int32)[:, tf.newaxis] - 1
+            return rows, rows == 0
         if column.kind == "numeric":
             edges = tf.constant(column.edges, tf.float32)
             rows = tf.searchsorted(edges, value, side="right", out_type=tf.int32)
@@ -118,7 +139,7 @@ class FeatureEncoder(tf.Module):
         return tf.where(is_real, rows, -1), is_real & (rows == 0)
 
     def encode_nothing(self, num_rows: int) -> Encoded:
-        """Rows of which no value is known, as arrays of numpy."""
+        """Rows of which no value is known, as arrays of numpy; with names."""
         raw = {column.name: to_tensor(column, [None] * num_rows) for column in self.columns}
         return Encoded(*(t.numpy() for t in self(_as_tensors(raw, self.columns)).encoded))
 
@@ -139,6 +160,8 @@ def _as_tensors(
 
 
 def _spec(column: FittedColumn) -> tf.TensorSpec:
+    if column.kind == "timestamp":
+        return tf.TensorSpec([None, 2], tf.int64, name=column.name)
     if column.kind == "numeric":
         return tf.TensorSpec([None], tf.float32, name=column.name)
     if column.kind == "vector":

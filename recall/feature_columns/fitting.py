@@ -4,16 +4,23 @@ Imports no TensorFlow.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from recall.feature_columns.attributes import ItemAttribute
-from recall.feature_columns.declaration import FeatureColumn
+from recall.feature_columns.declaration import GAP, HOUR, WEEKDAY, FeatureColumn
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+MOST_GAP_BITS = 31
+NUM_GAPS = MOST_GAP_BITS + 2
+"""Ranges of gaps: unknown, 0 s, 1 s, 2 to 3 s, 4 to 7 s, and so on; the last begins at 34 years."""
+
+PART_ROWS = {GAP: NUM_GAPS, HOUR: 24, WEEKDAY: 7}
+"""Values of each part of a time."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,11 +63,25 @@ class FittedColumn:
             return len(self.values) + 1
         if self.kind == "text":
             return self.column.hash_buckets
+        if self.kind == "timestamp":
+            return sum(PART_ROWS[part] for part in self.column.parts)
         return len(self.edges) + 1 if self.column.buckets else 0
 
     @property
     def num_slots(self) -> int:
         """Values of an item that are looked up."""
+        return sum(self.slot_groups)
+
+    @property
+    def slot_groups(self) -> tuple[int, ...]:
+        """The same, those apart that say different things: the mean is taken over a group."""
+        if self.kind == "timestamp":
+            return (1,) * len(self.column.parts)
+        slots = self._num_values
+        return (slots,) if slots else ()
+
+    @property
+    def _num_values(self) -> int:
         if self.kind == "categorical":
             return self.width
         return self.column.max_values if self.kind == "text" else int(bool(self.num_rows))
@@ -96,6 +117,7 @@ def raw_type(column: FeatureColumn | ItemAttribute) -> "pa.DataType":
         "vector": pa.list_(pa.float32()),
         "text": pa.string(),
         "time": pa.float64(),
+        "timestamp": pa.int64(),
     }[column.kind]
 
 
@@ -131,10 +153,26 @@ def _fit_categories(column: FeatureColumn, values: "pa.Array") -> FittedColumn:
 
     counted = pc.value_counts(values.flatten())
     names, counts = counted.field("values").to_pylist(), counted.field("counts").to_pylist()
+    longest = pc.max(pc.list_value_length(values)).as_py() or 1
+    width = max(1, min(longest, column.max_values))
+    return dataclasses.replace(fit_names(column, names, counts), width=width)
+
+
+def fit_names(column: FeatureColumn, names: Sequence[str], counts: Sequence[int]) -> FittedColumn:
+    """The vocabulary of a categorical feature.
+
+    Args:
+        column: Declared.
+        names: Different ones.
+        counts: How often each occurs.
+
+    >>> column = FeatureColumn("device", "event", "categorical")
+    >>> fit_names(column, ["a", "b", "c"], [2, 1, 9]).values
+    ('c', 'a')
+    """
     frequent = [(-n, name) for name, n in zip(names, counts, strict=True) if n >= column.min_count]
     kept = tuple(name for _, name in sorted(frequent)[: column.max_vocabulary])
-    longest = pc.max(pc.list_value_length(values)).as_py() or 1
-    return FittedColumn(column, values=kept, width=max(1, min(longest, column.max_values)))
+    return FittedColumn(column, values=kept)
 
 
 def _fit_numbers(column: FeatureColumn, numbers: np.ndarray) -> FittedColumn:

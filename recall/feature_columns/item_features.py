@@ -129,10 +129,13 @@ def to_tensor(column: FittedColumn, values: Sequence[Any]) -> np.ndarray:
         values: Of each row: names, a number, numbers or a text; None where missing.
 
     Returns:
-        `[n]` or, of several values, `[n, any]` bytes; `[n]` float32; `[n, dim]` float32.
+        `[n]` or, of several values, `[n, any]` bytes; `[n]` float32; `[n, dim]` float32;
+        `[n, 2]` int64, times of which those of the event before are not known.
     """
     if column.kind == "numeric":
         return np.array([np.nan if v is None else v for v in values], np.float32)
+    if column.kind == "timestamp":
+        return np.array([(v, 0) if v else (0, 0) for v in values], np.int64).reshape(-1, 2)
     if column.kind == "vector":
         nothing = [np.nan] * column.column.dim
         rows = [v if v is not None and len(v) else nothing for v in values]

@@ -36,7 +36,7 @@ class FeatureNetwork(tf.keras.layers.Layer):
             **kwargs: Of Keras' layer.
         """
         super().__init__(**kwargs)
-        self._slots_of = [column.num_slots for column in encoder.columns if column.num_slots]
+        self._slots_of = [size for column in encoder.columns for size in column.slot_groups]
         self._embedding_dim = config.embedding_dim
         self._num_rows = encoder.num_rows
         is_small = encoder.num_rows * config.embedding_dim <= _DENSE_VALUES

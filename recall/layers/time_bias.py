@@ -2,32 +2,10 @@
 
 import tensorflow as tf
 
-_MOST_BITS = 31
-NUM_GAPS = _MOST_BITS + 2
-"""Ranges of gaps: unknown, 0 s, 1 s, 2 to 3 s, 4 to 7 s, and so on; the last begins at 34 years."""
+from recall.feature_columns.fitting import NUM_GAPS
+from recall.feature_columns.times import gap_ranges
 
-_UNKNOWN_TIME = 0
-
-
-def gap_ranges(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """The range that the gap between two times falls into, by the number of its bits.
-
-    Args:
-        one: `[...]` int seconds, 0 where the time is not known.
-        other: The same, broadcast to it.
-
-    Returns:
-        `[...]` int32 in [0, NUM_GAPS): 0 where one of the times is not known, else 1 plus the
-        bits of the gap.
-
-    >>> gap_ranges(tf.constant([9, 9, 9, 9, 0]), tf.constant([9, 10, 12, 13, 9])).numpy()
-    array([1, 2, 3, 4, 0], dtype=int32)
-    """
-    gaps = tf.abs(one - other)
-    powers = tf.constant([1 << bit for bit in range(_MOST_BITS)], gaps.dtype)
-    bits = tf.searchsorted(powers, tf.reshape(gaps, [-1]), side="right")
-    is_known = (one != _UNKNOWN_TIME) & (other != _UNKNOWN_TIME)
-    return tf.where(is_known, 1 + tf.reshape(bits, tf.shape(gaps)), 0)
+__all__ = ["NUM_GAPS", "gap_ranges"]
 
 
 def gaps_of_slots(times: tf.Tensor) -> tf.Tensor:

@@ -71,7 +71,12 @@ class DSSRec(tfrs.Model):
         )
         with layers_compute_in(config.train.compute_dtype):
             self.user_tower = UserTower(
-                config.model, self.item_tower, vocabulary.users, config.features, name="user_tower"
+                config.model,
+                self.item_tower,
+                vocabulary.users,
+                config.features,
+                vocabulary.log_columns,
+                name="user_tower",
             )
         self._has_interest_queues = config.loss.negatives == "interest_queues"
         self.click_queue = self.future_queue = None

@@ -5,8 +5,15 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from recall.feature_columns.encoder import Encoded
 from recall.features import (
+    EVENT_NUMBERS,
+    EVENT_SLOTS,
+    FUTURE_NUMBERS,
+    FUTURE_SLOTS,
     FUTURE_TIMES,
+    REQUEST_NUMBERS,
+    REQUEST_SLOTS,
     ROWS_OF_USERS,
     SHOWN,
     TARGET_WEIGHTS,
@@ -71,6 +78,7 @@ def encode_padded(
         training=training,
         times=times,
         users=batch.columns.get(ROWS_OF_USERS),
+        **_log_features(batch),
     )
     lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
 
@@ -95,6 +103,7 @@ def encode_padded(
             training=training,
             times=future_times,
             users=batch.columns.get(ROWS_OF_USERS),
+            events=_encoded(batch, FUTURE_SLOTS, FUTURE_NUMBERS),
         ).user_vectors
 
     return Prefixes(
@@ -119,6 +128,7 @@ def encode_packed(
         training=training,
         times=batch.columns.get(TIMES),
         users=batch.columns.get(ROWS_OF_USERS),
+        **_log_features(batch),
     )
     positive_ids = tf.reshape(batch.positive_ids, [-1])
 
@@ -146,6 +156,7 @@ def encode_packed(
             training=training,
             times=batch.columns.get(FUTURE_TIMES),
             users=batch.columns.get(ROWS_OF_USERS),
+            events=_encoded(batch, FUTURE_SLOTS, FUTURE_NUMBERS),
         ).user_vectors
 
     return Prefixes(
@@ -163,6 +174,21 @@ def encode_packed(
 def _find_active(user_tower: UserTower, weights: tf.Tensor) -> tf.Tensor | None:
     """`[num_slots, num_interests]` bool, the interests that are not switched off; None: all."""
     return weights > 0 if user_tower.min_interest_weight else None
+
+
+def _log_features(batch: SequenceBatch | PackedBatch) -> dict[str, Encoded | None]:
+    """What a slot may see: features of its click, and of the request that the next one answers."""
+    return {
+        "events": _encoded(batch, EVENT_SLOTS, EVENT_NUMBERS),
+        "requests": _encoded(batch, REQUEST_SLOTS, REQUEST_NUMBERS),
+    }
+
+
+def _encoded(batch: SequenceBatch | PackedBatch, slots: str, numbers: str) -> Encoded | None:
+    """Two columns of a batch; None where it has none."""
+    if slots not in batch.columns:
+        return None
+    return Encoded(batch.columns[slots], batch.columns[numbers])
 
 
 def _columns_of(

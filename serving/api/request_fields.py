@@ -195,7 +195,7 @@ def _read_values(value: Any) -> dict[str, Any]:
 
 
 def read_plain(value: Any) -> Any:
-    """A text, a number or a list of either, as JSON can hold it.
+    """A text, a number or a list of either, as JSON can hold it; None in a list is no value.
 
     Raises:
         TypeError: It is something else.
@@ -206,7 +206,7 @@ def read_plain(value: Any) -> Any:
         return int(value) if isinstance(value, numbers.Integral) else float(value)
     if isinstance(value, bytes | Mapping) or not isinstance(value, Iterable):
         raise TypeError
-    listed = [read_plain(one) for one in value]
+    listed = [None if one is None else read_plain(one) for one in value]
     if any(isinstance(one, list) for one in listed):
         raise TypeError
     return listed

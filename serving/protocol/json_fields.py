@@ -105,13 +105,13 @@ def read_numbers(name: str, values: Any) -> tuple[float, ...]:
 
 
 def read_values(name: str, values: Any) -> dict[str, Any]:
-    """Names with a text, a number, or a list of either; null says nothing."""
+    """Names with a text, a number, or a list of either; null says nothing, in a list too."""
     wanted = "an object of texts, numbers, or lists of either"
     _expect(isinstance(values, dict), name, wanted, values)
     given = {key: value for key, value in values.items() if value is not None}
     for key, value in given.items():
         listed = value if isinstance(value, list) else [value]
-        fits = all(isinstance(one, str | bool | int | float) for one in listed)
+        fits = all(one is None or isinstance(one, str | bool | int | float) for one in listed)
         _expect(fits, f"{name}.{key}", "a text, a number, or a list of either", value)
     return given
 

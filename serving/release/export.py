@@ -67,7 +67,7 @@ def export_towers(
         )
     vocabulary_file.unlink()
     examples = vocabulary.item_ids[:length]
-    has_context = config.model.time_bias or vocabulary.users is not None
+    has_context = config.needs_times or vocabulary.users is not None or bool(vocabulary.log_columns)
     warmup.write_requests(
         folder / USER_TOWER,
         warmup_requests.user_tower_requests(examples, length, has_context=has_context),
@@ -110,6 +110,8 @@ def compute_fingerprint(
     for features in (vocabulary.features, vocabulary.users):
         if features is not None:
             digest.update(json.dumps([c.to_dict() for c in features.columns]).encode())
+    if vocabulary.log_columns:
+        digest.update(json.dumps([c.to_dict() for c in vocabulary.log_columns]).encode())
     for weight in (*user_tower.weights, *item_tower.weights):
         values = weight.numpy()
         digest.update(f"{values.dtype}{values.shape}".encode())

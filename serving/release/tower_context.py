@@ -1,4 +1,4 @@
-"""What a user tower takes beside a history: when its clicks were, and when it is asked.
+"""What a user tower takes beside a history: times, features of its clicks and of the request.
 
 Standard TensorFlow ops alone, for the graphs of a SavedModel.
 """
@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from recall.feature_columns.encoder import FeatureEncoder
+from recall.feature_columns.encoder import Encoded, EncodedInputs, FeatureEncoder
+from recall.feature_columns.times import pair_with_before
 from recall.features import HISTORY_ITEM_IDS, HISTORY_TIMESTAMPS, REQUEST_TIMESTAMP
 from recall.vocabulary import PADDING_ID, PADDING_TOKEN
 
@@ -57,8 +58,7 @@ def feature_inputs(encoder: FeatureEncoder) -> dict[str, ContextInput]:
     """The inputs of declared features; a row that says nothing is as a missing value."""
     inputs = {}
     for name, spec in encoder.input_specs().items():
-        is_text = spec.dtype == tf.string
-        filler = "" if is_text else float("nan")
+        filler = _filler(spec)
         if spec.shape.rank == 1:
             feature = tf.io.FixedLenFeature([], spec.dtype, default_value=filler)
         elif spec.shape[1] is None:
@@ -68,6 +68,43 @@ def feature_inputs(encoder: FeatureEncoder) -> dict[str, ContextInput]:
             feature = tf.io.FixedLenFeature([width], spec.dtype, default_value=[filler] * width)
         inputs[name] = ContextInput(spec, feature, filler)
     return inputs
+
+
+def click_inputs(encoder: FeatureEncoder) -> dict[str, ContextInput]:
+    """The inputs of features of clicks: lists beside the history, by the names of their inputs."""
+    inputs = {}
+    for column in encoder.columns:
+        if spec := encoder.input_specs().get(column.name):
+            name = column.column.input_name
+            lists = tf.TensorSpec([None, None], spec.dtype, name=name)
+            inputs[name] = ContextInput(lists, tf.io.RaggedFeature(spec.dtype), _filler(spec))
+    return inputs
+
+
+def inputs_of(
+    users: FeatureEncoder | None,
+    clicks: FeatureEncoder | None,
+    requests: FeatureEncoder | None,
+    has_times: bool,
+) -> dict[str, ContextInput]:
+    """All that a tower takes beside the history, by name.
+
+    Args:
+        users: Encoder of the features of users.
+        clicks: Of those of clicks.
+        requests: Of those of requests.
+        has_times: Whether the tower looks at times itself.
+    """
+    encoders = [encoder for encoder in (users, clicks, requests) if encoder is not None]
+    of_times = any(column.kind == "timestamp" for e in encoders for column in e.columns)
+    inputs = time_inputs() if has_times or of_times else {}
+    for encoder in encoders:
+        inputs |= click_inputs(encoder) if encoder is clicks else feature_inputs(encoder)
+    return inputs
+
+
+def _filler(spec: tf.TensorSpec) -> str | float:
+    return "" if spec.dtype == tf.string else float("nan")
 
 
 def with_defaults(
@@ -132,10 +169,93 @@ def parse_examples(
 
 def align_times(timestamps: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """Times with as many columns as the ids that they belong to; missing ones are not known."""
+    return _align(timestamps, like, UNKNOWN_TIME)
+
+
+def _align(values: tf.Tensor, like: tf.Tensor, filler: str | float | int) -> tf.Tensor:
+    """The same with as many columns as `like`, cut or filled up."""
     width = tf.shape(like)[1]
-    timestamps = timestamps[:, :width]
-    missing = width - tf.shape(timestamps)[1]
-    return tf.pad(timestamps, [[0, 0], [0, missing]], constant_values=UNKNOWN_TIME)
+    values = values[:, :width]
+    missing = width - tf.shape(values)[1]
+    return tf.pad(values, [[0, 0], [0, missing]], constant_values=filler)
+
+
+def encode_clicks(
+    encoder: FeatureEncoder,
+    context: Mapping[str, tf.Tensor],
+    is_known: tf.Tensor,
+    max_length: int,
+    *,
+    has_start: bool,
+) -> tuple[Encoded, tf.Tensor]:
+    """The features of the known clicks of histories, as the user tower reads them.
+
+    Args:
+        encoder: Of the features.
+        context: Of `click_inputs` and, where a feature is made of them, of `time_inputs`.
+        is_known: `[batch, any length]` bool, where the history has an item.
+        max_length: Slots of a history, the last ones.
+        has_start: Whether a slot that is no click stands before the first one.
+
+    Returns:
+        `[batch, longest kept history, ...]`, at least one slot, and `[batch]` int32 values of
+        known clicks that are outside of the vocabularies.
+    """
+
+    def choose(values: tf.Tensor, filler: str | float | int, start: tf.Tensor) -> tf.Tensor:
+        values = _align(values, is_known, filler)
+        if has_start:
+            values = tf.concat([start[:, tf.newaxis], values], axis=1)
+        return tf.boolean_mask(values, kept)
+
+    num_rows = tf.shape(is_known)[0]
+    kept = tf.pad(is_known, [[0, 0], [int(has_start), 0]], constant_values=True)
+    lengths = tf.math.count_nonzero(kept, axis=1)
+    rows = tf.repeat(tf.range(num_rows), lengths)
+    inputs = {}
+    for column in encoder.columns:
+        if column.kind == "timestamp":
+            times = context[HISTORY_TIMESTAMPS]
+            first = tf.pad(times, [[0, 0], [0, 1]])[:, 0]
+            times = choose(times, UNKNOWN_TIME, first)
+            inputs[column.name] = pair_with_before(times, rows)
+        else:
+            filler = _filler(encoder.input_specs()[column.name])
+            values = context[column.column.input_name]
+            start = tf.fill([num_rows], tf.constant(filler, values.dtype))
+            inputs[column.name] = choose(values, filler, start)
+    encoded, _, num_unknown = encoder(inputs)
+    slots = Encoded(*(_last_slots(part, lengths, max_length) for part in encoded))
+    return slots, tf.math.unsorted_segment_sum(num_unknown, rows, num_rows)
+
+
+def _last_slots(values: tf.Tensor, lengths: tf.Tensor, max_length: int) -> tf.Tensor:
+    """`[n, width]` values, row after row -> the last ones of each row, padded with 0."""
+    padded = tf.RaggedTensor.from_row_lengths(values, lengths)[:, -max_length:].to_tensor(0)
+    missing_slot = tf.cast(tf.shape(padded)[1] == 0, tf.int32)
+    padded = tf.pad(padded, [[0, 0], [0, missing_slot], [0, 0]])
+    return tf.ensure_shape(padded, [None, None, values.shape[1]])
+
+
+def encode_requests(
+    encoder: FeatureEncoder, context: Mapping[str, tf.Tensor], is_known: tf.Tensor
+) -> EncodedInputs:
+    """The features of requests.
+
+    Args:
+        encoder: Of the features.
+        context: Of `feature_inputs` and, where a feature is made of them, of `time_inputs`.
+        is_known: `[batch, any length]` bool, where the history has an item.
+    """
+    inputs = {name: context[name] for name in encoder.input_specs()}
+    for column in encoder.columns:
+        if column.kind == "timestamp":
+            times = align_times(context[HISTORY_TIMESTAMPS], is_known)
+            places = tf.range(1, tf.shape(is_known)[1] + 1) * tf.cast(is_known, tf.int32)
+            last = tf.reduce_max(tf.pad(places, [[0, 0], [1, 0]]), axis=1)
+            of_last = tf.gather(tf.pad(times, [[0, 0], [1, 0]]), last, batch_dims=1)
+            inputs[column.name] = tf.stack([context[REQUEST_TIMESTAMP], of_last], axis=1)
+    return encoder(inputs)
 
 
 def pair_times(times: tf.Tensor, history_ids: tf.Tensor, request: tf.Tensor) -> tf.Tensor:

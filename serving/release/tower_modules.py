@@ -83,12 +83,14 @@ class UserTowerModule(_TowerModule):
     ):
         super().__init__(tower, vocabulary_file, fingerprint)
         self._max_history_length = max_history_length
-        has_times = getattr(tower, "has_time_bias", False)
-        context = tower_context.time_inputs() if has_times else {}
-        features = getattr(tower, "user_features", None)
-        self.user_encoder = None if features is None else features.encoder
-        if features is not None:
-            context |= tower_context.feature_inputs(features.encoder)
+        self._has_times = getattr(tower, "has_time_bias", False)
+        self.user_encoder, self.click_encoder, self.request_encoder = (
+            getattr(getattr(tower, name, None), "encoder", None)
+            for name in ("user_features", "event_features", "request_features")
+        )
+        context = tower_context.inputs_of(
+            self.user_encoder, self.click_encoder, self.request_encoder, self._has_times
+        )
         # No dictionary, which TensorFlow would take for something to be saved.
         self._context = types.MappingProxyType(context)
 
@@ -115,19 +117,34 @@ class UserTowerModule(_TowerModule):
         is_unknown = ~is_known & (history_item_ids != PADDING_TOKEN)
         history_ids = self._align(rows + FIRST_ITEM_ID, is_known, UNKNOWN_ID)
         arguments = {}
-        if HISTORY_TIMESTAMPS in context:
+        if self._has_times and context:
             times = tower_context.align_times(context[HISTORY_TIMESTAMPS], is_known)
             # Before the first click nothing is known; a history may have no column.
             times = self._align(times, is_known, tf.pad(times, [[0, 0], [0, 1]])[:, 0])
             request = context[REQUEST_TIMESTAMP]
             arguments["times"] = tower_context.pair_times(times, history_ids, request)
-        outputs = {}
+        outputs, num_unknown = {}, []
         if context and self.user_encoder is not None:
             names = self.user_encoder.input_specs()
             encoded = self.user_encoder({name: context[name] for name in names})
             arguments["users"] = encoded.encoded
             outputs["num_known_values"] = encoded.num_known
-            outputs["num_unknown_values"] = encoded.num_unknown
+            num_unknown.append(encoded.num_unknown)
+        if context and self.click_encoder is not None:
+            arguments["events"], of_clicks = tower_context.encode_clicks(
+                self.click_encoder,
+                context,
+                is_known,
+                self._max_history_length,
+                has_start=self.user_encoder is not None,
+            )
+            num_unknown.append(of_clicks)
+        if context and self.request_encoder is not None:
+            encoded = tower_context.encode_requests(self.request_encoder, context, is_known)
+            arguments["requests"] = encoded.encoded
+            num_unknown.append(encoded.num_unknown)
+        if num_unknown:
+            outputs["num_unknown_values"] = tf.add_n(num_unknown)
         user_vectors, interest_weights = self._tower(history_ids, **arguments)
         return {
             "user_vectors": tf.cast(user_vectors, tf.float32),

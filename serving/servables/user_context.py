@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 HISTORY_INPUT = "history_item_ids"
 _CLICK_TIMES, _REQUEST_TIME = "history_timestamps", "request_timestamp"
+_OF_CLICKS = "history_"
+"""Beginning of the names of inputs that stand beside the history."""
 _TIMES = (_CLICK_TIMES, _REQUEST_TIME)
 """Taken by every release; one that does not look at times answers without them."""
 
@@ -51,6 +53,12 @@ class UserContext:
         self._sizes = {
             name: [dim.size for dim in info.tensor_shape.dim][1:] for name, info in inputs.items()
         }
+        # Lists beside the history: as many values as it has clicks.
+        self._aligned = tuple(
+            name
+            for name, sizes in self._sizes.items()
+            if name.startswith(_OF_CLICKS) and sizes == [-1] and name != _CLICK_TIMES
+        )
         self._clock = clock
         self.names = tuple(sorted({*inputs, *_TIMES}))
 
@@ -74,8 +82,13 @@ class UserContext:
             if name in said:
                 values = [(context or {}).get(name) for context in contexts]
                 inputs[name] = self._stack(name, values)
-        if _CLICK_TIMES in inputs and _REQUEST_TIME not in inputs:
-            inputs[_REQUEST_TIME] = np.full(len(histories), int(self._clock()))
+        if _CLICK_TIMES in inputs:
+            # Of each request by itself: others in its batch may say when they were made.
+            now = int(self._clock())
+            said = [context or {} for context in contexts]
+            wanted = np.array([_CLICK_TIMES in own and _REQUEST_TIME not in own for own in said])
+            of_requests = inputs.get(_REQUEST_TIME, np.zeros(len(histories), np.int64))
+            inputs[_REQUEST_TIME] = np.where(wanted, now, of_requests)
         return inputs
 
     def _check(self, history: Sequence[str], context: Context) -> None:
@@ -91,6 +104,13 @@ class UserContext:
                 f"`context.{_CLICK_TIMES}` must be a list of as many times as the history has "
                 f"clicks, {len(history)}: whole seconds since 1970, 0 where one is not known."
             )
+        for name in self._aligned:
+            values = context.get(name)
+            if values is not None and (not isinstance(values, list) or len(values) != len(history)):
+                raise InputError(
+                    f"`context.{name}` must be a list of as many values as the history has clicks, "
+                    f"{len(history)}: null where one is not known."
+                )
 
     def _stack(self, name: str, values: Sequence[Any]) -> np.ndarray:
         """`[num_users, ...]`, of those who say nothing what a model takes for missing."""
@@ -111,8 +131,10 @@ class UserContext:
         )
 
     def _one(self, name: str, value: Any) -> Any:
-        """One value in the type of its input."""
+        """One value in the type of its input; None is one that is not known."""
         dtype = self._dtypes[name]
+        if value is None and name in self._aligned:
+            return _filler(dtype)
         is_text = dtype.kind == "O"
         if is_text and isinstance(value, str | int) and not isinstance(value, bool):
             return str(value).encode()

@@ -13,6 +13,7 @@ from absl import flags
 from pipelines.artifacts import records
 from pipelines.ingestion import examples, windows
 from recall.feature_columns.declaration import FeatureColumn
+from recall.feature_columns.fitting import FittedColumn
 from recall.feature_columns.item_features import ItemFeatures
 from recall.vocabulary import FIRST_ITEM_ID
 from serving.release import storage
@@ -40,6 +41,7 @@ class Catalogue(NamedTuple):
     num_items: int
     features: ItemFeatures | None = None
     users: ItemFeatures | None = None
+    log_columns: tuple[FittedColumn, ...] = ()
 
     @property
     def table_size(self) -> int:

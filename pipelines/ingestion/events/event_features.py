@@ -10,6 +10,7 @@ import numpy as np
 from pipelines.ingestion.encoding.example_records import Feature
 from pipelines.ingestion.encoding.number_lists import Floats, Numbers
 from pipelines.ingestion.events.impressions import ShownItems
+from pipelines.ingestion.events.log_features import LogValues
 
 # Feature names as in `recall.features`, which imports TensorFlow; a test compares the two.
 _KINDS, _WEIGHTS = "event_kinds", "event_weights"
@@ -18,6 +19,8 @@ _POSITIVE_KINDS = "positive_kinds"
 _USER_ROW = "user_row"
 _TIMESTAMPS, _HISTORY_TIMESTAMPS = "timestamps", "history_timestamps"
 _POSITIVE_TIMESTAMPS = "positive_timestamps"
+_EVENT_VALUES, _HISTORY_VALUES = "event_value:", "history_value:"
+_REQUEST_VALUES = "request_value:"
 
 _Bounds = tuple[np.ndarray, np.ndarray]
 
@@ -31,6 +34,7 @@ class EventValues(NamedTuple):
         shown: What was shown before each.
         times: `[num_events]` float seconds.
         user_rows: `[num_users]` int, rows in the users file from 1, 0 for others.
+        features: Declared features of events and of requests.
     """
 
     kinds: np.ndarray | None = None
@@ -38,6 +42,7 @@ class EventValues(NamedTuple):
     shown: ShownItems | None = None
     times: np.ndarray | None = None
     user_rows: np.ndarray | None = None
+    features: tuple[LogValues, ...] = ()
 
 
 NO_VALUES = EventValues()
@@ -66,6 +71,8 @@ def of_windows(
         features[_WEIGHTS] = Floats.of(columns.weights[learnt]).ranges(starts, stops)
     if columns.times is not None:
         features[_TIMESTAMPS] = _seconds(columns.times[learnt]).ranges(starts, stops)
+    for one in columns.features:
+        features[_EVENT_VALUES + one.name] = _list_of(one.values[learnt]).ranges(starts, stops)
     if columns.shown is not None:
         counts = np.diff(columns.shown.offsets)[learnt]
         # What was shown before events that are not learnt is not there.
@@ -98,6 +105,13 @@ def of_tasks(
     if columns.times is not None:
         features[_HISTORY_TIMESTAMPS] = _seconds(columns.times).ranges(*histories)
         features[_POSITIVE_TIMESTAMPS] = _seconds(columns.times[positives]).ranges(*bounds)
+    firsts, at = positives[bounds[0]], np.arange(len(users))
+    for one in columns.features:
+        if one.owner == "event":
+            features[_HISTORY_VALUES + one.name] = _list_of(one.values).ranges(*histories)
+        else:  # What is known when the first one is asked for.
+            own = _list_of(one.values[firsts])
+            features[_REQUEST_VALUES + one.name] = own.ranges(at, at + 1)
     return features
 
 
@@ -106,6 +120,10 @@ def _of_users(columns: EventValues, users: np.ndarray) -> dict[str, Feature]:
         return {}
     at = np.arange(len(users))
     return {_USER_ROW: Numbers.of(columns.user_rows[users]).ranges(at, at + 1)}
+
+
+def _list_of(values: np.ndarray) -> Numbers | Floats:
+    return Floats.of(values) if values.dtype.kind == "f" else Numbers.of(values)
 
 
 def _seconds(times: np.ndarray) -> Numbers:

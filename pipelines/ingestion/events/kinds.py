@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from pipelines.artifacts.event_columns import COLUMNS
 from pipelines.sources.event_columns import IMPRESSION
@@ -46,6 +47,12 @@ class RunKinds(NamedTuple):
                 f"example {self.names[0]!r} and {self.names[-1]!r}; at most {MOST_KINDS} kinds of "
                 "events are possible. Check --event_type_column."
             )
+
+    @staticmethod
+    def of_run(kinds: pa.DictionaryArray) -> tuple[list[str], pa.Array]:
+        """The kinds of a run, and their numbers; rows that were left out may have had others."""
+        used, numbers = np.unique(kinds.indices.to_numpy(), return_inverse=True)
+        return kinds.dictionary.take(pa.array(used)).to_pylist(), pa.array(numbers.astype(np.int32))
 
     def numbers(self, run: int) -> np.ndarray:
         """The numbers of the kinds of a run, by their numbers there."""

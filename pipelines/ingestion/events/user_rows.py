@@ -122,5 +122,6 @@ def add_starts(
             times=None
             if values.times is None
             else np.insert(values.times, firsts, values.times[firsts]),
+            features=tuple(one.with_starts(firsts) for one in values.features),
         ),
     )

@@ -40,6 +40,51 @@ def test_an_assignment_takes_the_whole_declaration():
     assert config.override(["features.id_dropout=0"]).features.columns == config.features.columns
 
 
+def test_features_of_the_log():
+    config = declare(
+        {"name": "device", "owner": "request", "kind": "categorical"},
+        {"name": "kind", "owner": "event", "kind": "categorical", "column": "event_type"},
+        {"name": "when", "owner": "event", "kind": "timestamp", "parts": ["gap", "hour"]},
+        {"name": "asked", "owner": "request", "kind": "timestamp"},
+        COLUMNS[0],
+    )
+
+    assert [c.name for c in config.of_log] == ["device", "kind", "when", "asked"]
+    assert config.need_times
+    assert not declare(*COLUMNS).need_times
+    names = ["device", "history_kind", "history_when", "asked", "genres"]
+    assert [c.input_name for c in config.columns] == names
+    assert config.columns[2].parts == ("gap", "hour")
+    assert config.columns[3].parts == ("gap", "hour", "weekday")
+    assert config.columns[1].source == "event_type"
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"kind": "text"}, "kind` must be one of categorical, numeric, timestamp, received 'text'"),
+        ({"owner": "item", "kind": "timestamp"}, "kind` must be one of categorical, numeric, vec"),
+        ({"kind": "timestamp", "parts": ["month"]}, "parts` must be some of gap, hour, weekday"),
+        ({"kind": "timestamp", "parts": []}, "parts` must be some of gap"),
+        ({"kind": "timestamp", "column": "time"}, "column` must be left out: the times are those"),
+        ({"parts": ["gap"]}, "parts` must be left out: it is no parameter of kind categorical"),
+        ({"name": "history_device"}, "another name, it is taken"),
+        ({"name": "request_timestamp"}, "another name, it is taken"),
+    ],
+)
+def test_mistakes_in_features_of_the_log(changes, text):
+    with pytest.raises(InputError, match=text):
+        declare({"name": "device", "owner": "event", "kind": "categorical", **changes})
+
+
+def test_futures_in_their_order_do_not_go_with_features_of_events():
+    columns = json.dumps([{"name": "device", "owner": "event", "kind": "categorical"}])
+    with pytest.raises(
+        InputError, match=r"`loss\.reverse_future` must be true with features of ev"
+    ):
+        RecallConfig().override([f"features.columns={columns}", "loss.reverse_future=false"])
+
+
 def test_parameters_that_are_left_out_are_those_of_the_kind():
     column = FeatureColumn("genres", "item", "categorical")
 
@@ -54,8 +99,11 @@ def test_parameters_that_are_left_out_are_those_of_the_kind():
         ({"name": "1st"}, "`features.columns.name` must be letters"),
         ({"name": "item_ids"}, "another name"),
         ({"name": None}, r"`features.columns\[0\].name` must be of type str"),
-        ({"owner": "shop"}, "owner` must be one of item, user, received"),
-        ({"owner": "event"}, "owner` must be one of item, user, received"),
+        ({"owner": "shop"}, "owner` must be one of item, user, event, request, received"),
+        (
+            {"owner": "event", "max_values": 4},
+            "max_values` must be 1 or left out: a feature of owner event has one",
+        ),
         ({"kind": "image"}, "kind` must be one of categorical, numeric"),
         ({"buckets": 4}, "buckets` must be left out: it is no parameter of kind categorical"),
         ({"max_values": 0}, "max_values` must be 1 or more"),

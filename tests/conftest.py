@@ -12,6 +12,7 @@ import pytest
 import recall  # noqa: F401  chooses the Keras of TensorFlow, so it comes before it
 
 if TYPE_CHECKING:
+    from tests.s3_faults import Door
     from tests.s3_server import S3Server
 
 # The tests' own clients ask servers of this machine, also where a proxy is the way out.
@@ -55,6 +56,17 @@ def s3(s3_server, monkeypatch) -> "S3Server":
 def bucket(s3) -> str:
     """`s3://` and the name of an empty bucket."""
     return f"s3://{s3.new_bucket()}"
+
+
+@pytest.fixture
+def door(s3, monkeypatch) -> "Iterator[Door]":
+    """A door before the server, through which the environment leads, and which may go wrong."""
+    from tests import s3_faults
+
+    monkeypatch.setattr("serving.stores.filesystems._MAX_ATTEMPTS", 1)
+    with s3_faults.opened(s3.url) as opened:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", opened.url)
+        yield opened
 
 
 def pytest_collection_finish() -> None:

@@ -114,6 +114,7 @@ class Borrowed:
         # Not a temporary one: beside it jobs leave what a killed one has done.
         mirror = Mirror(url, paths.cache_home())
         self._stack.enter_context(mirror.locked(to_write=True))  # Makes the folder, too.
+        files.require_writable(url.rpartition("/")[0])
         path = mirror.folder.parent / urls.name_of(url)
         path.unlink(missing_ok=True)
         if files.look_at(url) is not None:
@@ -186,6 +187,7 @@ class Borrowed:
         self._stack.enter_context(mirror.locked(to_write=to_write))
         mirror.fetch(to_write=to_write)
         if to_write:
+            files.require_writable(url)
             self._mirrors.append(mirror)
         self._names[str(mirror.folder)] = url
         return str(mirror.folder)

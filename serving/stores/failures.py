@@ -21,6 +21,10 @@ class LocalFileError(InputError):
     """A file of this machine cannot be read or written: the store is not to blame."""
 
 
+class UnsaidError(InputError):
+    """A store refused to say anything of a file, and gave no reason: answers to HEAD have none."""
+
+
 class MissingError(InputError):
     """There is no such file or folder."""
 
@@ -57,23 +61,30 @@ _S3_SOURCES = (
 _BUCKET = re.compile(
     r"NO_SUCH_BUCKET|NoSuchBucket|bucket does not exist|INVALID_BUCKET|not a valid bucket", re.I
 )
+_STATUS = r"HTTP (?:response code|status) "
+_SKEWED = re.compile(r"TIME_TOO_SKEWED|TimeTooSkewed", re.I)
+_EXPIRED = re.compile(r"EXPIRED_TOKEN|ExpiredToken", re.I)
 _REFUSED = re.compile(
-    r"ACCESS_DENIED|HTTP response code 403|Forbidden|PERMISSION_?DENIED|InvalidAccessKeyId"
+    rf"ACCESS_DENIED|{_STATUS}403|Forbidden|PERMISSION_?DENIED|InvalidAccessKeyId"
     r"|INVALID_ACCESS_KEY|SIGNATURE_DOES_NOT_MATCH|INVALID_CLIENT_TOKEN|InvalidToken"
-    r"|UNRECOGNIZED_CLIENT|EXPIRED_TOKEN|ExpiredToken|UNAUTHENTICATED|HTTP response code 401"
+    rf"|UNRECOGNIZED_CLIENT|UNAUTHENTICATED|{_STATUS}401"
     r"|Could not create a OAuth2|AccessControlException|Permission denied",
     re.I,
 )
 _AWAY = re.compile(
     r"NETWORK_CONNECTION|curlCode|SLOW_DOWN|SlowDown|SERVICE_UNAVAILABLE|INTERNAL_FAILURE"
     r"|REQUEST_TIMEOUT|RequestTimeout|THROTTLING|Retry policy exhausted|UNAVAILABLE"
-    r"|HTTP response code 5\d\d|Connection refused|timed? ?out",
+    rf"|{_STATUS}5\d\d|Connection refused|timed? ?out",
     re.I,
 )
 _MISSING = re.compile(
     r"NO_SUCH_KEY|NoSuchKey|Path does not exist|No such file|FileNotFound|NOT_FOUND", re.I
 )
-_REGION = re.compile(r"HTTP response code 301|PermanentRedirect|AuthorizationHeaderMalformed", re.I)
+_REGION = re.compile(
+    rf"{_STATUS}301|PERMANENT_?REDIRECT|AUTHORIZATION_?HEADER_?MALFORMED|region '[^']*' is wrong",
+    re.I,
+)
+_UNSAID = re.compile(r"No response body", re.I)
 _NO_LIBRARY = re.compile(r"libjvm|libhdfs|CLASSPATH|JNI", re.I)
 _REQUEST = re.compile(r" ?\(Request ID: [^)]*\)")
 
@@ -107,7 +118,7 @@ def explain(place: str, doing: str, error: Exception) -> InputError:
         if isinstance(error, FileNotFoundError):
             return MissingError(f"{place} does not exist. Check the path.")
         return LocalFileError(f"Cannot {doing} {place}: {reason}.")
-    scheme, _, _ = urls.split(place)
+    scheme, _, key = urls.split(place)
     text = _said(error, place)
     if scheme == "hdfs" and _NO_LIBRARY.search(text):
         return InputError(
@@ -117,12 +128,14 @@ def explain(place: str, doing: str, error: Exception) -> InputError:
         )
     if _BUCKET.search(text):
         return missing_bucket(place, doing)
-    if _REFUSED.search(text):
-        return InputError(f"Cannot {doing} {place}: {_refusal(scheme, doing)}.")
-    if _REGION.search(text):
+    if scheme == "s3" and key and not {"", ".", ".."}.isdisjoint(key.split("/")):
         return InputError(
-            f"Cannot {doing} {place}: the bucket is in another region. Set AWS_REGION to its own."
+            f"Cannot {doing} {place}: an object with an empty part, `.` or `..` in its name cannot "
+            "be reached. Rename it."
         )
+    unsaid = UnsaidError if _UNSAID.search(text) else InputError
+    if reason := _refusal(scheme, doing, text):
+        return unsaid(f"Cannot {doing} {place}: {reason}.")
     if isinstance(error, FileNotFoundError) or _MISSING.search(text):
         return MissingError(f"{place} does not exist. Check the bucket and the name.")
     if isinstance(error, TimeoutError) or _AWAY.search(text):
@@ -130,7 +143,7 @@ def explain(place: str, doing: str, error: Exception) -> InputError:
             f"Cannot {doing} {place}: the store does not answer ({_short(text)}). Check the "
             f"network and {_endpoint_hint(scheme)}, and try again."
         )
-    return InputError(f"Cannot {doing} {place}: {_short(text)}.")
+    return unsaid(f"Cannot {doing} {place}: {_short(text)}.")
 
 
 def missing_bucket(place: str, doing: str) -> MissingBucketError:
@@ -142,7 +155,21 @@ def missing_bucket(place: str, doing: str) -> MissingBucketError:
     )
 
 
-def _refusal(scheme: str, doing: str) -> str:
+def _refusal(scheme: str, doing: str, text: str) -> str | None:
+    """Why a store lets nobody in, and what to do; None where it says nothing like that."""
+    if _SKEWED.search(text):
+        return (
+            "the clock of this machine is not that of the store, which refuses requests of another "
+            "time. Set the clock"
+        )
+    if _EXPIRED.search(text):
+        return f"the credentials have expired. Get new ones. {_CREDENTIALS[scheme]}"
+    if _REGION.search(text):
+        return "the bucket is in another region. Set AWS_REGION to its own"
+    return _denial(scheme, doing) if _REFUSED.search(text) else None
+
+
+def _denial(scheme: str, doing: str) -> str:
     found = scheme != "s3" or any(os.environ.get(name) for name in _S3_SOURCES)
     found = found or os.path.exists(os.path.expanduser("~/.aws/credentials"))
     if not found:

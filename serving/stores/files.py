@@ -8,19 +8,30 @@ byte is written: until then readers see the old one, or none.
 import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent import futures
 from typing import NamedTuple
 
 import pyarrow as pa
 import pyarrow.fs as arrow_fs
 
+from recall.errors import InputError
 from serving.stores import urls
-from serving.stores.failures import MissingBucketError, MissingError, explained, missing_bucket
+from serving.stores.failures import (
+    MissingBucketError,
+    MissingError,
+    StoreAwayError,
+    UnsaidError,
+    explained,
+    missing_bucket,
+)
 from serving.stores.filesystems import Location, locate
 
 _LOOKS = 16
 """Requests at a time for what stores say of files."""
+
+_WRITE_CHECK = ".recall_write_check"
+"""Name of a file that says nothing: where it stays, the next job replaces it."""
 
 _TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^]]*\]|.", re.DOTALL)
 """What a pattern is made of."""
@@ -88,7 +99,7 @@ def look_at(place: str) -> FileEntry | None:
     Raises:
         InputError: The store cannot be asked.
     """
-    with explained(place, "read"):
+    with _asked(place):
         location = locate(place)
         info = location.filesystem.get_file_info(location.path)
         if info.type != arrow_fs.FileType.File:
@@ -102,7 +113,7 @@ def is_folder(place: str) -> bool:
     Raises:
         InputError: The store cannot be asked.
     """
-    with explained(place, "read"):
+    with _asked(place):
         location = locate(place)
         info = location.filesystem.get_file_info(location.path)
     return info.type == arrow_fs.FileType.Directory
@@ -118,7 +129,7 @@ def open_input_file(place: str) -> pa.NativeFile:
         InputError: There is none, or it may not be read. Reads themselves raise
             `OSError`; wrap them in `failures.explained`.
     """
-    with explained(place, "read"):
+    with _asked(place):
         location = locate(place)
         return location.filesystem.open_input_file(location.path)
 
@@ -129,7 +140,7 @@ def open_input_stream(place: str) -> pa.NativeFile:
     Raises:
         InputError: See `open_input_file`.
     """
-    with explained(place, "read"):
+    with _asked(place):
         location = locate(place)
         return location.filesystem.open_input_stream(location.path, compression=None)
 
@@ -145,7 +156,7 @@ def identity(entry: FileEntry) -> str:
     """
     if not entry.place.startswith("s3://"):
         return f"{entry.size} {entry.changed_ns}"
-    with explained(entry.place, "read"):
+    with _asked(entry.place):
         location = locate(entry.place)
         with location.filesystem.open_input_file(location.path) as file:  # Reads nothing.
             etag = file.metadata()["ETag"].decode()
@@ -168,7 +179,7 @@ def read_bytes(place: str) -> bytes:
     Raises:
         InputError: There is none, or it may not be read.
     """
-    with explained(place, "read"):
+    with _asked(place):
         location = locate(place)
         with location.filesystem.open_input_stream(location.path, compression=None) as file:
             return file.read()
@@ -187,6 +198,20 @@ def write_bytes(place: str, content: bytes) -> None:
             return
         with location.filesystem.open_output_stream(location.path, compression=None) as file:
             file.write(content)
+
+
+def require_writable(folder: str) -> None:
+    """Writes a hidden file into a folder of a store and removes it, where that is allowed.
+
+    A job of hours should not find out at its end that it may not write.
+
+    Raises:
+        InputError: The store refuses it.
+    """
+    place = urls.join(folder, _WRITE_CHECK)
+    write_bytes(place, b"")
+    with contextlib.suppress(InputError):
+        remove_files([place])
 
 
 def move_file(source: str, target: str) -> None:
@@ -227,6 +252,25 @@ def remove_folder(folder: str) -> None:
         location = locate(folder)
         if location.filesystem.get_file_info(location.path).type == arrow_fs.FileType.Directory:
             location.filesystem.delete_dir(location.path)
+
+
+@contextlib.contextmanager
+def _asked(place: str) -> Iterator[None]:
+    """As `explained` for a question about one file, whose answer of S3 (to HEAD) has no reasons.
+
+    Where it is refused, a listing is asked for them: its errors have texts.
+    """
+    try:
+        with explained(place, "read"):
+            yield
+    except UnsaidError as unsaid:
+        try:
+            with explained(place, "read"):
+                location = locate(place)
+                location.filesystem.get_file_info(arrow_fs.FileSelector(location.path))
+        except (MissingError, StoreAwayError, UnsaidError):
+            raise unsaid from None
+        raise
 
 
 def _list(folder: str, *, recursive: bool) -> tuple[Location, list[arrow_fs.FileInfo]]:

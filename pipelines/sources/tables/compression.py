@@ -62,8 +62,11 @@ def open_bytes(path: AnyPath) -> BinaryIO:
     if ending == ".zip":
         return _open_member(path)
     file = open_binary(path)  # Closed by the stream that is returned.
-    if file.peek(len(_MAGIC[ending]))[: len(_MAGIC[ending])] != _MAGIC[ending]:
+    start = file.peek(len(_MAGIC[ending]))[: len(_MAGIC[ending])]
+    if start != _MAGIC[ending]:
         file.close()
+        if not start:
+            raise InputError(f"{path} is empty: 0 bytes. Make it again.")
         raise InputError(
             f"{path} is not {_NAMES[ending]}. Compress it, or drop {path.suffix} from its name."
         )

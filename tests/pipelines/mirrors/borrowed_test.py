@@ -9,7 +9,9 @@ import pytest
 
 from pipelines import cli
 from pipelines.mirrors.borrowed import Borrowed
+from pipelines.mirrors.mirror import Mirror
 from recall.errors import InputError
+from tests.s3_faults import Fault
 
 LOG = "user_id,item_id,timestamp\n" + "".join(
     f"u{user},i{(user + step) % 7},{1000 + step}\n" for user in range(20) for step in range(6)
@@ -92,6 +94,40 @@ def test_what_an_error_leaves(s3, bucket, error, is_there):
             stream.write("a")
         raise error
     assert ("a" in s3.keys(f"{bucket}/run")) == is_there
+
+
+@pytest.mark.parametrize("place", ["folder", "recs.parquet"])
+def test_who_may_not_write_hears_of_it_before_the_job(s3, bucket, door, place):
+    with Borrowed() as places:
+        places.result(f"{bucket}/runs/{place}")
+    assert s3.keys(bucket) == []
+    door.faults = [Fault(("PUT",), status=403, code="AccessDenied")]
+    with Borrowed() as places, pytest.raises(InputError) as caught:
+        places.result(f"{bucket}/more/{place}")
+    assert str(caught.value).startswith(f"Cannot write {bucket}/more/")
+    assert "access denied. The credentials must be valid and may write there" in str(caught.value)
+
+
+def test_a_store_that_goes_away_while_results_are_copied(s3, bucket, door, cache):
+    """No reader takes half of it for a whole; the same command goes on."""
+    for is_away in (True, False):
+        door.faults = []
+        with (
+            pytest.raises(InputError) if is_away else contextlib.nullcontext(),
+            Borrowed() as places,
+        ):
+            folder = Path(places.update(f"{bucket}/run"))
+            for name in ("a", "b", "c"):
+                (folder / name).write_text(name)
+            # After the list that says that files are coming, and one of them.
+            door.faults = [Fault(("PUT",), after=2)] if is_away else []
+        if is_away:
+            door.faults = []
+            with pytest.raises(InputError, match="is being written, or its writer was killed"):
+                Mirror(f"{bucket}/run", cache / "other").fetch(to_write=False)
+    assert s3.get(f"{bucket}/run/c") == b"c"
+    with Borrowed() as places:
+        assert sorted(p.name for p in Path(places.read(f"{bucket}/run")).iterdir()) == list("abc")
 
 
 def test_people_read_the_names_they_gave(s3, bucket, capsys, caplog):

@@ -134,6 +134,7 @@ def test_a_mind_log(s3, bucket, tmp_path):
     [
         (None, None, "{log}/x does not exist. Check the path."),
         ("x/a.csv.gz", b"plain", "{log}/x/a.csv.gz is not gzip. Compress it, or drop .gz"),
+        ("x/a.csv.gz", b"", "{log}/x/a.csv.gz is empty: 0 bytes. Make it again."),
         ("x/a.csv.zip", b"PK", "{log}/x/a.csv.zip is not a whole zip file."),
         ("x/a.parquet", b"PAR1", "{log}/x/a.parquet is not a whole Parquet file: "),
         ("x/a.csv", b"", "{log}/x/a.csv is empty. Its first line must name the columns."),

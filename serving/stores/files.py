@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.fs as arrow_fs
 
 from recall.errors import InputError
-from serving.stores import urls
+from serving.stores import patterns, urls
 from serving.stores.failures import (
     MissingBucketError,
     MissingError,
@@ -32,11 +32,6 @@ _LOOKS = 16
 
 _WRITE_CHECK = ".recall_write_check"
 """Name of a file that says nothing: where it stays, the next job replaces it."""
-
-_TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^]]*\]|.", re.DOTALL)
-"""What a pattern is made of."""
-
-_EXPRESSIONS = {"**/": "(?:[^/]+/)*", "**": ".*", "*": "[^/]*", "?": "[^/]"}
 
 
 class FileEntry(NamedTuple):
@@ -87,7 +82,7 @@ def find_files(pattern: str) -> list[FileEntry]:
         InputError: See `list_files`.
     """
     folder, rest = urls.split_pattern(pattern)
-    matches, is_hidden = re.compile(_expression(rest)).fullmatch, re.compile(r"(^|/)\.").search
+    matches, is_hidden = patterns.compiled(rest).fullmatch, re.compile(r"(^|/)\.").search
     names = {urls.relative(file.place, folder): file for file in list_files(folder)}
     wanted = [name for name in names if matches(name) and (is_hidden(rest) or not is_hidden(name))]
     return [names[name] for name in wanted]
@@ -327,17 +322,3 @@ def _entry(folder: str, location: Location, info: arrow_fs.FileInfo) -> FileEntr
     rest = info.path[len(location.path.rstrip("/")) + 1 :]
     name = urls.join(folder, rest) if rest else folder
     return FileEntry(name, info.size, info.mtime_ns or 0)
-
-
-def _expression(pattern: str) -> str:
-    """A regular expression for a pattern of a shell, in which `*` stops at a stroke."""
-    return "".join(
-        _EXPRESSIONS.get(token) or _class_or_text(token) for token in _TOKEN.findall(pattern)
-    )
-
-
-def _class_or_text(token: str) -> str:
-    if len(token) == 1:
-        return re.escape(token)
-    inner = token[1:-1].replace("\\", r"\\")
-    return f"[^{inner[1:]}]" if inner.startswith("!") else f"[{inner}]"

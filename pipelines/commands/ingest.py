@@ -33,7 +33,9 @@ COMMAND = Command(
         **log_flags.READING,
         "append": FlagSpec(
             help="Adds the events of --events to the examples in --output, which were made with "
-            "ingest.keep_sequences=true; of their events only those of users who change are read.",
+            "ingest.keep_sequences=true; of their events only those of users who change are read. "
+            "--items gives all items their categories and titles anew; without it new ones have "
+            "none.",
             value="",
             default=False,
             kind="boolean",
@@ -72,13 +74,17 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
 
 def _append(values: flags.FlagValues, config: RecallConfig, beam_args: Sequence[str]) -> None:
     """Adds the events to examples that are there."""
-    for name in ("items", "overwrite"):
-        if values[name].value:
-            raise UsageError(f"--{name} has no meaning with --append: examples are there already.")
-    source = log_flags.open_log(values)
+    if values.overwrite:
+        raise UsageError("--overwrite has no meaning with --append: examples are there already.")
+    source, items_file = log_flags.open_log(values), log_flags.find_items_file(values)
     with progress_flags.loading():
         from pipelines.upkeep import append
 
     append.append_events(
-        source, values.output, config, max_bad_rows=values.max_bad_rows, beam_args=beam_args
+        source,
+        values.output,
+        config,
+        items_file=items_file,
+        max_bad_rows=values.max_bad_rows,
+        beam_args=beam_args,
     )

@@ -8,7 +8,9 @@ from typing import Any
 
 from pipelines.artifacts import provenance, records
 from pipelines.ingestion import ingest, split_report, warning_lines
+from pipelines.sources import item_rows
 from pipelines.sources.events import EventSource
+from pipelines.sources.items import ItemsFile
 from pipelines.upkeep import same_settings
 from pipelines.upkeep.change import Change
 from pipelines.upkeep.examples_folder import locked_examples
@@ -25,6 +27,7 @@ def append_events(
     examples_dir: str | Path,
     config: RecallConfig,
     *,
+    items_file: ItemsFile | str | None = None,
     max_bad_rows: int = 0,
     beam_args: Sequence[str] = (),
 ) -> dict[str, Any]:
@@ -38,6 +41,8 @@ def append_events(
         source: The new events.
         examples_dir: What ingest made with `ingest.keep_sequences`.
         config: The settings that it was made with.
+        items_file: Categories and titles of all items, old and new; None leaves the old ones
+            as they are, and new items without.
         max_bad_rows: Rows of the new log that may be unusable.
         beam_args: Flags for Beam's `PipelineOptions`.
 
@@ -49,7 +54,8 @@ def append_events(
     """
     examples_dir = Path(examples_dir)
     with locked_examples(examples_dir) as record:
-        report = _append(source, examples_dir, record, config, max_bad_rows, beam_args)
+        items_file = ItemsFile.of(items_file)
+        report = _append(source, items_file, examples_dir, record, config, max_bad_rows, beam_args)
     if report is None:
         _log.info("%s has the events of %s already: nothing is added.", examples_dir, source.spec)
         return storage.read_json(examples_dir / records.INGEST_REPORT_NAME)
@@ -60,6 +66,7 @@ def append_events(
 
 def _append(
     source: EventSource,
+    items_file: ItemsFile | None,
     examples_dir: Path,
     record: dict[str, Any],
     config: RecallConfig,
@@ -83,7 +90,13 @@ def _append(
     source.use_split = config.ingest.protocol == "provided"
     name = f"events_{sum(name.startswith('events') for name in record['inputs']) + 1}"
     record["inputs"][name] = wanted["inputs"]["events"]
+    items = None
+    if items_file is not None:
+        record["inputs"]["items"] = items_file.fingerprint()
+        items = item_rows.items_of(source, items_file, config)
     with folders.atomic_directory(examples_dir, links_are_flushed=True) as staging:
-        report = Change(examples_dir, staging, config, beam_args).append(source, max_bad_rows)
+        report = Change(examples_dir, staging, config, beam_args).append(
+            source, max_bad_rows, items
+        )
         records.write_record(staging, record)
     return report

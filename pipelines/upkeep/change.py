@@ -7,7 +7,7 @@ old one when it is whole. Imports no TensorFlow.
 import functools
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from pipelines.ingestion.sequences import Part, user_shards
 from pipelines.ingestion.splits import HELD_OUT
 from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
+from pipelines.sources import item_rows
 from pipelines.sources.columns.bad_rows import BadRows, number_of
 from pipelines.sources.columns.time_findings import DAY_S, add_times
 from pipelines.sources.events import EventSource
@@ -67,6 +68,7 @@ class Change:
         self._stored = kept_sequences.open_files(self._dir)
         self._state = kept_sequences.read_state(self._dir)
         self._check_files()
+        self._items: pa.Table | None = None
         self._place = Place(self._dir, work_dir, self._state["generations"])
 
     def _check_files(self) -> None:
@@ -80,8 +82,11 @@ class Change:
                     "or make all examples again."
                 )
 
-    def append(self, source: EventSource, max_bad_rows: int) -> dict[str, Any]:
-        """Adds the events of a log; the report."""
+    def append(
+        self, source: EventSource, max_bad_rows: int, items: pa.Table | None = None
+    ) -> dict[str, Any]:
+        """Adds the events of a log, and what a table says of the items; the report."""
+        self._items = items
         ingest, shards = self._config.ingest, range(self._config.ingest.num_shards)
         read, runs = reading.read_log(source, max_bad_rows, ingest, self._files, self._runner)
         step = ingest_steps.SortShard(ingest, runs, self._place.work_dir)
@@ -258,7 +263,7 @@ class Change:
         ingest_report.check_split(str(self._old_dir), config.ingest, split)
         dense = self._stored.read_array(kept_sequences.DENSE_IDS, 0)
         vocabulary = grown_items.write_vocabulary(
-            self._old_dir, self._dir, self._item_ids(), dense, counts[Part.TRAIN]
+            self._old_dir, self._dir, self._item_ids(), dense, counts[Part.TRAIN], self._items
         )
         statistics = ingest_report.build_statistics(config, vocabulary, split, [state["written"]])
         is_cold = counts[Part.TRAIN] == 0
@@ -276,7 +281,7 @@ class Change:
             [state["split"]],
             rare,
             statistics,
-            grown_items.match_grown(old_report, vocabulary.num_items, vocabulary.first_new),
+            self._match_items(old_report, vocabulary),
         )
         report["similar_ids"]["items"] = old_report["similar_ids"]["items"]
         report["lines"] = [line, *ingest_report.report_lines(report)]
@@ -290,6 +295,16 @@ class Change:
         kept_sequences.write_state(self._dir, state)
         shutil.rmtree(self._dir / _WORK)
         return report
+
+    def _match_items(
+        self, old_report: Mapping[str, Any], vocabulary: grown_items.GrownItems
+    ) -> dict[str, Any]:
+        """How the items file matches: the new one, or that from before."""
+        if self._items is None:
+            return grown_items.match_grown(old_report, vocabulary.num_items, vocabulary.first_new)
+        match = grown_items.match_file(self._items, self._dir)
+        item_rows.check_match(match, self._config)
+        return match
 
 
 def _join_names(names: Sequence[str]) -> str:

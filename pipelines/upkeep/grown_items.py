@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.artifacts import records
+from pipelines.sources.columns import id_checks
 from recall.errors import InputError
 
 
@@ -33,7 +34,12 @@ class GrownItems(NamedTuple):
 
 
 def write_vocabulary(
-    old_dir: Path, new_dir: Path, item_ids: pa.StringArray, dense: np.ndarray, clicks: np.ndarray
+    old_dir: Path,
+    new_dir: Path,
+    item_ids: pa.StringArray,
+    dense: np.ndarray,
+    clicks: np.ndarray,
+    items: pa.Table | None = None,
 ) -> GrownItems:
     """Writes the old items in their places, and the new ones behind them.
 
@@ -43,6 +49,8 @@ def write_vocabulary(
         item_ids: `[num]` all items of the log.
         dense: `[num]` their dense ids, 0 for none.
         clicks: `[num]` their events that are learnt from.
+        items: Table of `item_id`, `categories` and `title` that all items take theirs from;
+            None leaves the old ones as they are, and new ones without.
 
     Raises:
         InputError: The old vocabulary is missing or damaged.
@@ -70,10 +78,31 @@ def write_vocabulary(
     table = pa.concat_tables([old, new.cast(old.schema)])
     at = table.schema.get_field_index("count")
     table = table.set_column(at, "count", pa.array(clicks))
+    if items is not None:
+        rows = pc.index_in(table["item_id"].combine_chunks(), items["item_id"].combine_chunks())
+        for name, none in (("categories", []), ("title", "")):
+            at, values = table.schema.get_field_index(name), items[name].take(rows).to_pylist()
+            column = pa.array([value or none for value in values], table.schema.field(at).type)
+            table = table.set_column(at, name, column)
     pq.write_table(table.cast(old.schema), new_dir / records.VOCABULARY_NAME)
     sizes = pc.list_value_length(table["categories"]).fill_null(0)
     first_new = table["item_id"][old.num_rows].as_py() if added else None
     return GrownItems(table.num_rows, clicks, sizes.to_pylist(), first_new)
+
+
+def match_file(items: pa.Table, new_dir: Path) -> dict[str, Any]:
+    """How a new items file matches a catalogue that has grown, for the report.
+
+    Args:
+        items: As of `write_vocabulary`.
+        new_dir: Where it has written to.
+    """
+    table = pq.read_table(new_dir / records.VOCABULARY_NAME, columns=["item_id", "count"])
+    by_clicks = table.sort_by([("count", "descending")])["item_id"].combine_chunks()
+    file_ids = items["item_id"].combine_chunks()
+    match = {"items": len(file_ids), **id_checks.match_items(by_clicks, file_ids)}
+    lists = items["categories"].combine_chunks()
+    return match | {"marked_categories": id_checks.find_marked_categories(lists)}
 
 
 def match_grown(
@@ -81,7 +110,7 @@ def match_grown(
 ) -> dict[str, Any]:
     """What the items file of the first log says of a catalogue that has grown.
 
-    The file is not read again: none of the new items is taken from it.
+    The file is not there any more: none of the new items is taken from it.
 
     Args:
         old_report: From before the change.

@@ -379,6 +379,36 @@ def test_an_items_file_that_lacks_some_of_the_items(tmp_path, file_items, line):
     assert forgotten["source"] == report["source"]
 
 
+def test_an_items_file_with_the_day(tmp_path):
+    """All items have what it says of them, as if it had been there from the beginning."""
+    config, days = configure("ingest.min_item_events=2"), random_days(5, num_days=2)
+    old, new = tmp_path / "old.csv", tmp_path / "new.csv"
+    old.write_text("item_id,category,title\n" + "".join(f"i{n},old,Old {n}\n" for n in range(30)))
+    new.write_text(
+        "item_id,category,title\n" + "".join(f"i{n},c{n % 3}|x,New {n}\n" for n in range(1, 44))
+    )
+    source = open_events(write(tmp_path / "0.parquet", days[0]))
+    ingest.run_ingest(source, str(old), tmp_path / "grown", config)
+    source = open_events(write(tmp_path / "1.parquet", days[1]))
+    found = append.append_events(source, tmp_path / "grown", config, items_file=str(new))
+    source = open_events(write(tmp_path / "whole.parquet", join(days)))
+    wanted = ingest.run_ingest(source, str(new), tmp_path / "whole", config)
+    known = [records.read_vocabulary(tmp_path / name) for name in ("grown", "whole")]
+    of = [
+        {i: (c, t) for i, c, t in zip(v.item_ids, v.categories, v.titles, strict=True)}
+        for v in known
+    ]
+    assert of[0] == of[1]
+    assert of[0]["i0"] == ((), "")
+    assert of[0]["i41"] == (("c2", "x"), "New 41")
+    for name in ("items_file", "marked_categories"):
+        assert found[name] == wanted[name]
+    for name in ("unmatched", "matched_plain"):
+        assert found["unmatched_items"].get(name) == wanted["unmatched_items"].get(name)
+    inputs = storage.read_json(tmp_path / "grown/artifact.json")["inputs"]
+    assert inputs["items"] == storage.read_json(tmp_path / "whole/artifact.json")["inputs"]["items"]
+
+
 @pytest.mark.parametrize("job", ["append", "forget"])
 def test_examples_that_a_killed_job_left_aside_come_back(tmp_path, job):
     days = random_days(1, num_days=2)

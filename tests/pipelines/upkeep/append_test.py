@@ -379,6 +379,42 @@ def test_an_items_file_that_lacks_some_of_the_items(tmp_path, file_items, line):
     assert forgotten["source"] == report["source"]
 
 
+def as_an_earlier_version_kept_them(sequences_dir):
+    """Owners in a file for each file of examples, times of 8 bytes, all parts, spans by ends."""
+    for path in sequences_dir.glob("owners-*.json"):
+        owners, at = np.load(path.with_suffix(".npy")), 0
+        for split, bucket, size in storage.read_json(path):
+            name = f"owners_{split}_{bucket}-{path.stem[-5:]}.npy"
+            np.save(sequences_dir / name, owners[at : at + size])
+            at += size
+        path.unlink()
+        path.with_suffix(".npy").unlink()
+    for path in sequences_dir.glob("timestamps-*.npy"):
+        np.save(path, np.load(path).astype(np.float64))
+    for path in sequences_dir.glob("parts-*.npy"):
+        items = np.load(path.with_name(path.name.replace("parts", "items")))
+        np.save(path, np.zeros(len(items), np.int8))
+    (path,) = sequences_dir.glob("state-*.json")
+    state = storage.read_json(path)
+    spans = state["split"]["spans"]
+    state["split"]["spans"] = {part: span[:2] for part, span in spans.items()}
+    storage.write_json(path, state)
+
+
+def test_sequences_that_an_earlier_version_kept(tmp_path):
+    config, days = configure(), random_days(4, num_days=2)
+    source = open_events(write(tmp_path / "0.parquet", days[0]))
+    ingest.run_ingest(source, None, tmp_path / "grown", config)
+    as_an_earlier_version_kept_them(tmp_path / "grown/sequences")
+    assert list((tmp_path / "grown/sequences").glob("owners_train_*"))
+    source = open_events(write(tmp_path / "1.parquet", days[1]))
+    append.append_events(source, tmp_path / "grown", config)
+    source = open_events(write(tmp_path / "whole.parquet", join(days)))
+    ingest.run_ingest(source, None, tmp_path / "whole", config)
+    assert content_of(tmp_path / "grown") == content_of(tmp_path / "whole")
+    assert numbers_of(tmp_path / "grown") == numbers_of(tmp_path / "whole")
+
+
 def test_an_items_file_with_the_day(tmp_path):
     """All items have what it says of them, as if it had been there from the beginning."""
     config, days = configure("ingest.min_item_events=2"), random_days(5, num_days=2)

@@ -15,6 +15,7 @@ from pipelines.progress import words
 from pipelines.progress.tasks import Task
 from pipelines.training.callbacks import STOPPING_METRIC, Progress, StoppingRule
 from recall.models.dssrec import DSSRec
+from recall.settings.loss import LossConfig
 from recall.vocabulary import ItemVocabulary
 
 MAX_CHARACTERS = 110
@@ -170,4 +171,16 @@ def warn_of_few_users(num_users: int) -> None:
             "is chosen, is uncertain. Hold out more users, or see its standard error in the report "
             "of the evaluation.",
             num_users,
+        )
+
+
+def warn_of_long_queue(config: LossConfig, num_sequences: int) -> None:
+    """Says when the futures of a whole epoch fit the queue: then users meet their own in it."""
+    of_an_epoch = num_sequences * config.seq2seq_anchors
+    if config.seq2seq_weight > 0 and config.seq2seq_queue >= of_an_epoch:
+        logging.warning(
+            "loss.seq2seq_queue=%d holds the futures of a whole epoch (%d): users meet their own "
+            "among the negatives of seq2seq. Make it shorter.",
+            config.seq2seq_queue,
+            of_an_epoch,
         )

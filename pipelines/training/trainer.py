@@ -179,6 +179,7 @@ def _fit(
     # Dropout of a resumed job must not repeat that of the first epochs.
     tf.random.set_seed(config.train.seed + first_epoch)
     data = examples.stream(first_epoch, step)
+    epoch_lines.warn_of_long_queue(config.loss, data.num_sequences)
     epoch_lines.log_sizes(data.num_sequences, examples.steps_per_epoch, model, vocabulary)
     logging.info("%s", devices.describe(config, placement.describe()))
     validation = callbacks.Validation(

@@ -101,25 +101,32 @@ class ModelConfig:
 
     def _check_extractor(self) -> None:
         """The settings that only some extractors have."""
-        has_residual = self.interest_residual and self.extractor in ("dssrec", "routing")
+        may_have_residual = self.extractor in ("dssrec", "routing")
+        require_setting(
+            self.interest_residual or may_have_residual,
+            "model.interest_residual",
+            self.interest_residual,
+            "true unless model.extractor=dssrec or routing",
+        )
+        has_residual = self.interest_residual and may_have_residual
         require_setting(
             has_residual or self.residual_form == "sum",
             "model.residual_form",
             self.residual_form,
-            "sum but with model.interest_residual=true and extractor dssrec or routing",
+            "sum unless model.interest_residual=true, with extractor dssrec or routing",
         )
         require_setting(
             self.pools == "states" or self.extractor == "dssrec",
             "model.pools",
             self.pools,
-            "states but with model.extractor=dssrec",
+            "states unless model.extractor=dssrec",
         )
         for name in ("clustering", "weighting", "future_bias"):
             require_setting(
                 getattr(self, name) or self.extractor == "dssrec",
                 f"model.{name}",
                 getattr(self, name),
-                "true but with model.extractor=dssrec",
+                "true unless model.extractor=dssrec",
             )
         has_weights = self.extractor in ("dssrec", "capsule", "routing")
         require_setting(
@@ -134,7 +141,7 @@ class ModelConfig:
             self.num_prototypes is None or self.extractor == "routing",
             "model.num_prototypes",
             self.num_prototypes,
-            "null but with model.extractor=routing",
+            "null unless model.extractor=routing",
         )
         require_setting(
             self.num_prototypes is None

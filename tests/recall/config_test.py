@@ -114,6 +114,10 @@ def test_every_setting_says_what_it_is_for():
         ({"model": {"extractor": "routing", "num_prototypes": 6}}, "model.num_prototypes"),
         ({"model": {"extractor": "routing", "num_prototypes": 0}}, "model.num_prototypes"),
         ({"model": {"residual_form": "product"}}, "model.residual_form"),
+        (
+            {"model": {"interest_residual": False, "extractor": "capsule"}},
+            "model.interest_residual",
+        ),
         ({"model": {"residual_form": "gate", "extractor": "capsule"}}, "model.residual_form"),
         ({"model": {"residual_form": "gate", "interest_residual": False}}, "model.residual_form"),
         ({"ingest": {"protocol": "random"}}, "ingest.protocol"),

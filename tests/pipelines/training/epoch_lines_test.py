@@ -7,6 +7,7 @@ import pytest
 from pipelines.progress.tasks import Task
 from pipelines.training import epoch_lines
 from pipelines.training.callbacks import Progress, StoppingRule
+from recall.settings.loss import LossConfig
 
 TIME = "21:12:05 "
 """What the log puts before every line."""
@@ -77,3 +78,19 @@ def test_the_last_line_says_why(caplog, done, best, why):
     assert caplog.messages == [
         f"Ended after {done} epochs ({why}). The best is epoch {best}: validation ndcg@10 0.2500."
     ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_told"),
+    [
+        ({"seq2seq_queue": 299}, False),
+        ({"seq2seq_queue": 300}, True),
+        ({"seq2seq_queue": 300, "seq2seq_anchors": 2}, False),
+        ({"seq2seq_queue": 600, "seq2seq_anchors": 2}, True),
+        ({"seq2seq_queue": 600, "seq2seq_weight": 0.0}, False),
+    ],
+)
+def test_a_queue_with_ones_own_future_is_told_of(settings, is_told, caplog):
+    with caplog.at_level(logging.WARNING):
+        epoch_lines.warn_of_long_queue(LossConfig(**settings), num_sequences=300)
+    assert ("users meet their own" in caplog.text) == is_told

@@ -26,6 +26,8 @@ from recall.vocabulary import ItemVocabulary
 from serving.release import folders, storage
 
 RECORD_NAME = "artifact.json"
+LISTS_JOB = "evaluate --lists"
+"""Measures lists of another system: its folder is a run of one job, and has no model."""
 STARTED_NAME = "started.json"
 """The record of a training that has begun; its folder grows while it runs."""
 STATISTICS_NAME = "statistics.json"

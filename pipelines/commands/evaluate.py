@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from absl import flags
+from absl import flags, logging
 
 from pipelines.commands.shared import folders, progress_flags, settings
 from pipelines.commands.shared.flags import Command, FlagSpec, UsageError
@@ -71,6 +71,7 @@ def _measure_lists(values: flags.FlagValues) -> None:
     with progress_flags.loading():
         from pipelines.evaluation.external import given_lists
 
-    output_dir = folders.read_output(values, given_lists.JOB)
+    output_dir = folders.read_output(values, records.LISTS_JOB)
     report = given_lists.run_list_evaluation(values.examples, values.lists, output_dir, config)
     print(summary.results(report))
+    logging.info("Wrote %s. `recall runs` compares them with runs.", f"{output_dir}/report.json")

@@ -11,6 +11,8 @@ FEW_USERS = 1000
 """Held-out users below which a metric is called uncertain: the standard error of an
 NDCG@10 of .06 is then about .006, a tenth of it (measured on Amazon Beauty)."""
 
+_RESTS = "Early stopping and evaluation.thresholds rest on them"
+
 _NEGLIGIBLE = 0.01
 """Share of targets that cannot be hit which is not worth a line."""
 
@@ -48,8 +50,9 @@ def _no_better_than_baselines(report: Mapping[str, Any]) -> list[str]:
         bound = report.get("baselines", {}).get(name, {}).get(key)
         if value is not None and bound is not None and not value > bound:
             compared = "equal to" if value == bound else "below"
+            whose = "The lists are" if report.get("is_of_lists") else "The model is"
             lines.append(
-                f"The model is {compared} the {name} baseline ({key} {value:.4f} against "
+                f"{whose} {compared} the {name} baseline ({key} {value:.4f} against "
                 f"{bound:.4f}): {reason} or better."
             )
     return lines
@@ -113,7 +116,8 @@ def _few_users(report: Mapping[str, Any]) -> list[str]:
         )
     if not parts:
         return []
+    rests = "A" if report.get("is_of_lists") else f"{_RESTS}; a"
     return [
-        f"Few users: {' and '.join(parts)}. Early stopping and evaluation.thresholds rest on "
-        "them; a difference of less than two standard errors may be chance."
+        f"Few users: {' and '.join(parts)}. {rests} difference of less than two standard errors "
+        "may be chance."
     ]

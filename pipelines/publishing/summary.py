@@ -39,14 +39,15 @@ def metrics_table(report: Mapping[str, Any]) -> str:
         report: Content of evaluation/report.json.
     """
     baselines = report.get("baselines", {})
+    test = report.get("test", {})
     columns = {
-        "model": report.get("test", {}),
+        "lists" if report.get("is_of_lists") else "model": test,
         **{name: baselines.get(name, {}) for name in ("popularity", "bigram")},
         **{name: values for name, values in baselines.items() if name in EXTRA_BASELINES},
     }
     rows = [["test users", *columns]]
     for name in _METRICS:
-        if name in columns["model"]:
+        if name in test:
             rows.append([name, *(_number(values.get(name)) for values in columns.values())])
     lines = [align(rows)]
     if report.get("cold_items"):

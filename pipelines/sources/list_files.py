@@ -88,15 +88,20 @@ class ListFile(NamedTuple):
             raise InputError(
                 f"The folder {self.path} holds JSON lines and tables. Name one kind by a pattern."
             )
+        if not in_folder:
+            self._check_endings(found)
         if not files:
             files = table_files.list_files(self.path)
-        for path in files if in_folder else found:
+        self._check_endings(files)
+        return files
+
+    def _check_endings(self, files: Sequence[AnyPath]) -> None:
+        for path in files:
             if not (_is_json_lines(path) or table_files.ending_of(path) in parquet_files.ENDINGS):
                 raise InputError(
                     f"{path} has no lists of item ids. Give Parquet or JSON lines "
                     f"({', '.join(JSON_ENDINGS)})."
                 )
-        return files
 
     def _read_parquet(self, path: AnyPath, max_rows: int) -> Iterator[pa.Table]:
         table = ParquetTable(path)

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from pipelines.artifacts import records
 from pipelines.evaluation import intervals, user_results
 from pipelines.evaluation.intervals import Interval
 from pipelines.evaluation.user_results import UserResults
-from pipelines.tracking.run_facts import JOBS, RunFacts
+from pipelines.tracking.run_facts import RunFacts, users_path
 
 _MODEL = "model"
 _LOG = "events"
@@ -47,7 +46,7 @@ def find_other_logs(runs: Sequence[RunFacts]) -> list[RunFacts]:
 
 
 def _read(run: RunFacts) -> UserResults | None:
-    path = run.directory / JOBS["evaluate"] / records.USERS_NAME
+    path = users_path(run.directory)
     return UserResults.read(path) if "evaluate" in run.jobs and path.exists() else None
 
 

@@ -82,6 +82,8 @@ class RunFacts(NamedTuple):
 def find_runs(directory: str | Path) -> list[Path]:
     """The folders of runs at and below `directory`, in the order of their names.
 
+    Those in which lists of another system were measured are among them.
+
     Raises:
         InputError: There is none.
     """
@@ -106,8 +108,24 @@ def _search(directory: Path, depth: int) -> Iterator[Path]:
 
 
 def is_run(directory: Path) -> bool:
-    """Whether a job of a run has finished in its folder there."""
-    return any((directory / folder / records.RECORD_NAME).exists() for folder in JOBS.values())
+    """Whether a job of a run has finished in its folder there, or lists were measured."""
+    has_job = any((directory / name / records.RECORD_NAME).exists() for name in JOBS.values())
+    return has_job or is_of_lists(directory)
+
+
+def is_of_lists(directory: Path) -> bool:
+    """Whether it is what `recall evaluate --lists` wrote: a run of another system."""
+    try:
+        record = records.read_record(directory)
+    except InputError:
+        return False
+    return record is not None and record.get("job") == records.LISTS_JOB
+
+
+def users_path(directory: Path) -> Path:
+    """Where the results of a run's test users are."""
+    folder = directory if is_of_lists(directory) else directory / JOBS["evaluate"]
+    return folder / records.USERS_NAME
 
 
 def read_run(directory: Path, name: str | None = None) -> RunFacts:
@@ -116,6 +134,8 @@ def read_run(directory: Path, name: str | None = None) -> RunFacts:
     Raises:
         InputError: A file is damaged.
     """
+    if is_of_lists(directory):
+        return _read_lists(directory, name)
     folders = {job: directory / folder for job, folder in JOBS.items()}
     found = {job: records.read_record(folder) for job, folder in folders.items()}
     done = {job: record for job, record in found.items() if record is not None}
@@ -139,6 +159,27 @@ def read_run(directory: Path, name: str | None = None) -> RunFacts:
         inputs=dict(done.get("ingest", {}).get("inputs", {})),
         versions=versions,
         jobs={job: records.read_made(folders[job]) for job in done},
+        metrics=_metrics(report),
+    )
+
+
+def _read_lists(directory: Path, name: str | None) -> RunFacts:
+    """Lists of another system, which have an evaluation and nothing else."""
+    record = records.read_record(directory)
+    report = _read(directory / records.REPORT_NAME)
+    log = report.get("log", {})
+    return RunFacts(
+        name=name or directory.resolve().name,
+        directory=directory,
+        log=log.get("source"),
+        users=log.get("users"),
+        items=log.get("items"),
+        epochs=None,
+        blessed=None,
+        settings=_settings({records.LISTS_JOB: record}),
+        inputs=dict(record["inputs"]),
+        versions=dict(record["versions"]),
+        jobs={"evaluate": records.read_made(directory)},
         metrics=_metrics(report),
     )
 

@@ -18,13 +18,13 @@ from recall.errors import InputError
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 from serving.release import folders, storage
 
-JOB = "evaluate --lists"
-"""Its folder is no evaluation of a model: nothing is published by it."""
-
 _FORM = (
     "Parquet has the columns user_id and items (a list of ids, best first); lines of JSON are such "
     'as {"user_id": "7", "items": ["12", "5"]}.'
 )
+
+_MANY = 0.05
+"""Share of lists, or of their places, that is worth a warning."""
 
 _READ_ROWS = 10_000
 """Lists in memory at a time, beside those that are kept."""
@@ -80,30 +80,72 @@ def to_rows(
         and for a user without a list.
 
     Raises:
-        InputError: No held-out user has a list.
+        InputError: No held-out user has a list, or no item of theirs is known.
     """
     row_of = {item_id: row for row, item_id in enumerate(vocabulary.item_ids)}
     rows = np.full((held_out.num_users, width), EMPTY_SLOT, np.int32)
-    missing = 0
+    has_list = np.zeros(held_out.num_users, bool)
+    lengths = np.zeros(held_out.num_users, int)
     for user, user_id in enumerate(held_out.user_ids):
         own = given.get(user_id.decode())
         if own is None:
-            missing += 1
             continue
+        has_list[user] = True
         seen = set((held_out.histories[user] - FIRST_ITEM_ID).tolist()) if exclude_seen else set()
         distinct = dict.fromkeys(own)
         kept = [row for one in distinct if (row := row_of.get(one, EMPTY_SLOT)) not in seen]
+        lengths[user] = min(len(kept), width)
         rows[user, : len(kept)] = kept[:width]
-    if missing == held_out.num_users:
+    if not has_list.any():
         example = held_out.user_ids[0].decode()
         raise InputError(f"No test user has a list; there should be one of user {example!r}.")
-    if missing:
+    _tell_gaps(given, held_out, vocabulary, rows, has_list, lengths)
+    return rows
+
+
+def _tell_gaps(
+    given: dict[str, list[str]],
+    held_out: HeldOutUsers,
+    vocabulary: ItemVocabulary,
+    rows: np.ndarray,
+    has_list: np.ndarray,
+    lengths: np.ndarray,
+) -> None:
+    """Warns of what makes metrics lower that has nothing to do with the other system.
+
+    Raises:
+        InputError: No item of the lists is one of the catalogue.
+    """
+    num_slots, num_known = int(lengths.sum()), int((rows != EMPTY_SLOT).sum())
+    if num_slots and not num_known:
+        user = held_out.user_ids[int(lengths.argmax())].decode()
+        raise InputError(
+            f"No item of the lists is in the catalogue: the list of user {user!r} begins with "
+            f"{given[user][0]!r}, ids of the log are such as {vocabulary.item_ids[0]!r}."
+        )
+    if missing := int((~has_list).sum()):
         _log.warning(
             "%d of %d test users have no list: all their clicks are misses.",
             missing,
             held_out.num_users,
         )
-    return rows
+    if (num_slots - num_known) >= _MANY * num_slots > 0:
+        _log.warning(
+            "%d of %d places hold items that the catalogue does not have: they hit nothing.",
+            num_slots - num_known,
+            num_slots,
+        )
+    width = min(rows.shape[1], vocabulary.num_items)
+    short = has_list & (lengths < width)
+    if short.sum() >= _MANY * has_list.sum():
+        _log.warning(
+            "%d of %d lists have fewer than %d items, the shortest %d, without seen and repeated "
+            "ones: metrics further down are those of shorter lists.",
+            int(short.sum()),
+            int(has_list.sum()),
+            width,
+            int(lengths[short].min()),
+        )
 
 
 @provenance.measured
@@ -128,11 +170,13 @@ def run_list_evaluation(
     Raises:
         InputError: An input is missing, damaged or of another form.
     """
+    examples = records.require(examples_dir, "ingest")
     inputs = {
+        **examples["inputs"],
         "examples": records.checksum_of_record(examples_dir, "ingest"),
         "lists": hashlib.sha256(json.dumps(given := read_lists(lists_path)).encode()).hexdigest(),
     }
-    record = records.build_record(JOB, config.to_dict(["evaluation"]), inputs)
+    record = records.build_record(records.LISTS_JOB, config.to_dict(["evaluation"]), inputs)
     vocabulary = records.read_vocabulary(examples_dir)
     held_out, options = read_held_out(examples_dir, "test"), config.evaluation
     rows = to_rows(
@@ -146,7 +190,9 @@ def run_list_evaluation(
         )
     report: dict[str, Any] = {
         "format": evaluate.FORMAT,
+        "is_of_lists": True,
         "protocol": evaluate.describe_protocol(examples_dir, None, options, vocabulary),
+        "log": _describe_log(Path(examples_dir)),
         "num_items": vocabulary.num_items,
         "num_users": {"test": held_out.num_users},
         "test": lists.describe(measured, held_out, vocabulary, options.all_ks),
@@ -159,3 +205,12 @@ def run_list_evaluation(
         users.write(staging / records.USERS_NAME)
         records.write_record(staging, record)
     return report
+
+
+def _describe_log(examples_dir: Path) -> dict[str, Any]:
+    """What the log is called, and how much of it there is; {} where ingest left no report."""
+    path = examples_dir / records.INGEST_REPORT_NAME
+    if not path.exists():
+        return {}
+    report = storage.read_json(path)
+    return {"source": report.get("source"), **report.get("kept", {})}

@@ -104,6 +104,12 @@ class RunFolder:
             for job, folder in folders.items()
         }
         found = {job: record for job, record in found.items() if record is not None}
+        own = _attempt(lambda: records.read_record(run_dir))
+        if not found and own is not None and own.get("job") == records.LISTS_JOB:
+            raise InputError(
+                f"{run_dir} has lists of another system, of which there is no such page. "
+                "`recall runs` lists them, and compares them with runs."
+            )
         if not found:
             raise InputError(
                 f"{run_dir} holds no finished job. Name the folder that `recall run` wrote to."

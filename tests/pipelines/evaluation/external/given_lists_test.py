@@ -112,6 +112,36 @@ def test_lists_of_other_users_are_said():
         given_lists.to_rows({"x": []}, users(("7", [0], [1])), VOCABULARY, 3, exclude_seen=True)
 
 
+def test_lists_without_a_known_item_are_said():
+    held_out = users(("7", [0], [1]), ("8", [2], [1]))
+    with pytest.raises(
+        InputError, match=r"list of user '8' begins with '12', ids of the log are such as 'a'"
+    ):
+        given_lists.to_rows({"8": ["12"]}, held_out, VOCABULARY, 3, exclude_seen=True)
+
+
+def test_unknown_items_and_short_lists_are_told(caplog):
+    held_out = users(("7", [0], [1]), ("8", [2], [1]))
+    whole = {"7": ["b", "c", "d"], "8": ["a", "b", "d"]}
+    with caplog.at_level(logging.WARNING):
+        given_lists.to_rows(whole, held_out, VOCABULARY, 3, exclude_seen=True)
+    assert not caplog.records
+    with caplog.at_level(logging.WARNING):
+        given_lists.to_rows(
+            {**whole, "8": ["c", "x", "b"]}, held_out, VOCABULARY, 3, exclude_seen=True
+        )
+    unknown, short = (record.getMessage() for record in caplog.records)
+    assert unknown.startswith("1 of 5 places hold items that the catalogue does not have")
+    assert short.startswith("1 of 2 lists have fewer than 3 items, the shortest 2, without seen")
+
+
+@pytest.mark.parametrize("name", ["lists.json", "lists.csv", "lists"])
+def test_files_of_another_kind_are_told_which_there_are(tmp_path, name):
+    (tmp_path / name).write_text("user_id,items\n")
+    with pytest.raises(InputError, match=r"no lists of item ids\. Give Parquet or JSON lines"):
+        given_lists.read_lists(str(tmp_path / name))
+
+
 def test_the_command_measures_lists(examples_writer, tmp_path, capsys):
     """Ten users who all click the item after their last one; the lists say so for half of them."""
     sequences = [[(start + step) % 12 for step in range(5)] for start in range(10)]
@@ -129,10 +159,44 @@ def test_the_command_measures_lists(examples_writer, tmp_path, capsys):
     assert report["test"]["recall@1"] == 0.5
     assert report["test"]["hit_rate@5"] == 0.5
     assert set(report["baselines"]) == {"popularity", "bigram", "item_knn", "ease"}
-    assert "item_knn" in capsys.readouterr().out.splitlines()[0]
+    shown = capsys.readouterr().out
+    assert shown.splitlines()[0].split() == [
+        *("test", "users", "lists", "popularity", "bigram", "item_knn", "ease")
+    ]
+    assert "The model" not in shown
+    assert "Early stopping" not in shown
     kept = UserResults.read(output / "users.parquet")
     assert kept.user_metrics("model", [1])["recall@1"].total() == 0.5
     assert not list(output.glob("*BLESSED"))
+
+
+def test_lists_are_runs_that_can_be_compared(examples_writer, tmp_path, capsys):
+    """Both find the clicks of every other user, `more` those of five of the rest too."""
+    sequences = [[(start + step) % 12 for step in range(5)] for start in range(40)]
+    examples_writer(tmp_path / "examples", sequences, 12, 8)
+    for name, found in (("few", {0}), ("more", {0, 1})):
+        rows = [
+            {"user_id": f"u{n}", "items": [f"i{(n + 4) % 12}" if n % 4 in found else "i99"]}
+            for n in range(40)
+        ]
+        lists = write_lines(tmp_path / f"{name}.jsonl", *rows)
+        words = [f"--examples={tmp_path / 'examples'}", f"--output={tmp_path / 'runs' / name}"]
+        assert cli.main(["evaluate", *words, f"--lists={lists}", "--set=evaluation.ks=[10]"]) == 0
+    capsys.readouterr()
+
+    assert cli.main(["runs", str(tmp_path / "runs")]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        *("run", "few", "more")
+    ]
+    assert cli.main(["runs", str(tmp_path / "runs"), "--compare=few,more", "--format=json"]) == 0
+    told = json.loads(capsys.readouterr().out)["differences"]["recall@10"]["more"]
+    # A share of .25 of 40 users has a standard error of .0685.
+    assert told["value"] == pytest.approx(0.25)
+    assert told["low"] == pytest.approx(0.25 - 1.96 * 0.0685, abs=0.04)
+    assert told["high"] == pytest.approx(0.25 + 1.96 * 0.0685, abs=0.04)
+
+    assert cli.main(["report", f"--run={tmp_path / 'runs' / 'few'}"]) == 1
+    assert "has lists of another system, of which there is no" in capsys.readouterr().err
 
 
 def test_a_model_or_lists(capsys, tmp_path):

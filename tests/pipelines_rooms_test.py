@@ -73,6 +73,7 @@ ROOMS = {
         "ingestion",
         "evaluation",
         "training",
+        "progress",
         "experiments.grids",
         "experiments.outcomes",
     },

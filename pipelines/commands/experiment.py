@@ -2,20 +2,33 @@
 
 import math
 import os
+import shutil
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags, logging
 
 from pipelines.commands.shared import folders as folder_flags
-from pipelines.commands.shared import progress_flags
+from pipelines.commands.shared import log_flags, progress_flags, table_flags
 from pipelines.commands.shared.flags import Command, FlagSpec, UsageError
+
+if TYPE_CHECKING:
+    from pipelines.experiments.preparing import Reading
+
+READING = {
+    **{name: log_flags.READING[name] for name in (*log_flags.HISTORY_READING, "weight_column")},
+    **table_flags.LOG,
+    **table_flags.ITEMS,
+}
+"""How logs that are files are read."""
 
 COMMAND = Command(
     summary="Trains recipes side by side and says by how much they differ.",
     description="An experiment is a grid of logs, recipes and seeds. Every run is a process; a "
     "finished one is kept below runs/ and never made again, so the same command goes on with an "
     "experiment that was stopped, and with more --seeds or --logs adds to it. Writes "
-    "results.json, results.md and results.svg. Real logs lie below RECALL_DATA_DIR.",
+    "results.json, results.md and results.svg. Logs of a name lie below RECALL_DATA_DIR; the flags "
+    "about columns and rows are for your own.",
     examples=(
         "experiment --list",
         "experiment seq2seq --output=runs/seq2seq --logs=ml-100k --seeds=5",
@@ -26,8 +39,9 @@ COMMAND = Command(
         "list": FlagSpec(help="Names the experiments.", value="", default=False, kind="boolean"),
         "output": folder_flags.flag("Folder of examples, runs and results."),
         "logs": FlagSpec(
-            help="Logs with commas: beauty, sports, ml-1m, ml-100k, diginetica, planted, an "
-            "events file. Without it: those of the experiment.",
+            help="Logs with commas: beauty, sports, ml-1m, ml-100k, diginetica, planted, exposed, "
+            "synthetic:key=value,..., or your own: a file of events, or a folder with events.csv "
+            "and items.csv. Without it: those of the experiment.",
             value="NAMES",
             kind="list",
             default=(),
@@ -83,6 +97,7 @@ COMMAND = Command(
             "command itself starts.",
             value="KEY",
         ),
+        **READING,
         **progress_flags.FLAGS,
     },
     word="name",
@@ -104,7 +119,10 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
         if not values[flag].value:
             example = COMMAND.examples[1]
             raise UsageError(f"--{flag} is required, for example `recall {example}`.")
-    options = Options(tuple(values.logs), values.seeds, values.epochs, tuple(values["set"].value))
+    if values.only_examples and values.only_results:
+        raise UsageError("Give --only_examples or --only_results, one of the two.")
+    logs = catalogue.read_logs(values.logs) if values["logs"].present else ()
+    options = Options(logs, values.seeds, values.epochs, tuple(values["set"].value))
     experiment = catalogue.build(values["name"].value, options)
     threads = max(1, len(os.sched_getaffinity(0)) // values.jobs) if values.jobs > 1 else 0
     if values.run:
@@ -116,8 +134,9 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     from pipelines.experiments import runner
     from pipelines.experiments.outcomes import results, tables
 
+    reading = _reading(values)
     if values.only_examples:
-        runner.prepare_all(experiment, values.output)
+        runner.prepare_all(experiment, values.output, reading)
         logging.info("Wrote the examples to %s", f"{values.output}/examples")
         return
     if values.only_results:
@@ -125,9 +144,24 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     else:
         minutes = math.inf if values.max_minutes is None else values.max_minutes
         make_runs = runner.in_processes(_words(values), values.output, values.jobs, minutes)
-        found = runner.run_experiment(experiment, values.output, make_runs)
-    print(tables.terminal(found))
+        found = runner.run_experiment(experiment, values.output, make_runs, reading)
+    print(tables.terminal(found, shutil.get_terminal_size((100, 24)).columns))
     logging.info("Wrote %s and its .json and .svg", f"{values.output}/{results.TABLE_NAME}")
+
+
+def _reading(values: flags.FlagValues) -> "Reading":
+    """How logs that are files are read, by the flags.
+
+    Raises:
+        InputError: A value makes no sense.
+    """
+    from pipelines.experiments.preparing import Reading
+
+    return Reading(
+        log_flags.read_log(values),
+        lambda path: table_flags.read_items_file(values, path),
+        values.max_bad_rows,
+    )
 
 
 def _words(values: flags.FlagValues) -> list[str]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from pipelines.ingestion import sequences
 from pipelines.ingestion.events import ordering
@@ -14,13 +15,22 @@ from recall.config import IngestConfig
 from recall.errors import InputError
 
 _PROTOCOLS = ("leave_one_out", "next_n")
+_ORIGIN = b"recall:log"
+"""Key of the file's metadata."""
+
 _REDRAWS = 20
 """Attempts to find an item that the user has not held out; with two items or more in the
 catalogue beyond those, each fails with half the odds at most."""
 
 
 def write(
-    source: EventSource, path: str | Path, share: float, config: IngestConfig, *, seed: int
+    source: EventSource,
+    path: str | Path,
+    share: float,
+    config: IngestConfig,
+    *,
+    seed: int,
+    max_bad_rows: int = 0,
 ) -> int:
     """Splits a log, replaces a share of its training events, and writes it with its split.
 
@@ -34,6 +44,7 @@ def write(
         share: Of the training events, in [0, 1].
         config: `protocol` and `num_targets` say what is held out.
         seed: Of the choice and the items.
+        max_bad_rows: Rows of the log to skip.
 
     Returns:
         Number of events replaced.
@@ -46,7 +57,7 @@ def write(
             f"Noise needs ingest.protocol={' or '.join(_PROTOCOLS)}, received {config.protocol}."
         )
     source.use_split = False
-    events = pa.Table.from_batches(source.read_batches()).combine_chunks()
+    events = pa.Table.from_batches(source.read_batches(max_bad_rows)).combine_chunks()
     order, offsets = _order(events)
     users, items = events["user_id"].take(order), events["item_id"].take(order)
     one = config.protocol == "leave_one_out"
@@ -60,8 +71,23 @@ def write(
         "split": pa.array(PART_LABELS).take(pa.array(parts)),
     }
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    table_writer.write_batches(path, pa.table(columns).combine_chunks().to_batches())
+    table = pa.table(columns, metadata={_ORIGIN: source.fingerprint()}).combine_chunks()
+    table_writer.write_batches(path, table.to_batches())
     return number
+
+
+def read_origin(path: str | Path) -> str | None:
+    """Fingerprint of the log that a log with noise was made from; None where it does not tell.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"Cannot read {path}: {error}. Remove it.") from error
+    found = metadata.get(_ORIGIN)
+    return None if found is None else found.decode()
 
 
 def replace(

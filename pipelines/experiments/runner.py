@@ -15,7 +15,9 @@ from pipelines.experiments import preparing
 from pipelines.experiments.grids import grid
 from pipelines.experiments.grids.grid import Experiment, GridRun
 from pipelines.experiments.outcomes import results, run_files
+from pipelines.experiments.preparing import AS_USUAL, Reading
 from pipelines.processes import jobs
+from pipelines.progress import words
 from recall.errors import InputError
 from serving.release import folders
 
@@ -30,7 +32,10 @@ MakeRuns = Callable[[Sequence[GridRun]], None]
 
 
 def run_experiment(
-    experiment: Experiment, output_dir: str | Path, make_runs: MakeRuns
+    experiment: Experiment,
+    output_dir: str | Path,
+    make_runs: MakeRuns,
+    reading: Reading = AS_USUAL,
 ) -> dict[str, Any]:
     """Makes all runs that are not finished, and writes what came out.
 
@@ -41,6 +46,7 @@ def run_experiment(
         experiment: Which runs, and how they are shown.
         output_dir: Folder of examples, runs and results.
         make_runs: Makes runs, in this order, as `in_processes` does.
+        reading: How logs that are files are read.
 
     Returns:
         Content of `results.json`.
@@ -56,25 +62,23 @@ def run_experiment(
         runs = list(experiment.runs())
         left = [run for run in runs if not run_files.is_finished(output_dir, experiment, run)]
         _log.info("%d of %d runs are done.", len(runs) - len(left), len(runs))
-        prepared = set()
-        for run in left:
-            if run.case not in prepared:
-                preparing.prepare(experiment, run, output_dir)
-                prepared.add(run.case)
+        preparing.prepare_cases(experiment, runs, output_dir, reading)
         make_runs(left)
         return write_results(experiment, output_dir)
 
 
-def prepare_all(experiment: Experiment, output_dir: str | Path) -> None:
+def prepare_all(
+    experiment: Experiment, output_dir: str | Path, reading: Reading = AS_USUAL
+) -> None:
     """Makes the examples of all cases, for runs elsewhere.
 
     Raises:
         InputError: As `run_experiment`.
     """
+    grid.check_names(experiment)
     preparing.check(experiment)
     with _locked(output_dir):
-        for run in {run.case.name: run for run in experiment.runs()}.values():
-            preparing.prepare(experiment, run, output_dir)
+        preparing.prepare_cases(experiment, experiment.runs(), output_dir, reading)
 
 
 def write_results(experiment: Experiment, output_dir: str | Path) -> dict[str, Any]:
@@ -97,14 +101,14 @@ def write_results(experiment: Experiment, output_dir: str | Path) -> dict[str, A
 
 
 def in_processes(
-    words: Sequence[str], output_dir: str | Path, num_jobs: int, max_minutes: float = math.inf
+    command: Sequence[str], output_dir: str | Path, num_jobs: int, max_minutes: float = math.inf
 ) -> MakeRuns:
-    """Makes every run by `recall WORDS --run=KEY`: a process that takes its memory with it.
+    """Makes every run by `recall COMMAND --run=KEY`: a process that takes its memory with it.
 
     Where there are several GPUs, those that run at a time have one each in turn.
 
     Args:
-        words: The command and its flags.
+        command: Its name and its flags.
         output_dir: Folder of the experiment; what a process says is in `log.txt` of its run.
         num_jobs: Processes at a time.
         max_minutes: After which no other one begins.
@@ -112,8 +116,9 @@ def in_processes(
     gpus = find_gpus()
 
     def make_runs(runs: Sequence[GridRun]) -> None:
-        deadline_s = time.monotonic() + 60 * max_minutes
-        left, running = deque(enumerate(runs, 1)), []
+        begin_s = time.monotonic()
+        deadline_s = begin_s + 60 * max_minutes
+        left, running, num_ended = deque(enumerate(runs, 1)), [], 0
         places = deque(range(num_jobs))
         try:
             while left or running:
@@ -124,8 +129,12 @@ def in_processes(
                     number, run = left.popleft()
                     name = f"{number} of {len(runs)}: {run.key}"
                     folder = run_files.folder_of(output_dir, run)
-                    running.append(_start(name, words, run, folder, places.popleft(), gpus))
+                    running.append(_start(name, command, run, folder, places.popleft(), gpus))
                 ended = [one for one in running if _has_ended(one)]
+                for one in ended:
+                    num_ended += 1
+                    of_each_s = (time.monotonic() - begin_s) / num_ended
+                    _tell_ended(one, of_each_s * (len(runs) - num_ended))
                 places.extend(one.place for one in ended)
                 running = [one for one in running if one not in ended]
                 time.sleep(_POLL_S)
@@ -160,14 +169,14 @@ def find_gpus(devices: Path = Path("/dev")) -> list[str]:
 
 
 def _start(
-    name: str, words: Sequence[str], run: GridRun, folder: Path, place: int, gpus: Sequence[str]
+    name: str, command: Sequence[str], run: GridRun, folder: Path, place: int, gpus: Sequence[str]
 ) -> _Running:
     """Starts a run, on the GPU of its place where there are several."""
     variables = {_GPUS: gpus[place % len(gpus)]} if len(gpus) > 1 else None
     folder.mkdir(parents=True, exist_ok=True)
     _log.info("%s", name)
     with (folder / _LOG_NAME).open("a", encoding="utf-8") as log:
-        process = jobs.start([*words, f"--run={run.key}"], variables=variables, stderr=log)
+        process = jobs.start([*command, f"--run={run.key}"], variables=variables, stderr=log)
     process.stdout.close()
     return _Running(name, process, folder / _LOG_NAME, time.monotonic(), place)
 
@@ -191,5 +200,11 @@ def _has_ended(running: _Running) -> bool:
     if code:
         with running.log.open(encoding="utf-8", errors="replace") as lines:
             raise jobs.failure("experiment", code, deque(lines, _LAST_LINES))
-    _log.info("%s: done in %.0f s", running.name, time.monotonic() - running.start_s)
     return True
+
+
+def _tell_ended(running: _Running, left_s: float) -> None:
+    """Says how long a run took, and by all that have ended how long the others will."""
+    took = words.rough_duration(time.monotonic() - running.start_s)
+    rest = f", about {words.rough_duration(left_s)} left" if left_s else ""
+    _log.info("%s: done in %s%s", running.name, took, rest)

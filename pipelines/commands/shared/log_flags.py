@@ -176,8 +176,9 @@ def read_log(values: flags.FlagValues) -> dict[str, Any]:
     from pipelines.sources.columns.where import parse_conditions
     from pipelines.sources.events import EventColumns
 
-    if values.data_dir and not values.events.startswith("tfds:"):
-        raise UsageError(f"--data_dir is for tfds:NAME, not for --events={values.events}.")
+    log = values["events"].value if "events" in values else None
+    if values.data_dir and log is not None and not log.startswith("tfds:"):
+        raise UsageError(f"--data_dir is for tfds:NAME, not for --events={log}.")
     return {
         "columns": EventColumns(
             values.user_column,

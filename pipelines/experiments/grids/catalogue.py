@@ -1,11 +1,12 @@
 """The experiments by name. Imports no TensorFlow."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pipelines.experiments.grids import (
     ablation,
     exposure,
     extractors,
+    logs,
     myopia,
     noise,
     planted,
@@ -37,6 +38,20 @@ SUMMARIES: Mapping[str, str] = {
     "ablation": "one change of the recipe at a time, on the next five clicks",
 }
 """Name -> one line for `recall experiment --list`."""
+
+
+def read_logs(parts: Sequence[str]) -> tuple[str, ...]:
+    """The names of logs that stood in a list with commas.
+
+    Raises:
+        InputError: One is empty.
+    """
+    names = tuple(part.strip() for part in logs.join_names(parts, apart=planted.WORLDS))
+    if not all(names) or not names:
+        raise InputError(
+            "--logs has an empty name. Leave the flag out for those of the experiment."
+        )
+    return names
 
 
 def build(name: str, options: Options) -> Experiment:

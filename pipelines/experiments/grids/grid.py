@@ -1,7 +1,7 @@
 """What an experiment is: cases x arms x seeds, and the metrics that are shown. No TensorFlow."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from recall.config import RecallConfig
@@ -141,10 +141,16 @@ def check_names(experiment: Experiment) -> None:
     Raises:
         InputError: It is one.
     """
-    keys = [run.key for run in experiment.runs()]
-    twice: Sequence[str] = sorted({key for key in keys if keys.count(key) > 1})
-    if twice:
-        raise InputError(f"{experiment.name} has two runs named {twice[0]}. Name each log once.")
+    first: dict[str, GridRun] = {}
+    for run in experiment.runs():
+        other = first.setdefault(run.key, run)
+        if other == run and other is not run:
+            raise InputError(f"--logs={run.case.log} is there twice. Name each log once.")
+        if other != run:
+            raise InputError(
+                f"{other.case.log} and {run.case.log} would both be called {run.case.name}. "
+                "Rename one of them, or give each an --output of its own."
+            )
 
 
 def _folder_name(name: str) -> str:

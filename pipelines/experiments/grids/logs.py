@@ -1,10 +1,13 @@
 """Logs that experiments know by name, and how they are read. No TensorFlow."""
 
 import os
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from recall.errors import InputError
+from serving.stores import urls
 
 DATA_VARIABLE = "RECALL_DATA_DIR"
 PLANTED, EXPOSED = "planted", "exposed"
@@ -33,6 +36,13 @@ _PLANTED_SETTINGS = ("train.max_epochs=10",)
 NEXT_FIVE = ("ingest.protocol=next_n", "ingest.num_targets=5")
 """The article's test: the five last clicks of a user."""
 
+_SYNTHETIC = "synthetic:"
+_OTHER_SOURCES = ("tfds:", "mind:")
+_SETTING = re.compile(r"[a-z_]+=")
+_WILDCARDS = frozenset("*?[")
+_ENDINGS = (".csv.gz", ".csv", ".parquet")
+"""Of the files that a folder of a log has, as `recall synthesize` writes them."""
+
 
 class Log(NamedTuple):
     """Where a log lies.
@@ -48,9 +58,29 @@ class Log(NamedTuple):
 
 def log_settings(name: str) -> tuple[str, ...]:
     """Assignments that suit a log; it need not be there."""
-    if name in _PLANTED_SPECS or name.startswith("synthetic:"):
+    if name in _PLANTED_SPECS or name.startswith(_SYNTHETIC):
         return _PLANTED_SETTINGS
     return _REAL.get(name, ())
+
+
+def join_names(parts: Sequence[str], apart: Collection[str] = ()) -> tuple[str, ...]:
+    """The logs of a text that was split at commas, of which a synthetic log has some itself.
+
+    Args:
+        parts: What stood between the commas.
+        apart: Names that look like settings of a synthetic log and are logs.
+
+    >>> join_names(["synthetic:users=9", "items=5", "planted"])
+    ('synthetic:users=9,items=5', 'planted')
+    """
+    names: list[str] = []
+    for part in parts:
+        is_setting = _SETTING.match(part) and part not in apart
+        if is_setting and names and names[-1].startswith(_SYNTHETIC):
+            names[-1] += f",{part}"
+        else:
+            names.append(part)
+    return tuple(names)
 
 
 def find_log(name: str) -> Log:
@@ -58,8 +88,9 @@ def find_log(name: str) -> Log:
 
     Args:
         name: `beauty`, `sports`, `ml-1m`, `ml-100k` or `diginetica`, which lie below
-            `RECALL_DATA_DIR`; `planted`, `exposed`; or what `--events` takes. An
-            `items.csv.gz` beside an events file is its items file.
+            `RECALL_DATA_DIR`; `planted`, `exposed`; a folder with `events.csv.gz` (or `.csv`,
+            `.parquet`); or what `--events` takes. An `items` file with one of these endings
+            beside an events file is its items file.
 
     Raises:
         InputError: There is no such log.
@@ -76,27 +107,43 @@ def find_log(name: str) -> Log:
         events = Path(root) / name / "events.csv.gz"
         if not events.is_file():
             raise InputError(f"{DATA_VARIABLE}={root} has no {name}/events.csv.gz.")
-        return Log(str(events), _items_beside(events))
-    if name.startswith("synthetic:"):
+        return Log(str(events), _in_folder(events.parent, "items"))
+    if name.startswith((_SYNTHETIC, *_OTHER_SOURCES)) or urls.is_url(name):
         return Log(name, None)
-    if not Path(name).exists():
+    path = Path(name)
+    if path.is_dir() and (own := _in_folder(path, "events")):
+        return Log(own, _in_folder(path, "items"))
+    if not path.exists() and not _WILDCARDS.intersection(name):
         raise InputError(
-            f"--logs={name} is neither a file nor one of {', '.join((*_REAL, *_PLANTED_SPECS))}."
+            f"--logs={name} is neither a file nor a folder, nor one of "
+            f"{', '.join((*_REAL, *_PLANTED_SPECS))}."
         )
-    return Log(name, _items_beside(Path(name)))
+    return Log(name, _in_folder(path.parent, "items"))
 
 
 def log_name(log: str) -> str:
-    """What a log is called in tables.
+    """What a log is called in tables: as its file, or as the folder of an `events` file.
 
     >>> log_name("data/mine.csv.gz"), log_name("ml-1m"), log_name("synthetic:users=9")
     ('mine', 'ml-1m', 'synthetic:users=9')
+    >>> log_name("data/shop/events.csv.gz"), log_name("data/shop/*.csv")
+    ('shop', 'shop')
     """
-    if log in _REAL or log in _PLANTED_SPECS or log.startswith("synthetic:"):
+    if is_named(log) or log.startswith(_OTHER_SOURCES):
         return log
-    return Path(log).name.partition(".")[0]
+    path = Path(*(part for part in Path(log).parts if not _WILDCARDS.intersection(part)))
+    name = path.name.partition(".")[0]
+    if name == "events":
+        return path.resolve().parent.name
+    return name or path.resolve().name
 
 
-def _items_beside(events: Path) -> str | None:
-    items = events.with_name("items.csv.gz")
-    return str(items) if items.is_file() else None
+def is_named(log: str) -> bool:
+    """Whether a log is known by its name alone, wherever its files lie."""
+    return log in _REAL or log in _PLANTED_SPECS or log.startswith(_SYNTHETIC)
+
+
+def _in_folder(folder: Path, stem: str) -> str | None:
+    """The file of that name there, with one of the usual endings."""
+    files = (folder / f"{stem}{ending}" for ending in _ENDINGS)
+    return next((str(file) for file in files if file.is_file()), None)

@@ -7,6 +7,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from pipelines.experiments.outcomes import tables
 from pipelines.experiments.outcomes.measures import DECILE
 from serving.release import storage
 
@@ -47,8 +48,21 @@ def chart(found: Mapping[str, Any]) -> alt.VConcatChart:
     deciles = _deciles(found) if "gini@10" in found["metrics"] else []
     if deciles:  # With a legend of its own: differences have no colour for the first recipe.
         chart = alt.vconcat(chart, alt.hconcat(*deciles)).resolve_scale(color="independent")
-    chart = chart.configure_view(stroke=None)
+    chart = chart.properties(title=_title(found)).configure_view(stroke=None)
     return chart.configure(background="white", padding=8).configure_axis(gridColor="#e2e8f0")
+
+
+def _title(found: Mapping[str, Any]) -> alt.TitleParams:
+    """Which experiment on which logs, and what the lines around the points are."""
+    names = dict.fromkeys(case["group"] or case["name"] for case in found["cases"])
+    what = [
+        "Lines: the middle 95 % of a paired bootstrap over users and seeds; of coverage and Gini ±"
+    ]
+    what += ["the standard deviation over the seeds."]
+    what += [line for text in tables.cautions(found) for line in text.splitlines()]
+    return alt.TitleParams(
+        text=f"{found['experiment']}: {', '.join(names)}", subtitle=what, anchor="start", offset=14
+    )
 
 
 def _deciles(found: Mapping[str, Any]) -> list[alt.Chart]:
@@ -69,7 +83,9 @@ def _deciles(found: Mapping[str, Any]) -> list[alt.Chart]:
                     alt.X("decile:O", title=title, axis=alt.Axis(labelAngle=0)),
                     alt.Y("share:Q", title=None, axis=alt.Axis(format=".0%")),
                     _colour(found, list(found["arms"])),
-                ).properties(width=_WIDTH, height=_HEIGHT, title=f"slots, {case['name']}")
+                ).properties(
+                    width=_WIDTH, height=_HEIGHT, title=f"slots of the lists, {case['name']}"
+                )
             )
     return panels
 

@@ -11,6 +11,7 @@ from pipelines.evaluation.intervals import Interval
 from pipelines.experiments.grids.grid import Case, Experiment
 from pipelines.experiments.outcomes import kept, paired, tables
 from pipelines.experiments.outcomes.run_files import FinishedRun
+from recall.errors import InputError
 from serving.release import storage
 
 RESULTS_NAME, TABLE_NAME, PLOT_NAME = "results.json", "results.md", "results.svg"
@@ -53,6 +54,9 @@ def summarise(experiment: Experiment, finished: Sequence[FinishedRun]) -> dict[s
     Args:
         experiment: Which runs there should be.
         finished: Those there are.
+
+    Raises:
+        InputError: Runs of a case are of different users.
     """
     by_key = {one.run.key: one for one in finished}
     whole_cases: dict[Case, dict[int, list[FinishedRun]]] = {}
@@ -89,6 +93,11 @@ def _summarise_case(
 ) -> dict[str, Any]:
     """One case: seed -> the run of each arm."""
     seeds, first = list(runs), next(iter(runs.values()))
+    if len({one.facts["num_users"] for of in runs.values() for one in of}) > 1:
+        raise InputError(
+            f"The runs of {case.name} are of different users: some come from other examples. "
+            "Remove those."
+        )
     arms = []
     for place, arm in enumerate(experiment.arms):
         own = [of[place] for of in runs.values()]

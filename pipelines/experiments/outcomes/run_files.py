@@ -2,13 +2,16 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from pipelines.artifacts import records
+from pipelines.experiments.grids import logs
 from pipelines.experiments.grids.grid import Experiment, GridRun
 from pipelines.experiments.outcomes.measures import Measured
 from recall.config import RecallConfig
@@ -17,6 +20,9 @@ from recall.metrics.ranking import UserMetric
 from serving.release import storage
 
 RUN_NAME, USERS_NAME = "run.json", "users.npz"
+_FACTS = ("settings", "values", "made", "versions", "device", "num_users", "num_positives")
+"""What every `run.json` has, among others."""
+
 _GAINS, _WEIGHTS = "gains:", "weights:"
 
 
@@ -84,14 +90,14 @@ def is_finished(output_dir: str | Path, experiment: Experiment, run: GridRun) ->
     if not path.exists():
         return False
     # Settings that came with a later version have their defaults.
-    kept = storage.read_json(path)["settings"]
+    kept = _read_facts(path.parent, ["settings"])["settings"]
     sections = {name: part for name, part in kept.items() if isinstance(part, dict)}
     kept |= json.loads(json.dumps(RecallConfig.from_dict(sections).to_dict(sections)))
     before = dict(records.list_settings(kept))
     record = records.build_record("experiment", settings_of(experiment, run), {})
     now = dict(records.list_settings(record["settings"]))
     for name in {**before, **now}:
-        if before.get(name) != now.get(name):
+        if before.get(name) != now.get(name) and not (name == "log" and _is_moved(kept, run)):
             raise InputError(
                 f"{path} has {name}={before.get(name)}, not {now.get(name)}. Choose another "
                 f"--output, or remove {path.parent} to make the run again."
@@ -106,7 +112,7 @@ def read(output_dir: str | Path, run: GridRun) -> FinishedRun:
         InputError: Its files are missing or damaged.
     """
     folder = folder_of(output_dir, run)
-    facts = storage.read_json(folder / RUN_NAME)
+    facts = _read_facts(folder, _FACTS)
     try:
         with np.load(folder / USERS_NAME) as arrays:
             users = {
@@ -117,12 +123,33 @@ def read(output_dir: str | Path, run: GridRun) -> FinishedRun:
                 for name in arrays.files
                 if name.startswith(_GAINS)
             }
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(
-            f"Cannot read {folder / USERS_NAME}: {error}. Remove {folder} and give the command "
-            "again."
-        ) from error
+    # What NumPy raises of a file that was cut short or changed depends on the place.
+    except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise _damaged(folder, f"Cannot read {folder / USERS_NAME}: {error}") from error
+    if {len(column) for metric in users.values() for column in metric} != {facts["num_users"]}:
+        raise _damaged(folder, f"{folder / USERS_NAME} is not of {facts['num_users']} users")
     return FinishedRun(run, facts, users)
+
+
+def _read_facts(folder: Path, wanted: Sequence[str]) -> dict[str, Any]:
+    """Content of `run.json`, which has to have some keys."""
+    try:
+        facts = storage.read_json(folder / RUN_NAME)
+    except InputError as error:
+        raise _damaged(folder, str(error).removesuffix(".")) from error
+    lacking = [name for name in wanted if not isinstance(facts, dict) or name not in facts]
+    if lacking:
+        raise _damaged(folder, f"{folder / RUN_NAME} lacks {lacking[0]!r}")
+    return facts
+
+
+def _damaged(folder: Path, what: str) -> InputError:
+    return InputError(f"{what}. Remove {folder} and give the command again.")
+
+
+def _is_moved(kept: Mapping[str, Any], run: GridRun) -> bool:
+    """Whether a log lies elsewhere now; its examples tell whether it is the same."""
+    return not (logs.is_named(str(kept.get("log"))) or logs.is_named(run.case.log))
 
 
 def clear(folder: Path) -> None:

@@ -1,6 +1,8 @@
 """An experiment from its grid to its results: made, stopped, gone on with, refused."""
 
+import io
 import json
+import shutil
 import xml.etree.ElementTree as ET
 
 import numpy as np
@@ -137,14 +139,57 @@ def test_a_stopped_experiment_shows_whole_seeds_and_goes_on(made, tmp_path):
     )
 
 
-def test_a_damaged_run_is_said(made, tmp_path):
-    run = next(experiment_of((7,)).runs())
-    folder = run_files.folder_of(tmp_path, run)
-    folder.mkdir(parents=True)
-    (folder / "run.json").write_text("{}")
-    (folder / "users.npz").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"Cannot read .*users.npz.*Remove"):
-        run_files.read(tmp_path, run)
+def cut(content):
+    return content[: len(content) // 2]
+
+
+def flip(content):
+    """Another byte in the name of the first array."""
+    return content[:40] + bytes([content[40] ^ 255]) + content[41:]
+
+
+def shorten(content):
+    """Fewer users."""
+    with np.load(io.BytesIO(content)) as arrays:
+        fewer = {name: arrays[name][:3] for name in arrays.files}
+    stream = io.BytesIO()
+    np.savez(stream, **fewer)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "error"),
+    [
+        ("users.npz", lambda _: b"", r"Cannot read .*users\.npz: "),
+        ("users.npz", lambda _: b"nothing", r"Cannot read .*users\.npz: "),
+        ("users.npz", cut, r"Cannot read .*users\.npz: "),
+        ("users.npz", flip, r"Cannot read .*users\.npz: "),
+        ("users.npz", shorten, r"users\.npz is not of \d+ users"),
+        ("run.json", lambda _: b"", r"run\.json is not valid JSON"),
+        ("run.json", lambda _: b"[]", r"run\.json lacks 'settings'"),
+        ("run.json", lambda _: b"{}", r"run\.json lacks 'settings'"),
+        ("run.json", lambda c: c.replace(b'"values"', b'"v"'), r"run\.json lacks 'values'"),
+    ],
+)
+def test_a_damaged_run_is_said_in_one_line(made, tmp_path, name, damage, error):
+    folder, _ = made
+    shutil.copytree(folder, tmp_path / "copy")
+    experiment = experiment_of((1,))
+    run = run_files.folder_of(tmp_path / "copy", next(experiment.runs()))
+    (run / name).write_bytes(damage((run / name).read_bytes()))
+    with pytest.raises(InputError, match=error) as caught:
+        runner.write_results(experiment, tmp_path / "copy")
+    assert str(caught.value).endswith(f"Remove {run} and give the command again.")
+    assert "\n" not in str(caught.value)
+
+
+def test_runs_of_other_users_are_not_compared(made):
+    folder, _ = made
+    experiment = experiment_of((1,))
+    first, second = (run_files.read(folder, run) for run in experiment.runs())
+    second = second._replace(facts={**second.facts, "num_users": 3})
+    with pytest.raises(InputError, match="The runs of planted are of different users"):
+        results.summarise(experiment, [first, second])
 
 
 def test_nothing_finished_is_said(tmp_path):

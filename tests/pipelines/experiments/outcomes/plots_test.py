@@ -23,7 +23,17 @@ def found_of(*arms):
         "metrics": ["gini@10"],
         "x": "",
         "arms": {one["name"]: [] for one in arms},
-        "cases": [{"name": "exposed", "group": "", "x": None, "arms": list(arms)}],
+        "experiment": "exposure",
+        "cases": [
+            {
+                "name": "exposed",
+                "group": "",
+                "x": None,
+                "seeds": [1],
+                "num_users": 500,
+                "arms": list(arms),
+            }
+        ],
     }
 
 
@@ -33,7 +43,7 @@ def test_slots_by_popularity_are_a_line_for_every_recipe():
     differences, deciles = plots.chart(found).to_dict()["vconcat"]
 
     (slots,) = deciles["hconcat"]
-    assert slots["title"] == "slots, exposed"
+    assert slots["title"] == "slots of the lists, exposed"
     points = [(p["arm"], p["decile"], p["share"]) for p in deciles["data"]["values"]]
     assert points[:2] == [("uniform", 1, 0.55), ("uniform", 2, 0.05)]
     assert points[10:] == [("CLRec", place, 0.1) for place in range(1, 11)]
@@ -51,3 +61,14 @@ def test_runs_that_know_no_deciles_have_no_such_panel(tmp_path):
     text = " ".join(ET.parse(tmp_path / "results.svg").getroot().itertext())
     assert "gini@10, difference from uniform" in text
     assert "slots" not in text
+
+
+def test_a_drawing_says_what_it_is_and_how_sure(tmp_path):
+    found = found_of(arm("uniform", []), arm("CLRec", [], -0.2))
+
+    plots.write(found, tmp_path / "results.svg")
+
+    text = " ".join(ET.parse(tmp_path / "results.svg").getroot().itertext())
+    assert "exposure: exposed" in text
+    assert "the middle 95 % of a paired bootstrap" in text
+    assert "One seed: the intervals leave out" in text

@@ -19,6 +19,8 @@ JOBS = dict(
 )
 """Job -> its folder in that of a run."""
 
+_EXPERIMENT_RESULTS = "results.md"
+
 _MAX_DEPTH = 4
 """Folders below the one that is searched."""
 
@@ -55,6 +57,11 @@ class RunFacts(NamedTuple):
     metrics: dict[str, float]
 
     @property
+    def is_of_lists(self) -> bool:
+        """Whether it is of another system, whose settings nobody knows."""
+        return "lists" in self.inputs
+
+    @property
     def finished(self) -> str | None:
         """When its last job ended, ISO 8601 in UTC."""
         return max((made["finished"] for made in self._known()), default=None)
@@ -88,6 +95,10 @@ def find_runs(directory: str | Path) -> list[Path]:
         InputError: There is none.
     """
     found = sorted(_search(Path(directory), _MAX_DEPTH))
+    if not found and (Path(directory) / _EXPERIMENT_RESULTS).exists():
+        raise InputError(
+            f"{directory} is of `recall experiment`: what came out is in its {_EXPERIMENT_RESULTS}."
+        )
     if not found:
         raise InputError(
             f"{directory} holds no finished run. Name a folder that `recall run` wrote to, or "

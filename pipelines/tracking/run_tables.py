@@ -181,13 +181,14 @@ def _differences(runs: Sequence[RunFacts]) -> dict[str, dict[str, list[Any]]]:
         }
         for run in runs
     ]
+    whole = [not run.is_of_lists for run in runs]
     commits = [{"commit": run.commit} for run in runs]
     versions = [{**run.versions, **commit} for run, commit in zip(runs, commits, strict=True)]
     return {
         "metrics": _rows(metrics),
         "jobs": _rows(jobs),
-        "settings": _only_differing(_rows([run.settings for run in runs])),
-        "inputs": _only_differing(_rows([run.inputs for run in runs])),
+        "settings": _only_differing(_rows([run.settings for run in runs]), whole),
+        "inputs": _only_differing(_rows([run.inputs for run in runs]), whole),
         "versions": _only_differing(_rows(versions)),
     }
 
@@ -197,8 +198,17 @@ def _rows(values: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {name: [one.get(name) for one in values] for name in names}
 
 
-def _only_differing(rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    return {name: row for name, row in rows.items() if any(value != row[0] for value in row)}
+def _only_differing(
+    rows: Mapping[str, list[Any]], whole: Sequence[bool] | None = None
+) -> dict[str, list[Any]]:
+    """Rows with several values; what a run that is not whole lacks is none."""
+    found = {}
+    for name, row in rows.items():
+        is_told = [True] * len(row) if whole is None else whole
+        values = [v for v, told in zip(row, is_told, strict=True) if told or v is not None]
+        if any(value != values[0] for value in values):
+            found[name] = row
+    return found
 
 
 def _side_by_side(head: str, runs: Sequence[RunFacts], rows: Mapping[str, list], show: Any) -> str:

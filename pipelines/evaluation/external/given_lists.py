@@ -85,7 +85,7 @@ def to_rows(
     row_of = {item_id: row for row, item_id in enumerate(vocabulary.item_ids)}
     rows = np.full((held_out.num_users, width), EMPTY_SLOT, np.int32)
     has_list = np.zeros(held_out.num_users, bool)
-    lengths = np.zeros(held_out.num_users, int)
+    lengths, wanted = np.zeros((2, held_out.num_users), int)
     for user, user_id in enumerate(held_out.user_ids):
         own = given.get(user_id.decode())
         if own is None:
@@ -95,11 +95,13 @@ def to_rows(
         distinct = dict.fromkeys(own)
         kept = [row for one in distinct if (row := row_of.get(one, EMPTY_SLOT)) not in seen]
         lengths[user] = min(len(kept), width)
+        wanted[user] = min(width, vocabulary.num_items - len(seen))
         rows[user, : len(kept)] = kept[:width]
     if not has_list.any():
         example = held_out.user_ids[0].decode()
         raise InputError(f"No test user has a list; there should be one of user {example!r}.")
     _tell_gaps(given, held_out, vocabulary, rows, has_list, lengths)
+    _tell_short(lengths[has_list], wanted[has_list], width)
     return rows
 
 
@@ -135,16 +137,19 @@ def _tell_gaps(
             num_slots - num_known,
             num_slots,
         )
-    width = min(rows.shape[1], vocabulary.num_items)
-    short = has_list & (lengths < width)
-    if short.sum() >= _MANY * has_list.sum():
+
+
+def _tell_short(lengths: np.ndarray, wanted: np.ndarray, width: int) -> None:
+    """Warns where lists have fewer items than are measured, and than the user could be shown."""
+    is_short = lengths < wanted
+    if is_short.sum() >= _MANY * len(lengths):
         _log.warning(
-            "%d of %d lists have fewer than %d items, the shortest %d, without seen and repeated "
-            "ones: metrics further down are those of shorter lists.",
-            int(short.sum()),
-            int(has_list.sum()),
+            "%d of %d lists have fewer than the %d items that are measured, the shortest %d, "
+            "without seen and repeated ones: metrics further down are those of shorter lists.",
+            int(is_short.sum()),
+            len(lengths),
             width,
-            int(lengths[short].min()),
+            int(lengths[is_short].min()),
         )
 
 

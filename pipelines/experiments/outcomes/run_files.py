@@ -114,7 +114,7 @@ def read(output_dir: str | Path, run: GridRun) -> FinishedRun:
     folder = folder_of(output_dir, run)
     facts = _read_facts(folder, _FACTS)
     try:
-        with np.load(folder / USERS_NAME) as arrays:
+        with (folder / USERS_NAME).open("rb") as file, np.load(file) as arrays:
             users = {
                 name.removeprefix(_GAINS): UserMetric(
                     arrays[name].astype(np.float64),

@@ -128,6 +128,36 @@ def test_a_setting_that_one_run_does_not_have_differs(two_runs):
     assert parts["inputs"] == {}
 
 
+def test_lists_of_another_system_have_no_settings_that_differ(run_writer, tmp_path):
+    run_writer(tmp_path / "mine", dim=128)
+    (tmp_path / "theirs").mkdir()
+    record = {
+        "job": "evaluate --lists",
+        "settings": {"evaluation": {"ks": [20]}},
+        "inputs": {"events": "e" * 64, "lists": "l"},
+        "versions": {"recall": "0.1.0"},
+    }
+    (tmp_path / "theirs" / "artifact.json").write_text(json.dumps(record))
+    report = {"log": {"source": "shop.csv", "users": 7}, "test": {"recall@10": 0.5}}
+    (tmp_path / "theirs" / "report.json").write_text(json.dumps(report))
+
+    theirs, mine = run_tables.read_runs(tmp_path)
+
+    assert (theirs.name, theirs.log, theirs.users, theirs.epochs) == ("theirs", "shop.csv", 7, None)
+    assert theirs.metrics == {"test.recall@10": 0.5}
+    told = json.loads(run_tables.compare([mine, theirs], "json"))
+    assert told["settings"] == {"evaluation.ks": {"mine": [10], "theirs": [20]}}
+    assert told["inputs"] == {"lists": {"mine": None, "theirs": "l"}}
+
+
+def test_the_folder_of_an_experiment_is_told(tmp_path, capsys):
+    (tmp_path / "results.md").touch()
+    assert cli.main(["runs", str(tmp_path)]) == 1
+    assert (
+        "is of `recall experiment`: what came out is in its results.md" in capsys.readouterr().err
+    )
+
+
 def test_comparison_as_csv(two_runs, capsys):
     assert cli.main(["runs", str(two_runs), "--compare=all", "--format=csv"]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

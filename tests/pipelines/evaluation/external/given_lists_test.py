@@ -122,9 +122,9 @@ def test_lists_without_a_known_item_are_said():
 
 def test_unknown_items_and_short_lists_are_told(caplog):
     held_out = users(("7", [0], [1]), ("8", [2], [1]))
-    whole = {"7": ["b", "c", "d"], "8": ["a", "b", "d"]}
+    whole = {"7": ["b", "c", "d"], "8": ["a", "b", "d"]}  # All but what they have seen.
     with caplog.at_level(logging.WARNING):
-        given_lists.to_rows(whole, held_out, VOCABULARY, 3, exclude_seen=True)
+        given_lists.to_rows(whole, held_out, VOCABULARY, 50, exclude_seen=True)
     assert not caplog.records
     with caplog.at_level(logging.WARNING):
         given_lists.to_rows(
@@ -132,7 +132,9 @@ def test_unknown_items_and_short_lists_are_told(caplog):
         )
     unknown, short = (record.getMessage() for record in caplog.records)
     assert unknown.startswith("1 of 5 places hold items that the catalogue does not have")
-    assert short.startswith("1 of 2 lists have fewer than 3 items, the shortest 2, without seen")
+    assert short.startswith(
+        "1 of 2 lists have fewer than the 3 items that are measured, the shortest 2"
+    )
 
 
 @pytest.mark.parametrize("name", ["lists.json", "lists.csv", "lists"])

@@ -125,7 +125,9 @@ def read(output_dir: str | Path, run: GridRun) -> FinishedRun:
             }
     # What NumPy raises of a file that was cut short or changed depends on the place.
     except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise _damaged(folder, f"Cannot read {folder / USERS_NAME}: {error}") from error
+        raise _damaged(
+            folder, f"Cannot read {folder / USERS_NAME}: {str(error).rstrip('.')}"
+        ) from error
     if {len(column) for metric in users.values() for column in metric} != {facts["num_users"]}:
         raise _damaged(folder, f"{folder / USERS_NAME} is not of {facts['num_users']} users")
     return FinishedRun(run, facts, users)

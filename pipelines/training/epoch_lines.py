@@ -146,6 +146,12 @@ def describe_epoch(
     return line
 
 
+def log_done(epochs: int, part: float, max_epochs: int) -> None:
+    """How far an earlier call came; `part` is that of the epoch it was in, in [0, 1)."""
+    of_next = f" and {part:.0%} of the next one" if part else ""
+    logging.info("%d of at most %d epochs%s are done.", epochs, max_epochs, of_next)
+
+
 def log_sizes(
     num_sequences: int,
     steps_per_epoch: int,

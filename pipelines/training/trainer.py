@@ -172,10 +172,8 @@ def _fit(
         return
     first_epoch = int(training.progress.epochs_done)
     step = mid_epoch.first_step(training.progress, examples.calls_per_epoch)
-    done = f"{first_epoch} of at most {stopping_rule.max_epochs} epochs"
-    if step:
-        done += f" and {step / examples.calls_per_epoch:.0%} of the next one"
-    logging.info("%s are done.", done)
+    part = step / examples.calls_per_epoch
+    epoch_lines.log_done(first_epoch, part, stopping_rule.max_epochs)
     # Dropout of a resumed job must not repeat that of the first epochs.
     tf.random.set_seed(config.train.seed + first_epoch)
     data = examples.stream(first_epoch, step)

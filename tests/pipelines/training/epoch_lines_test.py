@@ -94,3 +94,13 @@ def test_a_queue_with_ones_own_future_is_told_of(settings, is_told, caplog):
     with caplog.at_level(logging.WARNING):
         epoch_lines.warn_of_long_queue(LossConfig(**settings), num_sequences=300)
     assert ("users meet their own" in caplog.text) == is_told
+
+
+def test_what_is_done_is_told(caplog):
+    with caplog.at_level(logging.INFO):
+        epoch_lines.log_done(3, 0.0, 40)
+        epoch_lines.log_done(3, 0.25, 40)
+    assert [record.getMessage() for record in caplog.records] == [
+        "3 of at most 40 epochs are done.",
+        "3 of at most 40 epochs and 25% of the next one are done.",
+    ]

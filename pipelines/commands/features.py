@@ -12,7 +12,7 @@ COMMAND = Command(
     description="Looks at the columns of the items file, the users file and the log: which can "
     "be features, of which kind, how many values are missing, what each costs. Prints the settings "
     "as JSON, which --config takes, and what was seen beside it on stderr. Read them before use: a "
-    "column that is known only after a click (a rating, say) is no feature.",
+    "column of items or users that is known only after a click (a rating, say) is no feature.",
     examples=(
         "features --items=items.parquet",
         "features --events=events.csv.gz --items=items.csv.gz --users=users.csv",

@@ -29,6 +29,8 @@ def planted_world() -> dict[str, FlagSpec]:
         "exposure_skew": "How unequally items are shown, whatever users want; 0 shows all alike.",
         "unbiased_events": "Last clicks of a user that exposure does not skew: true preference.",
         "turn": "Share of runs, which a long gap comes before, whose interest is the next in turn.",
+        "mark": "Share of clicks whose column `mark` says whether the next is of another interest.",
+        "place": "Share of clicks whose column `place` says the group of their interest.",
     }
     specs = {}
     for field, (name, text) in zip(dataclasses.fields(SyntheticConfig), helps.items(), strict=True):

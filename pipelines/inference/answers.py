@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipelines.inference import answer_tables
+from pipelines.inference import answer_tables, contexts
 from pipelines.inference.opened_release import OpenedRelease
 from serving.api.recall_request import RecallRequest, RecallResponse
 from serving.index.catalogue import NO_ROW
@@ -69,9 +69,11 @@ class RecommendUsers(Answerer):
     skip_unknown: bool
     with_reasons: bool
 
-    def request(self, history: tuple[str, ...]) -> RecallRequest:
+    def request(
+        self, history: tuple[str, ...], context: Mapping[str, Any] | None = None
+    ) -> RecallRequest:
         """What the service is asked for a user."""
-        return RecallRequest(history=history, k=self.k, **self.fields)
+        return RecallRequest(history=history, k=self.k, context=context, **self.fields)
 
     def schema(self, opened: OpenedRelease) -> pa.Schema:
         """See `Answerer`."""
@@ -79,10 +81,11 @@ class RecommendUsers(Answerer):
 
     def answer(self, rows: pa.Table, opened: OpenedRelease, counts: Counter) -> pa.Table:
         """See `Answerer`."""
-        histories = _read_histories(rows)
+        histories, beside = _read_histories(rows), contexts.read(rows)
         responses: list[RecallResponse] = [None] * len(histories)
         for batch in batches_by_length([len(history) for history in histories]):
-            answers = opened.service.recall([self.request(histories[i]) for i in batch])
+            requests = [self.request(histories[i], beside[i]) for i in batch]
+            answers = opened.service.recall(requests)
             for i, answer in zip(batch, answers, strict=True):
                 responses[i] = answer
         _count_asked(counts, responses)
@@ -149,9 +152,15 @@ class EmbedUsers(Answerer):
 
     def answer(self, rows: pa.Table, opened: OpenedRelease, counts: Counter) -> pa.Table:
         """See `Answerer`."""
-        histories = _read_histories(rows)
+        histories, beside = _read_histories(rows), contexts.read(rows)
         batches = list(batches_by_length([len(history) for history in histories]))
-        answers = [opened.source.compute([histories[i] for i in batch]) for batch in batches]
+        answers = [
+            opened.source.compute(
+                [histories[i] for i in batch],
+                **({"contexts": [beside[i] for i in batch]} if any(beside) else {}),
+            )
+            for batch in batches
+        ]
         back = np.argsort(np.concatenate(batches))
         columns = [np.concatenate([answer[n] for answer in answers])[back] for n in range(4)]
         known, unknown = columns[2:]

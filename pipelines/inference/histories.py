@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.inference import work_folder
+from pipelines.inference import contexts, work_folder
 from pipelines.inference.answer_tables import HISTORY_COLUMN, ITEM_ID, USER_ID
+from pipelines.inference.contexts import NOTHING_BESIDE, Wanted
 from pipelines.inference.work_folder import WorkFolder
 from pipelines.ingestion import reading, sequences
 from pipelines.ingestion import steps as ingest_steps
@@ -46,6 +46,7 @@ def prepare_histories(
     users: pa.Array | None,
     work: WorkFolder,
     runner: StepRunner,
+    wanted: Wanted = NOTHING_BESIDE,
     *,
     max_bad_rows: int,
     num_shards: int,
@@ -58,6 +59,7 @@ def prepare_histories(
         users: Distinct raw ids of those that are wanted; None takes all of the log.
         work: Where to.
         runner: Where the steps run.
+        wanted: What is read of clicks beside their items.
         max_bad_rows: Rows of the log that may be unusable.
         num_shards: Of the shuffle; one is ordered in memory at a time.
         rows_per_file: Users of a part.
@@ -81,7 +83,7 @@ def prepare_histories(
     config = IngestConfig(num_shards=num_shards)
     read, runs = reading.read_log(source, max_bad_rows, config, files, runner)
     only_wanted = users is not None
-    step = WriteHistories(work, files, runs, rows_per_file, only_wanted=only_wanted)
+    step = WriteHistories(work, files, runs, rows_per_file, wanted, only_wanted=only_wanted)
     with tasks.open_task(ingest_steps.SORTING, total=num_shards, unit="shards"):
         runner.run(step, range(num_shards))
     facts = {**_sum_counts(work), "bad_rows": read["bad_rows"]["rows"]}
@@ -152,6 +154,7 @@ class WriteHistories:
         files: ShardFiles,
         runs: LogRuns,
         rows_per_file: int,
+        beside: Wanted = NOTHING_BESIDE,
         *,
         only_wanted: bool,
     ):
@@ -159,6 +162,9 @@ class WriteHistories:
         self._files = files
         self._runs = runs
         self._rows_per_file = rows_per_file
+        self._beside = beside
+        self._fields = contexts.fields_of(beside, runs)
+        self._schema = pa.schema([*HISTORIES_SCHEMA, *self._fields])
         self._only_wanted = only_wanted
 
     def __call__(self, shard: int) -> None:
@@ -171,12 +177,12 @@ class WriteHistories:
             log = log.filter(kept[log.owners])
         histories = self._histories(log, counts)
         if wanted is not None:
-            histories = _with_absent(histories, wanted, counts)
+            histories = self._with_absent(histories, wanted, counts)
         counts["users"] = histories.num_rows
         if histories.num_rows:
             work_folder.write_table_file(
                 self._work.inputs / f"{shard:05d}.parquet",
-                HISTORIES_SCHEMA,
+                self._schema,
                 [histories],
                 counts,
                 row_group_size=self._rows_per_file,
@@ -195,19 +201,20 @@ class WriteHistories:
         item_ids = self._files.read_batch(reading.ITEMS, 0)[ITEM_ID]
         items = item_ids.take(pa.array(log.items))
         lists = pa.ListArray.from_arrays(pa.array(log.offsets, pa.int32()), items)
-        return pa.table([log.user_ids, lists], schema=HISTORIES_SCHEMA)
+        beside = contexts.columns_of(self._beside, self._runs, self._files, log)
+        return pa.table([log.user_ids, lists, *beside], schema=self._schema)
 
-
-def _with_absent(histories: pa.Table, wanted: pa.Array, counts: Counter) -> pa.Table:
-    """The histories with empty ones for users that the log lacks."""
-    found = histories[USER_ID]
-    absent = wanted.filter(pc.invert(pc.is_in(wanted, value_set=found)))
-    counts["without_events"] += len(absent)
-    if not len(absent):
-        return histories
-    empty = pa.ListArray.from_arrays(np.zeros(len(absent) + 1, np.int32), pa.array([], pa.string()))
-    added = pa.table([absent, empty], schema=HISTORIES_SCHEMA)
-    return pa.concat_tables([histories, added]).sort_by(USER_ID)
+    def _with_absent(self, histories: pa.Table, wanted: pa.Array, counts: Counter) -> pa.Table:
+        """The histories with empty ones for users that the log lacks."""
+        found = histories[USER_ID]
+        absent = wanted.filter(pc.invert(pc.is_in(wanted, value_set=found)))
+        counts["without_events"] += len(absent)
+        if not len(absent):
+            return histories
+        columns = contexts.of_nobody([*HISTORIES_SCHEMA][1:], self._runs, len(absent))
+        columns += contexts.of_nobody(self._fields, self._runs, len(absent))
+        added = pa.table([absent, *columns], schema=self._schema)
+        return pa.concat_tables([histories, added]).sort_by(USER_ID)
 
 
 def _write_wanted(files: ShardFiles, users: pa.Array, num_shards: int) -> None:

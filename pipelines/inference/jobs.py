@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pipelines.artifacts import provenance, records
-from pipelines.inference import histories, id_files, opened_release, parts, work_folder
+from pipelines.inference import contexts, histories, id_files, opened_release, parts, work_folder
 from pipelines.inference.answers import (
     Answerer,
     EmbedItems,
@@ -133,10 +133,16 @@ class _Job:
         """Histories, then their answers."""
         if isinstance(users, ListFile):
             return self._run_ready(users)
-        source = users.source
+        beside = contexts.wanted_of(self._release)
+        source = contexts.open_with(users.source, beside)
         source.use_split = False
         inputs = {"events": source.fingerprint()}
         reading = {**source.options.to_dict(), "has_time": source.columns.has_time}
+        if beside != contexts.NOTHING_BESIDE:
+            reading["beside"] = {
+                "times": beside.times,
+                "features": [feature.to_dict() for feature in source.features],
+            }
         if users.chosen is not None:
             inputs["users"] = users.chosen.fingerprint()
         chosen = None if users.chosen is None else users.chosen.read()
@@ -150,6 +156,7 @@ class _Job:
                 chosen,
                 work,
                 self._runner,
+                beside,
                 max_bad_rows=users.max_bad_rows,
                 num_shards=NUM_SHARDS,
                 rows_per_file=self._options.rows_per_file,

@@ -53,7 +53,7 @@ class OpenedRelease:
         self.release = release
         with _quiet():
             tower = SavedModelServable(USER_TOWER, release.version, release.user_tower_dir)
-        self.source = PredictUserVectors(tower.predict_default, release.version)
+        self.source = PredictUserVectors(tower.predict_default, release.version, tower)
         bundle = open_bundle(release.index_dir, verify=False)
         self.catalogue = BundleCatalogue(bundle, version=release.version)
         self.service = RecallService(self.source, self.catalogue, limits=limits)

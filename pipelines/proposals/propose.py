@@ -7,25 +7,32 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from pipelines.proposals import columns
 from pipelines.proposals.columns import Proposal
 from pipelines.sources.columns.bad_rows import BadRows
+from pipelines.sources.columns.event_times import EventTimes
+from pipelines.sources.columns.time_units import FIRST_TIME_S
 from pipelines.sources.items import ItemsFile
 from pipelines.sources.tables import table_files
 from pipelines.sources.tables.text_format import DEFAULT_TEXT, TextOptions
 from recall.config import RecallConfig
 from recall.errors import InputError
-from recall.feature_columns.declaration import OWNERS, TAKEN_NAMES
+from recall.feature_columns.attributes import TAKEN_NAMES
+from recall.feature_columns.declaration import OWNERS_OF_LOG, TAKEN_PREFIXES
+from recall.feature_columns.fitting import PART_ROWS
 
 _MOST_EVENTS = 200_000
 """Rows of a log that are looked at: the first ones."""
 
 _OF_EVENTS = (
-    "  None of these is declared. Of a log, recall takes kinds and weights of events "
-    "(--event_type_column, --weight_column) and times (model.time_bias)."
+    "  These are features of clicks, seen once a click is past. What is known before a click and "
+    "a request can say (a device, a place) may be of owner request instead, or as well."
 )
+_TIME = "when"
+"""Name of the feature that is made of the times of clicks."""
 
 _USUAL_NAMES = {"title": "title_words", "category": "categories"}
 
@@ -39,6 +46,7 @@ class ColumnsFile(NamedTuple):
         left_out: Columns that are ids, or used otherwise.
         options: How text files are written.
         max_rows: Rows that are looked at; None for all.
+        time_column: Of a log, its column of times.
         sources: Column -> what a feature names as its column instead.
     """
 
@@ -48,6 +56,7 @@ class ColumnsFile(NamedTuple):
     options: TextOptions = DEFAULT_TEXT
     max_rows: int | None = None
     sources: Mapping[str, str] = {}
+    time_column: str = ""
 
 
 class Proposed(NamedTuple):
@@ -75,7 +84,8 @@ def tables_of(
         items: The items file.
         users: Path of the users file.
         events: Path of the log.
-        event_columns: Columns of the log that are no features, the first one users' ids.
+        event_columns: Columns of the log that are no features: ids of users and of items,
+            times, and others.
         text: How the log, in text, is written.
 
     Raises:
@@ -96,7 +106,9 @@ def tables_of(
             raise InputError(
                 f"--events={events} has no columns beside the usual ones. Leave it out."
             )
-        found.append(ColumnsFile("event", events, event_columns, text, _MOST_EVENTS))
+        _, _, time, *_ = event_columns
+        left_out = [column for column in event_columns if column != time]
+        found.append(ColumnsFile("event", events, left_out, text, _MOST_EVENTS, time_column=time))
     if not found:
         raise InputError("No file is named. Pass --items, --users or --events.")
     return found
@@ -111,11 +123,15 @@ def propose(table: ColumnsFile) -> Proposed:
     values = _read(table)
     taken = {*TAKEN_NAMES}
     proposals = []
+    times = values.pop(table.time_column, None)
     for column, array in values.items():
         source = table.sources.get(column, column)
         name = _name(_USUAL_NAMES.get(source, source), taken)
         taken.add(name)
-        proposals.append(columns.guess(name, source, array))
+        guessed = columns.guess(name, source, array)
+        proposals.append(_of_log(guessed) if table.owner in OWNERS_OF_LOG else guessed)
+    if times is not None and _are_times(times, table):
+        proposals.append(_propose_times(_name(_TIME, taken), table.time_column, times))
     return Proposed(table, proposals)
 
 
@@ -127,7 +143,7 @@ def to_settings(found: Iterable[Proposed]) -> dict[str, Any]:
     """
     declared, owner_of = [], {}
     for table, proposals in found:
-        for proposal in proposals if table.owner in OWNERS else ():
+        for proposal in proposals:
             if not proposal.values:
                 continue
             name = proposal.name
@@ -135,7 +151,7 @@ def to_settings(found: Iterable[Proposed]) -> dict[str, Any]:
                 name = f"{table.owner}_{name}"
             owner_of[name] = table.owner
             column = {"name": name, "owner": table.owner, **proposal.values}
-            if proposal.column != name:
+            if proposal.column != name and proposal.values["kind"] != "timestamp":
                 column["column"] = proposal.column
             declared.append(column)
     settings = {"features": {"columns": declared}}
@@ -158,10 +174,12 @@ def to_lines(found: Iterable[Proposed], config: RecallConfig) -> list[str]:
             cost = f"{one.embedding_rows:,} x {dim} numbers to learn" if one.embedding_rows else ""
             parts = [f"{one.num_distinct:,} values"] if one.num_distinct else []
             parts += [missing, parameters, cost]
+            if table.owner in OWNERS_OF_LOG and one.embedding_rows:
+                parts.append("a look-up for each click of a step")
             lines.append(
                 f"  {one.name:<20} {one.values['kind']:<12} {'; '.join(filter(None, parts))}"
             )
-        if table.owner not in OWNERS:
+        if table.owner in OWNERS_OF_LOG and any(one.values for one in proposals):
             lines.append(_OF_EVENTS)
     return lines
 
@@ -187,12 +205,41 @@ def _read(table: ColumnsFile) -> dict[str, pa.ChunkedArray]:
     return {name: pa.chunked_array(arrays) for name, arrays in parts.items()}
 
 
+def _of_log(proposal: Proposal) -> Proposal:
+    """The same as a feature of clicks, which have one name or one number."""
+    kind = proposal.values.get("kind")
+    if kind in (None, "numeric") or (kind == "categorical" and "max_values" not in proposal.values):
+        return proposal
+    reason = "has several values in a row" if kind == "categorical" else f"is a {kind}"
+    return proposal._replace(values={}, reason=f"{reason}, and a click takes one name or number")
+
+
+def _are_times(array: pa.ChunkedArray, table: ColumnsFile) -> bool:
+    """Whether a column of times has more than an order."""
+    array = array.combine_chunks()
+    try:
+        times = EventTimes(table.time_column, "auto", "")
+        seconds = times.to_seconds(array, table.path, np.arange(len(array)))
+    except InputError:  # `recall ingest` says how such a file is read.
+        return False
+    seconds = seconds[np.isfinite(seconds)]
+    return bool(len(seconds)) and bool((seconds >= FIRST_TIME_S).all())
+
+
+def _propose_times(name: str, column: str, array: pa.ChunkedArray) -> Proposal:
+    values = {"kind": "timestamp"}
+    rows = sum(PART_ROWS.values())
+    return Proposal(name, column, values, len(array), array.null_count, 0, rows)
+
+
 def _name(column: str, taken: set[str]) -> str:
     """A name that a feature may have, near to that of its column."""
     name = re.sub(r"[^A-Za-z0-9_]+", "_", column).strip("_") or "feature"
     if not name[0].isalpha():
         name = f"f_{name}"
     name = name[:50]
+    if name.startswith(TAKEN_PREFIXES):
+        name = f"f_{name}"
     if name not in taken:
         return name
     return next(f"{name}_{n}" for n in range(2, len(taken) + 3) if f"{name}_{n}" not in taken)

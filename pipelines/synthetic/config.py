@@ -46,6 +46,12 @@ class SyntheticConfig:
     turn_rate: float = 0.0
     """Share of the runs that go to the interest whose turn it is, one after the other: after a
     long gap a user wants something else, and the gap tells it before the click does."""
+    mark_rate: float = 0.0
+    """Share of the clicks whose column `mark` (`stays`, `leaves`) says whether the click after
+    it is of another run; the others say what they like. 0: a log without the column."""
+    place_rate: float = 0.0
+    """Share of the clicks whose column `place` says one of four groups that the interest of
+    their run belongs to; the others say any. 0: a log without the column."""
 
     LATER_FIELDS: typing.ClassVar = (
         "dominance_rate",
@@ -53,6 +59,8 @@ class SyntheticConfig:
         "exposure_skew",
         "unbiased_events",
         "turn_rate",
+        "mark_rate",
+        "place_rate",
     )
     """Fields that earlier versions lacked: 0 makes the log that they made."""
 
@@ -70,8 +78,8 @@ class SyntheticConfig:
             ">= min_events_per_user",
         )
         self._require("run_length", 1 <= self.run_length < math.inf, ">= 1")
-        rates = ("noise_rate", "unrelated_future_rate", "dominance_rate", "drift_rate", "turn_rate")
-        for name in rates:
+        names = [field.name for field in dataclasses.fields(self)]
+        for name in (name for name in names if name.endswith("_rate")):
             self._require(name, 0 <= getattr(self, name) <= 1, "in [0, 1]")
         for name in ("popularity_skew", "exposure_skew"):
             self._require(name, 0 <= getattr(self, name) < math.inf, ">= 0")

@@ -13,6 +13,9 @@ shown, which has nothing to do with what users prefer; the last `unbiased_events
 of a user are free of it. A model that is tested on those is tested on what its
 users truly prefer, and not on what they were shown.
 
+Two columns can say something of what comes: `mark` of a click, whether the user turns to
+another interest after it, and `place`, of which interests a click is before it is made.
+
 What the last click says about the next one is therefore weak (it may be
 noise, the run may end, an item has many successors), while the whole history
 tells the user's interests: a model of several interests can beat popularity
@@ -31,11 +34,12 @@ import pyarrow.compute as pc
 from pipelines.progress import tasks
 from pipelines.sources.columns.bad_rows import BadRows
 from pipelines.sources.columns.where import Condition
+from pipelines.sources.event_columns import FEATURE_FIELD
 from pipelines.sources.events import EVENT_SCHEMA, EventSource, RawBatch
 from pipelines.sources.items import CATEGORY_SEPARATOR, ITEM_SCHEMA
 from pipelines.synthetic import table_writer
 from pipelines.synthetic.config import SyntheticConfig
-from pipelines.synthetic.world import PlantedUsers, UserBlock, World, generate_block
+from pipelines.synthetic.world import MARK, PLACE, PlantedUsers, UserBlock, World, generate_block
 from recall.errors import InputError
 
 __all__ = [
@@ -109,8 +113,9 @@ def generate_events(config: SyntheticConfig) -> Iterator[pa.RecordBatch]:
     its own, so that the log does not depend on how it is consumed.
 
     Yields:
-        Record batches of `pipelines.sources.events.EVENT_SCHEMA`; timestamps are whole
-        seconds, growing within a user.
+        Record batches of `pipelines.sources.events.EVENT_SCHEMA`, with the columns `mark` and
+        `place` behind these where the world has them; timestamps are whole seconds, growing
+        within a user.
     """
     item_ids = _item_ids(config)
     num_rows = 0
@@ -123,7 +128,10 @@ def generate_events(config: SyntheticConfig) -> Iterator[pa.RecordBatch]:
         ]
         num_rows += len(block.users)
         tasks.count(_WRITING, len(block.planted.turns))
-        yield pa.RecordBatch.from_arrays(columns, schema=EVENT_SCHEMA)
+        batch = pa.RecordBatch.from_arrays(columns, schema=EVENT_SCHEMA)
+        for name, values in block.columns.items():
+            batch = batch.append_column(name, pa.array(values))
+        yield batch
 
 
 def planted_users(config: SyntheticConfig) -> PlantedUsers:
@@ -219,18 +227,25 @@ class SyntheticSource(EventSource):
         """The items of the planted world, with their interests as categories."""
         return generate_items(self.config)
 
+    def _check_features(self) -> None:
+        rates = {MARK: self.config.mark_rate, PLACE: self.config.place_rate}
+        if not all(rates.get(column.source) for column in self.features):
+            super()._check_features()
+
     def _raw_batches(self, bad_rows: BadRows) -> Iterator[RawBatch]:
         del bad_rows  # There are none.
         for batch in generate_events(self.config):
             columns = {name: batch[name] for name in ("user_id", "item_id", "timestamp")}
+            columns |= {FEATURE_FIELD + c.name: batch[c.source] for c in self.features}
             yield RawBatch(columns, batch["row"].to_numpy(), self.spec, 0)
 
 
 def _to_file_columns(batch: pa.RecordBatch) -> pa.RecordBatch:
     """The columns of a log on disk, times as whole seconds."""
     timestamps_s = batch["timestamp"].cast(pa.int64())
-    columns = [batch["user_id"], batch["item_id"], timestamps_s]
-    return pa.RecordBatch.from_arrays(columns, names=["user_id", "item_id", "timestamp"])
+    columns = {"user_id": batch["user_id"], "item_id": batch["item_id"], "timestamp": timestamps_s}
+    columns |= {name: batch[name] for name in (MARK, PLACE) if name in batch.schema.names}
+    return pa.RecordBatch.from_pydict(columns)
 
 
 def _item_ids(config: SyntheticConfig) -> pa.Array:

@@ -3,11 +3,16 @@
 Pure functions of a config and a random generator; no files.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from pipelines.synthetic.config import SyntheticConfig
+
+MARK, PLACE = "mark", "place"
+"""Names of columns that a log may have."""
+PLACES = ("home", "work", "train", "shop")
 
 _REDRAWS = 6
 """Attempts to replace an item that its user has clicked before."""
@@ -103,12 +108,14 @@ class UserBlock(NamedTuple):
         items: `[num_events]`.
         timestamps_s: `[num_events]`, growing within a user.
         planted: Of the users.
+        columns: Name -> `[num_events]` texts, where the log has more columns.
     """
 
     users: np.ndarray
     items: np.ndarray
     timestamps_s: np.ndarray
     planted: "PlantedUsers"
+    columns: Mapping[str, np.ndarray]
 
 
 class PlantedUsers(NamedTuple):
@@ -151,7 +158,37 @@ def generate_block(
     timestamps_s = begin_s[users] + elapsed_s - elapsed_s[is_first][users]
     kept = items >= 0
     turns = np.bincount(users[kept & ~is_late[first_of_run(is_new_run)]], minlength=num_users)
-    return UserBlock(users[kept], items[kept], timestamps_s[kept], PlantedUsers(own, later, turns))
+    # Drawn last: logs without these columns stay what they were.
+    columns = _draw_columns(config, rng, users, is_new_run, run_interests[run_of])
+    return UserBlock(
+        users[kept],
+        items[kept],
+        timestamps_s[kept],
+        PlantedUsers(own, later, turns),
+        {name: values[kept] for name, values in columns.items()},
+    )
+
+
+def _draw_columns(
+    config: SyntheticConfig,
+    rng: np.random.Generator,
+    users: np.ndarray,
+    is_new_run: np.ndarray,
+    interests: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Columns that tell something of what comes: of the next click, of the click itself."""
+    columns = {}
+    if config.mark_rate:
+        is_last = np.append(users[1:] != users[:-1], True)
+        leaves = np.append(is_new_run[1:], False) & ~is_last
+        is_random = rng.random(len(users)) >= config.mark_rate
+        leaves = np.where(is_random, rng.random(len(users)) < 1 / config.run_length, leaves)
+        columns[MARK] = np.where(leaves, "leaves", "stays")
+    if config.place_rate:
+        is_random = rng.random(len(users)) >= config.place_rate
+        anywhere = rng.integers(0, len(PLACES), len(users))
+        columns[PLACE] = np.array(PLACES)[np.where(is_random, anywhere, interests % len(PLACES))]
+    return columns
 
 
 def first_of_run(is_new_run: np.ndarray) -> np.ndarray:

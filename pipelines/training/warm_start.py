@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pipelines.training.job_state import CHECKPOINTS_NAME, PROGRESS, VALUE, JobS
 from pipelines.training.weight_averaging import WeightAverage
 from recall.config import ModelConfig, RecallConfig
 from recall.errors import InputError
+from recall.feature_columns.fitting import FittedColumn
 from recall.models.dssrec import DSSRec
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
 from serving.release import paths, storage
@@ -178,22 +179,39 @@ class WarmStart:
                 return rows
 
             tables.append((tower.category_embeddings, categories, carry_categories))
-        if tower.network is not None:
-            features = (v.features.columns for v in (self._before, self._now))
-            values = carried_rows.match_values(*features)
-
-            def carry_values(table: np.ndarray) -> np.ndarray:
-                rows = carried_rows.carry(table, values)
-                carried_rows.fill_new_categories(rows, values)
-                return rows
-
-            tables.append((tower.network.table, values, carry_values))
+        tables += self._tables_of_values(model)
         carriers: dict[Any, _Carry] = {}
         for weight, sources, carry in tables:
             carriers[weight.ref()] = carriers[average.average_of(weight).ref()] = carry
             for moment in model.optimizer.moments_of(weight):
                 carriers[moment.ref()] = functools.partial(carried_rows.carry, sources=sources)
         return carriers
+
+    def _tables_of_values(self, model: DSSRec) -> Iterator[tuple[tf.Variable, np.ndarray, _Carry]]:
+        """Tables of the values of features, whoever has them; their rows follow the values."""
+        user_tower = model.user_tower
+        networks = [model.item_tower.network]
+        networks += [
+            None if layer is None else layer.network
+            for layer in (
+                user_tower.user_features,
+                user_tower.event_features,
+                user_tower.request_features,
+            )
+        ]
+        for network, before, now in zip(
+            networks, _fitted_columns(self._before), _fitted_columns(self._now), strict=True
+        ):
+            if network is None:
+                continue
+            values = carried_rows.match_values(before, now)
+
+            def carry_values(table: np.ndarray, values: np.ndarray = values) -> np.ndarray:
+                rows = carried_rows.carry(table, values)
+                carried_rows.fill_new_categories(rows, values)
+                return rows
+
+            yield network.table, values, carry_values
 
     def _carry_queue(self, before: np.ndarray, fresh: np.ndarray) -> np.ndarray:
         """The clicks that are still items, newest first; fresh ids fill up the rest.
@@ -249,6 +267,13 @@ class WriteStart(tf.keras.callbacks.Callback):
         )
         name = f"val_{STOPPING_METRIC}"
         logging.info("Before the first epoch: %s %.4f.", STOPPING_METRIC, facts[name])
+
+
+def _fitted_columns(vocabulary: ItemVocabulary) -> list[Sequence[FittedColumn]]:
+    """What was learnt of the features of items, users, events and requests."""
+    of_log = vocabulary.log_columns
+    owned = [() if f is None else f.columns for f in (vocabulary.features, vocabulary.users)]
+    return owned + [[c for c in of_log if c.column.owner == o] for o in ("event", "request")]
 
 
 def _read(reader: Any, name: str) -> np.ndarray:

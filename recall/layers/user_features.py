@@ -35,6 +35,11 @@ class UserFeatures(tf.keras.layers.Layer):
         self._network = FeatureNetwork(config, self.encoder, dim, name="network")
         self.know(users)
 
+    @property
+    def network(self) -> FeatureNetwork:
+        """That reads the values."""
+        return self._network
+
     def know(self, users: ItemFeatures) -> None:
         """Takes the values of users, in the place of those it had."""
         parts = [self.encoder.encode_nothing(1)]

@@ -87,6 +87,8 @@ def export_towers(
     if vocabulary.features is not None:
         values["features"] = [c.column.to_dict() for c in vocabulary.features.columns]
         values["max_unknown_share"] = config.features.max_unknown_share
+    if vocabulary.log_columns:
+        values["log_features"] = [c.column.to_dict() for c in vocabulary.log_columns]
     return manifest.seal(folder, values)
 
 

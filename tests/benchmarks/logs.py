@@ -13,6 +13,7 @@ from absl import flags
 from pipelines.artifacts import records
 from pipelines.ingestion import examples, windows
 from recall.feature_columns.declaration import FeatureColumn
+from recall.feature_columns.encoder import FeatureEncoder
 from recall.feature_columns.fitting import FittedColumn
 from recall.feature_columns.item_features import ItemFeatures
 from recall.vocabulary import FIRST_ITEM_ID
@@ -62,6 +63,35 @@ FEATURES = (
     FeatureColumn("words", "item", "text", max_values=8),
 )
 """Five features, of every kind that items have."""
+
+
+EVENT_COLUMNS = (
+    FittedColumn(FeatureColumn("event_type", "event", "categorical"), ("view", "cart", "buy")),
+    FittedColumn(FeatureColumn("when", "event", "timestamp")),
+)
+"""Two features of clicks: what they were, and when (gap, hour, weekday)."""
+
+
+def draw_event_values(item_ids: np.ndarray) -> dict[str, tf.Tensor]:
+    """Columns of a batch with random values of `EVENT_COLUMNS`.
+
+    Args:
+        item_ids: `[batch, length + 1]` dense ids.
+    """
+    generator = np.random.default_rng(6)
+    size = item_ids.size
+    encoder = FeatureEncoder(EVENT_COLUMNS, reads_names=False)
+    times = np.cumsum(generator.lognormal(8, 3, size).astype(np.int64)) + 1_600_000_000
+    values = {
+        "event_type": tf.constant(generator.integers(0, 5, size)),
+        "when": tf.constant(np.stack([times, np.append(times[:1], times[:-1])], axis=1)),
+    }
+    columns = {}
+    for name, part in zip(("slots", "numbers"), encoder(values).encoded, strict=True):
+        part = tf.reshape(part, [*item_ids.shape, -1])
+        columns[f"event_{name}"] = part[:, :-1]
+        columns[f"future_{name}"] = part[:, :0:-1]
+    return columns
 
 
 def draw_features(num_items: int) -> ItemFeatures:

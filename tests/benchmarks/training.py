@@ -27,7 +27,7 @@ from tests.benchmarks import logs, measure
 
 _MODULE = "tests.benchmarks.training"
 
-_VARIED = ("num_items", "num_interests", "seq2seq", "batches", "features")
+_VARIED = ("num_items", "num_interests", "seq2seq", "batches", "features", "event_features")
 
 _NUM_RUNS = 5
 """Passes over the batches; the cheapest counts."""
@@ -43,6 +43,11 @@ _BATCHES = flags.DEFINE_list(
 _FEATURES = flags.DEFINE_list(
     "item_features", ["off", "on"], "Whether items have five features: names, a number, a vector."
 )
+_EVENT_FEATURES = flags.DEFINE_list(
+    "event_features",
+    ["off"],
+    "Whether clicks have two features, a name and a time: `off`, `on`; on a CPU.",
+)
 _ALL = flags.DEFINE_bool("all_combinations", False, "Measures every combination.")
 _STEPS = flags.DEFINE_integer("steps", 40, "Different batches, each taken several times.", 1)
 
@@ -55,6 +60,7 @@ def build_cases() -> Iterator[dict[str, Any]]:
         _SEQ2SEQ.value,
         _BATCHES.value,
         _FEATURES.value,
+        _EVENT_FEATURES.value,
     ]
     base = tuple(options[0] for options in values)
     for combination in itertools.product(*values):
@@ -112,7 +118,8 @@ def read_batches(case: dict[str, Any], config: RecallConfig) -> list[SequenceBat
         np.where(ids < FIRST_ITEM_ID, ids, FIRST_ITEM_ID + ids % case["num_items"])
         for ids in batches
     )
-    return [SequenceBatch(tf.constant(ids, tf.int64)) for ids in wrapped]
+    columns_of = logs.draw_event_values if case.get("event_features") == "on" else lambda _: {}
+    return [SequenceBatch(tf.constant(ids, tf.int64), columns_of(ids)) for ids in wrapped]
 
 
 def _read_first(examples_dir: str, config: RecallConfig, num_batches: int) -> list[np.ndarray]:
@@ -139,14 +146,21 @@ def measure_case(case: dict[str, Any]) -> dict[str, float]:
     memory_before = measure.peak_memory_gb()
     has_features = case.get("features") == "on"
     features = logs.draw_features(case["num_items"]) if has_features else None
-    catalogue = logs.Catalogue(case["num_items"], features)
+    of_events = logs.EVENT_COLUMNS if case.get("event_features") == "on" else ()
+    catalogue = logs.Catalogue(case["num_items"], features, log_columns=of_events)
     model = trained_model.build_model(config, catalogue, len(batches))
     memory_built = measure.peak_memory_gb()
     if case.get("averaging"):
         average = WeightAverage(model.trainable_variables, config.train.averaging_window)
         average.update(0)
     # The signature that Keras gives the step: the type of the stream.
-    signature = SequenceBatch(tf.TensorSpec([None, None], tf.int64))
+    signature = SequenceBatch(
+        tf.TensorSpec([None, None], tf.int64),
+        {
+            name: tf.TensorSpec([None, None, values.shape[2]], values.dtype)
+            for name, values in batches[0].columns.items()
+        },
+    )
     if is_packed:
         signature = tf.nest.map_structure(lambda t: tf.TensorSpec(t.shape, t.dtype), batches[0])
     train_step = tf.function(

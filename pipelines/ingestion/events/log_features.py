@@ -174,6 +174,13 @@ def values_of_run(
     return values
 
 
+def names_of(files: ShardFiles, feature: FeatureColumn, numbers: np.ndarray) -> pa.Array:
+    """`[n]` names by their numbers in the log; null where there is none."""
+    names = files.read_batch(_NAMES + feature.name, 0)["name"]
+    places = numbers.astype(np.int64) - 1
+    return names.take(pa.array(places, mask=places < 0))
+
+
 def count(
     files: ShardFiles, features: Sequence[FeatureColumn], shard: int, values: np.ndarray, most: int
 ) -> None:

@@ -41,22 +41,63 @@ def test_it_proposes_settings(tmp_path, capsys, caplog):
         {"name": "region", "owner": "item", "kind": "categorical"},
         {"name": "user_region", "owner": "user", "kind": "categorical", "column": "region"},
         {"name": "age", "owner": "user", "kind": "numeric"},
+        {"name": "event_type", "owner": "event", "kind": "categorical"},
     ]
     config = RecallConfig.from_dict(settings)
     assert [c.source for c in config.features.of("user")] == ["region", "age"]
 
 
-def test_columns_of_a_log_are_shown_and_not_declared(tmp_path):
+USED = ["user_id", "item_id", "timestamp", "split"]
+
+
+def test_columns_of_a_log_are_features_of_clicks(tmp_path):
+    from pipelines.proposals import propose
+
+    header = "user_id,item_id,timestamp,event_type,price,note,tags,history_of,same"
+    rows = [
+        f"u{n % 9},i{n},{1_700_000_000 + n},{'view' if n % 3 else 'cart'},{n * 1.5},"
+        f"a note that is number {n},a|b,{n % 4},1"
+        for n in range(60)
+    ]
+    (tmp_path / "log.csv").write_text("\n".join([header, *rows]) + "\n")
+    tables = propose.tables_of(None, None, str(tmp_path / "log.csv"), USED)
+    found = [propose.propose(table) for table in tables]
+    assert propose.to_settings(found)["features"]["columns"] == [
+        {"name": "event_type", "owner": "event", "kind": "categorical"},
+        {"name": "price", "owner": "event", "kind": "numeric"},
+        {
+            "name": "f_history_of",
+            "owner": "event",
+            "kind": "categorical",
+            "column": "history_of",
+        },
+        {"name": "when", "owner": "event", "kind": "timestamp"},
+    ]
+    lines = propose.to_lines(found, RecallConfig())
+    assert lines[1:] == [
+        "  event_type           categorical  2 values; 0.0% missing; 3 x 32 numbers to learn; "
+        "a look-up for each click of a step",
+        "  price                numeric      60 values; 0.0% missing",
+        "  note                 left out: it is a text, and a click takes one name or number "
+        "(0.0% missing)",
+        "  tags                 left out: it has several values in a row, and a click takes one "
+        "name or number (0.0% missing)",
+        "  f_history_of         categorical  4 values; 0.0% missing; 5 x 32 numbers to learn; "
+        "a look-up for each click of a step",
+        "  same                 left out: it has one value only (0.0% missing)",
+        "  when                 timestamp    0.0% missing; 64 x 32 numbers to learn; "
+        "a look-up for each click of a step",
+        propose._OF_EVENTS,
+    ]
+
+
+def test_times_that_only_give_an_order_are_no_feature(tmp_path):
     from pipelines.proposals import propose
 
     words = write(tmp_path)
-    used = ["user_id", "item_id", "timestamp", "split"]
-    tables = propose.tables_of(None, None, words[2].partition("=")[2], used)
-    found = [propose.propose(table) for table in tables]
-    assert propose.to_settings(found) == {"features": {"columns": []}}
-    lines = propose.to_lines(found, RecallConfig())
-    assert lines[1].startswith("  event_type           categorical  2 values")
-    assert "--event_type_column" in lines[2]
+    tables = propose.tables_of(None, None, words[2].partition("=")[2], USED)
+    settings = propose.to_settings([propose.propose(table) for table in tables])
+    assert [c["name"] for c in settings["features"]["columns"]] == ["event_type"]
 
 
 def test_lines_say_what_was_seen(tmp_path, capsys):

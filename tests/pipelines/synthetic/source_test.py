@@ -12,9 +12,16 @@ from pipelines.sources.events import EVENT_SCHEMA
 from pipelines.sources.items import ITEM_SCHEMA, read_items
 from pipelines.synthetic import source as synthetic
 from pipelines.synthetic import table_writer
-from pipelines.synthetic.source import SyntheticConfig, generate_events, generate_items, write_log
+from pipelines.synthetic.source import (
+    SyntheticConfig,
+    SyntheticSource,
+    generate_events,
+    generate_items,
+    write_log,
+)
 from pipelines.synthetic.world import World, generate_block
 from recall.errors import InputError
+from recall.feature_columns.declaration import FeatureColumn
 
 SMALL = SyntheticConfig(num_users=300, num_items=400, num_interests=8, events_per_user=20)
 PURE = dataclasses.replace(SMALL, noise_rate=0.0, unrelated_future_rate=0.0)
@@ -422,3 +429,36 @@ def test_interests_take_turns_after_long_gaps():
         steps = np.diff(places)[changes] % config.interests_per_user
         assert set(steps) <= {1}
     assert 100 * np.mean(within) < np.mean(between)
+
+
+def test_columns_that_tell_what_comes():
+    config = dataclasses.replace(PURE, num_users=400, mark_rate=0.8, place_rate=0.9, run_length=3)
+    table = pa.Table.from_batches(generate_events(config))
+    plain = pa.Table.from_batches(
+        generate_events(dataclasses.replace(PURE, num_users=400, run_length=3))
+    )
+    assert table.select(plain.column_names) == plain  # The rest of the log stays.
+    interest_of = interests_by_item(config)
+    users, items = (to_numbers(table[name]) for name in ("user_id", "item_id"))
+    interests, marks = interest_of[items], np.array(table["mark"].to_pylist())
+    is_followed = users[1:] == users[:-1]
+    leaves = (interests[1:] != interests[:-1])[is_followed]
+    says = (marks[:-1] == "leaves")[is_followed]
+    # Of eight in ten it is the truth; of the others a third says that she leaves.
+    assert says[leaves].mean() > 0.8
+    assert says[~leaves].mean() < 0.25
+    places = np.array(["home", "work", "train", "shop"])[interests % 4]
+    share = (np.array(table["place"].to_pylist()) == places).mean()
+    assert abs(share - (0.9 + 0.1 / 4)) < 0.02
+
+
+def test_a_log_without_a_column_has_no_feature_of_it(tmp_path):
+    mark = FeatureColumn("mark", "event", "categorical")
+    source = SyntheticSource("synthetic:users=20,mark=1").with_features([mark])
+    (batch,) = source.read_batches()
+    assert set(batch["feature:mark"].to_pylist()) == {"stays", "leaves"}
+    with pytest.raises(InputError, match="has no column 'mark' for the feature 'mark'"):
+        SyntheticSource("synthetic:users=20,place=1").with_features([mark])
+    write_log(source.config, tmp_path / "events.csv", tmp_path / "items.csv")
+    header = (tmp_path / "events.csv").read_text().splitlines()[0]
+    assert header == "user_id,item_id,timestamp,mark"

@@ -42,6 +42,31 @@ class UserTowerOutput(NamedTuple):
     interest_weights: tf.Tensor
 
 
+class Known(NamedTuple):
+    """What is known of histories beside their items; None where nothing is.
+
+    What a model does not look at changes nothing: times without `model.time_bias`, features
+    that it does not have.
+
+    Attributes:
+        times: `[batch, length, 2]` int seconds, of each click and of what came next (of the
+            last one the request), 0 where they are not known.
+        users: `[batch, length]` int, rows of the known users from 1, 0 for others; or the
+            values of their features, `[batch, num_slots]` and `[batch, num_numbers]`.
+        events: `[batch, length, ...]` values of the features of each click.
+        requests: Values of the features of the request that each prefix answers:
+            `[num_wanted, ...]`, of all prefixes and with a mask `[batch, length, ...]`.
+    """
+
+    times: tf.Tensor | None = None
+    users: tf.Tensor | Encoded | None = None
+    events: Encoded | None = None
+    requests: Encoded | None = None
+
+
+NOTHING_KNOWN = Known()
+
+
 class UserTower(tf.keras.Model):
     """Click history -> K interest vectors.
 
@@ -123,10 +148,7 @@ class UserTower(tf.keras.Model):
         history_ids: tf.Tensor,
         wanted: WantedPrefixes = ALL_PREFIXES,
         training: bool = False,
-        times: tf.Tensor | None = None,
-        users: tf.Tensor | Encoded | None = None,
-        events: Encoded | None = None,
-        requests: Encoded | None = None,
+        known: Known = NOTHING_KNOWN,
     ) -> UserTowerOutput:
         """Interests of prefixes of every history, of all of them in one pass.
 
@@ -134,27 +156,19 @@ class UserTower(tf.keras.Model):
             history_ids: `[batch, length]` int dense ids, left-aligned, padded.
             wanted: Of which prefixes; at first every one of every history.
             training: Whether dropout is active.
-            times: `[batch, length, 2]` int seconds, of each click and of what came next (of
-                the last one the request), 0 where they are not known; None: nowhere are
-                they. Not looked at without `model.time_bias`.
-            users: `[batch, length]` int, rows of the known users from 1, 0 for others; or the
-                values of their features, `[batch, num_slots]` and `[batch, num_numbers]`;
-                None: nothing is known of them.
-            events: `[batch, length, ...]` values of the features of each click; None: nothing
-                is known of them. Not looked at where none are declared, as those of requests.
-            requests: Values of the features of the request that each prefix answers:
-                `[num_wanted, ...]`, of all prefixes and with a mask `[batch, length, ...]`.
+            known: What is known of them beside their items.
 
         Returns:
             `UserTowerOutput`. Of all prefixes it has one more axis, `[batch, length, ...]`;
             slot t is the user after clicks 0..t, padding slots hold no meaning. With a
             mask, `[num_kept, ...]` in the order of the rows.
         """
+        requests = known.requests
         if wanted.mask is not None and requests is not None:
             requests = Encoded(*(tf.boolean_mask(part, wanted.mask) for part in requests))
         return self._output(
             self._extractor(
-                self._encode(history_ids, training, wanted.first_slots, times, users, events),
+                self._encode(history_ids, training, wanted.first_slots, known),
                 wanted,
                 item_vectors=self._embed_routed(history_ids),
             ),
@@ -180,23 +194,14 @@ class UserTower(tf.keras.Model):
         return self._extractor.cluster(states, self._embed_routed(history_ids))
 
     def call(
-        self,
-        history_ids: tf.Tensor,
-        training: bool = False,
-        times: tf.Tensor | None = None,
-        users: tf.Tensor | Encoded | None = None,
-        events: Encoded | None = None,
-        requests: Encoded | None = None,
+        self, history_ids: tf.Tensor, training: bool = False, known: Known = NOTHING_KNOWN
     ) -> UserTowerOutput:
         """Interests of whole histories.
 
         Args:
             history_ids: `[batch, length]` int dense ids, left-aligned, padded.
             training: Whether dropout is active.
-            times: As in `encode_prefixes`.
-            users: As in `encode_prefixes`.
-            events: As in `encode_prefixes`.
-            requests: `[batch, ...]` values of the features of each request.
+            known: What is known of them beside their items.
 
         Returns:
             `UserTowerOutput`; an empty history gives the vectors of padding. In the place of
@@ -205,15 +210,7 @@ class UserTower(tf.keras.Model):
         lengths = tf.reduce_sum(tf.cast(history_ids != PADDING_ID, tf.int32), axis=1)
         slots = tf.maximum(lengths - 1, 0)
         last_ones = WantedPrefixes(slots=slots)
-        output = self.encode_prefixes(
-            history_ids,
-            last_ones,
-            training=training,
-            times=times,
-            users=users,
-            events=events,
-            requests=requests,
-        )
+        output = self.encode_prefixes(history_ids, last_ones, training, known)
         if not self.min_interest_weight:
             return output
         weights = output.interest_weights
@@ -224,23 +221,19 @@ class UserTower(tf.keras.Model):
         history_ids: tf.Tensor,
         training: bool,
         first_slots: tf.Tensor | None = None,
-        times: tf.Tensor | None = None,
-        users: tf.Tensor | Encoded | None = None,
-        events: Encoded | None = None,
+        known: Known = NOTHING_KNOWN,
     ) -> tf.Tensor:
         """`[batch, length, dim]` states."""
-        if not self.has_time_bias:
-            times = None
-        elif times is not None and training:
+        times = known.times if self.has_time_bias else None
+        if times is not None and training:
             times = forget_times(times)
         vectors = self._item_tower.embed(history_ids, training=training) * self._input_scale
         vectors *= tf.cast(history_ids != PADDING_ID, vectors.dtype)[:, :, tf.newaxis]
         if self.user_features is not None:
-            if users is None:
-                users = tf.zeros([1, 1], tf.int32)
+            users = tf.zeros([1, 1], tf.int32) if known.users is None else known.users
             vectors += tf.cast(self.user_features(users, training=training), vectors.dtype)
         if self.event_features is not None:
-            vectors += tf.cast(self.event_features(events, training=training), vectors.dtype)
+            vectors += tf.cast(self.event_features(known.events, training=training), vectors.dtype)
         return self._encoder(vectors, training=training, first_slots=first_slots, times=times)
 
     def _embed_routed(self, history_ids: tf.Tensor) -> tf.Tensor | None:

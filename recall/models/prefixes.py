@@ -22,7 +22,7 @@ from recall.features import (
     SequenceBatch,
 )
 from recall.layers.extractor import WantedPrefixes
-from recall.towers import UserTower
+from recall.towers import Known, UserTower
 from recall.vocabulary import PADDING_ID
 
 
@@ -76,9 +76,7 @@ def encode_padded(
         batch.history_ids,
         WantedPrefixes(mask=target_mask),
         training=training,
-        times=times,
-        users=batch.columns.get(ROWS_OF_USERS),
-        **_log_features(batch),
+        known=_known_of(batch),
     )
     lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
 
@@ -92,7 +90,7 @@ def encode_padded(
                 batch.positive_ids,
                 wanted,
                 training=training,
-                users=batch.columns.get(ROWS_OF_USERS),
+                known=Known(users=batch.columns.get(ROWS_OF_USERS)),
             ).user_vectors
         future_ids, future_times = _reverse(batch.positive_ids, lengths), None
         if times is not None:  # What comes next in a reversed sequence came before.
@@ -101,9 +99,7 @@ def encode_padded(
             future_ids,
             _of_reversed(future_ids, slots),
             training=training,
-            times=future_times,
-            users=batch.columns.get(ROWS_OF_USERS),
-            events=_encoded(batch, FUTURE_SLOTS, FUTURE_NUMBERS),
+            known=_known_of_future(batch, future_times),
         ).user_vectors
 
     return Prefixes(
@@ -126,9 +122,7 @@ def encode_packed(
         batch.history_ids,
         WantedPrefixes(first_slots=batch.first_slots),
         training=training,
-        times=batch.columns.get(TIMES),
-        users=batch.columns.get(ROWS_OF_USERS),
-        **_log_features(batch),
+        known=_known_of(batch),
     )
     positive_ids = tf.reshape(batch.positive_ids, [-1])
 
@@ -144,7 +138,7 @@ def encode_packed(
                 batch.positive_ids,
                 wanted,
                 training=training,
-                users=batch.columns.get(ROWS_OF_USERS),
+                known=Known(users=batch.columns.get(ROWS_OF_USERS)),
             ).user_vectors
         return user_tower.encode_prefixes(
             batch.future_ids,
@@ -154,9 +148,7 @@ def encode_packed(
                 first_slots=batch.first_slots,
             ),
             training=training,
-            times=batch.columns.get(FUTURE_TIMES),
-            users=batch.columns.get(ROWS_OF_USERS),
-            events=_encoded(batch, FUTURE_SLOTS, FUTURE_NUMBERS),
+            known=_known_of_future(batch, batch.columns.get(FUTURE_TIMES)),
         ).user_vectors
 
     return Prefixes(
@@ -176,12 +168,20 @@ def _find_active(user_tower: UserTower, weights: tf.Tensor) -> tf.Tensor | None:
     return weights > 0 if user_tower.min_interest_weight else None
 
 
-def _log_features(batch: SequenceBatch | PackedBatch) -> dict[str, Encoded | None]:
+def _known_of(batch: SequenceBatch | PackedBatch) -> Known:
     """What a slot may see: features of its click, and of the request that the next one answers."""
-    return {
-        "events": _encoded(batch, EVENT_SLOTS, EVENT_NUMBERS),
-        "requests": _encoded(batch, REQUEST_SLOTS, REQUEST_NUMBERS),
-    }
+    return Known(
+        batch.columns.get(TIMES),
+        batch.columns.get(ROWS_OF_USERS),
+        _encoded(batch, EVENT_SLOTS, EVENT_NUMBERS),
+        _encoded(batch, REQUEST_SLOTS, REQUEST_NUMBERS),
+    )
+
+
+def _known_of_future(batch: SequenceBatch | PackedBatch, times: tf.Tensor | None) -> Known:
+    """The same of sequences in reverse, which answer no request."""
+    events = _encoded(batch, FUTURE_SLOTS, FUTURE_NUMBERS)
+    return Known(times, batch.columns.get(ROWS_OF_USERS), events)
 
 
 def _encoded(batch: SequenceBatch | PackedBatch, slots: str, numbers: str) -> Encoded | None:

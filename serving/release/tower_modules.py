@@ -9,12 +9,14 @@ import inspect
 import types
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from recall.feature_columns.encoder import Encoded
 from recall.features import HISTORY_ITEM_IDS, HISTORY_TIMESTAMPS, REQUEST_TIMESTAMP
+from recall.towers import Known
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, PADDING_TOKEN, UNKNOWN_ID
 from serving.protocol.signatures import (
     CONTEXT_SIGNATURE,
@@ -116,22 +118,22 @@ class UserTowerModule(_TowerModule):
         is_known = rows >= 0
         is_unknown = ~is_known & (history_item_ids != PADDING_TOKEN)
         history_ids = self._align(rows + FIRST_ITEM_ID, is_known, UNKNOWN_ID)
-        arguments = {}
+        known: dict[str, Any] = {}
         if self._has_times and context:
             times = tower_context.align_times(context[HISTORY_TIMESTAMPS], is_known)
             # Before the first click nothing is known; a history may have no column.
             times = self._align(times, is_known, tf.pad(times, [[0, 0], [0, 1]])[:, 0])
             request = context[REQUEST_TIMESTAMP]
-            arguments["times"] = tower_context.pair_times(times, history_ids, request)
+            known["times"] = tower_context.pair_times(times, history_ids, request)
         outputs, num_unknown = {}, []
         if context and self.user_encoder is not None:
             names = self.user_encoder.input_specs()
             encoded = self.user_encoder({name: context[name] for name in names})
-            arguments["users"] = encoded.encoded
+            known["users"] = encoded.encoded
             outputs["num_known_values"] = encoded.num_known
             num_unknown.append(encoded.num_unknown)
         if context and self.click_encoder is not None:
-            arguments["events"], of_clicks = tower_context.encode_clicks(
+            known["events"], of_clicks = tower_context.encode_clicks(
                 self.click_encoder,
                 context,
                 is_known,
@@ -141,10 +143,11 @@ class UserTowerModule(_TowerModule):
             num_unknown.append(of_clicks)
         if context and self.request_encoder is not None:
             encoded = tower_context.encode_requests(self.request_encoder, context, is_known)
-            arguments["requests"] = encoded.encoded
+            known["requests"] = encoded.encoded
             num_unknown.append(encoded.num_unknown)
         if num_unknown:
             outputs["num_unknown_values"] = tf.add_n(num_unknown)
+        arguments = {"known": Known(**known)} if known else {}
         user_vectors, interest_weights = self._tower(history_ids, **arguments)
         return {
             "user_vectors": tf.cast(user_vectors, tf.float32),

@@ -19,10 +19,6 @@ from pipelines.sources.columns.time_units import FIRST_TIME_S
 from pipelines.sources.events import EventSource
 from recall.errors import InputError
 from recall.feature_columns.declaration import FeatureColumn
-from serving.models.saved_model import read_signature_defs
-from serving.protocol.signatures import CONTEXT_SIGNATURE
-from serving.release import manifest as manifests
-from serving.release.release import Release
 
 CLICK_TIMES, REQUEST_TIME = "history_timestamps", "request_timestamp"
 """Names in a context, of columns of histories too."""
@@ -43,21 +39,6 @@ class Wanted(NamedTuple):
 
 
 NOTHING_BESIDE = Wanted()
-
-
-def wanted_of(release: Release) -> Wanted:
-    """What a release declares."""
-    signature = read_signature_defs(release.user_tower_dir).get(CONTEXT_SIGNATURE)
-    inputs = {} if signature is None else signature.inputs
-    declared = manifests.read(release.user_tower_dir).get("log_features", ())
-    features = (_column(values) for values in declared)
-    of_clicks = (c for c in features if c.owner == "event" and c.kind != "timestamp")
-    return Wanted(CLICK_TIMES in inputs, tuple(of_clicks))
-
-
-def _column(values: dict[str, Any]) -> FeatureColumn:
-    parts = {"parts": tuple(values["parts"])} if "parts" in values else {}
-    return FeatureColumn(**{**values, **parts})
 
 
 def open_with(source: EventSource, wanted: Wanted) -> EventSource:

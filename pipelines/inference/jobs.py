@@ -133,7 +133,7 @@ class _Job:
         """Histories, then their answers."""
         if isinstance(users, ListFile):
             return self._run_ready(users)
-        beside = contexts.wanted_of(self._release)
+        beside = opened_release.wanted_of(self._release)
         source = contexts.open_with(users.source, beside)
         source.use_split = False
         inputs = {"events": source.fingerprint()}

@@ -11,13 +11,17 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipelines.inference import contexts
 from recall.errors import InputError
+from recall.feature_columns.declaration import FeatureColumn
 from serving.api.recall_limits import RecallLimits
 from serving.api.recall_request import REQUEST_FIELDS
 from serving.index.bundle import open_bundle
 from serving.index.bundle_catalogue import BundleCatalogue
 from serving.index.catalogue import NO_ROW
-from serving.models.saved_model import SavedModelServable
+from serving.models.saved_model import SavedModelServable, read_signature_defs
+from serving.protocol.signatures import CONTEXT_SIGNATURE
+from serving.release import manifest as manifests
 from serving.release.release import USER_TOWER, Release
 from serving.retrieval.filters import unknown_categories
 from serving.retrieval.service import RecallService
@@ -85,6 +89,21 @@ class OpenedRelease:
         known = self.known_ids(allowed)
         unknown = [item_id for item_id in allowed if item_id not in known]
         return lines + _check_filter("allow", allowed, unknown, "item")
+
+
+def wanted_of(release: Release) -> contexts.Wanted:
+    """What the user tower of a release looks at beside items."""
+    signature = read_signature_defs(release.user_tower_dir).get(CONTEXT_SIGNATURE)
+    inputs = {} if signature is None else signature.inputs
+    declared = manifests.read(release.user_tower_dir).get("log_features", ())
+    features = (_column(values) for values in declared)
+    of_clicks = (c for c in features if c.owner == "event" and c.kind != "timestamp")
+    return contexts.Wanted(contexts.CLICK_TIMES in inputs, tuple(of_clicks))
+
+
+def _column(values: dict[str, Any]) -> FeatureColumn:
+    parts = {"parts": tuple(values["parts"])} if "parts" in values else {}
+    return FeatureColumn(**{**values, **parts})
 
 
 def _check_filter(name: str, names: Sequence[str], unknown: Sequence[str], what: str) -> list[str]:

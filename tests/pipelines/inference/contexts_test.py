@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 
-from pipelines.inference import contexts, jobs
+from pipelines.inference import jobs, opened_release
 from pipelines.inference.answers import EmbedUsers, RecommendUsers
 from pipelines.inference.id_files import IdFile
 from pipelines.ingestion.open_log import open_events
@@ -126,7 +126,7 @@ def embed(serving_dir, folder, source, chosen=None):
 
 
 def test_a_release_says_what_it_looks_at(serving_dir):
-    wanted = contexts.wanted_of(latest_release(serving_dir))
+    wanted = opened_release.wanted_of(latest_release(serving_dir))
     assert wanted.times
     assert wanted.features == (COLUMNS[0].column, COLUMNS[1].column)
 

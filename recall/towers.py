@@ -42,7 +42,7 @@ class UserTowerOutput(NamedTuple):
     interest_weights: tf.Tensor
 
 
-class Known(NamedTuple):
+class KnownBeside(NamedTuple):
     """What is known of histories beside their items; None where nothing is.
 
     What a model does not look at changes nothing: times without `model.time_bias`, features
@@ -64,7 +64,7 @@ class Known(NamedTuple):
     requests: Encoded | None = None
 
 
-NOTHING_KNOWN = Known()
+NOTHING_KNOWN = KnownBeside()
 
 
 class UserTower(tf.keras.Model):
@@ -148,7 +148,7 @@ class UserTower(tf.keras.Model):
         history_ids: tf.Tensor,
         wanted: WantedPrefixes = ALL_PREFIXES,
         training: bool = False,
-        known: Known = NOTHING_KNOWN,
+        known: KnownBeside = NOTHING_KNOWN,
     ) -> UserTowerOutput:
         """Interests of prefixes of every history, of all of them in one pass.
 
@@ -194,7 +194,7 @@ class UserTower(tf.keras.Model):
         return self._extractor.cluster(states, self._embed_routed(history_ids))
 
     def call(
-        self, history_ids: tf.Tensor, training: bool = False, known: Known = NOTHING_KNOWN
+        self, history_ids: tf.Tensor, training: bool = False, known: KnownBeside = NOTHING_KNOWN
     ) -> UserTowerOutput:
         """Interests of whole histories.
 
@@ -221,7 +221,7 @@ class UserTower(tf.keras.Model):
         history_ids: tf.Tensor,
         training: bool,
         first_slots: tf.Tensor | None = None,
-        known: Known = NOTHING_KNOWN,
+        known: KnownBeside = NOTHING_KNOWN,
     ) -> tf.Tensor:
         """`[batch, length, dim]` states."""
         times = known.times if self.has_time_bias else None

@@ -9,7 +9,7 @@ from pipelines.artifacts.held_out import HeldOutUsers
 from recall.feature_columns.encoder import Encoded, FeatureEncoder
 from recall.models.dssrec import DSSRec
 from recall.ragged import Ragged
-from recall.towers import Known
+from recall.towers import KnownBeside
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID
 
 _ITEMS_AT_ONCE = 262_144
@@ -52,7 +52,7 @@ def build_user_vector_function(model: DSSRec) -> Callable[[np.ndarray], np.ndarr
         if tower.request_features is not None:
             encoder = tower.request_features.encoder
             columns["requests"], _ = _unpack(encoder, histories[:, 0], first)
-        return tower(histories[..., 0], known=Known(**columns)).user_vectors
+        return tower(histories[..., 0], known=KnownBeside(**columns)).user_vectors
 
     looks_beside = tower.has_time_bias or any(
         layer is not None

@@ -22,7 +22,7 @@ from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.feature_columns.attributes import TAKEN_NAMES
 from recall.feature_columns.declaration import OWNERS_OF_LOG, TAKEN_PREFIXES
-from recall.feature_columns.fitting import PART_ROWS
+from recall.feature_columns.fitting import ROWS_OF_PARTS
 
 _MOST_EVENTS = 200_000
 """Rows of a log that are looked at: the first ones."""
@@ -228,7 +228,7 @@ def _are_times(array: pa.ChunkedArray, table: ColumnsFile) -> bool:
 
 def _propose_times(name: str, column: str, array: pa.ChunkedArray) -> Proposal:
     values = {"kind": "timestamp"}
-    rows = sum(PART_ROWS.values())
+    rows = sum(ROWS_OF_PARTS.values())
     return Proposal(name, column, values, len(array), array.null_count, 0, rows)
 
 

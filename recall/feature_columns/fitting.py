@@ -19,7 +19,7 @@ MOST_GAP_BITS = 31
 NUM_GAPS = MOST_GAP_BITS + 2
 """Ranges of gaps: unknown, 0 s, 1 s, 2 to 3 s, 4 to 7 s, and so on; the last begins at 34 years."""
 
-PART_ROWS = {GAP: NUM_GAPS, HOUR: 24, WEEKDAY: 7}
+ROWS_OF_PARTS = {GAP: NUM_GAPS, HOUR: 24, WEEKDAY: 7}
 """Values of each part of a time."""
 
 
@@ -64,7 +64,7 @@ class FittedColumn:
         if self.kind == "text":
             return self.column.hash_buckets
         if self.kind == "timestamp":
-            return sum(PART_ROWS[part] for part in self.column.parts)
+            return sum(ROWS_OF_PARTS[part] for part in self.column.parts)
         return len(self.edges) + 1 if self.column.buckets else 0
 
     @property

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from recall.feature_columns import fitting
 from recall.feature_columns.declaration import GAP, HOUR
+from recall.feature_columns.fitting import MOST_GAP_BITS, ROWS_OF_PARTS
 
 _UNKNOWN_TIME = 0
 _HOUR_S, _DAY_S = 3600, 86_400
@@ -28,7 +28,7 @@ def gap_ranges(one: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
     array([1, 2, 3, 4, 0], dtype=int32)
     """
     gaps = tf.abs(one - other)
-    powers = tf.constant([1 << bit for bit in range(fitting.MOST_GAP_BITS)], gaps.dtype)
+    powers = tf.constant([1 << bit for bit in range(MOST_GAP_BITS)], gaps.dtype)
     bits = tf.searchsorted(powers, tf.reshape(gaps, [-1]), side="right")
     is_known = (one != _UNKNOWN_TIME) & (other != _UNKNOWN_TIME)
     return tf.where(is_known, 1 + tf.reshape(bits, tf.shape(gaps)), 0)
@@ -75,11 +75,11 @@ def rows_of_times(parts: Sequence[str], times: tf.Tensor) -> tf.Tensor:
             gaps = gap_ranges(time, times[:, 1])
             own = tf.where(gaps == 0, -1, gaps)
         elif part == HOUR:
-            own = time // _HOUR_S % fitting.PART_ROWS[part]
+            own = time // _HOUR_S % ROWS_OF_PARTS[part]
         else:
-            own = (time // _DAY_S + _THURSDAY) % fitting.PART_ROWS[part]
+            own = (time // _DAY_S + _THURSDAY) % ROWS_OF_PARTS[part]
         own = tf.cast(own, tf.int32)
         is_known = (time != _UNKNOWN_TIME) & (own >= 0)
         rows.append(tf.where(is_known, own + first, -1))
-        first += fitting.PART_ROWS[part]
+        first += ROWS_OF_PARTS[part]
     return tf.stack(rows, axis=1)

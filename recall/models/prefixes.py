@@ -22,7 +22,7 @@ from recall.features import (
     SequenceBatch,
 )
 from recall.layers.extractor import WantedPrefixes
-from recall.towers import Known, UserTower
+from recall.towers import KnownBeside, UserTower
 from recall.vocabulary import PADDING_ID
 
 
@@ -90,7 +90,7 @@ def encode_padded(
                 batch.positive_ids,
                 wanted,
                 training=training,
-                known=Known(users=batch.columns.get(ROWS_OF_USERS)),
+                known=KnownBeside(users=batch.columns.get(ROWS_OF_USERS)),
             ).user_vectors
         future_ids, future_times = _reverse(batch.positive_ids, lengths), None
         if times is not None:  # What comes next in a reversed sequence came before.
@@ -138,7 +138,7 @@ def encode_packed(
                 batch.positive_ids,
                 wanted,
                 training=training,
-                known=Known(users=batch.columns.get(ROWS_OF_USERS)),
+                known=KnownBeside(users=batch.columns.get(ROWS_OF_USERS)),
             ).user_vectors
         return user_tower.encode_prefixes(
             batch.future_ids,
@@ -168,9 +168,9 @@ def _find_active(user_tower: UserTower, weights: tf.Tensor) -> tf.Tensor | None:
     return weights > 0 if user_tower.min_interest_weight else None
 
 
-def _known_of(batch: SequenceBatch | PackedBatch) -> Known:
+def _known_of(batch: SequenceBatch | PackedBatch) -> KnownBeside:
     """What a slot may see: features of its click, and of the request that the next one answers."""
-    return Known(
+    return KnownBeside(
         batch.columns.get(TIMES),
         batch.columns.get(ROWS_OF_USERS),
         _encoded(batch, EVENT_SLOTS, EVENT_NUMBERS),
@@ -178,10 +178,10 @@ def _known_of(batch: SequenceBatch | PackedBatch) -> Known:
     )
 
 
-def _known_of_future(batch: SequenceBatch | PackedBatch, times: tf.Tensor | None) -> Known:
+def _known_of_future(batch: SequenceBatch | PackedBatch, times: tf.Tensor | None) -> KnownBeside:
     """The same of sequences in reverse, which answer no request."""
     events = _encoded(batch, FUTURE_SLOTS, FUTURE_NUMBERS)
-    return Known(times, batch.columns.get(ROWS_OF_USERS), events)
+    return KnownBeside(times, batch.columns.get(ROWS_OF_USERS), events)
 
 
 def _encoded(batch: SequenceBatch | PackedBatch, slots: str, numbers: str) -> Encoded | None:

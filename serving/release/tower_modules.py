@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from recall.feature_columns.encoder import Encoded
 from recall.features import HISTORY_ITEM_IDS, HISTORY_TIMESTAMPS, REQUEST_TIMESTAMP
-from recall.towers import Known
+from recall.towers import KnownBeside
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID, PADDING_TOKEN, UNKNOWN_ID
 from serving.protocol.signatures import (
     CONTEXT_SIGNATURE,
@@ -147,7 +147,7 @@ class UserTowerModule(_TowerModule):
             num_unknown.append(encoded.num_unknown)
         if num_unknown:
             outputs["num_unknown_values"] = tf.add_n(num_unknown)
-        arguments = {"known": Known(**known)} if known else {}
+        arguments = {"known": KnownBeside(**known)} if known else {}
         user_vectors, interest_weights = self._tower(history_ids, **arguments)
         return {
             "user_vectors": tf.cast(user_vectors, tf.float32),

@@ -11,7 +11,7 @@ from pipelines.ingestion.open_log import open_events
 from pipelines.sources.users import UsersFile
 from pipelines.training.trainer import train_and_evaluate
 from recall.config import RecallConfig
-from recall.towers import Known
+from recall.towers import KnownBeside
 from recall.vocabulary import UNKNOWN_ID
 
 COLUMNS = [{"name": "country", "owner": "user", "kind": "categorical", "min_count": 1}]
@@ -63,7 +63,7 @@ def test_new_users_get_items_of_their_country(tmp_path):
     tower.user_features.know(vocabulary.users)
     new = np.arange(300, 330)
     rows = new[:, None].astype(np.int32) + 1
-    users = tower(np.full([30, 1], UNKNOWN_ID), known=Known(users=rows))
+    users = tower(np.full([30, 1], UNKNOWN_ID), known=KnownBeside(users=rows))
     items = trained.model.item_tower(np.arange(2, 2 + vocabulary.num_items)).numpy()
     scores = np.einsum("ukd,id->uki", users.user_vectors.numpy(), items).max(axis=1)
     best = np.argsort(-scores, axis=1)[:, :10]

@@ -11,7 +11,7 @@ from recall.losses.negatives import sample_uniform_negatives
 from recall.models.dssrec import DSSRec
 from recall.models.prefixes import encode_packed, encode_padded
 from recall.ragged import Ragged
-from recall.towers import Known
+from recall.towers import KnownBeside
 from recall.vocabulary import ItemVocabulary
 
 NUM_ITEMS = 30
@@ -239,7 +239,7 @@ def test_a_prefix_sees_the_times_of_whole_histories_alike():
         for event in range(1, len(sequence)):
             pairs = np.stack([times[:event], times[1 : event + 1]], axis=1)[np.newaxis]
             user = model.user_tower(
-                np.array([sequence[:event]]), known=Known(times=tf.constant(pairs))
+                np.array([sequence[:event]]), known=KnownBeside(times=tf.constant(pairs))
             )
             np.testing.assert_allclose(user.user_vectors[0], prefixes[at], rtol=1e-3, atol=1e-5)
             at += 1
@@ -248,12 +248,12 @@ def test_a_prefix_sees_the_times_of_whole_histories_alike():
 def test_without_times_a_model_answers_as_if_none_were_known():
     model = timed_model()
     histories = np.array([[2, 3, 4]])
-    unknown = model.user_tower(histories, known=Known(times=tf.zeros([1, 3, 2], tf.int64)))
+    unknown = model.user_tower(histories, known=KnownBeside(times=tf.zeros([1, 3, 2], tf.int64)))
     np.testing.assert_allclose(
         model.user_tower(histories).user_vectors, unknown.user_vectors, rtol=1e-5
     )
     known = model.user_tower(
-        histories, known=Known(times=tf.constant([[[5, 6], [6, 90], [90, 4000]]]))
+        histories, known=KnownBeside(times=tf.constant([[[5, 6], [6, 90], [90, 4000]]]))
     )
     assert np.abs(known.user_vectors - unknown.user_vectors).max() > 1e-3
 
@@ -262,7 +262,7 @@ def test_times_are_not_looked_at_by_other_models():
     model = build_model()
     histories, times = np.array([[2, 3]]), tf.constant([[[5, 6], [6, 900]]])
     np.testing.assert_array_equal(
-        model.user_tower(histories, known=Known(times=times)).user_vectors,
+        model.user_tower(histories, known=KnownBeside(times=times)).user_vectors,
         model.user_tower(histories).user_vectors,
     )
 

@@ -15,7 +15,7 @@ from recall.features import PackedBatch, SequenceBatch
 from recall.models.dssrec import DSSRec
 from recall.models.prefixes import encode_packed, encode_padded
 from recall.ragged import Ragged
-from recall.towers import Known
+from recall.towers import KnownBeside
 from recall.vocabulary import ItemVocabulary
 
 SEQUENCES = [[2, 3, 4, 5, 6, 7], [9, 8, 2], [20, 21, 22, 23], [31, 2]]
@@ -159,7 +159,7 @@ def test_a_slot_is_a_whole_history_with_its_values(form):
             own = slice(start, start + event)
             answer = model.user_tower(
                 np.array([sequence[:event]]),
-                known=Known(
+                known=KnownBeside(
                     events=Encoded(tf.constant(slots[own])[None], tf.constant(numbers[own])[None]),
                     requests=Encoded(tf.constant(requests[[start + event]]), tf.zeros([1, 0])),
                 ),

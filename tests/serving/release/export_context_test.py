@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from recall.config import RecallConfig
 from recall.models.dssrec import DSSRec
-from recall.towers import Known
+from recall.towers import KnownBeside
 from recall.vocabulary import ItemVocabulary
 from serving.models.saved_model import SavedModelServable
 from serving.protocol.status import ServingError
@@ -63,7 +63,7 @@ def test_times_are_those_of_known_clicks_and_of_the_request(exported):
         [[[1, 60], [60, 61], [61, 4000], [0, 0]], [[3, 4], [4, 900], [900, 90_000], [90_000] * 2]]
     )
     pairs[0, 3] = 0
-    expected = model.user_tower(dense, known=Known(times=tf.constant(pairs))).user_vectors
+    expected = model.user_tower(dense, known=KnownBeside(times=tf.constant(pairs))).user_vectors
     np.testing.assert_allclose(found["user_vectors"], expected, rtol=1e-4, atol=1e-6)
     assert found["num_known"].tolist() == [3, 6]
     assert found["num_unknown"].tolist() == [1, 0]

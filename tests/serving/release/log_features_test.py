@@ -12,7 +12,7 @@ from recall.feature_columns.declaration import FeatureColumn
 from recall.feature_columns.encoder import Encoded
 from recall.feature_columns.fitting import FittedColumn
 from recall.models.dssrec import DSSRec
-from recall.towers import Known
+from recall.towers import KnownBeside
 from recall.vocabulary import ItemVocabulary
 from serving.models.saved_model import SavedModelServable
 from serving.protocol.signatures import EXAMPLE_SIGNATURE
@@ -73,7 +73,7 @@ def expected(model, ids, clicks=None, request=None):
         )
     if request is not None:
         arguments["requests"] = Encoded(tf.constant([request], tf.int32), tf.zeros([1, 0]))
-    return model.user_tower(np.array([ids]), known=Known(**arguments)).user_vectors[0]
+    return model.user_tower(np.array([ids]), known=KnownBeside(**arguments)).user_vectors[0]
 
 
 def test_signatures_carry_them(exported):

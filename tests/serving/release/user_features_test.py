@@ -12,7 +12,7 @@ from recall.errors import InputError
 from recall.feature_columns.encoder import Encoded
 from recall.feature_columns.item_features import ItemFeatures
 from recall.models.dssrec import DSSRec
-from recall.towers import Known
+from recall.towers import KnownBeside
 from recall.vocabulary import ItemVocabulary
 from serving.api.recall_json import parse_request, request_to_json
 from serving.api.recall_request import RecallRequest
@@ -73,7 +73,7 @@ def expected(model, history_ids, row):
     """Vectors of a history behind the slot that is no click, of a row of `USERS` from 1."""
     ids = np.array([[1, *history_ids]])
     users = tf.fill(ids.shape, row)
-    return model.user_tower(ids, known=Known(users=users)).user_vectors[0]
+    return model.user_tower(ids, known=KnownBeside(users=users)).user_vectors[0]
 
 
 def source_of(servable):
@@ -86,7 +86,7 @@ def test_known_users_and_their_values_are_alike(exported):
         ItemFeatures.fit(CONFIG.features.of("user"), USERS, np.ones(3))
     )
     by_value = model.user_tower(
-        np.array([[1, 2]] * 3), known=Known(users=Encoded(*map(tf.constant, encoded)))
+        np.array([[1, 2]] * 3), known=KnownBeside(users=Encoded(*map(tf.constant, encoded)))
     ).user_vectors
     for row in (1, 2, 3):
         np.testing.assert_allclose(by_value[row - 1], expected(model, [2], row), atol=1e-5)
@@ -127,7 +127,7 @@ def test_long_histories_lose_the_first_slot(exported):
     inputs = {"country": ["NL"], "tags": np.zeros([1, 0], str), "age": [np.nan]}
     inputs = {n: tf.constant(v, encoder.input_specs()[n].dtype) for n, v in inputs.items()}
     users = encoder(inputs).encoded
-    wanted = model.user_tower(np.array([[4, 5, 6, 7]]), known=Known(users=users)).user_vectors
+    wanted = model.user_tower(np.array([[4, 5, 6, 7]]), known=KnownBeside(users=users)).user_vectors
     np.testing.assert_allclose(found.user_vectors, wanted, rtol=1e-3, atol=1e-5)
 
 

@@ -46,6 +46,13 @@ COMMAND = Command(
             kind="list",
             default=(),
         ),
+        "arm": FlagSpec(
+            help="A recipe of the experiment that is run; the first one always is. Without it: "
+            "all. Repeatable.",
+            value="NAME",
+            default=(),
+            kind="repeated",
+        ),
         "seeds": FlagSpec(
             help="Runs of every log and recipe, with the seeds 1 to N. Without it: those of the "
             "experiment.",
@@ -108,7 +115,7 @@ COMMAND = Command(
 def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     """Makes the runs that are left, and shows what came out."""
     from pipelines.experiments.grids import catalogue
-    from pipelines.experiments.grids.grid import Options
+    from pipelines.experiments.grids.grid import Options, choose_arms
 
     if values.list:
         width = max(map(len, catalogue.SUMMARIES))
@@ -124,6 +131,8 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     logs = catalogue.read_logs(values.logs) if values["logs"].present else ()
     options = Options(logs, values.seeds, values.epochs, tuple(values["set"].value))
     experiment = catalogue.build(values["name"].value, options)
+    if values.arm:
+        experiment = choose_arms(experiment, values.arm)
     threads = max(1, len(os.sched_getaffinity(0)) // values.jobs) if values.jobs > 1 else 0
     if values.run:
         with progress_flags.loading():
@@ -166,7 +175,7 @@ def _reading(values: flags.FlagValues) -> "Reading":
 
 def _words(values: flags.FlagValues) -> list[str]:
     """This command line, for the process of a run."""
-    given = ("output", "logs", "seeds", "epochs", "set", "jobs")
+    given = ("output", "logs", "arm", "seeds", "epochs", "set", "jobs")
     words = ["experiment", values["name"].value, "--progress=off"]
     for name in given:
         if values[name].present:

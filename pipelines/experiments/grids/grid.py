@@ -124,6 +124,22 @@ class Experiment(NamedTuple):
         return RecallConfig().override([*settings, f"train.seed={run.seed}"])
 
 
+def choose_arms(experiment: Experiment, names: Sequence[str]) -> Experiment:
+    """The experiment with some of its recipes; the first one, which they differ from, always.
+
+    Raises:
+        InputError: It has no recipe of a name.
+    """
+    known = {arm.name: arm for arm in experiment.arms}
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"--arm={name}: {experiment.name} has no such recipe. It has: {', '.join(known)}."
+            )
+    first, *others = experiment.arms
+    return experiment._replace(arms=(first, *(arm for arm in others if arm.name in names)))
+
+
 def seeds_of(options: Options, default: int) -> tuple[int, ...]:
     """The seeds 1, 2, ... that were asked for."""
     return tuple(range(1, (options.num_seeds or default) + 1))

@@ -22,6 +22,8 @@ from recall.settings.evaluation import EvaluationConfig
 from serving.release import folders
 
 _LOCK_NAME = ".lock"
+_SEED = 20_261_128
+"""Of the users whose interests are counted; any fixed number serves."""
 
 
 def make(experiment: Experiment, run: GridRun, output_dir: str | Path, *, threads: int = 0) -> None:
@@ -55,6 +57,9 @@ def _make(experiment: Experiment, run: GridRun, output_dir: str | Path, threads:
         if experiment.looks_into_model:
             found = planted_measures.measure_model(trained, examples, find_log(run.case.log).events)
             measured = measured._replace(values=measured.values | found)
+        if config.model.min_interest_weight:
+            used = {"interests_per_user": _count_interests(trained, held_out)}
+            measured = measured._replace(values=measured.values | used)
     facts = _describe(folder / "model", held_out)
     measured = measured._replace(values=measured.values | _measure_usage(facts))
     run_files.write(folder, run_files.settings_of(experiment, run), measured, facts)
@@ -108,6 +113,15 @@ def _measure_usage(facts: dict[str, Any]) -> dict[str, float]:
     if shares.sum() > 0:
         found["interest_perplexity"] = compute_perplexity(shares / shares.sum())
     return found | facts["prototypes"]
+
+
+def _count_interests(trained: TrainedModel, held_out: HeldOutUsers) -> float:
+    """Interests that are not switched off, of a user on average."""
+    users = vectors.sample_users(held_out, vectors.USAGE_USERS, _SEED)
+    histories = users.histories.last_padded(trained.config.model.max_history_length)
+    history_ids = histories if histories.ndim == 2 else histories[..., 0]
+    weights = trained.model.user_tower(tf.constant(history_ids)).interest_weights
+    return float(np.count_nonzero(weights, axis=1).mean())
 
 
 def _limited(threads: int) -> contextlib.AbstractContextManager:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from recall.errors import InputError
 from serving.api.conditions import ItemCondition, boosts_of, conditions_of
-from serving.api.recall_request import MERGE_DIVERSITY, REQUEST_FIELDS, RecallRequest
+from serving.api.recall_request import POOLED_MERGES, REQUEST_FIELDS, RecallRequest
 from serving.api.request_fields import FieldSpec, Kind
 
 
@@ -231,8 +231,8 @@ def _check_boosts(request: RecallRequest, limits: RecallLimits) -> None:
 
 
 def _check_merge(request: RecallRequest) -> None:
-    if request.merge == MERGE_DIVERSITY and request.max_per_category is not None:
+    if request.merge in POOLED_MERGES and request.max_per_category is not None:
         raise InputError(
-            "`max_per_category` cannot be combined with `merge` = diversity, which spreads the "
-            "answer over categories itself. Leave one of them out."
+            f"`max_per_category` cannot be combined with `merge` = {request.merge}, which spreads "
+            "the answer over categories itself. Leave one of them out."
         )

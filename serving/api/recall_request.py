@@ -22,8 +22,12 @@ FALLBACK_INTEREST = -1
 """Interest of an item that no interest found but the fallback list."""
 
 MERGE_MAX_SCORE, MERGE_QUOTA, MERGE_DIVERSITY = "max_score", "quota", "diversity"
-MERGE_MODES = (MERGE_MAX_SCORE, MERGE_QUOTA, MERGE_DIVERSITY)
+MERGE_NEW_CATEGORIES = "new_categories"
+MERGE_MODES = (MERGE_MAX_SCORE, MERGE_QUOTA, MERGE_DIVERSITY, MERGE_NEW_CATEGORIES)
 """How the lists of a user's interests become one; see `RecallRequest.merge`."""
+
+POOLED_MERGES = (MERGE_DIVERSITY, MERGE_NEW_CATEGORIES)
+"""Those that choose from a pool of more items than are wanted."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -64,7 +68,9 @@ class RecallRequest:
             too, but gives each interest its share of the `k` places;
             `diversity` picks one by one the item with the largest score +
             `diversity_weight` * (number of picked items it shares no category
-            with), from the `DIVERSITY_POOL * k` items of largest score.
+            with), from the `DIVERSITY_POOL * k` items of largest score;
+            `new_categories` as well, but with score + `diversity_weight` where the item
+            shares a category with no picked item at all.
         diversity_weight: Lambda of ComiRec's controllable aggregation; the
             default is the middle of the values its authors try.
         leaves_to_search: Leaves of the index to look into, None for its own
@@ -171,7 +177,8 @@ class RecallRequest:
         choices=MERGE_MODES,
         flag=RequestFlag(
             "How the lists of the interests become one: max_score, quota (each interest has its "
-            "share of the places) or diversity (score against difference of categories).",
+            "share of the places), diversity (score against difference of categories) or "
+            "new_categories (an item of none of the categories so far counts more).",
             "MODE",
         ),
     )
@@ -179,7 +186,9 @@ class RecallRequest:
         0.1,
         Kind.NUMBER,
         limit="max_diversity_weight",
-        flag=RequestFlag("With --merge=diversity: what a difference is worth.", "N"),
+        flag=RequestFlag(
+            "With --merge=diversity or new_categories: what a difference is worth.", "N"
+        ),
     )
     leaves_to_search: int | None = declare(None, Kind.INTEGER, limit="max_leaves_to_search")
     reorder: int | None = declare(None, Kind.INTEGER, limit="max_reorder")

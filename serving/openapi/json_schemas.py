@@ -14,7 +14,7 @@ from serving.api.item_changes import ITEM_FIELDS, Acknowledgement, ItemField, It
 from serving.api.item_search import FoundItem
 from serving.api.recall_limits import RecallLimits
 from serving.api.recall_request import (
-    MERGE_DIVERSITY,
+    POOLED_MERGES,
     REQUEST_FIELDS,
     RESPONSE_FACTS,
     RecalledItem,
@@ -81,7 +81,7 @@ def _clashes(subjects: list[str]) -> list[Schema]:
         *({"required": list(pair), "properties": dict.fromkeys(pair, filled)} for pair in pairs),
         {
             "required": ["merge", "max_per_category"],
-            "properties": {"merge": {"const": MERGE_DIVERSITY}},
+            "properties": {"merge": {"enum": list(POOLED_MERGES)}},
         },
     ]
 

@@ -197,16 +197,57 @@ def diversify(
         Cen et al., "Controllable Multi-Interest Framework for Recommendation"
         (ComiRec), KDD 2020, equations 9 and 10, algorithm 2.
     """
-    positions, codes = categories
-    members = {code: positions[codes == code] for code in set(codes.tolist())}
-    bounds = np.searchsorted(positions, np.arange(len(pool.rows) + 1)).tolist()
+    members = _Members(categories, len(pool.rows))
     values = pool.scores.astype(np.float64)
     picked = np.empty(min(k, len(values)), dtype=np.int64)
     for place in range(len(picked)):
         picked[place] = item = int(values.argmax())
         bonus = np.full(len(values), diversity_weight)
-        for code in codes[bounds[item] : bounds[item + 1]].tolist():
-            bonus[members[code]] = 0
+        bonus[members.that_share_with(item)] = 0
         values += bonus
         values[item] = -np.inf
     return pool.take(picked)
+
+
+def prefer_new_categories(
+    pool: MergedItems, categories: CategoryPairs, k: int, diversity_weight: float
+) -> MergedItems:
+    """Picks `k` items of a pool; one that shares no category with those before it counts more.
+
+    The next item is always the one with the largest score + weight, or just its score
+    where it shares a category with an item that is picked: the bonus does not grow with
+    the list. As diverse lists lose less recall than by `diversify` (measured).
+
+    Args:
+        pool: Best first.
+        categories: Of the pool's rows.
+        k: Items wanted.
+        diversity_weight: >= 0.
+
+    Returns:
+        The items in the order in which they were picked.
+    """
+    members = _Members(categories, len(pool.rows))
+    values = pool.scores.astype(np.float64)
+    has_bonus = np.ones(len(values), dtype=np.bool_)
+    picked = np.empty(min(k, len(values)), dtype=np.int64)
+    for place in range(len(picked)):
+        picked[place] = item = int(np.argmax(values + diversity_weight * has_bonus))
+        has_bonus[members.that_share_with(item)] = False
+        values[item] = -np.inf
+    return pool.take(picked)
+
+
+class _Members:
+    """Which items of a pool share a category with one of them."""
+
+    def __init__(self, categories: CategoryPairs, num_items: int):
+        positions, self._codes = categories
+        self._of_code = {code: positions[self._codes == code] for code in set(self._codes.tolist())}
+        self._bounds = np.searchsorted(positions, np.arange(num_items + 1)).tolist()
+
+    def that_share_with(self, item: int) -> np.ndarray:
+        """Positions in the pool, the item's own among them if it has a category."""
+        codes = self._codes[self._bounds[item] : self._bounds[item + 1]].tolist()
+        parts = [self._of_code[code] for code in codes]
+        return np.concatenate(parts) if parts else np.empty(0, np.int64)

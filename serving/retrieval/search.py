@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serving.api.recall_request import DIVERSITY_POOL, MERGE_DIVERSITY, MERGE_QUOTA, RecallRequest
+from serving.api.recall_request import DIVERSITY_POOL, MERGE_QUOTA, POOLED_MERGES, RecallRequest
 from serving.index.catalogue import CatalogueView
 from serving.index.item_index import SearchParameters
 from serving.index.row_sets import without
@@ -89,7 +89,7 @@ class UserSearch:
         self.vectors = interests.vectors
         self.parameters = SearchParameters(request.leaves_to_search, request.reorder)
         self._k = request.k
-        if request.merge == MERGE_DIVERSITY:
+        if request.merge in POOLED_MERGES:
             self._k *= DIVERSITY_POOL
         self._max_per_category = request.max_per_category
         self._places = None

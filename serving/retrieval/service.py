@@ -12,6 +12,7 @@ import numpy as np
 from serving.api.recall_limits import RecallLimits, check_num_item_ids, check_requests, check_size
 from serving.api.recall_request import (
     MERGE_DIVERSITY,
+    POOLED_MERGES,
     ItemMetadata,
     RecallRequest,
     RecallResponse,
@@ -24,7 +25,7 @@ from serving.protocol.status import Code, ServingError
 from serving.retrieval.batch_search import search_batch
 from serving.retrieval.filters import FilterBuilder, ItemFilter, unknown_categories
 from serving.retrieval.interests import UserInterests, compute_interests
-from serving.retrieval.merge import MergedItems, diversify
+from serving.retrieval.merge import MergedItems, diversify, prefer_new_categories
 from serving.retrieval.popular_items import popular_items
 from serving.retrieval.search import UserSearch
 from serving.retrieval.user_vectors import UserVectorSource
@@ -166,9 +167,10 @@ def _search_response(
     coverage = 1.0
     if not search.is_complete:
         coverage = len(items.rows) / search.num_wanted
-    if request.merge == MERGE_DIVERSITY:
+    if request.merge in POOLED_MERGES:
         categories = distinctive_categories(view, items.rows)
-        items = diversify(items, categories, request.k, request.diversity_weight)
+        pick = diversify if request.merge == MERGE_DIVERSITY else prefer_new_categories
+        items = pick(items, categories, request.k, request.diversity_weight)
     items = items._replace(interests=interests.numbers[items.interests])
     return _response(view, request, items, interests, False, not search.is_complete, coverage)
 

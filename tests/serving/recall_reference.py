@@ -165,7 +165,7 @@ class Shop:
         )
         if request.merge == "quota":
             taken = self._draft(entries, request, dict(zip(numbers, shares, strict=True)))
-        elif request.merge == "diversity":
+        elif request.merge in ("diversity", "new_categories"):
             pool = self._draft(entries, dataclasses.replace(request, k=DIVERSITY_POOL * request.k))
             taken = self._diversify(pool, request)
         else:
@@ -210,13 +210,19 @@ class Shop:
         return taken
 
     def _diversify(self, pool, request):
-        """The item of largest score + weight * (picked items without a common category)."""
+        """The item of largest score + weight * (picked items without a common category).
+
+        With `new_categories` the weight counts once, where that are all of them.
+        """
+        count = sum if request.merge == "diversity" else all
         pool, picked = list(pool), []
         while pool and len(picked) < request.k:
             values = [
                 -negative
                 + request.diversity_weight
-                * sum(not self.distinctive[row] & self.distinctive[other] for _, other, _ in picked)
+                * count(
+                    not self.distinctive[row] & self.distinctive[other] for _, other, _ in picked
+                )
                 for negative, row, _ in pool
             ]
             picked.append(pool.pop(max(range(len(pool)), key=lambda i: (values[i], -i))))

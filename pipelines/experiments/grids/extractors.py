@@ -30,6 +30,7 @@ _METRICS = (
     "diversity@10",
     "coverage@10",
     "interest_perplexity",
+    "interests_per_user",
     "prototype_perplexity",
 )
 

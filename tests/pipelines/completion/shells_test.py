@@ -165,7 +165,7 @@ def test_fish_offers(folder, capsys):
 
     assert sorted(offers("recall ")) == LISTED
     assert offers("recall query --merge=") == [
-        f"--merge={mode}" for mode in ("diversity", "max_score", "quota")
+        f"--merge={mode}" for mode in ("diversity", "max_score", "new_categories", "quota")
     ]
     assert offers("recall query --merge q") == ["quota"]
     assert offers("recall run --set=train.batch_s") == [

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from pipelines.experiments import one_run, runner
 from pipelines.experiments.grids import seq2seq
-from pipelines.experiments.grids.grid import Arm, Case, Experiment, Options
+from pipelines.experiments.grids.grid import Arm, Case, Experiment, Options, choose_arms
 from pipelines.experiments.outcomes import results, run_files, tables
 from recall.errors import InputError
 
@@ -217,6 +217,35 @@ def test_arms_of_more_than_two_are_lines(made):
     table = results.tables.rows(found, found["cases"][0])
     assert [row[0] for row in table] == ["arm", "without", "with", "again"]
     assert table[3][1].endswith("(+.0000 [+.0000, +.0000])")
+
+
+def test_a_wide_table_is_several_for_a_terminal():
+    case = {"name": "a", "num_users": 9, "num_positives": 45, "seeds": [1], "devices": ["CPU"]}
+    metrics = [f"metric_of_some_length_{n}" for n in range(9)]
+    arms = [
+        {"name": name, "metrics": {m: {"value": n / 10} for n, m in enumerate(metrics)}}
+        for name in ("first", "second", "third")
+    ]
+    found = {"question": "?", "cases": [{**case, "arms": arms}], "metrics": metrics, "kept": []}
+
+    _, heading, *lines = tables.terminal(found).splitlines()[1:]
+
+    assert heading.startswith("a: 9 users")
+    assert max(map(len, lines)) <= 110
+    parts = "\n".join(lines).split("\n\n")
+    assert [len(part.splitlines()) for part in parts] == [4] * len(parts)
+    assert [row.split()[0] for row in parts[1].splitlines()] == ["arm", "first", "second", "third"]
+    shown = [word for part in parts for word in part.splitlines()[0].split()[1:]]
+    assert shown == metrics
+    assert parts[-1].splitlines()[1].split()[-1] == ".8000"
+
+
+def test_some_recipes_are_chosen_beside_the_first_one():
+    experiment = experiment_of((1,))._replace(arms=(Arm("a"), Arm("b, c"), Arm("d")))
+    assert [arm.name for arm in choose_arms(experiment, ["d"]).arms] == ["a", "d"]
+    assert [arm.name for arm in choose_arms(experiment, ["b, c", "a"]).arms] == ["a", "b, c"]
+    with pytest.raises(InputError, match=r"--arm=x: tiny has no such recipe\. It has: a, b, c, d"):
+        choose_arms(experiment, ["x"])
 
 
 def test_seq2seq_is_the_article_s_test():

@@ -165,6 +165,7 @@ def test_items_whose_vectors_are_wanted(service):
         ({"diversity_weight": -0.1}, "`diversity_weight` must be in [0, 100], received -0.1"),
         ({"diversity_weight": float("nan")}, "`diversity_weight` must be in"),
         ({"merge": "diversity", "max_per_category": 2}, "cannot be combined with `merge`"),
+        ({"merge": "new_categories", "max_per_category": 2}, "`merge` = new_categories"),
     ],
 )
 def test_values_that_make_no_sense(fields, text):

@@ -57,7 +57,7 @@ def test_every_field_of_a_request_is_described():
     k = dict(properties["k"])
     assert k.pop("description") == "Items wanted."
     assert k == {"type": "integer", "minimum": 1, "maximum": 1000, "default": 20}
-    assert properties["merge"]["enum"] == ["max_score", "quota", "diversity"]
+    assert properties["merge"]["enum"] == ["max_score", "quota", "diversity", "new_categories"]
     assert properties["categories"]["minItems"] == 1
     assert properties["history"]["items"] == {"type": "string", "maxLength": 1024}
     assert properties["history"]["maxItems"] == 10_000

@@ -7,6 +7,7 @@ from serving.retrieval.merge import (
     best_items,
     diversify,
     found_lists,
+    prefer_new_categories,
     quotas,
     rank_lists,
 )
@@ -94,6 +95,22 @@ def test_take_keeps_the_columns_together():
 )
 def test_quotas_are_by_largest_remainder(k, shares, places):
     assert quotas(k, np.array(shares, np.float32)).tolist() == places
+
+
+def test_new_categories_worked_out_by_hand():
+    # Rows 0 and 1 share a category, row 2 has another, row 3 none.
+    pool = MergedItems(
+        np.arange(4), np.array([1.0, 0.75, 0.5, 0.25], np.float32), np.zeros(4, np.int32)
+    )
+    categories = CategoryPairs(np.array([0, 1, 2]), np.array([7, 7, 9]))
+    # First row 0. Then .75, .5 + .3, .25 + .3: row 2. Then .75 against .25 + .3: row 1.
+    assert prefer_new_categories(pool, categories, 4, 0.3).rows.tolist() == [0, 2, 1, 3]
+    # Then .75 against .25 + .6: row 3, which shares a category with nothing.
+    assert prefer_new_categories(pool, categories, 4, 0.6).rows.tolist() == [0, 2, 3, 1]
+    assert prefer_new_categories(pool, categories, 2, 0.0).rows.tolist() == [0, 1]
+    nothing = CategoryPairs(*(column[:0] for column in categories))
+    assert prefer_new_categories(pool, nothing, 4, 0.6).rows.tolist() == [0, 1, 2, 3]
+    assert prefer_new_categories(pool.take(slice(0)), nothing, 3, 1.0).rows.tolist() == []
 
 
 def test_diversity_worked_out_by_hand():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from serving.api.recall_request import RecallRequest
+from serving.api.recall_request import POOLED_MERGES, RecallRequest
 from serving.index.scann_index import ScannIndex, ScannParameters
 from serving.retrieval import search
 from serving.retrieval.service import RecallService
@@ -57,13 +57,13 @@ def requests(draw, num_items):
     num_interests = 3 if kind == "history" or not len(subject) else len(subject)
     weight = st.sampled_from([0.0, 0.5, 1.0, 2.0])
     weights = st.lists(weight, min_size=num_interests, max_size=num_interests).filter(any)
-    merge = draw(st.sampled_from(["max_score", "quota", "diversity"]))
+    merge = draw(st.sampled_from(["max_score", "quota", *POOLED_MERGES]))
     limits = st.none() | st.integers(1, 30)
     allow = st.lists(ids, max_size=40) | st.just([f"n{row}" for row in range(0, num_items, 3)])
     return RecallRequest(
         **{kind: subject if kind == "user_vectors" else tuple(subject)},
         k=draw(st.integers(1, 30) | st.just(1000))
-        if merge != "diversity"
+        if merge not in POOLED_MERGES
         else draw(st.integers(1, 12)),
         exclude=tuple(draw(lists)),
         deny=tuple(draw(lists)),
@@ -71,7 +71,7 @@ def requests(draw, num_items):
         include_seen=draw(st.booleans()),
         categories=tuple(draw(names)),
         exclude_categories=tuple(draw(names)),
-        max_per_category=draw(limits) if merge != "diversity" else None,
+        max_per_category=draw(limits) if merge not in POOLED_MERGES else None,
         interest_weights=tuple(draw(st.just([]) | weights)),
         merge=merge,
         diversity_weight=draw(st.sampled_from([0.0, 0.25, 1.0])),
@@ -106,7 +106,7 @@ def test_limits_per_category_with_many_exact_searches(monkeypatch):
     service = SERVICES[600]
 
     @settings(max_examples=150, deadline=None)
-    @given(requests(600).filter(lambda r: r.merge != "diversity"), st.integers(1, 5))
+    @given(requests(600).filter(lambda r: r.merge not in POOLED_MERGES), st.integers(1, 5))
     def check(request, limit):
         request = dataclasses.replace(request, exact=True, max_per_category=limit)
         assert found(service.recall([request])[0]) == shop.expected(request)

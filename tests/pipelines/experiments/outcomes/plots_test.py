@@ -53,6 +53,24 @@ def test_slots_by_popularity_are_a_line_for_every_recipe():
     assert "layer" in gini
 
 
+def test_of_one_log_every_recipe_is_a_row_of_several_each_log():
+    arms = [arm("uniform", []), arm("CLRec", [], -0.2), arm("log-q", [], 0.1)]
+    found = found_of(*arms)
+
+    def rows():
+        (line,) = plots.chart(found).to_dict()["vconcat"]
+        points = line["hconcat"][0]["layer"][-1]
+        return points["encoding"]["y"], points["encoding"].get("color", {})
+
+    y, colour = rows()
+    assert (y["field"], y["sort"]) == ("arm", ["CLRec", "log-q"])
+    assert "legend" not in colour
+    found["cases"].append({**found["cases"][0], "name": "beauty"})
+    y, colour = rows()
+    assert (y["field"], y["sort"]) == ("case", ["exposed", "beauty"])
+    assert colour["legend"]["orient"] == "bottom"
+
+
 def test_runs_that_know_no_deciles_have_no_such_panel(tmp_path):
     found = found_of(arm("uniform", []), arm("CLRec", [], -0.2))
 

@@ -1,8 +1,9 @@
-"""What varied lists cost: recall against diversity, by the merge that servers offer.
+"""What varied lists cost: recall against diversity, by the merges that servers offer.
 
 Imports no TensorFlow.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 from recall.categories import common_categories
 from recall.metrics import diversity, ranking
 from recall.ragged import Ragged
+from serving.api.recall_request import MERGE_DIVERSITY, MERGE_NEW_CATEGORIES
 from serving.index.catalogue import CategoryPairs
-from serving.retrieval.merge import MergedItems, diversify
+from serving.retrieval.merge import MergedItems, diversify, prefer_new_categories
 
 POOL = 4
 """Items to choose from per item wanted, as the server does."""
@@ -20,6 +22,9 @@ POOL = 4
 _STEPS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 """Weights that are tried, in units of the usual distance from the first to the last score of
 a pool: with the last of them a difference of categories outweighs any score."""
+
+
+_MERGES = {MERGE_DIVERSITY: diversify, MERGE_NEW_CATEGORIES: prefer_new_categories}
 
 
 def measure_trade_off(
@@ -40,8 +45,8 @@ def measure_trade_off(
         k: Items of a list.
 
     Returns:
-        For each weight `diversity_weight`, `recall` and `category_diversity` at k. Empty
-        where lists cannot differ in categories.
+        For each `merge` and weight `diversity_weight`, `recall` and `category_diversity` at k.
+        Empty where lists cannot differ in categories.
     """
     left_out = common_categories(categories)
     packed = diversity.pack_categories(categories, left_out)
@@ -54,15 +59,16 @@ def measure_trade_off(
     pairs = _find_pairs(pools, categories, {*left_out})
     width = float(np.median([np.ptp(pool.scores) for pool in pools if len(pool.scores)]))
     points = []
-    for step in _STEPS:
+    for merge, step in itertools.product(_MERGES, _STEPS):
         picked = np.full((len(rows), k), -1)
         for user, pool in enumerate(pools):
-            chosen = diversify(pool, pairs[user], k, step * width).rows
+            chosen = _MERGES[merge](pool, pairs[user], k, step * width).rows
             picked[user, : len(chosen)] = chosen
         metrics = ranking.compute_ranking_metrics(picked, positives, [k]).values
         varied = diversity.compute_category_diversity(picked, packed, [k])
         points.append(
             {
+                "merge": merge,
                 "diversity_weight": round(step * width, 6),
                 "recall": metrics[f"recall@{k}"],
                 "category_diversity": varied.get(k, 0.0),

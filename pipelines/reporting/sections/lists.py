@@ -11,6 +11,9 @@ from pipelines.reporting.sections.run_folder import RunFolder
 CLICKED_NEXT = "clicked next"
 """What the exposure of the lists is compared with."""
 
+_MERGE, _OLD_MERGE = "new_categories", "diversity"
+"""Of the trade-off that is drawn; details of earlier versions have the second alone."""
+
 _SHARE = Axis("share", ".0%", texts.share, from_zero=True)
 
 
@@ -79,20 +82,30 @@ def _draw_trade_off(run: RunFolder, other: RunFolder | None) -> Figure:
         x, y = metrics.get(f"category_diversity@{k}"), metrics.get(f"recall@{k}")
         if x is not None:
             series.append(Series(name, charts.BASELINES.get(name, charts.PLAIN), [x], [y]))
-    weights = [point["diversity_weight"] for point in run.details["trade_off"]]
+    points = _points(run.details)
+    weights = [point["diversity_weight"] for point in points]
     return charts.lines(
         "Recall against diversity",
         "To the right, lists whose items have fewer categories in common; each point of the "
         f"line is a larger diversity_weight ({', '.join(f'{w:.2g}' for w in weights)}) of requests "
-        f"with merge=diversity. On {run.details['trade_off_users']:,} users.",
+        f"with merge={points[0].get('merge', _OLD_MERGE)}. On "
+        f"{run.details['trade_off_users']:,} users.",
         series,
         Axis(f"category diversity of {k} items", text=texts.metric),
         Axis(f"recall@{k}", from_zero=True),
     )
 
 
-def _trade_off(details: Mapping[str, Any], name: str, colour: str) -> Series:
+def _points(details: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The points of one merge, of `new_categories` where it was measured."""
     points = details["trade_off"]
+    merges = [point.get("merge", _OLD_MERGE) for point in points]
+    shown = _MERGE if _MERGE in merges else _OLD_MERGE
+    return [point for point, merge in zip(points, merges, strict=True) if merge == shown]
+
+
+def _trade_off(details: Mapping[str, Any], name: str, colour: str) -> Series:
+    points = _points(details)
     return Series(
         name,
         colour,

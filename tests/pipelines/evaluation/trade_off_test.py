@@ -11,14 +11,17 @@ ROWS = np.array([[0, 1, 2, 3], [0, 1, 2, 4]])
 SCORES = np.array([[1.0, 0.9, 0.8, 0.7]] * 2)
 
 
-def test_weight_moves_lists_from_score_to_difference():
+@pytest.mark.parametrize("merge", ["diversity", "new_categories"])
+def test_weight_moves_lists_from_score_to_difference(merge):
     """Of two items the second is a red one at first, and what the pool has last at the end.
 
     The first user wanted the second red one, the other the green one.
     """
     points = measure_trade_off(ROWS, SCORES, Ragged.from_rows([[1], [4]]), CATEGORIES, k=2)
+    points = [point for point in points if point["merge"] == merge]
     first, last = points[0], points[-1]
-    assert first == {"diversity_weight": 0.0, "recall": 0.5, "category_diversity": 0.0}
+    facts = {"diversity_weight": 0.0, "recall": 0.5, "category_diversity": 0.0}
+    assert first == {"merge": merge, **facts}
     assert last["category_diversity"] == 1.0
     assert last["recall"] == 0.5
     assert last["diversity_weight"] == pytest.approx(0.3)  # The width of the pools.

@@ -161,7 +161,10 @@ def test_items_whose_vectors_are_wanted(service):
         ({"interest_weights": (1.0, float("inf"))}, "must be in [0, 1e+06]"),
         ({"interest_weights": (0.0, 0.0)}, "One of `interest_weights` must be larger than 0"),
         ({"interest_weights": (1e-320, 0.0)}, "One of `interest_weights` must be larger than 0"),
-        ({"merge": "best"}, "`merge` must be one of max_score, quota, diversity, received 'best'"),
+        (
+            {"merge": "best"},
+            "`merge` must be one of max_score, quota, diversity, new_categories, received 'best'",
+        ),
         ({"diversity_weight": -0.1}, "`diversity_weight` must be in [0, 100], received -0.1"),
         ({"diversity_weight": float("nan")}, "`diversity_weight` must be in"),
         ({"merge": "diversity", "max_per_category": 2}, "cannot be combined with `merge`"),

@@ -38,7 +38,7 @@ _METRICS = (
 
 
 def build(options: Options) -> Experiment:
-    """K as planted, half, double; the confident fraction; and worlds that are harder.
+    """K as planted, half, double; confident fraction; pools; and worlds that are harder.
 
     Raises:
         InputError: A log is not a synthetic one.
@@ -67,6 +67,7 @@ def build(options: Options) -> Experiment:
             Arm("fraction=.6", (*interests, "loss.confident_fraction=0.6")),
             Arm("weight=.1", (*interests, "loss.seq2seq_weight=0.1")),
             Arm("seq2item", (*interests, "loss.seq2seq_weight=0")),
+            Arm("items", (*interests, "model.pools=items")),
         ),
         seeds_of(options, _SEEDS),
         shared_settings(options),

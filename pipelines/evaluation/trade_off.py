@@ -24,7 +24,8 @@ _STEPS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 a pool: with the last of them a difference of categories outweighs any score."""
 
 
-_MERGES = {MERGE_DIVERSITY: diversify, MERGE_NEW_CATEGORIES: prefer_new_categories}
+MERGES = {MERGE_DIVERSITY: diversify, MERGE_NEW_CATEGORIES: prefer_new_categories}
+"""Those that trade scores for difference of categories."""
 
 
 def measure_trade_off(
@@ -56,13 +57,13 @@ def measure_trade_off(
     for row, score in zip(rows, scores, strict=True):
         real = row >= 0
         pools.append(MergedItems(row[real], score[real], np.zeros(real.sum(), np.int32)))
-    pairs = _find_pairs(pools, categories, {*left_out})
+    pairs = find_pairs(pools, categories, {*left_out})
     width = float(np.median([np.ptp(pool.scores) for pool in pools if len(pool.scores)]))
     points = []
-    for merge, step in itertools.product(_MERGES, _STEPS):
+    for merge, step in itertools.product(MERGES, _STEPS):
         picked = np.full((len(rows), k), -1)
         for user, pool in enumerate(pools):
-            chosen = _MERGES[merge](pool, pairs[user], k, step * width).rows
+            chosen = MERGES[merge](pool, pairs[user], k, step * width).rows
             picked[user, : len(chosen)] = chosen
         metrics = ranking.compute_ranking_metrics(picked, positives, [k]).values
         varied = diversity.compute_category_diversity(picked, packed, [k])
@@ -77,7 +78,7 @@ def measure_trade_off(
     return points
 
 
-def _find_pairs(
+def find_pairs(
     pools: Sequence[MergedItems], categories: Sequence[Sequence[str]], left_out: set[str]
 ) -> list[CategoryPairs]:
     """The categories of each pool's items, as numbers."""

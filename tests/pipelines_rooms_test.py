@@ -63,6 +63,7 @@ ROOMS = {
         "artifacts",
         "evaluation",
         "publishing",
+        "reporting.page",
         "experiments.grids",
     },
     "experiments": {

@@ -9,6 +9,7 @@ import vl_convert
 
 from pipelines.experiments.outcomes import tables
 from pipelines.experiments.outcomes.measures import DECILE
+from pipelines.reporting.page import texts
 from serving.release import storage
 
 _COLOURS = (
@@ -23,6 +24,8 @@ _COLOURS = (
     "#0f172a",
     "#ca8a04",
 )
+_MOST_TITLE = 24
+"""Characters of the name of a log above a panel."""
 _WIDTH, _HEIGHT, _ROW, _PANELS, _COLUMNS = 260, 180, 22, 6, 3
 
 
@@ -84,7 +87,9 @@ def _deciles(found: Mapping[str, Any]) -> list[alt.Chart]:
                     alt.Y("share:Q", title=None, axis=alt.Axis(format=".0%")),
                     _colour(found, list(found["arms"])),
                 ).properties(
-                    width=_WIDTH, height=_HEIGHT, title=f"slots of the lists, {case['name']}"
+                    width=_WIDTH,
+                    height=_HEIGHT,
+                    title=f"slots of the lists, {texts.short(case['name'], _MOST_TITLE)}",
                 )
             )
     return panels
@@ -108,8 +113,8 @@ def _group_lines(found: Mapping[str, Any], metric: str, group: str) -> alt.Layer
     )
     y = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False))
     drawn = base.mark_line(point=True).encode(y)
-    ranges = base.mark_rule(opacity=0.5).encode(alt.Y("low:Q"), alt.Y2("high:Q"))
-    title = f"{metric}, {group}" if group else metric
+    ranges = base.mark_area(opacity=0.15).encode(alt.Y("low:Q"), alt.Y2("high:Q"))
+    title = f"{metric}, {texts.short(group, _MOST_TITLE)}" if group else metric
     return (ranges + drawn).properties(width=_WIDTH, height=_HEIGHT, title=title)
 
 
@@ -152,7 +157,9 @@ def _draw_differences(
     base: alt.Chart, found: Mapping[str, Any], metric: str, num_rows: int
 ) -> alt.LayerChart:
     """Points with their intervals, and a line at zero."""
-    x = alt.X("value:Q", title=f"{metric}, difference from {next(iter(found['arms']))}")
+    title = f"{metric}, difference from {next(iter(found['arms']))}"
+    # Room for the points at both ends.
+    x = alt.X("value:Q", title=title, scale=alt.Scale(padding=10))
     zero = (
         alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color="#94a3b8").encode(alt.X("zero:Q"))
     )
@@ -163,7 +170,9 @@ def _draw_differences(
 
 
 def _colour(found: Mapping[str, Any], arms: list[str]) -> alt.Color:
-    legend = alt.Legend(orient="bottom", columns=2, labelLimit=400) if len(arms) > 1 else None
+    legend = None
+    if len(arms) > 1:
+        legend = alt.Legend(orient="bottom", columns=2, labelLimit=400, symbolOpacity=1)
     domain = list(found["arms"])
     colours = [_COLOURS[i % len(_COLOURS)] for i in range(len(domain))]
     return alt.Color(

@@ -219,27 +219,6 @@ def test_arms_of_more_than_two_are_lines(made):
     assert table[3][1].endswith("(+.0000 [+.0000, +.0000])")
 
 
-def test_a_wide_table_is_several_for_a_terminal():
-    case = {"name": "a", "num_users": 9, "num_positives": 45, "seeds": [1], "devices": ["CPU"]}
-    metrics = [f"metric_of_some_length_{n}" for n in range(9)]
-    arms = [
-        {"name": name, "metrics": {m: {"value": n / 10} for n, m in enumerate(metrics)}}
-        for name in ("first", "second", "third")
-    ]
-    found = {"question": "?", "cases": [{**case, "arms": arms}], "metrics": metrics, "kept": []}
-
-    _, heading, *lines = tables.terminal(found).splitlines()[1:]
-
-    assert heading.startswith("a: 9 users")
-    assert max(map(len, lines)) <= 110
-    parts = "\n".join(lines).split("\n\n")
-    assert [len(part.splitlines()) for part in parts] == [4] * len(parts)
-    assert [row.split()[0] for row in parts[1].splitlines()] == ["arm", "first", "second", "third"]
-    shown = [word for part in parts for word in part.splitlines()[0].split()[1:]]
-    assert shown == metrics
-    assert parts[-1].splitlines()[1].split()[-1] == ".8000"
-
-
 def test_some_recipes_are_chosen_beside_the_first_one():
     experiment = experiment_of((1,))._replace(arms=(Arm("a"), Arm("b, c"), Arm("d")))
     assert [arm.name for arm in choose_arms(experiment, ["d"]).arms] == ["a", "d"]

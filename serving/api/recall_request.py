@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from serving.api.merge_modes import MERGE_MAX_SCORE, MERGE_MODES
 from serving.api.request_fields import FieldSpec, Kind, RequestFlag, declare, specs_of
 
 if TYPE_CHECKING:
@@ -20,14 +21,6 @@ RECALL_MODEL = "recall"
 
 FALLBACK_INTEREST = -1
 """Interest of an item that no interest found but the fallback list."""
-
-MERGE_MAX_SCORE, MERGE_QUOTA, MERGE_DIVERSITY = "max_score", "quota", "diversity"
-MERGE_NEW_CATEGORIES = "new_categories"
-MERGE_MODES = (MERGE_MAX_SCORE, MERGE_QUOTA, MERGE_DIVERSITY, MERGE_NEW_CATEGORIES)
-"""How the lists of a user's interests become one; see `RecallRequest.merge`."""
-
-POOLED_MERGES = (MERGE_DIVERSITY, MERGE_NEW_CATEGORIES)
-"""Those that choose from a pool of more items than are wanted."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -68,9 +61,8 @@ class RecallRequest:
             too, but gives each interest its share of the `k` places;
             `diversity` picks one by one the item with the largest score +
             `diversity_weight` * (number of picked items it shares no category
-            with), from the `DIVERSITY_POOL * k` items of largest score;
-            `new_categories` as well, but with score + `diversity_weight` where the item
-            shares a category with no picked item at all.
+            with), from the `DIVERSITY_POOL * k` items of largest score; `new_categories`
+            too, but + `diversity_weight` once, where it shares one with none of them.
         diversity_weight: Lambda of ComiRec's controllable aggregation; the
             default is the middle of the values its authors try.
         leaves_to_search: Leaves of the index to look into, None for its own

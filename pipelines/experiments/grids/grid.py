@@ -1,7 +1,7 @@
 """What an experiment is: cases x arms x seeds, and the metrics that are shown. No TensorFlow."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from recall.config import RecallConfig

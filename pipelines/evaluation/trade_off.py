@@ -12,7 +12,7 @@ import numpy as np
 from recall.categories import common_categories
 from recall.metrics import diversity, ranking
 from recall.ragged import Ragged
-from serving.api.merge_modes import MERGE_DIVERSITY, MERGE_NEW_CATEGORIES
+from serving.api.recall_request import MERGE_DIVERSITY, MERGE_NEW_CATEGORIES
 from serving.index.catalogue import CategoryPairs
 from serving.retrieval.merge import MergedItems, diversify, prefer_new_categories
 

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 from recall.errors import InputError
 from serving.api.conditions import ItemCondition, boosts_of, conditions_of
-from serving.api.merge_modes import POOLED_MERGES
-from serving.api.recall_request import REQUEST_FIELDS, RecallRequest
+from serving.api.recall_request import POOLED_MERGES, REQUEST_FIELDS, RecallRequest
 from serving.api.request_fields import FieldSpec, Kind
 
 

@@ -10,7 +10,6 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from serving.api.merge_modes import MERGE_MAX_SCORE, MERGE_MODES
 from serving.api.request_fields import FieldSpec, Kind, RequestFlag, declare, specs_of
 
 if TYPE_CHECKING:
@@ -21,6 +20,14 @@ RECALL_MODEL = "recall"
 
 FALLBACK_INTEREST = -1
 """Interest of an item that no interest found but the fallback list."""
+
+MERGE_MAX_SCORE, MERGE_QUOTA, MERGE_DIVERSITY = "max_score", "quota", "diversity"
+MERGE_NEW_CATEGORIES = "new_categories"
+MERGE_MODES = (MERGE_MAX_SCORE, MERGE_QUOTA, MERGE_DIVERSITY, MERGE_NEW_CATEGORIES)
+"""How the lists of a user's interests become one; see `RecallRequest.merge`."""
+
+POOLED_MERGES = (MERGE_DIVERSITY, MERGE_NEW_CATEGORIES)
+"""Those that choose from a pool of more items than are wanted."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -33,54 +40,49 @@ class RecallRequest:
     them. An empty filter is no filter.
 
     Attributes:
-        history: Raw item ids, oldest first; unknown ids are ignored. Without
-            a known one the answer is popular items.
+        history: Raw item ids, oldest first; unknown ids are ignored. Without a known one the
+            answer is popular items.
         k: Items wanted.
         exclude: Raw ids of items that must not be in the answer.
         include_seen: Whether items of the history may be in the answer.
-        user_vectors: `[num_interests, dim]` ready vectors of the user tower,
-            instead of a history: float32 in a server, from a client also lists.
+        user_vectors: `[num_interests, dim]` ready vectors of the user tower, instead of a history:
+            float32 in a server, from a client also lists.
         fingerprint: Embedding space of `user_vectors`; "" is not checked.
-        similar_to: Raw ids; items like these are wanted, from the same index.
-            They take the place of interests and are left out themselves.
+        similar_to: Raw ids; items like these are wanted, from the same index. They take the place
+            of interests and are left out themselves.
         allow: Raw ids; when given, the answer holds only these.
-        deny: As `exclude`: for lists of a shop, not of a user. Wins over
-            `allow`.
+        deny: As `exclude`: for lists of a shop, not of a user. Wins over `allow`.
         categories: When given, every item has at least one of these.
         exclude_categories: No item has one of these.
-        max_per_category: At most so many items of any one category, None for
-            no limit. An item counts for each of its categories. Here and in
-            `diversity` a category counts nowhere that nearly all items of the
-            release have (`recall.categories`).
-        interest_weights: One number >= 0 per interest; an interest of weight
-            0 is not used. Otherwise the scores of an interest are multiplied
-            by its weight, except with `merge="quota"`, where weights are
-            shares of the answer. Empty: all scores count as they are, and
-            quotas are the user tower's weights, or equal without a history.
-        merge: `max_score` orders items by their largest score; `quota` does
-            too, but gives each interest its share of the `k` places;
-            `diversity` picks one by one the item with the largest score +
-            `diversity_weight` * (number of picked items it shares no category
-            with), from the `DIVERSITY_POOL * k` items of largest score; `new_categories`
-            too, but + `diversity_weight` once, where it shares one with none of them.
-        diversity_weight: Lambda of ComiRec's controllable aggregation; the
-            default is the middle of the values its authors try.
-        leaves_to_search: Leaves of the index to look into, None for its own
-            number.
+        max_per_category: At most so many items of any one category, None for no limit. An item
+            counts for each of its categories. Here and in `diversity` a category counts nowhere
+            that nearly all items of the release have (`recall.categories`).
+        interest_weights: One number >= 0 per interest; an interest of weight 0 is not used.
+            Otherwise the scores of an interest are multiplied by its weight, except with
+            `merge="quota"`, where weights are shares of the answer. Empty: all scores count as
+            they are, and quotas are the user tower's weights, or equal without a history.
+        merge: `max_score` orders items by their largest score; `quota` does too, but gives each
+            interest its share of the `k` places; `diversity` picks one by one the item with the
+            largest score + `diversity_weight` * (number of picked items it shares no category
+            with), from the `DIVERSITY_POOL * k` items of largest score; `new_categories` too, but
+            + `diversity_weight` once, where it shares one with none of them.
+        diversity_weight: Lambda of ComiRec's controllable aggregation; the default is the middle
+            of the values its authors try.
+        leaves_to_search: Leaves of the index to look into, None for its own number.
         reorder: Candidates the index scores exactly, None for its own number.
         exact: Whether every item is scored.
-        where: Name of an attribute of items -> what it must be: a value, a list of values
-            (any of them), or a range `{"min": 5, "max": 20}` whose ends belong to it. An
-            item fulfils all. Attributes are the features of items and the attributes that
-            the release declares, and `categories`; the answer to another name lists them.
-        boosts: Objects with `where` and with `multiply`, `add` or both: the scores of items
-            that fulfil it count times `multiply` (> 0), plus `add`. Several for one item
-            are multiplied, and added up. Popular items keep their order.
-        context: What is known beside the history, by name: `history_timestamps` (whole
-            seconds since 1970, one for each click), `request_timestamp` (else the server's
-            clock) and the features of users that the release declares. A user without
-            clicks gets an answer from her features. `GetModelMetadata` of the user tower
-            (`with_context`) has the names and types.
+        where: Name of an attribute of items -> what it must be: a value, a list of values (any of
+            them), or a range `{"min": 5, "max": 20}` whose ends belong to it. An item fulfils all.
+            Attributes are the features of items and the attributes that the release declares, and
+            `categories`; the answer to another name lists them.
+        boosts: Objects with `where` and with `multiply`, `add` or both: the scores of items that
+            fulfil it count times `multiply` (> 0), plus `add`. Several for one item are
+            multiplied, and added up. Popular items keep their order.
+        context: What is known beside the history, by name: `history_timestamps` (whole seconds
+            since 1970, one for each click), `request_timestamp` (else the server's clock) and the
+            features of users that the release declares. A user without clicks gets an answer from
+            her features. `GetModelMetadata` of the user tower (`with_context`) has the names and
+            types.
         with_metadata: Whether the answer has titles and categories.
         with_interests: Whether the answer has the weights of the interests.
     """
@@ -244,8 +246,8 @@ class RecalledItem(NamedTuple):
 
     Attributes:
         item_id: Raw id.
-        score: Largest inner product with an interest, times the interest's
-            weight; 0 from the fallback list.
+        score: Largest inner product with an interest, times the interest's weight; 0 from the
+            fallback list.
         interest: The interest that gave the score, -1 for the fallback list.
     """
 
@@ -274,27 +276,24 @@ class RecallResponse:
     integers.
 
     Attributes:
-        item_ids: `[n]` bytes, raw ids in UTF-8: `k`, or all there are that
-            the request allows.
+        item_ids: `[n]` bytes, raw ids in UTF-8: `k`, or all there are that the request allows.
         scores: `[n]` float32, see `RecalledItem`.
         interests: `[n]` int32, see `RecalledItem`.
-        is_fallback: Whether the request named no known item, so that the
-            items are popular ones.
+        is_fallback: Whether the request named no known item, so that the items are popular ones.
         num_known: Ids of the history, or of `similar_to`, that are items.
         num_unknown: Those that are not.
         model_version: Version of the user tower; 0 if it was not asked.
         index_version: Version of the index.
-        degraded: Whether the deadline cut the search short, so that items may
-            be missing or not be the best.
-        coverage: Share of the items wanted that a degraded answer holds,
-            else 1.
+        degraded: Whether the deadline cut the search short, so that items may be missing or not be
+            the best.
+        coverage: Share of the items wanted that a degraded answer holds, else 1.
         metadata: Titles and categories, None where the request did not ask.
-        interest_weights: The user tower's weight of every interest; () where it was not
-            asked or knows none of the history, None where the request did not ask.
-        unknown_categories: Names among `categories` and `exclude_categories` that are no
-            category here, in their order; they count for nothing.
-        rows: `[n]` int64, rows of the items in the view that was searched, for code beside
-            the service; None at a client and from shards.
+        interest_weights: The user tower's weight of every interest; () where it was not asked or
+            knows none of the history, None where the request did not ask.
+        unknown_categories: Names among `categories` and `exclude_categories` that are no category
+            here, in their order; they count for nothing.
+        rows: `[n]` int64, rows of the items in the view that was searched, for code beside the
+            service; None at a client and from shards.
     """
 
     item_ids: "np.ndarray | list[str]"

@@ -12,9 +12,9 @@ from typing import Any, get_type_hints
 from serving.api import item_changes, item_search
 from serving.api.item_changes import ITEM_FIELDS, Acknowledgement, ItemField, ItemUpsert
 from serving.api.item_search import FoundItem
-from serving.api.merge_modes import POOLED_MERGES
 from serving.api.recall_limits import RecallLimits
 from serving.api.recall_request import (
+    POOLED_MERGES,
     REQUEST_FIELDS,
     RESPONSE_FACTS,
     RecalledItem,

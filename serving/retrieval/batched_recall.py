@@ -9,9 +9,8 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from serving.api.merge_modes import MERGE_MAX_SCORE
 from serving.api.recall_limits import RecallLimits, check_requests
-from serving.api.recall_request import RecallRequest, RecallResponse
+from serving.api.recall_request import MERGE_MAX_SCORE, RecallRequest, RecallResponse
 from serving.api.recaller import ItemVectors
 from serving.batching.arrays import length_class
 from serving.batching.batch_queue import BatchQueue, BatchReport

@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recall.errors import InputError
-from serving.api.merge_modes import MERGE_QUOTA
-from serving.api.recall_request import RecallRequest
+from serving.api.recall_request import MERGE_QUOTA, RecallRequest
 from serving.index.catalogue import NO_ROW, CatalogueView
 from serving.protocol.status import Code, ServingError
 from serving.retrieval.user_vectors import UserVectors, UserVectorSource

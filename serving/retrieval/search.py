@@ -9,8 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from serving.api.merge_modes import MERGE_QUOTA, POOLED_MERGES
-from serving.api.recall_request import DIVERSITY_POOL, RecallRequest
+from serving.api.recall_request import DIVERSITY_POOL, MERGE_QUOTA, POOLED_MERGES, RecallRequest
 from serving.index.catalogue import CatalogueView
 from serving.index.item_index import SearchParameters
 from serving.index.row_sets import without

@@ -9,9 +9,14 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from serving.api.merge_modes import MERGE_DIVERSITY, POOLED_MERGES
 from serving.api.recall_limits import RecallLimits, check_num_item_ids, check_requests, check_size
-from serving.api.recall_request import ItemMetadata, RecallRequest, RecallResponse
+from serving.api.recall_request import (
+    MERGE_DIVERSITY,
+    POOLED_MERGES,
+    ItemMetadata,
+    RecallRequest,
+    RecallResponse,
+)
 from serving.api.recaller import ItemVectors
 from serving.index.bundle import check_compatible
 from serving.index.catalogue import NO_ROW, Catalogue, CatalogueView, distinctive_categories

@@ -12,7 +12,7 @@ import pytest
 
 from pipelines import cli
 from pipelines.commands.table import COMMANDS
-from serving.api.merge_modes import MERGE_MODES
+from serving.api.recall_request import MERGE_MODES
 
 LISTED = sorted(name for name, module in COMMANDS.items() if not module.COMMAND.hidden)
 

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from serving.api.merge_modes import POOLED_MERGES
-from serving.api.recall_request import RecallRequest
+from serving.api.recall_request import POOLED_MERGES, RecallRequest
 from serving.index.scann_index import ScannIndex, ScannParameters
 from serving.retrieval import search
 from serving.retrieval.service import RecallService

@@ -175,16 +175,42 @@ def check(experiment: Experiment) -> None:
     """Refuses settings that cannot be used, before anything is made.
 
     Raises:
-        InputError: A setting is refused, or an arm changes what examples are made with.
+        InputError: A setting is refused, would change nothing, leaves out what is measured, or an
+            arm changes what examples are made with.
     """
+    _check_effect(experiment)
     first: dict[str, tuple] = {}
+    wanted = {int(name.partition("@")[2]) for name in experiment.metrics if "@" in name}
     for run in experiment.runs():
-        made_with = _made_with({"settings": experiment.config(run).to_dict()})
+        config = experiment.config(run)
+        if missing := sorted(wanted.difference(config.evaluation.all_ks)):
+            raise InputError(
+                f"evaluation.ks lacks {', '.join(map(str, missing))}, which {experiment.name} "
+                "measures at. Add it, or leave the setting out."
+            )
+        made_with = _made_with({"settings": config.to_dict()})
         if first.setdefault(run.case.name, made_with) != made_with:
             raise InputError(
                 f"Arm {run.arm.name} changes what examples are made with. Give ingest settings, "
                 "model.max_history_length and model.time_bias by --set, for all arms."
             )
+
+
+def _check_effect(experiment: Experiment) -> None:
+    """Refuses settings of all runs that every run has a value of its own for."""
+    of_arms = [{_key(text) for text in arm.settings} for arm in experiment.arms]
+    for text in experiment.settings:
+        if _key(text) == "train.seed":
+            raise InputError("--set=train.seed is what --seeds is for: runs have the seeds 1 to N.")
+        if of_arms and _key(text) in set.intersection(*of_arms):
+            raise InputError(
+                f"--set={text} would change nothing: every recipe of {experiment.name} has a "
+                f"{_key(text)} of its own. Leave it out."
+            )
+
+
+def _key(assignment: str) -> str:
+    return assignment.partition("=")[0].strip()
 
 
 def _made_with(record: dict) -> tuple:

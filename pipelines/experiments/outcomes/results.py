@@ -55,6 +55,14 @@ def summarise(experiment: Experiment, finished: Sequence[FinishedRun]) -> dict[s
         experiment: Which runs there should be.
         finished: Those there are.
 
+    Returns:
+        Content of `results.json`. `cases` has one dict for each log: `name`, `seeds`,
+        `num_users`, `num_positives` (held-out clicks), `devices`, `settings` and `arms`. An arm
+        has `metrics`, name -> `value` (mean over the seeds), `by_seed`, and `low` and `high` or,
+        of a run as a whole, `standard_deviation` (None of one seed); `differences` from the first
+        arm alike, which that one lacks; `num_epochs`, `best_epochs` and `cpu_s`, one number for
+        each seed. `kept` is that of `kept.measure_kept`.
+
     Raises:
         InputError: Runs of a case are of different users.
     """

@@ -6,7 +6,8 @@ import pytest
 
 from pipelines.artifacts import records
 from pipelines.experiments import preparing
-from pipelines.experiments.grids.grid import Arm, Case, Experiment
+from pipelines.experiments.grids import catalogue
+from pipelines.experiments.grids.grid import Arm, Case, Experiment, Options
 from pipelines.experiments.outcomes import run_files
 from pipelines.experiments.outcomes.measures import Measured
 from pipelines.experiments.preparing import Reading
@@ -88,3 +89,20 @@ def test_times_between_clicks_are_part_of_the_examples(tmp_path):
     arms = (Arm("without"), Arm("with", ("model.time_bias=true",)))
     with pytest.raises(InputError, match="Arm with changes what examples are made with"):
         preparing.check(experiment._replace(arms=arms))
+
+
+@pytest.mark.parametrize(
+    ("setting", "error"),
+    [
+        ("train.seed=5", r"--set=train\.seed is what --seeds is for"),
+        (
+            "model.extractor=capsule",
+            r"=model\.extractor=capsule would change nothing: every recipe of extractors has",
+        ),
+        ("evaluation.ks=[10]", r"evaluation\.ks lacks 50, which extractors measures at"),
+    ],
+)
+def test_settings_without_effect_and_without_metrics_are_refused(setting, error):
+    with pytest.raises(InputError, match=error):
+        preparing.check(catalogue.build("extractors", Options(settings=(setting,))))
+    preparing.check(catalogue.build("extractors", Options(settings=("evaluation.ks=[10, 50]",))))

@@ -86,6 +86,9 @@ class IngestConfig:
     experiments, as a model to be served should learn from all."""
     cold_items: tuple[str, ...] = ()
     """Ids of such items, in the place of or beside a share."""
+    new_user_share: float = 0.0
+    """Share of the users whose clicks training does not learn from, chosen by their ids: how
+    well features alone answer them shows in `new_users` of the report. 0 but for experiments."""
     num_shards: int = 8
     """Files per split and length, at most 10,000; also the parallelism of the shuffle by user.
     What is in memory at a time is one of them: 64 for a log of 10^9 events."""
@@ -124,6 +127,14 @@ class IngestConfig:
         for name in ("window_stride", "max_age_days"):
             value = getattr(self, name)
             require_setting(value is None or value > 0, f"ingest.{name}", value, "> 0, or null")
+        new = self.new_user_share
+        require_setting(0 <= new < 1, "ingest.new_user_share", new, "in [0, 1)")
+        require_setting(
+            not (new and self.keep_sequences),
+            "ingest.keep_sequences",
+            self.keep_sequences,
+            "false with ingest.new_user_share",
+        )
         share = self.cold_item_share
         require_setting(0 <= share < 1, "ingest.cold_item_share", share, "in [0, 1)")
         require_setting(

@@ -20,8 +20,10 @@ from pipelines.evaluation import (
     blessing,
     cold_items,
     details,
+    item_buckets,
     kinds,
     lists,
+    new_users,
     vectors,
 )
 from pipelines.evaluation.rankers import baselines, content, item_models
@@ -160,6 +162,12 @@ def evaluate_model(
     kind_names = ColumnsFound.read(examples_dir).kinds
     if kind_names:
         report["kinds"] = kinds.measure_all(top_rows, held_out["test"], kind_names, config.all_ks)
+    report["items"] = item_buckets.measure_all(
+        top_rows, held_out["test"], vocabulary, config.all_ks
+    )
+    report["new_users"] = _measure_new_users(
+        user_vectors, item_vectors, rankers, held_out["test"], trained, config
+    )
     report |= _measure_cold(user_vectors, item_vectors, rank, held_out["test"], trained, config)
     report["blessing"] = blessing.judge(report, config.thresholds)
     start = time.monotonic()
@@ -191,6 +199,28 @@ def baseline_rankers(
     builders = {"item_knn": item_models.item_knn_ranker, "ease": item_models.ease_ranker}
     together = item_models.count_together(windows, num_items)
     return rankers | {name: builders[name](together, k) for name in config.extra_baselines}
+
+
+def _measure_new_users(
+    user_vectors: Callable[[np.ndarray], np.ndarray],
+    item_vectors: np.ndarray,
+    rankers: Mapping[str, Ranker],
+    test: HeldOutUsers,
+    trained: TrainedModel,
+    config: EvaluationConfig,
+) -> dict[str, Any]:
+    """`new_users` of the report: metrics, or why there are none."""
+    if trained.vocabulary.users is None:
+        return {"missing": new_users.NO_FEATURES}
+    users = new_users.choose(test)
+    if not users.num_users:
+        return {"missing": new_users.NO_USERS}
+    max_length = trained.config.model.max_history_length
+    alone = lists.vector_ranker(
+        new_users.without_clicks(user_vectors), item_vectors, max_length, max(config.all_ks)
+    )
+    compared = {"features": alone, "popularity": rankers["popularity"], "clicks": rankers["model"]}
+    return new_users.measure(compared, users, config)
 
 
 def _measure_cold(

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipelines.ingestion import sequences, splits
+from pipelines.ingestion.events.user_rows import owners_of
 from pipelines.ingestion.sequences import PART_LABELS, Part, Sequences
 from recall.config import IngestConfig
 from recall.errors import InputError
@@ -56,6 +57,9 @@ class Splitter:
         facts["short_users"] = {"users": short_users, **dropped(log, ~kept, self._item_ids)}
         log = log.filter(kept)
         log = log._replace(parts=self._parts(log))
+        if self._config.new_user_share:
+            is_new = np.repeat(choose_new_users(self._config, log.user_ids), np.diff(log.offsets))
+            log.parts[is_new & (log.parts == Part.TRAIN)] = Part.CONTEXT
         facts["cold_items"] = {"events": 0, "first": []}
         if self._cold is not None:
             is_target = (log.parts == Part.VALID) | (log.parts == Part.TEST)
@@ -163,6 +167,16 @@ def choose_cold_items(
         hashes = (zlib.crc32(item_id.encode()) for item_id in item_ids.to_pylist())
         cold = cold | (np.fromiter(hashes, np.int64) < config.cold_item_share * 2**32)
     return cold & is_in_log
+
+
+def choose_new_users(config: IngestConfig, user_ids: pa.StringArray) -> np.ndarray:
+    """`[num_users]` bool, the users that training is not to see: a share by a hash of ids.
+
+    All sessions of a user are chosen, or none.
+    """
+    owners = user_ids if config.session_gap_minutes is None else owners_of(user_ids)
+    hashes = (zlib.crc32(b"user " + user_id.encode()) for user_id in owners.to_pylist())
+    return np.fromiter(hashes, np.int64, len(user_ids)) < config.new_user_share * 2**32
 
 
 def dropped(log: Sequences, mask: np.ndarray, item_ids: pa.StringArray) -> dict[str, Any]:

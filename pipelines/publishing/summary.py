@@ -52,6 +52,8 @@ def metrics_table(report: Mapping[str, Any]) -> str:
     lines = [align(rows)]
     if report.get("cold_items"):
         lines.append(cold_items_line(report["cold_items"], max(report["protocol"]["ks"])))
+    if report.get("new_users", {}).get("num_users"):
+        lines.append(new_users_line(report["new_users"], max(report["protocol"]["ks"])))
     if report.get("index"):
         lines.append(f"index: {index_line(report['index'])}")
     return "\n".join(lines)
@@ -68,6 +70,17 @@ def cold_items_line(found: Mapping[str, Any], k: int) -> str:
     return (
         f"{found['num_items']:,} items without a training click, {found['num_clicks']:,} test "
         f"clicks on them; recall@{k} {'; '.join(parts)}"
+    )
+
+
+def new_users_line(found: Mapping[str, Any], k: int) -> str:
+    """How users without a known click are answered."""
+    numbers = ", ".join(
+        f"{name} {values[f'recall@{k}']:.4f}" for name, values in found["rankers"].items()
+    )
+    return (
+        f"{found['num_users']:,} users whose clicks training has not seen; recall@{k} of their "
+        f"test clicks from: {numbers}"
     )
 
 

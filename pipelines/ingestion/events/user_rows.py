@@ -79,6 +79,15 @@ def add_users(
     return vocabulary.with_users(ItemFeatures.fit(features, values, np.ones(len(table))))
 
 
+def owners_of(session_ids: pa.StringArray) -> pa.StringArray:
+    """Ids of users, from the names of their sessions.
+
+    >>> owners_of(pa.array(["a#2", "b"])).to_pylist()
+    ['a', 'b']
+    """
+    return pc.replace_substring_regex(session_ids, f"{SESSION_MARK}[0-9]+$", "")
+
+
 def rows_in_file(user_ids: pa.StringArray, known_ids: pa.StringArray) -> np.ndarray:
     """`[num_users]` int64 rows of users, or of sessions of users, from 1; 0 for others.
 
@@ -86,8 +95,7 @@ def rows_in_file(user_ids: pa.StringArray, known_ids: pa.StringArray) -> np.ndar
     [2, 0, 1]
     """
     rows = pc.index_in(user_ids, value_set=known_ids)
-    owners = pc.replace_substring_regex(user_ids, f"{SESSION_MARK}[0-9]+$", "")
-    rows = pc.coalesce(rows, pc.index_in(owners, value_set=known_ids))
+    rows = pc.coalesce(rows, pc.index_in(owners_of(user_ids), value_set=known_ids))
     return rows.fill_null(-1).to_numpy().astype(np.int64) + 1
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.evaluation import slices, user_results
+from pipelines.evaluation import item_buckets, slices, user_results
 from pipelines.evaluation.slices import Slice, SliceResult
 from pipelines.evaluation.user_results import UserResults
 from pipelines.reporting.page import charts, texts
@@ -61,13 +61,66 @@ def _blocks(run: RunFolder, other: RunFolder | None) -> list[Block]:
             blocks.append(_draw(run, "By category of the clicked item", "category", groups))
         else:
             blocks.append(Missing("By category: no item that was clicked has one."))
-    cold = (run.evaluation or {}).get("cold_items")
+    evaluation = run.evaluation or {}
+    blocks += _items(evaluation.get("items"), run.k)
+    cold = evaluation.get("cold_items")
     if cold:
         blocks.append(_cold(cold, run.k))
     blocks.append(_novelty(run))
+    blocks += _new_users(evaluation.get("new_users"), run.k)
     if results.kinds is not None:
         blocks.append(_draw(run, "By the kind of the event", "kind", slices.by_kind(results)))
+    else:
+        blocks.append(Missing("By the kind of the event: the log has none (--event_type_column)."))
     return blocks
+
+
+def _items(items: Mapping[str, Any] | None, k: int) -> list[Block]:
+    """How clicks are found by the clicks that their items had, and by the age of these."""
+    if items is None:  # Of an earlier version.
+        return []
+    blocks: list[Block] = [
+        _bucket_table(items["by_clicks"], k, "training clicks of the item"),
+    ]
+    if items["by_age"] is None:
+        return [*blocks, Missing(f"By the age of the item: {item_buckets.NO_TIMES}.")]
+    title = "since the first click of the item, when the list is asked for"
+    return [*blocks, _bucket_table(items["by_age"], k, title)]
+
+
+def _bucket_table(buckets: Mapping[str, Mapping[str, Any]], k: int, title: str) -> ShownTable:
+    rankers = [name for name in next(iter(buckets.values())) if name != "num_clicks"]
+    rows = [
+        (
+            bucket,
+            texts.count(found["num_clicks"]),
+            *(f"{found[ranker][f'recall@{k}']:.4f}" for ranker in rankers),
+        )
+        for bucket, found in buckets.items()
+    ]
+    caption = f"Share of the held-out clicks found in the first {k}, by {title}"
+    return ShownTable((title, "clicks", *rankers), rows, caption)
+
+
+def _new_users(found: Mapping[str, Any] | None, k: int) -> list[Block]:
+    """How users without a known click are answered from their features."""
+    if found is None:  # Of an earlier version.
+        return []
+    if "missing" in found:
+        return [Missing(f"Users without clicks: {found['missing']}.")]
+    names = (f"recall@{k}", f"ndcg@{k}", f"hit_rate@{k}")
+    rows = [
+        (ranker, *(f"{values[name]:.4f}" for name in names))
+        for ranker, values in found["rankers"].items()
+    ]
+    return [
+        ShownTable(
+            ("answered from", *names),
+            rows,
+            f"Users whose clicks training has not seen: {texts.count(found['num_users'])}, with "
+            f"{texts.count(found['num_clicks'])} held-out clicks",
+        )
+    ]
 
 
 def _cold(cold: Mapping[str, Any], k: int) -> ShownTable:

@@ -1,6 +1,7 @@
 """Features of users: the file, the slot before the first click, what examples say; by hand."""
 
 import json
+import zlib
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +16,11 @@ from pipelines.ingestion.events import user_rows
 from pipelines.ingestion.events.event_features import EventValues
 from pipelines.ingestion.events.impressions import ShownItems
 from pipelines.ingestion.open_log import open_events
+from pipelines.ingestion.splitting import choose_new_users
 from pipelines.sources.users import UsersFile
 from pipelines.training.example_columns import choose_columns
 from pipelines.training.input_pipeline import read_training_data
-from recall.config import RecallConfig
+from recall.config import IngestConfig, RecallConfig
 from recall.errors import InputError
 
 COLUMNS = [
@@ -158,3 +160,23 @@ def test_declared_without_a_file_and_the_other_way_round(tmp_path):
     examples_dir = run(tmp_path, plain)
     with pytest.raises(InputError, match="was made without"):
         choose_columns(examples_dir, CONFIG)
+
+
+def test_users_are_kept_out_of_training_by_their_ids():
+    config = IngestConfig(new_user_share=0.5, session_gap_minutes=30)
+    ids = pa.array([f"u{n}" for n in range(1000)] + [f"u{n}#2" for n in range(1000)])
+    chosen = choose_new_users(config, ids)
+    assert 450 < chosen[:1000].sum() < 550
+    assert chosen[:1000].tolist() == chosen[1000:].tolist()
+
+
+def test_their_clicks_are_history_alone(tmp_path):
+    shares = [zlib.crc32(f"user {name}".encode()) / 2**32 for name in ("u1", "u2")]
+    config = CONFIG.override([f"ingest.new_user_share={sum(shares) / 2}"])
+    out, kept = ("u1", "u2") if shares[0] < shares[1] else ("u2", "u1")
+    folder = run(tmp_path, config)
+    users = read_held_out(folder, "test")
+    trained = dict(zip(users.user_ids.tolist(), users.num_trained.tolist(), strict=True))
+    assert trained[out.encode()] == 0 < trained[kept.encode()]
+    counts = records.read_vocabulary(folder).counts
+    assert counts.sum() == trained[kept.encode()]

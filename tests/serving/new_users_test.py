@@ -1,0 +1,83 @@
+"""A user without clicks gets what people like her click: trained, exported, asked at a server."""
+
+import itertools
+import json
+import urllib.request
+
+import numpy as np
+import pytest
+
+from pipelines import cli
+from serving.server import RecallServer
+
+COUNTRIES = {"NL": [f"n{i}" for i in range(6)], "DE": [f"d{i}" for i in range(14)]}
+"""Who lives where clicks items of there alone; one item of DE is the most popular of all."""
+
+SETTINGS = (
+    "ingest.num_shards=1",
+    "ingest.new_user_share=0.2",
+    "model.dim=16",
+    "model.num_blocks=1",
+    "model.feed_forward_dim=16",
+    "model.num_interests=2",
+    "model.max_history_length=8",
+    "train.max_epochs=12",
+    "train.jit_compile=false",
+    "train.batch_slots=128",
+    "loss.num_negatives=20",
+    "index.kind=exact",
+    "evaluation.ks=[5]",
+    "evaluation.thresholds=[]",
+    'features.columns=[{"name": "country", "owner": "user", "kind": "categorical"}]',
+)
+
+
+@pytest.fixture(scope="module", name="folder")
+def _folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("new")
+    random = np.random.default_rng(0)
+    events, users = ["user_id,item_id,timestamp"], ["user_id,country"]
+    for number, country in zip(range(240), itertools.cycle(("DE", "NL", "DE")), strict=False):
+        users.append(f"u{number},{country}")
+        clicks = random.choice(COUNTRIES[country], size=5, replace=False)
+        events += [f"u{number},{item},{at}" for at, item in enumerate(clicks)]
+    (folder / "events.csv").write_text("\n".join(events) + "\n")
+    (folder / "users.csv").write_text("\n".join(users) + "\n")
+    words = ["run", f"--events={folder}/events.csv", f"--users={folder}/users.csv"]
+    words += [f"--output={folder}/run", *(f"--set={setting}" for setting in SETTINGS)]
+    assert cli.main(words) == 0
+    return folder / "run"
+
+
+def ask(server, context):
+    body = json.dumps({"history": [], "k": 5, "context": context}).encode()
+    request = urllib.request.Request(f"http://{server.http_address}/recall", body)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        return json.load(response)
+
+
+@pytest.mark.slow
+def test_somebody_without_clicks_is_answered_from_her_features(folder):
+    with RecallServer(folder / "serving", grpc_port=0, http_port=0) as server:
+        answers = {name: ask(server, {"country": name}) for name in COUNTRIES}
+        unheard = ask(server, {"country": "unheard"})
+    for name, answer in answers.items():
+        assert not answer["is_fallback"]
+        found = {item["item_id"] for item in answer["items"]}
+        assert len(found & set(COUNTRIES[name])) >= 4, (name, found)
+    assert unheard["is_fallback"]
+
+
+@pytest.mark.slow
+def test_the_evaluation_tells_how_well(folder, capsys):
+    report = json.loads((folder / "evaluation" / "report.json").read_text())
+    found = report["new_users"]
+    assert 30 < found["num_users"] < 70
+    recalls = {name: values["recall@5"] for name, values in found["rankers"].items()}
+    assert list(recalls) == ["features", "popularity", "clicks"]
+    # Of 6 items of NL 5 are named, of 14 of DE 5: (1/3 * 5/6 + 2/3 * 5/14) = .52.
+    assert recalls["features"] > 1.3 * recalls["popularity"]
+    assert recalls["features"] > 0.35
+    assert sum(b["num_clicks"] for b in report["items"]["by_clicks"].values()) == 240
+    assert report["items"]["by_age"] is None
+    assert "Users whose clicks training has not seen" in (folder / "report.html").read_text()

@@ -36,11 +36,13 @@ class EncodedInputs(NamedTuple):
         encoded: The values.
         num_known: `[n]` int32, values that the model knows.
         num_unknown: `[n]` int32, values outside of the vocabularies.
+        value_counts: `[n, num_features, 2]` int32, both, feature by feature.
     """
 
     encoded: Encoded
     num_known: tf.Tensor
     num_unknown: tf.Tensor
+    value_counts: tf.Tensor
 
 
 class FeatureEncoder(tf.Module):
@@ -103,6 +105,7 @@ class FeatureEncoder(tf.Module):
                 of_column = _normalize(column, value)
                 numbers.append(of_column)
                 known.append(tf.cast(1 - of_column[:, -1], tf.int32))
+                unknown.append(tf.zeros_like(known[-1]))
                 continue
             rows, is_unknown = self._rows(column, value)
             slots.append(tf.where(rows < 0, NO_VALUE, rows + first_row))
@@ -113,8 +116,8 @@ class FeatureEncoder(tf.Module):
             tf.concat(slots, axis=1) if slots else tf.zeros([num_rows, 0], tf.int32),
             tf.concat(numbers, axis=1) if numbers else tf.zeros([num_rows, 0]),
         )
-        num_unknown = tf.add_n(unknown) if unknown else tf.zeros([num_rows], tf.int32)
-        return EncodedInputs(encoded, tf.add_n(known), num_unknown)
+        counts = tf.stack([tf.stack(known, axis=1), tf.stack(unknown, axis=1)], axis=2)
+        return EncodedInputs(encoded, tf.add_n(known), tf.add_n(unknown), counts)
 
     def _rows(self, column: FittedColumn, value: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """`[n, num_slots]` rows of a feature from 0, -1 where empty, and which are unknown."""

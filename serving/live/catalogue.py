@@ -6,7 +6,6 @@ delta (new items, scored exactly) and a mask of hidden rows make an immutable
 `LiveView`; a change makes the next view and swaps the reference.
 """
 
-import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -26,8 +25,6 @@ from serving.live.release_items import ReleaseItems
 from serving.live.store import ItemChange
 from serving.live.view import LiveView
 from serving.protocol.status import Code, ServingError
-
-_LOGGER = logging.getLogger(__name__)
 
 MIN_REBUILD_CHANGES = 5000
 """Changes below this never make a new base: scoring 5,000 items of 64 numbers
@@ -84,7 +81,7 @@ class LiveCatalogue:
             self.longest = float(lengths_of(bundle.item_vectors).max())
         self._lock = threading.Lock()
         self._embed = embed
-        self._unknown_values = UnknownValues(embed.max_unknown_share) if embed else None
+        self._unknown_values = UnknownValues()
         base = BundleCatalogue(bundle, version=version)
         # Of the release, for as long as it serves: changes of items move no limit.
         self.common_categories = base.common_categories
@@ -273,9 +270,7 @@ class LiveCatalogue:
                 for item_id, item in zip(ids, items, strict=True)
             ]
         )
-        warning = self._unknown_values.count(embedded)
-        if warning:
-            _LOGGER.warning("Version %d: %s", self.version, warning)
+        self._unknown_values.count(embedded)
         if embedded.fingerprint != self.fingerprint:
             raise ServingError(
                 Code.UNAVAILABLE,

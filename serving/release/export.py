@@ -84,8 +84,12 @@ def export_towers(
         "similarity": config.model.similarity,
         "num_items": vocabulary.num_items,
     }
-    if vocabulary.features is not None:
-        values["features"] = [c.column.to_dict() for c in vocabulary.features.columns]
+    of_items, of_users = vocabulary.features, vocabulary.users
+    if of_items is not None:
+        values["features"] = [c.column.to_dict() for c in of_items.columns]
+    if of_users is not None:
+        values["user_features"] = [c.column.to_dict() for c in of_users.columns]
+    if of_items is not None or of_users is not None:
         values["max_unknown_share"] = config.features.max_unknown_share
     if vocabulary.log_columns:
         values["log_features"] = [c.column.to_dict() for c in vocabulary.log_columns]

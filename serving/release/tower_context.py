@@ -224,7 +224,7 @@ def encode_clicks(
             values = context[column.column.input_name]
             start = tf.fill([num_rows], tf.constant(filler, values.dtype))
             inputs[column.name] = choose(values, filler, start)
-    encoded, _, num_unknown = encoder(inputs)
+    encoded, _, num_unknown, _ = encoder(inputs)
     slots = Encoded(*(_last_slots(part, lengths, max_length) for part in encoded))
     return slots, tf.math.unsorted_segment_sum(num_unknown, rows, num_rows)
 

@@ -131,6 +131,7 @@ class UserTowerModule(_TowerModule):
             encoded = self.user_encoder({name: context[name] for name in names})
             known["users"] = encoded.encoded
             outputs["num_known_values"] = encoded.num_known
+            outputs["value_counts"] = encoded.value_counts
             num_unknown.append(encoded.num_unknown)
         if context and self.click_encoder is not None:
             known["events"], of_clicks = tower_context.encode_clicks(
@@ -294,6 +295,7 @@ class FeatureTowerModule(ItemTowerModule):
             "is_known": item_ids >= FIRST_ITEM_ID,
             "num_known": given.num_known,
             "num_unknown": given.num_unknown,
+            "value_counts": given.value_counts,
             "fingerprint": self._fingerprints(raw_ids),
         }
 

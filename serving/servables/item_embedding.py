@@ -13,13 +13,11 @@ from recall.feature_columns.item_features import to_tensor
 from serving.live.item_content import EmbeddedItems, ItemContent
 from serving.protocol import tensors
 from serving.protocol.signatures import NEW_ITEMS_SIGNATURE
+from serving.servables.feature_values import FeatureValues
 from serving.servables.towers import ServedItemTower
 
 _BATCH = 1024
 """Items per call: 256 kB of vectors at 64 dimensions."""
-
-_DEFAULT_SHARE = 0.05
-"""Of releases without a limit in their manifest."""
 
 _Predict = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
 
@@ -28,7 +26,6 @@ class CategoryEmbedder:
     """Of a model that knows categories and no other feature; see `ItemEmbedder`."""
 
     features: tuple[str, ...] = ()
-    max_unknown_share = 1.0
 
     def __init__(self, item_tower: ServedItemTower):
         self._item_tower = item_tower
@@ -50,18 +47,24 @@ class CategoryEmbedder:
 class FeatureEmbedder:
     """Of a model with declared features; see `ItemEmbedder`."""
 
-    def __init__(self, item_tower: ServedItemTower, manifest: Mapping[str, Any]):
+    def __init__(
+        self,
+        item_tower: ServedItemTower,
+        manifest: Mapping[str, Any],
+        values: FeatureValues | None = None,
+    ):
         """Reads what the release declares.
 
         Args:
             item_tower: Of the release.
             manifest: Of the release's item tower.
+            values: Told of the values that upserts give.
         """
+        self._values = values
         self._item_tower = item_tower
         declared = [FeatureColumn(**values) for values in manifest["features"]]
         self._columns = {column.name: FittedColumn(column) for column in declared}
         self.features = tuple(self._columns)
-        self.max_unknown_share = manifest.get("max_unknown_share", _DEFAULT_SHARE)
 
     def check(self, item_id: str, features: Mapping[str, Any]) -> None:
         """See `ItemEmbedder`."""
@@ -90,6 +93,8 @@ class FeatureEmbedder:
                 ids = np.array([items[at].item_id.encode() for at in part], object)
                 inputs["item_ids"] = ids
                 parts.append(self._item_tower.predict(NEW_ITEMS_SIGNATURE, inputs))
+                if self._values is not None:
+                    self._values.count(parts[-1])
                 order += part
         back = np.argsort(order)
         joined = _join(parts)
@@ -113,18 +118,21 @@ class FeatureEmbedder:
 
 
 def item_embedder(
-    item_tower: ServedItemTower, manifest: Mapping[str, Any]
+    item_tower: ServedItemTower,
+    manifest: Mapping[str, Any],
+    values: FeatureValues | None = None,
 ) -> CategoryEmbedder | FeatureEmbedder | None:
     """What makes vectors of upserted items; None where the model knows nothing but ids.
 
     Args:
         item_tower: Of a release.
         manifest: Of its folder.
+        values: Told of the values of features that upserts give.
     """
     if NEW_ITEMS_SIGNATURE not in item_tower.signature_defs:
         return None
     if "features" in manifest:
-        return FeatureEmbedder(item_tower, manifest)
+        return FeatureEmbedder(item_tower, manifest, values)
     return CategoryEmbedder(item_tower)
 
 

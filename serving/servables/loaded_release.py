@@ -29,6 +29,7 @@ from serving.release.release import ITEM_TOWER, USER_TOWER, Release
 from serving.retrieval.batched_recall import BatchedRecallService
 from serving.retrieval.service import RecallService
 from serving.retrieval.user_vectors import UserVectorSource
+from serving.servables.feature_values import FeatureValues
 from serving.servables.item_embedding import item_embedder
 from serving.servables.items_servable import ItemsServable
 from serving.servables.recall_servable import RecallServable
@@ -127,11 +128,13 @@ def load_release(
             if tf_serving_address is None:
                 towers = _load_towers(release, batching, metrics)
             else:
-                towers = _reach_towers(release, tf_serving_address, tf_serving_tls, closing)
+                towers = _reach_towers(
+                    release, tf_serving_address, tf_serving_tls, closing, metrics
+                )
             if isinstance(items, ShardedItems):
                 service = _build_front(release, towers, items, limits)
             else:
-                catalogue = _open_catalogue(release, towers)
+                catalogue = _open_catalogue(release, towers, metrics)
                 closing.callback(items.detach, catalogue)
                 items.attach(catalogue)
                 service = _build_service(towers, catalogue, limits, batching, metrics)
@@ -164,7 +167,9 @@ def _load_towers(
         ITEM_TOWER, release.version, release.item_tower_dir, metrics=metrics
     )
     return _Towers(
-        PredictUserVectors(user_tower.predict_default, release.version, user_tower),
+        PredictUserVectors(
+            user_tower.predict_default, release.version, user_tower, _user_values(release, metrics)
+        ),
         item_tower,
         {USER_TOWER: user_tower, ITEM_TOWER: item_tower},
     )
@@ -175,6 +180,7 @@ def _reach_towers(
     address: str,
     tls: ClientTls | RotatingTls,
     closing: contextlib.ExitStack,
+    metrics: Metrics | None,
 ) -> _Towers:
     """Both towers behind the address of a TF Serving, in the version of the release."""
     user_vectors = TfServingUserVectors(
@@ -183,6 +189,7 @@ def _reach_towers(
         version=release.version,
         tls=tls,
         signature_defs=read_signature_defs(release.user_tower_dir),
+        values=_user_values(release, metrics),
     )
     closing.callback(user_vectors.close)
     item_model = RemoteModel(address, ITEM_TOWER, version=release.version, tls=tls)
@@ -190,10 +197,18 @@ def _reach_towers(
     return _Towers(user_vectors, RemoteItemTower(item_model, release.item_tower_dir), {})
 
 
-def _open_catalogue(release: Release, towers: _Towers) -> LiveCatalogue:
+def _user_values(release: Release, metrics: Metrics | None) -> FeatureValues:
+    """What counts the values of features that requests give of users."""
+    manifest = manifests.read(release.user_tower_dir)
+    return FeatureValues("user", manifest, release.version, metrics)
+
+
+def _open_catalogue(release: Release, towers: _Towers, metrics: Metrics | None) -> LiveCatalogue:
     """The items of the release, without the changes since."""
     bundle = open_bundle(release.index_dir, verify=False)  # Just verified.
-    embed = item_embedder(towers.item_tower, manifests.read(release.item_tower_dir))
+    manifest = manifests.read(release.item_tower_dir)
+    values = FeatureValues("item", manifest, release.version, metrics)
+    embed = item_embedder(towers.item_tower, manifest, values)
     catalogue = LiveCatalogue(bundle, version=release.version, embed=embed)
     if catalogue.common_categories:
         _LOGGER.info(

@@ -19,6 +19,7 @@ from serving.protocol.signatures import CONTEXT_SIGNATURE
 from serving.protocol.status import Code, ServingError
 from serving.release.release import USER_TOWER
 from serving.retrieval.user_vectors import UserVectors, parse_user_vectors
+from serving.servables.feature_values import FeatureValues
 from serving.servables.remote_model import RemoteModel
 from serving.servables.user_context import HISTORY_INPUT, Context, UserContext
 from serving.sharding.vectors import TowerVectors
@@ -99,6 +100,7 @@ class PredictUserVectors:
         predict: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]],
         version: int,
         servable: SavedModelServable | None = None,
+        values: FeatureValues | None = None,
     ):
         """Wraps a user tower that is already loaded.
 
@@ -107,8 +109,10 @@ class PredictUserVectors:
             version: Version reported in answers.
             servable: The same tower with all its signatures; None: histories are all that
                 it takes.
+            values: Told of the values of features that requests give.
         """
         self._predict = predict
+        self._values = values
         self._version = version
         self._servable = servable
         signature_defs = {} if servable is None else servable.signature_defs
@@ -126,6 +130,7 @@ class PredictUserVectors:
         more = self._context.build(histories, contexts) if contexts else {}
         if more:
             outputs = self._servable.predict(CONTEXT_SIGNATURE, inputs | more)
+            _count(self._values, outputs)
         else:
             outputs = self._predict(inputs)
         return parse_user_vectors(outputs, len(histories), self._version)
@@ -159,6 +164,7 @@ class TfServingUserVectors:
         version: int | None = None,
         tls: ClientTls | RotatingTls = NO_TLS,
         signature_defs: Mapping[str, Any] | None = None,
+        values: FeatureValues | None = None,
     ):
         """Prepares the connection; nothing is sent yet.
 
@@ -167,12 +173,14 @@ class TfServingUserVectors:
             model_name: Name it serves the user tower under.
             version: The only version that may answer; None lets the newest.
             tls: Certificates.
-            signature_defs: As for `PredictUserVectors`.
+            signature_defs: Of the tower.
+            values: As for `PredictUserVectors`.
 
         Raises:
             InputError: A certificate cannot be used.
         """
         self._context = UserContext((signature_defs or {}).get(CONTEXT_SIGNATURE))
+        self._values = values
         self._model = RemoteModel(address, model_name, version=version, tls=tls)
 
     def compute(
@@ -189,8 +197,15 @@ class TfServingUserVectors:
         outputs, version = self._model.predict(
             inputs, signature_name=signature_name, timeout_s=timeout_s
         )
+        if more:
+            _count(self._values, outputs)
         return parse_user_vectors(outputs, len(histories), version)
 
     def close(self) -> None:
         """Closes the connection."""
         self._model.close()
+
+
+def _count(values: FeatureValues | None, outputs: Mapping[str, np.ndarray]) -> None:
+    if values is not None:
+        values.count(outputs, "_values")

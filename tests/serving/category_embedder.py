@@ -9,7 +9,6 @@ class CategoriesAlone:
     """See `ItemEmbedder`."""
 
     features = ()
-    max_unknown_share = 1.0
 
     def __init__(self, embed: Callable[[list[tuple[str, ...]]], EmbeddedItems]):
         self._embed = embed

@@ -76,9 +76,20 @@ def test_metadata_and_metrics_tell_of_features(server):
     ]
     assert signature["inputs"]["price"]["dtype"] == "DT_FLOAT"
     ask(server, "/items:upsert", {"items": [{"id": "y", "features": {"price": 1, "brand": "no"}}]})
-    assert 'recall_live_feature_values{state="unknown"} 1.0' in ask(
-        server, "/monitoring/prometheus/metrics"
+    page = ask(server, "/monitoring/prometheus/metrics")
+    assert 'recall_live_feature_values{state="unknown"} 1.0' in page
+    unknown = 'recall_feature_values_total{feature="brand",owner="item",state="unknown"}'
+    assert f"{unknown} 1.0" in page
+    assert 'recall_unknown_feature_warning{feature="brand",owner="item"} 0.0' in page
+    ask(
+        server,
+        "/items:upsert",
+        {"items": [{"id": f"z{n}", "features": {"brand": "?", "price": 1}} for n in range(200)]},
     )
+    page = ask(server, "/monitoring/prometheus/metrics")
+    assert f"{unknown} 201.0" in page
+    assert 'recall_unknown_feature_warning{feature="brand",owner="item"} 1.0' in page
+    assert 'recall_unknown_feature_warning{feature="price",owner="item"} 0.0' in page
 
 
 def test_items_of_a_file_are_sent_with_their_features(server, tmp_path):

@@ -143,6 +143,9 @@ def test_unknown_values_are_counted(exported):
     )
     assert found["num_unknown_values"].tolist() == [2, 0]
     assert found["num_known_values"].tolist() == [1, 1]
+    by_feature = found["value_counts"]
+    assert by_feature.shape == (2, 3, 2)
+    assert by_feature.sum(axis=1).tolist() == [[1, 2], [1, 0]]
 
 
 @pytest.mark.parametrize(

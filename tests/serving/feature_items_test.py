@@ -81,11 +81,8 @@ def test_metadata_and_metrics_tell_of_features(server):
     unknown = 'recall_feature_values_total{feature="brand",owner="item",state="unknown"}'
     assert f"{unknown} 1.0" in page
     assert 'recall_unknown_feature_warning{feature="brand",owner="item"} 0.0' in page
-    ask(
-        server,
-        "/items:upsert",
-        {"items": [{"id": f"z{n}", "features": {"brand": "?", "price": 1}} for n in range(200)]},
-    )
+    many = [{"id": f"z{n}", "features": {"brand": "?", "price": 1}} for n in range(200)]
+    ask(server, "/items:upsert", {"items": many})
     page = ask(server, "/monitoring/prometheus/metrics")
     assert f"{unknown} 201.0" in page
     assert 'recall_unknown_feature_warning{feature="brand",owner="item"} 1.0' in page

@@ -28,8 +28,8 @@ from tests.benchmarks.serving_release import draw_unit_vectors
 
 _MODULE = "tests.benchmarks.filters"
 
-_SIZES = flags.DEFINE_list("num_items", ["100000"], "Items of the catalogues.")
-_USERS = flags.DEFINE_integer("num_users", 128, "Requests of each measurement.", 1)
+_SIZES = flags.DEFINE_list("sizes_filtered", ["100000"], "Items of the catalogues.")
+_USERS = flags.DEFINE_integer("users_filtered", 128, "Requests of each measurement.", 1)
 
 K, _DIM, _INTERESTS, _RUNS = 200, 64, 4, 3
 

@@ -6,7 +6,15 @@ import pytest
 from recall.config import RecallConfig
 from serving.index.exact_index import ExactIndex
 from serving.index.scann_index import ScannIndex, ScannParameters
-from tests.benchmarks import batch_inference, compare, index, leaves, serving, serving_release
+from tests.benchmarks import (
+    batch_inference,
+    compare,
+    filters,
+    index,
+    leaves,
+    serving,
+    serving_release,
+)
 from tests.benchmarks.load import Load, combine
 from tests.benchmarks.measure import ROOT
 
@@ -168,3 +176,11 @@ def test_a_log_has_users_of_all_lengths_in_any_order():
     assert lengths.mean() == pytest.approx(50, abs=5)
     assert set(items) == set(range(50))
     assert np.abs(np.diff(users)).mean() > 100  # Of one user they would be 0 apart.
+
+
+def test_filters_find_what_passes_and_leave_out_the_rest():
+    facts = filters.measure_case({"num_items": 3000, "num_users": 2})
+    assert facts["no filter: items"] == facts["one in 2: items"] == filters.K
+    assert 0 < facts["one in 1,000: items"] < 15
+    assert facts["one in 1,000: recall"] == facts["boost of one in 100: recall"] == 1
+    assert all(value > 0 for name, value in facts.items() if name.endswith("CPU ms"))

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from pipelines import cli
+from pipelines.clients import query
+from serving.api import client
 from serving.server import RecallServer
 
 COUNTRIES = {"NL": [f"n{i}" for i in range(6)], "DE": [f"d{i}" for i in range(14)]}
@@ -65,7 +67,10 @@ def test_somebody_without_clicks_is_answered_from_her_features(folder):
         assert not answer["is_fallback"]
         found = {item["item_id"] for item in answer["items"]}
         assert len(found & set(COUNTRIES[name])) >= 4, (name, found)
+        flags = {"history": [], "k": 5, "context": '{"country": "NL"}'}
+        by_command = client.query(server.grpc_address, query.build_request(flags))
     assert unheard["is_fallback"]
+    assert [i.item_id for i in by_command.items] == [i["item_id"] for i in answers["NL"]["items"]]
 
 
 @pytest.mark.slow

@@ -327,6 +327,7 @@ def _metadata(prediction, name, fields=("signature_def",), **spec):
             "recall",
             [
                 "allow_item_ids",
+                "boosts",
                 "categories",
                 "context",
                 "deny_item_ids",
@@ -342,6 +343,7 @@ def _metadata(prediction, name, fields=("signature_def",), **spec):
                 "max_per_category",
                 "merge",
                 "reorder",
+                "where",
                 "with_interests",
                 "with_metadata",
             ],

@@ -133,7 +133,7 @@ def test_a_call_that_ends_without_a_message(channel):
 
 def _large_shape(name: str, dtype=types_pb2.DT_FLOAT, size=1 << 20) -> predict_pb2.PredictRequest:
     request = build_request(name, inputs={})
-    for number in range(20):
+    for number in range(22):
         request.inputs[f"x{number}"].dtype = dtype
         request.inputs[f"x{number}"].tensor_shape.dim.add(size=size)
     return request
@@ -148,7 +148,7 @@ def test_unknown_inputs_are_refused_before_they_are_looked_at(server, predict):
         code, details = error_of(predict, request)
         elapsed_s.append(time.perf_counter() - start_s)
         assert code is INVALID
-        assert details.startswith("input size does not match signature: 20!=18")
+        assert details.startswith("input size does not match signature: 22!=20")
     assert min(elapsed_s) < 0.005
     assert server._backend.budget.used == 0
 

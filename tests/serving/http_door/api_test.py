@@ -282,11 +282,11 @@ def test_recall_of_several_users(connection, catalogue):
         ({"history": [], "size": 1}, "A request has the keys history, k, exclude"),
         (
             {"history": [], "size": 1},
-            ", exact, context, with_metadata, with_interests, timeout_ms.",
+            ", exact, where, boosts, context, with_metadata, with_interests, timeout_ms.",
         ),
         (
             {"requests": [{"history": [], "size": 1}]},
-            ", exact, context, with_metadata, with_interests.",
+            ", exact, where, boosts, context, with_metadata, with_interests.",
         ),
         ({"requests": {}}, "`requests` must be a list"),
         (

@@ -127,6 +127,17 @@ class IngestConfig:
         for name in ("window_stride", "max_age_days"):
             value = getattr(self, name)
             require_setting(value is None or value > 0, f"ingest.{name}", value, "> 0, or null")
+        self._check_kept_out()
+        require_setting(
+            not self.keep_sequences
+            or (self.protocol != "temporal" and self.session_gap_minutes is None),
+            "ingest.keep_sequences",
+            self.keep_sequences,
+            "false under protocol temporal and with sessions: there a new day changes all users",
+        )
+
+    def _check_kept_out(self) -> None:
+        """Users and items that training is not to see."""
         new = self.new_user_share
         require_setting(0 <= new < 1, "ingest.new_user_share", new, "in [0, 1)")
         require_setting(
@@ -142,13 +153,6 @@ class IngestConfig:
             "ingest.keep_sequences",
             self.keep_sequences,
             "false with ingest.cold_item_share and ingest.cold_items",
-        )
-        require_setting(
-            not self.keep_sequences
-            or (self.protocol != "temporal" and self.session_gap_minutes is None),
-            "ingest.keep_sequences",
-            self.keep_sequences,
-            "false under protocol temporal and with sessions: there a new day changes all users",
         )
 
     def _check_clock(self) -> None:

@@ -146,9 +146,7 @@ def evaluate_model(
         )
     report: dict[str, Any] = {
         "format": FORMAT,
-        "protocol": describe_protocol(
-            examples_dir, trained.config.model.max_history_length, config, vocabulary
-        ),
+        "protocol": describe_protocol(examples_dir, max_length, config, vocabulary),
         "num_items": vocabulary.num_items,
         "num_users": {
             "validation": held_out["valid"].num_users,

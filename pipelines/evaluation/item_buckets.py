@@ -72,12 +72,12 @@ def measure_all(
     held_out: HeldOutUsers,
     vocabulary: ItemVocabulary,
     ks: Sequence[int],
-) -> dict[str, dict[str, Any] | None]:
-    """`by_clicks` and `by_age`, None where examples have no times; see `measure`."""
+) -> dict[str, dict[str, Any]]:
+    """`by_clicks` and `by_age`, or why it is `missing`; see `measure`."""
     clicks, age = by_clicks(held_out, vocabulary), by_age(held_out)
     return {
         "by_clicks": measure(top_rows, held_out, clicks, ks),
-        "by_age": None if age is None else measure(top_rows, held_out, age, ks),
+        "by_age": {"missing": NO_TIMES} if age is None else measure(top_rows, held_out, age, ks),
     }
 
 

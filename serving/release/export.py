@@ -84,16 +84,22 @@ def export_towers(
         "similarity": config.model.similarity,
         "num_items": vocabulary.num_items,
     }
-    of_items, of_users = vocabulary.features, vocabulary.users
-    if of_items is not None:
-        values["features"] = [c.column.to_dict() for c in of_items.columns]
-    if of_users is not None:
-        values["user_features"] = [c.column.to_dict() for c in of_users.columns]
-    if of_items is not None or of_users is not None:
+    return manifest.seal(folder, values | _describe_features(vocabulary, config))
+
+
+def _describe_features(vocabulary: ItemVocabulary, config: RecallConfig) -> dict[str, Any]:
+    """What a manifest says of declared features; nothing where there are none."""
+    found = {"features": vocabulary.features, "user_features": vocabulary.users}
+    values: dict[str, Any] = {
+        key: [column.column.to_dict() for column in of.columns]
+        for key, of in found.items()
+        if of is not None
+    }
+    if values:
         values["max_unknown_share"] = config.features.max_unknown_share
     if vocabulary.log_columns:
-        values["log_features"] = [c.column.to_dict() for c in vocabulary.log_columns]
-    return manifest.seal(folder, values)
+        values["log_features"] = [column.column.to_dict() for column in vocabulary.log_columns]
+    return values
 
 
 def _item_tower_module(

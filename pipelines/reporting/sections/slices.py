@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.evaluation import item_buckets, slices, user_results
+from pipelines.evaluation import slices, user_results
 from pipelines.evaluation.slices import Slice, SliceResult
 from pipelines.evaluation.user_results import UserResults
 from pipelines.reporting.page import charts, texts
@@ -82,8 +82,8 @@ def _items(items: Mapping[str, Any] | None, k: int) -> list[Block]:
     blocks: list[Block] = [
         _bucket_table(items["by_clicks"], k, "training clicks of the item"),
     ]
-    if items["by_age"] is None:
-        return [*blocks, Missing(f"By the age of the item: {item_buckets.NO_TIMES}.")]
+    if "missing" in items["by_age"]:
+        return [*blocks, Missing(f"By the age of the item: {items['by_age']['missing']}.")]
     title = "since the first click of the item, when the list is asked for"
     return [*blocks, _bucket_table(items["by_age"], k, title)]
 

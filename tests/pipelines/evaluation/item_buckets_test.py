@@ -55,5 +55,5 @@ def test_without_times_there_is_no_age():
     users_alone = Histories.of(plain.histories, user_rows=np.arange(3))
     assert item_buckets.by_age(HeldOutUsers(plain.user_ids, users_alone, plain.positives)) is None
     found = item_buckets.measure_all(TOP_ROWS, plain, VOCABULARY, [2])
-    assert found["by_age"] is None
+    assert found["by_age"] == {"missing": item_buckets.NO_TIMES}
     assert found["by_clicks"]["none"]["num_clicks"] == 2

@@ -53,8 +53,8 @@ def write_users(folder, text="user_id,country,age\nu2,NL,30\nu9,DE,20\nu1,NL,\n"
     return path
 
 
-def run(tmp_path, config=CONFIG, users=True):
-    (tmp_path / "log.csv").write_text(EVENTS)
+def run(tmp_path, config=CONFIG, users=True, events=EVENTS):
+    (tmp_path / "log.csv").write_text(events)
     source = open_events(str(tmp_path / "log.csv"))
     if users:
         source.users_file = UsersFile(str(write_users(tmp_path)))
@@ -166,17 +166,20 @@ def test_users_are_kept_out_of_training_by_their_ids():
     config = IngestConfig(new_user_share=0.5, session_gap_minutes=30)
     ids = pa.array([f"u{n}" for n in range(1000)] + [f"u{n}#2" for n in range(1000)])
     chosen = choose_new_users(config, ids)
-    assert 450 < chosen[:1000].sum() < 550
+    assert 400 < chosen[:1000].sum() < 600
     assert chosen[:1000].tolist() == chosen[1000:].tolist()
 
 
 def test_their_clicks_are_history_alone(tmp_path):
-    shares = [zlib.crc32(f"user {name}".encode()) / 2**32 for name in ("u1", "u2")]
-    config = CONFIG.override([f"ingest.new_user_share={sum(shares) / 2}"])
-    out, kept = ("u1", "u2") if shares[0] < shares[1] else ("u2", "u1")
-    folder = run(tmp_path, config)
+    names = [f"u{number}" for number in range(1, 5)]
+    lines = [f"{name},{item},{at}" for name in names for at, item in enumerate("abcde")]
+    shares = {name: zlib.crc32(f"user {name}".encode()) / 2**32 for name in names}
+    first, second, *_ = sorted(shares, key=shares.get)
+    config = CONFIG.override([f"ingest.new_user_share={(shares[first] + shares[second]) / 2}"])
+    folder = run(tmp_path, config, events="\n".join(["user_id,item_id,timestamp", *lines]))
     users = read_held_out(folder, "test")
-    trained = dict(zip(users.user_ids.tolist(), users.num_trained.tolist(), strict=True))
-    assert trained[out.encode()] == 0 < trained[kept.encode()]
-    counts = records.read_vocabulary(folder).counts
-    assert counts.sum() == trained[kept.encode()]
+    # Of five clicks two are held out.
+    assert dict(zip(users.user_ids.tolist(), users.num_trained.tolist(), strict=True)) == {
+        name.encode(): 0 if name == first else 3 for name in names
+    }
+    assert records.read_vocabulary(folder).counts.tolist() == [3, 3, 3, 0, 0]

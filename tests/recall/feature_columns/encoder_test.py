@@ -28,7 +28,9 @@ RAW = {
 
 def test_slots_and_numbers_by_hand():
     encoder = FeatureEncoder(COLUMNS)
-    encoded, num_known, num_unknown = encoder(RAW)
+    encoded, num_known, num_unknown, counts = encoder(RAW)
+    np.testing.assert_array_equal(counts.numpy().sum(axis=1)[:, 0], num_known)
+    np.testing.assert_array_equal(counts.numpy().sum(axis=1)[:, 1], num_unknown)
 
     # Rows: nothing 0; colours: others 1, red 2, blue 3; brand: others 4, acme 5; year: 6, 7, 8.
     assert encoder.num_rows == 9
@@ -101,7 +103,7 @@ def test_all_items_of_a_vocabulary_are_encoded_as_their_rows(monkeypatch):
 
 def test_a_feature_without_any_known_value():
     empty = FittedColumn(FeatureColumn("brand", "item", "categorical"))
-    encoded, num_known, num_unknown = FeatureEncoder([empty])({"brand": np.array([b"x", b""])})
+    encoded, num_known, num_unknown, _ = FeatureEncoder([empty])({"brand": np.array([b"x", b""])})
 
     np.testing.assert_array_equal(encoded.slots, [[1], [0]])
     assert (num_known.numpy().tolist(), num_unknown.numpy().tolist()) == ([0, 0], [1, 0])

@@ -43,7 +43,7 @@ def test_a_time_is_a_slot_for_each_of_its_parts():
     assert encoder.num_rows == 1 + 2 + 33 + 24 + 7
     assert set(encoder.input_specs()) == {"device"}
     friday_9_am = 1_704_445_261
-    encoded, num_known, _ = encoder(
+    encoded, num_known, _, _ = encoder(
         {
             "device": tf.constant(["tv", ""]),
             "when": tf.constant([[friday_9_am, friday_9_am - 2], [0, 5]], tf.int64),

@@ -51,6 +51,7 @@ def test_the_signature_has_all_features_by_name_and_each_may_be_left_out(exporte
         "item_vectors",
         "num_known",
         "num_unknown",
+        "value_counts",
     ]
     assert sorted(exported[0].signature_defs["serving_default"].inputs) == ["item_ids"]
 
@@ -108,6 +109,11 @@ def test_unknown_values_are_counted(exported):
     found = exported[0].predict(NEW_ITEMS, inputs)
     assert found["num_known"].tolist() == [2, 0, 0]
     assert found["num_unknown"].tolist() == [1, 2, 0]
+    # Of the columns in their order, the first two are the categories and the brand.
+    counts = found["value_counts"]
+    assert counts[:, 0].tolist() == [[1, 1], [0, 1], [0, 0]]
+    assert counts[:, 1].tolist() == [[1, 0], [0, 1], [0, 0]]
+    assert not counts[:, 2:].any()
 
 
 def test_inputs_of_different_rows_are_refused(exported):

@@ -127,11 +127,9 @@ class UserTowerModule(_TowerModule):
             known["times"] = tower_context.pair_times(times, history_ids, request)
         outputs, num_unknown = {}, []
         if context and self.user_encoder is not None:
-            names = self.user_encoder.input_specs()
-            encoded = self.user_encoder({name: context[name] for name in names})
+            encoded = self.user_encoder({n: context[n] for n in self.user_encoder.input_specs()})
             known["users"] = encoded.encoded
-            outputs["num_known_values"] = encoded.num_known
-            outputs["value_counts"] = encoded.value_counts
+            outputs |= {"num_known_values": encoded.num_known, "value_counts": encoded.value_counts}
             num_unknown.append(encoded.num_unknown)
         if context and self.click_encoder is not None:
             known["events"], of_clicks = tower_context.encode_clicks(

@@ -223,6 +223,13 @@ class RecallConfig:
             self.model.min_interest_weight,
             "0 with loss.negatives=interest_queues, where each click has one interest",
         )
+        most, anchors = self.model.max_history_length, self.loss.seq2seq_anchors
+        require_setting(
+            anchors <= most,
+            "loss.seq2seq_anchors",
+            anchors,
+            f"at most model.max_history_length = {most}: no sequence has more slots",
+        )
         num_interests = 1 if extractor == "last_state" else self.model.num_interests
         require_setting(
             num_interests > 1 or not self.loss.overlap_weight,

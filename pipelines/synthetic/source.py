@@ -195,11 +195,19 @@ def write_log(config: SyntheticConfig, events_path: str | Path, items_path: str 
         num_events = table_writer.write_batches(
             events_path, map(_to_file_columns, generate_events(config))
         )
-    items = generate_items(config)
+    write_items(generate_items(config), items_path)
+    return num_events
+
+
+def write_items(items: pa.Table, path: str | Path) -> None:
+    """Writes an items file of what a source says of its items (`EventSource.items`).
+
+    Raises:
+        InputError: The path cannot be written to, or its format is unknown.
+    """
     category = pc.binary_join(items["categories"], CATEGORY_SEPARATOR)
     table = pa.table({"item_id": items["item_id"], "category": category, "title": items["title"]})
-    table_writer.write_batches(items_path, table.to_batches())
-    return num_events
+    table_writer.write_batches(path, table.to_batches())
 
 
 class SyntheticSource(EventSource):

@@ -113,6 +113,10 @@ def test_every_setting_says_what_it_is_for():
         ({"model": {"num_prototypes": 8}}, "model.num_prototypes"),
         ({"model": {"extractor": "routing", "num_prototypes": 6}}, "model.num_prototypes"),
         ({"model": {"extractor": "routing", "num_prototypes": 0}}, "model.num_prototypes"),
+        (
+            {"loss": {"seq2seq_anchors": 9}, "model": {"max_history_length": 8}},
+            "loss.seq2seq_anchors",
+        ),
         ({"model": {"residual_form": "product"}}, "model.residual_form"),
         (
             {"model": {"interest_residual": False, "extractor": "capsule"}},

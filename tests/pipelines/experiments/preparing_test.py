@@ -1,5 +1,6 @@
 """Examples of the cases: made of the log that is named, read as it says, or refused."""
 
+import itertools
 import json
 
 import pytest
@@ -106,3 +107,15 @@ def test_settings_without_effect_and_without_metrics_are_refused(setting, error)
     with pytest.raises(InputError, match=error):
         preparing.check(catalogue.build("extractors", Options(settings=(setting,))))
     preparing.check(catalogue.build("extractors", Options(settings=("evaluation.ks=[10, 50]",))))
+
+
+def test_a_planted_log_keeps_its_categories_under_noise(tmp_path):
+    """Two categories of 20 items each: without them there is no diversity."""
+    log = "synthetic:users=9,items=40,interests=2,interests_per_user=1,events_per_user=20"
+    case = Case("planted", log, ("ingest.protocol=next_n",), 0.5)
+    experiment = Experiment("tiny", "Why?", (case,), (Arm("one"),), (1,), (), ("recall@10",))
+    prepare(experiment, tmp_path)
+    examples = run_files.examples_dir(tmp_path, next(experiment.runs()))
+    categories = records.read_vocabulary(examples).categories
+    assert {len(of_item) for of_item in categories} == {1}
+    assert len({*itertools.chain(*categories)}) == 2

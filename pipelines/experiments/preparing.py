@@ -81,7 +81,7 @@ def prepare(
     from pipelines.ingestion import ingest
     from pipelines.ingestion.open_log import open_events
     from pipelines.sources.columns.read_options import ReadOptions
-    from pipelines.synthetic.source import write_items
+    from pipelines.synthetic.source import write_items_file
 
     source, items = _open(run.case.log, reading)
     max_bad_rows = 0 if is_named(run.case.log) else reading.max_bad_rows
@@ -94,7 +94,7 @@ def prepare(
         _log.info("%s: random items in %d training events", run.case.name, number)
         if items is None and (own := source.items()) is not None:
             items = str(examples.with_name(f"{examples.name}.items.parquet"))
-            write_items(own, items)
+            write_items_file(own, items)
         # Its times are read already.
         as_ids = ReadOptions(null_markers=source.options.null_markers)
         source = open_events(str(events), options=as_ids)

@@ -195,11 +195,11 @@ def write_log(config: SyntheticConfig, events_path: str | Path, items_path: str 
         num_events = table_writer.write_batches(
             events_path, map(_to_file_columns, generate_events(config))
         )
-    write_items(generate_items(config), items_path)
+    write_items_file(generate_items(config), items_path)
     return num_events
 
 
-def write_items(items: pa.Table, path: str | Path) -> None:
+def write_items_file(items: pa.Table, path: str | Path) -> None:
     """Writes an items file of what a source says of its items (`EventSource.items`).
 
     Raises:

@@ -21,18 +21,26 @@ def interrupt(
         f"import sys\ndel sys.modules['{module}']\nsys.path.remove({str(tmp_path)!r})\n"
         f"from {module} import *\n"
     )
-    process = subprocess.Popen(
-        [sys.executable, *words],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, handler),
-    )
-    assert process.stdout.readline() == "started\n"
-    process.send_signal(signum)
-    _, errors = process.communicate(timeout=20)
+    # Not by `preexec_fn`: a real fork of a process in which another test left gRPC's threads.
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, *words],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            assert process.stdout.readline() == "started\n"
+            process.send_signal(signum)
+            _, errors = process.communicate(timeout=20)
+        finally:
+            process.kill()
     return process.returncode, errors
 
 

@@ -72,6 +72,7 @@ def test_padding_moves_sequences_and_changes_none():
     assert sequences(padded) == sequences(bucketed)
 
 
+@pytest.mark.slow
 def test_training_counts_real_slots(tmp_path):
     logs.write_training_split(tmp_path, logs.draw_sequences(48, 500))
     case = CASE | {"examples": str(tmp_path), "num_items": 20, "steps": 100}

@@ -158,6 +158,7 @@ def test_the_projector_is_written_again(run_dir):
     assert not list(logs.glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_one_line(run_dir):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -411,6 +411,7 @@ def check_readers(serving: Path) -> None:
             manifests.verify(folder, manifests.read(folder))
 
 
+@pytest.mark.slow
 def test_killed_at_every_point_shows_old_or_new(run_dir, tmp_path):
     newer = make_run(tmp_path / "newer", fingerprint="beef", content="2")
     serving = tmp_path / "serving"

@@ -252,6 +252,7 @@ def test_an_interrupted_job_goes_on_as_if_nothing_had_been(logs, yesterday, tmp_
         np.testing.assert_allclose(resumed[name], value, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 @eagerly
 def test_another_earlier_model_trains_anew(logs, yesterday, tmp_path):
     train_and_evaluate(CONFIG, logs[1], tmp_path / "model")

@@ -267,6 +267,7 @@ def test_times_are_not_looked_at_by_other_models():
     )
 
 
+@pytest.mark.slow
 def test_a_compiled_step_learns_from_times():
     model = timed_model("train.jit_compile=true", "model.dropout_rate=0.1")
     model.compile(optimizer=tf.keras.optimizers.SGD(0.1))

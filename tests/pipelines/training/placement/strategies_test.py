@@ -126,6 +126,7 @@ SAME_EVERYWHERE = (
 )
 
 
+@pytest.mark.slow
 def test_a_job_on_two_devices_has_the_numbers_of_one(folder):
     """61 sequences in batches of 32: the parts are of different sizes, some without a click."""
     arguments = jobs.command(
@@ -142,6 +143,7 @@ def test_a_job_on_two_devices_has_the_numbers_of_one(folder):
     ]
 
 
+@pytest.mark.slow
 def test_a_compiled_step_of_several_processors_is_refused(folder):
     arguments = jobs.command(
         folder / "examples",

@@ -86,12 +86,7 @@ def encode_padded(
             rows = tf.range(tf.shape(batch.positive_ids)[0]) * width
             first_slots = tf.zeros_like(batch.positive_ids, tf.int32)
             wanted = _in_order(batch.positive_ids, first_slots, rows, lengths, slots[0])
-            return user_tower.encode_prefixes(
-                batch.positive_ids,
-                wanted,
-                training=training,
-                known=KnownBeside(users=batch.columns.get(ROWS_OF_USERS)),
-            ).user_vectors
+            return _encode_in_order(user_tower, batch, wanted, training)
         future_ids, future_times = _reverse(batch.positive_ids, lengths), None
         if times is not None:  # What comes next in a reversed sequence came before.
             future_times = _reverse(times[..., ::-1], lengths)
@@ -134,12 +129,7 @@ def encode_packed(
             wanted = _in_order(
                 batch.positive_ids, batch.first_slots, batch.starts, batch.lengths, slots[0]
             )
-            return user_tower.encode_prefixes(
-                batch.positive_ids,
-                wanted,
-                training=training,
-                known=KnownBeside(users=batch.columns.get(ROWS_OF_USERS)),
-            ).user_vectors
+            return _encode_in_order(user_tower, batch, wanted, training)
         return user_tower.encode_prefixes(
             batch.future_ids,
             WantedPrefixes(
@@ -201,6 +191,19 @@ def _columns_of(
         for field, name in fields.items()
         if name in batch.columns
     }
+
+
+def _encode_in_order(
+    user_tower: UserTower,
+    batch: SequenceBatch | PackedBatch,
+    wanted: WantedPrefixes,
+    training: bool,
+) -> tf.Tensor:
+    """`[num_sequences, num_interests, dim]` of futures as they were clicked; see `_in_order`."""
+    known = KnownBeside(users=batch.columns.get(ROWS_OF_USERS))
+    return user_tower.encode_prefixes(
+        batch.positive_ids, wanted, training=training, known=known
+    ).user_vectors
 
 
 def _in_order(

@@ -212,7 +212,9 @@ class RecallConfig:
         for name in self.loss.ROUTING_WEIGHTS:
             value = getattr(self.loss, name)
             require_setting(
-                extractor == "routing" or not value,
+                extractor == "routing"
+                or not value
+                or (name == "semantic_weight" and self.model.clusters_items),
                 f"loss.{name}",
                 value,
                 f"0 or null with model.extractor={extractor}: `routing` alone routes items",
@@ -237,6 +239,23 @@ class RecallConfig:
             self.loss.overlap_weight,
             "0 with one interest: it is about pairs of them",
         )
+
+    @property
+    def auxiliary_weights(self) -> dict[str, float]:
+        """Weights by name of the losses beside seq2item and seq2seq, those that count.
+
+        >>> config = RecallConfig().override(["model.extractor=routing", "loss.balance_weight=.5"])
+        >>> config.auxiliary_weights
+        {'balance': 0.5, 'sharpness': 1.0, 'semantic': 1.0}
+        """
+        weights = {"overlap": self.loss.overlap_weight}
+        null = 1.0 if self.model.extractor == "routing" else 0.0
+        for name in self.loss.ROUTING_WEIGHTS:
+            value = getattr(self.loss, name)
+            weights[name.removesuffix("_weight")] = null if value is None else value
+        # Of these prototypes nothing else learns, nor they from anything else.
+        weights["prototypes"] = float(self.model.clusters_items)
+        return {name: weight for name, weight in weights.items() if weight > 0}
 
     @property
     def needs_times(self) -> bool:

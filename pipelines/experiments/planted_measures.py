@@ -17,7 +17,9 @@ from recall.losses.seq2seq import (
     select_confident_pairs,
     seq2seq_loss,
 )
+from recall.models.future_interests import find_common_interests
 from recall.ragged import Ragged
+from recall.towers import UserTowerOutput
 from recall.vocabulary import FIRST_ITEM_ID
 
 _BATCH_USERS = 64
@@ -105,10 +107,13 @@ def _measure_pairs(
         pasts = Ragged.from_rows([ids[:cut] for ids, cut in zip(sequences, cuts, strict=True)])
         futures = [ids[cut:][::-1] for ids, cut in zip(sequences, cuts, strict=True)]
         future_ids = Ragged.from_rows(futures).last_padded(max_length)
+        past = _encode(trained, pasts.last_padded(max_length), is_future=False)
+        future = _encode(trained, future_ids, is_future=True)
+        is_pair = find_common_interests(past.interest_weights, future.interest_weights, loss_config)
         losses = seq2seq_loss(
-            _encode(trained, pasts.last_padded(max_length), is_future=False),
-            _encode(trained, future_ids, is_future=True),
-            tf.ones(len(pasts), tf.bool),
+            past.user_vectors,
+            future.user_vectors,
+            is_pair,
             temperature=loss_config.seq2seq_temperature or loss_config.temperature,
         )
         select = (
@@ -118,7 +123,7 @@ def _measure_pairs(
         )
         chosen = select(
             losses,
-            tf.ones(len(pasts), tf.bool),
+            is_pair,
             confident_fraction=loss_config.confident_fraction,
         )
         confident.append(chosen.numpy())
@@ -129,12 +134,11 @@ def _measure_pairs(
     return planted_truth.describe_selection(np.concatenate(confident), np.concatenate(predictable))
 
 
-def _encode(trained: TrainedModel, ids: np.ndarray, *, is_future: bool) -> tf.Tensor:
-    """`[batch, K, dim]`, each history at its last click."""
+def _encode(trained: TrainedModel, ids: np.ndarray, *, is_future: bool) -> UserTowerOutput:
+    """Each history at its last click."""
     last = (ids >= FIRST_ITEM_ID).sum(axis=1) - 1
     wanted = WantedPrefixes(slots=tf.constant(last), is_future=is_future)
-    output = trained.model.user_tower.encode_prefixes(tf.constant(ids), wanted)
-    return output.user_vectors
+    return trained.model.user_tower.encode_prefixes(tf.constant(ids), wanted)
 
 
 def _batches(held_out: HeldOutUsers) -> list[HeldOutUsers]:

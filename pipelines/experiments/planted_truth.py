@@ -51,10 +51,11 @@ def find_predictable(
 ) -> np.ndarray:
     """Which futures of a prototype the past foretells.
 
-    The interest of a user's future in prototype k is the planted one that most of its clicks
-    there have, each counted by how much it belongs to k. It was to be foreseen where it is one
-    of the interests that made the past: those of the user so far, not what noise, an unrelated
-    run or a later change of interests has brought.
+    A click of the future is of the prototype it belongs to most. The interest of the future in
+    prototype k is the planted one that most of these clicks have. It was to be foreseen where it
+    is one of the interests that made the past: those of the user so far, not what noise, an
+    unrelated run or a later change of interests has brought. A prototype without a click in the
+    future has nothing that could be foreseen.
 
     Args:
         truth: Of the log.
@@ -69,13 +70,16 @@ def find_predictable(
     is_real = future_ids >= FIRST_ITEM_ID
     planted = truth.interest_of[np.maximum(future_ids - FIRST_ITEM_ID, 0)]
     one_hot = np.eye(truth.num_interests)[planted] * is_real[:, :, None]
-    dominating = np.einsum("blk,bli->bki", shares, one_hot).argmax(axis=2)
+    belongs = np.eye(shares.shape[2])[shares.argmax(axis=2)]
+    clicks = np.einsum("blk,bli->bki", belongs, one_hot)
+    dominating = clicks.argmax(axis=2)
     rows = np.array([int(user_id[1:]) - 1 for user_id in user_ids])
     first, later = truth.users.interests[rows], truth.users.later_interests[rows]
     is_first = (dominating[:, :, None] == first[:, None, :]).any(axis=2)
     is_later = (dominating[:, :, None] == later[:, None, :]).any(axis=2)
     has_turned = cuts > truth.users.turns[rows]
-    return is_first | (is_later & has_turned[:, None])
+    has_clicks = clicks.any(axis=2)
+    return has_clicks & (is_first | (is_later & has_turned[:, None]))
 
 
 def normalised_mutual_information(first: np.ndarray, second: np.ndarray) -> float:

@@ -9,8 +9,9 @@ import math
 import tensorflow as tf
 
 from recall.config import ModelConfig
-from recall.layers.attention import causal_softmax, look_up_positions, softmax
+from recall.layers.attention import causal_softmax, look_up_positions
 from recall.layers.capsules import CapsuleInterests
+from recall.layers.clusters import ItemClusters, StateClusters
 from recall.layers.dense import SlotDense
 from recall.layers.extractor import (
     InterestExtractor,
@@ -103,16 +104,16 @@ class DisentangledInterests(InterestExtractor):
 
         clustering   p(k|i) = softmax_k( LN1(z_i) . LN2(c_k) / sqrt(D) )
         weighting    p(i|t) = softmax_{i<=t}( key_i . query_t / sqrt(D) )
-        aggregation  phi_k(t) = LN5( beta_k + z_t + sum_{i<=t} p(k|i) p(i|t) z_i )
+        aggregation  phi_k(t) = LN5( beta_k + z_t + sum_{i<=t} p(k|i) p(i|t) v_i )
 
-    p(i|t) is a causal attention matrix, so the interests of all prefixes come
-    from one product. The article's aggregation lacks z_t; with the largest of
+    with v_i = z_i (paper). p(i|t) is a causal attention matrix, so the interests of all
+    prefixes come from one product. The article's aggregation lacks z_t; with the largest of
     the interests as score the network then does not leave the symmetric state
     in which all interests are alike. `interest_residual=False` is the article's form;
     `residual_form` has others (`LastStateResidual`). A state knows the clicks before it, so
-    that states, clusters and interests of one history are much alike; with `pools="items"` the
-    item vector of click i, normalised, stands for z_i in clustering and aggregation, but for the
-    z_t that is added.
+    that states of one history are much alike: with `clusters="items"` the clicked items are
+    clustered in their place (`ItemClusters`), and with `pools="items"` the item vector of click
+    i, normalised, is v_i.
 
     Reference:
         Ma et al., "Disentangled Self-Supervision in Sequential Recommenders",
@@ -128,18 +129,22 @@ class DisentangledInterests(InterestExtractor):
         self._residual = LastStateResidual(config, name="residual")
         self._has_clusters, self._has_weights = config.clustering, config.weighting
         self._has_future_bias = config.future_bias
-        # LN2 has no offset: it adds the same to the scores of all prototypes, and
-        # the softmax over prototypes does not see it.
-        self._norms = [LayerNorm(center=i != 2, name=f"norm_{i}") for i in range(1, 6)]
-        self._key = SlotDense(config.dim, activation="relu", name="key")
-        self.reads_items = config.pools == "items"
-        if self.reads_items:
+        self._clusters_items, self._pools_items = config.clusters_items, config.pools == "items"
+        self.reads_items = self._clusters_items or self._pools_items
+        if self._clusters_items:
+            self.num_prototypes = config.num_interests
+            self._clusters = ItemClusters(config.num_interests, config.dim, name="clusters")
+        elif self._has_clusters:
+            self._clusters = StateClusters(config.num_interests, config.dim, name="clusters")
+        if self._pools_items:
             self._item_norm = LayerNorm(name="norm_items")
+        self._key_norm, self._query_norm, self._norm = (
+            LayerNorm(name=f"norm_{i}") for i in (3, 4, 5)
+        )
+        self._key = SlotDense(config.dim, activation="relu", name="key")
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        """Creates prototypes, position table and the two sets of biases."""
-        if self._has_clusters:
-            self._prototypes = self._add_random_weight("prototypes")
+        """Creates position table and the two sets of biases."""
         self._past_bias = self._future_bias = self._add_random_weight("past_bias")
         if self._has_future_bias:
             self._future_bias = self._add_random_weight("future_bias")
@@ -159,8 +164,8 @@ class DisentangledInterests(InterestExtractor):
     def _extract_all(
         self, states: tf.Tensor, wanted: WantedPrefixes, item_vectors: tf.Tensor | None
     ) -> InterestOutput:
-        values = self._choose_values(states, item_vectors)
-        clusters, shape = self._cluster_values(values), tf.shape(states)
+        values, shape = self._choose_values(states, item_vectors), tf.shape(states)
+        clusters = self.cluster(states, item_vectors)
         if self._has_weights:
             placed = self._place(states, wanted.first_slots)
             scores = tf.matmul(self._queries(placed), self._keys(placed), transpose_b=True)
@@ -181,7 +186,7 @@ class DisentangledInterests(InterestExtractor):
         self, states: tf.Tensor, wanted: WantedPrefixes, item_vectors: tf.Tensor | None
     ) -> InterestOutput:
         values = self._choose_values(states, item_vectors)
-        clusters = self._cluster_values(values)
+        clusters = self.cluster(states, item_vectors)
         if self._has_weights:
             placed = self._place(states)
             query = self._queries(tf.gather(placed, wanted.slots, batch_dims=1))[:, tf.newaxis, :]
@@ -199,39 +204,46 @@ class DisentangledInterests(InterestExtractor):
 
     def cluster(self, states: tf.Tensor, item_vectors: tf.Tensor | None = None) -> tf.Tensor:
         """p(k|i), `[batch, length, num_interests]`: how much a click belongs to a prototype."""
-        return self._cluster_values(self._choose_values(states, item_vectors))
+        if self._clusters_items:
+            return tf.cast(self.route(item_vectors), states.dtype)
+        if self._has_clusters:
+            return self._clusters(states)
+        shape = [*tf.unstack(tf.shape(states)[:2]), self.num_interests]
+        return tf.ones(shape, states.dtype) / self.num_interests
+
+    def route(self, item_vectors: tf.Tensor) -> tf.Tensor:
+        """`[..., dim]` -> `[..., num_interests]` float32, sum 1: prototypes of items."""
+        return self._clusters(item_vectors)
+
+    def fit_loss(self, item_vectors: tf.Tensor) -> tf.Tensor:
+        """`[batch]` float, how far items are from the prototypes (`ItemClusters`)."""
+        return self._clusters.fit_loss(item_vectors)
+
+    def group(self, routes: tf.Tensor) -> tf.Tensor:
+        """Every prototype is an interest."""
+        return routes
 
     def _choose_values(self, states: tf.Tensor, item_vectors: tf.Tensor | None) -> tf.Tensor:
-        """What is clustered and pooled, `[batch, length, dim]`."""
-        if not self.reads_items:
+        """What is pooled, `[batch, length, dim]`."""
+        if not self._pools_items:
             return states
         return tf.cast(self._item_norm(item_vectors), states.dtype)
-
-    def _cluster_values(self, values: tf.Tensor) -> tf.Tensor:
-        """p(k|i) of what stands for the clicks."""
-        if not self._has_clusters:
-            shape = [*tf.unstack(tf.shape(values)[:2]), self.num_interests]
-            return tf.ones(shape, values.dtype) / self.num_interests
-        # Both sides are normalised: a plain product collapses onto few prototypes.
-        prototypes = self._norms[1](tf.convert_to_tensor(self._prototypes))
-        scores = tf.matmul(self._norms[0](values), prototypes, transpose_b=True)
-        return softmax(scores / math.sqrt(self._dim))
 
     def _place(self, states: tf.Tensor, first_slots: tf.Tensor | None = None) -> tf.Tensor:
         """alpha_i + z_i, `[batch, length, dim]`."""
         return states + look_up_positions(self._positions, tf.shape(states)[1], first_slots)
 
     def _keys(self, placed: tf.Tensor) -> tf.Tensor:
-        base = self._norms[2](placed)
+        base = self._key_norm(placed)
         return base + self._key(base)
 
     def _queries(self, placed: tf.Tensor) -> tf.Tensor:
-        return self._norms[3](placed + self._query_bias)
+        return self._query_norm(placed + self._query_bias)
 
     def _aggregate(self, pooled: tf.Tensor, last: tf.Tensor, is_future: bool) -> tf.Tensor:
         """phi from pooled states `[..., num_interests, dim]` and last ones `[..., dim]`."""
         pooled += self._future_bias if is_future else self._past_bias
-        return self._norms[4](self._residual(pooled, last))
+        return self._norm(self._residual(pooled, last))
 
 
 def build_extractor(config: ModelConfig) -> InterestExtractor:

@@ -31,7 +31,9 @@ def seq2seq_loss(
         past_vectors: `[batch, num_interests, dim]` float.
         future_vectors: `[batch, num_interests, dim]` float, row i is the future
             of past i.
-        is_valid: `[batch]` bool, False where a sequence has no future.
+        is_valid: `[batch]` bool, False where a sequence has no future; or
+            `[batch, num_interests]`, False where an interest is no part of both: it is neither
+            compared nor a negative.
         temperature: Divides the inner products, > 0 (the paper: sqrt(dim) on
             vectors that are layer-normalised; here vectors of the towers).
         max_gradient_pairs: Upper bound of the pairs whose loss has a gradient, so that
@@ -51,7 +53,7 @@ def seq2seq_loss(
     batch, num_interests, dim = shape[0], shape[1], shape[2]
     past = tf.reshape(past_vectors, [batch * num_interests, dim])
     future = tf.reshape(future_vectors, [batch * num_interests, dim])
-    pair_is_valid = columns_are_there = tf.repeat(is_valid, num_interests)
+    pair_is_valid = columns_are_there = _by_pair(is_valid, num_interests)
     if queued_vectors is not None:
         queued = tf.reshape(queued_vectors, [-1, dim])
         future = tf.concat([future, tf.stop_gradient(queued)], axis=0)
@@ -64,6 +66,14 @@ def seq2seq_loss(
     )
     losses = tf.where(pair_is_valid, losses, 0.0)
     return tf.reshape(losses, [batch, num_interests])
+
+
+def _by_pair(is_valid: tf.Tensor, num_interests: int | tf.Tensor) -> tf.Tensor:
+    """`[batch]` or `[batch, num_interests]` -> `[num_pairs]` bool."""
+    is_valid = tf.convert_to_tensor(is_valid)
+    if is_valid.shape.rank == 1:
+        return tf.repeat(is_valid, num_interests)
+    return tf.reshape(is_valid, [-1])
 
 
 def _mark_other_futures(owners: tf.Tensor, num_interests: tf.Tensor) -> tf.Tensor:
@@ -154,7 +164,7 @@ def select_confident_pairs(
 
     Args:
         losses: `[batch, num_interests]` float, from `seq2seq_loss`.
-        is_valid: `[batch]` bool.
+        is_valid: `[batch]` or `[batch, num_interests]` bool.
         confident_fraction: Share of the valid pairs kept, rounded down (lambda
             in the paper). The share is of the valid pairs of this batch.
 
@@ -167,10 +177,9 @@ def select_confident_pairs(
         KDD 2020, section 3.4.
     """
     shape = tf.shape(losses)
-    pair_is_valid = tf.repeat(is_valid, shape[1])
-    num_kept = count_confident_pairs(
-        tf.reduce_sum(tf.cast(is_valid, tf.int32)), shape[1], confident_fraction
-    )
+    pair_is_valid = _by_pair(is_valid, shape[1])
+    num_valid = tf.reduce_sum(tf.cast(pair_is_valid, tf.int32))
+    num_kept = count_confident_pairs(num_valid, 1, confident_fraction)
     gains = tf.where(pair_is_valid, -tf.reshape(losses, [-1]), tf.float32.min)
     return tf.reshape(mark_largest(gains, num_kept), shape)
 
@@ -182,15 +191,17 @@ def select_confident_of_users(
 
     Args:
         losses: `[batch, num_interests]` float, from `seq2seq_loss`.
-        is_valid: `[batch]` bool.
-        confident_fraction: Share of a user's pairs, rounded down, but at least one pair.
+        is_valid: `[batch]` or `[batch, num_interests]` bool.
+        confident_fraction: Share of a user's pairs, rounded down, but at least one pair. Of a
+            user with fewer valid ones, those.
 
     Returns:
         `[batch, num_interests]` bool; of equal losses the earlier interest wins.
     """
     num_kept = pairs_of_user(losses.shape[1], confident_fraction)
-    chosen = tf.transpose(mark_largest(-tf.transpose(losses), num_kept))
-    return chosen & is_valid[:, tf.newaxis]
+    pair_is_valid = tf.reshape(_by_pair(is_valid, losses.shape[1]), tf.shape(losses))
+    gains = tf.where(pair_is_valid, -losses, tf.float32.min)
+    return tf.transpose(mark_largest(tf.transpose(gains), num_kept)) & pair_is_valid
 
 
 def pairs_of_user(num_interests: int, confident_fraction: float) -> int:

@@ -30,7 +30,7 @@ def compute_auxiliary_losses(
         clicks: Their next clicks.
         user_tower: Routes the clicked items, where a name asks for that.
         config: Settings of the losses.
-        names: Those of `LossConfig.auxiliary_weights`.
+        names: Those of `RecallConfig.auxiliary_weights`.
     """
     weights = prefixes.target_weights
     routes = shares = None
@@ -47,6 +47,9 @@ def compute_auxiliary_losses(
         "balance": lambda: balance_loss(routes, weights) / replicas.count(),
         "sharpness": lambda: share_of_mean(sharpness_loss(routes), weights),
         "semantic": semantic,
+        "prototypes": lambda: share_of_mean(
+            user_tower.fit_prototypes(prefixes.positive_ids), weights
+        ),
         "overlap": lambda: share_of_mean(overlap_loss(prefixes.user_vectors), weights),
     }
     return {name: losses[name]() for name in names}

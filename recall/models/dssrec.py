@@ -62,6 +62,7 @@ class DSSRec(tfrs.Model):
         """Creates the towers for the items of `vocabulary`."""
         super().__init__(**kwargs)
         self._loss_config = config.loss
+        self._weights_of_others = lambda: config.auxiliary_weights
         self._gradient_dtype = tf.as_dtype(config.train.gradient_dtype)
         # No constant of the step, which would be compiled anew for every seed, and no weight.
         seed = tf.Variable(config.train.seed, trainable=False, dtype=tf.int64)
@@ -244,7 +245,7 @@ class DSSRec(tfrs.Model):
     @property
     def _auxiliary_weights(self) -> dict[str, float]:
         # No attribute: Keras would track it in checkpoints.
-        return self._loss_config.auxiliary_weights(self.user_tower.num_prototypes > 0)
+        return self._weights_of_others()
 
     @property
     def loss_names(self) -> list[str]:

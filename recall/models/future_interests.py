@@ -53,11 +53,18 @@ def compute_seq2seq(
     # The past ends at slot `anchor`; its future is items anchor+1..length,
     # the newest `length - anchor` items: a prefix of the reversed sequence.
     anchors, has_future = draw_anchors(lengths, seed, num_anchors)
-    past_vectors = gather_slots(prefixes.user_vectors, tf.reshape(prefixes.starts + anchors, [-1]))
-    future_vectors = prefixes.encode_future(tf.maximum(lengths - anchors - 1, 0))
+    slots = tf.reshape(prefixes.starts + anchors, [-1])
+    past_vectors = gather_slots(prefixes.user_vectors, slots)
+    future_vectors, future_weights = prefixes.encode_future(tf.maximum(lengths - anchors - 1, 0))
     if config.stop_future_gradient:
         future_vectors = tf.stop_gradient(future_vectors)
     is_valid = tf.reshape(has_future, [-1])
+    is_pair = is_valid
+    if config.min_pair_weight > 0 or prefixes.is_active is not None:
+        past_weights = gather_slots(prefixes.interest_weights, slots)
+        is_pair = (
+            find_common_interests(past_weights, future_weights, config) & is_valid[:, tf.newaxis]
+        )
     max_pairs = owners = None
     if prefixes.is_real is not None:
         max_pairs = _most_pairs(past_vectors.shape[0], num_interests, config)
@@ -66,20 +73,31 @@ def compute_seq2seq(
     losses = seq2seq_loss(
         past_vectors,
         future_vectors,
-        is_valid,
+        is_pair,
         temperature=config.seq2seq_temperature or config.temperature,
         max_gradient_pairs=max_pairs,
         owners=owners,
         queued_vectors=queue,
     )
     num_of_all = None
-    if replicas.count() > 1:
+    if replicas.count() > 1 and is_pair is is_valid:
         num_valid = tf.reduce_sum(tf.cast(is_valid, tf.int32))
         num_of_all = replicas.total("pairs", count_pairs(num_valid, num_interests, config))
     select = select_confident_of_users if config.confident_of == "user" else select_confident_pairs
-    is_confident = select(losses, is_valid, confident_fraction=config.confident_fraction)
+    is_confident = select(losses, is_pair, confident_fraction=config.confident_fraction)
     loss = reduce_confident(losses, is_confident, num_of_all)
+    if is_pair is not is_valid:
+        # How many pairs the other replicas have is not known before: a mean of their means.
+        loss /= replicas.count()
     return Futures(loss, future_vectors, is_valid)
+
+
+def find_common_interests(
+    past_weights: tf.Tensor, future_weights: tf.Tensor, config: LossConfig
+) -> tf.Tensor:
+    """`[..., num_interests]` weights -> bool, the interests that past and future both hold."""
+    least = tf.minimum(past_weights, future_weights)
+    return (least > 0) & (least >= config.min_pair_weight)
 
 
 def draw_anchors(

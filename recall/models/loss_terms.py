@@ -18,7 +18,7 @@ class LossTerms(NamedTuple):
     Attributes:
         seq2item: Scalar.
         seq2seq: Scalar.
-        auxiliary: Name -> scalar of `LossConfig.auxiliary_weights`.
+        auxiliary: Name -> scalar of `RecallConfig.auxiliary_weights`.
         user_vectors: `[num_slots, num_interests, dim]`, what both were computed from.
         positive_ids: `[num_slots]` int, the next click of each slot.
         winners: `[num_slots]` int, the interest that it belongs to.

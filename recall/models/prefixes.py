@@ -22,7 +22,7 @@ from recall.features import (
     SequenceBatch,
 )
 from recall.layers.extractor import WantedPrefixes
-from recall.towers import KnownBeside, UserTower
+from recall.towers import KnownBeside, UserTower, UserTowerOutput
 from recall.vocabulary import PADDING_ID
 
 
@@ -35,8 +35,9 @@ class Prefixes(NamedTuple):
         is_real: `[num_slots]` bool, False where a slot is padding; None: nowhere.
         starts: `[num_sequences]` int, the first slot of each sequence.
         lengths: `[num_sequences]` int, its slots; 0 where there is no sequence.
+        interest_weights: `[num_slots, num_interests]` float, how much of it each interest holds.
         encode_future: `[num_anchors, num_sequences]` int slots of reversed sequences -> their
-            interests, `[num_anchors * num_sequences, num_interests, dim]`.
+            interests, of `num_anchors * num_sequences` futures.
         weights: `[num_slots]` float, how much the item after each counts, 0 for padding;
             None: all alike.
         shown_ids: `[num_slots, most]` int, items that were shown before it, padded; None:
@@ -50,7 +51,8 @@ class Prefixes(NamedTuple):
     is_real: tf.Tensor | None
     starts: tf.Tensor
     lengths: tf.Tensor
-    encode_future: Callable[[tf.Tensor], tf.Tensor]
+    interest_weights: tf.Tensor
+    encode_future: Callable[[tf.Tensor], UserTowerOutput]
     weights: tf.Tensor | None = None
     shown_ids: tf.Tensor | None = None
     is_active: tf.Tensor | None = None
@@ -80,7 +82,7 @@ def encode_padded(
     )
     lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
 
-    def encode_future(slots: tf.Tensor) -> tf.Tensor:
+    def encode_future(slots: tf.Tensor) -> UserTowerOutput:
         if not reverse_future:
             width = tf.shape(batch.positive_ids)[1]
             rows = tf.range(tf.shape(batch.positive_ids)[0]) * width
@@ -95,7 +97,7 @@ def encode_padded(
             _of_reversed(future_ids, slots),
             training=training,
             known=_known_of_future(batch, future_times),
-        ).user_vectors
+        )
 
     return Prefixes(
         pasts.user_vectors,
@@ -103,6 +105,7 @@ def encode_padded(
         is_real=None,
         starts=tf.cumsum(lengths, exclusive=True),
         lengths=lengths,
+        interest_weights=pasts.interest_weights,
         encode_future=encode_future,
         is_active=_find_active(user_tower, pasts.interest_weights),
         **_columns_of(batch, lambda tensor: tf.boolean_mask(tensor, target_mask)),
@@ -124,7 +127,7 @@ def encode_packed(
     def flatten(tensor: tf.Tensor) -> tf.Tensor:
         return tf.reshape(tensor, [-1, *tensor.shape[2:]])
 
-    def encode_future(slots: tf.Tensor) -> tf.Tensor:
+    def encode_future(slots: tf.Tensor) -> UserTowerOutput:
         if not reverse_future:
             wanted = _in_order(
                 batch.positive_ids, batch.first_slots, batch.starts, batch.lengths, slots[0]
@@ -139,7 +142,7 @@ def encode_packed(
             ),
             training=training,
             known=_known_of_future(batch, batch.columns.get(FUTURE_TIMES)),
-        ).user_vectors
+        )
 
     return Prefixes(
         flatten(pasts.user_vectors),
@@ -147,6 +150,7 @@ def encode_packed(
         is_real=positive_ids != PADDING_ID,
         starts=batch.starts,
         lengths=batch.lengths,
+        interest_weights=flatten(pasts.interest_weights),
         encode_future=encode_future,
         is_active=_find_active(user_tower, flatten(pasts.interest_weights)),
         **_columns_of(batch, flatten),
@@ -198,12 +202,10 @@ def _encode_in_order(
     batch: SequenceBatch | PackedBatch,
     wanted: WantedPrefixes,
     training: bool,
-) -> tf.Tensor:
-    """`[num_sequences, num_interests, dim]` of futures as they were clicked; see `_in_order`."""
+) -> UserTowerOutput:
+    """Of `num_sequences` futures as they were clicked; see `_in_order`."""
     known = KnownBeside(users=batch.columns.get(ROWS_OF_USERS))
-    return user_tower.encode_prefixes(
-        batch.positive_ids, wanted, training=training, known=known
-    ).user_vectors
+    return user_tower.encode_prefixes(batch.positive_ids, wanted, training=training, known=known)
 
 
 def _in_order(

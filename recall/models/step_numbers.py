@@ -7,7 +7,7 @@ import tensorflow as tf
 from recall import replicas
 
 LOSSES = ("loss", "seq2item", "seq2seq")
-"""Those of every step; others are named by `LossConfig.auxiliary_weights`."""
+"""Those of every step; others are named by `RecallConfig.auxiliary_weights`."""
 
 
 def uniform(shape: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:

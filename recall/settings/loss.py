@@ -35,6 +35,10 @@ class LossConfig:
     confident_of: str = "batch"
     """Whose pairs the confident ones are chosen from: `batch` (paper), or `user`, so that every
     user has some, at least one."""
+    min_pair_weight: float = 0.0
+    """Share of a past, and of its future, that an interest must hold for seq2seq to compare the
+    two: of what nobody clicked there is nothing to learn. 0: all are compared that are not
+    switched off."""
     seq2seq_temperature: float | None = None
     """Divides the scores of the seq2seq loss; null: `temperature`, as both compare the vectors
     of the towers."""
@@ -60,7 +64,7 @@ class LossConfig:
     null: 1 there."""
     semantic_weight: float | None = None
     """Weight of the loss against clicks that are near to another interest than the one they are
-    routed to, with `routing`. null: 1 there."""
+    routed to, with `routing` or `model.clusters=items`. null: 1 with `routing`, 0 else."""
     overlap_weight: float = 0.0
     """Weight of the mean squared cosine between the interests of a user; 0 leaves it out."""
 
@@ -137,6 +141,9 @@ class LossConfig:
             temperature,
             "> 0, or null",
         )
+        require_setting(
+            0 <= self.min_pair_weight < 1, "loss.min_pair_weight", self.min_pair_weight, "in [0, 1)"
+        )
         for name in ("seq2seq_warm_up_steps", "seq2seq_decay_steps", "seq2seq_queue"):
             require_setting(getattr(self, name) >= 0, f"loss.{name}", getattr(self, name), ">= 0")
         anchors = self.seq2seq_anchors
@@ -153,19 +160,3 @@ class LossConfig:
         if self.target_kinds and kind not in self.target_kinds:
             return 0.0
         return self.event_weights.get(kind, 1.0)
-
-    def auxiliary_weights(self, has_prototypes: bool) -> dict[str, float]:
-        """Weights by name of the losses beside seq2item and seq2seq, those that count.
-
-        Args:
-            has_prototypes: Whether items are routed to prototypes.
-
-        >>> LossConfig(balance_weight=0.5).auxiliary_weights(has_prototypes=True)
-        {'balance': 0.5, 'sharpness': 1.0, 'semantic': 1.0}
-        """
-        weights = {}
-        for name in self.ROUTING_WEIGHTS if has_prototypes else ():
-            value = getattr(self, name)
-            weights[name.removesuffix("_weight")] = 1.0 if value is None else value
-        weights["overlap"] = self.overlap_weight
-        return {name: weight for name, weight in weights.items() if weight > 0}

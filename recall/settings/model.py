@@ -43,8 +43,12 @@ class ModelConfig:
     """How it is added: `sum`, `gate` (an interest says itself how much of it) or `first` (the
     first interest alone has it)."""
     pools: str = "states"
-    """What an interest of `dssrec` is pooled from, and its clicks clustered by: `states` (paper),
-    each of which knows the clicks before it, or `items`, the clicked items alone."""
+    """What an interest of `dssrec` is pooled from: `states` (paper), each of which knows the
+    clicks before it, or `items`, the clicked items alone."""
+    clusters: str = "states"
+    """What the clicks are clustered by in `dssrec`: `states` (paper), by prototypes that learn
+    from what interests are used for, or `items`, by prototypes that follow the item vectors, so
+    that an item is of the same interest whoever clicks it."""
     clustering: bool = True
     """Whether a click belongs to the interests of `dssrec` by prototypes; false: to all alike."""
     weighting: bool = True
@@ -66,6 +70,7 @@ class ModelConfig:
 
     EXTRACTORS: typing.ClassVar = ("dssrec", "last_state", "self_attentive", "capsule", "routing")
     POOLS: typing.ClassVar = ("states", "items")
+    CLUSTERS: typing.ClassVar = ("states", "items")
     RESIDUAL_FORMS: typing.ClassVar = ("sum", "gate", "first")
     PROTOTYPES_PER_INTEREST: typing.ClassVar = 4
     BLOCKS: typing.ClassVar = ("plain", "gated")
@@ -77,6 +82,7 @@ class ModelConfig:
         require_choice("model.similarity", self.similarity, self.SIMILARITIES)
         require_choice("model.residual_form", self.residual_form, self.RESIDUAL_FORMS)
         require_choice("model.pools", self.pools, self.POOLS)
+        require_choice("model.clusters", self.clusters, self.CLUSTERS)
         for name in ("num_interests", "dim", "max_history_length", "num_blocks", "num_heads"):
             require_setting(getattr(self, name) >= 1, f"model.{name}", getattr(self, name), ">= 1")
         require_setting(
@@ -137,6 +143,16 @@ class ModelConfig:
             if has_weights
             else f"0 with model.extractor={self.extractor}, whose interests weigh the same",
         )
+        self._check_prototypes()
+
+    def _check_prototypes(self) -> None:
+        """What clicks are clustered by."""
+        require_setting(
+            self.clusters == "states" or (self.extractor == "dssrec" and self.clustering),
+            "model.clusters",
+            self.clusters,
+            "states unless model.extractor=dssrec and model.clustering=true",
+        )
         require_setting(
             self.num_prototypes is None or self.extractor == "routing",
             "model.num_prototypes",
@@ -150,6 +166,11 @@ class ModelConfig:
             self.num_prototypes,
             f"a multiple of model.num_interests = {self.num_interests}, or null",
         )
+
+    @property
+    def clusters_items(self) -> bool:
+        """Whether prototypes follow the items."""
+        return self.extractor == "dssrec" and self.clusters == "items"
 
     @property
     def total_prototypes(self) -> int:

@@ -24,7 +24,7 @@ MODELS = {
     "routing": ["model.extractor=routing", "model.num_prototypes=6"],
     "routing_by_category": ["model.extractor=routing", "model.use_categories=true"],
     "k_by_user": ["model.min_interest_weight=0.33"],
-    "items": ["model.pools=items"],
+    "items": ["model.pools=items", "model.clusters=items", "loss.min_pair_weight=0.1"],
     "gate": ["model.residual_form=gate"],
     "anchors": ["loss.seq2seq_anchors=3"],
     "future_queue": ["loss.seq2seq_queue=6", "loss.seq2seq_anchors=2"],

@@ -203,11 +203,13 @@ def test_null_stands_for_four_prototypes_to_an_interest():
 
 
 def test_only_losses_with_a_weight_are_auxiliary():
-    loss = RecallConfig().override(["loss.overlap_weight=.5"]).loss
-    assert loss.auxiliary_weights(has_prototypes=False) == {"overlap": 0.5}
+    config = RecallConfig().override(["loss.overlap_weight=.5"])
+    assert config.auxiliary_weights == {"overlap": 0.5}
     settings = ["model.extractor=routing", "loss.sharpness_weight=0", "loss.balance_weight=2"]
-    loss = RecallConfig().override(settings).loss
-    assert loss.auxiliary_weights(has_prototypes=True) == {"balance": 2.0, "semantic": 1.0}
+    config = RecallConfig().override(settings)
+    assert config.auxiliary_weights == {"balance": 2.0, "semantic": 1.0}
+    config = RecallConfig().override(["model.clusters=items", "loss.semantic_weight=.1"])
+    assert config.auxiliary_weights == {"semantic": 0.1, "prototypes": 1.0}
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from pipelines.experiments.grids.logs import NEXT_FIVE, log_settings
 from recall.errors import InputError
 
 _INTERESTS = 8
+CLUSTERS = ("model.clusters=items", "loss.min_pair_weight=0.05")
+"""Clusters of items, and only interests compared that past and future hold."""
 _WORLD = f"synthetic:users=3000,items=1000,interests={_INTERESTS},interests_per_user=3"
 _SHORT, _LONG = f"{_WORLD},events_per_user=40", f"{_WORLD},events_per_user=120"
 WORLDS = {
@@ -67,7 +69,9 @@ def build(options: Options) -> Experiment:
             Arm("fraction=.6", (*interests, "loss.confident_fraction=0.6")),
             Arm("weight=.1", (*interests, "loss.seq2seq_weight=0.1")),
             Arm("seq2item", (*interests, "loss.seq2seq_weight=0")),
-            Arm("items", (*interests, "model.pools=items")),
+            Arm("clusters", (*interests, *CLUSTERS)),
+            Arm("clusters, seq2item", (*interests, *CLUSTERS, "loss.seq2seq_weight=0")),
+            Arm("items", (*interests, "model.pools=items", *CLUSTERS)),
         ),
         seeds_of(options, _SEEDS),
         shared_settings(options),

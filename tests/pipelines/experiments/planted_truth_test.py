@@ -20,16 +20,16 @@ TRUTH = PlantedLog(
 def test_a_future_is_foretold_by_the_interests_so_far():
     future_ids = np.array([[0, 2, 0], [4, 5, 1]]) + FIRST_ITEM_ID
     future_ids[0, 2] = 0  # Padding.
-    shares = np.zeros((2, 3, 2))
-    shares[0] = [[0.9, 0.1], [0.1, 0.9], [1, 1]]
-    shares[1] = [[0.8, 0.2], [0.7, 0.3], [0.1, 0.9]]
-    # u1: prototype 0 has interest 0 (.9), prototype 1 interest 1 (.9), not to be foreseen before
-    # the turn. u2: prototype 0 has 2, prototype 1 has .9 of interest 0 against .5 of 2.
+    shares = np.zeros((2, 3, 3))
+    shares[0] = [[0.6, 0.3, 0.1], [0.1, 0.6, 0.3], [0, 0, 1]]
+    shares[1] = [[0.5, 0.4, 0.1], [0.5, 0.3, 0.2], [0.1, 0.5, 0.4]]
+    # u1: prototype 0 has interest 0, prototype 1 interest 1, not to be foreseen before the turn.
+    # u2: prototype 0 has 2, prototype 1 interest 0. Nobody's clicks are of prototype 2.
     find = planted_truth.find_predictable
     early = find(TRUTH, [b"u1", b"u2"], np.array([2, 2]), future_ids, shares)
-    assert early.tolist() == [[True, False], [True, False]]
+    assert early.tolist() == [[True, False, False], [True, False, False]]
     late = find(TRUTH, [b"u1", b"u2"], np.array([4, 2]), future_ids, shares)
-    assert late.tolist() == [[True, True], [True, False]]
+    assert late.tolist() == [[True, True, False], [True, False, False]]
 
 
 def test_items_have_the_interest_of_their_category():

@@ -20,7 +20,8 @@ CONFIGS = {
     "self_attentive": dataclasses.replace(DSSREC, extractor="self_attentive"),
     "capsule": dataclasses.replace(DSSREC, extractor="capsule"),
     "routing": dataclasses.replace(DSSREC, extractor="routing", num_prototypes=6),
-    "dssrec_items": dataclasses.replace(DSSREC, pools="items"),
+    "dssrec_items": dataclasses.replace(DSSREC, pools="items", clusters="items"),
+    "dssrec_item_clusters": dataclasses.replace(DSSREC, clusters="items"),
     "dssrec_gate": dataclasses.replace(DSSREC, residual_form="gate"),
     "dssrec_plain": dataclasses.replace(
         DSSREC, clustering=False, weighting=False, future_bias=False
@@ -133,6 +134,8 @@ def test_gradients_reach_every_weight(form):
             items = states @ ITEMS_OF_STATES if layer.reads_items else None
             future = layer(states, WantedPrefixes(is_future=True), items)
             loss += tf.reduce_sum(future.vectors * target)
+        if layer.num_prototypes and form != "routing":
+            loss += tf.reduce_sum(layer.fit_loss(tf.reshape(items, [-1, DIM])))
 
     gradients = tape.gradient(loss, layer.trainable_variables)
 
@@ -223,7 +226,8 @@ def test_dssrec_of_one_click_by_hand():
 
 
 @pytest.mark.parametrize(
-    "form", ["dssrec", "dssrec_without_residual", "dssrec_items", "dssrec_future"]
+    "form",
+    ["dssrec", "dssrec_without_residual", "dssrec_items", "dssrec_item_clusters", "dssrec_future"],
 )
 def test_dssrec_equals_loops_in_numpy(form):
     extract, layer = build(form)
@@ -240,23 +244,30 @@ def test_dssrec_equals_loops_in_numpy(form):
 def interests_of_prefix(states, weights, form):
     """The article's formulas for one history, every sum written out."""
 
-    def normalise(x, number):
+    def normalise(x, number, layer=""):
+        name = f"{layer}norm_{number}"
         scaled = (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
-        offset = weights.get(f"norm_{number}/offset", 0.0)  # LN2 has none.
-        return scaled * weights[f"norm_{number}/scale"] + offset
+        return scaled * weights[f"{name}/scale"] + weights[f"{name}/offset"]
 
-    prototypes = normalise(weights["prototypes"], 2)
     placed = states + weights["positions"][: len(states)]
     base = normalise(placed, 3)
     keys = base + np.maximum(base @ weights["key/kernel"] + weights["key/bias"], 0)
     query = normalise(placed[-1] + weights["query_bias"], 4)
     relevance = softmax(keys @ query / np.sqrt(DIM))  # p(i|t)
-    values = states
+    values, items = states, states @ ITEMS_OF_STATES
     if form == "dssrec_items":
-        values = normalise(states @ ITEMS_OF_STATES, "items")
-    clusters = np.stack(  # p(k|i)
-        [softmax(prototypes @ normalise(value, 1) / np.sqrt(DIM)) for value in values]
-    )
+        values = normalise(items, "items")
+    prototypes = weights["clusters/prototypes"]
+    if form in ("dssrec_items", "dssrec_item_clusters"):  # p(k|i)
+        prototypes = prototypes / np.linalg.norm(prototypes, axis=1, keepdims=True)
+        cosines = items @ prototypes.T / np.linalg.norm(items, axis=1, keepdims=True)
+        clusters = np.stack([softmax(row / 0.1) for row in cosines])
+    else:
+        # LN2 has no offset.
+        scaled = prototypes - prototypes.mean(-1, keepdims=True)
+        scaled *= weights["clusters/norm_2/scale"] / prototypes.std(-1, keepdims=True)
+        ones = [normalise(state, 1, "clusters/") for state in states]
+        clusters = np.stack([softmax(scaled @ one / np.sqrt(DIM)) for one in ones])
     biases = weights["future_bias" if form == "dssrec_future" else "past_bias"]
     vectors = []
     for k in range(NUM_INTERESTS):

@@ -36,7 +36,7 @@ CASES = [
 OPTIONS = {
     "gated": ["model.block=gated"],
     "no_filter": ["model.filter_share=0"],
-    "items": ["model.pools=items"],
+    "items": ["model.pools=items", "model.clusters=items", "loss.min_pair_weight=0.1"],
     "gate": ["model.residual_form=gate"],
     "overlap": ["loss.overlap_weight=1"],
     "in_order": ["loss.reverse_future=false"],

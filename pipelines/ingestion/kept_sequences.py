@@ -234,6 +234,11 @@ def write_items(
         files.write_array(part_counts(part), 0, of_part)
 
 
+def read_catalogue(files: ShardFiles) -> pa.StringArray:
+    """`[num_items]` raw ids by the number of an item."""
+    return files.read_batch(CATALOGUE, 0)["item_id"]
+
+
 def write_state(examples_dir: str | Path, state: Mapping[str, Any]) -> None:
     """Stores what the next append adds to: `generations` and the facts of the reports."""
     open_files(examples_dir).write_facts(STATE, 0, dict(state))

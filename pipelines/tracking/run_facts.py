@@ -145,54 +145,41 @@ def read_run(directory: Path, name: str | None = None) -> RunFacts:
     Raises:
         InputError: A file is damaged.
     """
-    if is_of_lists(directory):
-        return _read_lists(directory, name)
-    folders = {job: directory / folder for job, folder in JOBS.items()}
+    of_lists = is_of_lists(directory)
+    # Lists of another system have an evaluation, in the folder itself, and nothing else.
+    names = {"evaluate": ""} if of_lists else JOBS
+    folders = {job: directory / folder for job, folder in names.items()}
     found = {job: records.read_record(folder) for job, folder in folders.items()}
     done = {job: record for job, record in found.items() if record is not None}
-    ingest_report = (
-        _read(folders["ingest"] / records.INGEST_REPORT_NAME) if "ingest" in done else {}
-    )
     report = _read(folders["evaluate"] / records.REPORT_NAME) if "evaluate" in done else {}
+    if of_lists:
+        log, inputs = report.get("log", {}), done["evaluate"]["inputs"]
+    else:
+        log = _read_log(folders["ingest"]) if "ingest" in done else {}
+        inputs = done.get("ingest", {}).get("inputs", {})
     versions: dict[str, str] = {}
     for record in done.values():
         versions |= record.get("versions", {})
-    kept = ingest_report.get("kept", {})
-    return RunFacts(
-        name=name or directory.resolve().name,
-        directory=directory,
-        log=ingest_report.get("source"),
-        users=kept.get("users"),
-        items=kept.get("items"),
-        epochs=len(records.read_training_log(folders["train"])) if "train" in done else None,
-        blessed=report.get("blessing", {}).get("blessed"),
-        settings=_settings(done),
-        inputs=dict(done.get("ingest", {}).get("inputs", {})),
-        versions=versions,
-        jobs={job: records.read_made(folders[job]) for job in done},
-        metrics=_metrics(report),
-    )
-
-
-def _read_lists(directory: Path, name: str | None) -> RunFacts:
-    """Lists of another system, which have an evaluation and nothing else."""
-    record = records.read_record(directory)
-    report = _read(directory / records.REPORT_NAME)
-    log = report.get("log", {})
     return RunFacts(
         name=name or directory.resolve().name,
         directory=directory,
         log=log.get("source"),
         users=log.get("users"),
         items=log.get("items"),
-        epochs=None,
-        blessed=None,
-        settings=_settings({records.LISTS_JOB: record}),
-        inputs=dict(record["inputs"]),
-        versions=dict(record["versions"]),
-        jobs={"evaluate": records.read_made(directory)},
+        epochs=len(records.read_training_log(folders["train"])) if "train" in done else None,
+        blessed=report.get("blessing", {}).get("blessed"),
+        settings=_settings(done),
+        inputs=dict(inputs),
+        versions=versions,
+        jobs={job: records.read_made(folders[job]) for job in done},
         metrics=_metrics(report),
     )
+
+
+def _read_log(folder: Path) -> dict[str, Any]:
+    """What examples were made of: `source`, and how many `users` and `items` were kept."""
+    report = _read(folder / records.INGEST_REPORT_NAME)
+    return {"source": report.get("source"), **report.get("kept", {})}
 
 
 def _settings(done: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

@@ -146,7 +146,7 @@ class Change:
 
     def _number_new_items(self) -> None:
         """Gives the items of the new log numbers; new ones are added to the catalogue."""
-        known = self._stored.read_batch(kept_sequences.CATALOGUE, 0)["item_id"]
+        known = self._item_ids()
         new_ids = self._files.read_batch(reading.ITEMS, 0)["item_id"]
         numbers = pc.index_in(new_ids, value_set=known)
         is_new = numbers.is_null().to_numpy(zero_copy_only=False)
@@ -228,7 +228,7 @@ class Change:
         return {p: self._stored.read_array(kept_sequences.part_counts(p), 0) for p in Part}
 
     def _item_ids(self) -> pa.StringArray:
-        return self._stored.read_batch(kept_sequences.CATALOGUE, 0)["item_id"]
+        return kept_sequences.read_catalogue(self._stored)
 
     def _number_items(self) -> None:
         """Dense ids of items that are new: behind all others, the most frequent first."""

@@ -6,11 +6,12 @@ is somewhere among all users, who are then split again. Imports no TensorFlow an
 
 import numpy as np
 
-from pipelines.ingestion import kept_sequences, splitting
+from pipelines.ingestion import kept_sequences
 from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.kept_sequences import Generation
 from pipelines.progress import tasks
-from pipelines.upkeep.split_users import FREQUENT, NOW
+from pipelines.upkeep import split_users
+from pipelines.upkeep.split_users import NOW
 from pipelines.upkeep.steps import Place
 from recall.config import RecallConfig
 
@@ -29,9 +30,8 @@ class FindEnds:
         """Writes the facts of the split of each generation."""
         files = ShardFiles(self._place.work_dir)
         stored = kept_sequences.open_files(self._place.examples_dir)
-        item_ids = stored.read_batch(kept_sequences.CATALOGUE, 0)["item_id"]
-        frequent = files.read_array(FREQUENT[NOW], 0)
-        splitter = splitting.Splitter(self._config.ingest, None, frequent, item_ids)
+        item_ids = kept_sequences.read_catalogue(stored)
+        splitter = split_users.open_splitter(files, NOW, self._config, item_ids)
         found = []
         for generation in range(self._place.generation + 1):
             number = kept_sequences.file_number(generation, shard)

@@ -22,6 +22,13 @@ FREQUENT = {BEFORE: "frequent_before", NOW: "frequent_now"}
 _HELD_BACK = tuple(part for part in Part if part != Part.TRAIN)
 
 
+def open_splitter(
+    files: ShardFiles, name: str, config: RecallConfig, item_ids: pa.StringArray
+) -> splitting.Splitter:
+    """Splits as it was (`BEFORE`) or is (`NOW`): what differs are the items that are kept."""
+    return splitting.Splitter(config.ingest, None, files.read_array(FREQUENT[name], 0), item_ids)
+
+
 def write(
     files: ShardFiles,
     name: str,
@@ -43,8 +50,7 @@ def write(
     Returns:
         The events that are kept, with their parts.
     """
-    frequent = files.read_array(FREQUENT[name], 0)
-    log, facts = splitting.Splitter(config.ingest, None, frequent, item_ids).split(log)
+    log, facts = open_splitter(files, name, config, item_ids).split(log)
     facts["train_targets"] = _count_targets(log, config)
     files.write_facts(name, shard, facts)
     if len(log.items):

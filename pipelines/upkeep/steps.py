@@ -113,7 +113,7 @@ class MergeShard:
                 rows = self._rows(files, stored, users, new.user_ids)
             files.write_array(ROWS, number, rows)
         old = self._place.read_old(shard)
-        item_ids = stored.read_batch(kept_sequences.CATALOGUE, 0)["item_id"]
+        item_ids = kept_sequences.read_catalogue(stored)
         # Now, while they are at hand: of users who come often it is much.
         split_users.write(files, BEFORE, shard, self._config, item_ids, old)
         kept, gone = old, []
@@ -173,7 +173,7 @@ class SplitMerged:
         """Writes `SPLIT` and `NOW`."""
         files = ShardFiles(self._place.work_dir)
         stored = kept_sequences.open_files(self._place.examples_dir)
-        item_ids = stored.read_batch(kept_sequences.CATALOGUE, 0)["item_id"]
+        item_ids = kept_sequences.read_catalogue(stored)
         log = self._place.read_new(shard).read_all(stored)
         log = split_users.write(files, NOW, shard, self._config, item_ids, log)
         times = log.timestamps if self._config.model.time_bias else None

@@ -1,8 +1,9 @@
 """The rooms of a package: the folders of its files, what they import, and what goes in a circle."""
 
 import ast
+import functools
 import graphlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +22,8 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def imported_modules(path: Path, *, also_for_types: bool = True) -> Iterator[str]:
+@functools.cache  # Most files are asked for by each command and each room that imports them.
+def imported_modules(path: Path, *, also_for_types: bool = True) -> tuple[str, ...]:
     """Every module a file imports, also inside functions; `from a import b` gives `a.b`.
 
     Args:
@@ -32,12 +34,14 @@ def imported_modules(path: Path, *, also_for_types: bool = True) -> Iterator[str
     tree = ast.parse(path.read_text(encoding="utf-8"))
     if not also_for_types:
         tree.body = [node for node in tree.body if not _is_for_types(node)]
+    found: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} uses a relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+    return tuple(found)
 
 
 def _is_for_types(node: ast.stmt) -> bool:
@@ -59,8 +63,10 @@ def room_of(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).parts[1:-1])
 
 
-def imported_files(path: Path, package: str, *, also_for_types: bool = True) -> Iterator[Path]:
+@functools.cache
+def imported_files(path: Path, package: str, *, also_for_types: bool = True) -> tuple[Path, ...]:
     """The files of the package that a file imports; see `imported_modules`."""
+    files: list[Path] = []
     for module in imported_modules(path, also_for_types=also_for_types):
         parts = module.split(".")
         if parts[0] != package:
@@ -68,8 +74,9 @@ def imported_files(path: Path, package: str, *, also_for_types: bool = True) -> 
         for length in (len(parts), len(parts) - 1):
             found = ROOT.joinpath(*parts[:length]).with_suffix(".py")
             if found.exists():
-                yield found
+                files.append(found)
                 break
+    return tuple(files)
 
 
 def wrong_imports(path: Path, package: str, table: Mapping[str, set[str]]) -> list[str]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 # The tests' own clients ask servers of this machine, also where a proxy is the way out.
 os.environ["no_proxy"] = os.environ["NO_PROXY"] = "127.0.0.1,localhost,::1"
 
-# A disk is waited for at each fsync, 5 ms each, thousands of times. A small one of memory, as that of
-# a container, is left alone.
+# A disk is waited for at each fsync, 5 ms each, thousands of times. Where memory has little room,
+# as in a container, files lie on the disk.
 _MEMORY, _ROOM_BYTES = Path("/dev/shm"), 4 << 30
 if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _ROOM_BYTES:
     os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))

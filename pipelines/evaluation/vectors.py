@@ -32,13 +32,13 @@ def build_user_vector_function(model: DSSRec) -> Callable[[np.ndarray], np.ndarr
     their rows, one with features of events or requests at their values.
     """
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64)])
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64)], autograph=False)
     def encode(history_ids: tf.Tensor) -> tf.Tensor:
         return model.user_tower(history_ids).user_vectors
 
     tower = model.user_tower
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.int64)])
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None], tf.int64)], autograph=False)
     def encode_columns(histories: tf.Tensor) -> tf.Tensor:
         columns, first = {}, _FIRST_VALUE
         if tower.has_time_bias:

@@ -128,11 +128,14 @@ def read_training_data(
     batches = tf.data.Dataset.range(first_epoch, config.train.max_epochs).flat_map(read_epoch)
     if first_step > 0:
         batches = batches.skip(first_step)
+    untouched = tf.autograph.experimental.do_not_convert
     parse = functools.partial(parse_sequences, read=choose_columns(examples_dir, config))
     if share.num_replicas > 1:
         batches = batches.flat_map(lambda batch: _divide(batch, share))
         parse = functools.partial(_parse_part, parse)
-    dataset = batches.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+    dataset = batches.map(untouched(parse), num_parallel_calls=tf.data.AUTOTUNE).prefetch(
+        tf.data.AUTOTUNE
+    )
     num_sequences = sum(bucket.num_sequences for bucket in buckets)
     return TrainingData(
         without_tuning(dataset), sum(steps), num_sequences, _num_targets(Path(examples_dir))

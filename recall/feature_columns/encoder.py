@@ -148,7 +148,7 @@ class FeatureEncoder(tf.Module):
 
     def encode_items(self, features: ItemFeatures) -> Encoded:
         """All items of a vocabulary, as arrays of numpy."""
-        encode = tf.function(lambda inputs: self(inputs).encoded)
+        encode = tf.function(lambda inputs: self(inputs).encoded, autograph=False)
         parts = []
         for start in range(0, len(features), _ROWS_AT_ONCE):
             raw = features.slice(start, min(start + _ROWS_AT_ONCE, len(features)))

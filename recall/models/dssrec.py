@@ -178,6 +178,8 @@ class DSSRec(tfrs.Model):
     def _num_negatives(self) -> int:
         return self._loss_config.num_negatives or self._loss_config.NUM_NEGATIVES
 
+    # Nothing in it is for AutoGraph, which would take as long as the tracing.
+    @tf.autograph.experimental.do_not_convert
     def train_step(self, batch: SequenceBatch | PackedBatch) -> dict[str, tf.Tensor]:
         """One step on seq2item + seq2seq_weight * seq2seq.
 

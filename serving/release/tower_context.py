@@ -136,7 +136,7 @@ def with_defaults(
     ]
     run.__signature__ = inspect.Signature(parameters)
     specs = [history, *(one.spec for one in inputs.values())]
-    return tf.function(run, input_signature=specs)
+    return tf.function(run, input_signature=specs, autograph=False)
 
 
 def _fill_rows(name: str, value: tf.Tensor, one: ContextInput, num_rows: tf.Tensor) -> tf.Tensor:

@@ -43,6 +43,11 @@ def _spec(name: str, rank: int) -> tf.TensorSpec:
     return tf.TensorSpec([None] * rank, tf.string, name=name)
 
 
+def _traced(function: Callable, specs: list[tf.TensorSpec]) -> Callable:
+    """A signature; nothing in it is for AutoGraph, which takes as long as the tracing."""
+    return tf.function(function, input_signature=specs, autograph=False)
+
+
 class _TowerModule(tf.Module):
     """A tower behind a lookup table of raw ids.
 
@@ -99,8 +104,8 @@ class UserTowerModule(_TowerModule):
     def signatures(self) -> dict[str, Callable]:
         """Histories as tensors and as `tf.Example`s; with what else the tower looks at."""
         functions = {
-            DEFAULT_SIGNATURE: tf.function(self._embed_histories, [_spec(HISTORY_ITEM_IDS, 2)]),
-            EXAMPLE_SIGNATURE: tf.function(self._embed_examples, [_spec(EXAMPLES_INPUT, 1)]),
+            DEFAULT_SIGNATURE: _traced(self._embed_histories, [_spec(HISTORY_ITEM_IDS, 2)]),
+            EXAMPLE_SIGNATURE: _traced(self._embed_examples, [_spec(EXAMPLES_INPUT, 1)]),
         }
         if self._context:
             functions[CONTEXT_SIGNATURE] = tower_context.with_defaults(self._embed, self._context)
@@ -194,11 +199,11 @@ class ItemTowerModule(_TowerModule):
     def signatures(self) -> dict[str, Callable]:
         """Ids as tensors and as `tf.Example`s; with categories, new items."""
         functions = {
-            DEFAULT_SIGNATURE: tf.function(self._embed, [_spec(ITEM_IDS_INPUT, 1)]),
-            EXAMPLE_SIGNATURE: tf.function(self._embed_examples, [_spec(EXAMPLES_INPUT, 1)]),
+            DEFAULT_SIGNATURE: _traced(self._embed, [_spec(ITEM_IDS_INPUT, 1)]),
+            EXAMPLE_SIGNATURE: _traced(self._embed_examples, [_spec(EXAMPLES_INPUT, 1)]),
         }
         if self._tower_of_categories is not None:
-            functions[NEW_ITEMS_SIGNATURE] = tf.function(self._embed_new, [_spec(CATEGORIES, 2)])
+            functions[NEW_ITEMS_SIGNATURE] = _traced(self._embed_new, [_spec(CATEGORIES, 2)])
         return functions
 
     def _embed_new(self, categories: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -260,7 +265,7 @@ class FeatureTowerModule(ItemTowerModule):
             for name, spec in specs.items()
         ]
         embed.__signature__ = inspect.Signature(parameters)
-        return tf.function(embed, input_signature=list(specs.values()))
+        return _traced(embed, list(specs.values()))
 
     def embed_new(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Items by what is said of them; what is not said is as the model knows it, or missing.

@@ -87,7 +87,7 @@ def fit(
     )
     iterator = iter(stream)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(iterator):
         return strategy.run(model.train_step, args=(next(iterator),))
 

@@ -132,11 +132,11 @@ class ServingModule(tf.Module):
         self._user_tower = lambda ids: model.user_tower(ids)
         self._item_tower = lambda ids: model.item_tower(ids)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64)])
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64)], autograph=False)
     def encode_users(self, history_ids):
         return self._user_tower(history_ids)
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int64)], autograph=False)
     def encode_items(self, item_ids):
         return self._item_tower(item_ids)
 

@@ -1,13 +1,17 @@
 """What a training job runs on, and the settings that follow from it."""
 
+import contextlib
 import dataclasses
 import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import tensorflow as tf
 from absl import logging
 
 from recall.config import RecallConfig
+from recall.errors import InputError
 
 _CACHE_VARIABLE = "RECALL_COMPILATION_CACHE"
 
@@ -94,6 +98,36 @@ def describe(config: RecallConfig, spread: str = "") -> str:
         f"Training on {place}, {step}. The step is compiled first: about a minute, once for "
         "these settings and this log."
     )
+
+
+@contextlib.contextmanager
+def enough_memory(config: RecallConfig, num_replicas: int = 1) -> Iterator[None]:
+    """Says which settings take less memory where a block has asked for more than there is.
+
+    Args:
+        config: The settings, perhaps complete already.
+        num_replicas: Replicas that share a step.
+
+    Raises:
+        InputError: It has.
+    """
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        text = str(error)
+        device = re.search(r"device:(\w+:\d+)", text)
+        wanted = re.search(r"tensor with shape\[[\d,]*\] and type \w+|allocate \d+ bytes", text)
+        place = device[1] if device else "the device"
+        what = f" ({wanted[0].removeprefix('allocate ')})" if wanted else ""
+        completed = complete(config, num_replicas)
+        settings = [f"train.batch_slots ({completed.train.batch_slots})"]
+        if config.loss.negatives not in ("full", "in_batch"):
+            settings.append(f"loss.num_negatives ({completed.loss.num_negatives})")
+        raise InputError(
+            f"The memory of {place} is too small for a step{what}. Lower "
+            f"{' or '.join(settings)}; if that is not enough, model.num_interests "
+            f"({config.model.num_interests}) or model.dim ({config.model.dim})."
+        ) from error
 
 
 def keep_compiled_steps() -> None:

@@ -83,7 +83,7 @@ def train_and_evaluate(
     Raises:
         InputError: Examples are missing, damaged, of another history length or without
             the categories that the model is to learn from, the warm start does not fit,
-            `model_dir` belongs to other examples, or the loss became NaN.
+            `model_dir` belongs to other examples, memory is too small, or the loss became NaN.
     """
     model_dir = Path(model_dir)
     strategies.check(config, has_warm_start=warm_start is not None)
@@ -107,7 +107,11 @@ def train_and_evaluate(
         records.write_config(model_dir, config)
         records.write_vocabulary(model_dir, vocabulary.without_user_values())
     try:
-        with strategies.losing_no_peer(), paths.without_pattern(model_dir) as checkpoints_root:
+        with (
+            devices.enough_memory(config, placement.num_replicas),
+            strategies.losing_no_peer(),
+            paths.without_pattern(model_dir) as checkpoints_root,
+        ):
             folders = Path(examples_dir), model_dir, checkpoints_root
             _fit(config, vocabulary, *folders, start, placement)
             if placement.is_chief:

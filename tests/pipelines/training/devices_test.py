@@ -11,6 +11,7 @@ import tensorflow as tf
 from pipelines.artifacts import trained_model
 from pipelines.training import devices
 from recall.config import RecallConfig
+from recall.errors import InputError
 from recall.vocabulary import ItemVocabulary
 from tests import pretended_gpu
 
@@ -42,6 +43,39 @@ def test_on_a_gpu_the_step_is_compiled_and_larger(gpu):
     assert train.jit_compile is True
     assert train.batch_slots > 384
     assert devices.complete(RecallConfig()).loss.num_negatives > 1024
+
+
+def test_a_step_that_does_not_fit_says_what_to_lower():
+    """An error as TensorFlow raises it: no machine has 64 TiB."""
+    config = RecallConfig().override(["train.batch_slots=77", "model.num_interests=3"])
+
+    with pytest.raises(InputError) as error, devices.enough_memory(config):
+        tf.fill([2**20, 2**20, 2**4], 1.0)
+
+    assert str(error.value) == (
+        "The memory of CPU:0 is too small for a step (tensor with shape[1048576,1048576,16] and "
+        "type float). Lower train.batch_slots (77) or loss.num_negatives (1024); if that is not "
+        "enough, model.num_interests (3) or model.dim (128)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("negatives", "text", "wanted"),
+    [
+        # As of a compiled step, which names no device.
+        (
+            "in_batch",
+            "Out of memory while trying to allocate 1161 bytes. [Op:f]",
+            r"The memory of the device .* step \(1161 bytes\)\. Lower train.batch_slots \(768\); ",
+        ),
+        ("full", "", r"of the device is too small for a step\. Lower train.batch_slots \(768\); "),
+    ],
+)
+def test_whatever_the_error_says(negatives, text, wanted):
+    config = RecallConfig().override([f"loss.negatives={negatives}"])
+
+    with pytest.raises(InputError, match=wanted), devices.enough_memory(config, num_replicas=2):
+        raise tf.errors.ResourceExhaustedError(None, None, text)
 
 
 @pytest.mark.parametrize("jit_compile", [True, False])

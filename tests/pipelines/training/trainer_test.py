@@ -186,6 +186,23 @@ def test_a_finished_job_is_not_run_again(finished, examples_dir, monkeypatch):
     train_and_evaluate(CONFIG, examples_dir, finished)
 
 
+def test_a_step_beyond_the_memory_is_one_line(examples_dir, tmp_path, monkeypatch):
+    original = DSSRec.compute_losses
+
+    def compute_losses(self, batch, *args, **kwargs):
+        terms = original(self, batch, *args, **kwargs)
+        shape = [tf.size(batch.history_ids) + 2**20, 2**20, 2**4]  # 64 TiB.
+        values = tf.random.stateless_uniform(shape, [1, 2])
+        return terms._replace(seq2item=terms.seq2item + tf.reduce_sum(values))
+
+    monkeypatch.setattr(DSSRec, "compute_losses", compute_losses)
+
+    with pytest.raises(InputError, match=r"^The memory of CPU:0 is too small .*Lower") as error:
+        train_and_evaluate(QUICK, examples_dir, tmp_path / "model")
+
+    assert "\n" not in str(error.value)
+
+
 class Killed(BaseException):
     """As sudden as a signal: no handler of the job catches it."""
 

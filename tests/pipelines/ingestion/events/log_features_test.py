@@ -87,8 +87,14 @@ def read(examples_dir, split, by):
     return found
 
 
-def test_examples_by_hand(tmp_path):
-    examples_dir, _, report = run(tmp_path)
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Examples of the log with all columns, their settings and the report; not to be changed."""
+    return run(tmp_path_factory.mktemp("made"))
+
+
+def test_examples_by_hand(made):
+    examples_dir, _, report = made
     # Held out: of u1 d (valid) and e (test), of u2 c and d. Learnt: of u1 abc, of u2 ba. There
     # tv and phone occur twice, and nothing else; a name on one event is no vocabulary.
     device, paid, when, screen, asked = records.read_vocabulary(examples_dir).log_columns
@@ -135,8 +141,8 @@ def test_examples_by_hand(tmp_path):
     assert report["kept"]["events"] == 9
 
 
-def test_batches_have_clicks_before_and_requests_after_the_slot(tmp_path):
-    examples_dir, config, _ = run(tmp_path)
+def test_batches_have_clicks_before_and_requests_after_the_slot(made):
+    examples_dir, config, _ = made
     batches = list(read_training_data(examples_dir, config).dataset)
     by_length = {batch.history_ids.shape[1]: batch.columns for batch in batches}
     columns = {name: values.numpy()[0] for name, values in by_length[2].items()}
@@ -152,8 +158,8 @@ def test_batches_have_clicks_before_and_requests_after_the_slot(tmp_path):
     assert columns["request_numbers"].shape == (2, 0)
 
 
-def test_packed_batches_have_the_same(tmp_path):
-    examples_dir, config, _ = run(tmp_path)
+def test_packed_batches_have_the_same(made):
+    examples_dir, config, _ = made
     packed = config.override(["train.batch_slots=64"])
     (batch,) = PackedExamples(examples_dir, packed).stream(0).dataset.take(1)
     history_ids = batch.history_ids.numpy().ravel()
@@ -168,8 +174,8 @@ def test_packed_batches_have_the_same(tmp_path):
             np.testing.assert_array_equal(flat[place : place + length], values.numpy()[0])
 
 
-def test_held_out_users_have_their_values(tmp_path):
-    examples_dir, _, _ = run(tmp_path)
+def test_held_out_users_have_their_values(made):
+    examples_dir, _, _ = made
     held_out = read_held_out(examples_dir, "test")
     row = held_out.user_ids.tolist().index(b"u2")
     padded = held_out.take([row]).histories.last_padded(2)
@@ -195,18 +201,15 @@ def test_the_slot_before_the_first_click_has_no_values(tmp_path):
     assert np.isnan(windows["ba"]["event_value:paid"][0])
 
 
-def test_a_parquet_file_of_many_parts_says_the_same(tmp_path):
-    examples_dir, _, _ = run(tmp_path)
+def test_a_parquet_file_of_many_parts_says_the_same(made, tmp_path):
+    examples_dir, _, _ = made
     names = HEADER.split(",")
     rows = [(u, i, T0 + HOUR * h, d.strip() or None, float(p or "nan")) for u, i, h, d, p in ROWS]
     table = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
     (tmp_path / "parquet").mkdir()
     for part in range(3):
         pq.write_table(table.slice(3 * part, 3), tmp_path / "parquet" / f"{part}.parquet")
-    other = tmp_path / "other"
-    other.mkdir()
-    source = open_events(str(tmp_path / "parquet"))
-    again, _, _ = run(other, source=source)
+    again, _, _ = run(tmp_path, source=open_events(str(tmp_path / "parquet")))
     nan = pytest.approx(np.nan, nan_ok=True)
     for split, by in (("train", "item_ids"), ("test", "history")):
         wanted = read(examples_dir, split, by)
@@ -216,8 +219,8 @@ def test_a_parquet_file_of_many_parts_says_the_same(tmp_path):
                 assert found[key][name] == [nan if v != v else v for v in listed]
 
 
-def test_the_schema_tells_of_them(tmp_path):
-    examples_dir, _, _ = run(tmp_path)
+def test_the_schema_tells_of_them(made):
+    examples_dir, _, _ = made
     schema = text_format.Parse((examples_dir / "schema.pbtxt").read_text(), schema_pb2.Schema())
     kinds = {feature.name: feature.type for feature in schema.feature if "value:" in feature.name}
     number, name = schema_pb2.FLOAT, schema_pb2.INT
@@ -279,8 +282,8 @@ def test_logs_without_columns_or_times(tmp_path):
         run(tmp_path, [COLUMNS[2]], open_events(str(tmp_path / "counted.csv")))
 
 
-def test_other_settings_than_those_of_the_examples_are_refused(tmp_path):
-    examples_dir, config, _ = run(tmp_path)
+def test_other_settings_than_those_of_the_examples_are_refused(made):
+    examples_dir, config, _ = made
     vocabulary = records.read_vocabulary(examples_dir)
     check_features(config, vocabulary, examples_dir)
     with pytest.raises(InputError, match=r"other features of events and requests \(device, paid,"):

@@ -14,7 +14,7 @@ from pipelines.processes import jobs
 NUM_ITEMS, NUM_USERS, LENGTH = 60, 150, 12
 SETTINGS = {
     "train.max_epochs": 1,
-    "model": {"dim": 16, "num_interests": 2},
+    "model": {"dim": 16, "num_interests": 2, "num_blocks": 1},
     "evaluation.thresholds": [],
 }
 

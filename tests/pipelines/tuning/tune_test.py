@@ -18,6 +18,8 @@ WORDS = (
     "--set=train.max_epochs=2",
     "--set=model.dim=8",
     "--set=model.num_interests=2",
+    "--set=model.num_blocks=1",
+    "--set=loss.seq2seq_weight=0",
     "--space=train.learning_rate=log:0.0001..0.01",
     "--space=model.num_interests=1|2",
 )
@@ -46,7 +48,7 @@ def test_the_table_is_sorted_and_the_best_settings_can_be_run(search):
     assert [r["value"] for r in rows] == sorted((r["value"] for r in rows), reverse=True)
     best = RecallConfig.from_json((search / "best.json").read_text())
     expected = [tune.assignment(n, v) for n, v in rows[0]["settings"].items()]
-    base = ["train.max_epochs=2", "model.dim=8", "model.num_interests=2"]
+    base = [word.removeprefix("--set=") for word in WORDS if word.startswith("--set=")]
     assert best == RecallConfig().override([*base, *expected])
 
 

@@ -103,11 +103,18 @@ class HeldAnswers:
         while self._routes:
             self._routes.pop().abort()
 
-    def next(self):
-        """The oldest request that waits, which is the caller's from now on."""
+    def next(self, *, by_itself=False):
+        """The oldest request that waits, which is the caller's from now on.
+
+        Args:
+            by_itself: Whether the page asks after some time, which then passes quickly; for
+                a page with a `clock`.
+        """
         give_up_s = time.monotonic() + WAIT_MS / 1000
         while not self._routes:
             assert time.monotonic() < give_up_s, "the page asks nothing"
+            if by_itself:
+                self._visit.page.clock.run_for(500)
             self._visit.page.wait_for_timeout(10)
         return self._routes.pop(0)
 

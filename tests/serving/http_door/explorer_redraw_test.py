@@ -207,13 +207,14 @@ def test_the_dialog_shows_the_item_that_was_opened_last(wide):
 def test_a_problem_that_is_told_again(wide):
     """While models are being loaded the page asks every three seconds."""
     open_with_answer(wide)
+    wide.page.clock.install()
     held = wide.hold("recall")
     wide.page.click("#items .add >> nth=0")
     loading = {"error": "Models are being loaded."}
     held.next().fulfill(status=503, json=loading)
     wide.page.locator("#notice button").focus()
-    held.next().fulfill(status=503, json=loading)
-    again = held.next()
+    held.next(by_itself=True).fulfill(status=503, json=loading)
+    again = held.next(by_itself=True)
     assert focus(wide, "innerText") == "Try again"
     again.continue_()
     held.let_through("document.getElementById('notice').hidden")

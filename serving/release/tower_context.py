@@ -5,7 +5,7 @@ Standard TensorFlow ops alone, for the graphs of a SavedModel.
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -107,6 +107,11 @@ def _filler(spec: tf.TensorSpec) -> str | float:
     return "" if spec.dtype == tf.string else float("nan")
 
 
+def traced(function: Callable, specs: list[tf.TensorSpec]) -> Callable:
+    """A function to be saved; nothing in it is for AutoGraph, which takes as long as tracing."""
+    return tf.function(function, input_signature=specs, autograph=False)
+
+
 def with_defaults(
     embed: Callable[[tf.Tensor, dict[str, tf.Tensor]], dict[str, tf.Tensor]],
     inputs: Mapping[str, ContextInput],
@@ -127,16 +132,32 @@ def with_defaults(
         }
         return embed(history_item_ids, filled)
 
-    # The names are data here; TensorFlow takes them, and the defaults, from this.
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    parameters = [inspect.Parameter(HISTORY_ITEM_IDS, kind)]
-    parameters += [
-        inspect.Parameter(name, kind, default=tf.constant(one.nothing, one.spec.dtype))
-        for name, one in inputs.items()
-    ]
-    run.__signature__ = inspect.Signature(parameters)
-    specs = [history, *(one.spec for one in inputs.values())]
-    return tf.function(run, input_signature=specs, autograph=False)
+    specs = {HISTORY_ITEM_IDS: history, **{name: one.spec for name, one in inputs.items()}}
+    return with_signature(run, specs, {name: one.nothing for name, one in inputs.items()})
+
+
+def with_signature(
+    function: Callable, specs: Mapping[str, tf.TensorSpec], nothing: Mapping[str, Any]
+) -> Callable:
+    """A function of as many tensors, to be saved with the names and defaults that are data here.
+
+    Args:
+        function: Its `__signature__` is set, from which TensorFlow takes both.
+        specs: By name.
+        nothing: Name -> what an input is where it is left out; it may be if it is here.
+    """
+    kind, empty = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.empty
+    function.__signature__ = inspect.Signature(
+        [
+            inspect.Parameter(
+                name,
+                kind,
+                default=tf.constant(nothing[name], spec.dtype) if name in nothing else empty,
+            )
+            for name, spec in specs.items()
+        ]
+    )
+    return traced(function, list(specs.values()))
 
 
 def _fill_rows(name: str, value: tf.Tensor, one: ContextInput, num_rows: tf.Tensor) -> tf.Tensor:

@@ -5,7 +5,6 @@ and hold the vocabulary as an asset, so that training and serving cannot disagre
 """
 
 import functools
-import inspect
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from serving.protocol.signatures import (
     NEW_ITEMS_SIGNATURE,
 )
 from serving.release import tower_context
+from serving.release.tower_context import traced, with_signature
 
 ITEM_IDS_INPUT = "item_ids"
 """Input of the item tower: raw ids."""
@@ -41,11 +41,6 @@ EXAMPLES_INPUT = "examples"
 
 def _spec(name: str, rank: int) -> tf.TensorSpec:
     return tf.TensorSpec([None] * rank, tf.string, name=name)
-
-
-def _traced(function: Callable, specs: list[tf.TensorSpec]) -> Callable:
-    """A signature; nothing in it is for AutoGraph, which takes as long as the tracing."""
-    return tf.function(function, input_signature=specs, autograph=False)
 
 
 class _TowerModule(tf.Module):
@@ -104,8 +99,8 @@ class UserTowerModule(_TowerModule):
     def signatures(self) -> dict[str, Callable]:
         """Histories as tensors and as `tf.Example`s; with what else the tower looks at."""
         functions = {
-            DEFAULT_SIGNATURE: _traced(self._embed_histories, [_spec(HISTORY_ITEM_IDS, 2)]),
-            EXAMPLE_SIGNATURE: _traced(self._embed_examples, [_spec(EXAMPLES_INPUT, 1)]),
+            DEFAULT_SIGNATURE: traced(self._embed_histories, [_spec(HISTORY_ITEM_IDS, 2)]),
+            EXAMPLE_SIGNATURE: traced(self._embed_examples, [_spec(EXAMPLES_INPUT, 1)]),
         }
         if self._context:
             functions[CONTEXT_SIGNATURE] = tower_context.with_defaults(self._embed, self._context)
@@ -199,11 +194,11 @@ class ItemTowerModule(_TowerModule):
     def signatures(self) -> dict[str, Callable]:
         """Ids as tensors and as `tf.Example`s; with categories, new items."""
         functions = {
-            DEFAULT_SIGNATURE: _traced(self._embed, [_spec(ITEM_IDS_INPUT, 1)]),
-            EXAMPLE_SIGNATURE: _traced(self._embed_examples, [_spec(EXAMPLES_INPUT, 1)]),
+            DEFAULT_SIGNATURE: traced(self._embed, [_spec(ITEM_IDS_INPUT, 1)]),
+            EXAMPLE_SIGNATURE: traced(self._embed_examples, [_spec(EXAMPLES_INPUT, 1)]),
         }
         if self._tower_of_categories is not None:
-            functions[NEW_ITEMS_SIGNATURE] = _traced(self._embed_new, [_spec(CATEGORIES, 2)])
+            functions[NEW_ITEMS_SIGNATURE] = traced(self._embed_new, [_spec(CATEGORIES, 2)])
         return functions
 
     def _embed_new(self, categories: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -255,17 +250,7 @@ class FeatureTowerModule(ItemTowerModule):
         def embed(*values: tf.Tensor) -> dict[str, tf.Tensor]:
             return self.embed_new(dict(zip(specs, values, strict=True)))
 
-        # The names are data here; TensorFlow takes them, and the defaults, from this.
-        parameters = [
-            inspect.Parameter(
-                name,
-                inspect.Parameter.POSITIONAL_OR_KEYWORD,
-                default=tf.constant(nothing[name], spec.dtype),
-            )
-            for name, spec in specs.items()
-        ]
-        embed.__signature__ = inspect.Signature(parameters)
-        return _traced(embed, list(specs.values()))
+        return with_signature(embed, specs, nothing)
 
     def embed_new(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """Items by what is said of them; what is not said is as the model knows it, or missing.

@@ -1,5 +1,7 @@
 """Trains a model on ingested examples, resumably."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,18 +108,29 @@ def train_and_evaluate(
     if placement.is_chief:
         records.write_config(model_dir, config)
         records.write_vocabulary(model_dir, vocabulary.without_user_values())
+    with (
+        _naming_damage(examples_dir),
+        devices.enough_memory(config, placement.num_replicas),
+        strategies.losing_no_peer(),
+        paths.without_pattern(model_dir) as checkpoints_root,
+    ):
+        folders = Path(examples_dir), model_dir, checkpoints_root
+        _fit(config, vocabulary, *folders, start, placement)
+        if placement.is_chief:
+            records.write_record(model_dir, record)
+        placement.wait_for_all()
+    return load_model(model_dir)
+
+
+@contextlib.contextmanager
+def _naming_damage(examples_dir: str | Path) -> Iterator[None]:
+    """Names the file of examples that is broken, cut off or something else, where one was read.
+
+    Raises:
+        InputError: One was.
+    """
     try:
-        with (
-            devices.enough_memory(config, placement.num_replicas),
-            strategies.losing_no_peer(),
-            paths.without_pattern(model_dir) as checkpoints_root,
-        ):
-            folders = Path(examples_dir), model_dir, checkpoints_root
-            _fit(config, vocabulary, *folders, start, placement)
-            if placement.is_chief:
-                records.write_record(model_dir, record)
-            placement.wait_for_all()
-    # Raised by a broken file, a cut-off one, and one that holds something else.
+        yield
     except (
         tf.errors.DataLossError,
         tf.errors.FailedPreconditionError,
@@ -128,7 +141,6 @@ def train_and_evaluate(
             raise
         remedy = records.how_to_renew(examples_dir, "ingest")
         raise InputError(f"{damaged} is damaged. {remedy}") from error
-    return load_model(model_dir)
 
 
 def _require_finished(model_dir: Path, record: dict[str, Any]) -> None:

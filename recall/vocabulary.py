@@ -144,11 +144,14 @@ class ItemVocabulary:
         kept = {name: getattr(self, name) for name in ("features", "users", "log_columns")}
         return ItemVocabulary(*columns, **(kept | more))
 
-    def without_user_values(self) -> "ItemVocabulary":
-        """The same with what was learnt of the features of users, but nobody's values."""
-        if self.users is None:
-            return self
-        return self.with_users(ItemFeatures(self.users.columns, self.users.table.slice(0, 0)))
+    def without_examples(self) -> "ItemVocabulary":
+        """The same with what was learnt of features, but nobody's values, and no numbers of
+        examples."""
+        users = self.users
+        if users is not None:
+            users = ItemFeatures(users.columns, users.table.slice(0, 0))
+        columns = [column.with_numbers(()) for column in self.log_columns]
+        return self._with(users=users, log_columns=columns)
 
     def __len__(self) -> int:
         return len(self.item_ids)

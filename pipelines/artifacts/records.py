@@ -9,7 +9,7 @@ Beside the record, under `made`, is how the job went (`provenance`).
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -247,9 +247,7 @@ def write_vocabulary(artifact_dir: str | Path, vocabulary: ItemVocabulary) -> No
         pq.write_table(vocabulary.features.to_table(), Path(artifact_dir) / ITEM_FEATURES_NAME)
     if vocabulary.users is not None:
         pq.write_table(vocabulary.users.to_table(), Path(artifact_dir) / USER_FEATURES_NAME)
-    if vocabulary.log_columns:
-        columns = [column.to_dict() for column in vocabulary.log_columns]
-        storage.write_json(Path(artifact_dir) / LOG_FEATURES_NAME, columns)
+    write_log_columns(artifact_dir, vocabulary.log_columns)
 
 
 def read_vocabulary(artifact_dir: str | Path) -> ItemVocabulary:
@@ -275,6 +273,13 @@ def read_vocabulary(artifact_dir: str | Path) -> ItemVocabulary:
         raise InputError(
             f"Cannot read the vocabulary {path}: {error}. Remove {artifact_dir} and make it again."
         ) from error
+
+
+def write_log_columns(artifact_dir: str | Path, columns: Sequence[FittedColumn]) -> None:
+    """Writes what was learnt of features of events and requests; nothing where there are none."""
+    if columns:
+        values = [column.to_dict() for column in columns]
+        storage.write_json(Path(artifact_dir) / LOG_FEATURES_NAME, values)
 
 
 def read_log_columns(artifact_dir: str | Path) -> tuple[FittedColumn, ...]:

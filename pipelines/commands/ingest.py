@@ -34,8 +34,8 @@ COMMAND = Command(
         "append": FlagSpec(
             help="Adds the events of --events to the examples in --output, which were made with "
             "ingest.keep_sequences=true; of their events only those of users who change are read. "
-            "--items gives all items their categories and titles anew; without it new ones have "
-            "none.",
+            "--items gives all items their categories, titles and features anew, --users all users "
+            "their values; without them new ones have none.",
             value="",
             default=False,
             kind="boolean",

@@ -217,7 +217,8 @@ def _measure_new_users(
     alone = lists.vector_ranker(
         new_users.without_clicks(user_vectors), item_vectors, max_length, max(config.all_ks)
     )
-    compared = {"features": alone, "popularity": rankers["popularity"], "clicks": rankers["model"]}
+    compared = {"features": alone, "popularity": rankers["popularity"]}
+    compared[new_users.CLICKS] = rankers["model"]
     return new_users.measure(compared, users, config)
 
 

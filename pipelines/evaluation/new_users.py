@@ -16,6 +16,9 @@ _METRICS = ("recall", "ndcg", "hit_rate")
 _FIRST_COLUMN = 3
 """Of `Histories.last_padded`: what is known of the user; before it, ids and times of clicks."""
 
+CLICKS = "clicks"
+"""Name of the ranker that sees the clicks of the users."""
+
 NO_FEATURES = "the model knows no features of users (owner user of features.columns)"
 NO_USERS = (
     "every test user with features has clicks that training learnt from (ingest.new_user_share "
@@ -54,11 +57,13 @@ def measure(
 ) -> dict[str, Any]:
     """Metrics of their held-out clicks, one section for each ranker, and how many they are.
 
-    Nothing is removed from the lists: a ranker that knows no click knows of none to remove.
+    What a user has clicked is in no list of the ranker `CLICKS`, where the settings say so. The
+    others know no click, and so of none to leave out.
     """
     measured = {}
     for name, rank in rankers.items():
-        result = lists.evaluate_lists(rank, users, ks=config.all_ks, exclude_seen=False)
+        exclude_seen = config.exclude_seen and name == CLICKS
+        result = lists.evaluate_lists(rank, users, ks=config.all_ks, exclude_seen=exclude_seen)
         wanted = [f"{metric}@{k}" for metric in _METRICS for k in config.all_ks]
         errors = {n: result.standard_errors[n] for n in wanted if n in result.standard_errors}
         values = {n: result.metrics[n] for n in wanted}

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipelines.inference.answer_tables import HISTORY_COLUMN, USER_ID
 from pipelines.ingestion.encoding.shard_files import ShardFiles
-from pipelines.ingestion.events import log_features
+from pipelines.ingestion.events import log_names
 from pipelines.ingestion.reading import LogRuns
 from pipelines.ingestion.sequences import LAST_TIME_S, Sequences
 from pipelines.sources.columns.time_units import FIRST_TIME_S
@@ -78,7 +78,7 @@ def columns_of(wanted: Wanted, runs: LogRuns, files: ShardFiles, log: Sequences)
     for place, feature in enumerate(runs.features):
         values = log.values[:, place]
         if feature.kind == "categorical":
-            values = log_features.names_of(files, feature, values)
+            values = log_names.names_of(files, feature, values)
         else:
             values = pa.array(values.astype(np.float64), from_pandas=True)
         columns.append(pa.ListArray.from_arrays(offsets, values))

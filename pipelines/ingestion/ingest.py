@@ -28,9 +28,8 @@ from pipelines.ingestion import (
 )
 from pipelines.ingestion import report as ingest_report
 from pipelines.ingestion import steps as ingest_steps
-from pipelines.ingestion.encoding import facts
 from pipelines.ingestion.encoding.shard_files import ShardFiles
-from pipelines.ingestion.events import kinds, log_features, user_rows
+from pipelines.ingestion.events import kept_columns, kinds, log_features, user_rows
 from pipelines.ingestion.reading import LogRuns
 from pipelines.ingestion.sequences import Part
 from pipelines.ingestion.splits import Clock
@@ -116,6 +115,7 @@ def run_ingest(
     output_dir = Path(output_dir)
     runner = StepRunner(beam_args)
     split_report.check_columns(source, config.ingest)
+    user_rows.check_file(source, config)
     with_features = log_features.open_with(source, config)
     record = ingest_record(source, items_file, config)
     if records.is_current(output_dir, record):
@@ -169,26 +169,29 @@ class _Ingest:
         )
         sorted_facts = self._sort(runs, read["events_read"])
         rare_items, item_look_alikes = self._choose_items()
-        spec = self._source.spec
-        split_report.check_conflicts(spec, sorted_facts)
-        clock = split_report.find_clock(spec, self._config.ingest, sorted_facts)
-        split_facts = self._split(clock)
-        split_report.check_leaks(spec, split_facts)
-        split_report.check_times(spec, self._config, split_facts)
+        clock, split_facts = self._split(sorted_facts)
         split = ingest_report.add_split_facts(split_facts)
-        ingest_report.check_split(spec, self._config.ingest, split)
+        ingest_report.check_split(self._source.spec, self._config.ingest, split)
         counts = {part: self._sum(name) for part, name in ingest_steps.PART_COUNTS.items()}
         vocabulary, items = self._number_items(counts)
         vocabulary = user_rows.add_users(vocabulary, self._source, self._config, self._files)
-        vocabulary = log_features.add_columns(vocabulary, self._config, self._files)
-        written = self._write(vocabulary.log_columns)
+        of_log = self._config.features.of_log
+        log_columns, value_counts = log_features.fit_shards(of_log, self._files, self._shards)
+        written = self._write(log_columns)
+        keeps = self._config.ingest.keep_sequences
+        of_examples = log_columns if keeps else [c.with_numbers(()) for c in log_columns]
+        vocabulary = vocabulary.with_log_columns(of_examples)
         statistics = ingest_report.build_statistics(self._config, vocabulary, split, written)
         statistics["split"] = split_report.describe(
             self._config.ingest, clock, sorted_facts, split_facts, split_report.count_cold(counts)
         )
-        has = (runs.has_weights, self._config.needs_times, vocabulary.users is not None)
-        statistics |= kinds.describe(runs.kinds, *has, sorted_facts, written)
-        log_features.add_facts(statistics, vocabulary, self._config, self._files)
+        statistics |= kinds.describe(
+            kinds.count_all(runs.kinds.names, sorted_facts),
+            has_weights=runs.has_weights,
+            config=self._config,
+            shown=kinds.count_shown(written),
+            features=log_features.describe(log_columns, value_counts, self._config),
+        )
         report = ingest_report.build_ingest_report(
             self._source.name, read, sorted_facts, split_facts, rare_items, statistics, items
         )
@@ -202,13 +205,9 @@ class _Ingest:
             *split_report.lines(statistics["split"]),
             *log_features.lines(statistics),
         ]
-        event_statistics.write_all(
-            self._examples_dir,
-            event_statistics.tables_of(self._item_ids(), counts),
-            statistics,
-            report,
-        )
-        if self._config.ingest.keep_sequences:
+        tables = event_statistics.tables_of(self._item_ids(), counts)
+        event_statistics.write_all(self._examples_dir, tables, statistics, report)
+        if keeps:
             self._keep(runs, read, sorted_facts, split_facts, counts, statistics)
         self._finish(vocabulary, statistics, report)
         return report
@@ -250,14 +249,20 @@ class _Ingest:
         look_alikes = id_checks.find_look_alikes(self._item_ids().filter(pa.array(counts > 0)))
         return int(((counts > 0) & ~frequent).sum()), look_alikes
 
-    def _split(self, clock: Clock | None) -> list[dict]:
-        """Gives every event its part; facts of every shard."""
+    def _split(self, sorted_facts: Sequence[Mapping]) -> tuple[Clock | None, list[dict]]:
+        """Gives every event its part; the clock, and facts of every shard."""
+        spec = self._source.spec
+        split_report.check_conflicts(spec, sorted_facts)
+        clock = split_report.find_clock(spec, self._config.ingest, sorted_facts)
         step = ingest_steps.SplitShard(self._config, clock, self._work_dir)
         with tasks.open_task(ingest_steps.SPLITTING, total=len(self._shards), unit="shards"):
             self._runner.run(step, self._shards)
         if not self._config.ingest.keep_sequences:
             ingest_steps.remove_sequences(self._files, ingest_steps.SORTED)
-        return self._files.read_all_facts(ingest_steps.SPLIT)
+        found = self._files.read_all_facts(ingest_steps.SPLIT)
+        split_report.check_leaks(spec, found)
+        split_report.check_times(spec, self._config, found)
+        return clock, found
 
     def _number_items(
         self, counts: Mapping[Part, np.ndarray]
@@ -302,21 +307,16 @@ class _Ingest:
         statistics: Mapping[str, Any],
     ) -> None:
         """Stores what a later change of the examples begins with, beside the sequences."""
-        item_ids = self._item_ids()
+        item_ids, folder = self._item_ids(), self._examples_dir
         dense = np.zeros(len(item_ids), np.int64)
         numbered = self._files.read_array(ingest_steps.DENSE_IDS, 0)
         dense[: len(numbered)] = numbered
         in_log = self._sum(ingest_steps.ITEM_COUNTS)
-        kept_sequences.write_items(self._examples_dir, item_ids, dense, in_log, counts)
-        written = {
-            name: {"files": values["files"], "targets": values["targets"]}
-            for name, values in statistics["splits"].items()
-        }
-        split = {"train_targets": written["train"]["targets"]}
-        state = {"generations": 1, "latest_s": runs.latest_s, "read": read, "written": written}
-        state["sorted"] = functools.reduce(facts.add, sorted_facts)
-        state["split"] = functools.reduce(facts.add, split_facts, split)
-        kept_sequences.write_state(self._examples_dir, state)
+        kept_sequences.write_items(folder, item_ids, dense, in_log, counts)
+        state = kept_sequences.first_state(statistics, sorted_facts, split_facts)
+        kept_sequences.write_state(folder, state | {"latest_s": runs.latest_s, "read": read})
+        stored, features = kept_sequences.open_files(folder), self._config.features.of_log
+        kept_columns.keep(stored, self._files, features, self._shards)
 
     def _finish(
         self, vocabulary: ItemVocabulary, statistics: dict[str, Any], report: dict[str, Any]

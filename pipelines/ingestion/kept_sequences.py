@@ -7,13 +7,16 @@ alive in one generation at most. Items are numbered by their place in
 """
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import functools
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from pipelines.artifacts.event_columns import COLUMNS
+from pipelines.ingestion.encoding import facts
 from pipelines.ingestion.encoding.narrow_numbers import narrow
 from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.sequences import PART_LABELS, Part, Sequences
@@ -27,6 +30,10 @@ CATALOGUE, DENSE_IDS, ITEM_COUNTS = "catalogue", "dense_ids", "item_counts"
 BY_ITEM = (DENSE_IDS, ITEM_COUNTS, *(f"{label}_counts" for label in PART_LABELS))
 """Arrays by the number of an item."""
 _OFFSETS, _ITEMS, _TIMESTAMPS, _PARTS = "offsets", "items", "timestamps", "parts"
+_MORE = ("kinds", "weights", "values")
+"""Columns of a log that says more of events. Impressions are events of their kind here."""
+_SHOWN = "shown"
+"""By the user: impressions that are negatives in her examples; where the log tells of any."""
 _OWNERS = "owners"
 _GENERATION = 10_000
 """Room between the numbers of two generations: shards. Those below are for all shards."""
@@ -90,6 +97,9 @@ def write_generation(
     files.write_array(_TIMESTAMPS, number, narrow(log.timestamps))
     # Without a split column they are not known yet, and all the same.
     files.write_array(_PARTS, number, log.parts if log.parts.any() else log.parts[:0])
+    for name in _MORE:
+        if getattr(log, name) is not None:
+            files.write_array(name, number, getattr(log, name))
     files.write_array(ALIVE, number, np.ones(len(log.user_ids), bool))
 
 
@@ -98,6 +108,7 @@ def write_owners(
     shard: int,
     owners: Mapping[tuple[str, int], np.ndarray],
     rows: np.ndarray,
+    shown: np.ndarray | None = None,
     generation: int = 0,
 ) -> None:
     """Stores whose examples the files of a shard hold, where the generation has users in it.
@@ -107,6 +118,7 @@ def write_owners(
         shard: Of users.
         owners: Split and bucket -> user of each example, among the users that were written.
         rows: Their rows among the users of the generation.
+        shown: Impressions that are negatives of each; None where the log does not tell.
         generation: That the files belong to.
     """
     files, number = open_files(examples_dir), file_number(generation, shard)
@@ -116,6 +128,10 @@ def write_owners(
     files.write_array(_OWNERS, number, rows[users].astype(np.int32))
     sizes = [[*at, len(users)] for at, users in owners.items() if len(users)]
     files.write_facts(_OWNERS, number, sizes)
+    if shown is not None:
+        of_users = np.zeros(files.read_batch(USERS, number).num_rows, np.int64)
+        of_users[rows] = shown
+        files.write_array(_SHOWN, number, of_users)
 
 
 def read_owners(files: ShardFiles, number: int) -> dict[tuple[str, int], np.ndarray]:
@@ -175,6 +191,7 @@ class Generation(NamedTuple):
             timestamps.astype(np.float64, copy=False),
             None,
             self._parts(files, len(items)),
+            **{name: self.column(files, name) for name in self._more(files)},
         )
 
     def take(self, files: ShardFiles, rows: np.ndarray) -> Sequences:
@@ -191,7 +208,16 @@ class Generation(NamedTuple):
             timestamps.astype(np.float64, copy=False),
             None,
             self._parts(files, offsets[-1])[events],
+            **{name: self.column(files, name)[events] for name in self._more(files)},
         )
+
+    def _more(self, files: ShardFiles) -> list[str]:
+        return [name for name in _MORE if files.has_array(name, self.number)]
+
+    def sum_shown(self, files: ShardFiles, rows: np.ndarray) -> int:
+        """Impressions that are negatives in the examples of some users."""
+        has_shown = files.has_array(_SHOWN, self.number)
+        return int(self.column(files, _SHOWN)[rows].sum()) if has_shown else 0
 
     def _parts(self, files: ShardFiles, num_events: int) -> np.ndarray:
         """`[num_events]` what a split column said, `Part.TRAIN` without one."""
@@ -237,6 +263,32 @@ def write_items(
 def read_catalogue(files: ShardFiles) -> pa.StringArray:
     """`[num_items]` raw ids by the number of an item."""
     return files.read_batch(CATALOGUE, 0)["item_id"]
+
+
+def first_state(
+    statistics: Mapping[str, Any],
+    sorted_facts: Sequence[Mapping[str, Any]],
+    split_facts: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """What changes add to, of a log that was just ingested: facts of the reports.
+
+    Args:
+        statistics: `statistics.json`.
+        sorted_facts: What `SortShard` left.
+        split_facts: What `SplitShard` left.
+    """
+    written = {
+        name: {"files": values["files"], "targets": values["targets"]}
+        for name, values in statistics["splits"].items()
+    }
+    state = {"generations": 1, "written": written}
+    # Kinds are added up by name.
+    plain = [{name: v for name, v in fact.items() if name != "kinds"} for fact in sorted_facts]
+    state["sorted"] = functools.reduce(facts.add, plain)
+    split = {"train_targets": written["train"]["targets"]}
+    state["split"] = functools.reduce(facts.add, split_facts, split)
+    found = statistics.get(COLUMNS, {})
+    return state | {name: found.get(name) for name in ("kinds", "weights", "shown")}
 
 
 def write_state(examples_dir: str | Path, state: Mapping[str, Any]) -> None:

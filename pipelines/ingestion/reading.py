@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from pipelines.ingestion import sequences
 from pipelines.ingestion.encoding.narrow_numbers import narrow
 from pipelines.ingestion.encoding.shard_files import ShardFiles
-from pipelines.ingestion.events import log_features, ordering
+from pipelines.ingestion.events import log_names, ordering
 from pipelines.ingestion.events.kinds import NO_KINDS, RunKinds
 from pipelines.ingestion.sequences import Sequences
 from pipelines.ingestion.step_runner import StepRunner
@@ -101,7 +101,7 @@ def read_log(
     facts = merge_facts(source, [unit["parts"] for unit in found], max_bad_rows)
     runs = [run for unit in found for run in unit["runs"]]
     number_items(files, runs)
-    log_features.merge_names(files, source.features, runs)
+    log_names.merge_names(files, source.features, runs)
     kinds = RunKinds.merge(unit["kinds"] for unit in found)
     kinds.check(source.spec, source.columns.event_type)
     times, has_time = [time for unit in found for time in unit["span"]], source.columns.has_time
@@ -182,7 +182,7 @@ class ReadUnit:
                 columns["kind"] = encode_ids(batch["event_type"])
             if "weight" in batch.schema.names:
                 columns["weight"] = batch["weight"].cast(pa.float32())
-            columns |= log_features.columns_of(batch, self._source.features)
+            columns |= log_names.columns_of(batch, self._source.features)
             yield pa.RecordBatch.from_pydict(columns)
 
     def _write_run(
@@ -209,7 +209,7 @@ class ReadUnit:
         bounds = np.concatenate([[0], np.cumsum(counts)])
         if "kind" in columns:
             self._kinds[run], columns["kind"] = RunKinds.of_run(columns["kind"])
-        columns |= log_features.number_names(files, self._source.features, run, columns)
+        columns |= log_names.number_names(files, self._source.features, run, columns)
         arrays = {
             name: column.to_numpy(zero_copy_only=False)
             for name, column in columns.items()
@@ -293,7 +293,7 @@ def read_shard(files: ShardFiles, log: LogRuns, shard: int) -> Sequences:
         if log.has_weights:
             rest.append(events["weight"].to_numpy())
         if log.features:
-            rest.append(log_features.values_of_run(files, log.features, run, events))
+            rest.append(log_names.values_of_run(files, log.features, run, events))
         columns.append([items, *rest])
     encoded = pa.chunked_array(texts, pa.string()).combine_chunks().dictionary_encode()
     by_text = pc.sort_indices(encoded.dictionary)

@@ -43,12 +43,6 @@ def check_columns(source: EventSource, config: IngestConfig) -> None:
             f"{source.spec} has no split column, which ingest.protocol=provided needs. Add the "
             "column, name it with --split_column, or choose another protocol."
         )
-    named = source.columns.optional_fields.names
-    if config.keep_sequences and named:
-        raise InputError(
-            f"{source.spec} is read with its {' and '.join(named)}, which ingest.keep_sequences "
-            "does not keep. Leave one of them out."
-        )
     for name in ("max_age_days", "session_gap_minutes"):
         if getattr(config, name) is not None and not source.columns.has_time:
             raise InputError(

@@ -38,6 +38,8 @@ from recall.feature_columns.fitting import FittedColumn
 
 # Names of what each step leaves, by shard.
 SORTED, ITEM_COUNTS = "sorted", "item_counts"
+WITH_SHOWN = "sorted_with_shown"
+"""As `SORTED` with the impressions, where sequences are kept and a log has any."""
 SPLIT = "split"
 PART_COUNTS = {part: f"{part.label}_counts" for part in Part}
 WRITTEN = "written"
@@ -69,6 +71,11 @@ def read_sequences(files: ShardFiles, step: str, shard: int) -> Sequences:
     users = files.read_batch(f"{step}_users", shard)["user_id"]
     columns = (_read_column(files, f"{step}_{name}", shard, name) for name in _COLUMNS)
     return Sequences(users, *columns)
+
+
+def has_sequences(files: ShardFiles, step: str, shard: int) -> bool:
+    """Whether a step has left an ordered log of a shard."""
+    return files.has(f"{step}_users", shard)
 
 
 def _read_column(files: ShardFiles, step: str, shard: int, name: str) -> np.ndarray | None:
@@ -128,15 +135,21 @@ class SortShard:
         self, files: ShardFiles, shard: int, log: Sequences, facts: dict[str, Any]
     ) -> Sequences:
         """The events that are no impressions; stores what was shown before them."""
-        num_kinds = len(self._runs.kinds.names)
-        facts["kinds"] = np.bincount(log.kinds, minlength=num_kinds + 1)[1:].tolist()
+        facts["kinds"] = self._runs.kinds.count(log.kinds).tolist()
         is_impression = self._runs.kinds.find_impressions(log.kinds)
         if is_impression is None:
             return log
-        found = impressions.find_impressions(log.offsets, log.items, log.rows, is_impression)
-        files.write_array(SHOWN_ITEMS, shard, found.items)
-        files.write_array(SHOWN_BEFORE, shard, found.next_rows)
-        return log.filter(~is_impression)
+        if self._config.keep_sequences:
+            write_sequences(files, WITH_SHOWN, shard, log)
+        return take_out(files, shard, log, is_impression)
+
+
+def take_out(files: ShardFiles, shard: int, log: Sequences, is_impression: np.ndarray) -> Sequences:
+    """The events that are no impressions; stores what was shown before them."""
+    found = impressions.find_impressions(log.offsets, log.items, log.rows, is_impression)
+    files.write_array(SHOWN_ITEMS, shard, found.items)
+    files.write_array(SHOWN_BEFORE, shard, found.next_rows)
+    return log.filter(~is_impression)
 
 
 class SplitShard:
@@ -145,7 +158,7 @@ class SplitShard:
     def __init__(self, config: RecallConfig, clock: splits.Clock | None, work_dir: Path):
         self._config, self._clock, self._work_dir = config.ingest, clock, work_dir
         self._keeps_times = config.needs_times
-        self._features = log_features.with_values(config.features.of_log)
+        self._features = config.features.of_log
 
     def __call__(self, shard: int) -> None:
         """Writes the shard."""
@@ -163,10 +176,9 @@ class SplitShard:
         for part, name in PART_COUNTS.items():
             counts = sequences.count_items(log.items[log.parts == part], len(item_ids))
             files.write_array(name, shard, counts)
-        if self._features:
-            learnt = log.values[log.parts == Part.TRAIN]
-            most = log_features.numbers_per_shard(self._config.num_shards)
-            log_features.count(files, self._features, shard, learnt, most)
+        if log.values is not None:
+            counts = log_features.count(self._features, log.values[log.parts == Part.TRAIN])
+            log_features.write_counts(files, log_features.VALUE_COUNTS, shard, counts)
         files.write_facts(SPLIT, shard, facts)
         tasks.count(SPLITTING, 1)
 
@@ -198,43 +210,80 @@ class WriteShard:
             self._config.ingest.window_stride,
         )
         dense_ids = files.read_array(DENSE_IDS, 0)
-        dense = dense_ids[log.items]
-        shown = self._find_shown(files, shard, log, dense_ids)
-        times = log.timestamps if self._config.needs_times else None
-        features = log_features.to_examples(files, self._log_columns, log.values)
-        columns = EventValues(log.kinds, log.weights, shown, times, features=features)
-        events = StartedLog(log.offsets, dense, log.parts, columns)
-        if files.has(user_rows.KNOWN_USERS, 0):
-            known = files.read_batch(user_rows.KNOWN_USERS, 0)["user_id"]
-            events = user_rows.add_starts(*events)
-            rows = user_rows.rows_in_file(log.user_ids, known)
-            events = events._replace(values=events.values._replace(user_rows=rows))
+        shown = find_shown(files, shard, log, dense_ids, self._config.ingest.max_impressions)
+        known = user_rows.read_known(files)
+        events = to_events(self._config, log, dense_ids, shown, self._log_columns, known)
         facts = writer.write(log.user_ids, *events)
         if shown is not None:
             facts[SHOWN_ITEMS] = len(shown.item_ids)
         if self._config.ingest.keep_sequences:
-            kept = read_sequences(files, SORTED, shard)
-            kept_sequences.write_generation(self._examples_dir, shard, kept)
-            rows = pc.index_in(log.user_ids, value_set=kept.user_ids).to_numpy()
-            kept_sequences.write_owners(self._examples_dir, shard, writer.owners, rows)
+            self._keep(files, shard, log, shown, writer)
         files.write_facts(WRITTEN, shard, facts)
         tasks.count(WRITING, 1)
 
-    def _find_shown(
-        self, files: ShardFiles, shard: int, log: Sequences, dense_ids: np.ndarray
-    ) -> ShownItems | None:
-        """What was shown before events that are learnt; None where the log does not say it."""
-        if not files.has_array(SHOWN_ITEMS, shard):
-            return None
-        found = Impressions(
-            files.read_array(SHOWN_ITEMS, shard), files.read_array(SHOWN_BEFORE, shard)
-        )
-        return impressions.attach(
-            found,
-            log.offsets,
-            dense_ids[log.items],
-            log.rows,
-            log.parts == Part.TRAIN,
-            dense_ids,
-            self._config.ingest.max_impressions,
-        )
+    def _keep(
+        self,
+        files: ShardFiles,
+        shard: int,
+        log: Sequences,
+        shown: ShownItems | None,
+        writer: examples.ShardWriter,
+    ) -> None:
+        """Stores the sequences beside the examples."""
+        step = SORTED if shown is None else WITH_SHOWN
+        kept = read_sequences(files, step, shard)
+        kept_sequences.write_generation(self._examples_dir, shard, kept)
+        uses = log_features.count_names(self._config.features.of_log, kept.values)
+        log_features.write_counts(files, log_features.NAME_USES, shard, uses)
+        rows = pc.index_in(log.user_ids, value_set=kept.user_ids).to_numpy()
+        of_users = None if shown is None else shown.of_users(log.offsets)
+        kept_sequences.write_owners(self._examples_dir, shard, writer.owners, rows, of_users)
+
+
+def to_events(
+    config: RecallConfig,
+    log: Sequences,
+    dense_ids: np.ndarray,
+    shown: ShownItems | None,
+    log_columns: Sequence[FittedColumn],
+    known_users: pa.StringArray | None,
+) -> StartedLog:
+    """The events of a shard as examples have them.
+
+    Args:
+        config: The settings.
+        log: With its parts.
+        dense_ids: Number of an item -> dense id.
+        shown: What was shown before each event.
+        log_columns: What was learnt of features of the log.
+        known_users: The ids of the users file; None where no features of users are declared.
+    """
+    as_in_log = config.ingest.keep_sequences
+    features = log_features.to_examples(log_columns, log.values, as_in_log=as_in_log)
+    times = log.timestamps if config.needs_times else None
+    columns = EventValues(log.kinds, log.weights, shown, times, features=features)
+    events = StartedLog(log.offsets, dense_ids[log.items], log.parts, columns)
+    if known_users is None:
+        return events
+    events = user_rows.add_starts(*events)
+    rows = user_rows.rows_in_file(log.user_ids, known_users)
+    return events._replace(values=events.values._replace(user_rows=rows))
+
+
+def find_shown(
+    files: ShardFiles, shard: int, log: Sequences, dense_ids: np.ndarray, most: int
+) -> ShownItems | None:
+    """What was shown before events that are learnt; None where the log does not say it.
+
+    Args:
+        files: Of the steps.
+        shard: Its number.
+        log: With its parts, and rows where the log says what was shown.
+        dense_ids: Number of an item -> dense id, 0 where the catalogue lacks it.
+        most: Negatives before one event.
+    """
+    if not files.has_array(SHOWN_ITEMS, shard):
+        return None
+    found = Impressions(files.read_array(SHOWN_ITEMS, shard), files.read_array(SHOWN_BEFORE, shard))
+    dense, is_learnt = dense_ids[log.items], log.parts == Part.TRAIN
+    return impressions.attach(found, log.offsets, dense, log.rows, is_learnt, dense_ids, most)

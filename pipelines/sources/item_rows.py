@@ -38,12 +38,6 @@ def items_of(
             'one of them: {"name": "categories", "owner": "item", "kind": "categorical", '
             '"max_values": 8}, and leave model.use_categories out.'
         )
-    if (features or attributes) and config.ingest.keep_sequences:
-        what = "features" if features else "attributes"
-        raise InputError(
-            f"ingest.keep_sequences=true beside declared item {what}: `recall ingest --append` "
-            f"reads no items file, and new items would have no {what}. Leave one of them out."
-        )
     declared = (*features, *attributes)
     items = source.items() if items_file is None else items_file.read(declared)
     if declared and items is None:
@@ -75,7 +69,8 @@ def join_log(
     lists = items["categories"].combine_chunks()
     match["marked_categories"] = id_checks.find_marked_categories(lists)
     vocabulary = build_vocabulary(items, log_ids, clicks, config.features.of("item"))
-    return vocabulary, match | describe(vocabulary, len(log_ids), config)
+    num_unclicked = vocabulary.num_items - len(log_ids)
+    return vocabulary, match | describe(vocabulary.features, num_unclicked, config)
 
 
 def check_match(match: Mapping[str, Any], config: RecallConfig) -> None:
@@ -148,18 +143,20 @@ def attribute_rows(
     return ItemAttributes(attributes, item_files.features_of(items, attributes).take(rows))
 
 
-def describe(vocabulary: ItemVocabulary, num_in_log: int, config: RecallConfig) -> dict[str, Any]:
+def describe(
+    features: ItemFeatures | None, num_unclicked: int, config: RecallConfig
+) -> dict[str, Any]:
     """Facts of the features for the report; nothing where there are none."""
-    if vocabulary.features is None:
+    if features is None:
         return {}
-    counted = vocabulary.features.count_values()
+    counted = features.count_values()
     columns = {
         column.name: {"kind": column.kind, **counted[column.name]._asdict()}
-        for column in vocabulary.features.columns
+        for column in features.columns
     }
     return {
         "features": {
-            "unclicked_items": vocabulary.num_items - num_in_log,
+            "unclicked_items": num_unclicked,
             "max_unknown_share": config.features.max_unknown_share,
             "columns": columns,
         }

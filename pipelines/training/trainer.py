@@ -107,7 +107,7 @@ def train_and_evaluate(
     model_folder.prepare(model_dir, record, overwrite=overwrite, is_chief=placement.is_chief)
     if placement.is_chief:
         records.write_config(model_dir, config)
-        records.write_vocabulary(model_dir, vocabulary.without_user_values())
+        records.write_vocabulary(model_dir, vocabulary.without_examples())
     with (
         _naming_damage(examples_dir),
         devices.enough_memory(config, placement.num_replicas),

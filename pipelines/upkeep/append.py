@@ -8,6 +8,7 @@ from typing import Any
 
 from pipelines.artifacts import provenance, records
 from pipelines.ingestion import ingest, split_report, warning_lines
+from pipelines.ingestion.events import log_features
 from pipelines.sources import item_rows
 from pipelines.sources.events import EventSource
 from pipelines.sources.items import ItemsFile
@@ -41,8 +42,8 @@ def append_events(
         source: The new events.
         examples_dir: What ingest made with `ingest.keep_sequences`.
         config: The settings that it was made with.
-        items_file: Categories and titles of all items, old and new; None leaves the old ones
-            as they are, and new items without.
+        items_file: Categories, titles and features of all items, old and new; None leaves the
+            old ones as they are, and new items without.
         max_bad_rows: Rows of the new log that may be unusable.
         beam_args: Flags for Beam's `PipelineOptions`.
 
@@ -84,12 +85,15 @@ def _append(
     record["settings"]["ingest"] = {**defaults, **record["settings"]["ingest"]}
     same_settings.check(examples_dir, record["settings"], wanted["settings"])
     split_report.check_columns(source, config.ingest)
+    source = log_features.open_with(source, config)
     if wanted["inputs"]["events"] in record["inputs"].values():
         return None
     source = copy.copy(source)
     source.use_split = config.ingest.protocol == "provided"
     name = f"events_{sum(name.startswith('events') for name in record['inputs']) + 1}"
     record["inputs"][name] = wanted["inputs"]["events"]
+    if "users" in wanted["inputs"]:
+        record["inputs"]["users"] = wanted["inputs"]["users"]
     items = None
     if items_file is not None:
         record["inputs"]["items"] = items_file.fingerprint()

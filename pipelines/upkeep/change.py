@@ -5,87 +5,51 @@ old one when it is whole. Imports no TensorFlow.
 """
 
 import functools
-import os
-import shutil
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipelines.artifacts import records
 from pipelines.ingestion import (
-    event_statistics,
     kept_sequences,
     reading,
-    schema,
     split_report,
 )
 from pipelines.ingestion import report as ingest_report
 from pipelines.ingestion import steps as ingest_steps
 from pipelines.ingestion.encoding import facts
-from pipelines.ingestion.encoding.shard_files import ShardFiles
+from pipelines.ingestion.events import log_features
+from pipelines.ingestion.events.kinds import RunKinds
 from pipelines.ingestion.sequences import Part, user_shards
-from pipelines.ingestion.splits import HELD_OUT
-from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
-from pipelines.sources import item_rows
 from pipelines.sources.columns.bad_rows import BadRows, number_of
 from pipelines.sources.columns.time_findings import DAY_S, add_times
+from pipelines.sources.event_columns import IMPRESSION
 from pipelines.sources.events import EventSource
-from pipelines.upkeep import ends, grown_items, shown_users, split_users, steps
+from pipelines.upkeep import (
+    ends,
+    grown_columns,
+    grown_items,
+    grown_users,
+    shown_users,
+    split_users,
+    steps,
+)
+from pipelines.upkeep.changed_folder import ChangedFolder
+from pipelines.upkeep.grown_items import LogItems
 from pipelines.upkeep.split_users import BEFORE, FREQUENT, NOW
-from pipelines.upkeep.steps import Place
-from recall.config import RecallConfig
 from recall.errors import InputError
-from recall.vocabulary import FIRST_ITEM_ID
-from serving.release import storage
-
-_SPLITS = ("train", "valid", "test")
-_WORK = "work"
 
 
-class Change:
-    """One change in a staging folder."""
-
-    def __init__(
-        self, old_dir: Path, staging: Path, config: RecallConfig, beam_args: Sequence[str] = ()
-    ):
-        """Links the old files into `staging`.
-
-        Raises:
-            InputError: One of them is missing.
-        """
-        self._old_dir, self._dir, self._config = old_dir, staging.absolute(), config
-        self._runner = StepRunner(beam_args)
-        for name in (kept_sequences.FOLDER, *(f"Split-{split}" for split in _SPLITS)):
-            shutil.copytree(old_dir / name, self._dir / name, copy_function=os.link)
-        work_dir = self._dir / _WORK
-        work_dir.mkdir()
-        self._files = ShardFiles(work_dir)
-        self._stored = kept_sequences.open_files(self._dir)
-        self._state = kept_sequences.read_state(self._dir)
-        self._check_files()
-        self._items: pa.Table | None = None
-        self._place = Place(self._dir, work_dir, self._state["generations"])
-
-    def _check_files(self) -> None:
-        """Refuses examples of which files are gone: what is left would count as all."""
-        for split in _SPLITS:
-            folder = f"Split-{split}"
-            missing = self._state["written"][split]["files"].keys() - os.listdir(self._dir / folder)
-            if missing:
-                raise InputError(
-                    f"{self._old_dir / folder / min(missing)} is missing. Copy the folder again, "
-                    "or make all examples again."
-                )
+class Change(ChangedFolder):
+    """One change in a staging folder: the steps."""
 
     def append(
         self, source: EventSource, max_bad_rows: int, items: pa.Table | None = None
     ) -> dict[str, Any]:
-        """Adds the events of a log, and what a table says of the items; the report."""
+        """Adds the events of a log, and what tables say of items and of users; the report."""
         self._items = items
         ingest, shards = self._config.ingest, range(self._config.ingest.num_shards)
         read, runs = reading.read_log(source, max_bad_rows, ingest, self._files, self._runner)
@@ -96,6 +60,33 @@ class Change:
         sorted_facts = self._files.read_all_facts(ingest_steps.SORTED)
         split_report.check_conflicts(source.spec, sorted_facts)
         self._number_new_items()
+        grown_columns.add_names(self._stored, self._files, self._config.features.of_log)
+        had_shown = IMPRESSION in self._kinds
+        self._state["kinds"] = grown_columns.add_kinds(self._kinds, runs.kinds.names, self._files)
+        RunKinds(tuple(self._kinds), {}).check(source.spec, source.columns.event_type)
+        if source.users_file is not None and self._users is not None:
+            self._users, newly_known = grown_users.take_file(
+                self._stored, source.users_file, self._config.features.of("user")
+            )
+            self._write_users(steps.NEWLY_KNOWN, newly_known)
+        self._add_read(source, read, sorted_facts, runs.latest_s)
+        # Examples that do not say what was shown cannot stand beside others that do.
+        rewritten = frozenset() if had_shown or IMPRESSION not in self._kinds else frozenset(shards)
+        changed = self._change(shards, rewritten, has_log=True)
+        line = (
+            f"Added {number_of(read['events_read'], 'event')} from {source.name}; "
+            f"{number_of(changed['users'], 'new user')}."
+        )
+        return self._finish(line)
+
+    def _add_read(
+        self,
+        source: EventSource,
+        read: dict[str, Any],
+        sorted_facts: Sequence[Mapping[str, Any]],
+        latest_s: float,
+    ) -> None:
+        """Adds what was found in reading a day to what was found before."""
         before, bad_rows = self._state["read"], BadRows()
         for one in (before, read):
             bad_rows.merge(one["bad_rows"]["reasons"])
@@ -107,21 +98,17 @@ class Change:
             "left_out_by_where": before["left_out_by_where"] + read["left_out_by_where"],
         }
         for fact in sorted_facts:
-            self._state["sorted"] = facts.add(self._state["sorted"], {**fact, "users": 0})
+            plain = {name: value for name, value in fact.items() if name != "kinds"}
+            self._state["sorted"] = facts.add(self._state["sorted"], {**plain, "users": 0})
         self._state["logs"] = [*self._log_names(), source.name]
-        self._state["latest_s"] = max(self._state["latest_s"], runs.latest_s)
-        changed = self._change(shards, frozenset(), has_log=True)
-        line = (
-            f"Added {number_of(read['events_read'], 'event')} from {source.name}; "
-            f"{number_of(changed['users'], 'new user')}."
-        )
-        return self._finish(line)
+        self._state["latest_s"] = max(self._state["latest_s"], latest_s)
 
     def forget(self, user_ids: pa.StringArray) -> tuple[int, dict[str, Any]]:
         """Removes users; how many were there, and the report."""
         shards = frozenset(user_shards(user_ids, self._config.ingest.num_shards).tolist())
-        users = pa.RecordBatch.from_arrays([user_ids], names=["user_id"])
-        self._files.write_batches(steps.FORGOTTEN, 0, [users])
+        self._write_users(steps.FORGOTTEN, user_ids)
+        if self._users is not None:
+            self._users = grown_users.take_out(self._stored, self._users, user_ids)
         self._files.write_array(steps.NEW_ITEMS, 0, np.zeros(0, np.int32))
         changed = self._change(sorted(shards), shards, has_log=False)
         self._state = shown_users.hide(self._state, frozenset(user_ids.to_pylist()))
@@ -137,12 +124,6 @@ class Change:
                 "would be left, from which nothing can be learnt. Nothing was changed: remove the "
                 "folder as a whole."
             )
-
-    def _log_names(self) -> list[str]:
-        """What the logs are called, the first one first."""
-        if "logs" in self._state:
-            return self._state["logs"]
-        return [storage.read_json(self._old_dir / records.INGEST_REPORT_NAME)["source"]]
 
     def _number_new_items(self) -> None:
         """Gives the items of the new log numbers; new ones are added to the catalogue."""
@@ -167,51 +148,76 @@ class Change:
         """Runs the steps; how many users are new and gone."""
         ingest, files = self._config.ingest, self._files
         counts = self._stored.read_array(kept_sequences.ITEM_COUNTS, 0)
-        files.write_array(steps.CHANGED_ITEMS, 0, np.zeros(len(counts), bool))
-        first_s = None
-        if ingest.max_age_days is not None:
-            first_s = self._state["latest_s"] - ingest.max_age_days * DAY_S
+        changed = np.zeros(len(counts), bool)
+        files.write_array(steps.CHANGED_ITEMS, 0, changed)
         was_frequent = counts >= ingest.min_item_events
         files.write_array(FREQUENT[BEFORE], 0, was_frequent)
         merge = steps.MergeShard(
-            self._config, self._place, has_log=has_log, rewritten=rewritten, first_s=first_s
+            self._config,
+            self._place,
+            has_log=has_log,
+            rewritten=rewritten,
+            first_s=self._first_s(),
+            kinds=self._kinds,
         )
-        with tasks.open_task(steps.MERGING, total=len(shards), unit="shards"):
-            self._runner.run(merge, shards)
+        self._run(steps.MERGING, merge, shards)
         now = counts + split_users.sum_changes(files, steps.ITEM_CHANGES)
         is_frequent = now >= ingest.min_item_events
-        changed = (was_frequent != is_frequent) & (counts > 0)
-        if changed.any() and ingest.min_item_events > 1:
-            shards = range(ingest.num_shards)
+        crossing = (was_frequent != is_frequent) & (counts > 0)
+        if crossing.any() and ingest.min_item_events > 1:
+            shards, changed = range(ingest.num_shards), changed | crossing
             files.write_array(steps.CHANGED_ITEMS, 0, changed)
-            with tasks.open_task(steps.MERGING, total=len(shards), unit="shards"):
-                self._runner.run(merge, shards)
+            self._run(steps.MERGING, merge, shards)
         files.write_array(FREQUENT[NOW], 0, is_frequent)
         self._stored.write_array(kept_sequences.ITEM_COUNTS, 0, now)
-        with tasks.open_task(steps.SPLITTING, total=len(shards), unit="shards"):
-            self._runner.run(steps.SplitMerged(self._config, self._place), shards)
+        split = steps.SplitMerged(self._config, self._place, self._kinds)
+        self._run(steps.SPLITTING, split, shards)
+        flips = self._items_that_flip()
+        if flips.any():
+            shards = range(ingest.num_shards)
+            files.write_array(steps.CHANGED_ITEMS, 0, changed | flips)
+            self._run(steps.MERGING, merge, shards)
+            self._run(steps.SPLITTING, split, shards)
         self._add_split_facts()
         self._number_items()
-        write = steps.WriteMerged(self._config, self._place)
-        with tasks.open_task(steps.WRITING, total=len(shards), unit="shards"):
-            self._runner.run(write, shards)
+        self._change_columns(shards)
+        write = steps.WriteMerged(self._config, self._place, self._log_columns)
+        self._run(steps.WRITING, write, shards)
         self._add_written()
         self._find_lost_ends()
-        merged = files.read_all_facts(steps.MERGED)
-        totals = functools.reduce(facts.add, merged)
+        totals = functools.reduce(facts.add, files.read_all_facts(steps.MERGED))
+        self._state["kinds"] = facts.add(self._kinds, totals["kinds"])
         names = ("users", "duplicates", "old_events")
         changes = {name: totals[name] for name in names if name in totals}
         self._state["sorted"] = facts.add(self._state["sorted"], changes)
         return {"users": totals["users"], "gone": totals["gone"]}
 
-    def _add_split_facts(self) -> None:
-        split = self._state["split"]
-        for shard in split_users.read_facts(self._files):
-            split = facts.add(facts.add(split, shard[BEFORE], -1), shard[NOW])
-        self._state["split"] = split
-        for part, changes in split_users.sum_parts(self._files, len(self._item_ids())).items():
-            kept = kept_sequences.part_counts(part)
-            self._stored.write_array(kept, 0, self._stored.read_array(kept, 0) + changes)
+    def _first_s(self) -> float | None:
+        """The time before which events are too old; None where all are kept."""
+        most = self._config.ingest.max_age_days
+        return None if most is None else self._state["latest_s"] - most * DAY_S
+
+    def _run(self, name: str, step: Callable[[int], None], shards: Sequence[int]) -> None:
+        with tasks.open_task(name, total=len(shards), unit="shards"):
+            self._runner.run(step, shards)
+
+    def _items_that_flip(self) -> np.ndarray:
+        """`[num_items]` bool, items that are negatives where they were shown, and were not before.
+
+        These have events now and had none. Or the other way round.
+        """
+        before = np.sum(list(self._counts().values()), axis=0)
+        parts = split_users.sum_parts(self._files, len(before))
+        now = before + np.sum(list(parts.values()), axis=0)
+        return ((before > 0) != (now > 0)) & (IMPRESSION in self._kinds)
+
+    def _change_columns(self, shards: Sequence[int]) -> None:
+        """What is learnt of features of events, from what users have now."""
+        features = self._config.features.of_log
+        grown_columns.change_counts(self._stored, self._files, features, shards, BEFORE, NOW)
+        counts = log_features.read_counts(self._stored, log_features.VALUE_COUNTS, 0, features)
+        self._log_columns = log_features.fit_columns(features, counts, self._stored)
+        self._log_facts = log_features.describe(self._log_columns, counts, self._config)
 
     def _find_lost_ends(self) -> None:
         """Looks for first and last times among all users, where those known are gone."""
@@ -219,98 +225,17 @@ class Change:
             return
         shards = range(self._config.ingest.num_shards)
         with tasks.open_task(ends.FINDING, total=len(shards), unit="shards"):
-            self._runner.run(ends.FindEnds(self._config, self._place), shards)
+            self._runner.run(ends.FindEnds(self._config, self._place, self._kinds), shards)
         found = [split for shard in self._files.read_all_facts(ends.ENDS) for split in shard]
         self._state["split"] = facts.replace_ends(self._state["split"], found)
 
-    def _counts(self) -> dict[Part, np.ndarray]:
-        """Part -> `[num_items]` its events by item."""
-        return {p: self._stored.read_array(kept_sequences.part_counts(p), 0) for p in Part}
-
-    def _item_ids(self) -> pa.StringArray:
-        return kept_sequences.read_catalogue(self._stored)
-
     def _number_items(self) -> None:
-        """Dense ids of items that are new: behind all others, the most frequent first."""
-        counts = self._counts()
+        """Dense ids of items that are new."""
+        counts, item_ids = self._counts(), self._item_ids()
+        events = np.sum(list(counts.values()), axis=0)
         dense = self._stored.read_array(kept_sequences.DENSE_IDS, 0)
-        new = np.flatnonzero((np.sum(list(counts.values()), axis=0) > 0) & (dense == 0))
-        by_text = pc.sort_indices(self._item_ids().take(pa.array(new))).to_numpy()
-        new = new[by_text]
-        new = new[np.argsort(-counts[Part.TRAIN][new], kind="stable")]
-        first = max(int(dense.max(initial=0)) + 1, FIRST_ITEM_ID)
-        dense[new] = first + np.arange(len(new))
+        known = LogItems(item_ids, dense, counts[Part.TRAIN], events)
+        dense, self._num_found = known.number(grown_items.read_vocabulary(self._old_dir))
+        self._catalogue = known._replace(dense=dense)
         self._stored.write_array(kept_sequences.DENSE_IDS, 0, dense)
-
-    def _add_written(self) -> None:
-        """Files and targets of every split."""
-        written, split = self._state["written"], self._state["split"]
-        for shard in self._files.read_all_facts(steps.WRITTEN):
-            for name in _SPLITS:
-                counts = written[name]["files"]
-                counts |= shard["old_files"].get(name, {})
-                counts |= shard["new"][name]["files"]
-        for name in _SPLITS:
-            counts = written[name]["files"]
-            written[name]["files"] = {file: count for file, count in counts.items() if count}
-            targets = {Part.TRAIN.label: split["train_targets"], **split["targets"]}
-            written[name]["targets"] = targets[name]
-
-    def _finish(self, line: str) -> dict[str, Any]:
-        """Writes what describes the examples, and removes the work files."""
-        config, state, counts = self._config, self._state, self._counts()
-        split = ingest_report.add_split_facts([state["split"]])
-        ingest_report.check_split(str(self._old_dir), config.ingest, split)
-        dense = self._stored.read_array(kept_sequences.DENSE_IDS, 0)
-        vocabulary = grown_items.write_vocabulary(
-            self._old_dir, self._dir, self._item_ids(), dense, counts[Part.TRAIN], self._items
-        )
-        statistics = ingest_report.build_statistics(config, vocabulary, split, [state["written"]])
-        is_cold = counts[Part.TRAIN] == 0
-        cold = {part.label: int(counts[part][is_cold].sum()) for part in HELD_OUT}
-        statistics["split"] = split_report.describe(
-            config.ingest, None, [state["sorted"]], [state["split"]], cold
-        )
-        old_report = storage.read_json(self._old_dir / records.INGEST_REPORT_NAME)
-        in_log = self._stored.read_array(kept_sequences.ITEM_COUNTS, 0)
-        rare = int(((in_log > 0) & (in_log < config.ingest.min_item_events)).sum())
-        report = ingest_report.build_ingest_report(
-            _join_names(self._log_names()),
-            state["read"],
-            [state["sorted"]],
-            [state["split"]],
-            rare,
-            statistics,
-            self._match_items(old_report, vocabulary),
-        )
-        report["similar_ids"]["items"] = old_report["similar_ids"]["items"]
-        report["lines"] = [line, *ingest_report.report_lines(report)]
-        ids = self._item_ids()
-        tables = {p.label: pa.table({"item_id": ids, "count": counts[p]}) for p in Part}
-        event_statistics.write_all(self._dir, tables, statistics, report)
-        schema.write_for(self._dir, config, vocabulary.num_items)
-        storage.write_json(self._dir / records.STATISTICS_NAME, statistics)
-        storage.write_json(self._dir / records.INGEST_REPORT_NAME, report)
-        state["generations"] += 1
-        kept_sequences.write_state(self._dir, state)
-        shutil.rmtree(self._dir / _WORK)
-        return report
-
-    def _match_items(
-        self, old_report: Mapping[str, Any], vocabulary: grown_items.GrownItems
-    ) -> dict[str, Any]:
-        """How the items file matches: the new one, or that from before."""
-        if self._items is None:
-            return grown_items.match_grown(old_report, vocabulary.num_items, vocabulary.first_new)
-        match = grown_items.match_file(self._items, self._dir)
-        item_rows.check_match(match, self._config)
-        return match
-
-
-def _join_names(names: Sequence[str]) -> str:
-    """What logs are called together.
-
-    >>> _join_names(["may.csv", "monday.csv", "tuesday.csv"])
-    'may.csv and 2 more'
-    """
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+        self._files.write_array(steps.CATALOGUE_NOW, 0, np.where(events > 0, dense, 0))

@@ -4,10 +4,13 @@ Most changes leave them or go further. Where one takes away all that was at an e
 is somewhere among all users, who are then split again. Imports no TensorFlow and no Beam.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from pipelines.ingestion import kept_sequences
 from pipelines.ingestion.encoding.shard_files import ShardFiles
+from pipelines.ingestion.events.kinds import RunKinds
 from pipelines.ingestion.kept_sequences import Generation
 from pipelines.progress import tasks
 from pipelines.upkeep import split_users
@@ -23,8 +26,8 @@ FINDING = "look for first and last events"
 class FindEnds:
     """Splits the users of a shard who count, of all generations."""
 
-    def __init__(self, config: RecallConfig, place: Place):
-        self._config, self._place = config, place
+    def __init__(self, config: RecallConfig, place: Place, kinds: Mapping[str, int]):
+        self._config, self._place, self._kinds = config, place, RunKinds(tuple(kinds), {})
 
     def __call__(self, shard: int) -> None:
         """Writes the facts of the split of each generation."""
@@ -38,6 +41,8 @@ class FindEnds:
             users = Generation.read(stored, number)
             if users.alive.any():
                 log = users.take(stored, np.flatnonzero(users.alive))
+                is_impression = self._kinds.find_impressions(log.kinds)
+                log = log if is_impression is None else log.filter(~is_impression)
                 found.append(splitter.split(log)[1])
         files.write_facts(ENDS, shard, found)
         tasks.count(FINDING, 1)

@@ -3,12 +3,14 @@
 import contextlib
 import hashlib
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from pipelines.artifacts import provenance, records
+from pipelines.artifacts.event_columns import COLUMNS
 from pipelines.upkeep import shown_users
 from pipelines.upkeep.change import Change
 from pipelines.upkeep.examples_folder import locked_examples
@@ -16,6 +18,21 @@ from recall.config import RecallConfig
 from serving.release import folders, storage
 
 _log = logging.getLogger(__name__)
+
+_SHARE = "max_unknown_share"
+
+
+def _settings_of(settings: Mapping[str, Any], examples_dir: Path) -> RecallConfig:
+    """The settings that examples were made with."""
+    features = {name: settings.get(name, []) for name in ("features", "attributes")}
+    features["columns"] = features.pop("features")
+    statistics = storage.read_json(examples_dir / records.STATISTICS_NAME)
+    report = storage.read_json(examples_dir / records.INGEST_REPORT_NAME)
+    for told in (statistics.get(COLUMNS), report.get("item_features")):
+        if told and _SHARE in told:  # Only told of: it changes no example.
+            features[_SHARE] = told[_SHARE]
+    sections = {name: settings[name] for name in ("ingest", "model")}
+    return RecallConfig.from_dict({**sections, "features": features})
 
 
 @provenance.measured
@@ -41,8 +58,7 @@ def forget_users(examples_dir: str | Path, user_ids: pa.StringArray) -> tuple[in
         if not shown_users.names_any(examples_dir, user_ids):
             _log.info("%s has none of these users: it stays as it is.", examples_dir)
             return 0, storage.read_json(examples_dir / records.INGEST_REPORT_NAME)
-        settings = {name: record["settings"][name] for name in ("ingest", "model")}
-        config = RecallConfig.from_dict(settings)
+        config = _settings_of(record["settings"], examples_dir)
         texts = "\0".join(sorted(user_ids.to_pylist()))
         record["inputs"]["forgotten"] = hashlib.sha256(
             (record["inputs"].get("forgotten", "") + texts).encode()

@@ -10,16 +10,13 @@ from pipelines.ingestion.sequences import Sequences
 
 def concatenate(logs: list[Sequences]) -> Sequences:
     """Users of several logs one after the other, as they come; without rows."""
+    logs = [log for log in logs if len(log.user_ids)] or logs[:1]
     sizes = np.concatenate([np.diff(log.offsets) for log in logs])
-    columns = zip(*((log.items, log.timestamps, log.parts) for log in logs), strict=True)
-    items, timestamps, parts = map(np.concatenate, columns)
+    columns = zip(*(log._replace(rows=None)[2:] for log in logs), strict=True)
     return Sequences(
         pa.concat_arrays([log.user_ids for log in logs]),
         np.concatenate([[0], np.cumsum(sizes)]),
-        items,
-        timestamps,
-        None,
-        parts,
+        *(None if column[0] is None else np.concatenate(column) for column in columns),
     )
 
 
@@ -42,12 +39,8 @@ def merge(logs: list[Sequences]) -> Sequences:
     if not np.isin(earlier, offsets).all():  # Events of a day before come late.
         rows = np.arange(len(order))
         order = ordering.order_events(np.repeat(owners, lengths), joined.timestamps, rows)
-        times = joined.timestamps[order]
     return Sequences(
         encoded.dictionary.take(by_text),
         offsets,
-        joined.items[order],
-        times,
-        None,
-        joined.parts[order],
+        *(None if column is None else column[order] for column in joined[2:]),
     )

@@ -3,7 +3,6 @@
 Imports no TensorFlow and no Beam.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pyarrow as pa
 
 from pipelines.ingestion import sequences, splitting, windows
 from pipelines.ingestion.encoding.shard_files import ShardFiles
+from pipelines.ingestion.events import log_features
 from pipelines.ingestion.sequences import Part, Sequences
 from recall.config import RecallConfig
 
@@ -52,6 +52,10 @@ def write(
     """
     log, facts = open_splitter(files, name, config, item_ids).split(log)
     facts["train_targets"] = _count_targets(log, config)
+    features = config.features.of_log
+    learnt = None if log.values is None else log.values[log.parts == Part.TRAIN]
+    counts = log_features.count(features, learnt)
+    log_features.write_counts(files, f"{log_features.VALUE_COUNTS}_{name}", shard, counts)
     files.write_facts(name, shard, facts)
     if len(log.items):
         # Nearly all events are learnt: only the others are looked at by part.
@@ -79,14 +83,13 @@ def write_change(
     files: ShardFiles,
     name: str,
     shard: int,
-    added: Sequence[np.ndarray],
-    gone: Sequence[np.ndarray],
+    now: np.ndarray,
+    before: np.ndarray,
     num_items: int,
 ) -> None:
     """Stores how much more often each item occurs; nothing where there is nothing."""
-    plus, minus = (np.concatenate([np.empty(0, np.int32), *items]) for items in (added, gone))
-    if len(plus) or len(minus):
-        files.write_array(name, shard, _count(plus, num_items) - _count(minus, num_items))
+    if len(now) or len(before):
+        files.write_array(name, shard, _count(now, num_items) - _count(before, num_items))
 
 
 def sum_changes(files: ShardFiles, name: str) -> np.ndarray | int:
@@ -114,6 +117,13 @@ def _count(items: np.ndarray, num_items: int) -> np.ndarray:
 
 def _count_targets(log: Sequences, config: RecallConfig) -> int:
     offsets = sequences.training_offsets(log.offsets, log.parts)
+    if config.features.of("user"):  # Each of these has a slot before the first one.
+        offsets = offsets + np.cumsum(np.concatenate([[0], _has_start(log)]))
     length, stride = config.model.max_history_length, config.ingest.window_stride
     cut = windows.cut_windows(offsets, length, stride)
     return int((cut.stops - cut.starts - 1).sum())
+
+
+def _has_start(log: Sequences) -> np.ndarray:
+    """`[num_users]` whether the slot before the first event is learnt (`user_rows.add_starts`)."""
+    return log.parts[log.offsets[:-1]] != Part.CONTEXT

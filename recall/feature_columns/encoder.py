@@ -60,7 +60,8 @@ class FeatureEncoder(tf.Module):
         Args:
             columns: The features.
             reads_names: Whether categories are names. Else they are numbers, as in examples:
-                0 for none, 1 for one outside of the vocabulary, then those of the vocabulary.
+                0 for none, 1 for one outside of the vocabulary, then those of the vocabulary;
+                or what `FittedColumn.numbers` leads from.
         """
         super().__init__()
         self._reads_names = reads_names
@@ -125,7 +126,10 @@ class FeatureEncoder(tf.Module):
             rows = rows_of_times(column.column.parts, value)
             return rows, tf.zeros_like(rows, tf.bool)
         if column.kind == "categorical" and not self._reads_names:
-            rows = tf.cast(value, tf.int32)[:, tf.newaxis] - 1
+            numbers = tf.cast(value, tf.int32)
+            if column.numbers:
+                numbers = tf.gather(tf.constant(column.numbers, tf.int32), numbers)
+            rows = numbers[:, tf.newaxis] - 1
             return rows, rows == 0
         if column.kind == "numeric":
             edges = tf.constant(column.edges, tf.float32)

@@ -36,6 +36,9 @@ class FittedColumn:
         mean: numeric without buckets: of the scaled values.
         stddev: numeric without buckets, vector: of the (scaled) values, never 0.
         edges: numeric with buckets: where the next one begins, ascending.
+        numbers: categorical, of examples that take in days: number of a name there -> 0 for
+            none, 1 for one outside of the vocabulary, from 2 the places in it. () where
+            examples have these themselves.
     """
 
     column: FeatureColumn
@@ -44,6 +47,7 @@ class FittedColumn:
     mean: float = 0.0
     stddev: float = 1.0
     edges: tuple[float, ...] = ()
+    numbers: tuple[int, ...] = dataclasses.field(default=(), compare=False)
 
     @property
     def name(self) -> str:
@@ -93,9 +97,16 @@ class FittedColumn:
             return self.column.dim + 1
         return 2 if self.kind == "numeric" and not self.column.buckets else 0
 
+    def with_numbers(self, numbers: Sequence[int]) -> "FittedColumn":
+        """The same for examples that have other numbers; () for those of the vocabulary."""
+        return dataclasses.replace(self, numbers=tuple(numbers))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return {**dataclasses.asdict(self), "column": self.column.to_dict()}
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        if not self.numbers:
+            del values["numbers"]
+        return {**values, "column": self.column.to_dict()}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "FittedColumn":
@@ -103,7 +114,7 @@ class FittedColumn:
         column = dict(values["column"])
         if column.get("parts"):
             column["parts"] = tuple(column["parts"])
-        tuples = {name: tuple(values[name]) for name in ("values", "edges")}
+        tuples = {name: tuple(values.get(name, ())) for name in ("values", "edges", "numbers")}
         return cls(**{**values, **tuples, "column": FeatureColumn(**column)})
 
 
@@ -132,7 +143,8 @@ def fit(column: FeatureColumn, values: "pa.Array") -> FittedColumn:
     if column.kind == "categorical":
         return _fit_categories(column, values)
     if column.kind == "numeric":
-        return _fit_numbers(column, values.drop_null().to_numpy().astype(np.float64))
+        numbers = values.drop_null().to_numpy().astype(np.float64)
+        return fit_numbers(column, *np.unique(numbers, return_counts=True))
     if column.kind == "vector":
         numbers = values.flatten().to_numpy(zero_copy_only=False)
         return FittedColumn(column, stddev=float(numbers.std()) if len(numbers) else 1.0)
@@ -175,13 +187,38 @@ def fit_names(column: FeatureColumn, names: Sequence[str], counts: Sequence[int]
     return FittedColumn(column, values=kept)
 
 
-def _fit_numbers(column: FeatureColumn, numbers: np.ndarray) -> FittedColumn:
-    numbers = numbers[np.isfinite(numbers)]
+def fit_numbers(column: FeatureColumn, numbers: np.ndarray, counts: np.ndarray) -> FittedColumn:
+    """The scale or the buckets of a numeric feature.
+
+    Args:
+        column: Declared.
+        numbers: Different ones, ascending; what is no number is left out.
+        counts: How often each occurs.
+
+    >>> column = FeatureColumn("price", "event", "numeric", buckets=2)
+    >>> fit_numbers(column, np.array([1.0, 4.0]), np.array([3, 1])).edges
+    (1.0,)
+    """
+    is_number = np.isfinite(numbers)
+    numbers, counts = numbers[is_number], counts[is_number]
     if column.buckets:
         shares = np.arange(1, column.buckets) / column.buckets
-        edges = np.unique(np.quantile(numbers, shares)) if len(numbers) else np.zeros(0)
+        edges = np.unique(_quantiles(numbers, counts, shares)) if len(numbers) else np.zeros(0)
         return FittedColumn(column, edges=tuple(edges.tolist()))
-    scaled = scale(column, numbers)
-    if not len(scaled):
+    if not len(numbers):
         return FittedColumn(column)
-    return FittedColumn(column, mean=float(scaled.mean()), stddev=float(scaled.std()) or 1.0)
+    scaled = scale(column, numbers)
+    mean, stddev = float(np.average(scaled, weights=counts)), 1.0
+    if scaled[0] != scaled[-1]:
+        stddev = float(np.sqrt(np.average((scaled - mean) ** 2, weights=counts)))
+    return FittedColumn(column, mean=mean, stddev=stddev)
+
+
+def _quantiles(numbers: np.ndarray, counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """As `np.quantile` of each number as often as it occurs."""
+    ends = np.cumsum(counts)
+    at = shares * (ends[-1] - 1)
+    low, high = (
+        numbers[np.searchsorted(ends, place, side="right")] for place in (np.floor(at), np.ceil(at))
+    )
+    return low + (high - low) * (at - np.floor(at))

@@ -37,6 +37,10 @@ class ShownItems(NamedTuple):
     item_ids: np.ndarray
     offsets: np.ndarray
 
+    def of_users(self, offsets: np.ndarray) -> np.ndarray:
+        """`[num_users]` how many there are, of users with events `offsets`, `[num_users + 1]`."""
+        return np.diff(self.offsets[offsets])
+
 
 def find_impressions(
     offsets: np.ndarray, items: np.ndarray, rows: np.ndarray, is_impression: np.ndarray

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from pipelines.artifacts.event_columns import COLUMNS
 from pipelines.sources.event_columns import IMPRESSION
+from recall.config import RecallConfig
 from recall.errors import InputError
 
 MOST_KINDS = 100
@@ -58,6 +59,11 @@ class RunKinds(NamedTuple):
         """The numbers of the kinds of a run, by their numbers there."""
         return np.array([self.names.index(kind) + 1 for kind in self.of_runs[run]], np.int8)
 
+    def count(self, kinds: np.ndarray | None) -> np.ndarray:
+        """`[num_kinds]` events of each kind; None stands for no events."""
+        kinds = np.zeros(0, np.int8) if kinds is None else kinds
+        return np.bincount(kinds, minlength=len(self.names) + 1)[1:]
+
     def find_impressions(self, kinds: np.ndarray | None) -> np.ndarray | None:
         """`[n]` bool, where an item was shown; None where no event of the log is such."""
         if kinds is None or IMPRESSION not in self.names:
@@ -68,42 +74,43 @@ class RunKinds(NamedTuple):
 NO_KINDS = RunKinds((), {})
 
 
+def count_all(names: Sequence[str], of_shards: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """Kind -> its events, in the order of their numbers, from facts of shards.
+
+    >>> count_all(("cart", "view"), [{"kinds": [1, 2]}, {"kinds": [0, 3]}])
+    {'cart': 1, 'view': 5}
+    """
+    return {name: sum(fact["kinds"][at] for fact in of_shards) for at, name in enumerate(names)}
+
+
+def count_shown(written: Sequence[Mapping[str, Any]]) -> int | None:
+    """Negatives that were shown, from facts of shards; None where the log does not tell."""
+    shown = [fact["shown_items"] for fact in written if "shown_items" in fact]
+    return sum(shown) if shown else None
+
+
 def describe(
-    kinds: RunKinds,
+    counts: Mapping[str, int],
+    *,
     has_weights: bool,
-    has_times: bool,
-    has_users: bool,
-    sorted_facts: Sequence[Mapping[str, Any]],
-    written: Sequence[Mapping[str, Any]],
+    config: RecallConfig,
+    shown: int | None,
+    features: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What examples say of events, for statistics.json; nothing for a log of items alone.
 
     Args:
-        kinds: Those of the log.
+        counts: Kind -> its events, in the order of the numbers of kinds.
         has_weights: Whether events have weights.
-        has_times: Whether examples have times.
-        has_users: Whether examples have the rows of users.
-        sorted_facts: `kinds` of every shard, events of each kind.
-        written: `shown_items` of every shard, negatives that were shown.
-
-    >>> facts = [{"kinds": [1, 2]}, {"kinds": [0, 3]}]
-    >>> describe(RunKinds(("cart", "view"), {}), False, False, False, facts, [{}])[COLUMNS]["kinds"]
-    {'cart': 1, 'view': 5}
+        config: Says whether examples have times, and the rows of users.
+        shown: Negatives that were shown; None where the log does not tell.
+        features: From `log_features.describe`.
     """
-    if not kinds.names and not any((has_weights, has_times, has_users)):
+    has_times, has_users = config.needs_times, bool(config.features.of("user"))
+    if not any((counts, features, has_weights, has_times, has_users)):
         return {}
-    counts = [fact["kinds"] for fact in sorted_facts if kinds.names]
-    totals = [sum(of_kind) for of_kind in zip(*counts, strict=True)]
-    shown = [fact["shown_items"] for fact in written if "shown_items" in fact]
-    return {
-        COLUMNS: {
-            "kinds": dict(zip(kinds.names, totals, strict=True)),
-            "weights": has_weights,
-            "shown": sum(shown) if shown else None,
-            "times": has_times,
-            "users": has_users,
-        }
-    }
+    found = {"kinds": dict(counts), "weights": has_weights, "shown": shown}
+    return {COLUMNS: {**found, "times": has_times, "users": has_users, **features}}
 
 
 def lines(statistics: Mapping[str, Any]) -> list[str]:

@@ -1,45 +1,33 @@
-"""Features of events and of requests on their way from the log into examples.
+"""Features of events and of requests: their values in examples, and what is learnt of them.
 
-A name is a number from the moment that it is read: first of its run, then of the log, in
-examples of the vocabulary. Imports no TensorFlow.
+Imports no TensorFlow.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from pipelines.artifacts.event_columns import COLUMNS
 from pipelines.ingestion.encoding.shard_files import ShardFiles
-from pipelines.ingestion.events import kinds
-from pipelines.sources.event_checks import encode_ids
-from pipelines.sources.event_columns import FEATURE_FIELD
+from pipelines.ingestion.events import kinds, log_names
+from pipelines.ingestion.events.log_names import NO_NAME
+from pipelines.ingestion.events.number_counts import NO_NUMBERS, NumberCounts
 from pipelines.sources.events import EventSource
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.feature_columns import fitting
 from recall.feature_columns.declaration import FeatureColumn
 from recall.feature_columns.fitting import FittedColumn
-from recall.vocabulary import ItemVocabulary
 
-NO_NAME = 0
-"""Number of a missing name, in runs, in the log and in examples."""
 _UNKNOWN, _FIRST_NAME = 1, 2
 """In examples: a name outside of the vocabulary, and the first one of it (`FeatureEncoder`)."""
 
-_MOST_NAMES = 1 << 24
-"""Float32 holds whole numbers up to here."""
+VALUE_COUNTS, NAME_USES = "value_counts", "name_uses"
+"""Names of what steps leave of features: counts of training events, of names in all events."""
 
-_FITTED_NUMBERS = 1 << 20
-"""Numbers that means and buckets are learnt from, at most, spread over the log: the error of
-a quantile is below .001."""
-
-_RUN_NAMES, _NAMES = "run_names_of_", "names_of_"
-_NAME_CODES, _NAME_COUNTS = "name_codes_of_", "name_counts_of_"
-_NUMBERS = "numbers_of_"
-"""Names of what steps leave, before that of the feature."""
+FeatureCounts = dict[str, np.ndarray | NumberCounts]
+"""Feature -> how often each of its names occurs, by its number, or each number."""
 
 
 class LogValues(NamedTuple):
@@ -65,14 +53,9 @@ def open_with(source: EventSource, config: RecallConfig) -> EventSource:
     """The log, of which the declared features are read.
 
     Raises:
-        InputError: It lacks a column or times, or other settings do not go with features.
+        InputError: It lacks a column or times.
     """
     features = config.features.of_log
-    if features and config.ingest.keep_sequences:
-        raise InputError(
-            "ingest.keep_sequences=true beside declared features of events or requests: `recall "
-            "ingest --append` keeps no values of events. Leave one of them out."
-        )
     if config.features.need_times and not source.columns.has_time:
         name = next(c.name for c in features if c.kind == "timestamp")
         raise InputError(
@@ -81,191 +64,165 @@ def open_with(source: EventSource, config: RecallConfig) -> EventSource:
     return source.with_features(features)
 
 
-def with_values(features: Sequence[FeatureColumn]) -> list[FeatureColumn]:
-    """Those of which the log has a column."""
-    return [column for column in features if column.kind != "timestamp"]
+def count(features: Sequence[FeatureColumn], values: np.ndarray | None) -> FeatureCounts:
+    """What the values of some events say about vocabularies and scales.
 
-
-def columns_of(
-    batch: pa.RecordBatch, features: Sequence[FeatureColumn]
-) -> dict[str, pa.DictionaryArray | pa.Array]:
-    """Field -> the values of some events: names as a dictionary, numbers."""
-    columns = {}
-    for feature in features:
-        field = FEATURE_FIELD + feature.name
+    Args:
+        features: Those of the log.
+        values: `[n, num_features]` of `Sequences.values`; None where there are no events.
+    """
+    found: FeatureCounts = {}
+    for place, feature in enumerate(log_names.with_values(features)):
+        own = np.zeros(0, np.float32) if values is None else values[:, place]
         is_named = feature.kind == "categorical"
-        columns[field] = encode_ids(batch[field]) if is_named else batch[field].cast(pa.float32())
-    return columns
+        found[feature.name] = (
+            np.bincount(own.astype(np.int64)) if is_named else NumberCounts.of(own)
+        )
+    return found
 
 
-def number_names(
-    files: ShardFiles,
-    features: Sequence[FeatureColumn],
-    run: int,
-    columns: Mapping[str, pa.Array],
-) -> dict[str, pa.Array]:
-    """Field -> `[n]` int32 numbers of the names of a run, from 1, 0 for none; stores the names.
-
-    Args:
-        files: Of the steps.
-        features: Those of the log that have values; others than names are passed over.
-        run: Its number.
-        columns: Of `columns_of`.
-    """
-    numbers = {}
-    for feature in features:
-        if feature.kind != "categorical":
-            continue
-        names = columns[FEATURE_FIELD + feature.name]
-        texts = pc.fill_null(pc.utf8_trim_whitespace(names.dictionary.cast(pa.string())), "")
-        codes = names.indices.fill_null(len(texts)).to_numpy()
-        is_used = np.bincount(codes, minlength=len(texts) + 1)[: len(texts)] > 0
-        distinct = pc.unique(texts.filter(pa.array(is_used)))
-        distinct = distinct.filter(pc.not_equal(distinct, ""))
-        number_of = pc.index_in(texts, value_set=distinct).fill_null(-1).to_numpy() + 1
-        stored = pa.RecordBatch.from_arrays([distinct], names=["name"])
-        files.write_batches(_RUN_NAMES + feature.name, run, [stored])
-        own = np.append(number_of, NO_NAME)[codes].astype(np.int32)
-        numbers[FEATURE_FIELD + feature.name] = pa.array(own)
-    return numbers
+def count_names(features: Sequence[FeatureColumn], values: np.ndarray | None) -> FeatureCounts:
+    """The same of names alone; nothing where there are no events."""
+    return {
+        feature.name: np.bincount(values[:, place].astype(np.int64))
+        for place, feature in log_names.with_names(features)
+        if values is not None
+    }
 
 
-def merge_names(files: ShardFiles, features: Sequence[FeatureColumn], runs: Sequence[int]) -> None:
-    """Numbers the names of all runs, ascending as texts; leaves what leads there from each run.
-
-    Raises:
-        InputError: A column has too many names.
-    """
-    for feature in with_values(features):
-        if feature.kind != "categorical":
-            continue
-        of_runs = [files.read_batch(_RUN_NAMES + feature.name, run)["name"] for run in runs]
-        known = pc.unique(pa.chunked_array(of_runs, pa.string()))
-        known = known.take(pc.sort_indices(known))
-        if len(known) > _MOST_NAMES:
-            raise InputError(
-                f"The column {feature.source!r} of the feature {feature.name!r} has {len(known):,} "
-                "different values; nothing can be learnt of so many. Leave the feature out."
-            )
-        for run, names in zip(runs, of_runs, strict=True):
-            numbers = pc.index_in(names, value_set=known).to_numpy().astype(np.int32) + 1
-            files.write_array(_NAME_CODES + feature.name, run, np.append(NO_NAME, numbers))
-        merged = pa.RecordBatch.from_arrays([known], names=["name"])
-        files.write_batches(_NAMES + feature.name, 0, [merged])
-
-
-def values_of_run(
-    files: ShardFiles, features: Sequence[FeatureColumn], run: int, events: pa.RecordBatch
-) -> np.ndarray:
-    """`[n, num_features]` float32 values of some events of a run, see `Sequences.values`.
-
-    Args:
-        files: Of the steps.
-        features: Those of the log that have values.
-        run: Its number.
-        events: As the run has them.
-    """
-    values = np.empty([events.num_rows, len(features)], np.float32)
-    for place, feature in enumerate(features):
-        own = events[FEATURE_FIELD + feature.name].to_numpy(zero_copy_only=False)
-        if feature.kind == "categorical":
-            own = files.read_array(_NAME_CODES + feature.name, run)[own]
-        values[:, place] = own
-    return values
-
-
-def names_of(files: ShardFiles, feature: FeatureColumn, numbers: np.ndarray) -> pa.Array:
-    """`[n]` names by their numbers in the log; null where there is none."""
-    names = files.read_batch(_NAMES + feature.name, 0)["name"]
-    places = numbers.astype(np.int64) - 1
-    return names.take(pa.array(places, mask=places < 0))
-
-
-def count(
-    files: ShardFiles, features: Sequence[FeatureColumn], shard: int, values: np.ndarray, most: int
-) -> None:
-    """Stores what the values of the training events of a shard say about vocabularies and scales.
-
-    Args:
-        files: Of the steps.
-        features: Those of the log that have values.
-        shard: Its number.
-        values: `[n, num_features]` of training events.
-        most: Numbers of each feature that are stored.
-    """
-    for place, feature in enumerate(features):
-        own = values[:, place]
-        if feature.kind == "categorical":
-            num_names = files.read_batch(_NAMES + feature.name, 0).num_rows
-            counts = np.bincount(own.astype(np.int64), minlength=num_names + 1)
-            files.write_array(_NAME_COUNTS + feature.name, shard, counts)
+def write_counts(files: ShardFiles, step: str, number: int, counts: FeatureCounts) -> None:
+    """Stores counts as those of a step."""
+    for name, own in counts.items():
+        if isinstance(own, NumberCounts):
+            own.write(files, f"{step}_of_{name}", number)
         else:
-            every = -(-len(own) // most) if len(own) else 1
-            files.write_array(_NUMBERS + feature.name, shard, own[::every])
+            files.write_array(f"{step}_of_{name}", number, own)
 
 
-def numbers_per_shard(num_shards: int) -> int:
-    """`most` of `count`."""
-    return max(1, _FITTED_NUMBERS // num_shards)
+def read_counts(
+    files: ShardFiles, step: str, number: int, features: Sequence[FeatureColumn]
+) -> FeatureCounts:
+    """Inverse of `write_counts`, of the features that the step has counted."""
+    found: FeatureCounts = {}
+    for feature in log_names.with_values(features):
+        name = f"{step}_of_{feature.name}"
+        if feature.kind != "categorical" and files.has(name, number):
+            found[feature.name] = NumberCounts.read(files, name, number)
+        elif feature.kind == "categorical" and files.has_array(name, number):
+            found[feature.name] = files.read_array(name, number)
+    return found
 
 
-def add_columns(
-    vocabulary: ItemVocabulary, config: RecallConfig, files: ShardFiles
-) -> ItemVocabulary:
-    """The vocabulary with what is learnt of the features from what the shards have stored."""
+def add_counts(counts: FeatureCounts, other: FeatureCounts, sign: int = 1) -> FeatureCounts:
+    """FeatureCounts with others added, or taken away where `sign` is -1."""
+    total = dict(counts)
+    for name, own in other.items():
+        if isinstance(own, NumberCounts):
+            total[name] = total.get(name, NO_NUMBERS).add(own, sign)
+        else:
+            before = total.get(name, np.zeros(0, np.int64))
+            size = max(len(before), len(own))
+            total[name] = _filled_up(before, size) + sign * _filled_up(own, size)
+    return total
+
+
+def sum_counts(
+    files: ShardFiles, step: str, shards: Sequence[int], features: Sequence[FeatureColumn]
+) -> FeatureCounts:
+    """The counts of a step in all shards."""
+    total = count(features, None)
+    for shard in shards:
+        total = add_counts(total, read_counts(files, step, shard, features))
+    return total
+
+
+def _filled_up(counts: np.ndarray, size: int) -> np.ndarray:
+    return np.pad(counts, [0, size - len(counts)])
+
+
+def fit_columns(
+    features: Sequence[FeatureColumn], counts: FeatureCounts, files: ShardFiles
+) -> list[FittedColumn]:
+    """What is learnt of features.
+
+    Args:
+        features: Those of the log.
+        counts: Of training events.
+        files: That have the names of the log.
+
+    Returns:
+        The features with `FittedColumn.numbers` for the numbers of the names of the log.
+    """
     fitted = []
-    for feature in config.features.of_log:
+    for feature in features:
         if feature.kind == "timestamp":
             fitted.append(FittedColumn(feature))
         elif feature.kind == "categorical":
-            counts = sum(files.read_all_arrays(_NAME_COUNTS + feature.name))[1:]
-            names = files.read_batch(_NAMES + feature.name, 0)["name"].to_pylist()
-            fitted.append(fitting.fit_names(feature, names, counts.tolist()))
+            names = log_names.read_names(files, feature).to_pylist()
+            own = _filled_up(counts[feature.name], len(names) + 1)[1:]
+            column = fitting.fit_names(feature, names, own.tolist())
+            numbers = {name: at for at, name in enumerate(column.values, start=_FIRST_NAME)}
+            of_names = (numbers.get(name, _UNKNOWN) for name in names)
+            fitted.append(column.with_numbers((NO_NAME, *of_names)))
         else:
-            # In the order of their values: files come in any order, and a mean of floats knows.
-            numbers = np.sort(np.concatenate(list(files.read_all_arrays(_NUMBERS + feature.name))))
-            fitted.append(fitting.fit(feature, pa.array(numbers, pa.float64(), from_pandas=True)))
-    return vocabulary.with_log_columns(fitted)
+            own = counts[feature.name]
+            numbers = own.numbers.astype(np.float64)
+            fitted.append(fitting.fit_numbers(feature, numbers, own.counts))
+    return fitted
+
+
+def fit_shards(
+    features: Sequence[FeatureColumn], files: ShardFiles, shards: Sequence[int]
+) -> tuple[list[FittedColumn], FeatureCounts]:
+    """What is learnt of features from what the shards have counted, and the sum of that."""
+    counts = sum_counts(files, VALUE_COUNTS, shards, features)
+    return fit_columns(features, counts, files), counts
 
 
 def to_examples(
-    files: ShardFiles, fitted: Sequence[FittedColumn], values: np.ndarray | None
+    fitted: Sequence[FittedColumn], values: np.ndarray | None, *, as_in_log: bool
 ) -> tuple[LogValues, ...]:
-    """Values of the log as examples hold them."""
+    """Values of the log as examples hold them.
+
+    Args:
+        fitted: Of `fit_columns`.
+        values: `[n, num_features]` of `Sequences.values`.
+        as_in_log: Whether names have the numbers of the log, which stay what they are when
+            days are added and vocabularies change.
+    """
     found = []
     for place, column in enumerate(c for c in fitted if c.kind != "timestamp"):
-        own = values[:, place]
+        own = np.zeros(0, np.float32) if values is None else values[:, place]
         if column.kind == "categorical":
-            names = files.read_batch(_NAMES + column.name, 0)["name"]
-            rows = pc.index_in(names, value_set=pa.array(column.values, pa.string()))
-            numbers = rows.fill_null(_UNKNOWN - _FIRST_NAME).to_numpy() + _FIRST_NAME
-            own = np.append(NO_NAME, numbers)[own.astype(np.int64)]
+            own = own.astype(np.int64)
+            own = own if as_in_log else np.array(column.numbers)[own]
         found.append(LogValues(column.name, column.column.owner, own))
     return tuple(found)
 
 
-def add_facts(
-    statistics: dict[str, Any], vocabulary: ItemVocabulary, config: RecallConfig, files: ShardFiles
-) -> None:
-    """Adds to statistics.json what examples say of events: feature -> owner, kind and counts."""
-    if not vocabulary.log_columns:
-        return
+def describe(
+    fitted: Sequence[FittedColumn], counts: FeatureCounts, config: RecallConfig
+) -> dict[str, Any]:
+    """What statistics.json says of features: name -> owner, kind and counts; nothing of none.
+
+    Args:
+        fitted: Of `fit_columns`.
+        counts: Of training events.
+        config: The settings.
+    """
     facts = {}
-    for column in vocabulary.log_columns:
+    for column in fitted:
         own: dict[str, Any] = {"owner": column.column.owner, "kind": column.kind}
         if column.kind == "categorical":
-            counts = sum(files.read_all_arrays(_NAME_COUNTS + column.name))
-            names = files.read_batch(_NAMES + column.name, 0)["name"]
-            known = pc.is_in(names, value_set=pa.array(column.values, pa.string()))
-            of_known = counts[1:][known.to_numpy(zero_copy_only=False)].sum()
+            of_names = _filled_up(counts[column.name], len(column.numbers))
             own |= {
-                "num_missing": int(counts[NO_NAME]),
-                "num_values": int(counts[1:].sum()),
-                "num_unknown": int(counts[1:].sum() - of_known),
+                "num_missing": int(of_names[NO_NAME]),
+                "num_values": int(of_names[1:].sum()),
+                "num_unknown": int(of_names[np.array(column.numbers) == _UNKNOWN].sum()),
             }
         facts[column.name] = own
-    found = {"features": facts, "max_unknown_share": config.features.max_unknown_share}
-    statistics[COLUMNS] = statistics.get(COLUMNS, {}) | found
+    share = config.features.max_unknown_share
+    return {"features": facts, "max_unknown_share": share} if facts else {}
 
 
 def lines(statistics: Mapping[str, Any]) -> list[str]:

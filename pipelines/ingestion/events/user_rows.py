@@ -3,6 +3,7 @@
 Imports no TensorFlow.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from pipelines.sources.events import EventSource
 from pipelines.sources.users import USERS_ID
 from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.feature_columns.declaration import FeatureColumn
 from recall.feature_columns.item_features import ItemFeatures
 from recall.vocabulary import UNKNOWN_ID, ItemVocabulary
 
@@ -44,25 +46,29 @@ class StartedLog(NamedTuple):
 
 
 def inputs_of(source: EventSource, config: RecallConfig) -> dict[str, str]:
-    """The users file among the inputs of a record; nothing where no feature needs it.
+    """The users file among the inputs of a record; nothing where no feature needs it, or
+    there is none.
 
     Raises:
-        InputError: Features of users are declared and there is no file, or it cannot be read.
+        InputError: It cannot be read.
+    """
+    if source.users_file is None or not config.features.of("user"):
+        return {}
+    return {"users": source.users_file.fingerprint()}
+
+
+def check_file(source: EventSource, config: RecallConfig) -> None:
+    """Refuses to go on without a users file that is needed.
+
+    Raises:
+        InputError: Features of users are declared and there is no file.
     """
     features = config.features.of("user")
-    if not features:
-        return {}
-    if source.users_file is None:
+    if features and source.users_file is None:
         raise InputError(
             f"features.columns declares {features[0].name!r} of users, but there is no users "
             "file. Pass --users, or leave the feature out."
         )
-    if config.ingest.keep_sequences:
-        raise InputError(
-            "ingest.keep_sequences=true beside declared features of users: `recall ingest "
-            "--append` reads no users file. Leave one of them out."
-        )
-    return {"users": source.users_file.fingerprint()}
 
 
 def add_users(
@@ -73,10 +79,24 @@ def add_users(
     if not features:
         return vocabulary
     table = source.users_file.read(features)
-    known = pa.RecordBatch.from_arrays([table[USERS_ID].combine_chunks()], names=[USERS_ID])
+    write_known(files, table[USERS_ID].combine_chunks())
+    return vocabulary.with_users(fit(table.drop_columns([USERS_ID]), features))
+
+
+def fit(values: pa.Table, features: Sequence[FeatureColumn]) -> ItemFeatures:
+    """Values of users, and what is learnt of them: of all rows, who clicks or not."""
+    return ItemFeatures.fit(features, values, np.ones(len(values)))
+
+
+def write_known(files: ShardFiles, user_ids: pa.StringArray) -> None:
+    """Stores the ids of the users file, row by row; null where a user is there no longer."""
+    known = pa.RecordBatch.from_arrays([user_ids], names=[USERS_ID])
     files.write_batches(KNOWN_USERS, 0, [known])
-    values = table.drop_columns([USERS_ID])
-    return vocabulary.with_users(ItemFeatures.fit(features, values, np.ones(len(table))))
+
+
+def read_known(files: ShardFiles) -> pa.StringArray | None:
+    """Inverse of `write_known`; None where no features of users are declared."""
+    return files.read_batch(KNOWN_USERS, 0)[USERS_ID] if files.has(KNOWN_USERS, 0) else None
 
 
 def owners_of(session_ids: pa.StringArray) -> pa.StringArray:

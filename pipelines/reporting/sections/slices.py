@@ -80,15 +80,17 @@ def _items(items: Mapping[str, Any] | None, k: int) -> list[Block]:
     if items is None:  # Of an earlier version.
         return []
     blocks: list[Block] = [
-        _bucket_table(items["by_clicks"], k, "training clicks of the item"),
+        _bucket_table(items["by_clicks"], k, "training clicks of the item", "training clicks"),
     ]
     if "missing" in items["by_age"]:
         return [*blocks, Missing(f"By the age of the item: {items['by_age']['missing']}.")]
-    title = "since the first click of the item, when the list is asked for"
-    return [*blocks, _bucket_table(items["by_age"], k, title)]
+    title, heading = "the age of the item", "first click to request"
+    return [*blocks, _bucket_table(items["by_age"], k, title, heading)]
 
 
-def _bucket_table(buckets: Mapping[str, Mapping[str, Any]], k: int, title: str) -> ShownTable:
+def _bucket_table(
+    buckets: Mapping[str, Mapping[str, Any]], k: int, title: str, heading: str
+) -> ShownTable:
     rankers = [name for name in next(iter(buckets.values())) if name != "num_clicks"]
     rows = [
         (
@@ -99,7 +101,7 @@ def _bucket_table(buckets: Mapping[str, Mapping[str, Any]], k: int, title: str) 
         for bucket, found in buckets.items()
     ]
     caption = f"Share of the held-out clicks found in the first {k}, by {title}"
-    return ShownTable((title, "clicks", *rankers), rows, caption)
+    return ShownTable((heading, "clicks", *rankers), rows, caption)
 
 
 def _new_users(found: Mapping[str, Any] | None, k: int) -> list[Block]:
@@ -110,7 +112,7 @@ def _new_users(found: Mapping[str, Any] | None, k: int) -> list[Block]:
         return [Missing(f"Users without clicks: {found['missing']}.")]
     names = (f"recall@{k}", f"ndcg@{k}", f"hit_rate@{k}")
     rows = [
-        (ranker, *(f"{values[name]:.4f}" for name in names))
+        (ranker, *(_with_error(values, name) for name in names))
         for ranker, values in found["rankers"].items()
     ]
     return [
@@ -118,9 +120,14 @@ def _new_users(found: Mapping[str, Any] | None, k: int) -> list[Block]:
             ("answered from", *names),
             rows,
             f"Users whose clicks training has not seen: {texts.count(found['num_users'])}, with "
-            f"{texts.count(found['num_clicks'])} held-out clicks",
+            f"{texts.count(found['num_clicks'])} held-out clicks (± one standard error)",
         )
     ]
+
+
+def _with_error(values: Mapping[str, Any], name: str) -> str:
+    error = values.get("standard_errors", {}).get(name)
+    return f"{values[name]:.4f}" + ("" if error is None else f" ± {error:.4f}")
 
 
 def _cold(cold: Mapping[str, Any], k: int) -> ShownTable:

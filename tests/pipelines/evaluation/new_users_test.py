@@ -38,17 +38,25 @@ def test_nothing_of_their_clicks_is_left():
 
 def test_metrics_by_hand():
     config = EvaluationConfig(ks=(1, 2), exclude_seen=True, thresholds=())
+    removed = {}
 
-    def rank(histories, excluded):
-        assert excluded is None
-        return np.tile([1, 0], (len(histories), 1))
+    def ranker(name):
+        def rank(histories, excluded):
+            removed[name] = excluded
+            return np.tile([1, 0], (len(histories), 1))
 
-    found = new_users.measure({"features": rank}, new_users.choose(HELD_OUT), config)
+        return rank
+
+    rankers = {name: ranker(name) for name in ("features", "popularity", new_users.CLICKS)}
+    found = new_users.measure(rankers, new_users.choose(HELD_OUT), config)
+    # Who knows no click cannot leave out what was clicked: 2 in the first, 2 and 3 in the other.
+    assert removed["features"] is removed["popularity"] is None
+    assert [set(rows[rows >= 0]) for rows in removed["clicks"]] == [{0}, {0, 1}]
     assert (found["num_users"], found["num_clicks"]) == (2, 3)
     # Rows 1, and 0 and 4: found are 1 at place 1, 0 at place 2.
     values = found["rankers"]["features"]
     assert (values["recall@1"], values["recall@2"]) == (0.5, pytest.approx(0.75))
     assert summary.new_users_line(found, 2) == (
         "2 users whose clicks training has not seen; recall@2 of their test clicks from: "
-        "features 0.7500"
+        "features 0.7500, popularity 0.7500, clicks 0.7500"
     )

@@ -171,11 +171,9 @@ def test_a_column_of_something_else(tmp_path):
         run(tmp_path, rows=rows)
 
 
-def test_columns_that_are_not_there_or_cannot_be_kept(tmp_path):
+def test_columns_that_are_not_there(tmp_path):
     with pytest.raises(InputError, match="kind"):
         open_log(tmp_path, columns=EventColumns(event_type="kind"))
-    with pytest.raises(InputError, match=r"event_type and weight, which ingest.keep_sequences"):
-        run(tmp_path, settings=["ingest.keep_sequences=true"])
     with pytest.raises(InputError, match="synthetic:users=5 has no column 'event'"):
         open_events("synthetic:users=5", EventColumns(event_type="event"))
 

@@ -89,7 +89,7 @@ def test_a_history_begins_with_a_slot_that_is_no_click(tmp_path):
     assert country.values == ("NL", "DE")
     assert age.mean == pytest.approx(25)
     assert len(vocabulary.users) == 3
-    assert len(vocabulary.without_user_values().users) == 0
+    assert len(vocabulary.without_examples().users) == 0
 
 
 def test_batches_have_the_row_of_each_slot(tmp_path):

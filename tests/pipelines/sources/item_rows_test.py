@@ -91,7 +91,6 @@ def test_a_share_of_the_items_is_chosen_by_their_ids(tmp_path):
     ("settings", "columns", "items", "wanted"),
     [
         (["model.use_categories=true"], COLUMNS, ITEMS, "Declare the categories as one of them"),
-        (["ingest.keep_sequences=true"], COLUMNS, ITEMS, "Leave one of them out"),
         ([], COLUMNS, "item_id,category,title\na,,\n", "lacks the column 'price'"),
         ([], COLUMNS[1:2], "item_id,price\nz,1\n", "features features.columns declares"),
         ([], COLUMNS[1:2], "item_id,price\na,cheap\n", "Data row 1 .*'cheap'"),
@@ -151,8 +150,6 @@ def test_attributes_alone_add_no_items_and_need_a_file(tmp_path):
     assert kept.table["shop"].to_pylist() == [["x"], None, None, None]
     with pytest.raises(InputError, match=r"attributes features\.attributes declares"):
         make(tmp_path, settings, columns=(), items="item_id,shop\nz,x\n")
-    with pytest.raises(InputError, match="new items would have no attributes"):
-        make(tmp_path, settings, "ingest.keep_sequences=true", columns=(), items="item_id,shop\n")
     until = f"features.attributes={json.dumps(ATTRIBUTES[1:])}"
     with pytest.raises(InputError, match=r"Data row 1 .*'soon', which is no time"):
         make(tmp_path, until, columns=(), items="item_id,until\na,soon\n")

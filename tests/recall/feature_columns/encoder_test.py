@@ -107,3 +107,17 @@ def test_a_feature_without_any_known_value():
 
     np.testing.assert_array_equal(encoded.slots, [[1], [0]])
     assert (num_known.numpy().tolist(), num_unknown.numpy().tolist()) == ([0, 0], [1, 0])
+
+
+def test_numbers_of_examples_lead_to_the_vocabulary():
+    """Names b, x, a of a log, of which x is outside of the vocabulary a, b."""
+    columns = FittedColumn(FeatureColumn("brand", "event", "categorical"), ("a", "b"))
+    plain = FeatureEncoder([columns], reads_names=False)
+    of_log = FeatureEncoder([columns.with_numbers([0, 3, 1, 2])], reads_names=False)
+
+    wanted = plain({"brand": np.array([0, 1, 2, 3, 3])})
+    found = of_log({"brand": np.array([0, 2, 3, 1, 1])})
+    # Rows of the table: none 0, outside 1, a 2, b 3.
+    np.testing.assert_array_equal(found.encoded.slots, [[0], [1], [2], [3], [3]])
+    for one, other in zip(found[1:], wanted[1:], strict=True):
+        np.testing.assert_array_equal(one, other)

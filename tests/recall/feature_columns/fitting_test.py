@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from recall.feature_columns import fitting
 from recall.feature_columns.declaration import FeatureColumn
@@ -37,6 +38,7 @@ def test_numbers_are_normalised_by_their_mean_and_deviation():
     np.testing.assert_allclose(fitted.stddev, np.sqrt(8 / 3))
     assert (fitted.num_slots, fitted.num_numbers, fitted.num_rows) == (0, 2, 0)
     assert fit_values([2.0, 2.0], kind="numeric").stddev == 1.0
+    assert fit_values([0.1] * 3, kind="numeric").stddev == 1.0  # Though .3 / 3 is not .1.
     assert fit_values([None], kind="numeric").mean == 0.0
 
 
@@ -54,6 +56,19 @@ def test_buckets_have_as_many_values_each():
     assert fit_values([7.0] * 9, kind="numeric", buckets=4).edges == (7.0,)
 
 
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_counted_numbers_are_as_the_numbers(scale):
+    rng = np.random.default_rng(1)
+    numbers = rng.zipf(1.4, 999).clip(max=60).astype(float)
+    counted = np.unique(np.append(numbers, np.nan), return_counts=True)
+    scaled = np.log1p(numbers) if scale == "log" else numbers
+    fitted = fitting.fit_numbers(FeatureColumn("x", "item", "numeric", scale=scale), *counted)
+    np.testing.assert_allclose([fitted.mean, fitted.stddev], [scaled.mean(), scaled.std()])
+    fitted = fitting.fit_numbers(FeatureColumn("x", "item", "numeric", buckets=7), *counted)
+    edges = np.unique(np.quantile(numbers, np.arange(1, 7) / 7))
+    np.testing.assert_allclose(fitted.edges, edges)
+
+
 def test_vectors_and_texts():
     vectors = fit_values([[1.0, -1.0], None, [3.0, -3.0]], kind="vector", dim=2)
     np.testing.assert_allclose(vectors.stddev, np.sqrt(5))
@@ -68,3 +83,6 @@ def test_it_survives_plain_values():
         fit_values([1.0, 2.0, 9.0], kind="numeric", buckets=2),
     ):
         assert FittedColumn.from_dict(fitted.to_dict()) == fitted
+        assert "numbers" not in fitted.to_dict()
+    numbered = fitted.with_numbers([0, 1, 2])
+    assert FittedColumn.from_dict(numbered.to_dict()).numbers == (0, 1, 2)

@@ -61,9 +61,7 @@ def exported(tmp_path_factory):
     for weight in model.user_tower.user_features.weights:
         weight.assign(rng.normal(size=weight.shape) * 0.5)
     folder = tmp_path_factory.mktemp("export")
-    export_towers(
-        model.user_tower, model.item_tower, vocabulary.without_user_values(), CONFIG, folder
-    )
+    export_towers(model.user_tower, model.item_tower, vocabulary.without_examples(), CONFIG, folder)
     servable = SavedModelServable("user_tower", 1, folder / "user_tower")
     servable.warm_up()
     return model, servable

@@ -247,24 +247,21 @@ def test_what_is_rare_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("columns", "settings", "text"),
+    ("columns", "text"),
     [
         (
             [{"name": "x", "owner": "event", "kind": "categorical"}],
-            (),
             "lacks the column 'x'; its columns are: .*`column` in `features.columns` says",
         ),
         (
             [{"name": "x", "owner": "request", "kind": "numeric", "column": "device"}],
-            (),
             "Data row 1 of .*log.csv: column 'device' of the numeric feature 'x' holds 'tv', which",
         ),
-        (COLUMNS, ("ingest.keep_sequences=true",), "ingest.keep_sequences=true beside declared"),
     ],
 )
-def test_mistakes_are_one_line(tmp_path, columns, settings, text):
+def test_mistakes_are_one_line(tmp_path, columns, text):
     with pytest.raises(InputError, match=text):
-        run(tmp_path, columns, settings=settings)
+        run(tmp_path, columns)
     assert not (tmp_path / "examples").exists()
 
 

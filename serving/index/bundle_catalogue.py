@@ -1,11 +1,10 @@
 """A bundle as a catalogue that never changes. Imports no TensorFlow."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from recall.feature_columns.attributes import ItemAttribute
 from serving.index.attributes import ItemAttributes
 from serving.index.bundle import IndexBundle
 from serving.index.catalogue import NO_ROW, CategoryPairs, ItemTexts
@@ -49,7 +48,7 @@ class BundleCatalogue:
         self._categories = CategoryIndex.from_column(bundle.table["categories"])
         self.common_categories = self._categories.common_names()
         self.common_codes = self.category_codes(self.common_categories)
-        self._attributes = (bundle.attributes or ItemAttributes.none()).prepare()
+        self.attributes = (bundle.attributes or ItemAttributes.none()).prepare()
         fallback = self.rows_of([item_id.encode() for item_id in bundle.fallback])
         self.fallback_rows = fallback[fallback != NO_ROW]
 
@@ -85,23 +84,6 @@ class BundleCatalogue:
     def categories_of(self, rows: np.ndarray) -> CategoryPairs:
         """See `CatalogueView`."""
         return self._categories.categories_of(rows)
-
-    @property
-    def attributes(self) -> Mapping[str, ItemAttribute]:
-        """See `CatalogueView`."""
-        return self._attributes.declared
-
-    def rows_with(self, name: str, values: Sequence[str | float]) -> np.ndarray:
-        """See `CatalogueView`."""
-        return self._attributes.rows_with(name, values)
-
-    def rows_between(self, name: str, least: float, most: float) -> np.ndarray:
-        """See `CatalogueView`."""
-        return self._attributes.rows_between(name, least, most)
-
-    def unavailable_rows(self, now_s: float) -> np.ndarray:
-        """See `CatalogueView`."""
-        return self._attributes.unavailable_rows(now_s)
 
     def texts(self, rows: np.ndarray) -> ItemTexts:
         """See `CatalogueView`."""

@@ -41,6 +41,25 @@ class ItemTexts(NamedTuple):
     categories: tuple[tuple[str, ...], ...]
 
 
+class RowAttributes(Protocol):
+    """Rows by what items are filtered on.
+
+    Attributes:
+        declared: Attributes by name.
+    """
+
+    declared: Mapping[str, ItemAttribute]
+
+    def rows_with(self, name: str, values: Sequence[str | float]) -> np.ndarray:
+        """`[n]` int64, rows with one of the values of an attribute, ascending, each once."""
+
+    def rows_between(self, name: str, least: float, most: float) -> np.ndarray:
+        """`[n]` int64, rows with a number of an attribute in [least, most], ascending."""
+
+    def unavailable_rows(self, now_s: float) -> np.ndarray:
+        """`[n]` int64, rows that may be in no answer at a time (seconds since 1970), ascending."""
+
+
 class CatalogueView(Protocol):
     """An immutable set of items; may be used from several threads.
 
@@ -57,7 +76,7 @@ class CatalogueView(Protocol):
         fallback_rows: `[n]` int64, popular items, best first.
         common_codes: `[n]` int64, codes of the categories that nearly all items
             of the release have; they count for no limit and no diversity.
-        attributes: What items can be filtered on beside their categories, by name.
+        attributes: What items can be filtered on beside their categories.
     """
 
     version: int
@@ -66,7 +85,7 @@ class CatalogueView(Protocol):
     num_items: int
     fallback_rows: np.ndarray
     common_codes: np.ndarray
-    attributes: Mapping[str, ItemAttribute]
+    attributes: RowAttributes
 
     def rows(self) -> np.ndarray:
         """`[num_items]` int64, all rows, ascending."""
@@ -88,15 +107,6 @@ class CatalogueView(Protocol):
 
     def categories_of(self, rows: np.ndarray) -> CategoryPairs:
         """The categories of rows; a row without any has no pair."""
-
-    def rows_with(self, name: str, values: Sequence[str | float]) -> np.ndarray:
-        """`[n]` int64, rows with one of the values of an attribute, ascending, each once."""
-
-    def rows_between(self, name: str, least: float, most: float) -> np.ndarray:
-        """`[n]` int64, rows with a number of an attribute in [least, most], ascending."""
-
-    def unavailable_rows(self, now_s: float) -> np.ndarray:
-        """`[n]` int64, rows that may be in no answer at a time (seconds since 1970), ascending."""
 
     def texts(self, rows: np.ndarray) -> ItemTexts:
         """Titles and categories of rows; microseconds each, so only for items of an answer."""

@@ -8,6 +8,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+_MANY_ROWS, _MASK_SHARE = 1024, 16
+"""So many rows, and a set of at most so many times as many, are looked up in a mask; measured:
+10,000 rows in 50,000 of 100,000 take .04 CPU-ms instead of .21, or of .87 if not in order."""
+
 
 def as_set(rows: np.ndarray) -> np.ndarray:
     """Rows in any order -> ascending, each once.
@@ -30,6 +34,12 @@ def contains(row_set: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """
     if not len(row_set):
         return np.zeros(len(rows), dtype=np.bool_)
+    if len(rows) >= _MANY_ROWS and len(row_set) <= _MASK_SHARE * len(rows):
+        bound = int(row_set[-1]) + 1
+        if bound <= _MASK_SHARE * _MASK_SHARE * len(rows):
+            present = np.zeros(bound + 1, dtype=np.bool_)  # The last one is for rows beyond.
+            present[row_set] = True
+            return present[np.minimum(rows, bound)]
     places = np.searchsorted(row_set, rows)
     places[places == len(row_set)] = 0
     return row_set[places] == rows

@@ -14,12 +14,13 @@ from serving.live.delta import Delta
 
 
 class LiveAttributes:
-    """Rows of a live view by their attributes; see `CatalogueView` for each."""
+    """Rows of a live view by their attributes; see `RowAttributes`."""
 
     def __init__(self, base: CatalogueView, hidden: np.ndarray, delta: Delta):
         """Takes the parts of a `LiveView`."""
-        self._base, self._hidden, self._delta = base, hidden, delta
-        self._has_hidden = bool(hidden.any())
+        self._base, self._hidden, self._delta = base.attributes, hidden, delta
+        self._has_hidden, self._first_slot_row = bool(hidden.any()), base.num_items
+        self.declared = self._base.declared
 
     def rows_with(self, name: str, values: Sequence[str | float]) -> np.ndarray:
         """Rows with one of the values of an attribute."""
@@ -40,13 +41,13 @@ class LiveAttributes:
     def _of_slots(self) -> ItemAttributes:
         """Those of the delta, put together again after every change."""
         values = self._delta.attributes(range(self._delta.num_slots))
-        return ItemAttributes.of_values(tuple(self._base.attributes.values()), values)
+        return ItemAttributes.of_values(tuple(self.declared.values()), values)
 
     def _together(self, rows: np.ndarray, find_slots: Callable[[], np.ndarray]) -> np.ndarray:
         """Rows of the base that are not hidden, then slots that are live, as rows."""
         if self._has_hidden:
             rows = rows[~self._hidden[rows]]
-        if not self._delta.num_live or not self._base.attributes:
+        if not self._delta.num_live or not self.declared:
             return rows
         slots = find_slots()
-        return np.concatenate([rows, slots[self._delta.is_live[slots]] + self._base.num_items])
+        return np.concatenate([rows, slots[self._delta.is_live[slots]] + self._first_slot_row])

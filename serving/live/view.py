@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from recall.feature_columns.attributes import ItemAttribute
 from serving.index.catalogue import NO_ROW, CatalogueView, CategoryPairs, ItemTexts
 from serving.index.exact_index import top_rows
 from serving.index.item_index import DEFAULT_PARAMETERS, SearchParameters, SearchResult
@@ -54,7 +53,7 @@ class LiveView:
         self.num_hidden = int(np.count_nonzero(hidden))
         self.num_items = base.num_items - self.num_hidden + delta.num_live
         self._first_slot_row = base.num_items
-        self._attributes = LiveAttributes(base, hidden, delta)
+        self.attributes = LiveAttributes(base, hidden, delta)
         self._popular_ids = popular_ids
         self._num_base_codes = num_base_codes
         self._new_codes = new_codes
@@ -166,23 +165,6 @@ class LiveView:
         if not self.delta.num_live:
             return rows
         return np.concatenate([rows, self.delta.slots_in(codes) + self._first_slot_row])
-
-    @property
-    def attributes(self) -> Mapping[str, ItemAttribute]:
-        """See `CatalogueView`."""
-        return self.base.attributes
-
-    def rows_with(self, name: str, values: Sequence[str | float]) -> np.ndarray:
-        """See `CatalogueView`."""
-        return self._attributes.rows_with(name, values)
-
-    def rows_between(self, name: str, least: float, most: float) -> np.ndarray:
-        """See `CatalogueView`."""
-        return self._attributes.rows_between(name, least, most)
-
-    def unavailable_rows(self, now_s: float) -> np.ndarray:
-        """See `CatalogueView`."""
-        return self._attributes.unavailable_rows(now_s)
 
     def categories_of(self, rows: np.ndarray) -> CategoryPairs:
         """See `CatalogueView`."""

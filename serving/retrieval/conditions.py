@@ -27,9 +27,9 @@ def rows_of_condition(view: CatalogueView, condition: ItemCondition, field: str)
     """
     name = condition.attribute
     is_categories = name == CATEGORY_NAMES
-    attribute = _CATEGORIES if is_categories else view.attributes.get(name)
+    attribute = _CATEGORIES if is_categories else view.attributes.declared.get(name)
     if attribute is None:
-        known = [f"{a.name} ({a.kind})" for a in view.attributes.values()]
+        known = [f"{a.name} ({a.kind})" for a in view.attributes.declared.values()]
         raise InputError(
             f"`{field}` has {name!r}, which this release does not declare. It declares "
             f"{', '.join([f'{CATEGORY_NAMES} (categorical)', *known])}."
@@ -39,7 +39,7 @@ def rows_of_condition(view: CatalogueView, condition: ItemCondition, field: str)
         values = [_read(attribute, value, place) for value in condition.any_of]
         if is_categories:
             return view.rows_in(view.category_codes(tuple(values)))
-        return view.rows_with(name, values)
+        return view.attributes.rows_with(name, values)
     if not attribute.is_ordered:
         raise InputError(
             f"{place} is a range, but {name!r} is {attribute.kind}. Give a value, or several."
@@ -48,7 +48,7 @@ def rows_of_condition(view: CatalogueView, condition: ItemCondition, field: str)
     least, most = (none if end is None else _read(attribute, end, place) for end, none in ends)
     if least > most:
         raise InputError(f"{place} has a `min` of {least:g} above its `max` of {most:g}.")
-    return view.rows_between(name, least, most)
+    return view.attributes.rows_between(name, least, most)
 
 
 def _read(attribute: ItemAttribute, value: Value, place: str) -> str | float:

@@ -61,7 +61,7 @@ class FilterBuilder:
             now_s: The time, in seconds since 1970: some items are not available at all times.
         """
         self._view = view
-        self._unavailable = view.unavailable_rows(now_s)
+        self._unavailable = view.attributes.unavailable_rows(now_s)
         self._fulfilling: dict[str, np.ndarray] = {}
         # By identity: to compare lists of 10,000 ids costs as much as to look them up.
         self._sets: dict[tuple[str, int], tuple[tuple[str, ...], np.ndarray]] = {}

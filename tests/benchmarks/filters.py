@@ -15,6 +15,7 @@ from pipelines.publishing.index_choice import tune_index
 from recall.config import IndexConfig
 from recall.feature_columns.attributes import ItemAttribute
 from recall.vocabulary import ItemVocabulary
+from serving import server_process
 from serving.api.recall_request import RecallRequest
 from serving.index.attributes import ItemAttributes
 from serving.index.bundle import IndexBundle
@@ -33,7 +34,14 @@ _USERS = flags.DEFINE_integer("users_filtered", 128, "Requests of each measureme
 
 K, _DIM, _INTERESTS, _RUNS = 200, 64, 4, 3
 
-_SHARES = {"half": 2, "tenth": 10, "hundredth": 100, "thousandth": 1000}
+_SHARES = {
+    "half": 2,
+    "fifth": 5,
+    "tenth": 10,
+    "twentieth": 20,
+    "hundredth": 100,
+    "thousandth": 1000,
+}
 """Attribute -> one in so many items has its first value."""
 
 _DECLARED = (
@@ -101,6 +109,7 @@ def build_catalogue(num_items: int) -> BundleCatalogue:
 def measure_case(case: dict[str, Any]) -> dict[str, float]:
     """Asks for one kind of answer for every user."""
     catalogue = build_catalogue(case["num_items"])
+    server_process.prepare_products()  # One thread for a product, as in a server.
     users = draw_unit_vectors(case["num_users"] * _INTERESTS, _DIM, seed=77)
     users = users.reshape(-1, _INTERESTS, _DIM)
     facts = {}

@@ -1,5 +1,6 @@
 import hypothesis.strategies as st
 import numpy as np
+import pytest
 from hypothesis import given, settings
 
 from serving.index import row_sets
@@ -22,6 +23,20 @@ def test_as_set(rows):
 def test_contains(row_set, rows):
     mask = row_sets.contains(_array(sorted(set(row_set))), _array(rows))
     assert mask.tolist() == [row in row_set for row in rows]
+
+
+@pytest.mark.parametrize("size", [10, 1000, 9000])
+@pytest.mark.parametrize("last", [10_000, 10_000_000])
+def test_many_rows_are_looked_up_as_few_are(size, last):
+    """In order or not, beyond the last one of the set, and none (-1)."""
+    rng = np.random.default_rng(size)
+    row_set = np.sort(rng.choice(10_000, size, replace=False))
+    row_set[-1] = last
+    rows = np.concatenate([rng.integers(-1, 12_000, 3000), row_set[::2], [last, last + 1, -1]])
+    expected = np.isin(rows, row_set)
+    np.testing.assert_array_equal(row_sets.contains(row_set, rows), expected)
+    ordered = np.sort(rows)
+    np.testing.assert_array_equal(row_sets.contains(row_set, ordered), np.isin(ordered, row_set))
 
 
 @settings(deadline=None)

@@ -49,7 +49,7 @@ def ids(catalogue, rows):
 
 
 def brand(catalogue, *names):
-    return ids(catalogue, catalogue.view().rows_with("brand", names))
+    return ids(catalogue, catalogue.view().attributes.rows_with("brand", names))
 
 
 def upsert(item_id, **features):
@@ -67,28 +67,28 @@ def test_rows_are_those_of_the_newest_values(catalogue, rebuilds):
     changed(upsert("new", brand="acme", price=7), upsert("b", price=9, available_until=90))
     assert brand(catalogue, "acme") == {"a", "b", "new"}  # Of b as the release says.
     view = catalogue.view()
-    assert ids(catalogue, view.rows_between("price", 2, 9)) == {"b", "new"}
-    assert ids(catalogue, view.unavailable_rows(60)) == set()
+    assert ids(catalogue, view.attributes.rows_between("price", 2, 9)) == {"b", "new"}
+    assert ids(catalogue, view.attributes.unavailable_rows(60)) == set()
     changed(upsert("new", brand=["bolt", "zeta"]), ItemChange("a", is_deleted=True))
     assert brand(catalogue, "acme") == {"b"}
     assert brand(catalogue, "zeta", "bolt") == {"new"}
     changed(ItemChange("b"), ItemChange("a"))  # As the release has them again.
     assert brand(catalogue, "acme") == {"a", "b"}
     view = catalogue.view()
-    assert ids(catalogue, view.rows_between("price", 0, 9)) == {"a", "b"}
-    assert ids(catalogue, view.unavailable_rows(60)) == {"b"}
-    assert list(view.attributes) == ["brand", "tags", "price", "available_until"]
+    assert ids(catalogue, view.attributes.rows_between("price", 0, 9)) == {"a", "b"}
+    assert ids(catalogue, view.attributes.unavailable_rows(60)) == {"b"}
+    assert list(view.attributes.declared) == ["brand", "tags", "price", "available_until"]
 
 
 def test_an_attribute_made_of_the_categories_follows_them(catalogue):
     change(catalogue, ItemChange("c", categories=("red", "hat")), ItemChange("a", title="A"))
     view = catalogue.view()
-    assert ids(catalogue, view.rows_with("tags", ["red"])) == {"a", "c"}
+    assert ids(catalogue, view.attributes.rows_with("tags", ["red"])) == {"a", "c"}
     change(catalogue, ItemChange("a", categories=("blue",)))
-    assert ids(catalogue, catalogue.view().rows_with("tags", ["red"])) == {"c"}
+    assert ids(catalogue, catalogue.view().attributes.rows_with("tags", ["red"])) == {"c"}
 
 
 def test_values_said_to_an_earlier_release_are_no_hindrance(catalogue):
     change(catalogue, upsert("b", price="cheap", colour="red"))
     assert brand(catalogue, "apex") == {"b"}
-    assert ids(catalogue, catalogue.view().rows_between("price", 0, 9)) == {"a"}
+    assert ids(catalogue, catalogue.view().attributes.rows_between("price", 0, 9)) == {"a"}

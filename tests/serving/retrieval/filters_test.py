@@ -65,10 +65,7 @@ def test_a_list_that_requests_share_is_looked_up_once():
     asked = []
 
     class Counting:
-        num_items = 60
-
-        def unavailable_rows(self, now_s):
-            return np.empty(0, np.int64)
+        num_items, attributes = 60, VIEW.attributes
 
         def rows_of(self, item_ids):
             asked.append(item_ids)

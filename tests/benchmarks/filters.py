@@ -9,13 +9,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import threadpoolctl
 from absl import app, flags
 
 from pipelines.publishing.index_choice import tune_index
 from recall.config import IndexConfig
 from recall.feature_columns.attributes import ItemAttribute
 from recall.vocabulary import ItemVocabulary
-from serving import server_process
 from serving.api.recall_request import RecallRequest
 from serving.index.attributes import ItemAttributes
 from serving.index.bundle import IndexBundle
@@ -106,10 +106,10 @@ def build_catalogue(num_items: int) -> BundleCatalogue:
     return BundleCatalogue(bundle)
 
 
+@threadpoolctl.threadpool_limits.wrap(limits=1, user_api="blas")
 def measure_case(case: dict[str, Any]) -> dict[str, float]:
-    """Asks for one kind of answer for every user."""
+    """Asks for one kind of answer for every user, with a thread for a product as in a server."""
     catalogue = build_catalogue(case["num_items"])
-    server_process.prepare_products()  # One thread for a product, as in a server.
     users = draw_unit_vectors(case["num_users"] * _INTERESTS, _DIM, seed=77)
     users = users.reshape(-1, _INTERESTS, _DIM)
     facts = {}

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import grpc
 import numpy as np
+import pyarrow as pa
 import pytest
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
@@ -24,7 +25,10 @@ from tensorflow_serving.apis import (
 )
 
 from recall.config import RecallConfig
+from recall.feature_columns.fitting import FittedColumn
+from recall.feature_columns.item_features import ItemFeatures
 from recall.item_tower import ItemTower
+from recall.models.dssrec import DSSRec
 from recall.towers import UserTower
 from recall.vocabulary import ItemVocabulary
 from serving.index.bundle import write_bundle
@@ -43,14 +47,51 @@ CONFIG = RecallConfig().override(
 )
 
 
-def _write_release(folder):
-    """A release of version 1 whose model has random weights."""
-    vocabulary = ItemVocabulary([f"i{n}" for n in range(20)], counts=range(20, 0, -1))
-    item_tower = ItemTower(CONFIG.model, vocabulary)
-    user_tower = UserTower(CONFIG.model, item_tower)
+VOCABULARY = ItemVocabulary([f"i{n}" for n in range(20)], counts=range(20, 0, -1))
+OF_CONTEXT = [
+    {"name": "country", "owner": "user", "kind": "categorical", "min_count": 1},
+    {"name": "age", "owner": "user", "kind": "numeric"},
+    {"name": "device", "owner": "event", "kind": "categorical"},
+    {"name": "place", "owner": "request", "kind": "categorical"},
+]
+CONTEXT_TYPES = {
+    "history_item_ids": types_pb2.DT_STRING,
+    "country": types_pb2.DT_STRING,
+    "age": types_pb2.DT_FLOAT,
+    "history_device": types_pb2.DT_STRING,
+    "place": types_pb2.DT_STRING,
+    "history_timestamps": types_pb2.DT_INT64,
+    "request_timestamp": types_pb2.DT_INT64,
+}
+"""Inputs of the signature `with_context` of a release with these features."""
+
+
+def _write_plain_release(folder):
+    item_tower = ItemTower(CONFIG.model, VOCABULARY)
+    _write_release(folder, UserTower(CONFIG.model, item_tower), item_tower, VOCABULARY, CONFIG)
+
+
+def _write_release_with_context(folder):
+    """Its model knows features of users, of clicks and of requests."""
+    config = CONFIG.override([f"features.columns={json.dumps(OF_CONTEXT)}"])
+    values = pa.table({"country": [["NL"], ["DE"]], "age": pa.array([20.0, 40.0])})
+    users = ItemFeatures.fit(config.features.of("user"), values, np.ones(2))
+    names = (("phone", "tv"), ("home", "shop"))
+    columns = [FittedColumn(c, n) for c, n in zip(config.features.of_log, names, strict=True)]
+    vocabulary = VOCABULARY.with_users(users).with_log_columns(columns)
+    model = DSSRec(config, vocabulary)
+    model(np.array([[2]]))
+    for weight in model.user_tower.weights:  # So that values are seen in vectors.
+        weight.assign(np.random.default_rng(1).normal(size=weight.shape) * 0.5)
+    kept = vocabulary.without_examples()
+    _write_release(folder, model.user_tower, model.item_tower, kept, config)
+
+
+def _write_release(folder, user_tower, item_tower, vocabulary, config):
+    """A release of version 1."""
     export_dir, index_dir = folder / "export", folder / "index" / "1"
     export_dir.mkdir()
-    values = export_towers(user_tower, item_tower, vocabulary, CONFIG, export_dir)
+    values = export_towers(user_tower, item_tower, vocabulary, config, export_dir)
     sealed = {"fingerprint": values["fingerprint"]}
     for part in ("user_tower", "item_tower"):
         (folder / part).mkdir()
@@ -69,7 +110,14 @@ class Addresses(NamedTuple):
     rest: str | None
 
 
-@pytest.fixture(scope="module", params=["recall", "recall_with_features", "tf_serving"])
+WRITERS = {
+    "recall": _write_plain_release,
+    "recall_with_features": feature_release.write_release,
+    "recall_with_context": _write_release_with_context,
+}
+
+
+@pytest.fixture(scope="module", params=[*WRITERS, "tf_serving"])
 def addresses(request, tmp_path_factory):
     if request.param == "tf_serving":
         if not (address := os.environ.get("TF_SERVING_ADDRESS")):
@@ -77,8 +125,7 @@ def addresses(request, tmp_path_factory):
         yield Addresses(address, os.environ.get("TF_SERVING_REST"))
         return
     folder = tmp_path_factory.mktemp("contract")
-    write = _write_release if request.param == "recall" else feature_release.write_release
-    write(folder)
+    WRITERS[request.param](folder)
     with RecallServer(folder, grpc_port=0, http_port=0) as server:
         yield Addresses(server.grpc_address, server.http_address)
 
@@ -209,6 +256,72 @@ def test_status(models):
     assert error_of(models.GetModelStatus, set_spec(request(), version=NO_VERSION))[0] == (
         grpc.StatusCode.NOT_FOUND
     )
+
+
+@pytest.mark.parametrize("addresses", ["recall_with_context"], indirect=True)
+class TestContext:
+    """The signature of a release that knows more of a request than its history."""
+
+    def predict(self, prediction, **inputs):
+        inputs = {"history_item_ids": pad_strings([["i3", "i4"]])} | inputs
+        request = build_request(inputs=inputs, signature="with_context")
+        response = prediction.Predict(request, timeout=30)
+        return to_numpy(response.outputs["user_vectors"])
+
+    def test_metadata_have_names_and_types(self, prediction):
+        request = set_spec(
+            get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+        )
+        response = prediction.GetModelMetadata(request, timeout=30)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        assert response.metadata["signature_def"].Unpack(signatures)
+        signature = signatures.signature_def["with_context"]
+        assert {name: one.dtype for name, one in signature.inputs.items()} == CONTEXT_TYPES
+        assert set(signature.outputs) >= OUTPUTS
+        assert set(signatures.signature_def["serving_default"].inputs) == {"history_item_ids"}
+
+    def test_every_input_may_be_left_out_and_says_something(self, prediction):
+        alone = self.predict(prediction)
+        plain = prediction.Predict(
+            build_request(inputs={"history_item_ids": pad_strings([["i3", "i4"]])}), timeout=30
+        )
+        np.testing.assert_allclose(alone, to_numpy(plain.outputs["user_vectors"]), rtol=1e-5)
+        given = {
+            "country": np.array([b"NL"], object),
+            "age": np.array([33], np.float32),
+            "history_device": pad_strings([["tv", "phone"]]),
+            "place": np.array([b"home"], object),
+        }
+        for name, value in given.items():
+            assert np.abs(self.predict(prediction, **{name: value}) - alone).max() > 1e-3
+        unheard = self.predict(prediction, place=np.array([b""], object))
+        np.testing.assert_allclose(unheard, alone, rtol=1e-5)
+
+    def test_inputs_that_do_not_fit(self, prediction):
+        histories = pad_strings([["i3"], ["i4"]])
+        for inputs in (
+            {"country": np.array([1, 2])},
+            {"age": np.array([1.0], np.float32)},
+            {"nobody": np.array([b"x", b"x"], object)},
+        ):
+            request = build_request(
+                inputs={"history_item_ids": histories, **inputs}, signature="with_context"
+            )
+            code, details = error_of(prediction.Predict, request)
+            assert code == INVALID
+            assert next(iter(inputs)) in details
+
+    def test_rest_in_row_and_column_form(self, rest):
+        path = "/v1/models/user_tower:predict"
+        inputs = {"history_item_ids": [["i3"], ["i4"]], "country": ["NL", "DE"]}
+        asked = {"signature_name": "with_context"}
+        status, columns = rest("POST", path, {**asked, "inputs": inputs})
+        assert status == 200
+        instances = [{name: values[row] for name, values in inputs.items()} for row in range(2)]
+        status, rows = rest("POST", path, {**asked, "instances": instances})
+        assert status == 200
+        for row, vectors in enumerate(columns["outputs"]["user_vectors"]):
+            np.testing.assert_allclose(rows["predictions"][row]["user_vectors"], vectors, rtol=1e-4)
 
 
 def test_rest_in_row_and_column_form(rest):

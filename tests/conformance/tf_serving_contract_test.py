@@ -52,6 +52,7 @@ OF_CONTEXT = [
     {"name": "country", "owner": "user", "kind": "categorical", "min_count": 1},
     {"name": "age", "owner": "user", "kind": "numeric"},
     {"name": "device", "owner": "event", "kind": "categorical"},
+    {"name": "when", "owner": "event", "kind": "timestamp"},
     {"name": "place", "owner": "request", "kind": "categorical"},
 ]
 CONTEXT_TYPES = {
@@ -76,7 +77,7 @@ def _write_release_with_context(folder):
     config = CONFIG.override([f"features.columns={json.dumps(OF_CONTEXT)}"])
     values = pa.table({"country": [["NL"], ["DE"]], "age": pa.array([20.0, 40.0])})
     users = ItemFeatures.fit(config.features.of("user"), values, np.ones(2))
-    names = (("phone", "tv"), ("home", "shop"))
+    names = (("phone", "tv"), (), ("home", "shop"))
     columns = [FittedColumn(c, n) for c, n in zip(config.features.of_log, names, strict=True)]
     vocabulary = VOCABULARY.with_users(users).with_log_columns(columns)
     model = DSSRec(config, vocabulary)
@@ -291,6 +292,7 @@ class TestContext:
             "age": np.array([33], np.float32),
             "history_device": pad_strings([["tv", "phone"]]),
             "place": np.array([b"home"], object),
+            "history_timestamps": np.array([[1704412800, 1704416400]]),
         }
         for name, value in given.items():
             assert np.abs(self.predict(prediction, **{name: value}) - alone).max() > 1e-3

@@ -33,8 +33,9 @@ _BLOCK_COLUMNS = 64
 _SORTED_PER_RESULT = 4
 """Candidates per result that are sorted without looking for a better bound."""
 
-_COPY_COST = 4
-"""Measured: to copy a vector out of the table costs as much as to score four in place."""
+_COPY_COST = 2.5
+"""Measured on 400,000 x 64 with 4 queries: to copy a vector out of the table and score it costs
+as much as to score so many in place (`take`; by an array of indices it was twice as much)."""
 
 
 class ExactIndex:
@@ -48,7 +49,7 @@ class ExactIndex:
         Raises:
             InputError: The vectors are not a finite table.
         """
-        self._item_vectors = check_item_vectors(item_vectors)
+        self._item_vectors = np.asarray(check_item_vectors(item_vectors))
         self.num_items, self.dim = self._item_vectors.shape
 
     def search(
@@ -88,7 +89,7 @@ class ExactIndex:
         queries = check_queries(query_vectors, k, len(rows), self.dim)
         if len(rows) * _COPY_COST > self.num_items:
             return _search_table(queries, k, self._item_vectors, rows)
-        found = _search_table(queries, k, self._item_vectors[rows], None)
+        found = _search_table(queries, k, self._item_vectors.take(rows, axis=0), None)
         return SearchResult([rows[positions] for positions in found.rows], found.scores)
 
 
@@ -98,17 +99,12 @@ def _search_table(
     """Scores a whole table, block by block of queries; only some rows may be found."""
     result = SearchResult([], [])
     block = max(1, _BLOCK_SCORES // len(item_vectors))
-    others = None
-    if only is not None:
-        is_other = np.ones(len(item_vectors), dtype=np.bool_)
-        is_other[only] = False
-        others = np.flatnonzero(is_other)
     for start in range(0, len(queries), block):
         scores = _inner_products(queries[start : start + block], item_vectors)
-        if others is not None:
-            scores[:, others] = -np.inf
+        if only is not None:
+            scores = scores.take(only, axis=1)
         for row_scores, columns in zip(scores, top_rows(scores, k), strict=True):
-            result.rows.append(columns)
+            result.rows.append(columns if only is None else only[columns])
             result.scores.append(row_scores[columns])
     return result
 

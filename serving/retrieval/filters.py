@@ -123,7 +123,10 @@ class FilterBuilder:
             if key not in self._fulfilling:
                 self._fulfilling[key] = rows_of_condition(self._view, condition, field)
             found.append(self._fulfilling[key])
-        return intersection(found)
+        every = repr(conditions)
+        if every not in self._fulfilling:
+            self._fulfilling[every] = intersection(found)
+        return self._fulfilling[every]
 
     def _look_up(
         self, find: Callable[[tuple[str, ...]], np.ndarray], names: tuple[str, ...]

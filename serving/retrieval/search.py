@@ -28,8 +28,8 @@ from serving.retrieval.merge import (
 from serving.retrieval.selection import CappedSelection
 
 _TIGHT_ROWS = 50_000
-"""Allowed rows up to which all are scored at once; measured: 6 CPU-ms for 4 interests,
-where the index, asked for enough, took 15 and was not exact."""
+"""Allowed rows up to which all are scored at once; measured: 3 CPU-ms for 4 interests and one
+thread, where the index, asked for enough, took more and was not exact."""
 
 _TIGHT_SHARE = 4
 """Only if a filter leaves less than one in this many; else the index finds enough."""

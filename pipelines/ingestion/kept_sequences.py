@@ -75,6 +75,27 @@ def open_files(examples_dir: str | Path) -> ShardFiles:
     return _KeptFiles(Path(examples_dir) / FOLDER)
 
 
+def check_files(files: ShardFiles, columns: Sequence[str], batches: Sequence[str]) -> None:
+    """Refuses what has lost a file, which would look like a log that never had the column.
+
+    Args:
+        files: Of `open_files`.
+        columns: Of events, which every shard of a generation has.
+        batches: Of all shards.
+
+    Raises:
+        InputError: One is missing.
+    """
+    for path in files.directory.glob(f"{USERS}-*.arrow"):
+        number = path.stem.rpartition("-")[2]
+        for name in columns:
+            if not files.has_array(name, int(number)):
+                raise _damaged(f"{name}-{number}.npy")
+    for name in batches:
+        if not files.has(name, 0):
+            raise _damaged(f"{name}-00000.arrow")
+
+
 def part_counts(part: Part) -> str:
     """Name of the array of the events of a part by item."""
     return f"{part.label}_counts"

@@ -23,7 +23,7 @@ from pipelines.ingestion import (
 from pipelines.ingestion import report as ingest_report
 from pipelines.ingestion.encoding import facts
 from pipelines.ingestion.encoding.shard_files import ShardFiles
-from pipelines.ingestion.events import kinds, log_features
+from pipelines.ingestion.events import kinds, log_features, log_names, user_rows
 from pipelines.ingestion.sequences import Part
 from pipelines.ingestion.splits import HELD_OUT
 from pipelines.ingestion.step_runner import StepRunner
@@ -94,6 +94,12 @@ class ChangedFolder:
                     f"{self._old_dir / folder / min(missing)} is missing. Copy the folder again, "
                     "or make all examples again."
                 )
+        has_values = bool(log_names.with_values(self._config.features.of_log))
+        expected = {"kinds": self._kinds, "weights": self._state.get("weights")}
+        columns = [name for name, is_there in expected.items() if is_there]
+        columns += ["values"] * has_values
+        users = [user_rows.KNOWN_USERS] * bool(self._config.features.of("user"))
+        kept_sequences.check_files(self._stored, columns, users)
 
     def _log_names(self) -> list[str]:
         """What the logs are called, the first one first."""

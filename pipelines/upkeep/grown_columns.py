@@ -100,11 +100,12 @@ def change_counts(
 
 def _blank_unused_names(stored: ShardFiles, features: Sequence[FeatureColumn]) -> None:
     """Takes out names that no event has any more; the numbers of the others stay."""
-    uses = log_features.read_counts(stored, NAME_USES, 0, features)
-    for _, feature in log_names.with_names(features):
+    named = [feature for _, feature in log_names.with_names(features)]
+    uses = log_features.read_counts(stored, NAME_USES, 0, named)
+    for feature in named:
         names = log_names.read_names(stored, feature)
         of_names = np.zeros(len(names), np.int64)
-        own = uses[feature.name][1:] if feature.name in uses else of_names
+        own = uses[feature.name][1:]
         of_names[: len(own)] = own
         is_gone = pa.array(of_names == 0)
         if pc.any(is_gone).as_py():

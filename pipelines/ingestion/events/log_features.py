@@ -4,6 +4,7 @@ Imports no TensorFlow.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,14 +103,12 @@ def write_counts(files: ShardFiles, step: str, number: int, counts: FeatureCount
 def read_counts(
     files: ShardFiles, step: str, number: int, features: Sequence[FeatureColumn]
 ) -> FeatureCounts:
-    """Inverse of `write_counts`, of the features that the step has counted."""
+    """Inverse of `write_counts`."""
     found: FeatureCounts = {}
     for feature in log_names.with_values(features):
-        name = f"{step}_of_{feature.name}"
-        if feature.kind != "categorical" and files.has(name, number):
-            found[feature.name] = NumberCounts.read(files, name, number)
-        elif feature.kind == "categorical" and files.has_array(name, number):
-            found[feature.name] = files.read_array(name, number)
+        name, is_named = f"{step}_of_{feature.name}", feature.kind == "categorical"
+        read = files.read_array if is_named else partial(NumberCounts.read, files)
+        found[feature.name] = read(name, number)
     return found
 
 
@@ -132,7 +131,10 @@ def sum_counts(
     """The counts of a step in all shards."""
     total = count(features, None)
     for shard in shards:
-        total = add_counts(total, read_counts(files, step, shard, features))
+        for feature in log_names.with_values(features):
+            name = f"{step}_of_{feature.name}"
+            if files.has(name, shard) or files.has_array(name, shard):  # Else it has no events.
+                total = add_counts(total, read_counts(files, step, shard, [feature]))
     return total
 
 

@@ -329,14 +329,19 @@ def test_numbers_of_kinds_are_bounded(two_days):
     assert storage.sha256_of_tree(examples_dir) == before
 
 
-@pytest.mark.parametrize(
-    "name", ["user_features.parquet", "item_features.parquet", "item_attributes.parquet"]
-)
-def test_a_file_of_values_that_is_gone_is_one_line(two_days, name):
+def test_a_file_that_is_gone_is_one_line(two_days):
+    """It would else look like a log that never had the values."""
     examples_dir, config, (_, events, *_) = two_days
-    (examples_dir / name).unlink()
-    with pytest.raises(InputError, match=f"{name}: it is missing or damaged"):
-        append.append_events(open_day(events, None), examples_dir, config)
+    kept = ("kinds-10001.npy", "weights-10000.npy", "values-10001.npy", "known_users-00000.arrow")
+    kept += ("names_of_device-00000.arrow", "value_counts_of_paid-00000.arrow")
+    kept += ("value_counts_of_device-00000.npy", "name_uses_of_campaign-00000.npy")
+    values = ("user_features.parquet", "item_features.parquet", "item_attributes.parquet")
+    for name in (*(f"sequences/{name}" for name in kept), *values):
+        content = (examples_dir / name).read_bytes()
+        (examples_dir / name).unlink()
+        with pytest.raises(InputError, match=f"{name}:? .*is missing or damaged"):
+            append.append_events(open_day(events, None), examples_dir, config)
+        (examples_dir / name).write_bytes(content)
 
 
 def test_other_features_are_refused(two_days):

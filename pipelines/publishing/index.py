@@ -149,10 +149,17 @@ def _take_shard(vocabulary: ItemVocabulary, shard: Shard) -> ItemVocabulary:
 
 
 def _take_clicked(vocabulary: ItemVocabulary, min_clicks: int) -> ItemVocabulary:
-    """The items with so many training clicks, in the order of the whole."""
-    if vocabulary.counts.min() >= min_clicks:
+    """The items with so many training clicks, in the order of the whole.
+
+    Where items have features, those of which nothing at all is known are left out: an items
+    file, and every user, has dropped them since they became a part of the examples.
+    """
+    is_kept = vocabulary.counts >= min_clicks
+    if vocabulary.features is not None:
+        is_kept &= (vocabulary.counts > 0) | vocabulary.features.has_values()
+    if is_kept.all():
         return vocabulary
-    rows = np.flatnonzero(vocabulary.counts >= min_clicks).tolist()
+    rows = np.flatnonzero(is_kept).tolist()
     if not rows:
         raise InputError(
             f"No item has index.min_clicks = {min_clicks} training clicks, the most clicked one "

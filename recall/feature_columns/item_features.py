@@ -79,6 +79,18 @@ class ItemFeatures:
         part = self.table.slice(start, stop - start)
         return {c.name: to_tensor(c, part[c.name].to_pylist()) for c in self.columns}
 
+    def has_values(self) -> np.ndarray:
+        """`[num_items]` bool, items with a value of any feature."""
+        import pyarrow.compute as pc
+
+        found = np.zeros(len(self), np.bool_)
+        for column in self.columns:
+            values = self.table[column.name].combine_chunks()
+            sizes = {"categorical": pc.list_value_length, "text": pc.utf8_length}.get(column.kind)
+            is_there = values.is_valid() if sizes is None else pc.greater(sizes(values), 0)
+            found |= pc.fill_null(is_there, False).to_numpy(zero_copy_only=False)
+        return found
+
     def count_values(self) -> dict[str, ValueCounts]:
         """Feature -> how many values it has, and how many of them tell nothing."""
         import pyarrow as pa

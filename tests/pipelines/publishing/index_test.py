@@ -6,6 +6,7 @@ import shutil
 import zlib
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 
@@ -13,6 +14,8 @@ from pipelines.artifacts import records as artifacts
 from pipelines.publishing import embed, index, index_choice
 from recall.config import IndexConfig, RecallConfig
 from recall.errors import InputError
+from recall.feature_columns.declaration import FeatureColumn
+from recall.feature_columns.item_features import ItemFeatures
 from recall.vocabulary import ItemVocabulary
 from serving.index import bundle, index_tuning
 from serving.index.exact_index import ExactIndex
@@ -298,6 +301,16 @@ class TestShards:
         empty = min(set(range(1000)) - taken)
         with pytest.raises(InputError, match=r"gets none of the \d+ items\. Use fewer shards"):
             self.build(export_dir, examples_dir, tmp_path / "index", f"{empty}/100000")
+
+
+def test_items_of_which_nothing_is_known_are_left_out():
+    """They have gone from the items file and from the log; without features nobody can tell."""
+    columns = (FeatureColumn("price", "item", "numeric"),)
+    values = pa.table({"price": pa.array([None, 2.0, None])})
+    vocabulary = ItemVocabulary(["clicked", "told", "gone"], [1, 0, 0])
+    described = vocabulary.with_features(ItemFeatures.fit(columns, values, vocabulary.counts))
+    assert index._take_clicked(described, 0).item_ids == ("clicked", "told")
+    assert index._take_clicked(vocabulary, 0) is vocabulary
 
 
 def test_items_with_too_few_clicks_are_left_out():

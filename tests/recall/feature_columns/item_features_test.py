@@ -36,6 +36,14 @@ def test_nothing_is_learnt_of_items_without_clicks():
     assert (price.mean, price.stddev) == (1.0, 1.0)
 
 
+def test_items_of_which_something_is_known():
+    nothing = {"colours": [], "words": "", "brand": None, "price": None, "image": None}
+    rows = [nothing, *({**nothing, **one} for one in ({"price": 0.0}, {"words": "a"}))]
+    rows += [{**nothing, "brand": ["b"]}, {**nothing, "image": [0.0, 0.0]}]
+    table = pa.Table.from_pylist(rows, TABLE.schema)
+    assert ItemFeatures(FEATURES.columns, table).has_values().tolist() == [False] + [True] * 4
+
+
 def test_raw_values_are_tensors_with_fillers_where_nothing_is_known():
     raw = FEATURES.slice(0, 3)
 

@@ -69,10 +69,12 @@ def _lines_of_features(report: Mapping[str, Any]) -> list[str]:
     if not features:
         return []
     limit = features["max_unknown_share"]
-    lines = [
-        f"{number_of(features['unclicked_items'], 'item')} of the items file that nobody clicked "
-        "are in the catalogue by their features."
-    ]
+    lines = []
+    if features["unclicked_items"]:
+        lines.append(
+            f"{number_of(features['unclicked_items'], 'item')} of the items file that nobody "
+            "clicked are in the catalogue by their features."
+        )
     for name, found in features["columns"].items():
         share = found["num_unknown"] / max(found["num_values"], 1)
         if share > limit:

@@ -68,6 +68,6 @@ def forget_users(examples_dir: str | Path, user_ids: pa.StringArray) -> tuple[in
         )
         number, report = Change(examples_dir, staging, config).forget(user_ids)
         records.write_record(staging, record)
-    # The lines between are about the logs, as they were read.
-    _log.info("%s", report["lines"][-1])
+    # The other lines are about the logs, as they were read.
+    _log.info("%s", next(line for line in report["lines"] if line.startswith("Wrote ")))
     return number, report

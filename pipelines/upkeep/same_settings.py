@@ -8,6 +8,11 @@ from typing import Any
 from pipelines.artifacts import records
 from recall.errors import InputError
 
+_FLAGS = {"event_type": "event_type_column", "weight": "weight_column"}
+"""Settings of `reading` whose flags have other names."""
+_DECLARED = {"features": "features.columns", "attributes": "features.attributes"}
+"""Settings that are declared in another section, as JSON, which a shell needs quotes for."""
+
 
 def check(examples_dir: str | Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
     """Refuses settings that made other examples.
@@ -34,7 +39,10 @@ def check(examples_dir: str | Path, old: Mapping[str, Any], new: Mapping[str, An
 
 def _flag(name: str, value: Any) -> str:
     """What to type: settings of `reading` have flags of their own."""
+    if name in _DECLARED:
+        return f"--set='{_DECLARED[name]}={_show(value or [])}'"
     section, _, rest = name.partition(".")
+    rest = _FLAGS.get(rest, rest)
     return f"--{rest}={_show(value)}" if section == "reading" else f"--set={name}={_show(value)}"
 
 

@@ -347,5 +347,8 @@ def test_a_file_that_is_gone_is_one_line(two_days):
 def test_other_features_are_refused(two_days):
     examples_dir, _, (_, events, *_) = two_days
     other = configure(columns=COLUMNS[:3])
-    with pytest.raises(InputError, match="was made with features="):
+    with pytest.raises(InputError, match=r"Give --set='features\.columns=\[\{\"name\": \"device\""):
         append.append_events(open_day(events, None), examples_dir, other)
+    source = open_day(events, None, EventColumns(event_type="kind"))
+    with pytest.raises(InputError, match="Give --weight_column=weight, or make all"):
+        append.append_events(source, examples_dir, configure())

@@ -77,6 +77,16 @@ def door(s3, monkeypatch) -> "Iterator[Door]":
         yield opened
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """See `tests.distribution`; other kinds of `--dist` are xdist's."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests import distribution  # Not everybody who runs a test has xdist.
+
+    return distribution.ByFileOrRun(config, log)
+
+
 # Imports make no garbage, and a full collection in the midst of them takes most of a second.
 gc.disable()
 

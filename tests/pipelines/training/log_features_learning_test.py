@@ -49,17 +49,18 @@ def measure(folder, spec, *columns):
     return report["test"]["recall@10"]
 
 
+# Of docs/measurements.md, but half of the users.
 PLANTED = (
-    "synthetic:users=1500,items=200,interests=20,turn=1,run_length=3,noise=0,unrelated_future=0"
+    "synthetic:users=1500,items=400,interests=20,turn=1,run_length=3,noise=0.05,unrelated_future=0"
 )
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("rate", "column"), [("mark=1", MARK), ("place=1", PLACE)])
+@pytest.mark.parametrize(("rate", "column"), [("mark=0.95", MARK), ("place=0.8", PLACE)])
 def test_what_tells_the_next_click_is_learnt(tmp_path, rate, column):
     spec = f"{PLANTED},{rate}"
     without, found = measure(tmp_path / "off", spec), measure(tmp_path / "on", spec, column)
-    assert found > without + 0.05
+    assert found > without + 0.02  # .562 and .568, of .521 without.
 
 
 @pytest.mark.slow

@@ -5,42 +5,30 @@ import math
 import tensorflow as tf
 
 from recall.layers.attention import softmax
-from recall.layers.normalization import LayerNorm, normalize_length
+from recall.layers.normalization import normalize_length
 
 _TEMPERATURE = 0.1
 """Of cosines of items and prototypes: as those of items grow, clusters part from one another."""
 
 
-class StateClusters(tf.keras.layers.Layer):
-    """Clusters by states: p(k|i) = softmax_k( LN1(z_i) . LN2(c_k) / sqrt(D) ).
+def cluster_states(states: tf.Tensor, prototypes: tf.Tensor) -> tf.Tensor:
+    """Clusters by states: p(k|i) = softmax_k( z_i . c_k / sqrt(D) ).
 
     Prototypes learn from what the interests are used for.
+
+    Args:
+        states: `[..., dim]` float, normalised: a plain product collapses onto few prototypes.
+        prototypes: `[num_prototypes, dim]` float, normalised.
+
+    Returns:
+        `[..., num_prototypes]`, sum 1.
 
     Reference:
         Ma et al., "Disentangled Self-Supervision in Sequential Recommenders",
         KDD 2020, equation 1.
     """
-
-    def __init__(self, num_prototypes: int, dim: int, **kwargs):
-        """Creates the clusters of states of width `dim`."""
-        super().__init__(**kwargs)
-        self._shape = [num_prototypes, dim]
-        self._state_norm = LayerNorm(name="norm_1")
-        # No offset: it adds the same to the scores of all prototypes, and the softmax over
-        # prototypes does not see it.
-        self._prototype_norm = LayerNorm(center=False, name="norm_2")
-
-    def build(self, input_shape: tf.TensorShape) -> None:
-        """Creates the prototypes."""
-        self._prototypes = _add_prototypes(self, self._shape)
-        super().build(input_shape)
-
-    def call(self, states: tf.Tensor) -> tf.Tensor:
-        """`[..., dim]` states -> `[..., num_prototypes]`, sum 1."""
-        # Both sides are normalised: a plain product collapses onto few prototypes.
-        prototypes = self._prototype_norm(tf.convert_to_tensor(self._prototypes))
-        scores = tf.matmul(self._state_norm(states), prototypes, transpose_b=True)
-        return softmax(scores / math.sqrt(self._shape[1]))
+    scores = tf.matmul(states, prototypes, transpose_b=True)
+    return softmax(scores / math.sqrt(prototypes.shape[1]))
 
 
 class ItemClusters(tf.keras.layers.Layer):
@@ -64,8 +52,11 @@ class ItemClusters(tf.keras.layers.Layer):
 
     def build(self, input_shape: tf.TensorShape) -> None:
         """Creates the prototypes."""
+        normal = tf.keras.initializers.RandomNormal(stddev=1 / math.sqrt(self._shape[1]))
         # Not cast with the layer: divided by the temperature, rounding would change clusters.
-        self._prototypes = _add_prototypes(self, self._shape, experimental_autocast=False)
+        self._prototypes = self.add_weight(
+            "prototypes", self._shape, initializer=normal, experimental_autocast=False
+        )
         super().build(input_shape)
 
     def call(self, item_vectors: tf.Tensor) -> tf.Tensor:
@@ -90,9 +81,3 @@ class ItemClusters(tf.keras.layers.Layer):
         prototypes = normalize_length(tf.convert_to_tensor(self._prototypes))
         items = normalize_length(tf.cast(tf.stop_gradient(item_vectors), tf.float32))
         return tf.matmul(items, prototypes, transpose_b=True) / _TEMPERATURE
-
-
-def _add_prototypes(layer: tf.keras.layers.Layer, shape: list[int], **options: bool) -> tf.Variable:
-    """`[num_prototypes, dim]` drawn from N(0, 1/sqrt(dim))."""
-    normal = tf.keras.initializers.RandomNormal(stddev=1 / math.sqrt(shape[1]))
-    return layer.add_weight("prototypes", shape, initializer=normal, **options)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from recall.config import ModelConfig
 from recall.layers.attention import causal_softmax, look_up_positions
 from recall.layers.capsules import CapsuleInterests
-from recall.layers.clusters import ItemClusters, StateClusters
+from recall.layers.clusters import ItemClusters, cluster_states
 from recall.layers.dense import SlotDense
 from recall.layers.extractor import (
     InterestExtractor,
@@ -131,20 +131,21 @@ class DisentangledInterests(InterestExtractor):
         self._has_future_bias = config.future_bias
         self._clusters_items, self._pools_items = config.clusters_items, config.pools == "items"
         self.reads_items = self._clusters_items or self._pools_items
+        # Names and order are those of weights in models that were trained before.
+        # LN2 has no offset: it adds the same to the scores of all prototypes, and
+        # the softmax over prototypes does not see it.
+        self._norms = [LayerNorm(center=i != 2, name=f"norm_{i}") for i in range(1, 6)]
+        self._key = SlotDense(config.dim, activation="relu", name="key")
+        if self._pools_items:
+            self._item_norm = LayerNorm(name="norm_items")
         if self._clusters_items:
             self.num_prototypes = config.num_interests
             self._clusters = ItemClusters(config.num_interests, config.dim, name="clusters")
-        elif self._has_clusters:
-            self._clusters = StateClusters(config.num_interests, config.dim, name="clusters")
-        if self._pools_items:
-            self._item_norm = LayerNorm(name="norm_items")
-        self._key_norm, self._query_norm, self._norm = (
-            LayerNorm(name=f"norm_{i}") for i in (3, 4, 5)
-        )
-        self._key = SlotDense(config.dim, activation="relu", name="key")
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        """Creates position table and the two sets of biases."""
+        """Creates prototypes, position table and the two sets of biases."""
+        if self._has_clusters and not self._clusters_items:
+            self._prototypes = self._add_random_weight("prototypes")
         self._past_bias = self._future_bias = self._add_random_weight("past_bias")
         if self._has_future_bias:
             self._future_bias = self._add_random_weight("future_bias")
@@ -207,7 +208,8 @@ class DisentangledInterests(InterestExtractor):
         if self._clusters_items:
             return tf.cast(self.route(item_vectors), states.dtype)
         if self._has_clusters:
-            return self._clusters(states)
+            prototypes = self._norms[1](tf.convert_to_tensor(self._prototypes))
+            return cluster_states(self._norms[0](states), prototypes)
         shape = [*tf.unstack(tf.shape(states)[:2]), self.num_interests]
         return tf.ones(shape, states.dtype) / self.num_interests
 
@@ -234,16 +236,16 @@ class DisentangledInterests(InterestExtractor):
         return states + look_up_positions(self._positions, tf.shape(states)[1], first_slots)
 
     def _keys(self, placed: tf.Tensor) -> tf.Tensor:
-        base = self._key_norm(placed)
+        base = self._norms[2](placed)
         return base + self._key(base)
 
     def _queries(self, placed: tf.Tensor) -> tf.Tensor:
-        return self._query_norm(placed + self._query_bias)
+        return self._norms[3](placed + self._query_bias)
 
     def _aggregate(self, pooled: tf.Tensor, last: tf.Tensor, is_future: bool) -> tf.Tensor:
         """phi from pooled states `[..., num_interests, dim]` and last ones `[..., dim]`."""
         pooled += self._future_bias if is_future else self._past_bias
-        return self._norm(self._residual(pooled, last))
+        return self._norms[4](self._residual(pooled, last))
 
 
 def build_extractor(config: ModelConfig) -> InterestExtractor:

@@ -244,10 +244,10 @@ def test_dssrec_equals_loops_in_numpy(form):
 def interests_of_prefix(states, weights, form):
     """The article's formulas for one history, every sum written out."""
 
-    def normalise(x, number, layer=""):
-        name = f"{layer}norm_{number}"
+    def normalise(x, number):
         scaled = (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
-        return scaled * weights[f"{name}/scale"] + weights[f"{name}/offset"]
+        offset = weights.get(f"norm_{number}/offset", 0.0)  # LN2 has none.
+        return scaled * weights[f"norm_{number}/scale"] + offset
 
     placed = states + weights["positions"][: len(states)]
     base = normalise(placed, 3)
@@ -257,17 +257,16 @@ def interests_of_prefix(states, weights, form):
     values, items = states, states @ ITEMS_OF_STATES
     if form == "dssrec_items":
         values = normalise(items, "items")
-    prototypes = weights["clusters/prototypes"]
     if form in ("dssrec_items", "dssrec_item_clusters"):  # p(k|i)
+        prototypes = weights["clusters/prototypes"]
         prototypes = prototypes / np.linalg.norm(prototypes, axis=1, keepdims=True)
         cosines = items @ prototypes.T / np.linalg.norm(items, axis=1, keepdims=True)
         clusters = np.stack([softmax(row / 0.1) for row in cosines])
     else:
-        # LN2 has no offset.
-        scaled = prototypes - prototypes.mean(-1, keepdims=True)
-        scaled *= weights["clusters/norm_2/scale"] / prototypes.std(-1, keepdims=True)
-        ones = [normalise(state, 1, "clusters/") for state in states]
-        clusters = np.stack([softmax(scaled @ one / np.sqrt(DIM)) for one in ones])
+        prototypes = normalise(weights["prototypes"], 2)
+        clusters = np.stack(
+            [softmax(prototypes @ normalise(state, 1) / np.sqrt(DIM)) for state in states]
+        )
     biases = weights["future_bias" if form == "dssrec_future" else "past_bias"]
     vectors = []
     for k in range(NUM_INTERESTS):

@@ -63,7 +63,7 @@ def _groups(
     """
     groups: dict[tuple[int, SearchParameters], list[UserSearch]] = defaultdict(list)
     for search in searches:
-        parameters = search.parameters._replace(effort=factor)
+        parameters = search.parameters._replace(effort=factor * search.effort)
         groups[_round_up(search.num_to_fetch * factor), parameters].append(search)
     for (asked, parameters), members in groups.items():
         per_search = asked * max(len(search.vectors) for search in members)

@@ -126,10 +126,25 @@ class UserSearch:
         allow-list leaves its share of the items.
         """
         wanted = self._k * (1 if self._max_per_category is None else _CAPPED_OVERFETCH)
-        share = min(1.0, (self.num_allowed + self._filter.num_listed) / self._view.num_items)
-        if share < 1:
-            wanted *= _FILTER_OVERFETCH / share
+        if self._share < 1:
+            wanted *= _FILTER_OVERFETCH / self._share
         return min(int(wanted) + self._num_listed, self._view.num_items)
+
+    @property
+    def _share(self) -> float:
+        """Of the items, those that pass but for the ones that are named one by one."""
+        return min(1.0, (self.num_allowed + self._filter.num_listed) / self._view.num_items)
+
+    @property
+    def effort(self) -> int:
+        """Factor on how far the index looks; 1 where the request says how far.
+
+        The best of those that pass are spread over more leaves, the fewer they are. Measured
+        with 400,000 items: of one in 5 .944 is found as without a filter, .994 with 6; of one in
+        4 .988 and .998 with 4; of one in 3 .994.
+        """
+        is_told = self.parameters.leaves_to_search or self.parameters.reorder
+        return 1 if is_told else max(1, math.ceil(2 / self._share - 4))
 
     @property
     def _num_listed(self) -> int:

@@ -55,6 +55,22 @@ def test_items_to_fetch_for_a_share_of_the_catalogue():
     assert rest.num_to_fetch == int(20 * 1.5 * 600 / rest.num_allowed)
 
 
+@pytest.mark.parametrize(
+    ("fields", "effort"),
+    [
+        ({}, 1),
+        ({"deny": tuple(f"n{i}" for i in range(500))}, 1),  # Named ones may be the best ones.
+        ({"allow": tuple(f"n{i}" for i in range(240))}, 1),  # 2 / .4 - 4 = 1.
+        ({"allow": tuple(f"n{i}" for i in range(150))}, 4),
+        ({"allow": tuple(f"n{i}" for i in range(120))}, 6),
+        ({"allow": tuple(f"n{i}" for i in range(120)), "leaves_to_search": 9}, 1),
+        ({"allow": tuple(f"n{i}" for i in range(120)), "reorder": 9}, 1),
+    ],
+)
+def test_the_index_looks_further_for_fewer_items(fields, effort):
+    assert _search(k=20, **fields).effort == effort
+
+
 def test_tight_filters_are_searched_exactly():
     assert _search(k=20, allow=("n1", "n2")).is_tight
     assert not _search(k=20, categories=("half",)).is_tight

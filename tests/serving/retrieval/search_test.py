@@ -1,5 +1,7 @@
 """What a search makes of lists that end too early."""
 
+import types
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,16 @@ def test_tight_filters_are_searched_exactly():
     assert _search(k=20, allow=("n1", "n2")).is_tight
     assert not _search(k=20, categories=("half",)).is_tight
     assert not _search(k=20).is_tight
+
+
+def test_few_rows_are_a_multiple_of_the_square_root_of_all():
+    search = _search(k=20)
+    search._view = types.SimpleNamespace(num_items=10**6)
+    assert search._is_few(100_000)
+    assert not search._is_few(100_001)
+    search._view = types.SimpleNamespace(num_items=10**4)  # 100 * 100 are all: less than a quarter.
+    assert search._is_few(2499)
+    assert not search._is_few(2500)
 
 
 def test_nothing_allowed_is_complete_at_once():

@@ -220,7 +220,7 @@ def encode_futures(model, batch):
     encode = encode_packed if isinstance(batch, PackedBatch) else encode_padded
     prefixes = encode(model.user_tower, batch, training=False)
     last = np.maximum(prefixes.lengths.numpy() - 1, 0)
-    found = prefixes.encode_future(tf.constant(last)).numpy()
+    found = prefixes.encode_future(tf.constant(last)).user_vectors.numpy()
     ids = tf.reshape(batch.history_ids, [-1]).numpy()
     if isinstance(batch, PackedBatch):
         first = ids[prefixes.starts.numpy()]

@@ -141,7 +141,7 @@ def test_both_forms_encode_the_same_futures():
         batch = form(values)
         prefixes = encode(model.user_tower, batch, training=False)
         last = np.maximum(prefixes.lengths.numpy() - 1, 0)
-        vectors = prefixes.encode_future(tf.constant(last)).numpy()
+        vectors = prefixes.encode_future(tf.constant(last)).user_vectors.numpy()
         firsts = batch.history_ids[:, 0].numpy()
         if form is packed:
             firsts = tf.reshape(batch.history_ids, [-1]).numpy()[prefixes.starts.numpy()]

@@ -196,6 +196,8 @@ class RecallConfig:
     index: IndexConfig = dataclasses.field(default_factory=IndexConfig)
 
     def __post_init__(self):
+        if self.model.use_categories:
+            object.__setattr__(self, "features", self.features.with_categories())
         extractor = self.model.extractor
         require_setting(
             self.loss.reverse_future or not self.model.time_bias,
@@ -308,6 +310,8 @@ class RecallConfig:
                 f"{assignments!r:.200}."
             )
         values = self.to_dict()
+        if self.model.use_categories:  # It may be taken back, and then declares nothing.
+            values["features"] = self.features.without_categories().to_dict()
         for assignment in map(str, assignments):
             path, equals, text = assignment.partition("=")
             section, dot, key = path.strip().partition(".")

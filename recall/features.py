@@ -73,9 +73,10 @@ REQUEST_VALUES = "request_value:"
 """The same of a feature of requests, of the first held-out event: one value."""
 
 EVENT_SLOTS, EVENT_NUMBERS = "event_slots", "event_numbers"
-"""Columns of a batch, `[batch, length, ...]`: features of the click of each slot (`Encoded`)."""
+"""Columns of a batch, `[batch, length + 1, ...]`: features of each event (`Encoded`); of a packed
+one `[rows, width, ...]`, of the click of each slot."""
 FUTURE_SLOTS, FUTURE_NUMBERS = "future_slots", "future_numbers"
-"""The same of every sequence reversed."""
+"""Columns of a packed batch: the same of every sequence reversed."""
 REQUEST_SLOTS, REQUEST_NUMBERS = "request_slots", "request_numbers"
 """Columns of a batch: features of the request that the next click of each slot answers."""
 
@@ -201,9 +202,7 @@ def parse_sequences(serialized: tf.Tensor, read: ReadColumns = ITEMS_ALONE) -> S
         columns[TIMES] = pairs * tf.cast(pairs[..., 1:] > 0, pairs.dtype)
     for name in (EVENT_SLOTS, EVENT_NUMBERS):
         if name in windows:
-            columns[name] = windows[name].to_tensor(0)[:, :-1]
-            future = name.replace("event", "future")
-            columns[future] = windows[name][:, ::-1].to_tensor(0)[:, :-1]
+            columns[name] = windows[name].to_tensor(0)
     for name in (REQUEST_SLOTS, REQUEST_NUMBERS):
         if name in windows:
             columns[name] = windows[name].to_tensor(0)[:, 1:]

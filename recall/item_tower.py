@@ -18,18 +18,8 @@ the faster it turns; under cosine similarity unit-length ones (stddev 1/sqrt(dim
 needed about three times the epochs (TRIALS.md)."""
 
 
-def build_category_table(vocabulary: ItemVocabulary) -> np.ndarray:
-    """`[table_size, max categories]` int32 category numbers from 1, padded with 0."""
-    number_of = {name: i + 1 for i, name in enumerate(vocabulary.category_names)}
-    width = max((len(names) for names in vocabulary.categories), default=0)
-    table = np.zeros([vocabulary.table_size, max(width, 1)], np.int32)
-    for row, names in enumerate(vocabulary.categories):
-        table[row + FIRST_ITEM_ID, : len(names)] = [number_of[name] for name in names]
-    return table
-
-
 class ItemTower(tf.keras.Model):
-    """Item id embedding plus, optionally, what its features or its categories say.
+    """Item id embedding plus, where items have features, what these say.
 
     Row 0 of the table is padding and row 1 is shared by all unknown ids. Where items have
     features (`vocabulary.features`), those without a training click have no id embedding:
@@ -37,7 +27,6 @@ class ItemTower(tf.keras.Model):
 
     Attributes:
         embeddings: `[num_items + 2, dim]`, the table.
-        category_embeddings: `[num_categories + 1, dim]`; None without categories.
         item_counts: `[num_items]` training clicks.
         num_candidates: Items that training knows something of.
         learnt_ids: `[num_candidates]` int64 dense ids of these; None: of all items.
@@ -64,12 +53,6 @@ class ItemTower(tf.keras.Model):
         self._cosine = config.similarity == "cosine"
         self.item_counts = vocabulary.counts
         self.embeddings = self._add_table("embeddings", vocabulary.table_size, config.dim)
-        self._category_table = self.category_embeddings = None
-        if config.use_categories:
-            self._category_table = tf.constant(build_category_table(vocabulary))
-            self.category_embeddings = self._add_table(
-                "category_embeddings", len(vocabulary.category_names) + 1, config.dim
-            )
         self.num_candidates, self.learnt_ids = vocabulary.num_items, None
         self.encoder = self.network = None
         if vocabulary.features is not None:
@@ -90,6 +73,13 @@ class ItemTower(tf.keras.Model):
         self.num_candidates, self.learnt_ids = len(learnt_ids), tf.constant(learnt_ids, tf.int64)
         self._is_learnt = tf.constant(is_learnt.astype(np.float32)[:, np.newaxis])
         self._id_dropout = Dropout(config.id_dropout, is_scaled=False)
+        says_something = [
+            (part != nothing[:1]).any(axis=1)
+            for part, nothing in zip(encoded, unknown, strict=True)
+        ]
+        self._has_values = tf.constant(
+            np.concatenate([[False] * FIRST_ITEM_ID, np.logical_or(*says_something)])
+        )
 
     def _add_table(self, name: str, size: int, dim: int) -> tf.Variable:
         """A `[size, dim]` embedding table of short random vectors."""
@@ -106,60 +96,60 @@ class ItemTower(tf.keras.Model):
         """`[num_ids]` int64 dense ids, every candidate alike."""
         return sample_uniform_negatives(self.num_candidates, num_ids, seed, self.learnt_ids)
 
-    def embed(self, item_ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def content_of(self, item_ids: tf.Tensor) -> tf.Tensor | None:
+        """`[..., dim]` what features say of items, `[...]` int; None where items have none."""
+        return None if self.network is None else self.network(self.encoded_of(item_ids))
+
+    def embed(
+        self, item_ids: tf.Tensor, training: bool = False, content: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Looks up raw embeddings, as the user tower reads them.
 
         Args:
             item_ids: `[...]` int dense ids.
             training: Whether some items have to do without their id, where they have features.
+            content: `content_of` them, where it has been computed.
 
         Returns:
             `[..., dim]` float, not normalised.
         """
         vectors = tf.nn.embedding_lookup(self.embeddings, item_ids)
-        if self.network is not None:
-            kept = self._id_dropout(tf.gather(self._is_learnt, item_ids), training=training)
-            return vectors * kept + self.network(self.encoded_of(item_ids))
-        if self._category_table is None:
+        if self.network is None:
             return vectors
-        return vectors + self._mean_category(tf.gather(self._category_table, item_ids))
+        kept = self._id_dropout(tf.gather(self._is_learnt, item_ids), training=training)
+        return vectors * kept + (self.content_of(item_ids) if content is None else content)
 
-    def embed_for_routing(self, item_ids: tf.Tensor) -> tf.Tensor:
+    def embed_for_routing(self, item_ids: tf.Tensor, content: tf.Tensor | None = None) -> tf.Tensor:
         """What items are routed to prototypes by: their content, or all of them without any.
 
         Args:
             item_ids: `[...]` int dense ids.
+            content: As in `embed`.
 
         Returns:
-            `[..., dim]` float: what the features say, or the mean of the category embeddings
-            where the tower has these and the item has some; else as `embed`.
+            `[..., dim]` float: what the features say, where they say something; else as `embed`.
         """
-        if self.network is not None:
-            return self.network(self.encoded_of(item_ids))
-        if self._category_table is None:
+        if self.network is None:
             return self.embed(item_ids)
-        categories = tf.gather(self._category_table, item_ids)
-        has_some = tf.reduce_any(categories > 0, axis=-1, keepdims=True)
-        return tf.where(has_some, self._mean_category(categories), self.embed(item_ids))
+        if content is None:
+            content = self.content_of(item_ids)
+        has_values = tf.gather(self._has_values, item_ids)[..., tf.newaxis]
+        return tf.where(has_values, content, self.embed(item_ids, content=content))
 
-    def _mean_category(self, categories: tf.Tensor) -> tf.Tensor:
-        """`[..., width]` category numbers, 0 where none -> `[..., dim]` their mean embedding."""
-        category_vectors = tf.nn.embedding_lookup(self.category_embeddings, categories)
-        is_real = tf.cast(categories > 0, category_vectors.dtype)
-        total = tf.reduce_sum(category_vectors * is_real[..., tf.newaxis], axis=-2)
-        return tf.math.divide_no_nan(total, tf.reduce_sum(is_real, axis=-1, keepdims=True))
-
-    def call(self, item_ids: tf.Tensor, training: bool = False) -> tf.Tensor:
+    def call(
+        self, item_ids: tf.Tensor, training: bool = False, content: tf.Tensor | None = None
+    ) -> tf.Tensor:
         """Item vectors for scoring.
 
         Args:
             item_ids: `[...]` int dense ids.
             training: As in `embed`.
+            content: As in `embed`.
 
         Returns:
             `[..., dim]` float, unit length under cosine similarity.
         """
-        return self._to_score(self.embed(item_ids, training=training))
+        return self._to_score(self.embed(item_ids, training=training, content=content))
 
     def call_features(self, encoded: Encoded, item_ids: tf.Tensor | None = None) -> tf.Tensor:
         """Item vectors by given features, and by an id where one is given.
@@ -186,26 +176,6 @@ class ItemTower(tf.keras.Model):
             item_ids: `[n]` int dense ids.
         """
         return Encoded(*(tf.gather(table, item_ids) for table in self._encoded))
-
-    def call_categories(self, categories: tf.Tensor) -> tf.Tensor:
-        """Item vectors of items that nobody clicked yet, from their categories alone.
-
-        The id embedding is left out: the row unknown ids share was never
-        trained as an item, and would pull all new items to one point.
-
-        Args:
-            categories: `[..., width]` int category numbers as in
-                `build_category_table`, 0 where there is none.
-
-        Returns:
-            `[..., dim]` float like `call`; zeros where there is no category.
-
-        Raises:
-            ValueError: The tower has no categories (`model.use_categories`).
-        """
-        if self._category_table is None:
-            raise ValueError("The item tower has no categories. Set model.use_categories.")
-        return self._to_score(self._mean_category(categories))
 
     def _to_score(self, vectors: tf.Tensor) -> tf.Tensor:
         return normalize_length(vectors) if self._cosine else vectors

@@ -53,15 +53,19 @@ class KnownBeside(NamedTuple):
             last one the request), 0 where they are not known.
         users: `[batch, length]` int, rows of the known users from 1, 0 for others; or the
             values of their features, `[batch, num_slots]` and `[batch, num_numbers]`.
-        events: `[batch, length, ...]` values of the features of each click.
+        events: `[batch, length, ...]` values of the features of each click, or what
+            `EventFeatures.read` made of them.
         requests: Values of the features of the request that each prefix answers:
             `[num_wanted, ...]`, of all prefixes and with a mask `[batch, length, ...]`.
+        contents: `[batch, length, dim]` what features say of the items, where it has been
+            computed (`ItemTower.content_of`).
     """
 
     times: tf.Tensor | None = None
     users: tf.Tensor | Encoded | None = None
-    events: Encoded | None = None
+    events: Encoded | tf.Tensor | None = None
     requests: Encoded | None = None
+    contents: tf.Tensor | None = None
 
 
 NOTHING_KNOWN = KnownBeside()
@@ -130,17 +134,38 @@ class UserTower(tf.keras.Model):
         self.num_interests = self._extractor.num_interests
         self.num_prototypes = self._extractor.num_prototypes
 
-    def route(self, item_ids: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def read_clicks(
+        self, item_ids: tf.Tensor, events: Encoded | None
+    ) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+        """What features say of clicks, for all that is encoded of them.
+
+        Args:
+            item_ids: `[batch, length]` int dense ids.
+            events: `[batch, length, ...]` values of the features of each.
+
+        Returns:
+            `[batch, length, dim]` of the items and of the events, as `KnownBeside` has them;
+            None where there are no features.
+        """
+        contents = self._item_tower.content_of(item_ids)
+        if self.event_features is None or events is None:
+            return contents, None
+        return contents, self.event_features.read(events)
+
+    def route(
+        self, item_ids: tf.Tensor, contents: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         """Where items go, whoever clicks them; only with `num_prototypes`.
 
         Args:
             item_ids: `[batch]` int dense ids.
+            contents: `[batch, dim]` what features say of them, where it has been computed.
 
         Returns:
             `[batch, num_prototypes]` and `[batch, num_interests]` float, shares of the
             prototypes and of the interests they belong to, each with sum 1.
         """
-        routes = self._extractor.route(self._item_tower.embed_for_routing(item_ids))
+        routes = self._extractor.route(self._item_tower.embed_for_routing(item_ids, contents))
         return routes, self._extractor.group(routes)
 
     def fit_prototypes(self, item_ids: tf.Tensor) -> tf.Tensor:
@@ -181,7 +206,7 @@ class UserTower(tf.keras.Model):
             self._extractor(
                 self._encode(history_ids, training, wanted.first_slots, known),
                 wanted,
-                item_vectors=self._embed_routed(history_ids),
+                item_vectors=self._embed_routed(history_ids, known.contents),
             ),
             requests,
             training,
@@ -238,7 +263,8 @@ class UserTower(tf.keras.Model):
         times = known.times if self.has_time_bias else None
         if times is not None and training:
             times = forget_times(times)
-        vectors = self._item_tower.embed(history_ids, training=training) * self._input_scale
+        vectors = self._item_tower.embed(history_ids, training, known.contents)
+        vectors *= self._input_scale
         vectors *= tf.cast(history_ids != PADDING_ID, vectors.dtype)[:, :, tf.newaxis]
         if self.user_features is not None:
             users = tf.zeros([1, 1], tf.int32) if known.users is None else known.users
@@ -247,11 +273,13 @@ class UserTower(tf.keras.Model):
             vectors += tf.cast(self.event_features(known.events, training=training), vectors.dtype)
         return self._encoder(vectors, training=training, first_slots=first_slots, times=times)
 
-    def _embed_routed(self, history_ids: tf.Tensor) -> tf.Tensor | None:
+    def _embed_routed(
+        self, history_ids: tf.Tensor, contents: tf.Tensor | None = None
+    ) -> tf.Tensor | None:
         """`[batch, length, dim]` what the clicks are routed by, zero at padding; None if not."""
         if not self._extractor.reads_items:
             return None
-        vectors = self._item_tower.embed_for_routing(history_ids)
+        vectors = self._item_tower.embed_for_routing(history_ids, contents)
         return vectors * tf.cast(history_ids != PADDING_ID, vectors.dtype)[:, :, tf.newaxis]
 
     def _output(

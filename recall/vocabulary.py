@@ -169,11 +169,6 @@ class ItemVocabulary:
         """Rows of an embedding table that covers every dense id."""
         return len(self.item_ids) + FIRST_ITEM_ID
 
-    @property
-    def category_names(self) -> tuple[str, ...]:
-        """All category names, sorted."""
-        return tuple(sorted({name for names in self.categories for name in names}))
-
     def to_dense(self, item_ids: Iterable[str]) -> np.ndarray:
         """Raw ids -> `[n]` int64 dense ids; "" becomes padding, others unknown.
 

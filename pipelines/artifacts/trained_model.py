@@ -79,12 +79,27 @@ def load_model(model_dir: str | Path) -> TrainedModel:
     records.require(model_dir, "train")
     config = records.read_config(model_dir)
     vocabulary = records.read_vocabulary(model_dir)
+    refuse_earlier(model_dir, config, vocabulary)
     # Whatever a GPU computed its steps in.
     exact = dataclasses.replace(config.train, compute_dtype="float32")
     model = DSSRec(dataclasses.replace(config, train=exact), vocabulary)
     model(tf.zeros([1, 1], tf.int64))
     _restore_best(model, Path(model_dir))
     return TrainedModel(model, config, vocabulary)
+
+
+def refuse_earlier(model_dir: str | Path, config: RecallConfig, vocabulary: ItemVocabulary) -> None:
+    """Refuses a model whose weights this version does not have any more.
+
+    Raises:
+        InputError: It knows categories that no feature of its items stands for.
+    """
+    if config.features.of("item") and vocabulary.features is None:
+        raise InputError(
+            f"{model_dir} was trained by an earlier version of recall, whose model.use_categories "
+            "had weights of its own. Its releases are served as before; for a new one run `recall "
+            "ingest` and `recall train` again."
+        )
 
 
 def _restore_best(model: DSSRec, model_dir: Path) -> None:

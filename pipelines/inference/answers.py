@@ -139,8 +139,8 @@ class EmbedUsers(Answerer):
     """Vectors of users.
 
     Attributes:
-        skip_unknown: Whether users none of whose clicks are items are left out; else their
-            vectors are what the tower makes of an empty history.
+        skip_unknown: Whether users are left out of whom the model knows no click and no
+            feature; else their vectors are what the tower makes of an empty history.
     """
 
     skip_unknown: bool
@@ -164,12 +164,13 @@ class EmbedUsers(Answerer):
         back = np.argsort(np.concatenate(batches))
         columns = [np.concatenate([answer[n] for answer in answers])[back] for n in range(4)]
         known, unknown = columns[2:]
-        counts["fallback"] += int((known == 0).sum())
+        is_of_somebody = np.concatenate([answer.is_of_somebody for answer in answers])[back]
+        counts["fallback"] += int((~is_of_somebody).sum())
         counts["known_ids"] += int(known.sum())
         counts["unknown_ids"] += int(unknown.sum())
         user_ids = rows[answer_tables.USER_ID].combine_chunks()
         if self.skip_unknown:
-            kept = np.flatnonzero(known > 0)
+            kept = np.flatnonzero(is_of_somebody)
             columns, user_ids = [c[kept] for c in columns], user_ids.take(pa.array(kept))
         counts["answered"] += len(user_ids)
         result = UserVectors(*columns, answers[0].fingerprint, answers[0].model_version)

@@ -3,6 +3,7 @@
 Imports no TensorFlow.
 """
 
+import json
 import logging
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -23,6 +24,9 @@ from recall.feature_columns.declaration import FeatureColumn
 CLICK_TIMES, REQUEST_TIME = "history_timestamps", "request_timestamp"
 """Names in a context, of columns of histories too."""
 
+CONTEXT = "context"
+"""Column of ready histories: all that a request says beside its history, as JSON."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -32,10 +36,12 @@ class Wanted(NamedTuple):
     Attributes:
         times: Whether it looks at times of clicks.
         features: Declared features of clicks that have values.
+        of_users: Declared features of users and of requests that have values.
     """
 
     times: bool = False
     features: tuple[FeatureColumn, ...] = ()
+    of_users: tuple[FeatureColumn, ...] = ()
 
 
 NOTHING_BESIDE = Wanted()
@@ -104,5 +110,7 @@ def read(rows: pa.Table) -> list[dict[str, Any] | None]:
     names = [name for name in rows.column_names if name not in (USER_ID, HISTORY_COLUMN)]
     if not names:
         return [None] * rows.num_rows
+    if names == [CONTEXT]:
+        return [None if text is None else json.loads(text) for text in rows[CONTEXT].to_pylist()]
     columns = [rows[name].to_pylist() for name in names]
     return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]

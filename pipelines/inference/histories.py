@@ -6,7 +6,7 @@ duplicates left out.
 
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -32,6 +32,8 @@ from recall.errors import InputError
 HISTORIES_SCHEMA = pa.schema([(USER_ID, pa.string()), (HISTORY_COLUMN, pa.list_(pa.string()))])
 """A row per user; ids oldest first."""
 
+_READY_SCHEMA = HISTORIES_SCHEMA.append(pa.field(contexts.CONTEXT, pa.string()))
+
 _ITEMS_SCHEMA = pa.schema([(ITEM_ID, pa.string())])
 
 _READ_ROWS = 10_000
@@ -43,7 +45,7 @@ _WANTED = "wanted"
 
 def prepare_histories(
     source: EventSource,
-    users: pa.Array | None,
+    users: pa.Table | None,
     work: WorkFolder,
     runner: StepRunner,
     wanted: Wanted = NOTHING_BESIDE,
@@ -56,7 +58,8 @@ def prepare_histories(
 
     Args:
         source: The log.
-        users: Distinct raw ids of those that are wanted; None takes all of the log.
+        users: Distinct raw ids of those that are wanted, `user_id`, and what else is known of
+            them (`user_values.read`); None takes all of the log.
         work: Where to.
         runner: Where the steps run.
         wanted: What is read of clicks beside their items.
@@ -82,8 +85,8 @@ def prepare_histories(
         _write_wanted(files, users, num_shards)
     config = IngestConfig(num_shards=num_shards)
     read, runs = reading.read_log(source, max_bad_rows, config, files, runner)
-    only_wanted = users is not None
-    step = WriteHistories(work, files, runs, rows_per_file, wanted, only_wanted=only_wanted)
+    of_users = None if users is None else users.schema
+    step = WriteHistories(work, files, runs, rows_per_file, wanted, of_users)
     with tasks.open_task(ingest_steps.SORTING, total=num_shards, unit="shards"):
         runner.run(step, range(num_shards))
     facts = {**_sum_counts(work), "bad_rows": read["bad_rows"]["rows"]}
@@ -94,19 +97,26 @@ def prepare_histories(
     return facts
 
 
-def prepare_ready(ready: ListFile, work: WorkFolder, *, rows_per_file: int) -> dict[str, Any]:
+def prepare_ready(
+    ready: ListFile,
+    work: WorkFolder,
+    check: Callable[[Sequence[str], Mapping[str, Any]], None],
+    *,
+    rows_per_file: int,
+) -> dict[str, Any]:
     """Copies histories that a file has, unless they are there.
 
     Args:
         ready: The file.
         work: Where to.
+        check: Refuses what is said beside a history and makes no sense.
         rows_per_file: Users of a part.
 
     Returns:
         Counts: `users`, `events`, `empty_histories`.
 
     Raises:
-        InputError: The file cannot be read, or has no row.
+        InputError: The file cannot be read, has no row, or a row whose context makes no sense.
     """
     if work.prepared is not None:
         return work.prepared
@@ -115,7 +125,8 @@ def prepare_ready(ready: ListFile, work: WorkFolder, *, rows_per_file: int) -> d
 
     def counted() -> Iterator[pa.Table]:
         for rows in ready.read(min(rows_per_file, _READ_ROWS)):
-            table = rows.rename_columns(HISTORIES_SCHEMA.names)
+            table = rows.rename_columns(_READY_SCHEMA.names)
+            _check_contexts(table, ready, check)
             sizes = pc.list_value_length(table[HISTORY_COLUMN]).to_numpy()
             counts.update(users=len(sizes), events=int(sizes.sum()))
             counts["empty_histories"] += int((sizes == 0).sum())
@@ -124,9 +135,7 @@ def prepare_ready(ready: ListFile, work: WorkFolder, *, rows_per_file: int) -> d
 
     with tasks.open_task(reading.READING, unit="users", rate="users"):
         path = work.inputs / "histories.parquet"
-        work_folder.write_table_file(
-            path, HISTORIES_SCHEMA, counted(), row_group_size=rows_per_file
-        )
+        work_folder.write_table_file(path, _READY_SCHEMA, counted(), row_group_size=rows_per_file)
     if not counts["users"]:
         raise InputError(f"{ready.path} names nobody: it has no rows.")
     work.mark_prepared(dict(counts))
@@ -155,9 +164,18 @@ class WriteHistories:
         runs: LogRuns,
         rows_per_file: int,
         beside: Wanted = NOTHING_BESIDE,
-        *,
-        only_wanted: bool,
+        of_users: pa.Schema | None = None,
     ):
+        """Reads nothing yet.
+
+        Args:
+            work: Where to.
+            files: Of the steps.
+            runs: Of the log.
+            rows_per_file: Users of a part.
+            beside: What is read of clicks beside their items.
+            of_users: Columns of the tables of users that are asked for; None takes all users.
+        """
         self._work = work
         self._files = files
         self._runs = runs
@@ -165,24 +183,27 @@ class WriteHistories:
         self._beside = beside
         self._fields = contexts.fields_of(beside, runs)
         self._schema = pa.schema([*HISTORIES_SCHEMA, *self._fields])
-        self._only_wanted = only_wanted
+        self._of_users = of_users
 
     def __call__(self, shard: int) -> None:
         """Writes the histories of the shard."""
         counts: Counter = Counter(users=0, events=0, duplicates=0, without_events=0)
         log, wanted = reading.read_shard(self._files, self._runs, shard), None
-        if self._only_wanted:
-            wanted = self._files.read_batch(_WANTED, shard)[USER_ID]
-            kept = pc.is_in(log.user_ids, value_set=wanted).to_numpy(zero_copy_only=False)
-            log = log.filter(kept[log.owners])
+        if self._of_users is not None:
+            wanted = self._files.read_batch(_WANTED, shard)
+            kept = pc.is_in(log.user_ids, value_set=wanted[USER_ID])
+            log = log.filter(kept.to_numpy(zero_copy_only=False)[log.owners])
         histories = self._histories(log, counts)
         if wanted is not None:
-            histories = self._with_absent(histories, wanted, counts)
+            histories = self._with_absent(histories, wanted[USER_ID], counts)
+            rows = pc.index_in(histories[USER_ID].combine_chunks(), value_set=wanted[USER_ID])
+            for field in [*self._of_users][1:]:
+                histories = histories.append_column(field, wanted[field.name].take(rows))
         counts["users"] = histories.num_rows
         if histories.num_rows:
             work_folder.write_table_file(
                 self._work.inputs / f"{shard:05d}.parquet",
-                self._schema,
+                histories.schema,
                 [histories],
                 counts,
                 row_group_size=self._rows_per_file,
@@ -217,13 +238,32 @@ class WriteHistories:
         return pa.concat_tables([histories, added]).sort_by(USER_ID)
 
 
-def _write_wanted(files: ShardFiles, users: pa.Array, num_shards: int) -> None:
+def _write_wanted(files: ShardFiles, users: pa.Table, num_shards: int) -> None:
     """The users that are asked for, shard by shard."""
-    shards = sequences.user_shards(users, num_shards)
+    shards = sequences.user_shards(users[USER_ID].combine_chunks(), num_shards)
     for shard in range(num_shards):
-        chosen = users.filter(pa.array(shards == shard))
-        batch = pa.RecordBatch.from_arrays([chosen], names=[USER_ID])
+        chosen = users.filter(pa.array(shards == shard)).combine_chunks()
+        arrays = [column.combine_chunks() for column in chosen.columns]
+        batch = pa.RecordBatch.from_arrays(arrays, schema=users.schema)
         files.write_batches(_WANTED, shard, [batch])
+
+
+def _check_contexts(
+    rows: pa.Table,
+    ready: ListFile,
+    check: Callable[[Sequence[str], Mapping[str, Any]], None],
+) -> None:
+    """Looks at what each row says beside its history."""
+    if rows[contexts.CONTEXT].null_count == rows.num_rows:
+        return
+    lists = rows[HISTORY_COLUMN].to_pylist()
+    for user, history, context in zip(
+        rows[USER_ID].to_pylist(), lists, contexts.read(rows), strict=True
+    ):
+        try:
+            check(history, context or {})
+        except InputError as error:
+            raise InputError(f"User {user!r} of {ready.path}: {error}") from error
 
 
 def _sum_counts(work: WorkFolder) -> dict[str, int]:

@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 
 from pipelines.artifacts import provenance, records
-from pipelines.inference import contexts, histories, id_files, opened_release, parts, work_folder
+from pipelines.inference import (
+    contexts,
+    histories,
+    id_files,
+    opened_release,
+    parts,
+    user_values,
+    work_folder,
+)
 from pipelines.inference.answers import (
     Answerer,
     EmbedItems,
@@ -136,16 +144,18 @@ class _Job:
         beside = opened_release.wanted_of(self._release)
         source = contexts.open_with(users.source, beside)
         source.use_split = False
+        of_users = user_values.find_columns(beside.of_users, users.chosen)
         inputs = {"events": source.fingerprint()}
         reading = {**source.options.to_dict(), "has_time": source.columns.has_time}
         if beside != contexts.NOTHING_BESIDE:
             reading["beside"] = {
                 "times": beside.times,
                 "features": [feature.to_dict() for feature in source.features],
+                "of_users": user_values.describe(of_users),
             }
         if users.chosen is not None:
             inputs["users"] = users.chosen.fingerprint()
-        chosen = None if users.chosen is None else users.chosen.read()
+        chosen = None if users.chosen is None else user_values.read(users.chosen, of_users)
         output = self._open_output(inputs, {"reading": reading})
         if output.is_current():
             return self._up_to_date(output)
@@ -166,14 +176,17 @@ class _Job:
 
     def _run_ready(self, ready: ListFile) -> dict[str, int]:
         """Answers for histories that a file has."""
+        ready = ready._replace(context_column=contexts.CONTEXT)
         columns = {"user_column": ready.user_column, "history_column": ready.list_column}
         output = self._open_output({"histories": ready.fingerprint()}, {"reading": columns})
         if output.is_current():
             return self._up_to_date(output)
 
-        def prepare(work: WorkFolder, _: OpenedRelease) -> dict[str, Any]:
+        def prepare(work: WorkFolder, opened: OpenedRelease) -> dict[str, Any]:
             rows_per_file = self._options.rows_per_file
-            return histories.prepare_ready(ready, work, rows_per_file=rows_per_file)
+            return histories.prepare_ready(
+                ready, work, opened.source.check_context, rows_per_file=rows_per_file
+            )
 
         return self._run(output, prepare, "users")
 

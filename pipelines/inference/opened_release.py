@@ -95,10 +95,12 @@ def wanted_of(release: Release) -> contexts.Wanted:
     """What the user tower of a release looks at beside items."""
     signature = read_signature_defs(release.user_tower_dir).get(CONTEXT_SIGNATURE)
     inputs = {} if signature is None else signature.inputs
-    declared = manifests.read(release.user_tower_dir).get("log_features", ())
-    features = (_column(values) for values in declared)
-    of_clicks = (c for c in features if c.owner == "event" and c.kind != "timestamp")
-    return contexts.Wanted(contexts.CLICK_TIMES in inputs, tuple(of_clicks))
+    manifest = manifests.read(release.user_tower_dir)
+    declared = [*manifest.get("user_features", ()), *manifest.get("log_features", ())]
+    features = [column for column in map(_column, declared) if column.kind != "timestamp"]
+    of_clicks = tuple(column for column in features if column.owner == "event")
+    of_users = tuple(column for column in features if column.owner != "event")
+    return contexts.Wanted(contexts.CLICK_TIMES in inputs, of_clicks, of_users)
 
 
 def _column(values: dict[str, Any]) -> FeatureColumn:

@@ -196,9 +196,9 @@ class _Ingest:
             self._source.name, read, sorted_facts, split_facts, rare_items, statistics, items
         )
         report["similar_ids"]["items"] = item_look_alikes
+        report["user_features"] = user_rows.describe(vocabulary, self._config, written)
         report["dropped"]["cold_items"]["items"] = self._num_cold
-        if self._source.has_split and not self._source.use_split:
-            report["ignored_split_column"] = self._source.columns.split
+        split_report.add_ignored_column(report, self._source)
         report = ingest_report.name_log(report, self._source.spec, self._source.name)
         report["lines"] = [
             *ingest_report.report_lines(report),

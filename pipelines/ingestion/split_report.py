@@ -126,6 +126,12 @@ def why_no_target(config: IngestConfig, part: Part, spans: Mapping[str, Sequence
     )
 
 
+def add_ignored_column(report: dict[str, Any], source: EventSource) -> None:
+    """Says in a report which column of splits the log has and the protocol does not use."""
+    if source.has_split and not source.use_split:
+        report["ignored_split_column"] = source.columns.split
+
+
 def describe(
     config: IngestConfig,
     clock: Clock | None,

@@ -214,6 +214,8 @@ class WriteShard:
         known = user_rows.read_known(files)
         events = to_events(self._config, log, dense_ids, shown, self._log_columns, known)
         facts = writer.write(log.user_ids, *events)
+        if events.values.user_rows is not None:
+            facts[user_rows.KNOWN_USERS] = user_rows.count_known(events.values.user_rows)
         if shown is not None:
             facts[SHOWN_ITEMS] = len(shown.item_ids)
         if self._config.ingest.keep_sequences:

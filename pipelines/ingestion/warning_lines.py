@@ -64,24 +64,35 @@ def _lines_of_categories(marked: Mapping[str, Any]) -> list[str]:
 
 
 def _lines_of_features(report: Mapping[str, Any]) -> list[str]:
-    """What is known of declared item features; reports of earlier versions have none."""
-    features = report.get("item_features")
-    if not features:
-        return []
-    limit = features["max_unknown_share"]
+    """What is known of declared features of items and users; earlier reports have none."""
     lines = []
-    if features["unclicked_items"]:
+    if of_items := report.get("item_features"):
+        if of_items["unclicked_items"]:
+            lines.append(
+                f"{number_of(of_items['unclicked_items'], 'item')} of the items file that nobody "
+                "clicked are in the catalogue by their features."
+            )
+        why = "they are rare, or only items without clicks have them"
+        lines += _lines_of_values(of_items, "feature", why)
+    if of_users := report.get("user_features"):
         lines.append(
-            f"{number_of(features['unclicked_items'], 'item')} of the items file that nobody "
-            "clicked are in the catalogue by their features."
+            f"{number_of(of_users['matched'], 'user')} of the log are among the "
+            f"{of_users['users']:,} of the users file; of others nothing is known."
         )
+        lines += _lines_of_values(of_users, "user feature", "they are rare")
+    return lines
+
+
+def _lines_of_values(features: Mapping[str, Any], what: str, why: str) -> list[str]:
+    """A warning for each feature of which too many values are outside of its vocabulary."""
+    limit, lines = features["max_unknown_share"], []
     for name, found in features["columns"].items():
         share = found["num_unknown"] / max(found["num_values"], 1)
         if share > limit:
             lines.append(
-                f"{PREFIX}{share:.1%} of the values of the feature {name!r} are outside of its "
-                f"vocabulary (limit features.max_unknown_share = {limit:g}): "
-                "they are rare, or only items without clicks have them. Nothing is learnt of them."
+                f"{PREFIX}{share:.1%} of the values of the {what} {name!r} are outside of its "
+                f"vocabulary (limit features.max_unknown_share = {limit:g}): {why}. Nothing is "
+                "learnt of them."
             )
     return lines
 

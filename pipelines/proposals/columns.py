@@ -6,7 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipelines.sources.columns import time_texts
 from pipelines.sources.columns.column_types import is_text, is_time, to_mask
+from recall.feature_columns.attributes import AVAILABLE_FROM, AVAILABLE_UNTIL
 
 _MAX_VALUES = 16
 """Slots that are proposed for several values, at most: what all items have costs each."""
@@ -35,6 +37,7 @@ class Proposal(NamedTuple):
         num_distinct: Different values, words or numbers.
         embedding_rows: Rows of the table that it would need.
         reason: Why it is left out; "" where it is not.
+        is_attribute: Whether it is no feature but an attribute, for requests to filter on.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Proposal(NamedTuple):
     num_distinct: int
     embedding_rows: int = 0
     reason: str = ""
+    is_attribute: bool = False
 
 
 def guess(name: str, column: str, array: pa.Array) -> Proposal:
@@ -77,6 +81,40 @@ def guess(name: str, column: str, array: pa.Array) -> Proposal:
     if array.null_count == len(array):
         return Proposal(name, column, {}, len(array), len(array), 0, reason="is empty")
     return look(name, column, array)
+
+
+def guess_time(name: str, column: str, array: pa.Array) -> Proposal | None:
+    """A column of times as an attribute of items; None where it holds something else.
+
+    Times that are no texts are numbers to a model, so that they are a feature; but for those of
+    availability, of which it has nothing to learn.
+
+    Args:
+        name: What the attribute is to be called.
+        column: Of the file, for the proposal.
+        array: Its values.
+    """
+    if isinstance(array, pa.ChunkedArray):
+        array = array.combine_chunks()
+    is_availability = name in (AVAILABLE_FROM, AVAILABLE_UNTIL)
+    if is_text(array.type):
+        array = pc.utf8_trim_whitespace(array.cast(pa.string()))
+        array = pc.if_else(pc.equal(array, ""), None, array)
+        filled = array.drop_null()
+        numbers, seconds = time_texts.parse_numbers(filled), time_texts.parse_iso(filled)
+        if is_availability:
+            seconds = pc.coalesce(seconds, numbers)
+        elif numbers.null_count < len(numbers):  # Such as years.
+            return None
+        if seconds.null_count:
+            return None
+    elif not (is_availability and (is_time(array.type) or _is_number(array.type))):
+        return None
+    if array.null_count == len(array):
+        return None
+    distinct = len(pc.unique(array.drop_null()))
+    values = {"kind": "time"}
+    return Proposal(name, column, values, len(array), array.null_count, distinct, is_attribute=True)
 
 
 def _look_at_texts(name: str, column: str, array: pa.Array) -> Proposal:

@@ -31,6 +31,10 @@ _OF_EVENTS = (
     "  These are features of clicks, seen once a click is past. What is known before a click and "
     "a request can say (a device, a place) may be of owner request instead, or as well."
 )
+_OF_ITEMS = (
+    "  Requests can filter on all of these that are names, numbers or times. A column that only "
+    "requests filter on (a shop, a licence) belongs into features.attributes instead."
+)
 _TIME = "when"
 """Name of the feature that is made of the times of clicks."""
 
@@ -128,7 +132,9 @@ def propose(table: ColumnsFile) -> Proposed:
         source = table.sources.get(column, column)
         name = _name(_USUAL_NAMES.get(source, source), taken)
         taken.add(name)
-        guessed = columns.guess(name, source, array)
+        guessed = columns.guess_time(name, source, array) if table.owner == "item" else None
+        if guessed is None:
+            guessed = columns.guess(name, source, array)
         proposals.append(_of_log(guessed) if table.owner in OWNERS_OF_LOG else guessed)
     if times is not None and _are_times(times, table):
         proposals.append(_propose_times(_name(_TIME, taken), table.time_column, times))
@@ -141,7 +147,7 @@ def to_settings(found: Iterable[Proposed]) -> dict[str, Any]:
     Raises:
         InputError: Two files propose a feature of one name.
     """
-    declared, owner_of = [], {}
+    declared, attributes, owner_of = [], [], {}
     for table, proposals in found:
         for proposal in proposals:
             if not proposal.values:
@@ -150,11 +156,19 @@ def to_settings(found: Iterable[Proposed]) -> dict[str, Any]:
             if name in owner_of:  # Such as the region of an item and of a user.
                 name = f"{table.owner}_{name}"
             owner_of[name] = table.owner
+            if proposal.is_attribute:
+                attribute = {"name": name, **proposal.values}
+                if proposal.column != name:
+                    attribute["column"] = proposal.column
+                attributes.append(attribute)
+                continue
             column = {"name": name, "owner": table.owner, **proposal.values}
             if proposal.column != name and proposal.values["kind"] != "timestamp":
                 column["column"] = proposal.column
             declared.append(column)
     settings = {"features": {"columns": declared}}
+    if attributes:
+        settings["features"]["attributes"] = attributes
     RecallConfig.from_dict(settings)
     return settings
 
@@ -173,12 +187,15 @@ def to_lines(found: Iterable[Proposed], config: RecallConfig) -> list[str]:
             parameters = ", ".join(f"{k}={v}" for k, v in one.values.items() if k != "kind")
             cost = f"{one.embedding_rows:,} x {dim} numbers to learn" if one.embedding_rows else ""
             parts = [f"{one.num_distinct:,} values"] if one.num_distinct else []
-            parts += [missing, parameters, cost]
+            use = "for requests to filter on, no feature" if one.is_attribute else ""
+            parts += [missing, parameters, cost, use]
             if table.owner in OWNERS_OF_LOG and one.embedding_rows:
                 parts.append("a look-up for each click of a step")
             lines.append(
                 f"  {one.name:<20} {one.values['kind']:<12} {'; '.join(filter(None, parts))}"
             )
+        if table.owner == "item" and any(one.values for one in proposals):
+            lines.append(_OF_ITEMS)
         if table.owner in OWNERS_OF_LOG and any(one.values for one in proposals):
             lines.append(_OF_EVENTS)
     return lines

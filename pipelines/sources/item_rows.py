@@ -32,12 +32,6 @@ def items_of(
         InputError: It cannot be read, or there is none although features or attributes are.
     """
     features, attributes = config.features.of("item"), config.features.attributes
-    if features and config.model.use_categories:
-        raise InputError(
-            "model.use_categories=true beside declared item features. Declare the categories as "
-            'one of them: {"name": "categories", "owner": "item", "kind": "categorical", '
-            '"max_values": 8}, and leave model.use_categories out.'
-        )
     declared = (*features, *attributes)
     items = source.items() if items_file is None else items_file.read(declared)
     if declared and items is None:
@@ -83,12 +77,11 @@ def check_match(match: Mapping[str, Any], config: RecallConfig) -> None:
     Raises:
         InputError: No item of the log is in it.
     """
-    needed, key = "categories model.use_categories=true needs", "model.use_categories"
     if config.features.of("item"):
         needed, key = "features features.columns declares", "features.columns"
     elif config.features.attributes:
         needed, key = "attributes features.attributes declares", "features.attributes"
-    elif not config.model.use_categories:
+    else:
         return
     if match["matched"] == 0:
         raise InputError(

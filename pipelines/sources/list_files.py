@@ -25,6 +25,8 @@ USER_ID, ITEM_ID, ITEMS = "user_id", "item_id", "items"
 LISTS_SCHEMA = pa.schema([(USER_ID, pa.string()), (ITEMS, pa.list_(pa.string()))])
 """A row per user, whatever the file calls its columns."""
 
+_CONTEXT = pa.field("context", pa.string())
+
 NAME_COLUMNS = "Columns of other names: --user_column, --history_column."
 """What a user can do whose columns have other names."""
 
@@ -43,6 +45,8 @@ class ListFile(NamedTuple):
         list_column: Name of that of the lists of item ids.
         other_columns: Names that it may have instead; the first one that is there is read.
         remedy: What a user can do whose columns have other names.
+        context_column: Name of a column, or key, that a file may have beside: what is said of
+            each row beyond the list, an object. None reads none.
     """
 
     path: str
@@ -50,6 +54,7 @@ class ListFile(NamedTuple):
     list_column: str
     other_columns: tuple[str, ...] = ()
     remedy: str = NAME_COLUMNS
+    context_column: str | None = None
 
     def fingerprint(self) -> str:
         """Changes when what is read changes."""
@@ -62,7 +67,8 @@ class ListFile(NamedTuple):
             max_rows: Rows that are wanted at a time; sometimes twice as many come.
 
         Yields:
-            Tables of `LISTS_SCHEMA`.
+            Tables of `LISTS_SCHEMA`; with a `context_column` also `context`, the object as JSON,
+            null where there is none.
 
         Raises:
             InputError: A file cannot be read, or a row has no user id, no list, or a value
@@ -113,10 +119,15 @@ class ListFile(NamedTuple):
                     f"{path} lacks the column {name!r}; its columns are: "
                     f"{', '.join(map(repr, table.names))}. {self.remedy}"
                 )
+        if has_context := self.context_column in table.names:
+            names.append(self.context_column)
+        where = f"Data row {{}} of {path}"
         for rows, batch in table.read_rows(names, BadRows(), batch_rows=max_rows):
             users = to_text(batch[self.user_column], str(path), self.user_column)
             sizes, ids = self._read_lists(batch[column], path, column)
-            yield self._join(users, sizes, ids, rows + 1, f"Data row {{}} of {path}", column)
+            said = batch[self.context_column].to_pylist() if has_context else [None] * len(users)
+            lists = self._join(users, sizes, ids, rows + 1, where, column)
+            yield self._add_contexts(lists, said, rows + 1, where)
 
     def _read_lists(
         self, array: pa.Array, path: AnyPath, column: str
@@ -141,13 +152,14 @@ class ListFile(NamedTuple):
         while some := list(itertools.islice(numbered, max_rows)):
             rows = [self._parse(line, f"Line {n} of {path}") for n, line in some]
             users = pa.array([user for user, *_ in rows], pa.string())
-            sizes = np.array([len(items) for _, items, _ in rows])
-            ids = pa.array([one for _, items, _ in rows for one in items], pa.string())
-            numbers, column = [n for n, _ in some], rows[0][2]
-            yield self._join(users, sizes, ids, numbers, f"Line {{}} of {path}", column)
+            sizes = np.array([len(items) for _, items, *_ in rows])
+            ids = pa.array([one for _, items, *_ in rows for one in items], pa.string())
+            numbers, column, place = [n for n, _ in some], rows[0][2], f"Line {{}} of {path}"
+            lists = self._join(users, sizes, ids, numbers, place, column)
+            yield self._add_contexts(lists, [said for *_, said in rows], numbers, place)
 
-    def _parse(self, line: bytes, where: str) -> tuple[str, list[str | None], str]:
-        """User, items, and under which name they were."""
+    def _parse(self, line: bytes, where: str) -> tuple[str, list[str | None], str, Any]:
+        """User, items, under which name they were, and what is said beside."""
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -167,7 +179,24 @@ class ListFile(NamedTuple):
             _to_id(one.get(ITEM_ID) if isinstance(one, dict) else one, where, column)
             for one in items or ()
         ]
-        return _to_id(user, where, self.user_column), ids, column
+        said = row.get(self.context_column) if self.context_column else None
+        return _to_id(user, where, self.user_column), ids, column, said
+
+    def _add_contexts(
+        self, lists: pa.Table, said: Sequence[Any], numbers: Sequence[int], where: str
+    ) -> pa.Table:
+        """The lists with what is said beside them, if that is read."""
+        if self.context_column is None:
+            return lists
+        texts = []
+        for number, value in zip(numbers, said, strict=True):
+            if value is not None and not isinstance(value, dict):
+                raise InputError(
+                    f"{where.format(int(number))}: {self.context_column!r} is no object of names "
+                    "and values."
+                )
+            texts.append(None if value is None else _to_json(value, where.format(int(number))))
+        return lists.append_column(_CONTEXT, pa.array(texts, pa.string()))
 
     def _join(
         self,
@@ -207,6 +236,14 @@ def _to_id(value: Any, where: str, name: str) -> str | None:
         return str(value)
     shown = shorten(json.dumps(value))
     raise InputError(f"{where}: {name!r} holds {shown}; ids are texts or whole numbers.")
+
+
+def _to_json(values: dict[str, Any], where: str) -> str:
+    """An object as text, without what is null: a column of records has all names in every row."""
+    try:
+        return json.dumps({name: value for name, value in values.items() if value is not None})
+    except TypeError as error:
+        raise InputError(f"{where}: {error}. Write texts, numbers and lists of these.") from error
 
 
 def _lines(path: AnyPath) -> Iterator[bytes]:

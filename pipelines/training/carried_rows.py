@@ -32,17 +32,6 @@ def match_items(before: ItemVocabulary, now: ItemVocabulary) -> np.ndarray:
     return np.concatenate([[PADDING_ID, UNKNOWN_ID], items])
 
 
-def match_categories(before: ItemVocabulary, now: ItemVocabulary) -> np.ndarray:
-    """As `match_items`, of the table of categories: row 0 is no category.
-
-    >>> old = ItemVocabulary(["a"], categories=[["hats"]])
-    >>> match_categories(old, ItemVocabulary(["a", "b"], categories=[["hats"], ["caps"]]))
-    array([ 0, -1,  1])
-    """
-    row_of = {name: row for row, name in enumerate(before.category_names, 1)}
-    return np.array([0, *(row_of.get(name, NEW) for name in now.category_names)])
-
-
 def match_values(before: Sequence[FittedColumn], now: Sequence[FittedColumn]) -> np.ndarray:
     """As `match_items`, of the table of feature values (`recall.layers.feature_network`).
 
@@ -69,7 +58,7 @@ def carry(table: np.ndarray, sources: np.ndarray) -> np.ndarray:
 
     Args:
         table: `[num_rows_before, dim]` float.
-        sources: `[num_rows]` int, of `match_items` or `match_categories`.
+        sources: `[num_rows]` int, of `match_items` or `match_values`.
 
     Returns:
         `[num_rows, dim]`; new rows are 0.
@@ -109,12 +98,12 @@ def fill_new_items(table: np.ndarray, sources: np.ndarray, now: ItemVocabulary) 
     table[new_items] = totals / np.bincount(numbers, minlength=len(new_items))[:, np.newaxis]
 
 
-def fill_new_categories(table: np.ndarray, sources: np.ndarray) -> None:
-    """Gives new categories the mean row of those that are carried, in place.
+def fill_new_values(table: np.ndarray, sources: np.ndarray) -> None:
+    """Gives new values of features the mean row of those that are carried, in place.
 
     Args:
-        table: `[num_categories + 1, dim]` of `carry`.
-        sources: Of `match_categories`.
+        table: `[num_rows, dim]` of `carry`; row 0 is that of no value.
+        sources: Of `match_values`.
     """
     is_carried = sources > 0
     if is_carried.any():

@@ -100,7 +100,6 @@ def train_and_evaluate(
         _require_finished(model_dir, record)
         return load_model(model_dir)
     vocabulary = records.read_vocabulary(examples_dir)
-    training_examples.check_categories(config, vocabulary, examples_dir)
     training_examples.check_features(config, vocabulary, examples_dir)
     start = open_warm_start(warm_start, config, vocabulary, model_dir)
     placement = strategies.open_placement(config)

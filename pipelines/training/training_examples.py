@@ -67,18 +67,6 @@ def check_history_length(config: RecallConfig, examples_dir: str | Path) -> None
         )
 
 
-def check_categories(
-    config: RecallConfig, vocabulary: ItemVocabulary, examples_dir: str | Path
-) -> None:
-    """A model with categories learns nothing from items that have none."""
-    if config.model.use_categories and not any(vocabulary.categories):
-        raise InputError(
-            f"model.use_categories=true, but no item of {examples_dir} has a category. Run "
-            "`recall ingest` with --items and ids written as in the log, or leave "
-            "model.use_categories out."
-        )
-
-
 def check_features(
     config: RecallConfig, vocabulary: ItemVocabulary, examples_dir: str | Path
 ) -> None:

@@ -14,7 +14,7 @@ from absl import logging
 
 from pipelines.artifacts import records
 from pipelines.artifacts.records import RunPaths
-from pipelines.artifacts.trained_model import DAMAGED_CHECKPOINT
+from pipelines.artifacts.trained_model import DAMAGED_CHECKPOINT, refuse_earlier
 from pipelines.training import carried_rows
 from pipelines.training.callbacks import STOPPING_METRIC, Validation
 from pipelines.training.job_state import CHECKPOINTS_NAME, PROGRESS, VALUE, JobState
@@ -68,13 +68,6 @@ def check_warm_start(run: str | Path, config: RecallConfig, model_dir: Path) -> 
         )
     before_config = records.read_config(before_dir)
     before, now = before_config.model, config.model
-    for name in ("columns", "embedding_dim", "hidden_dim"):
-        old, new = (getattr(of, name) for of in (before_config.features, config.features))
-        if old != new:
-            raise InputError(
-                f"--warm_start={run} was trained with another features.{name}. Declare the same, "
-                "or train from scratch without --warm_start."
-            )
     changed = [
         field.name
         for field in dataclasses.fields(ModelConfig)
@@ -88,6 +81,13 @@ def check_warm_start(run: str | Path, config: RecallConfig, model_dir: Path) -> 
             f"--warm_start={run} was trained with {', '.join(old)}, this run has "
             f"{', '.join(new)}. Pass {switches}, or train from scratch without --warm_start."
         )
+    for name in ("columns", "embedding_dim", "hidden_dim"):
+        old, new = (getattr(of, name) for of in (before_config.features, config.features))
+        if old != new:
+            raise InputError(
+                f"--warm_start={run} was trained with another features.{name}. Declare the same, "
+                "or train from scratch without --warm_start."
+            )
 
 
 class WarmStart:
@@ -109,10 +109,12 @@ class WarmStart:
             vocabulary: Today's catalogue.
 
         Raises:
-            InputError: It knows none of them, or the state of its training is damaged.
+            InputError: It knows none of them, it is of an earlier version that cannot be read any
+                more, or the state of its training is damaged.
         """
         self._model_dir = find_earlier_model(run)
         self._before, self._now = records.read_vocabulary(self._model_dir), vocabulary
+        refuse_earlier(self._model_dir, records.read_config(self._model_dir), self._before)
         self._items = carried_rows.match_items(self._before, vocabulary)
         num_carried = int((self._items >= FIRST_ITEM_ID).sum())
         if not num_carried:
@@ -133,7 +135,7 @@ class WarmStart:
     def apply(self, model: DSSRec, average: WeightAverage, state: JobState) -> None:
         """Gives the state of the new training the values that the earlier one ended with.
 
-        Rows of items and categories follow their raw ids and names. New ones have a mean in
+        Rows of items and of names of features follow these. New ones have a mean in
         weights and averages (`carried_rows`), and 0 in the moments of the optimiser. Clicks of
         a queue get their numbers of today, and those of items that are gone leave it.
 
@@ -170,15 +172,6 @@ class WarmStart:
             return rows
 
         tables = [(tower.embeddings, self._items, carry_items)]
-        if tower.category_embeddings is not None:
-            categories = carried_rows.match_categories(self._before, self._now)
-
-            def carry_categories(table: np.ndarray) -> np.ndarray:
-                rows = carried_rows.carry(table, categories)
-                carried_rows.fill_new_categories(rows, categories)
-                return rows
-
-            tables.append((tower.category_embeddings, categories, carry_categories))
         tables += self._tables_of_values(model)
         carriers: dict[Any, _Carry] = {}
         for weight, sources, carry in tables:
@@ -208,7 +201,7 @@ class WarmStart:
 
             def carry_values(table: np.ndarray, values: np.ndarray = values) -> np.ndarray:
                 rows = carried_rows.carry(table, values)
-                carried_rows.fill_new_categories(rows, values)
+                carried_rows.fill_new_values(rows, values)
                 return rows
 
             yield network.table, values, carry_values

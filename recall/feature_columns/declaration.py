@@ -165,6 +165,10 @@ class FeatureColumn:
         return {name: v for name, v in dataclasses.asdict(self).items() if v is not None}
 
 
+CATEGORY_FEATURE = FeatureColumn(CATEGORY_NAMES, "item", "categorical", max_values=8)
+"""What `model.use_categories` stands for."""
+
+
 @dataclasses.dataclass(frozen=True)
 class FeaturesConfig:
     """Declared features, and how the towers take them in."""
@@ -207,6 +211,17 @@ class FeaturesConfig:
     def of(self, *owners: str) -> tuple[FeatureColumn, ...]:
         """The features of these owners, in the order of their declaration."""
         return tuple(column for column in self.columns if column.owner in owners)
+
+    def with_categories(self) -> "FeaturesConfig":
+        """The same with the categories of items as one of them, where they are not yet."""
+        if any(column.source == CATEGORY_NAMES for column in self.of("item")):
+            return self
+        return dataclasses.replace(self, columns=(*self.columns, CATEGORY_FEATURE))
+
+    def without_categories(self) -> "FeaturesConfig":
+        """The same without what `with_categories` adds."""
+        kept = tuple(column for column in self.columns if column != CATEGORY_FEATURE)
+        return dataclasses.replace(self, columns=kept)
 
     @property
     def of_log(self) -> tuple[FeatureColumn, ...]:

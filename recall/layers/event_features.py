@@ -36,21 +36,20 @@ class _LogFeatures(tf.keras.layers.Layer):
         nothing = self.encoder.encode_nothing(1)
         object.__setattr__(self, "_nothing", Encoded(*map(tf.constant, nothing)))
 
-    def _read(self, encoded: Encoded | None, training: bool) -> tf.Tensor:
-        """`[..., width]`; of nothing one row. In training a tenth of the rows says nothing."""
-        if encoded is None:
-            return self.network(self._nothing)
-        if training:
-            kept = keep_rows(tf.shape(encoded.slots)[0])
-            encoded = Encoded(
-                *(
-                    tf.where(
-                        tf.reshape(kept, [-1] + [1] * (values.shape.rank - 1)), values, missing
-                    )
-                    for values, missing in zip(encoded, self._nothing, strict=True)
-                )
-            )
+    def read(self, encoded: Encoded) -> tf.Tensor:
+        """`[..., width]` vectors of values."""
         return self.network(encoded)
+
+    def _forget(self, known: Encoded | tf.Tensor | None, training: bool) -> tf.Tensor:
+        """`[..., width]`; of nothing one row. In training a tenth of the rows says nothing."""
+        if known is None:
+            return self.network(self._nothing)
+        vectors = self.read(known) if isinstance(known, Encoded) else known
+        if not training:
+            return vectors
+        kept = keep_rows(tf.shape(vectors)[0])
+        kept = tf.reshape(kept, [-1] + [1] * (vectors.shape.rank - 1))
+        return tf.where(kept, vectors, self.network(self._nothing))
 
 
 class EventFeatures(_LogFeatures):
@@ -60,18 +59,19 @@ class EventFeatures(_LogFeatures):
         """Creates the layer for vectors of `dim` numbers; the others as in its base."""
         super().__init__(config, columns, dim, **kwargs)
 
-    def call(self, encoded: Encoded | None, training: bool = False) -> tf.Tensor:
+    def call(self, known: Encoded | tf.Tensor | None, training: bool = False) -> tf.Tensor:
         """Vectors of clicks.
 
         Args:
-            encoded: `[batch, length, ...]` values; None: nothing is known of any click.
+            known: `[batch, length, ...]` values, or what `read` made of them; None: nothing is
+                known of any click.
             training: Whether a tenth of the rows has to do without.
 
         Returns:
             `[batch, length, dim]`, or `[1, 1, dim]` of nothing.
         """
-        vectors = self._read(encoded, training)
-        return vectors if encoded is not None else vectors[tf.newaxis]
+        vectors = self._forget(known, training)
+        return vectors if known is not None else vectors[tf.newaxis]
 
 
 class RequestFeatures(_LogFeatures):
@@ -102,6 +102,6 @@ class RequestFeatures(_LogFeatures):
         Returns:
             The same, each as its request is.
         """
-        both = tf.cast(self._read(encoded, training), user_vectors.dtype)[..., tf.newaxis, :]
+        both = tf.cast(self._forget(encoded, training), user_vectors.dtype)[..., tf.newaxis, :]
         scales, shifts = tf.split(both, 2, axis=-1)
         return user_vectors * (1 + scales) + shifts

@@ -6,7 +6,6 @@ import tensorflow as tf
 
 from recall.feature_columns.declaration import FeaturesConfig
 from recall.feature_columns.encoder import NO_VALUE, Encoded, FeatureEncoder
-from recall.layers.dense import SlotDense
 
 _STDDEV = 0.02
 """Of fresh embeddings, as that of the items' own (`recall.towers`)."""
@@ -43,8 +42,8 @@ class FeatureNetwork(tf.keras.layers.Layer):
         self._look_up = _look_up_densely if is_small else tf.nn.embedding_lookup
         width = len(self._slots_of) * config.embedding_dim
         width += sum(column.num_numbers for column in encoder.columns)
-        self._inner = SlotDense(config.hidden_dim, activation=tf.nn.gelu, name="inner")
-        self._outer = SlotDense(dim, name="outer")
+        self._inner = tf.keras.layers.Dense(config.hidden_dim, tf.nn.gelu, name="inner")
+        self._outer = tf.keras.layers.Dense(dim, name="outer")
         normal = tf.keras.initializers.RandomNormal(stddev=_STDDEV)
         self.table = self.add_weight(
             "table", [self._num_rows, config.embedding_dim], initializer=normal
@@ -61,28 +60,35 @@ class FeatureNetwork(tf.keras.layers.Layer):
         Returns:
             `[..., dim]` float.
         """
-        parts = [encoded.numbers] if encoded.numbers.shape[-1] else []
+        # Rows once for all operations: each of them would reshape there and back.
+        parts = [_as_rows(encoded.numbers)] if encoded.numbers.shape[-1] else []
         if self._slots_of:
-            parts = [*self._means(encoded.slots), *parts]
-        return self._outer(self._inner(tf.concat(parts, axis=-1)))
+            parts = [*self._means(_as_rows(encoded.slots)), *parts]
+        vectors = self._outer(self._inner(tf.concat(parts, axis=1)))
+        if encoded.slots.shape.rank == 2:
+            return vectors
+        shape = tf.shape(encoded.slots)[:-1]
+        return tf.reshape(vectors, tf.concat([shape, [self._outer.units]], axis=0))
 
     def _means(self, slots: tf.Tensor) -> list[tf.Tensor]:
-        """`[..., embedding_dim]` mean embedding of each feature, 0 where it has no value."""
-        # Splits, whose gradient is one tensor joined; that of slices is a padded one of each.
-        weights = tf.concat(
-            list(map(_share_out, tf.split(slots, self._slots_of, axis=-1))), axis=-1
-        )
+        """`[n, embedding_dim]` mean embedding of each feature, 0 where it has no value."""
+        # Slot by slot: values of a feature are added up as whole matrices, and the gradient of
+        # the splits is one tensor joined, that of slices would be a padded one of each.
+        slots = tf.transpose(slots)
+        weights = tf.concat(list(map(_share_out, tf.split(slots, self._slots_of))), axis=0)
         vectors = self._look_up(self.table, slots) * weights[..., tf.newaxis]
-        return [
-            tf.reduce_sum(of_feature, axis=-2)
-            for of_feature in tf.split(vectors, self._slots_of, axis=-2)
-        ]
+        return [tf.reduce_sum(part, axis=0) for part in tf.split(vectors, self._slots_of)]
+
+
+def _as_rows(values: tf.Tensor) -> tf.Tensor:
+    """`[..., width]` -> `[n, width]`."""
+    return values if values.shape.rank == 2 else tf.reshape(values, [-1, values.shape[-1]])
 
 
 def _share_out(slots: tf.Tensor) -> tf.Tensor:
-    """`[..., width]` weight of each slot in the mean over those that hold a value."""
+    """`[width, n]` weight of each slot in the mean over those that hold a value."""
     is_real = tf.cast(slots != NO_VALUE, tf.float32)
-    return is_real / tf.maximum(tf.reduce_sum(is_real, axis=-1, keepdims=True), 1)
+    return is_real / tf.maximum(tf.reduce_sum(is_real, axis=0, keepdims=True), 1)
 
 
 def _look_up_densely(table: tf.Variable, slots: tf.Tensor) -> tf.Tensor:

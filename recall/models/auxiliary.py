@@ -35,7 +35,7 @@ def compute_auxiliary_losses(
     weights = prefixes.target_weights
     routes = shares = None
     if user_tower.num_prototypes:
-        routes, shares = user_tower.route(prefixes.positive_ids)
+        routes, shares = user_tower.route(prefixes.positive_ids, prefixes.positive_contents)
 
     def semantic() -> tf.Tensor:
         losses = semantic_loss(

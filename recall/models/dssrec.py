@@ -161,7 +161,7 @@ class DSSRec(tfrs.Model):
             return Negatives(prefixes.positive_ids, is_item=prefixes.is_target)
         if self._has_interest_queues and self.user_tower.num_prototypes:
             # An item is of one interest whoever clicks it, and so is its queue.
-            _, shares = self.user_tower.route(prefixes.positive_ids)
+            _, shares = self.user_tower.route(prefixes.positive_ids, prefixes.positive_contents)
             return Negatives(self.click_queue, owners=tf.argmax(shares, axis=1))
         if self.click_queue is not None:
             return Negatives(self.click_queue)

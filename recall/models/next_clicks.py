@@ -70,7 +70,7 @@ def compute_next_clicks(
     """
     prefix_vectors, positive_ids, *_ = prefixes
     embed = functools.partial(item_tower, training=training)
-    positive_vectors = embed(positive_ids)
+    positive_vectors = embed(positive_ids, content=prefixes.positive_contents)
     num_interests = prefix_vectors.shape[1]
     interest_mask = prefixes.is_active
     min_share = config.min_interest_share / num_interests

@@ -22,6 +22,7 @@ from recall.features import (
     SequenceBatch,
 )
 from recall.layers.extractor import WantedPrefixes
+from recall.models.sequence_features import SequenceFeatures, reverse
 from recall.towers import KnownBeside, UserTower, UserTowerOutput
 from recall.vocabulary import PADDING_ID
 
@@ -44,6 +45,8 @@ class Prefixes(NamedTuple):
             nothing is known of that.
         is_active: `[num_slots, num_interests]` bool, False where an interest is switched off;
             None: nowhere.
+        positive_contents: `[num_slots, dim]` what features say of the item after each, where it
+            has been computed.
     """
 
     user_vectors: tf.Tensor
@@ -56,6 +59,7 @@ class Prefixes(NamedTuple):
     weights: tf.Tensor | None = None
     shown_ids: tf.Tensor | None = None
     is_active: tf.Tensor | None = None
+    positive_contents: tf.Tensor | None = None
 
     @property
     def target_weights(self) -> tf.Tensor | None:
@@ -73,42 +77,42 @@ def encode_padded(
 ) -> Prefixes:
     """A row per sequence. Only real slots: padding would cost as much as a target."""
     target_mask = batch.positive_ids != PADDING_ID
-    times = batch.columns.get(TIMES)
+    # Past, next clicks and future are parts of one sequence: its features are read once.
+    events = _encoded(batch, EVENT_SLOTS, EVENT_NUMBERS)
+    read = SequenceFeatures(*user_tower.read_clicks(batch.item_ids, events))
     pasts = user_tower.encode_prefixes(
         batch.history_ids,
         WantedPrefixes(mask=target_mask),
         training=training,
-        known=_known_of(batch),
+        known=_known_of(batch)._replace(**read.of_past()._asdict()),
     )
     lengths = tf.reduce_sum(tf.cast(target_mask, tf.int32), axis=1)
+    next_ones = read.of_next()
 
     def encode_future(slots: tf.Tensor) -> UserTowerOutput:
-        if not reverse_future:
-            width = tf.shape(batch.positive_ids)[1]
-            rows = tf.range(tf.shape(batch.positive_ids)[0]) * width
-            first_slots = tf.zeros_like(batch.positive_ids, tf.int32)
-            wanted = _in_order(batch.positive_ids, first_slots, rows, lengths, slots[0])
-            return _encode_in_order(user_tower, batch, wanted, training)
-        future_ids, future_times = _reverse(batch.positive_ids, lengths), None
-        if times is not None:  # What comes next in a reversed sequence came before.
-            future_times = _reverse(times[..., ::-1], lengths)
-        return user_tower.encode_prefixes(
-            future_ids,
-            _of_reversed(future_ids, slots),
-            training=training,
-            known=_known_of_future(batch, future_times),
-        )
+        if reverse_future:
+            ids, wanted, known = _in_reverse(batch, next_ones, lengths, slots)
+        else:
+            ids, contents = batch.positive_ids, next_ones.contents
+            rows = tf.range(tf.shape(ids)[0]) * tf.shape(ids)[1]
+            wanted = _in_order(ids, tf.zeros_like(ids, tf.int32), rows, lengths, slots[0])
+            known = KnownBeside(users=batch.columns.get(ROWS_OF_USERS), contents=contents)
+        return user_tower.encode_prefixes(ids, wanted, training=training, known=known)
+
+    def flatten(tensor: tf.Tensor) -> tf.Tensor:
+        return tf.boolean_mask(tensor, target_mask)
 
     return Prefixes(
         pasts.user_vectors,
-        tf.boolean_mask(batch.positive_ids, target_mask),
+        flatten(batch.positive_ids),
         is_real=None,
         starts=tf.cumsum(lengths, exclusive=True),
         lengths=lengths,
         interest_weights=pasts.interest_weights,
         encode_future=encode_future,
         is_active=_find_active(user_tower, pasts.interest_weights),
-        **_columns_of(batch, lambda tensor: tf.boolean_mask(tensor, target_mask)),
+        positive_contents=None if next_ones.contents is None else flatten(next_ones.contents),
+        **_columns_of(batch, flatten),
     )
 
 
@@ -132,7 +136,10 @@ def encode_packed(
             wanted = _in_order(
                 batch.positive_ids, batch.first_slots, batch.starts, batch.lengths, slots[0]
             )
-            return _encode_in_order(user_tower, batch, wanted, training)
+            known = KnownBeside(users=batch.columns.get(ROWS_OF_USERS))
+            return user_tower.encode_prefixes(
+                batch.positive_ids, wanted, training=training, known=known
+            )
         return user_tower.encode_prefixes(
             batch.future_ids,
             WantedPrefixes(
@@ -141,7 +148,11 @@ def encode_packed(
                 first_slots=batch.first_slots,
             ),
             training=training,
-            known=_known_of_future(batch, batch.columns.get(FUTURE_TIMES)),
+            known=KnownBeside(
+                batch.columns.get(FUTURE_TIMES),
+                batch.columns.get(ROWS_OF_USERS),
+                _encoded(batch, FUTURE_SLOTS, FUTURE_NUMBERS),
+            ),
         )
 
     return Prefixes(
@@ -172,12 +183,6 @@ def _known_of(batch: SequenceBatch | PackedBatch) -> KnownBeside:
     )
 
 
-def _known_of_future(batch: SequenceBatch | PackedBatch, times: tf.Tensor | None) -> KnownBeside:
-    """The same of sequences in reverse, which answer no request."""
-    events = _encoded(batch, FUTURE_SLOTS, FUTURE_NUMBERS)
-    return KnownBeside(times, batch.columns.get(ROWS_OF_USERS), events)
-
-
 def _encoded(batch: SequenceBatch | PackedBatch, slots: str, numbers: str) -> Encoded | None:
     """Two columns of a batch; None where it has none."""
     if slots not in batch.columns:
@@ -197,15 +202,27 @@ def _columns_of(
     }
 
 
-def _encode_in_order(
-    user_tower: UserTower,
-    batch: SequenceBatch | PackedBatch,
-    wanted: WantedPrefixes,
-    training: bool,
-) -> UserTowerOutput:
-    """Of `num_sequences` futures as they were clicked; see `_in_order`."""
-    known = KnownBeside(users=batch.columns.get(ROWS_OF_USERS))
-    return user_tower.encode_prefixes(batch.positive_ids, wanted, training=training, known=known)
+def _in_reverse(
+    batch: SequenceBatch, next_ones: SequenceFeatures, lengths: tf.Tensor, slots: tf.Tensor
+) -> tuple[tf.Tensor, WantedPrefixes, KnownBeside]:
+    """Sequences in reverse, of which futures are prefixes.
+
+    Args:
+        batch: The sequences.
+        next_ones: What features say of the items of `batch.positive_ids`.
+        lengths: `[batch]` int32, slots of each.
+        slots: `[num_anchors, batch]` int32, items of each future but one.
+
+    Returns:
+        `[batch, length]` ids, what is wanted of them, and what is known beside.
+    """
+    future_ids = reverse(batch.positive_ids, lengths)
+    times = batch.columns.get(TIMES)
+    if times is not None:  # What comes next in a reversed sequence came before.
+        times = reverse(times[..., ::-1], lengths)
+    known = KnownBeside(times, batch.columns.get(ROWS_OF_USERS))
+    known = known._replace(**next_ones.reversed(lengths)._asdict())
+    return future_ids, _of_reversed(future_ids, slots), known
 
 
 def _in_order(
@@ -253,10 +270,3 @@ def _of_reversed(future_ids: tf.Tensor, slots: tf.Tensor) -> WantedPrefixes:
     flat = tf.reshape(tf.range(shape[0]) * shape[1] + slots, [-1])
     first_slots = tf.zeros(shape, tf.int32)
     return WantedPrefixes(slots=flat, is_future=True, first_slots=first_slots)
-
-
-def _reverse(values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:
-    """Reverses the first `lengths[i]` of row i; `tf.reverse_sequence` has no GPU kernel."""
-    slots = tf.range(tf.shape(values)[1])
-    lengths = lengths[:, tf.newaxis]
-    return tf.gather(values, tf.where(slots < lengths, lengths - 1 - slots, slots), batch_dims=1)

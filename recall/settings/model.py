@@ -66,7 +66,9 @@ class ModelConfig:
     """Adds to attention how long before the next click, or the request, each click was, and to
     each click the gap after it. Needs a log with times (measured)."""
     use_categories: bool = False
-    """Adds the mean of an item's category embeddings to its id embedding."""
+    """Short for a declared feature: the categories of the items file, up to eight of an item, as
+    `{"name": "categories", "owner": "item", "kind": "categorical", "max_values": 8}` among
+    `features.columns`."""
 
     EXTRACTORS: typing.ClassVar = ("dssrec", "last_state", "self_attentive", "capsule", "routing")
     POOLS: typing.ClassVar = ("states", "items")

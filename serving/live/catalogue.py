@@ -20,7 +20,7 @@ from serving.index.long_rows import lengths_of
 from serving.index.shards import Shard
 from serving.live import item_attributes
 from serving.live.delta import DeltaItem
-from serving.live.item_content import ItemContent, ItemEmbedder, UnknownValues
+from serving.live.item_content import CountedValues, ItemContent, ItemEmbedder, UnknownValues
 from serving.live.release_items import ReleaseItems
 from serving.live.store import ItemChange
 from serving.live.view import LiveView
@@ -43,12 +43,14 @@ class PlacedChanges(NamedTuple):
         restored: Raw ids of items to have as the release has them.
         added: Items to have with these vectors.
         waiting: Raw ids of upserted items that no vector is known for.
+        value_counts: Of the values of features that vectors were made of.
     """
 
     deleted: list[bytes]
     restored: list[bytes]
     added: list[DeltaItem]
     waiting: list[bytes]
+    value_counts: CountedValues = CountedValues()
 
 
 class LiveCatalogue:
@@ -156,7 +158,7 @@ class LiveCatalogue:
             **(self._unknown_values.describe() if self.features else {}),
         }
 
-    def place(self, changes: Sequence[ItemChange]) -> PlacedChanges:
+    def place(self, changes: Sequence[ItemChange], *, are_new: bool = True) -> PlacedChanges:
         """Finds the vector, the categories and the title of every upserted item.
 
         A vector given for this embedding space comes before that of given features, that
@@ -164,6 +166,8 @@ class LiveCatalogue:
 
         Args:
             changes: Distinct items; those of other shards are passed over.
+            are_new: Whether their values are counted as given: once, however many versions
+                and processes place them.
         """
         if self.shard is not None:
             changes = [c for c in changes if self.shard.holds(c.item_id.encode())]
@@ -176,9 +180,9 @@ class LiveCatalogue:
                 continue
             item = self._known_item(change, row)
             (unplaced if item.vector is None else added).append(item)
-        by_content, waiting = self._embed_items(unplaced, upserts)
+        by_content, waiting, counts = self._embed_items(unplaced, upserts, are_new=are_new)
         deleted = [change.item_id.encode() for change in changes if change.is_deleted]
-        return PlacedChanges(deleted, restored, added + by_content, waiting)
+        return PlacedChanges(deleted, restored, added + by_content, waiting, counts)
 
     def apply(self, placed: PlacedChanges) -> None:
         """Makes changes visible to every view taken from now on."""
@@ -186,6 +190,7 @@ class LiveCatalogue:
             if self._changes_of_rebuild is not None:
                 self._changes_of_rebuild.append(placed)
             self._view = self._changed(self._view, placed)
+            self._unknown_values.add(placed.value_counts)
             settled = {*placed.deleted, *placed.restored, *(i.item_id for i in placed.added)}
             self._waiting = (self._waiting - settled) | set(placed.waiting)
 
@@ -257,20 +262,20 @@ class LiveCatalogue:
         return {name: v for name, v in (features or {}).items() if name in self.features}
 
     def _embed_items(
-        self, items: Sequence[DeltaItem], upserts: Sequence[ItemChange]
-    ) -> tuple[list[DeltaItem], list[bytes]]:
+        self, items: Sequence[DeltaItem], upserts: Sequence[ItemChange], *, are_new: bool
+    ) -> tuple[list[DeltaItem], list[bytes], CountedValues]:
         """Items without a vector -> those that their content places, ids of the others."""
         if not items or self._embed is None:
-            return [], [item.item_id for item in items]
+            return [], [item.item_id for item in items], CountedValues()
         features = {c.item_id: given for c in upserts if (given := self._of_model(c.features))}
         ids = [item.item_id.decode() for item in items]
         embedded = self._embed(
             [
                 ItemContent(item_id, item.categories, item.title, features.get(item_id))
                 for item_id, item in zip(ids, items, strict=True)
-            ]
+            ],
+            are_new=are_new,
         )
-        self._unknown_values.count(embedded)
         if embedded.fingerprint != self.fingerprint:
             raise ServingError(
                 Code.UNAVAILABLE,
@@ -283,7 +288,7 @@ class LiveCatalogue:
                 placed.append(item._replace(vector=vector))
             else:
                 waiting.append(item.item_id)
-        return placed, waiting
+        return placed, waiting, CountedValues.of(embedded)
 
 
 def _is_plain(change: ItemChange) -> bool:

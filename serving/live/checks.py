@@ -64,7 +64,7 @@ def check_placed(
 
     Raises:
         InputError: An item has neither a vector, nor a trained one, nor a
-            category that the item tower knows.
+            value that the item tower knows.
     """
     waiting = set(placed.waiting)
     for change in changes:
@@ -72,19 +72,13 @@ def check_placed(
             continue
         if not catalogue.has_embedder:
             raise InputError(
-                f"No vector for the new item {change.item_id!r}: the model has no categories. "
-                "Give a vector, or train with model.use_categories or features.columns."
-            )
-        if catalogue.features:
-            raise InputError(
-                f"No vector for the new item {change.item_id!r}: the model knows none of its "
-                f"values. It declares the features {', '.join(catalogue.features)}. Give known "
-                "values of some of them, or a vector."
+                f"No vector for the new item {change.item_id!r}: the model knows no features of "
+                "items. Give a vector, or train with model.use_categories or features.columns."
             )
         raise InputError(
-            f"No vector for the new item {change.item_id!r}: none of its "
-            f"{len(change.categories or ())} categories is known to the model. Give a known "
-            "category, or a vector."
+            f"No vector for the new item {change.item_id!r}: the model knows none of its "
+            f"values. It declares the features {', '.join(catalogue.features)}. Give known "
+            "values of some of them, or a vector."
         )
 
 

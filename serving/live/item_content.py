@@ -58,23 +58,51 @@ class ItemEmbedder(Protocol):
             InputError: One is.
         """
 
-    def __call__(self, items: Sequence[ItemContent]) -> EmbeddedItems:
-        """Embeds items, at least one."""
+    def __call__(self, items: Sequence[ItemContent], *, are_new: bool = True) -> EmbeddedItems:
+        """Embeds items, at least one.
+
+        Args:
+            items: By their content.
+            are_new: Whether somebody has just said it; else it was counted then.
+        """
+
+
+class CountedValues(NamedTuple):
+    """Values of features of some items.
+
+    Attributes:
+        num_values: All of them.
+        num_unknown: Those that no vocabulary has.
+    """
+
+    num_values: int = 0
+    num_unknown: int = 0
+
+    @classmethod
+    def of(cls, embedded: EmbeddedItems) -> "CountedValues":
+        """Those of embedded items; nothing where the tower does not count."""
+        if embedded.num_unknown is None:
+            return cls()
+        unknown = int(embedded.num_unknown.sum())
+        return cls(int(embedded.num_known.sum()) + unknown, unknown)
 
 
 class UnknownValues:
     """Counts values of features that no vocabulary has."""
 
     def __init__(self):
-        self.num_values = self.num_unknown = 0
+        self._counts = CountedValues()
 
     def describe(self) -> dict[str, int]:
         """The counts, for a status."""
-        return {"num_feature_values": self.num_values, "num_unknown_values": self.num_unknown}
+        return {
+            "num_feature_values": self._counts.num_values,
+            "num_unknown_values": self._counts.num_unknown,
+        }
 
-    def count(self, embedded: EmbeddedItems) -> None:
-        """Adds what was found."""
-        if embedded.num_unknown is not None:
-            unknown = int(embedded.num_unknown.sum())
-            self.num_values += int(embedded.num_known.sum()) + unknown
-            self.num_unknown += unknown
+    def add(self, counts: CountedValues) -> None:
+        """Adds those of changes that are made."""
+        self._counts = CountedValues(
+            self._counts.num_values + counts.num_values,
+            self._counts.num_unknown + counts.num_unknown,
+        )

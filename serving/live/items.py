@@ -205,7 +205,10 @@ class LiveItems:
     def _write(self, changes: Sequence[ItemChange], asked: LiveCatalogue) -> Acknowledgement:
         """Places, stores, then shows changes; call it under the lock."""
         checks.check_home((change.item_id for change in changes), asked)
-        placed = [(catalogue, catalogue.place(changes)) for catalogue in self._catalogues]
+        placed = [
+            (catalogue, catalogue.place(changes, are_new=catalogue is asked))
+            for catalogue in self._catalogues
+        ]
         for catalogue, of_catalogue in placed:
             checks.check_placed(changes, of_catalogue, catalogue)
         deleted = [change.item_id for change in changes if change.is_deleted]
@@ -287,7 +290,8 @@ class LiveItems:
 
 def _replay(catalogue: LiveCatalogue, changes: Sequence[ItemChange]) -> None:
     for start in range(0, len(changes), _REPLAY):
-        catalogue.apply(catalogue.place(changes[start : start + _REPLAY]))
+        part = changes[start : start + _REPLAY]
+        catalogue.apply(catalogue.place(part, are_new=False))
 
 
 def _distinct(items: Sequence[ItemUpsert]) -> list[ItemUpsert]:

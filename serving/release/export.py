@@ -39,8 +39,8 @@ def export_towers(
         user_tower: `[batch, length]` int64 dense ids, left-aligned, padded ->
             (user_vectors `[batch, num_interests, dim]`, interest_weights
             `[batch, num_interests]`).
-        item_tower: `[batch]` int64 dense ids -> `[batch, dim]`; with
-            `model.use_categories` also `call_categories`.
+        item_tower: `[batch]` int64 dense ids -> `[batch, dim]`; with features of items also
+            `call_features`.
         vocabulary: The items both towers were trained on.
         config: Its section `model` describes the towers.
         export_dir: Existing folder without `user_tower` and `item_tower`.
@@ -57,10 +57,9 @@ def export_towers(
     vocabulary_file = folder / "vocabulary.txt"
     vocabulary_file.write_bytes("".join(f"{i}\n" for i in vocabulary.item_ids).encode("utf-8"))
     length = config.model.max_history_length
-    categories = vocabulary.category_names if config.model.use_categories else ()
     for name, module in (
         (USER_TOWER, UserTowerModule(user_tower, vocabulary_file, length, fingerprint)),
-        (ITEM_TOWER, _item_tower_module(item_tower, vocabulary_file, fingerprint, categories)),
+        (ITEM_TOWER, _item_tower_module(item_tower, vocabulary_file, fingerprint)),
     ):
         tf.saved_model.save(
             module, str(folder / name), signatures=module.signatures(), options=_SAVE_OPTIONS
@@ -74,7 +73,7 @@ def export_towers(
     )
     warmup.write_requests(
         folder / ITEM_TOWER,
-        warmup_requests.item_tower_requests(examples, categories, vocabulary.features),
+        warmup_requests.item_tower_requests(examples, vocabulary.features),
     )
     values = {
         "fingerprint": fingerprint,
@@ -103,11 +102,11 @@ def _describe_features(vocabulary: ItemVocabulary, config: RecallConfig) -> dict
 
 
 def _item_tower_module(
-    tower: tf.keras.Model, vocabulary_file: Path, fingerprint: str, categories: tuple[str, ...]
+    tower: tf.keras.Model, vocabulary_file: Path, fingerprint: str
 ) -> ItemTowerModule:
     if getattr(tower, "encoder", None) is not None:
         return FeatureTowerModule(tower, vocabulary_file, fingerprint)
-    return ItemTowerModule(tower, vocabulary_file, fingerprint, categories)
+    return ItemTowerModule(tower, vocabulary_file, fingerprint)
 
 
 def compute_fingerprint(

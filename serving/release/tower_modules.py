@@ -171,43 +171,13 @@ class UserTowerModule(_TowerModule):
 
 
 class ItemTowerModule(_TowerModule):
-    """Raw item ids, or categories of new items -> item vectors."""
-
-    def __init__(
-        self,
-        tower: tf.keras.Model,
-        vocabulary_file: Path,
-        fingerprint: str,
-        category_names: tuple[str, ...],
-    ):
-        super().__init__(tower, vocabulary_file, fingerprint)
-        self._tower_of_categories = None
-        if category_names:
-            self._tower_of_categories = tower.call_categories
-            numbers = tf.range(1, len(category_names) + 1)
-            # Constants of the graph: unlike a line of a file, a name may hold anything.
-            self.category_table = tf.lookup.StaticHashTable(
-                tf.lookup.KeyValueTensorInitializer(tf.constant(category_names), numbers),
-                default_value=0,
-            )
+    """Raw item ids -> item vectors."""
 
     def signatures(self) -> dict[str, Callable]:
-        """Ids as tensors and as `tf.Example`s; with categories, new items."""
-        functions = {
+        """Ids as tensors and as `tf.Example`s."""
+        return {
             DEFAULT_SIGNATURE: traced(self._embed, [_spec(ITEM_IDS_INPUT, 1)]),
             EXAMPLE_SIGNATURE: traced(self._embed_examples, [_spec(EXAMPLES_INPUT, 1)]),
-        }
-        if self._tower_of_categories is not None:
-            functions[NEW_ITEMS_SIGNATURE] = traced(self._embed_new, [_spec(CATEGORIES, 2)])
-        return functions
-
-    def _embed_new(self, categories: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`[batch, any width]` category names, "" where none; unknown ones are passed over."""
-        numbers = self.category_table.lookup(categories)
-        return {
-            "item_vectors": tf.cast(self._tower_of_categories(numbers), tf.float32),
-            "num_known": tf.math.count_nonzero(numbers, axis=1, dtype=tf.int32),
-            "fingerprint": self._fingerprints(categories),
         }
 
     def _embed(self, item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -233,7 +203,7 @@ class FeatureTowerModule(ItemTowerModule):
     """
 
     def __init__(self, tower: tf.keras.Model, vocabulary_file: Path, fingerprint: str):
-        super().__init__(tower, vocabulary_file, fingerprint, ())
+        super().__init__(tower, vocabulary_file, fingerprint)
         self.encoder = tower.encoder
         self._columns = list(tower.encoder.columns)
         self._encoded_of, self._call_features = tower.encoded_of, tower.call_features

@@ -46,14 +46,12 @@ def user_tower_requests(
 
 def item_tower_requests(
     item_ids: Sequence[str],
-    categories: Sequence[str] = (),
     features: ItemFeatures | None = None,
 ) -> Iterator[Record]:
     """Requests for every signature of the item tower.
 
     Args:
         item_ids: At least one known raw id, of the first items.
-        categories: Known category names; none for a tower without them.
         features: Of all items, in their order; None for a tower without them.
     """
     for size in BATCH_SIZES:
@@ -61,9 +59,6 @@ def item_tower_requests(
         yield _request(ITEM_TOWER, DEFAULT_SIGNATURE, "item_ids", batch)
         examples = [_example("item_id", [item_id]) for item_id in batch]
         yield _request(ITEM_TOWER, EXAMPLE_SIGNATURE, "examples", examples)
-        if categories:
-            names = [[categories[i % len(categories)]] for i in range(size)]
-            yield _request(ITEM_TOWER, NEW_ITEMS_SIGNATURE, "categories", names)
         if features is not None:
             raw = features.slice(0, 1)
             record = _request(ITEM_TOWER, NEW_ITEMS_SIGNATURE, "item_ids", batch)

@@ -55,25 +55,30 @@ class FeatureValues:
         self._latest = np.zeros((len(self.names), 2))
         self._is_high = np.zeros(len(self.names), np.bool_)
 
-    def count(self, outputs: Mapping[str, np.ndarray], suffix: str = "") -> None:
+    def count(
+        self, outputs: Mapping[str, np.ndarray], suffix: str = "", *, are_new: bool = True
+    ) -> None:
         """Counts the values of one call.
 
         Args:
             outputs: Of the tower.
             suffix: Of the names `num_known` and `num_unknown` where the tower tells no features
                 apart.
+            are_new: Whether a caller gave them. Else another version, or an earlier process, has
+                counted them: they count for the share that this version does not know alone.
         """
         counts = outputs.get(COUNTS_OUTPUT)
         if counts is not None:
             by_feature = counts.sum(axis=0, dtype=np.int64)
             for place in np.flatnonzero(by_feature.sum(axis=1)).tolist():
-                self._add(place, by_feature[place])
+                self._add(place, by_feature[place], are_new=are_new)
             return
         totals = [outputs.get(f"{name}{suffix}") for name in ("num_known", "num_unknown")]
         if all(total is not None for total in totals) and np.any(totals):
-            self._add(len(self.names) - 1, np.array([total.sum() for total in totals]))
+            of_all = np.array([total.sum() for total in totals])
+            self._add(len(self.names) - 1, of_all, are_new=are_new)
 
-    def _add(self, place: int, known_and_unknown: np.ndarray) -> None:
+    def _add(self, place: int, known_and_unknown: np.ndarray, *, are_new: bool) -> None:
         with self._lock:
             latest = self._latest[place]
             latest += known_and_unknown
@@ -86,8 +91,8 @@ class FeatureValues:
             self._is_high[place] = is_high
         name = self.names[place]
         if self._metrics is not None:
-            known, unknown = known_and_unknown.tolist()
-            self._metrics.count_feature_values(self._owner, name, known, unknown)
+            if are_new:
+                self._metrics.count_feature_values(self._owner, name, *known_and_unknown.tolist())
             self._metrics.show_unknown_share(self._owner, name, share, is_high)
         if is_high != was_high:
             self._log(name, share, is_high)

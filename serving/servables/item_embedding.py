@@ -1,47 +1,29 @@
 """Upserted items -> vectors, by the item tower of a release."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from recall.errors import InputError
-from recall.feature_columns.declaration import FeatureColumn
+from recall.feature_columns.attributes import CATEGORY_NAMES
+from recall.feature_columns.declaration import CATEGORY_FEATURE, FeatureColumn
 from recall.feature_columns.fitting import FittedColumn
 from recall.feature_columns.item_features import to_tensor
 from serving.live.item_content import EmbeddedItems, ItemContent
-from serving.protocol import tensors
 from serving.protocol.signatures import NEW_ITEMS_SIGNATURE
 from serving.servables.feature_values import FeatureValues
 from serving.servables.towers import ServedItemTower
 
+_IDS = "item_ids"
+"""Input of the signature for new items."""
+
+_OF_EARLIER = (CATEGORY_FEATURE.to_dict(),)
+"""What releases of earlier versions declare that know categories: nothing, but they take them."""
+
 _BATCH = 1024
 """Items per call: 256 kB of vectors at 64 dimensions."""
-
-_Predict = Callable[[Mapping[str, np.ndarray]], Mapping[str, np.ndarray]]
-
-
-class CategoryEmbedder:
-    """Of a model that knows categories and no other feature; see `ItemEmbedder`."""
-
-    features: tuple[str, ...] = ()
-
-    def __init__(self, item_tower: ServedItemTower):
-        self._item_tower = item_tower
-
-    def check(self, item_id: str, features: Mapping[str, Any]) -> None:
-        """See `ItemEmbedder`."""
-        _refuse_unknown(item_id, features, ())
-
-    def __call__(self, items: Sequence[ItemContent]) -> EmbeddedItems:
-        """See `ItemEmbedder`."""
-        parts = []
-        for start in range(0, len(items), _BATCH):
-            names = [item.categories for item in items[start : start + _BATCH]]
-            inputs = {"categories": tensors.pad_strings(names)}
-            parts.append(self._item_tower.predict(NEW_ITEMS_SIGNATURE, inputs))
-        return _join(parts)
 
 
 class FeatureEmbedder:
@@ -62,7 +44,9 @@ class FeatureEmbedder:
         """
         self._values = values
         self._item_tower = item_tower
-        declared = [FeatureColumn(**values) for values in manifest["features"]]
+        declared = [FeatureColumn(**values) for values in manifest.get("features", _OF_EARLIER)]
+        # That of a release without a declaration takes nothing but all of its categories.
+        self._takes_ids = _IDS in item_tower.signature_defs[NEW_ITEMS_SIGNATURE].inputs
         self._columns = {column.name: FittedColumn(column) for column in declared}
         self.features = tuple(self._columns)
 
@@ -72,7 +56,7 @@ class FeatureEmbedder:
         for name, value in features.items():
             _to_value(self._columns[name].column, value, item_id)
 
-    def __call__(self, items: Sequence[ItemContent]) -> EmbeddedItems:
+    def __call__(self, items: Sequence[ItemContent], *, are_new: bool = True) -> EmbeddedItems:
         """See `ItemEmbedder`.
 
         Items of which the same features are given go together: of the others the tower
@@ -90,24 +74,25 @@ class FeatureEmbedder:
                     name: to_tensor(self._columns[name], [given[at][name] for at in part])
                     for name in names
                 }
-                ids = np.array([items[at].item_id.encode() for at in part], object)
-                inputs["item_ids"] = ids
+                if self._takes_ids:
+                    inputs[_IDS] = np.array([items[at].item_id.encode() for at in part], object)
                 parts.append(self._item_tower.predict(NEW_ITEMS_SIGNATURE, inputs))
                 if self._values is not None:
-                    self._values.count(parts[-1])
+                    self._values.count(parts[-1], are_new=are_new)
                 order += part
         back = np.argsort(order)
         joined = _join(parts)
         return joined._replace(
             vectors=joined.vectors[back],
             num_known=joined.num_known[back],
-            num_unknown=joined.num_unknown[back],
+            num_unknown=None if joined.num_unknown is None else joined.num_unknown[back],
         )
 
     def _given(self, item: ItemContent) -> dict[str, Any]:
         """Name -> value of what is said of an item; made of its fields where so declared."""
         fields = {"categories": item.categories, "title": item.title}
-        given, features = {}, item.features or {}
+        given = {} if self._takes_ids else {CATEGORY_NAMES: ()}
+        features = item.features or {}
         for name, fitted in self._columns.items():
             value = features.get(name)
             if value is None:
@@ -121,7 +106,7 @@ def item_embedder(
     item_tower: ServedItemTower,
     manifest: Mapping[str, Any],
     values: FeatureValues | None = None,
-) -> CategoryEmbedder | FeatureEmbedder | None:
+) -> FeatureEmbedder | None:
     """What makes vectors of upserted items; None where the model knows nothing but ids.
 
     Args:
@@ -131,9 +116,7 @@ def item_embedder(
     """
     if NEW_ITEMS_SIGNATURE not in item_tower.signature_defs:
         return None
-    if "features" in manifest:
-        return FeatureEmbedder(item_tower, manifest, values)
-    return CategoryEmbedder(item_tower)
+    return FeatureEmbedder(item_tower, manifest, values)
 
 
 def _refuse_unknown(item_id: str, features: Mapping[str, Any], known: Sequence[str]) -> None:

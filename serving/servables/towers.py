@@ -118,6 +118,14 @@ class PredictUserVectors:
         signature_defs = {} if servable is None else servable.signature_defs
         self._context = UserContext(signature_defs.get(CONTEXT_SIGNATURE))
 
+    def check_context(self, history: Sequence[str], context: Context) -> None:
+        """Refuses what a request says beside its history and makes no sense.
+
+        Raises:
+            InputError: A name is not known, or a value is of another kind.
+        """
+        self._context.build([history], [context])
+
     def compute(
         self,
         histories: Sequence[Sequence[str]],

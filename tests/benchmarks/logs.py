@@ -89,8 +89,7 @@ def draw_event_values(item_ids: np.ndarray) -> dict[str, tf.Tensor]:
     columns = {}
     for name, part in zip(("slots", "numbers"), encoder(values).encoded, strict=True):
         part = tf.reshape(part, [*item_ids.shape, -1])
-        columns[f"event_{name}"] = part[:, :-1]
-        columns[f"future_{name}"] = part[:, :0:-1]
+        columns[f"event_{name}"] = part
     return columns
 
 

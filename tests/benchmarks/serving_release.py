@@ -18,6 +18,7 @@ from serving.index.bundle import write_bundle
 from serving.index.exact_index import ExactIndex
 from serving.index.scann_index import build_index
 from serving.release import export, manifest
+from tests.category_features import with_categories_as_feature
 
 NUM_CLUSTERS = 2000
 """As real catalogues, items lie in groups; as many as the figures of the design are for."""
@@ -61,6 +62,8 @@ def write_release(
     config = config or RecallConfig()
     item_ids, counts = [f"i{row}" for row in range(num_items)], range(num_items, 0, -1)
     vocabulary = ItemVocabulary(item_ids, counts, categories)
+    if config.model.use_categories:
+        vocabulary = with_categories_as_feature(vocabulary)
     fingerprint = _write_towers(serving_dir, version, vocabulary, config)
     vectors = draw_unit_vectors(num_items, config.model.dim, seed=version)
     queries = draw_unit_vectors(_NUM_QUERIES, config.model.dim, seed=version + 1_000_000)
@@ -93,7 +96,8 @@ def _write_towers(
         destination = serving_dir / part / str(version)
         destination.parent.mkdir(exist_ok=True)
         (export_dir / part).rename(destination)
-        manifest.seal(destination, {"fingerprint": sealed["fingerprint"]})
+        names = ("fingerprint", "features", "max_unknown_share")
+        manifest.seal(destination, {name: sealed[name] for name in names if name in sealed})
     (export_dir / manifest.MANIFEST_NAME).unlink()
     export_dir.rmdir()
     return sealed["fingerprint"]

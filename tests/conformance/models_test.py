@@ -9,6 +9,7 @@ from recall.features import SequenceBatch
 from recall.models.dssrec import DSSRec
 from recall.optimizers import RowwiseAdam
 from recall.vocabulary import ItemVocabulary
+from tests.category_features import with_categories_as_feature
 
 MODELS = {
     "dssrec": [],
@@ -66,7 +67,10 @@ def config(request):
 
 
 def build_model(config):
-    model = DSSRec(config, VOCABULARY)
+    vocabulary = VOCABULARY
+    if config.model.use_categories:
+        vocabulary = with_categories_as_feature(VOCABULARY)
+    model = DSSRec(config, vocabulary)
     model.compile(optimizer=RowwiseAdam(0.01))
     model(tf.zeros([1, 1], tf.int64))
     model.optimizer.build(model.trainable_variables)

@@ -243,3 +243,33 @@ def test_futures_in_order_know_no_times():
         InputError, match=r"`loss\.reverse_future` must be true with model\.time_bias"
     ):
         RecallConfig().override(["loss.reverse_future=false", "model.time_bias=true"])
+
+
+CATEGORIES = {"name": "categories", "owner": "item", "kind": "categorical", "max_values": 8}
+
+
+def test_use_categories_declares_a_feature():
+    config = RecallConfig().override(["model.use_categories=true"])
+    declared = RecallConfig.from_dict({"features": {"columns": [CATEGORIES]}})
+    assert config.features.of("item") == declared.features.of("item")
+    assert RecallConfig.from_json(config.to_json()) == config
+    (written,) = config.to_dict(["features"])["features"]["columns"]
+    assert CATEGORIES.items() <= written.items()
+
+
+def test_use_categories_goes_with_other_features_and_can_be_taken_back():
+    year = {"name": "year", "owner": "item", "kind": "numeric"}
+    config = RecallConfig.from_dict(
+        {"model": {"use_categories": True}, "features": {"columns": [year]}}
+    )
+    assert [column.name for column in config.features.of("item")] == ["year", "categories"]
+    back = config.override(["model.use_categories=false"])
+    assert [column.name for column in back.features.of("item")] == ["year"]
+
+
+def test_use_categories_leaves_a_declaration_of_the_categories_as_it_is():
+    own = {"name": "genres", "owner": "item", "kind": "categorical", "column": "categories"}
+    config = RecallConfig.from_dict(
+        {"model": {"use_categories": True}, "features": {"columns": [own]}}
+    )
+    assert [column.name for column in config.features.of("item")] == ["genres"]

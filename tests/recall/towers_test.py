@@ -7,13 +7,15 @@ import pytest
 import tensorflow as tf
 
 from recall.config import ModelConfig
-from recall.item_tower import ItemTower, build_category_table
+from recall.item_tower import ItemTower
 from recall.layers.extractor import WantedPrefixes
 from recall.towers import UserTower, UserTowerOutput
 from recall.vocabulary import ItemVocabulary
+from tests.category_features import with_categories_as_feature
 
 VOCABULARY = ItemVocabulary(
     ["a", "b", "c", "d", "e", "f"],
+    counts=[1] * 6,
     categories=[("red",), ("blue", "red"), (), ("green",), ("blue",), ("red",)],
 )
 DSSREC = ModelConfig(
@@ -48,7 +50,10 @@ def _seed():
 
 
 def build_towers(name):
-    item_tower = ItemTower(CONFIGS[name], VOCABULARY)
+    vocabulary = VOCABULARY
+    if CONFIGS[name].use_categories:
+        vocabulary = with_categories_as_feature(VOCABULARY)
+    item_tower = ItemTower(CONFIGS[name], vocabulary)
     user_tower = UserTower(CONFIGS[name], item_tower)
     user_tower(HISTORIES)
     for weight in user_tower.weights:
@@ -57,58 +62,12 @@ def build_towers(name):
     return user_tower, item_tower
 
 
-def test_an_item_of_categories_alone():
-    _, item_tower = build_towers("categories")
-    rows = item_tower.category_embeddings.numpy()  # 0 none, 1 blue, 2 green, 3 red.
-    found = item_tower.call_categories(tf.constant([[3, 1], [2, 0], [0, 0]])).numpy()
-    mean = (rows[3] + rows[1]) / 2
-    np.testing.assert_allclose(found[0], mean / np.linalg.norm(mean), atol=1e-6)
-    np.testing.assert_allclose(found[1], rows[2] / np.linalg.norm(rows[2]), atol=1e-6)
-    np.testing.assert_array_equal(found[2], np.zeros(8))
-
-
-def test_a_tower_without_categories_says_so():
-    _, item_tower = build_towers("dssrec")
-    with pytest.raises(ValueError, match=r"Set model\.use_categories"):
-        item_tower.call_categories(tf.constant([[1]]))
-
-
-def test_category_table_by_hand():
-    # Sorted, numbered from 1: blue 1, green 2, red 3. Padding and the unknown
-    # item have none.
-    np.testing.assert_array_equal(
-        build_category_table(VOCABULARY),
-        [[0, 0], [0, 0], [3, 0], [1, 3], [0, 0], [2, 0], [1, 0], [3, 0]],
-    )
-
-
-def test_category_table_of_items_without_categories():
-    np.testing.assert_array_equal(build_category_table(ItemVocabulary(["a"])), [[0], [0], [0]])
-
-
 def test_item_vectors_are_the_rows_of_the_table():
     _, tower = build_towers("inner_product")
 
     vectors = tower(np.array([[3, 2], [7, 1]]))
 
     np.testing.assert_array_equal(vectors, tower.embeddings.numpy()[[[3, 2], [7, 1]]])
-
-
-def test_item_vectors_add_the_mean_of_the_categories():
-    config = dataclasses.replace(CONFIGS["categories"], similarity="inner_product")
-    tower = ItemTower(config, VOCABULARY)
-    table, categories = tower.embeddings.numpy(), tower.category_embeddings.numpy()
-    assert categories.shape == (4, 8)
-
-    vectors = tower(np.array([2, 3, 4, 1]))
-
-    expected = [
-        table[2] + categories[3],
-        table[3] + (categories[1] + categories[3]) / 2,
-        table[4],  # No category.
-        table[1],  # The unknown item.
-    ]
-    np.testing.assert_allclose(vectors, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["dssrec", "categories", "last_state", "self_attentive"])
@@ -128,13 +87,16 @@ def test_inner_product_vectors_keep_their_length():
 
 def test_items_are_routed_by_their_categories_where_they_have_some():
     user_tower, item_tower = build_towers("routing_by_category")
-    table, categories = item_tower.embeddings.numpy(), item_tower.category_embeddings.numpy()
+    contents = item_tower.content_of(np.arange(8)).numpy()
+    whole = item_tower.embed(np.arange(8)).numpy()
     prototypes = next(w.numpy() for w in user_tower.weights if "prototypes" in w.name)
 
     routes, shares = user_tower.route(np.array([2, 3, 4, 7]))
 
-    # red; blue and red; an item of no category, by all of it; red again, another item.
-    of_items = [categories[3], (categories[1] + categories[3]) / 2, table[4], categories[3]]
+    # An item of no category, 4, by all of it. The first and the last are both red.
+    of_items = [contents[2], contents[3], whole[4], contents[7]]
+    np.testing.assert_allclose(contents[2], contents[7], rtol=1e-5)
+    assert np.abs(whole[4] - contents[4]).max() > 1e-3
     for item, row in zip(of_items, routes.numpy(), strict=True):
         cosines = prototypes @ item / np.linalg.norm(item) / np.linalg.norm(prototypes, axis=1)
         exp = np.exp(cosines / 0.07)
@@ -220,8 +182,8 @@ def test_an_empty_history_is_finite_and_the_row_of_padding_unused(name):
     before = tower(histories).user_vectors.numpy()
 
     item_tower.embeddings[0].assign(tf.fill([8], 100.0))
-    if name == "categories":
-        item_tower.category_embeddings[0].assign(tf.fill([8], 100.0))
+    if name == "categories":  # Of no value.
+        item_tower.network.table[0].assign(tf.fill([32], 100.0))
 
     assert np.isfinite(before).all()
     np.testing.assert_array_equal(tower(histories).user_vectors, before)

@@ -63,10 +63,6 @@ def test_odd_ids_that_a_release_can_hold():
     assert ItemVocabulary(["a\0b", " ", "\x85", "\u2028", "\0 "]).num_items == 5
 
 
-def test_category_names_are_sorted_and_distinct():
-    assert _vocabulary().category_names == ("x", "y")
-
-
 def test_defaults():
     vocabulary = ItemVocabulary(["a"])
     assert vocabulary.counts.tolist() == [0]

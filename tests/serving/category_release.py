@@ -12,14 +12,17 @@ from recall.vocabulary import ItemVocabulary
 from serving.index.bundle import fallback_ids, write_bundle
 from serving.index.exact_index import ExactIndex
 from serving.release import export, manifest
+from tests.category_features import with_categories_as_feature
 
 COLOURS = ("blue", "green", "red")
 NUM_ITEMS = 60
-VOCABULARY = ItemVocabulary(
-    [f"i{row}" for row in range(NUM_ITEMS)],
-    range(NUM_ITEMS, 0, -1),
-    [(COLOURS[row % 3],) for row in range(NUM_ITEMS)],
-    [f"Item {row}" if row else "" for row in range(NUM_ITEMS)],
+VOCABULARY = with_categories_as_feature(
+    ItemVocabulary(
+        [f"i{row}" for row in range(NUM_ITEMS)],
+        range(NUM_ITEMS, 0, -1),
+        [(COLOURS[row % 3],) for row in range(NUM_ITEMS)],
+        [f"Item {row}" if row else "" for row in range(NUM_ITEMS)],
+    )
 )
 CONFIG = RecallConfig.from_dict(
     {
@@ -39,7 +42,7 @@ CONFIG = RecallConfig.from_dict(
 def write_release(serving_dir, version, shard=None):
     """Writes a release; another version has other weights, another shard has not.
 
-    Returns the direction of every category.
+    Returns the vector of an item of each category, and of nothing else.
     """
     tf.keras.utils.set_random_seed(version)
     item_tower = ItemTower(CONFIG.model, VOCABULARY)
@@ -50,7 +53,8 @@ def write_release(serving_dir, version, shard=None):
     for part in ("user_tower", "item_tower"):
         (serving_dir / part).mkdir(exist_ok=True)
         (export_dir / part).rename(serving_dir / part / str(version))
-        manifest.seal(serving_dir / part / str(version), {"fingerprint": sealed["fingerprint"]})
+        kept = {name: sealed[name] for name in ("fingerprint", "features", "max_unknown_share")}
+        manifest.seal(serving_dir / part / str(version), kept)
     rows = [
         row
         for row, item_id in enumerate(VOCABULARY.item_ids)
@@ -71,5 +75,6 @@ def write_release(serving_dir, version, shard=None):
         fallback=fallback_ids(VOCABULARY),
     )
     shutil.rmtree(export_dir)
-    rows = item_tower.category_embeddings.numpy()[1:]
-    return {colour: row / np.linalg.norm(row) for colour, row in zip(COLOURS, rows, strict=True)}
+    names = np.array([[colour.encode()] for colour in COLOURS], object)
+    found = item_tower.call_features(item_tower.encoder({"categories": names}).encoded).numpy()
+    return dict(zip(COLOURS, found, strict=True))

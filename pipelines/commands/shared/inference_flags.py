@@ -30,9 +30,10 @@ EVENTS = FlagSpec(
 )
 
 USERS = FlagSpec(
-    help="Which users of the log: all, or a file (.csv, .parquet ...) with the user column. Users "
-    "of the file that the log lacks are users without a known item. Without --events: a file with "
-    "a history for each user, .parquet with a column of lists or JSON lines (.jsonl).",
+    help="Which users of the log: all, or a file (.csv, .parquet ...) with the user column, and "
+    "with the features of users and requests that the model looks at. Users of the file that the "
+    "log lacks are users without a known item. Without --events: a file with a history for each "
+    "user, .parquet with a column of lists or JSON lines (.jsonl).",
     value="all|FILE",
     default=ALL,
     kind="path",

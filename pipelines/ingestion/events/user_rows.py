@@ -3,7 +3,7 @@
 Imports no TensorFlow.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -117,6 +117,49 @@ def rows_in_file(user_ids: pa.StringArray, known_ids: pa.StringArray) -> np.ndar
     rows = pc.index_in(user_ids, value_set=known_ids)
     rows = pc.coalesce(rows, pc.index_in(owners_of(user_ids), value_set=known_ids))
     return rows.fill_null(-1).to_numpy().astype(np.int64) + 1
+
+
+def count_known(rows: np.ndarray) -> int:
+    """How many different users of the file some rows are of.
+
+    >>> count_known(np.array([2, 0, 1, 2]))
+    2
+    """
+    return len(np.unique(rows[rows > 0]))
+
+
+def describe(
+    vocabulary: ItemVocabulary, config: RecallConfig, written: Sequence[Mapping[str, Any]]
+) -> dict[str, Any] | None:
+    """Facts of the users file for the report; None where no feature needs one.
+
+    Args:
+        vocabulary: With the values of users.
+        config: The settings.
+        written: Facts of the shards.
+
+    Raises:
+        InputError: No user of the log is in the file.
+    """
+    if vocabulary.users is None:
+        return None
+    matched = sum(facts[KNOWN_USERS] for facts in written)
+    if not matched:
+        raise InputError(
+            f"None of the {len(vocabulary.users):,} users of the users file is in the log, whose "
+            "users features.columns declares features of. Write the ids of both alike, or leave "
+            "the features out."
+        )
+    counted = vocabulary.users.count_values()
+    return {
+        "users": len(vocabulary.users),
+        "matched": matched,
+        "max_unknown_share": config.features.max_unknown_share,
+        "columns": {
+            column.name: {"kind": column.kind, **counted[column.name]._asdict()}
+            for column in vocabulary.users.columns
+        },
+    }
 
 
 def add_starts(

@@ -164,6 +164,6 @@ def _unknown_items(run: RunFolder) -> list[str]:
         return []
     return [
         f"{number:,} of {facts['num_items']:,} items ({texts.share(number / facts['num_items'])}) "
-        "were never clicked in training: their vectors are those they began with, but for what "
-        "model.use_categories=true can tell of them."
+        "were never clicked in training: without features of items (features.columns, or "
+        "model.use_categories=true) their vectors are those they began with."
     ]

@@ -183,3 +183,44 @@ def test_their_clicks_are_history_alone(tmp_path):
         name.encode(): 0 if name == first else 3 for name in names
     }
     assert records.read_vocabulary(folder).counts.tolist() == [3, 3, 3, 0, 0]
+
+
+def report_of(tmp_path, text, *settings):
+    (tmp_path / "log.csv").write_text(EVENTS)
+    source = open_events(str(tmp_path / "log.csv"))
+    source.users_file = UsersFile(str(write_users(tmp_path, text)))
+    return ingest.run_ingest(source, None, tmp_path / "examples", CONFIG.override(settings))
+
+
+def test_rare_and_missing_values_are_in_the_report(tmp_path):
+    columns = [{**COLUMNS[0], "min_count": 2}, COLUMNS[1]]
+    text = "user_id,country,age\nu2,NL,30\nu9,DE,20\nu1,NL,\nu8,,\n"
+    report = report_of(tmp_path, text, f"features.columns={json.dumps(columns)}")
+    assert report["user_features"] == {
+        "users": 4,
+        "matched": 2,
+        "max_unknown_share": 0.05,
+        "columns": {
+            "country": {
+                "kind": "categorical",
+                "num_missing": 1,
+                "num_values": 3,
+                "num_unknown": 1,
+            },
+            "age": {"kind": "numeric", "num_missing": 2, "num_values": 2, "num_unknown": 0},
+        },
+    }
+    assert (
+        "2 users of the log are among the 4 of the users file; of others nothing is known."
+        in report["lines"]
+    )
+    assert (
+        "Warning: 33.3% of the values of the user feature 'country' are outside of its vocabulary "
+        "(limit features.max_unknown_share = 0.05): they are rare. Nothing is learnt of them."
+    ) in report["lines"]
+
+
+def test_a_users_file_of_other_users_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="None of the 2 users of the users file is in the log"):
+        report_of(tmp_path, "user_id,country,age\n001,NL,30\n002,DE,20\n")
+    assert not (tmp_path / "examples").exists()

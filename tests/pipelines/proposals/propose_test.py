@@ -115,6 +115,35 @@ def test_lines_say_what_was_seen(tmp_path, capsys):
     ]
 
 
+def test_times_of_items_are_attributes(tmp_path):
+    """Texts that no model reads, and what says when an item may be in an answer."""
+    from pipelines.proposals import propose
+    from pipelines.sources.items import ItemsFile
+
+    header = "item_id,price,sold_until,available_from,year,licence,empty_until"
+    rows = [
+        f"i{n},{n * 1.5},2026-01-{n % 28 + 1:02d},{1_700_000_000 + 60 * n},{1990 + n % 30},"
+        f"{'a' if n % 2 else 'b'},"
+        for n in range(60)
+    ]
+    (tmp_path / "items.csv").write_text("\n".join([header, *rows]) + "\n")
+    tables = propose.tables_of(ItemsFile(str(tmp_path / "items.csv")), None, None, USED)
+    found = [propose.propose(table) for table in tables]
+    settings = propose.to_settings(found)
+    assert settings["features"]["attributes"] == [
+        {"name": "sold_until", "kind": "time"},
+        {"name": "available_from", "kind": "time"},
+    ]
+    names = [column["name"] for column in settings["features"]["columns"]]
+    assert names == ["price", "year", "licence"]
+    lines = propose.to_lines(found, RecallConfig())
+    assert (
+        "  sold_until           time         28 values; 0.0% missing; for requests to filter on, "
+        "no feature"
+    ) in lines
+    assert lines[-1] == propose._OF_ITEMS
+
+
 @pytest.mark.parametrize(
     ("words", "wanted"),
     [

@@ -39,6 +39,9 @@ def evaluated_archive(old_archive, tmp_path_factory):
     titles = [f"<b>Title</b> & {item_id}" for item_id in old.item_ids]
     vocabulary = ItemVocabulary(old.item_ids, old.counts, categories, titles)
     records.write_vocabulary(run / "examples", vocabulary)
+    # Its categories had weights that models do not have any more: it is evaluated without them.
+    config = records.read_config(run / "model").override(["model.use_categories=false"])
+    (run / "model" / records.CONFIG_NAME).write_text(config.to_json())
     evaluate.run_evaluation(run / "examples", run / "model", run / "evaluation")
     return run
 

@@ -90,7 +90,6 @@ def test_a_share_of_the_items_is_chosen_by_their_ids(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "columns", "items", "wanted"),
     [
-        (["model.use_categories=true"], COLUMNS, ITEMS, "Declare the categories as one of them"),
         ([], COLUMNS, "item_id,category,title\na,,\n", "lacks the column 'price'"),
         ([], COLUMNS[1:2], "item_id,price\nz,1\n", "features features.columns declares"),
         ([], COLUMNS[1:2], "item_id,price\na,cheap\n", "Data row 1 .*'cheap'"),

@@ -97,18 +97,6 @@ def test_a_catalogue_without_old_items_stays_as_it_is():
     assert not carry_and_fill(ItemVocabulary(["x", "y"]))[2:].any()
 
 
-def test_categories_follow_their_names():
-    now = ItemVocabulary(["a"], categories=[["red", "hats", "gloves"]])
-    table = np.array([[0, 0], [1, 2], [3, 4], [5, 8]])  # No category, caps, hats, red.
-
-    sources = carried_rows.match_categories(BEFORE, now)
-    carried = carried_rows.carry(table, sources)
-    carried_rows.fill_new_categories(carried, sources)
-
-    assert sources.tolist() == [0, NEW, 2, 3]  # gloves, hats, red.
-    np.testing.assert_array_equal(carried, [[0, 0], [4, 6], [3, 4], [5, 8]])
-
-
 def test_values_of_features_follow_their_names_or_places():
     colours = FeatureColumn("colours", "item", "categorical", max_values=2)
     year = FeatureColumn("year", "item", "numeric", buckets=3)
@@ -129,6 +117,13 @@ def test_values_of_features_follow_their_names_or_places():
     # Before: 0 nothing, 1 others, 2 red, 3 blue, 4 and 5 years, 6 and 7 words.
     sources = carried_rows.match_values(before, now)
     assert sources.tolist() == [0, 1, 3, NEW, 2, 4, 5, NEW, 6, 7]
+
+
+def test_new_values_begin_with_the_mean_of_those_that_are_carried():
+    table = np.array([[0, 0], [1, 2], [3, 4], [5, 8]])  # No value, others, hats, red.
+    carried = carried_rows.carry(table, sources := np.array([0, 1, NEW, 3]))
+    carried_rows.fill_new_values(carried, sources)
+    np.testing.assert_array_equal(carried, [[0, 0], [1, 2], [3, 5], [5, 8]])
 
 
 def test_ids_are_those_of_today_and_the_gone_are_left_out():

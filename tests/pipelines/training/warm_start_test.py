@@ -24,7 +24,6 @@ CONFIG = RecallConfig().override(
         "model.feed_forward_dim=8",
         "model.max_history_length=7",
         "model.dropout_rate=0",
-        "model.use_categories=true",
         "loss.num_negatives=16",
         "loss.seq2seq_weight=0",
         "loss.negatives=queue",
@@ -132,7 +131,6 @@ def queue_in(state):
 
 # The table, its average and the two moments of the optimiser.
 ITEM_TABLES = {"weight_0": True, "average_0": True, "optimizer_1": False, "optimizer_2": False}
-CATEGORY_TABLES = {"weight_1": True, "average_1": True, "optimizer_3": False, "optimizer_4": False}
 
 
 @pytest.mark.parametrize(("name", "has_mean"), ITEM_TABLES.items(), ids=ITEM_TABLES)
@@ -156,21 +154,10 @@ def test_rows_of_items_follow_their_raw_ids(yesterday, name, has_mean):
     np.testing.assert_allclose(now[dense(NOW, "y")[0]], before[kept].mean(axis=0), rtol=1e-4)
 
 
-@pytest.mark.parametrize(("name", "has_mean"), CATEGORY_TABLES.items(), ids=CATEGORY_TABLES)
-def test_rows_of_categories_follow_their_names(yesterday, name, has_mean):
-    before = state_of(yesterday / "model")[name]  # None, even, odd.
-    _, state = begin(yesterday, NOW)
-    now = state[name]  # None, even, odd, z.
-
-    np.testing.assert_array_equal(now[:3], before)
-    expected = before[1:].mean(axis=0) if has_mean else 0
-    np.testing.assert_allclose(now[3], np.broadcast_to(expected, 8), rtol=1e-5)
-
-
 def test_all_else_is_kept_and_the_optimiser_goes_on_counting(yesterday):
     before = state_of(yesterday / "model")
     fresh, state = begin(yesterday, NOW)
-    others = set(state) - {*ITEM_TABLES, *CATEGORY_TABLES, queue_in(state)}
+    others = set(state) - {*ITEM_TABLES, queue_in(state)}
 
     assert len(others) > 40
     for name in others:
@@ -270,7 +257,6 @@ def test_another_earlier_model_trains_anew(logs, yesterday, tmp_path):
         ("model.dim=4", "model.dim=8, this run has 4. Pass --set=model.dim=8,"),
         ("model.extractor=dssrec", "model.extractor=last_state"),
         ("model.num_blocks=2", "model.num_blocks=1, this run has 2"),
-        ("model.use_categories=false", "Pass --set=model.use_categories=true"),
     ],
 )
 def test_other_settings_of_the_model_are_refused(logs, yesterday, tmp_path, setting, text):
@@ -351,9 +337,7 @@ def test_a_fifth_of_the_steps_reaches_what_training_from_scratch_does(tmp_path, 
     walks = [row_of[walk].tolist() for walk in chains(300, NUM_ITEMS + 4, seed=2)]
     first = write_log(tmp_path / "first", examples_writer, before, chains(300))
     second = write_log(tmp_path / "second", examples_writer, now, walks)
-    config = CONFIG.override(
-        ["model.use_categories=false", "loss.negatives=uniform", "train.learning_rate=.001"]
-    )
+    config = CONFIG.override(["loss.negatives=uniform", "train.learning_rate=.001"])
     long, short = (config.override([f"train.max_epochs={n}"]) for n in (25, 5))
 
     train_and_evaluate(long, first, tmp_path / "yesterday")

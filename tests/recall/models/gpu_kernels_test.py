@@ -13,6 +13,7 @@ from recall.features import PackedBatch, SequenceBatch
 from recall.models.dssrec import DSSRec
 from recall.optimizers import RowwiseAdam
 from recall.vocabulary import ItemVocabulary
+from tests.category_features import with_categories_as_feature
 from tests.gpu_kernels import find_missing, has_kernel, operations_of
 
 CHOICES = [
@@ -30,11 +31,17 @@ WITHOUT_SHAPES = {"Unique", "UniqueV2", "UniqueWithCounts", "Where", "BooleanMas
 """What they give is as long as the data say."""
 
 
+def vocabulary_for(settings):
+    """Three items, whose categories are a feature where the settings say so."""
+    vocabulary = ItemVocabulary(["a", "b", "c"], [1, 1, 1], [["x"], ["y"], ["x", "y"]])
+    return with_categories_as_feature(vocabulary) if settings.model.use_categories else vocabulary
+
+
 @functools.cache
 def graph_operations(config, is_packed):
     """Those of a step; made once for all tests, which takes seconds."""
-    vocabulary = ItemVocabulary(["a", "b", "c"], categories=[["x"], ["y"], ["x", "y"]])
-    model = DSSRec(RecallConfig().override([*TINY, *config]), vocabulary)
+    settings = RecallConfig().override([*TINY, *config])
+    model = DSSRec(settings, vocabulary_for(settings))
     model.compile(optimizer=RowwiseAdam(has_static_shapes=is_packed))
     model(tf.zeros([1, 1], tf.int64))
     model.optimizer.build(model.trainable_variables)
@@ -91,8 +98,8 @@ def test_no_shape_of_a_packed_step_depends_on_the_data(config):
 @pytest.mark.parametrize("config", CHOICES, ids=lambda config: config[-1].split(".")[-1])
 def test_no_operation_of_a_user_or_an_item_needs_the_processor(config):
     """What evaluation computes on a GPU before it ranks."""
-    vocabulary = ItemVocabulary(["a", "b", "c"], categories=[["x"], ["y"], ["x", "y"]])
-    model = DSSRec(RecallConfig().override([*TINY, *config]), vocabulary)
+    settings = RecallConfig().override([*TINY, *config])
+    model = DSSRec(settings, vocabulary_for(settings))
     towers = [
         tf.function(lambda ids: model.user_tower(ids).user_vectors),
         tf.function(lambda ids: model.item_tower(ids)),

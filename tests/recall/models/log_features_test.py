@@ -75,19 +75,17 @@ def padded(values):
     width = max(map(len, SEQUENCES))
     item_ids = np.zeros([len(SEQUENCES), width], np.int64)
     columns = {
-        "event_slots": np.zeros([len(SEQUENCES), width - 1, 1], np.int32),
-        "event_numbers": np.zeros([len(SEQUENCES), width - 1, 2], np.float32),
+        "event_slots": np.zeros([len(SEQUENCES), width, 1], np.int32),
+        "event_numbers": np.zeros([len(SEQUENCES), width, 2], np.float32),
         "request_slots": np.zeros([len(SEQUENCES), width - 1, 1], np.int32),
         "request_numbers": np.zeros([len(SEQUENCES), width - 1, 0], np.float32),
     }
-    columns |= {f"future_{part}": columns[f"event_{part}"].copy() for part in ("slots", "numbers")}
     start = 0
     for row, sequence in enumerate(SEQUENCES):
         item_ids[row, : len(sequence)] = sequence
         own, last = np.arange(start, start + len(sequence)), len(sequence) - 1
         for part, of_all in (("slots", slots), ("numbers", numbers)):
-            columns[f"event_{part}"][row, :last] = of_all[own[:-1]]
-            columns[f"future_{part}"][row, :last] = of_all[own[:0:-1]]
+            columns[f"event_{part}"][row, : last + 1] = of_all[own]
         columns["request_slots"][row, :last] = requests[own[1:]]
         start += len(sequence)
     return SequenceBatch(

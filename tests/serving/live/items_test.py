@@ -197,10 +197,10 @@ class TestSwap:
         live.delete(["a"])
         place = new.place
 
-        def slow_place(changes):
+        def slow_place(changes, **options):
             monkeypatch.setattr(new, "place", place)
             live.delete(["b"])  # After the changes so far were read.
-            return place(changes)
+            return place(changes, **options)
 
         monkeypatch.setattr(new, "place", slow_place)
         live.attach(new)
@@ -222,7 +222,7 @@ def test_changes_of_another_process_are_made_again_after_a_failure(make_live, mo
     writer, reader = make_live(mine), make_live(theirs)
     embed, has_failed = theirs._embed, threading.Event()
 
-    def fail(categories):
+    def fail(items, **options):
         has_failed.set()
         raise ServingError(Code.UNAVAILABLE, "The item tower restarts.")
 
@@ -343,15 +343,17 @@ class TestRefused:
         np.testing.assert_array_equal(vector_of(unit, "m"), [1, 0, 0])
 
     def test_new_items_nobody_can_place(self, refuse):
-        refuse("none of its 1 categories is known", "upsert", [ItemUpsert("n", ("mauve",))])
-        refuse("none of its 0 categories", "upsert", [ItemUpsert("n")])
+        refuse("the model knows none of its values", "upsert", [ItemUpsert("n", ("mauve",))])
+        refuse("declares the features categories", "upsert", [ItemUpsert("n")])
         # One bad item of many: nothing is changed.
         refuse("'n'", "upsert", [ItemUpsert("ok", ("red",)), ItemUpsert("n")])
 
     def test_a_model_without_categories(self, make_live):
         catalogue = make_catalogue(embeds=False)
         live = make_live(catalogue)
-        with pytest.raises(InputError, match=r"the model has no categories\. Give a vector"):
+        with pytest.raises(
+            InputError, match=r"the model knows no features of items\. Give a vector"
+        ):
             live.upsert([ItemUpsert("n", ("red",))])
         live.upsert([ItemUpsert("n", ("red",), vector=[1, 0, 0])])
         assert ids_of(catalogue) == ["a", "b", "c", "n"]
@@ -396,6 +398,8 @@ def test_status(make_live):
                 "num_delta": 1,
                 "num_waiting": 0,
                 "categories_left_out": ["red"],
+                "num_feature_values": 0,
+                "num_unknown_values": 0,
                 "is_rebuilding": False,
             }
         ],

@@ -1,4 +1,6 @@
-"""The item tower's signature for items that nobody clicked yet."""
+"""Items that nobody clicked yet, of a model that knows categories alone."""
+
+import math
 
 import numpy as np
 import pytest
@@ -11,54 +13,62 @@ from recall.vocabulary import ItemVocabulary
 from serving.live.item_content import ItemContent
 from serving.models.saved_model import SavedModelServable
 from serving.protocol import warmup
-from serving.release import export, warmup_requests
+from serving.release import export, manifest, warmup_requests
 from serving.servables.item_embedding import item_embedder
+from tests.category_features import with_categories_as_feature
 
 MODEL = {"dim": 4, "max_history_length": 3, "num_blocks": 1, "num_heads": 1, "feed_forward_dim": 4}
 CATEGORIES = [("red",), ("blue", "red"), (), ("line\nbreak",)]
-VOCABULARY = ItemVocabulary(["a", "b", "c", "d"], categories=CATEGORIES)
+VOCABULARY = ItemVocabulary(["a", "b", "c", "d"], [4, 3, 2, 1], CATEGORIES)
 
 
 def make_export(folder, similarity, use_categories=True):
-    """Exports towers with random weights; returns the category embeddings by name."""
+    """Exports towers with weights that a test can see; returns that of items."""
     values = {**MODEL, "similarity": similarity, "use_categories": use_categories}
     config = RecallConfig.from_dict({"model": values})
-    tf.keras.utils.set_random_seed(2)
-    item_tower = ItemTower(config.model, VOCABULARY)
+    vocabulary = with_categories_as_feature(VOCABULARY) if use_categories else VOCABULARY
+    item_tower = ItemTower(config.model, vocabulary, config.features)
+    for weight in item_tower.weights:
+        weight.assign(np.random.default_rng(2).normal(size=weight.shape))
     export.export_towers(
-        UserTower(config.model, item_tower), item_tower, VOCABULARY, config, folder
+        UserTower(config.model, item_tower), item_tower, vocabulary, config, folder
     )
-    if not use_categories:
-        return None
-    # Names are sorted and numbered from 1.
-    rows = item_tower.category_embeddings.numpy()[1:]
-    return dict(zip(["blue", "line\nbreak", "red"], rows, strict=True))
+    return item_tower
 
 
 def load(folder):
     return SavedModelServable("item_tower", 5, folder / "item_tower")
 
 
-@pytest.mark.parametrize("similarity", ["cosine", "inner_product"])
-def test_a_new_item_is_the_mean_of_its_categories(tmp_path, similarity):
-    rows = make_export(tmp_path, similarity)
-    servable = load(tmp_path)
-    embed = item_embedder(servable, {})
-    names = [("red",), ("unheard of", "blue", "red"), ("line\nbreak",), (), ("never",)]
-    found = embed([ItemContent("x", categories) for categories in names])
-    expected = np.stack(
-        [
-            rows["red"],
-            (rows["blue"] + rows["red"]) / 2,
-            rows["line\nbreak"],
-            0 * rows["red"],
-            0 * rows["red"],
-        ]
+def content_of(item_tower, *rows):
+    """What the network makes of the mean of some rows of its table, by numpy."""
+    network = item_tower.network
+    table = network.table.numpy().astype(np.float64)
+    (inner, inner_bias), (outer, outer_bias) = (
+        [weight.numpy().astype(np.float64) for weight in layer.weights]
+        for layer in (network._inner, network._outer)
     )
+    mean = table[list(rows)].mean(axis=0) if rows else np.zeros(table.shape[1])
+    hidden = mean @ inner + inner_bias
+    hidden *= 0.5 * (1 + np.vectorize(math.erf)(hidden / np.sqrt(2)))
+    return hidden @ outer + outer_bias
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "inner_product"])
+def test_a_new_item_is_the_mean_of_its_categories_through_the_network(tmp_path, similarity):
+    item_tower = make_export(tmp_path, similarity)
+    servable = load(tmp_path)
+    embed = item_embedder(servable, manifest.read(tmp_path))
+    names = [("red",), ("unheard of", "blue", "red"), ("line\nbreak",), ("never",)]
+    found = embed([ItemContent("x", categories) for categories in names])
+    # Rows: none 0, others 1, then by frequency and name red 2, blue 3, line break 4; of an item
+    # as many count as the longest one of the catalogue has, two.
+    expected = np.stack([content_of(item_tower, *rows) for rows in ([2], [1, 3], [4], [1])])
     if similarity == "cosine":
-        expected[:3] /= np.linalg.norm(expected[:3], axis=1, keepdims=True)
-    np.testing.assert_allclose(found.vectors, expected, atol=1e-6)
-    assert found.num_known.tolist() == [1, 2, 1, 0, 0]
+        expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(found.vectors, expected, rtol=1e-4, atol=1e-5)
+    assert found.num_known.tolist() == [1, 1, 1, 0]
+    assert found.num_unknown.tolist() == [0, 1, 0, 1]
     fingerprint = servable.predict("", {"item_ids": np.array([b"a"], object)})["fingerprint"][0]
     assert found.fingerprint == fingerprint.decode()
 
@@ -66,6 +76,30 @@ def test_a_new_item_is_the_mean_of_its_categories(tmp_path, similarity):
 def test_a_model_without_categories_has_no_such_signature(tmp_path):
     make_export(tmp_path, "cosine", use_categories=False)
     assert item_embedder(load(tmp_path), {}) is None
+
+
+def test_a_release_of_an_earlier_version_takes_categories_without_declaring_them(tmp_path):
+    """Its signature has one input, of all rows, and tells known values alone."""
+
+    class Earlier(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.string, name="categories")])
+        def embed(self, categories):
+            is_known = tf.cast((categories == "red") | (categories == "blue"), tf.int32)
+            return {
+                "item_vectors": tf.cast(is_known, tf.float32),
+                "num_known": tf.reduce_sum(is_known, axis=1),
+                "fingerprint": tf.fill([tf.shape(categories)[0]], "abc"),
+            }
+
+    module = Earlier()
+    signatures = {"embed_new_items": module.embed}
+    tf.saved_model.save(module, str(tmp_path / "item_tower"), signatures=signatures)
+    embed = item_embedder(load(tmp_path), {"fingerprint": "abc"})
+    assert embed.features == ("categories",)
+    found = embed([ItemContent("x", ("red", "mauve")), ItemContent("y", ("red", "blue"))])
+    assert found.vectors.tolist() == [[1, 0], [1, 1]]
+    assert found.num_known.tolist() == [1, 2]
+    assert embed([ItemContent("z", ())]).num_known.tolist() == [0]
 
 
 def test_the_warm_up_covers_it(tmp_path):

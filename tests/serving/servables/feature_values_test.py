@@ -50,6 +50,17 @@ def test_a_share_above_the_limit_is_said_at_every_change_and_once(caplog):
         assert f"{line} {number}.0" in page
 
 
+def test_values_that_were_counted_before_count_for_the_share_alone(caplog):
+    metrics = Metrics()
+    values = FeatureValues("user", MANIFEST, 3, metrics)
+    with caplog.at_level("WARNING"):
+        values.count(outputs([[0, 120], [60, 0]]), are_new=False)
+    assert "100.0% of the latest values of the user feature 'country'" in said(caplog)[0]
+    page = metrics.page().decode()
+    assert 'recall_unknown_feature_share{feature="country",owner="user"} 1.0' in page
+    assert "recall_feature_values_total{" not in page
+
+
 def test_old_values_are_forgotten(caplog):
     values = FeatureValues("user", MANIFEST, 1)
     for _ in range(50):

@@ -9,7 +9,9 @@ from serving.index.bundle import open_bundle
 from serving.live.catalogue import LiveCatalogue
 from serving.live.items import LiveItems
 from serving.models.saved_model import SavedModelServable
+from serving.monitoring.metrics import Metrics
 from serving.release import manifest as manifests
+from serving.servables.feature_values import FeatureValues
 from serving.servables.item_embedding import item_embedder
 from tests.serving.feature_release import write_release
 
@@ -129,3 +131,53 @@ def test_unknown_values_are_counted(live):
     items.upsert(upserts[:3])
     status = catalogue.status()
     assert (status["num_feature_values"], status["num_unknown_values"]) == (126, 63)
+
+
+def given_values(metrics):
+    """State -> values of brands that the metrics have counted."""
+    lines = metrics.page().decode().splitlines()
+    start = 'recall_feature_values_total{feature="brand",owner="item",state='
+    return {
+        line.removeprefix(start).split('"')[1]: float(line.split()[-1])
+        for line in lines
+        if line.startswith(start)
+    }
+
+
+def test_values_are_counted_once_however_often_they_are_placed(release, tmp_path):
+    """By two versions, by another process, and again at the next start."""
+    folder, _, _ = release
+    item_tower_dir = folder / "item_tower" / "1"
+    servable, metrics = SavedModelServable("item_tower", 1, item_tower_dir), Metrics()
+
+    def catalogue(version):
+        facts = manifests.read(item_tower_dir)
+        values = FeatureValues("item", facts, version, metrics)
+        embed = item_embedder(servable, facts, values)
+        return LiveCatalogue(open_bundle(folder / "index" / "1"), version=version, embed=embed)
+
+    first, second = catalogue(1), catalogue(2)
+    items, other = LiveItems(tmp_path), LiveItems(tmp_path)
+    try:
+        items.attach(first)
+        items.attach(second)
+        other.attach(catalogue(3))
+        upserts = [ItemUpsert(f"n{n}", features={"brand": "acme", "price": n}) for n in range(5)]
+        upserts.append(ItemUpsert("x", features={"brand": "nobody's", "price": 1}))
+        items.upsert(upserts)
+        # The other process has to catch up before it writes.
+        other.upsert([ItemUpsert("y", features={"brand": "acme"})])
+    finally:
+        items.close()
+        other.close()
+    assert given_values(metrics) == {"known": 6, "unknown": 1}
+    assert first.status()["num_unknown_values"] == second.status()["num_unknown_values"] == 1
+
+    again, reopened = catalogue(4), LiveItems(tmp_path)
+    try:
+        reopened.attach(again)
+    finally:
+        reopened.close()
+    assert given_values(metrics) == {"known": 6, "unknown": 1}
+    # Of what it serves it says how much it does not know.
+    assert again.status()["num_unknown_values"] == 1

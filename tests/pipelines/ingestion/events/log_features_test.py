@@ -149,10 +149,8 @@ def test_batches_have_clicks_before_and_requests_after_the_slot(made):
     # Rows of events: none 0; device: outside 1, phone 2, tv 3; gaps 4 - 36, of 1 h (4096 s are
     # 13 bits, 3600 s are 12) 4 + 13; hours 37 - 60; weekdays 61 - 67, Friday the fifth.
     click_a, click_b, click_c = [3, 0, 38, 65], [2, 17, 39, 65], [0, 4 + 18, 37 + 6, 66]
-    assert columns["event_slots"].tolist() == [click_a, click_b]
-    np.testing.assert_allclose(columns["event_numbers"], [[-1, 0], [0, 1]], atol=1e-6)
-    assert columns["future_slots"].tolist() == [click_c, click_b]
-    np.testing.assert_allclose(columns["future_numbers"], [[1, 0], [0, 1]], atol=1e-6)
+    assert columns["event_slots"].tolist() == [click_a, click_b, click_c]
+    np.testing.assert_allclose(columns["event_numbers"], [[-1, 0], [0, 1], [1, 0]], atol=1e-6)
     # Of requests: screen 1 - 3, hours 4 - 27: of the clicks on b and c.
     assert columns["request_slots"].tolist() == [[2, 4 + 2], [0, 4 + 6]]
     assert columns["request_numbers"].shape == (2, 0)
@@ -171,7 +169,12 @@ def test_packed_batches_have_the_same(made):
         length = padded.history_ids.shape[1]
         for name, values in padded.columns.items():
             flat = batch.columns[name].numpy().reshape(len(history_ids), -1)
-            np.testing.assert_array_equal(flat[place : place + length], values.numpy()[0])
+            of_slots = values.numpy()[0, :length]  # Of events those that are clicks of slots.
+            np.testing.assert_array_equal(flat[place : place + length], of_slots)
+            if name.startswith("event"):
+                futures = batch.columns[name.replace("event", "future")].numpy()
+                found = futures.reshape(len(history_ids), -1)[place : place + length]
+                np.testing.assert_array_equal(found, values.numpy()[0, :0:-1])
 
 
 def test_held_out_users_have_their_values(made):

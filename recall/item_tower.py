@@ -73,13 +73,8 @@ class ItemTower(tf.keras.Model):
         self.num_candidates, self.learnt_ids = len(learnt_ids), tf.constant(learnt_ids, tf.int64)
         self._is_learnt = tf.constant(is_learnt.astype(np.float32)[:, np.newaxis])
         self._id_dropout = Dropout(config.id_dropout, is_scaled=False)
-        says_something = [
-            (part != nothing[:1]).any(axis=1)
-            for part, nothing in zip(encoded, unknown, strict=True)
-        ]
-        self._has_values = tf.constant(
-            np.concatenate([[False] * FIRST_ITEM_ID, np.logical_or(*says_something)])
-        )
+        has_values = vocabulary.features.has_values()
+        self._has_values = tf.constant(np.concatenate([[False] * FIRST_ITEM_ID, has_values]))
 
     def _add_table(self, name: str, size: int, dim: int) -> tf.Variable:
         """A `[size, dim]` embedding table of short random vectors."""

@@ -85,7 +85,7 @@ def _yesterday(tmp_path_factory):
             variable.assign(rng.normal(size=variable.shape))
     checkpoint = tf.train.CheckpointManager(state.checkpoint, str(folder / "checkpoints"), 1)
     checkpoint.save()
-    records.write_vocabulary(folder, BEFORE.without_user_values())
+    records.write_vocabulary(folder, BEFORE.without_examples())
     (folder / records.CONFIG_NAME).write_text(CONFIG.to_json())
     records.write_record(folder, records.build_record("train", {}, {}))
     return folder, model

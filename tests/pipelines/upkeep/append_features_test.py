@@ -269,16 +269,9 @@ def test_training_reads_the_values_of_all_days(two_days):
             slots, numbers = (
                 batch.columns[name].numpy() for name in ("event_slots", "event_numbers")
             )
-            asked = batch.columns["future_slots"].numpy()
-            is_real = batch.history_ids.numpy() > 0
             rows += [
-                str(row)
-                for row in zip(
-                    slots[is_real].tolist(),
-                    asked[is_real].tolist(),
-                    numbers[is_real].round(4).tolist(),
-                    strict=True,
-                )
+                str((slots[row, own].tolist(), numbers[row, own].round(4).tolist()))
+                for row, own in enumerate(batch.item_ids.numpy() > 0)
             ]
         found.append(sorted(rows))
         held = held_out.read_held_out(folder, "test")

@@ -16,6 +16,7 @@ from pipelines.artifacts import records
 from pipelines.artifacts.records import RunPaths
 from pipelines.evaluation import evaluate
 from pipelines.ingestion import ingest
+from pipelines.ingestion.events import user_rows
 from pipelines.progress import tasks
 from pipelines.publishing import export, index, push, run_folder, summary
 from pipelines.reporting import report as run_report
@@ -113,6 +114,7 @@ def run(
         previous = previous or validate.find_examples(warm_start)
     if previous is not None:
         validate.require_examples(previous, but=paths.examples)
+    user_rows.check_file(source, config)
     ingest_record = ingest.ingest_record(source, items_file, config)
     make_examples = functools.partial(
         ingest.run_ingest,

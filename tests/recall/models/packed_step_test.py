@@ -148,7 +148,7 @@ def test_packed_steps_are_padded_ones_with_every_option(name):
     padded = build(*settings, has_static_shapes=False)
     packed = build(*settings, has_static_shapes=True)
 
-    for _ in range(3):
+    for _ in range(3 if name in ("future_queue", "warm_up") else 2):
         logs, packed_logs = padded.train_step(PADDED), packed.train_step(PACKED)
 
     assert_same(padded, packed, logs, packed_logs, tolerance=1e-5)
@@ -262,7 +262,7 @@ def test_bfloat16_learns_what_float32_does(extractor):
     assert rounded(PADDED.history_ids).dtype == tf.float32
     np.testing.assert_allclose(rounded(PADDED.history_ids), exact(PADDED.history_ids), atol=0.05)
     assert (rounded(PADDED.history_ids).numpy() != exact(PADDED.history_ids).numpy()).any()
-    for _ in range(10):
+    for _ in range(5):
         logs, rounded_logs = exact.train_step(PACKED), rounded.train_step(PACKED)
     assert float(logs["loss"]) == pytest.approx(float(rounded_logs["loss"]), rel=0.05)
 

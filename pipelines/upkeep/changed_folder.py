@@ -173,6 +173,8 @@ class ChangedFolder:
             statistics,
             self._match_items(old_report, vocabulary),
         )
+        if self._users is not None:
+            report["user_features"] = grown_users.describe(self._stored, self._users, config)
         report["similar_ids"]["items"] = old_report["similar_ids"]["items"]
         report["lines"] = [
             line,

@@ -6,6 +6,7 @@ users follow. Imports no TensorFlow and no Beam.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,9 +14,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipelines.artifacts import records
+from pipelines.ingestion import kept_sequences
 from pipelines.ingestion.encoding.shard_files import ShardFiles
 from pipelines.ingestion.events import user_rows
+from pipelines.ingestion.kept_sequences import Generation
 from pipelines.sources.users import USERS_ID, UsersFile
+from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.feature_columns.declaration import FeatureColumn
 from recall.feature_columns.item_features import ItemFeatures
@@ -72,6 +76,22 @@ def take_out(stored: ShardFiles, users: ItemFeatures, user_ids: pa.StringArray) 
     user_rows.write_known(stored, _with_nulls(known, is_gone))
     rows = pc.if_else(is_gone, None, pa.array(np.arange(len(known))))
     return user_rows.fit(users.table.take(rows), [column.column for column in users.columns])
+
+
+def describe(stored: ShardFiles, users: ItemFeatures, config: RecallConfig) -> dict[str, Any]:
+    """Facts of the users file for the report, of users who count.
+
+    Raises:
+        InputError: No user of the log is in the file.
+    """
+    known = user_rows.read_known(stored)
+    matched = 0
+    for path in stored.directory.glob(f"{kept_sequences.USERS}-*.arrow"):
+        users_of = Generation.read(stored, int(path.stem.rpartition("-")[2]))
+        is_known = pc.is_in(users_of.user_ids, value_set=known).to_numpy(zero_copy_only=False)
+        matched += int((is_known & users_of.alive).sum())
+    there = ItemFeatures(users.columns, users.table.filter(known.is_valid()))
+    return user_rows.describe_values(there, matched, config)
 
 
 def _with_nulls(texts: pa.StringArray, is_null: pa.BooleanArray) -> pa.StringArray:

@@ -144,20 +144,34 @@ def describe(
     if vocabulary.users is None:
         return None
     matched = sum(facts[KNOWN_USERS] for facts in written)
+    return describe_values(vocabulary.users, matched, config)
+
+
+def describe_values(users: ItemFeatures, matched: int, config: RecallConfig) -> dict[str, Any]:
+    """Facts of the users file for the report.
+
+    Args:
+        users: Their values.
+        matched: Users of the log who are in the file.
+        config: The settings.
+
+    Raises:
+        InputError: No user of the log is in the file.
+    """
     if not matched:
         raise InputError(
-            f"None of the {len(vocabulary.users):,} users of the users file is in the log, whose "
+            f"None of the {len(users):,} users of the users file is in the log, whose "
             "users features.columns declares features of. Write the ids of both alike, or leave "
             "the features out."
         )
-    counted = vocabulary.users.count_values()
+    counted = users.count_values()
     return {
-        "users": len(vocabulary.users),
+        "users": len(users),
         "matched": matched,
         "max_unknown_share": config.features.max_unknown_share,
         "columns": {
             column.name: {"kind": column.kind, **counted[column.name]._asdict()}
-            for column in vocabulary.users.columns
+            for column in users.columns
         },
     }
 

@@ -181,6 +181,12 @@ def compare(grown, whole):
     assert found[0].get("event_columns") == found[1].get("event_columns")
     for name in ("num_users", "num_events", "lengths"):
         assert found[0][name] == found[1][name]
+    users = [
+        storage.read_json(path / "ingest_report.json")["user_features"] for path in (grown, whole)
+    ]
+    assert {**users[0], "matched": 0} == {**users[1], "matched": 0}
+    # Of a log all users are counted, of examples those with enough events.
+    assert users[0]["matched"] >= users[1]["matched"] > 0
     for split, values in found[1]["splits"].items():
         wanted = {name: values[name] for name in ("examples", "events", "targets")}
         assert {name: found[0]["splits"][split][name] for name in wanted} == wanted

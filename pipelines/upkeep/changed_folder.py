@@ -173,8 +173,7 @@ class ChangedFolder:
             statistics,
             self._match_items(old_report, vocabulary),
         )
-        if self._users is not None:
-            report["user_features"] = grown_users.describe(self._stored, self._users, config)
+        report["user_features"] = self._describe_users()
         report["similar_ids"]["items"] = old_report["similar_ids"]["items"]
         report["lines"] = [
             line,
@@ -191,6 +190,12 @@ class ChangedFolder:
         kept_sequences.write_state(self._dir, state)
         shutil.rmtree(self._dir / _WORK)
         return report
+
+    def _describe_users(self) -> dict[str, Any] | None:
+        """What the report says of the users file; None where no feature needs one."""
+        if self._users is None:
+            return None
+        return grown_users.describe(self._stored, self._users, self._config)
 
     def _write_columns(self) -> None:
         """What was learnt of features of users and of events, beside the vocabulary."""

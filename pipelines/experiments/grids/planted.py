@@ -12,8 +12,9 @@ from pipelines.experiments.grids.logs import NEXT_FIVE, log_settings
 from recall.errors import InputError
 
 _INTERESTS = 8
-CLUSTERS = ("model.clusters=items", "loss.min_pair_weight=0.05")
-"""Clusters of items, and only interests compared that past and future hold."""
+CLUSTERS = ("model.clusters=items", "loss.semantic_weight=0.1", "loss.min_pair_weight=0.05")
+"""Clusters of items, clicks near the interest of theirs, and only interests compared that past
+and future hold."""
 _WORLD = f"synthetic:users=3000,items=1000,interests={_INTERESTS},interests_per_user=3"
 _SHORT, _LONG = f"{_WORLD},events_per_user=40", f"{_WORLD},events_per_user=120"
 WORLDS = {
@@ -40,7 +41,7 @@ _METRICS = (
 
 
 def build(options: Options) -> Experiment:
-    """K as planted, half, double; confident fraction; pools; and worlds that are harder.
+    """K as planted, half, double; confident fraction; clusters; and worlds that are harder.
 
     Raises:
         InputError: A log is not a synthetic one.

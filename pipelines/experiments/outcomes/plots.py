@@ -50,7 +50,8 @@ def chart(found: Mapping[str, Any]) -> alt.VConcatChart:
     chart = alt.vconcat(*lines)
     deciles = _deciles(found) if "gini@10" in found["metrics"] else []
     if deciles:  # With a legend of its own: differences have no colour for the first recipe.
-        chart = alt.vconcat(chart, alt.hconcat(*deciles)).resolve_scale(color="independent")
+        rows = [alt.hconcat(*deciles[i : i + _COLUMNS]) for i in range(0, len(deciles), _COLUMNS)]
+        chart = alt.vconcat(chart, alt.vconcat(*rows)).resolve_scale(color="independent")
     chart = chart.properties(title=_title(found)).configure_view(stroke=None)
     return chart.configure(background="white", padding=8).configure_axis(gridColor="#e2e8f0")
 

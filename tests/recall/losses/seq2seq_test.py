@@ -33,6 +33,32 @@ def loss_in_numpy(past, future, temperature):
     return losses
 
 
+def test_an_interest_that_is_no_part_of_both_is_neither_compared_nor_a_negative():
+    rng = np.random.default_rng(8)
+    past, future = (rng.normal(size=[2, 2, 3]).astype(np.float32) for _ in range(2))
+    is_pair = np.array([[True, False], [True, True]])
+
+    losses = seq2seq_loss(past, future, is_pair, temperature=1.0).numpy()
+
+    kept = [(0, 0), (1, 0), (1, 1)]
+    for user, k in kept:
+        scores = [past[user, k] @ future[place] for place in kept]
+        expected = np.log(np.sum(np.exp(scores))) - past[user, k] @ future[user, k]
+        assert losses[user, k] == pytest.approx(expected, rel=1e-5)
+    assert losses[0, 1] == 0
+
+
+def test_confident_pairs_are_a_share_of_those_that_are_compared():
+    losses = tf.constant([[0.0, 3.0], [1.0, 2.0], [0.0, 0.5]])
+    is_pair = np.array([[False, True], [True, True], [False, False]])
+    # Of three pairs .7 are two, those of 1 and 2.
+    kept = select_confident_pairs(losses, is_pair, confident_fraction=0.7)
+    assert kept.numpy().tolist() == [[False, False], [True, True], [False, False]]
+    # One of each user who has one.
+    of_users = select_confident_of_users(losses, is_pair, confident_fraction=0.5)
+    assert of_users.numpy().tolist() == [[False, True], [True, False], [False, False]]
+
+
 def test_two_users_of_one_interest_by_hand():
     vectors = tf.constant([[[1.0, 0.0]], [[0.0, 1.0]]])
 

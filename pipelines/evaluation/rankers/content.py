@@ -61,7 +61,8 @@ def content_ranker(
 
 def _profiles(matrix: scipy.sparse.csr_matrix, histories: Ragged) -> scipy.sparse.csr_matrix:
     """`[num_users, width]` means of the latest clicks of each user."""
-    latest = histories.last_padded(_PROFILE_ITEMS) - FIRST_ITEM_ID
+    items = Ragged(histories.values, histories.offsets)  # Without what stands beside clicks.
+    latest = items.last_padded(_PROFILE_ITEMS) - FIRST_ITEM_ID
     users, slots = np.nonzero(latest >= 0)
     ones = np.ones(len(users), np.float32)
     shape = (len(histories), matrix.shape[0])

@@ -6,7 +6,7 @@ import pyarrow as pa
 from pipelines.evaluation.rankers.content import content_matrix, content_ranker
 from recall.feature_columns.declaration import FeatureColumn
 from recall.feature_columns.item_features import ItemFeatures
-from recall.ragged import Ragged
+from recall.ragged import Histories, Ragged
 
 DECLARED = (
     FeatureColumn("colours", "item", "categorical", max_values=2, min_count=1),
@@ -57,3 +57,12 @@ def test_a_user_is_the_mean_of_the_latest_clicks():
     assert set(rows[2].tolist()) == {1, 4}
     alone = content_ranker(matrix, matrix[[1, 4]], 1)(histories, None)
     assert alone[2, 0] in (0, 1)
+
+
+def test_what_stands_beside_clicks_changes_nothing():
+    matrix = content_matrix(features("image"))
+    items = Ragged.from_rows([[2, 3], [3]])
+    histories = Histories.of(items, times=np.array([5, 6, 7]), requests=np.array([8, 9]))
+
+    rank = content_ranker(matrix, matrix, 2)
+    np.testing.assert_array_equal(rank(histories, None), rank(items, None))

@@ -19,7 +19,7 @@ from recall.feature_columns.fitting import FittedColumn
 from recall.feature_columns.item_features import ItemFeatures
 from recall.item_tower import ItemTower
 from recall.layers.dropout import choose_dropout_rate, forget_times
-from recall.layers.event_features import EventFeatures, RequestFeatures
+from recall.layers.event_features import EventFeatures, ReadValues, RequestFeatures
 from recall.layers.extractor import ALL_PREFIXES, InterestOutput, WantedPrefixes
 from recall.layers.interests import build_extractor
 from recall.layers.normalization import normalize_length
@@ -63,7 +63,7 @@ class KnownBeside(NamedTuple):
 
     times: tf.Tensor | None = None
     users: tf.Tensor | Encoded | None = None
-    events: Encoded | tf.Tensor | None = None
+    events: Encoded | ReadValues | None = None
     requests: Encoded | None = None
     contents: tf.Tensor | None = None
 
@@ -136,7 +136,7 @@ class UserTower(tf.keras.Model):
 
     def read_clicks(
         self, item_ids: tf.Tensor, events: Encoded | None
-    ) -> tuple[tf.Tensor | None, tf.Tensor | None]:
+    ) -> tuple[tf.Tensor | None, ReadValues | None]:
         """What features say of clicks, for all that is encoded of them.
 
         Args:

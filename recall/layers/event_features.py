@@ -1,6 +1,7 @@
 """Features of clicks and of requests: what they add to a history, and to its interests."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 
@@ -9,6 +10,18 @@ from recall.feature_columns.encoder import Encoded, FeatureEncoder
 from recall.feature_columns.fitting import FittedColumn
 from recall.layers.dropout import keep_rows
 from recall.layers.feature_network import FeatureNetwork
+
+
+class ReadValues(NamedTuple):
+    """What a network made of values.
+
+    Attributes:
+        vectors: `[..., width]`.
+        nothing: `[width]`, of no values at all.
+    """
+
+    vectors: tf.Tensor
+    nothing: tf.Tensor
 
 
 class _LogFeatures(tf.keras.layers.Layer):
@@ -36,20 +49,33 @@ class _LogFeatures(tf.keras.layers.Layer):
         nothing = self.encoder.encode_nothing(1)
         object.__setattr__(self, "_nothing", Encoded(*map(tf.constant, nothing)))
 
-    def read(self, encoded: Encoded) -> tf.Tensor:
-        """`[..., width]` vectors of values."""
-        return self.network(encoded)
+    def read(self, encoded: Encoded) -> ReadValues:
+        """Vectors of values, and of nothing, which training needs: all in one pass."""
+        shape = tf.shape(encoded.slots)[:-1]
+        num_rows = tf.reduce_prod(shape)
+        rows = [
+            tf.concat([tf.reshape(part, [num_rows, part.shape[-1]]), nothing], axis=0)
+            for part, nothing in zip(encoded, self._nothing, strict=True)
+        ]
+        # Not slices: the gradient of a split is one tensor joined.
+        vectors, nothing = tf.split(self.network(Encoded(*rows)), tf.stack([num_rows, 1]))
+        width = [nothing.shape[-1]]
+        vectors = tf.reshape(vectors, tf.concat([shape, width], axis=0))
+        return ReadValues(vectors, tf.reshape(nothing, width))
 
-    def _forget(self, known: Encoded | tf.Tensor | None, training: bool) -> tf.Tensor:
+    def _forget(self, known: Encoded | ReadValues | None, training: bool) -> tf.Tensor:
         """`[..., width]`; of nothing one row. In training a tenth of the rows says nothing."""
         if known is None:
             return self.network(self._nothing)
-        vectors = self.read(known) if isinstance(known, Encoded) else known
+        if isinstance(known, Encoded):
+            if not training:
+                return self.network(known)
+            known = self.read(known)
         if not training:
-            return vectors
-        kept = keep_rows(tf.shape(vectors)[0])
-        kept = tf.reshape(kept, [-1] + [1] * (vectors.shape.rank - 1))
-        return tf.where(kept, vectors, self.network(self._nothing))
+            return known.vectors
+        kept = keep_rows(tf.shape(known.vectors)[0])
+        kept = tf.reshape(kept, [-1] + [1] * (known.vectors.shape.rank - 1))
+        return tf.where(kept, known.vectors, known.nothing)
 
 
 class EventFeatures(_LogFeatures):
@@ -59,7 +85,7 @@ class EventFeatures(_LogFeatures):
         """Creates the layer for vectors of `dim` numbers; the others as in its base."""
         super().__init__(config, columns, dim, **kwargs)
 
-    def call(self, known: Encoded | tf.Tensor | None, training: bool = False) -> tf.Tensor:
+    def call(self, known: Encoded | ReadValues | None, training: bool = False) -> tf.Tensor:
         """Vectors of clicks.
 
         Args:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from recall.layers.event_features import ReadValues
+
 _Gradient = Callable[[tf.Tensor], tf.Tensor]
 
 
@@ -17,11 +19,11 @@ class SequenceFeatures(NamedTuple):
 
     Attributes:
         contents: `[batch, length, dim]` of the items.
-        events: `[batch, length, dim]` of the events.
+        events: `[batch, length, dim]` of the events, and of nothing.
     """
 
     contents: tf.Tensor | None
-    events: tf.Tensor | None
+    events: ReadValues | None
 
     def of_past(self) -> "SequenceFeatures":
         """Without the last slot, which nothing follows."""
@@ -36,7 +38,10 @@ class SequenceFeatures(NamedTuple):
         return self._each(lambda vectors: _reverse_vectors(vectors, lengths))
 
     def _each(self, change: Callable[[tf.Tensor], tf.Tensor]) -> "SequenceFeatures":
-        return SequenceFeatures(*(None if part is None else change(part) for part in self))
+        contents, events = self
+        if events is not None:
+            events = events._replace(vectors=change(events.vectors))
+        return SequenceFeatures(None if contents is None else change(contents), events)
 
 
 def reverse(values: tf.Tensor, lengths: tf.Tensor) -> tf.Tensor:

@@ -140,7 +140,7 @@ def test_reading_features_once_changes_neither_losses_nor_gradients(assignments)
 
 
 def test_networks_of_features_run_once_over_a_sequence(monkeypatch):
-    """Items of the sequences, and the negatives; events of the sequences, and of nothing."""
+    """Items of the sequences, and the negatives; events of the sequences, and nothing as a row."""
     model, (padded, _) = build_model(), both_forms()
     rows = {"items": [], "events": []}
     networks = {
@@ -157,5 +157,5 @@ def test_networks_of_features_run_once_over_a_sequence(monkeypatch):
     model.compute_losses(padded, SEED, training=True)
     assert rows == {
         "items": [(len(SEQUENCES), WIDTH), (12,)],
-        "events": [(len(SEQUENCES), WIDTH), (1,), (1,)],
+        "events": [(len(SEQUENCES) * WIDTH + 1,)],
     }

@@ -104,7 +104,7 @@ def normalised_mutual_information(first: np.ndarray, second: np.ndarray) -> floa
     there = table > 0
     ratio = table[there] / np.outer(rows, columns)[there]
     information = float(np.sum(table[there] * np.log(ratio)))
-    return information / float(np.mean(entropies))
+    return max(0.0, information / float(np.mean(entropies)))  # Rounding may be below.
 
 
 def describe_selection(is_confident: np.ndarray, is_predictable: np.ndarray) -> dict[str, float]:

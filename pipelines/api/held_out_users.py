@@ -114,5 +114,9 @@ def _translate(users: HeldOutUsers, examples_dir: Path, vocabulary: ItemVocabula
         return Ragged(table[ids.values], ids.offsets)
 
     return HeldOutUsers(
-        users.user_ids, translate(users.histories), translate(users.positives), users.num_trained
+        users.user_ids,
+        translate(users.histories),
+        translate(users.positives),
+        users.num_trained,
+        starts_with_slot=users.starts_with_slot,
     )

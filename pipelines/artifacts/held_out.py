@@ -65,6 +65,8 @@ class HeldOutUsers:
             `UNKNOWN_NUMBER`; None stands for the latter everywhere.
         positive_kinds: Numbers of the kinds of all positives, user by user; None where the
             log has no kinds.
+        starts_with_slot: Whether every history begins with a slot that is no event, as where
+            examples have features of users.
     """
 
     user_ids: np.ndarray
@@ -72,6 +74,7 @@ class HeldOutUsers:
     positives: Ragged
     num_trained: np.ndarray | None = None
     positive_kinds: np.ndarray | None = None
+    starts_with_slot: bool = False
 
     def __post_init__(self):
         if self.num_trained is None:
@@ -89,6 +92,11 @@ class HeldOutUsers:
         """Number of users."""
         return len(self.user_ids)
 
+    @property
+    def history_lengths(self) -> np.ndarray:
+        """`[num_users]` int64, earlier events of each user."""
+        return self.histories.lengths - self.starts_with_slot
+
     def take(self, rows: np.ndarray) -> "HeldOutUsers":
         """The given users, in the given order."""
         return HeldOutUsers(
@@ -97,6 +105,7 @@ class HeldOutUsers:
             self.positives.take(rows),
             self.num_trained[rows],
             None if self.positive_kinds is None else self._of_positives("positive_kinds", rows),
+            self.starts_with_slot,
         )
 
     def _of_positives(self, name: str, rows: np.ndarray) -> np.ndarray:
@@ -145,6 +154,7 @@ def read_held_out(examples_dir: str | Path, split: str) -> HeldOutUsers:
         _concatenate([part[POSITIVES] for part in parts]),
         np.concatenate([part[NUM_TRAINED].numpy() for part in parts]),
         kinds if len(kinds) else None,
+        any(part[USER_ROW].numpy().any() for part in parts),
     )
 
 

@@ -32,7 +32,7 @@ COMMAND = Command(
             default=True,
             kind="boolean",
         ),
-        **inference_flags.FILTERS,
+        **inference_flags.FILTERS_BESIDE_A_LOG,
         "unknown_users": FlagSpec(
             help="What becomes of users none of whose clicks is of an item of the release: "
             "popular gives them popular items, skip leaves them out. Both count them.",
@@ -60,7 +60,7 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     """Writes the recommendations; says what it did."""
     inference_flags.check_users(values)
     beam_flags.check(beam_args)
-    names = ("k", *inference_flags.FILTERS)
+    names = ("k", *inference_flags.FILTERS_BESIDE_A_LOG)
     fields = dict(inference_flags.read_fields(values, names, "history"))
     fields.pop("k", None)
     fields["include_seen"] = not values.exclude_seen

@@ -47,6 +47,7 @@ def cold_targets(held_out: HeldOutUsers, vocabulary: ItemVocabulary) -> HeldOutU
         held_out.histories.take(users),
         of_cold,
         held_out.num_trained[users],
+        starts_with_slot=held_out.starts_with_slot,
     )
 
 

@@ -60,7 +60,7 @@ def collect_user_results(
         places[name] = (ranking.compute_ranks(rows[chosen], positives) + 1) % (depth + 1)
     return UserResults(
         np.array([user_id.decode() for user_id in users.user_ids], object),
-        users.histories.lengths,
+        users.history_lengths,
         users.num_trained,
         positives,
         places,
@@ -211,7 +211,7 @@ class _Sample:
         return [
             {
                 "user_id": self._users.user_ids[user].decode(),
-                "history_length": int(self._users.histories.lengths[user]),
+                "history_length": int(self._users.history_lengths[user]),
                 "history": _known_rows(self._users.histories, user)[-_SHOWN_CLICKS:],
                 "positives": (self._users.positives[user] - FIRST_ITEM_ID).tolist(),
                 "items": [

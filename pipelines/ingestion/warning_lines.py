@@ -103,8 +103,9 @@ def _lines_of_items(report: Mapping[str, Any]) -> list[str]:
         return []
     total = match["matched"] + rest["unmatched"]
     share = match["matched"] / total
+    percent = 100 * match["matched"] // total  # Rounded down: 100 % are all of them.
     line = (
-        f"{match['matched']:,} of the log's {total:,} items ({share:.0%}) are in the items file; "
+        f"{match['matched']:,} of the log's {total:,} items ({percent}%) are in the items file; "
         f"the others have no category and no title, for example {rest['only_in_log']!r}."
     )
     if share >= _FEW or rest["only_in_file"] is None:

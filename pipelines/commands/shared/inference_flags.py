@@ -87,6 +87,12 @@ _SUBJECTS = (
 
 FILTERS = request_flags.request_flags(_SUBJECTS)
 
+ITEMS_WHERE = "items_where"
+"""The field `where` as a flag of commands whose `--where` says which rows of a log are events."""
+
+FILTERS_BESIDE_A_LOG = {ITEMS_WHERE if n == "where" else n: spec for n, spec in FILTERS.items()}
+"""The same flags for commands that read a log."""
+
 
 def k_flag(help_text: str) -> FlagSpec:
     """How many items everybody gets."""
@@ -106,8 +112,16 @@ def read_fields(values: flags.FlagValues, names: Sequence[str], subject: str) ->
     """
     from pipelines.clients import query
 
-    given = request_flags.given(values, names)
-    request = query.build_request({subject: ["an item"], **given})
+    given = {
+        "where" if name == ITEMS_WHERE else name: value
+        for name, value in request_flags.given(values, names).items()
+    }
+    try:
+        request = query.build_request({subject: ["an item"], **given})
+    except InputError as error:
+        if ITEMS_WHERE in names:
+            raise InputError(str(error).replace("--where", f"--{ITEMS_WHERE}")) from error
+        raise
     return {name: getattr(request, name) for name in given}
 
 

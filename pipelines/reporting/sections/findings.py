@@ -155,12 +155,22 @@ def _stopped_early(run: RunFolder) -> list[str]:
     ]
 
 
+def _looks_at_items(config: Mapping[str, Any] | None) -> bool:
+    """Whether the model makes vectors of items without clicks, out of their features."""
+    if config is None:
+        return False
+    declared = config.get("features", {}).get("columns", [])
+    return config.get("model", {}).get("use_categories", False) or any(
+        column["owner"] == "item" for column in declared
+    )
+
+
 def _unknown_items(run: RunFolder) -> list[str]:
     facts = run.statistics
     if facts is None:
         return []
     number = facts["unknowns"]["items_never_in_training"]
-    if number < _MANY_NEVER_TRAINED * facts["num_items"]:
+    if number < _MANY_NEVER_TRAINED * facts["num_items"] or _looks_at_items(run.config):
         return []
     return [
         f"{number:,} of {facts['num_items']:,} items ({texts.share(number / facts['num_items'])}) "

@@ -53,6 +53,24 @@ def test_recommendations_for_a_log(folder, tmp_path, capsys):
     assert capsys.readouterr().out == printed
 
 
+def test_conditions_on_items_beside_those_on_rows_of_the_log(folder, tmp_path):
+    output = tmp_path / "recs.parquet"
+    words = (f"--events={folder / 'events.csv'}", "--where=user_id=u1|u2", "--k=5")
+    words += ('--items_where={"categories": "red"}', "--noexclude_seen", f"--output={output}")
+    assert run(folder, "recommend", *words) == 0
+    rows = pq.read_table(output).to_pylist()
+    assert {row["user_id"] for row in rows} == {"u1", "u2"}
+    for row in rows:
+        items = [item["item_id"] for item in row["recommendations"]]
+        assert [int(item[1:]) % 3 for item in items] == [2] * 5
+
+    output = tmp_path / "boosted.parquet"
+    words = (*words[:3], '--boosts=[{"where": {"categories": "red"}, "add": 10}]')
+    assert run(folder, "recommend", *words, f"--output={output}") == 0
+    for row in pq.read_table(output).to_pylist():
+        assert all(int(item["item_id"][1:]) % 3 == 2 for item in row["recommendations"])
+
+
 def test_users_of_a_file_with_what_they_have_seen(folder, tmp_path, capsys):
     output = tmp_path / "recs.parquet"
     words = (f"--events={folder / 'events.csv'}", f"--users={folder / 'users.csv'}", "--k=60")
@@ -124,6 +142,8 @@ def test_vectors_of_users_and_of_items(folder, tmp_path, capsys):
         ("recommend", ["--events={log}", "--interest_weights=1"], 1, "each of 2 interests"),
         ("recommend", ["--events={log}", "--merge=best"], 1, "must be one of max_score"),
         ("recommend", ["--events={log}", "--categories=pink"], 1, "no category of this release"),
+        ("recommend", ["--events={log}", "--items_where=red"], 1, "--items_where is not valid JSON"),
+        ("similar", ["--where=red"], 1, "error: --where is not valid JSON"),
         ("recommend", ["--events={log}", "--users=none.csv"], 1, "none.csv does not exist"),
         ("recommend", ["--events={log}", "--users={items}"], 1, "lacks the column 'user_id'"),
         ("recommend", ["--events={log}", "--unknown_users=all"], 2, "one of popular, skip"),

@@ -86,6 +86,20 @@ def test_a_dozen_users_from_short_histories_to_long_ones(told):
         assert last not in [row for rows in user["by_interest"] for row in rows]
 
 
+def test_the_slot_before_the_first_click_is_no_click():
+    held_out = HeldOutUsers(
+        np.array([b"u", b"v"], object),
+        Ragged.from_rows([[1, 2, 3], [1]]),  # 1: the slot.
+        Ragged.from_rows([[4], [2]]),
+        starts_with_slot=True,
+    )
+    results = details.collect_user_results(held_out, {"model": np.tile([0, 1, 2], (2, 1))})
+    assert sorted(zip(results.user_ids, results.history_lengths.tolist(), strict=True)) == [
+        ("u", 2),
+        ("v", 0),
+    ]
+
+
 def test_the_same_input_gives_the_same_details(told):
     described, _ = told
     assert described["format"] == records.DETAILS_FORMAT

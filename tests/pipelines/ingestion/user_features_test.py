@@ -84,6 +84,9 @@ def test_a_history_begins_with_a_slot_that_is_no_click(tmp_path):
     assert by_user == {b"u1": 3, b"u2": 1}
     trained = dict(zip(held_out.user_ids.tolist(), held_out.num_trained, strict=True))
     assert trained == {b"u1": 2, b"u2": 1}
+    # The slot is no click, whoever is taken.
+    taken = held_out.take(np.argsort(held_out.user_ids))
+    assert taken.history_lengths.tolist() == [3, 2]
     vocabulary = records.read_vocabulary(examples_dir)
     country, age = vocabulary.users.columns
     assert country.values == ("NL", "DE")

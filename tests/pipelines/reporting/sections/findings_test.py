@@ -124,6 +124,20 @@ def test_what_stands_out_is_said(parts, beginning):
     assert line.startswith(beginning)
 
 
+@pytest.mark.parametrize(
+    ("config", "num_lines"),
+    [
+        ({"model": {"use_categories": True}}, 0),
+        ({"features": {"columns": [{"name": "price", "owner": "item"}]}}, 0),
+        ({"features": {"columns": [{"name": "age", "owner": "user"}]}}, 1),
+    ],
+)
+def test_items_without_clicks_have_vectors_of_their_features(config, num_lines):
+    parts = changed("statistics", unknowns={"items_never_in_training": 20})
+    parts |= changed("config", **config)
+    assert len(findings.find(make_run(**parts))) == num_lines
+
+
 def test_one_interest_is_not_idle():
     parts = changed("details", interests=[interest(1.0, 0.2)])
     assert findings.find(make_run(**parts)) == []

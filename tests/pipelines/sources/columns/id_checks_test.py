@@ -172,6 +172,14 @@ def test_most_items_in_the_file_is_no_warning_but_a_line(tmp_path):
     assert "'d'" in line
 
 
+def test_nearly_all_items_in_the_file_are_not_all(tmp_path):
+    items = [f"i{number}" for number in range(201)]
+    log = write_log(tmp_path / "log.csv", items=items)
+    _, lines = report_of(log, tmp_path, write_items(tmp_path / "items.csv", items[1:]))
+    (line,) = (line for line in lines if "items file" in line)
+    assert line.startswith("200 of the log's 201 items (99%) are in the items file")
+
+
 def test_a_split_column_that_is_not_used_is_said_and_not_read(tmp_path):
     rows = "".join(f"{u},{i},{at},fold{at}\n" for u in USERS for at, i in enumerate(ITEMS))
     (tmp_path / "log.csv").write_text("user_id,item_id,timestamp,split\n" + rows)

@@ -3,18 +3,22 @@
 Imports no TensorFlow.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipelines.progress import tasks
 from pipelines.sources import items as items_files
 from pipelines.sources.feature_values import DeclaredColumn
+from pipelines.sources.tables import table_files
 from recall.errors import InputError
 from serving.api.caller import TIMEOUT_S
 from serving.api.client import Client
 from serving.api.item_changes import MAX_CHANGES, UNKNOWN_COUNT, ItemUpsert
 from serving.doors import admin
 from serving.network.client_tls import NO_TLS, ClientTls
+
+_log = logging.getLogger(__name__)
 
 
 def change_items(
@@ -49,6 +53,8 @@ def change_items(
     token = None if token_file is None else admin.read_token(token_file)
     upsert_file = items_files.ItemsFile.of(upsert_file)
     items = [] if upsert_file is None else _read_upserts(upsert_file, features)
+    if upsert_file is not None and not features:
+        _tell_of_other_columns(upsert_file)
     upserts = list(_batches(items))
     deletions = _batches(list(dict.fromkeys(delete_ids)))
     done = {"upsert": 0, "delete": 0, "unknown": 0}
@@ -88,6 +94,19 @@ def _read_upserts(
         given = {n: value if n in several else value[0] for n, value in given.items()}
         upserts.append(ItemUpsert(**row, features=given or None))
     return upserts
+
+
+def _tell_of_other_columns(file: items_files.ItemsFile) -> None:
+    """Says which columns are not sent because no features are declared."""
+    columns = file.columns
+    sent = {columns.item_id, columns.title, *columns.category.split(",")}
+    table = next(iter(table_files.open_tables(file.path, file.options)))
+    if others := [name for name in table.names if name not in sent]:
+        _log.info(
+            "Not sent: %s. Where the release has them as features or attributes, pass the settings "
+            "that declare them (--config).",
+            ", ".join(others),
+        )
 
 
 def _batches(values: list[Any]) -> Iterator[list[Any]]:

@@ -95,8 +95,13 @@ def format_answer(answer: RecallResponse) -> str:
         if metadata is not None:
             texts = (metadata.titles[rank - 1], "|".join(metadata.categories[rank - 1]))
             rows[-1] += [_one_line(text) for text in texts]
-    notes = [f"index version {answer.index_version}, model version {answer.model_version}"]
-    notes.append(f"{answer.num_known} known and {answer.num_unknown} unknown ids in the history")
+    notes = [f"index version {answer.index_version}"]
+    if answer.model_version:
+        notes[0] += f", model version {answer.model_version}"
+        where = " in the history"
+    else:  # No tower was asked: ids are those of --similar_to.
+        where = ""
+    notes.append(f"{answer.num_known} known and {answer.num_unknown} unknown ids{where}")
     if not rows[1:]:
         notes.append("no item passes the filters")
     if answer.unknown_categories:

@@ -65,6 +65,23 @@ def append_events(
     return report
 
 
+def _warn_of_files_left_out(
+    wanted: dict[str, str], items_file: ItemsFile | None, examples_dir: Path, known: dict[str, str]
+) -> None:
+    """Says that another items or users file than the examples have is not taken in."""
+    given = {"users": wanted.get("users")}
+    given["items"] = None if items_file is None else items_file.fingerprint()
+    for name, fingerprint in sorted(given.items()):
+        if fingerprint not in (None, known.get(name)):
+            _log.warning(
+                "%s keeps the %s file it has: another one is only taken in with new events. "
+                "Give --%s with the next day, or make all examples again.",
+                examples_dir,
+                name,
+                name,
+            )
+
+
 def _append(
     source: EventSource,
     items_file: ItemsFile | None,
@@ -87,6 +104,7 @@ def _append(
     split_report.check_columns(source, config.ingest)
     source = log_features.open_with(source, config)
     if wanted["inputs"]["events"] in record["inputs"].values():
+        _warn_of_files_left_out(wanted["inputs"], items_file, examples_dir, record["inputs"])
         return None
     source = copy.copy(source)
     source.use_split = config.ingest.protocol == "provided"

@@ -107,9 +107,10 @@ class UserContext:
         for name in self._aligned:
             values = context.get(name)
             if values is not None and (not isinstance(values, list) or len(values) != len(history)):
+                found = f", received {len(values)}" if isinstance(values, list) else ""
                 raise InputError(
                     f"`context.{name}` must be a list of as many values as the history has clicks, "
-                    f"{len(history)}: null where one is not known."
+                    f"{len(history)}{found}: null where one is not known."
                 )
 
     def _stack(self, name: str, values: Sequence[Any]) -> np.ndarray:

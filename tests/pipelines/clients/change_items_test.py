@@ -163,3 +163,15 @@ def test_another_server_is_no_recall_server(body):
 def test_a_token_file_that_is_missing(tmp_path):
     with pytest.raises(InputError, match="Cannot read --admin_token_file"):
         change_items.change_items("127.0.0.1:9", None, ["a"], token_file=str(tmp_path / "no"))
+
+
+@pytest.mark.parametrize("server", ["grpc"], indirect=True)
+def test_columns_that_are_not_sent_are_told(server, catalogue, tmp_path, caplog):
+    caplog.set_level("INFO")
+    (tmp_path / "plain.csv").write_text("item_id,category,title\nx,red,\n")
+    change_items.change_items(server, str(tmp_path / "plain.csv"), [])
+    assert "Not sent" not in caplog.text
+    (tmp_path / "more.csv").write_text("item_id,category,title,brand,price\ny,red,,acme,3\n")
+    change_items.change_items(server, str(tmp_path / "more.csv"), [])
+    assert "Not sent: brand, price. Where the release has them as features" in caplog.text
+    assert ids_of(catalogue) == ["a", "b", "x", "y"]

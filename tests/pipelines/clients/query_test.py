@@ -29,6 +29,11 @@ def test_text_of_an_answer():
     )
 
 
+def test_text_of_an_answer_of_items_like_an_item():
+    answer = _response([(b"12", 0.5, 0)], False, 1, 0, 0, 8)
+    assert query.format_answer(answer).endswith("\nindex version 8; 1 known and 0 unknown ids\n")
+
+
 def test_text_of_an_answer_with_metadata():
     items = [(b"12", 0.5, 1), (b"i345", 0.25, 0)]
     metadata = ItemMetadata(("Red\x1b[1m\nhat", ""), (("red", "wool"), ()))

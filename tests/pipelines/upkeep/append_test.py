@@ -581,6 +581,20 @@ class TestRefusals:
         assert append.append_events(source, tmp_path / "examples", configure()) == report
         assert storage.sha256_of_tree(tmp_path / "examples") == made
 
+    def test_another_items_file_with_the_same_day_is_not_left_out_silently(self, tmp_path, caplog):
+        days = random_days(1, num_days=2)
+        items = tmp_path / "items.csv"
+        items.write_text("item_id,category,title\ni0,red,\n")
+        source = open_events(write(tmp_path / "0.parquet", days[0]))
+        ingest.run_ingest(source, str(items), tmp_path / "examples", configure())
+        source = open_events(write(tmp_path / "1.parquet", days[1]))
+        for _ in range(2):
+            append.append_events(source, tmp_path / "examples", configure(), items_file=str(items))
+        assert "keeps the items file" not in caplog.text
+        items.write_text("item_id,category,title\ni0,blue,\n")
+        append.append_events(source, tmp_path / "examples", configure(), items_file=str(items))
+        assert "keeps the items file it has: another one is only taken in with" in caplog.text
+
 
 def test_times_are_those_of_all_days(tmp_path):
     """What was odd in a day is counted with what was before; the first row shown stays."""

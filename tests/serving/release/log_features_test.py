@@ -179,7 +179,7 @@ def test_empty_histories_and_examples(exported):
         (
             {"history_device": ["tv"]},
             r"`context.history_device` must be a list of as many values as the history has "
-            r"clicks, 2: null where one is not known.",
+            r"clicks, 2, received 1: null where one is not known.",
         ),
         ({"history_paid": 3}, r"`context.history_paid` must be a list of as many values"),
         ({"history_paid": ["3", 1]}, r"`context.history_paid` must be a number, received '3'."),

@@ -261,6 +261,10 @@ def _axis(axis: Axis, *, is_x: bool = False, is_named: bool = False) -> alt.Axis
         options["format"] = axis.format
     if axis.whole:
         options["tickMinStep"] = 1
+        # Over one or two steps Vega marks halves all the same.
+        options["labelExpr"] = "datum.value % 1 ? '' : datum.label"
+        is_half = {"test": "datum.value % 1 != 0", "value": 0}
+        options["tickWidth"] = {"condition": is_half, "value": 1}
     return alt.Axis(**options, tickCount=6 if is_x else 5)
 
 

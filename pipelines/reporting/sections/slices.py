@@ -119,9 +119,9 @@ def _new_users(found: Mapping[str, Any] | None, k: int) -> list[Block]:
         ShownTable(
             ("answered from", *names),
             rows,
-            f"Users whose clicks training has not seen: {texts.count(found['num_users'])}, with "
-            f"{texts.count(found['num_clicks'])} held-out clicks (± one standard error). "
-            "Features and popularity know no click, and leave none out",
+            "Users with features whose clicks training has not seen: "
+            f"{texts.count(found['num_users'])}, with {texts.count(found['num_clicks'])} held-out "
+            "clicks (± one standard error). Features and popularity know no click, and leave none out",
         )
     ]
 

@@ -57,6 +57,6 @@ def test_metrics_by_hand():
     values = found["rankers"]["features"]
     assert (values["recall@1"], values["recall@2"]) == (0.5, pytest.approx(0.75))
     assert summary.new_users_line(found, 2) == (
-        "2 users whose clicks training has not seen; recall@2 of their test clicks from: "
-        "features 0.7500, popularity 0.7500, clicks 0.7500"
+        "2 users with features whose clicks training has not seen; recall@2 of their test clicks "
+        "from: features 0.7500, popularity 0.7500, clicks 0.7500"
     )

@@ -40,6 +40,13 @@ def test_colours_are_those_of_the_page():
     assert 'stroke="var(--i1)"' in figure.svg
 
 
+@pytest.mark.parametrize("number", [2, 3])
+def test_few_epochs_are_marked_once_each(number):
+    epochs = list(range(1, number + 1))
+    svg = charts.lines("", "", [Series("one", "var(--i0)", epochs, epochs)], EPOCHS, SHARES).svg
+    assert re.findall(r">(\d+)</text>", svg) == [str(epoch) for epoch in epochs]
+
+
 def test_one_series_needs_no_legend():
     assert charts.lines("Shares", "", TWO[:1], EPOCHS, SHARES).legend == []
 

@@ -79,8 +79,8 @@ def new_users_line(found: Mapping[str, Any], k: int) -> str:
         f"{name} {values[f'recall@{k}']:.4f}" for name, values in found["rankers"].items()
     )
     return (
-        f"{found['num_users']:,} users with features whose clicks training has not seen; recall@{k} of "
-        f"their test clicks from: {numbers}"
+        f"{found['num_users']:,} users with features whose clicks training has not seen; "
+        f"recall@{k} of their test clicks from: {numbers}"
     )
 
 

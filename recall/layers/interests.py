@@ -113,7 +113,7 @@ class DisentangledInterests(InterestExtractor):
     `residual_form` has others (`LastStateResidual`). A state knows the clicks before it, so
     that states of one history are much alike: with `clusters="items"` the clicked items are
     clustered in their place (`ItemClusters`), and with `pools="items"` the item vector of click
-    i, normalised, is v_i.
+    i, normalised, is v_i; with `pools="both"` the sum of it and z_i.
 
     Reference:
         Ma et al., "Disentangled Self-Supervision in Sequential Recommenders",
@@ -129,7 +129,8 @@ class DisentangledInterests(InterestExtractor):
         self._residual = LastStateResidual(config, name="residual")
         self._has_clusters, self._has_weights = config.clustering, config.weighting
         self._has_future_bias = config.future_bias
-        self._clusters_items, self._pools_items = config.clusters_items, config.pools == "items"
+        self._clusters_items, self._pools_items = config.clusters_items, config.pools != "states"
+        self._pools_both = config.pools == "both"
         self.reads_items = self._clusters_items or self._pools_items
         # Names and order are those of weights in models that were trained before.
         # LN2 has no offset: it adds the same to the scores of all prototypes, and
@@ -229,7 +230,8 @@ class DisentangledInterests(InterestExtractor):
         """What is pooled, `[batch, length, dim]`."""
         if not self._pools_items:
             return states
-        return tf.cast(self._item_norm(item_vectors), states.dtype)
+        items = tf.cast(self._item_norm(item_vectors), states.dtype)
+        return states + items if self._pools_both else items
 
     def _place(self, states: tf.Tensor, first_slots: tf.Tensor | None = None) -> tf.Tensor:
         """alpha_i + z_i, `[batch, length, dim]`."""

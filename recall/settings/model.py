@@ -44,7 +44,7 @@ class ModelConfig:
     first interest alone has it)."""
     pools: str = "states"
     """What an interest of `dssrec` is pooled from: `states` (paper), each of which knows the
-    clicks before it, or `items`, the clicked items alone."""
+    clicks before it, `items`, the clicked items alone, or `both`, their sum."""
     clusters: str = "states"
     """What the clicks are clustered by in `dssrec`: `states` (paper), by prototypes that learn
     from what interests are used for, or `items`, by prototypes that follow the item vectors, so
@@ -71,7 +71,7 @@ class ModelConfig:
     `features.columns`."""
 
     EXTRACTORS: typing.ClassVar = ("dssrec", "last_state", "self_attentive", "capsule", "routing")
-    POOLS: typing.ClassVar = ("states", "items")
+    POOLS: typing.ClassVar = ("states", "items", "both")
     CLUSTERS: typing.ClassVar = ("states", "items")
     RESIDUAL_FORMS: typing.ClassVar = ("sum", "gate", "first")
     PROTOTYPES_PER_INTEREST: typing.ClassVar = 4

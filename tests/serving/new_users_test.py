@@ -85,4 +85,7 @@ def test_the_evaluation_tells_how_well(folder, capsys):
     assert recalls["features"] > 0.35
     assert sum(b["num_clicks"] for b in report["items"]["by_clicks"].values()) == 240
     assert list(report["items"]["by_age"]) == ["missing"]
-    assert "Users with features whose clicks training has not seen" in (folder / "report.html").read_text()
+    assert (
+        "Users with features whose clicks training has not seen"
+        in (folder / "report.html").read_text()
+    )

@@ -73,6 +73,7 @@ def build(options: Options) -> Experiment:
             Arm("clusters", (*interests, *CLUSTERS)),
             Arm("clusters, seq2item", (*interests, *CLUSTERS, "loss.seq2seq_weight=0")),
             Arm("items", (*interests, "model.pools=items", *CLUSTERS)),
+            Arm("both", (*interests, "model.pools=both", *CLUSTERS)),
         ),
         seeds_of(options, _SEEDS),
         shared_settings(options),

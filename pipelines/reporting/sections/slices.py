@@ -121,7 +121,8 @@ def _new_users(found: Mapping[str, Any] | None, k: int) -> list[Block]:
             rows,
             "Users with features whose clicks training has not seen: "
             f"{texts.count(found['num_users'])}, with {texts.count(found['num_clicks'])} held-out "
-            "clicks (± one standard error). Features and popularity know no click, and leave none out",
+            "clicks (± one standard error). Features and popularity know no click, and leave none "
+            "out",
         )
     ]
 

@@ -142,7 +142,12 @@ def test_vectors_of_users_and_of_items(folder, tmp_path, capsys):
         ("recommend", ["--events={log}", "--interest_weights=1"], 1, "each of 2 interests"),
         ("recommend", ["--events={log}", "--merge=best"], 1, "must be one of max_score"),
         ("recommend", ["--events={log}", "--categories=pink"], 1, "no category of this release"),
-        ("recommend", ["--events={log}", "--items_where=red"], 1, "--items_where is not valid JSON"),
+        (
+            "recommend",
+            ["--events={log}", "--items_where=red"],
+            1,
+            "--items_where is not valid JSON",
+        ),
         ("similar", ["--where=red"], 1, "error: --where is not valid JSON"),
         ("recommend", ["--events={log}", "--users=none.csv"], 1, "none.csv does not exist"),
         ("recommend", ["--events={log}", "--users={items}"], 1, "lacks the column 'user_id'"),

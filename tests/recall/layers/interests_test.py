@@ -21,6 +21,7 @@ CONFIGS = {
     "capsule": dataclasses.replace(DSSREC, extractor="capsule"),
     "routing": dataclasses.replace(DSSREC, extractor="routing", num_prototypes=6),
     "dssrec_items": dataclasses.replace(DSSREC, pools="items", clusters="items"),
+    "dssrec_both": dataclasses.replace(DSSREC, pools="both", clusters="items"),
     "dssrec_item_clusters": dataclasses.replace(DSSREC, clusters="items"),
     "dssrec_gate": dataclasses.replace(DSSREC, residual_form="gate"),
     "dssrec_plain": dataclasses.replace(
@@ -227,7 +228,14 @@ def test_dssrec_of_one_click_by_hand():
 
 @pytest.mark.parametrize(
     "form",
-    ["dssrec", "dssrec_without_residual", "dssrec_items", "dssrec_item_clusters", "dssrec_future"],
+    [
+        "dssrec",
+        "dssrec_without_residual",
+        "dssrec_items",
+        "dssrec_both",
+        "dssrec_item_clusters",
+        "dssrec_future",
+    ],
 )
 def test_dssrec_equals_loops_in_numpy(form):
     extract, layer = build(form)
@@ -257,7 +265,9 @@ def interests_of_prefix(states, weights, form):
     values, items = states, states @ ITEMS_OF_STATES
     if form == "dssrec_items":
         values = normalise(items, "items")
-    if form in ("dssrec_items", "dssrec_item_clusters"):  # p(k|i)
+    if form == "dssrec_both":
+        values = states + normalise(items, "items")
+    if form in ("dssrec_items", "dssrec_both", "dssrec_item_clusters"):  # p(k|i)
         prototypes = weights["clusters/prototypes"]
         prototypes = prototypes / np.linalg.norm(prototypes, axis=1, keepdims=True)
         cosines = items @ prototypes.T / np.linalg.norm(items, axis=1, keepdims=True)

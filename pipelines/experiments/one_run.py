@@ -60,7 +60,7 @@ def _make(experiment: Experiment, run: GridRun, output_dir: str | Path, threads:
         if config.model.min_interest_weight:
             used = {"interests_per_user": _count_interests(trained, held_out)}
             measured = measured._replace(values=measured.values | used)
-    facts = _describe(folder / "model", held_out)
+    facts = _describe(folder / "model", held_out, trained.config.train.stopping_metric)
     measured = measured._replace(values=measured.values | _measure_usage(facts))
     run_files.write(folder, run_files.settings_of(experiment, run), measured, facts)
     run_files.clear(folder)
@@ -88,10 +88,10 @@ def measure(
     )
 
 
-def _describe(model_dir: Path, held_out: HeldOutUsers) -> dict[str, Any]:
+def _describe(model_dir: Path, held_out: HeldOutUsers, metric: str) -> dict[str, Any]:
     """How the training went, and whom it was measured on."""
     log = records.read_training_log(model_dir)
-    best = max(log, key=lambda line: line["val_ndcg@10"])
+    best = max(log, key=lambda line: line[f"val_{metric}"])
     return {
         "device": "GPU" if tf.config.list_physical_devices("GPU") else "CPU",
         "num_users": held_out.num_users,

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.artifacts.held_out import HeldOutUsers
+from pipelines.evaluation import lists
 from pipelines.evaluation.lists import evaluate_user_vectors
 from pipelines.evaluation.vectors import (
     USAGE_USERS,
@@ -24,15 +25,14 @@ from pipelines.training.placement.strategies import Placement
 from pipelines.training.weight_averaging import WeightAverage
 from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.metrics.debiased import compute_user_debiased
 from recall.metrics.usage import compute_perplexity, count_dead
 from recall.settings.train import TrainConfig
 
-STOPPING_METRIC = "ndcg@10"
 _CUT_OFFS = (10, 50)
-_METRICS = ("recall@10", STOPPING_METRIC, "recall@50")
+_METRICS = ("recall@10", "ndcg@10", "recall@50")
 _PROTOTYPES = ("prototype_perplexity", "dead_prototypes")
 """Of the routing of the training clicks, where items are routed to prototypes."""
-
 
 _PATIENCE, _PATIENCE_USERS = 5, 10_000
 """Epochs without a better metric before a job stops, and the validation users they suit."""
@@ -44,10 +44,12 @@ class StoppingRule(NamedTuple):
     Attributes:
         max_epochs: Epochs at most.
         patience: Epochs without a better validation metric.
+        metric: Which one.
     """
 
     max_epochs: int
     patience: int
+    metric: str = "ndcg@10"
 
 
 def choose_stopping_rule(config: TrainConfig, num_users: int) -> StoppingRule:
@@ -61,7 +63,7 @@ def choose_stopping_rule(config: TrainConfig, num_users: int) -> StoppingRule:
     if patience is None:
         num_users = max(1, min(num_users, config.validation_users))
         patience = math.ceil(_PATIENCE * max(1.0, math.sqrt(_PATIENCE_USERS / num_users)))
-    return StoppingRule(config.max_epochs, patience)
+    return StoppingRule(config.max_epochs, patience, config.stopping_metric)
 
 
 class Progress(tf.Module):
@@ -203,6 +205,7 @@ class Validation(tf.keras.callbacks.Callback):
         self._best_manager = best_manager
         self._held_out = sample_users(held_out, config.train.validation_users, config.train.seed)
         self._config = config
+        self.stopping_metric = config.train.stopping_metric
         self._num_items = num_items
         self._usage_sample = sample_users(held_out, USAGE_USERS, config.train.seed)
         self._compute_user_vectors = None
@@ -219,7 +222,7 @@ class Validation(tf.keras.callbacks.Callback):
             if self._placement.is_chief:
                 measured = self._measure()
             logs.update(self._placement.from_chief(measured))
-            value = float(logs[f"val_{STOPPING_METRIC}"])
+            value = float(logs[f"val_{self.stopping_metric}"])
             if value > float(self._progress.best_value):
                 self._progress.best_value.assign(value)
                 self._progress.best_epoch.assign(epoch + 1)
@@ -232,7 +235,12 @@ class Validation(tf.keras.callbacks.Callback):
         usage = [f"val_interest_{k}" for k in range(num_interests)] if num_interests > 1 else []
         if self.model.user_tower.num_prototypes:
             usage += _PROTOTYPES
-        return [*(f"val_{name}" for name in _METRICS), *usage]
+        return [*(f"val_{name}" for name in self._metrics), *usage]
+
+    @property
+    def _metrics(self) -> tuple[str, ...]:
+        """Those of every epoch, and the one that decides."""
+        return tuple(dict.fromkeys([*_METRICS, self.stopping_metric]))
 
     def measure(self) -> dict[str, float]:
         """What the averaged weights give now."""
@@ -251,7 +259,16 @@ class Validation(tf.keras.callbacks.Callback):
             ks=_CUT_OFFS,
             exclude_seen=self._config.evaluation.exclude_seen,
         )
-        measured = {f"val_{name}": result.metrics[name] for name in _METRICS}
+        metrics = result.metrics
+        if self.stopping_metric not in metrics:
+            debiased = compute_user_debiased(
+                result.top_rows,
+                lists.to_rows(self._held_out.positives),
+                self.model.item_tower.item_counts,
+                _CUT_OFFS,
+            )
+            metrics = metrics | {name: metric.total() for name, metric in debiased.items()}
+        measured = {f"val_{name}": metrics[name] for name in self._metrics}
         if self.model.user_tower.num_interests > 1:
             sample = self._usage_sample
             user_vectors = self._compute_user_vectors(sample.histories.last_padded(max_length))

@@ -13,9 +13,10 @@ from absl import logging
 from pipelines.evaluation.remarks import FEW_USERS
 from pipelines.progress import words
 from pipelines.progress.tasks import Task
-from pipelines.training.callbacks import STOPPING_METRIC, Progress, StoppingRule
+from pipelines.training.callbacks import Progress, StoppingRule
 from recall.models.dssrec import DSSRec
 from recall.settings.loss import LossConfig
+from recall.settings.train import TrainConfig
 from recall.vocabulary import ItemVocabulary
 
 MAX_CHARACTERS = 110
@@ -23,8 +24,8 @@ MAX_CHARACTERS = 110
 
 _MAX_MESSAGE = MAX_CHARACTERS - len("21:12:05 ")
 
-_SHOWN = ("loss", STOPPING_METRIC, "recall@10")
-"""What a line has; the last one goes where that would be too long."""
+_BESIDE = "recall@10"
+"""What a line has beside the loss and the metric that decides, unless it would be too long."""
 
 
 class ShowEpochs(tf.keras.callbacks.Callback):
@@ -91,6 +92,7 @@ class ShowEpochs(tf.keras.callbacks.Callback):
                 epoch + 1,
                 self._rule.max_epochs,
                 logs,
+                stopping_metric=self._rule.metric,
                 best_epoch=int(self._progress.best_epoch),
                 seconds=seconds,
                 seconds_left=seconds * epochs_left,
@@ -112,7 +114,7 @@ class ShowEpochs(tf.keras.callbacks.Callback):
             done,
             why,
             best_epoch,
-            STOPPING_METRIC,
+            self._rule.metric,
             float(self._progress.best_value),
         )
 
@@ -122,6 +124,7 @@ def describe_epoch(
     max_epochs: int,
     logs: Mapping[str, float],
     *,
+    stopping_metric: str = "ndcg@10",
     best_epoch: int,
     seconds: float,
     seconds_left: float,
@@ -137,9 +140,10 @@ def describe_epoch(
     times = [words.duration(seconds)]
     if epoch < max_epochs:
         times.append(f"at most {words.rough_duration(seconds_left)} left")
-    for names in (_SHOWN, _SHOWN[:-1]):
+    shown = ("loss", stopping_metric)
+    for names in (dict.fromkeys([*shown, _BESIDE]), shown):
         facts = [words.fact(name, values[name]) for name in names if name in values]
-        facts = [f"{fact} ({metric})" if STOPPING_METRIC in fact else fact for fact in facts]
+        facts = [f"{fact} ({metric})" if stopping_metric in fact else fact for fact in facts]
         line = f"epoch {epoch}/{max_epochs}: {', '.join([*facts, *times])}"
         if len(line) <= _MAX_MESSAGE:
             break
@@ -169,14 +173,16 @@ def log_sizes(
     )
 
 
-def warn_of_few_users(num_users: int) -> None:
+def warn_of_few_users(num_held_out: int, config: TrainConfig) -> None:
     """Says when early stopping follows chance more than the model."""
+    num_users = min(num_held_out, config.validation_users)
     if num_users < FEW_USERS:
         logging.warning(
-            "Only %d validation users: their NDCG@10, by which training stops and the best epoch "
-            "is chosen, is uncertain. Hold out more users, or see its standard error in the report "
-            "of the evaluation.",
+            "Only %d validation users: their %s, by which training stops and the best epoch is "
+            "chosen, is uncertain. Hold out more users, or see its standard error in the report of "
+            "the evaluation.",
             num_users,
+            config.stopping_metric.replace("ndcg", "NDCG"),
         )
 
 

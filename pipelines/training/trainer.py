@@ -182,7 +182,7 @@ def _fit(
     training = _open_training(model, config, model_dir, checkpoints_root, start)
     held_out = read_held_out(examples_dir, "valid")
     stopping_rule = callbacks.choose_stopping_rule(config.train, held_out.num_users)
-    epoch_lines.warn_of_few_users(min(held_out.num_users, config.train.validation_users))
+    epoch_lines.warn_of_few_users(held_out.num_users, config.train)
     if training.progress.is_finished(stopping_rule):
         return
     first_epoch = int(training.progress.epochs_done)

@@ -16,7 +16,7 @@ from pipelines.artifacts import records
 from pipelines.artifacts.records import RunPaths
 from pipelines.artifacts.trained_model import DAMAGED_CHECKPOINT, refuse_earlier
 from pipelines.training import carried_rows
-from pipelines.training.callbacks import STOPPING_METRIC, Validation
+from pipelines.training.callbacks import Validation
 from pipelines.training.job_state import CHECKPOINTS_NAME, PROGRESS, VALUE, JobState
 from pipelines.training.weight_averaging import WeightAverage
 from recall.config import ModelConfig, RecallConfig
@@ -258,8 +258,8 @@ class WriteStart(tf.keras.callbacks.Callback):
             "new, %(gone_items)d are gone.",
             facts,
         )
-        name = f"val_{STOPPING_METRIC}"
-        logging.info("Before the first epoch: %s %.4f.", STOPPING_METRIC, facts[name])
+        metric = self._validation.stopping_metric
+        logging.info("Before the first epoch: %s %.4f.", metric, facts[f"val_{metric}"])
 
 
 def _fitted_columns(vocabulary: ItemVocabulary) -> list[Sequence[FittedColumn]]:

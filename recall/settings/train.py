@@ -25,8 +25,12 @@ class TrainConfig:
     smaller."""
     max_epochs: int = 40
     """Upper bound, and the length of the learning-rate schedule."""
+    stopping_metric: str = "ndcg@10"
+    """Of the validation users, decides which epoch is kept and when the job stops: `ndcg@10`,
+    `recall@10`, `recall@50`, or `debiased_hit_rate@50`, for losses that take exposure out of the
+    scores (`loss.negatives=queue`), which plain metrics hold against them (measured)."""
     early_stopping_patience: int | None = None
-    """Epochs without a better validation NDCG@10 before the job stops; null: 5 with 10,000
+    """Epochs without a better `stopping_metric` before the job stops; null: 5 with 10,000
     validation users and, as their mean is noisier, 5 * sqrt(10,000 / n) with n < 10,000
     (measured)."""
     checkpoint_minutes: float | None = 30.0
@@ -61,15 +65,22 @@ class TrainConfig:
     """Of the products in the seq2item loss's gradient: `float32` or `bfloat16`, which
     `loss.interest_reduction=sum` has no use for."""
     validation_users: int = 10_000
-    """Users of the validation split the NDCG@10 of an epoch is computed on, drawn once."""
+    """Users of the validation split the metrics of an epoch are computed on, drawn once."""
     seed: int = 1
     """Of weights, shuffling, dropout and negatives."""
 
+    STOPPING_METRICS: typing.ClassVar = (
+        "ndcg@10",
+        "recall@10",
+        "recall@50",
+        "debiased_hit_rate@50",
+    )
     SCHEDULES: typing.ClassVar = ("cosine", "constant")
     STRATEGIES: typing.ClassVar = ("auto", "none", "mirrored", "multi_worker", "parameter_server")
     DTYPES: typing.ClassVar = ("float32", "bfloat16")
 
     def __post_init__(self):
+        require_choice("train.stopping_metric", self.stopping_metric, self.STOPPING_METRICS)
         for name in ("batch_size", "min_batch_size", "max_epochs"):
             require_setting(getattr(self, name) >= 1, f"train.{name}", getattr(self, name), ">= 1")
         require_setting(

@@ -9,7 +9,7 @@ from pipelines.ingestion import warning_lines
 from pipelines.reporting.page import texts
 from pipelines.reporting.sections import quality
 from pipelines.reporting.sections.run_folder import RunFolder
-from pipelines.reporting.sections.training import BEST_BY, find_best_epoch
+from pipelines.reporting.sections.training import find_best_epoch, stopping_metric
 from pipelines.validation import validate
 
 _ALMOST_NOTHING = 0.1
@@ -26,8 +26,6 @@ _OVER_FIT = 2.0
 
 _HEAD_BIAS = 1.25
 """Times that the lists may show the head of the catalogue more than users click it."""
-
-_METRIC = BEST_BY.removeprefix("val_")
 
 
 def find(run: RunFolder, other: RunFolder | None = None) -> list[str]:
@@ -126,25 +124,26 @@ def _popularity_bias(exposure: Mapping[str, Any]) -> list[str]:
 
 
 def _over_fitting(run: RunFolder) -> list[str]:
-    best, section = find_best_epoch(run.epochs), (run.evaluation or {}).get("validation", {})
-    error = section.get("standard_errors", {}).get(_METRIC)
+    best, section = find_best_epoch(run), (run.evaluation or {}).get("validation", {})
+    metric = stopping_metric(run)
+    best_by, error = f"val_{metric}", section.get("standard_errors", {}).get(metric)
     last = run.epochs[-1] if run.epochs else {}
-    if best is None or error is None or BEST_BY not in last:
+    if best is None or error is None or best_by not in last:
         return []
-    fallen = best[BEST_BY] - last[BEST_BY]
+    fallen = best[best_by] - last[best_by]
     if fallen < _OVER_FIT * error:
         return []
     return [
         f"Over-fitting: after epoch {best['epoch']} of {last['epoch']} the training loss went on "
-        f"falling while validation {_METRIC} fell from {texts.metric(best[BEST_BY])} to "
-        f"{texts.metric(last[BEST_BY])}. The weights of the best epoch are kept; a higher "
+        f"falling while validation {metric} fell from {texts.metric(best[best_by])} to "
+        f"{texts.metric(last[best_by])}. The weights of the best epoch are kept; a higher "
         "model.dropout_rate or a smaller model.dim may carry it further."
     ]
 
 
 def _stopped_early(run: RunFolder) -> list[str]:
     """A training that was cut off while it still got better."""
-    best = find_best_epoch(run.epochs)
+    best = find_best_epoch(run)
     if best is None or run.config is None:
         return []
     if not best["epoch"] == len(run.epochs) == run.config["train"]["max_epochs"]:

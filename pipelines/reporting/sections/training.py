@@ -1,14 +1,11 @@
 """Learning curves: losses, validation metrics, shares of the interests. Imports no TensorFlow."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from pipelines.reporting.page import charts, texts
 from pipelines.reporting.page.blocks import Block, Figure, Missing, Section, Words
 from pipelines.reporting.page.charts import Axis, Series
 from pipelines.reporting.sections.run_folder import RunFolder
-
-BEST_BY = "val_ndcg@10"
-"""What early stopping looks at; the best epoch has the largest."""
 
 _EPOCH = Axis("epoch", "d", texts.count, whole=True)
 
@@ -19,12 +16,13 @@ _CURVES = (
         "seq2seq",
         "Between interests of the past and of the future, over the confident pairs (seq2seq).",
     ),
-    (
-        "Validation NDCG@10",
-        BEST_BY,
-        "Over the full catalogue, with averaged weights; training stops by it.",
-    ),
+    ("Validation NDCG@10", "val_ndcg@10", "Over the full catalogue, with averaged weights."),
     ("Validation recall@10", "val_recall@10", "Share of the next clicks among the first ten."),
+    (
+        "Validation debiased hit rate@50",
+        "val_debiased_hit_rate@50",
+        "Share of the next clicks among the first fifty, those on popular items counting less.",
+    ),
     (
         "Prototypes in use",
         "prototype_perplexity",
@@ -63,17 +61,23 @@ def build(run: RunFolder, other: RunFolder | None) -> Section:
     )
 
 
-def find_best_epoch(epochs: Sequence[Mapping[str, float]]) -> Mapping[str, float] | None:
+def stopping_metric(run: RunFolder) -> str:
+    """What early stopping looked at, as `ndcg@10`; the best epoch has the largest."""
+    return (run.config or {}).get("train", {}).get("stopping_metric", "ndcg@10")
+
+
+def find_best_epoch(run: RunFolder) -> Mapping[str, float] | None:
     """What was written of the epoch whose weights were kept; the first of equals."""
-    measured = [epoch for epoch in epochs if BEST_BY in epoch]
-    return max(measured, key=lambda epoch: epoch[BEST_BY], default=None)
+    best_by = f"val_{stopping_metric(run)}"
+    measured = [epoch for epoch in run.epochs if best_by in epoch]
+    return max(measured, key=lambda epoch: epoch[best_by], default=None)
 
 
 def _blocks(run: RunFolder, other: RunFolder | None) -> list[Block]:
     if not run.epochs:
         return [Missing("The curves: `model` has no training_log.jsonl.")]
     blocks: list[Block] = [Words([_describe(run), *_describe_start(run)])]
-    best = find_best_epoch(run.epochs)
+    best = find_best_epoch(run)
     kept = None if best is None else best["epoch"]
     for title, key, text in _CURVES:
         series = _curve(run, key, run.name, charts.MODEL)
@@ -86,14 +90,16 @@ def _blocks(run: RunFolder, other: RunFolder | None) -> list[Block]:
 
 
 def _describe(run: RunFolder) -> str:
-    best = find_best_epoch(run.epochs)
+    best = find_best_epoch(run)
     total_s = sum(epoch.get("seconds", 0.0) for epoch in run.epochs)
     text = f"{texts.counted(len(run.epochs), 'epoch')} in {texts.seconds(total_s)}"
     if best is None:
         return f"{text}."
+    metric = stopping_metric(run)
+    name = metric.replace("ndcg", "NDCG").replace("_", " ")
     return (
-        f"{text}; the weights of epoch {best['epoch']} were kept, whose validation NDCG@10 of "
-        f"{texts.metric(best[BEST_BY])} is the best (the dashed line)."
+        f"{text}; the weights of epoch {best['epoch']} were kept, whose validation {name} of "
+        f"{texts.metric(best[f'val_{metric}'])} is the best (the dashed line)."
     )
 
 
@@ -106,7 +112,7 @@ def _describe_start(run: RunFolder) -> list[str]:
         f"Training went on from an earlier model: {texts.counted(start['carried_items'], 'item')} "
         f"kept what was learnt of them, {start['new_items']:,} were new, "
         f"{start['gone_items']:,} gone. Before the first epoch its validation NDCG@10 was "
-        f"{texts.metric(start[BEST_BY])}."
+        f"{texts.metric(start['val_ndcg@10'])}."
     ]
 
 

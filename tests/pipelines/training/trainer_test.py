@@ -9,11 +9,13 @@ import tensorflow as tf
 
 from pipelines.artifacts import records
 from pipelines.artifacts.held_out import read_held_out
+from pipelines.evaluation.lists import EvaluationResult
 from pipelines.training import callbacks, epoch_lines, model_folder, trainer
 from pipelines.training.trainer import load_model, train_and_evaluate, train_record
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.models.dssrec import DSSRec
+from recall.vocabulary import ItemVocabulary
 
 NUM_ITEMS = 20
 NUM_EPOCHS = 3
@@ -326,6 +328,62 @@ def test_stops_when_nothing_gets_better_and_keeps_the_best_epoch(
     assert any((w != last).any() for w, last in zip(weights[1], weights[3], strict=True))
 
 
+@eagerly
+def test_the_stopping_metric_decides_which_epoch_is_kept(examples_dir, tmp_path, monkeypatch):
+    scripted = iter([(0.3, 0.1), (0.2, 0.4), (0.1, 0.3)])
+
+    def measure(_):
+        ndcg, recall = next(scripted)
+        return {"val_ndcg@10": ndcg, "val_recall@10": 0.5, "val_recall@50": recall}
+
+    monkeypatch.setattr(callbacks.Validation, "_measure", measure)
+    config = QUICK.override(
+        [
+            "train.max_epochs=9",
+            "train.early_stopping_patience=1",
+            "train.stopping_metric=recall@50",
+        ]
+    )
+
+    train_and_evaluate(config, examples_dir, tmp_path / "model")
+
+    assert len(read_log(tmp_path / "model")) == 3
+    (kept,) = (tmp_path / "model").rglob("best/*.index")
+    assert kept.stem.endswith("-2")
+
+
+@eagerly
+def test_clicks_on_popular_items_count_less_in_the_debiased_metric(
+    examples_dir, tmp_path, monkeypatch
+):
+    counts = np.where(np.arange(NUM_ITEMS) % 2, 10, 40)
+    rows = read_held_out(examples_dir, "valid").positives.values - 2
+
+    def evaluate(_, __, held_out, **___):
+        """Clicks on odd items are found, others are not."""
+        rows = held_out.positives.values - 2
+        is_odd = rows % 2 == 1
+        top_rows = np.where(is_odd, rows, (rows + 1) % NUM_ITEMS)[:, np.newaxis]
+        metrics = {"recall@10": 0.1, "ndcg@10": 0.1, "recall@50": 0.1}
+        return EvaluationResult(metrics, np.repeat(top_rows, 50, axis=1), {})
+
+    monkeypatch.setattr(callbacks, "evaluate_user_vectors", evaluate)
+    original = records.read_vocabulary
+
+    def read_vocabulary(folder):
+        vocabulary = original(folder)
+        return ItemVocabulary(vocabulary.item_ids, counts=counts)
+
+    monkeypatch.setattr(records, "read_vocabulary", read_vocabulary)
+    config = QUICK.override(["train.stopping_metric=debiased_hit_rate@50", "train.max_epochs=1"])
+
+    train_and_evaluate(config, examples_dir, tmp_path / "model")
+
+    (line,) = read_log(tmp_path / "model")
+    found, missed = (rows % 2 == 1).sum() / 10, (rows % 2 == 0).sum() / 40
+    assert line["val_debiased_hit_rate@50"] == pytest.approx(found / (found + missed), rel=1e-6)
+
+
 def test_the_logged_loss_is_the_mean_over_the_epoch():
     callback, logs = callbacks.MeanLosses(), {"loss": 7.0, "other": 1.0}
     for _ in range(2):  # An epoch starts anew.
@@ -528,27 +586,9 @@ def test_a_damaged_model_is_refused_in_one_line(finished, tmp_path, damage):
         assert f"Remove {model_dir} and run `recall train` again" in str(error.value)
 
 
-@pytest.mark.parametrize(
-    ("settings", "num_users", "patience"),
-    [
-        ([], 10_000, 5),
-        ([], 50_000, 5),  # 10,000 of them are drawn.
-        ([], 2_500, 10),
-        ([], 400, 25),
-        ([], 0, 500),
-        (["train.validation_users=100"], 50_000, 50),
-        (["train.early_stopping_patience=3"], 100, 3),
-    ],
-)
-def test_fewer_validation_users_need_more_patience(settings, num_users, patience):
-    config = CONFIG.override(["train.early_stopping_patience=null", *settings])
-    rule = callbacks.choose_stopping_rule(config.train, num_users)
-    assert rule == (CONFIG.train.max_epochs, patience)
-
-
 @pytest.mark.parametrize(("num_users", "said"), [(1, True), (999, True), (1000, False)])
 def test_few_validation_users_are_said_before_the_training(num_users, said, caplog):
-    epoch_lines.warn_of_few_users(num_users)
+    epoch_lines.warn_of_few_users(num_users, CONFIG.train)
     assert (f"Only {num_users} validation users" in caplog.text) is said
 
 
@@ -580,3 +620,26 @@ def test_a_killed_job_goes_on_with_the_dropout_and_the_negatives_it_would_have_h
     whole, resumed = (without_seconds(read_log(tmp_path / name)) for name in ("whole", "resumed"))
     assert len(whole) == 2
     assert resumed == [pytest.approx(line, abs=1e-5) for line in whole]
+
+
+@pytest.mark.parametrize(
+    ("settings", "num_users", "patience"),
+    [
+        ([], 10_000, 5),
+        ([], 50_000, 5),  # 10,000 of them are drawn.
+        ([], 2_500, 10),
+        ([], 400, 25),
+        ([], 0, 500),
+        (["train.validation_users=100"], 50_000, 50),
+        (["train.early_stopping_patience=3"], 100, 3),
+    ],
+)
+def test_fewer_validation_users_need_more_patience(settings, num_users, patience):
+    config = RecallConfig().override(["train.max_epochs=7", *settings])
+    rule = callbacks.choose_stopping_rule(config.train, num_users)
+    assert rule == (7, patience, "ndcg@10")
+
+
+def test_the_metric_is_that_of_the_settings():
+    config = RecallConfig().override(["train.stopping_metric=debiased_hit_rate@50"])
+    assert callbacks.choose_stopping_rule(config.train, 10).metric == "debiased_hit_rate@50"

@@ -42,7 +42,8 @@ def test_slots_by_popularity_are_a_line_for_every_recipe():
 
     differences, deciles = plots.chart(found).to_dict()["vconcat"]
 
-    (slots,) = deciles["hconcat"]
+    (line,) = deciles["vconcat"]
+    (slots,) = line["hconcat"]
     assert slots["title"] == "slots of the lists, exposed"
     points = [(p["arm"], p["decile"], p["share"]) for p in deciles["data"]["values"]]
     assert points[:2] == [("uniform", 1, 0.55), ("uniform", 2, 0.05)]

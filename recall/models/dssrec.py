@@ -61,8 +61,7 @@ class DSSRec(tfrs.Model):
     def __init__(self, config: RecallConfig, vocabulary: ItemVocabulary, **kwargs):
         """Creates the towers for the items of `vocabulary`."""
         super().__init__(**kwargs)
-        self._loss_config = config.loss
-        self._weights_of_others = lambda: config.auxiliary_weights
+        self._recall_config, self._loss_config = config, config.loss
         self._gradient_dtype = tf.as_dtype(config.train.gradient_dtype)
         # No constant of the step, which would be compiled anew for every seed, and no weight.
         seed = tf.Variable(config.train.seed, trainable=False, dtype=tf.int64)
@@ -247,7 +246,7 @@ class DSSRec(tfrs.Model):
     @property
     def _auxiliary_weights(self) -> dict[str, float]:
         # No attribute: Keras would track it in checkpoints.
-        return self._weights_of_others()
+        return self._recall_config.auxiliary_weights
 
     @property
     def loss_names(self) -> list[str]:

@@ -63,32 +63,32 @@ VOCABULARY = (
 )
 
 
-def write_release(folder):
+def write_release(folder, config=CONFIG, vocabulary=VOCABULARY):
     """Writes version 1, with weights that a test can see, and one vector per item."""
     tf.keras.utils.set_random_seed(3)
-    model = DSSRec(CONFIG, VOCABULARY)
+    model = DSSRec(config, vocabulary)
     model(np.array([[2]]))
     rng = np.random.default_rng(3)
     for weight in model.weights:
         weight.assign(rng.normal(size=weight.shape) * 0.5)
     (folder / "export").mkdir()
     sealed = export.export_towers(
-        model.user_tower, model.item_tower, VOCABULARY, CONFIG, folder / "export"
+        model.user_tower, model.item_tower, vocabulary, config, folder / "export"
     )
     names = ("fingerprint", "user_features", "log_features", "max_unknown_share")
     for part in ("user_tower", "item_tower"):
         (folder / part).mkdir()
         (folder / "export" / part).rename(folder / part / "1")
-        manifest.seal(folder / part / "1", {name: sealed[name] for name in names})
+        manifest.seal(folder / part / "1", {name: sealed[name] for name in names if name in sealed})
     (folder / "index" / "1").mkdir(parents=True)
-    vectors = model.item_tower(tf.range(9) + 2).numpy()
+    vectors = model.item_tower(tf.range(vocabulary.num_items) + 2).numpy()
     facts = {"fingerprint": sealed["fingerprint"], "similarity": "cosine", "recall@100": 1.0}
     write_bundle(
         folder / "index" / "1",
-        VOCABULARY,
+        vocabulary,
         vectors,
         ExactIndex(vectors),
         facts,
-        fallback=fallback_ids(VOCABULARY),
+        fallback=fallback_ids(vocabulary),
     )
     shutil.rmtree(folder / "export")

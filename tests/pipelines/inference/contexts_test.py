@@ -1,13 +1,11 @@
 """Batches for releases that look at times and at features of clicks: as a server answers."""
 
 import json
-import shutil
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import tensorflow as tf
 
 from pipelines.inference import jobs, opened_release
 from pipelines.inference.answers import EmbedUsers, RecommendUsers
@@ -16,14 +14,11 @@ from pipelines.ingestion.open_log import open_events
 from recall.config import RecallConfig
 from recall.feature_columns.declaration import FeatureColumn
 from recall.feature_columns.fitting import FittedColumn
-from recall.models.dssrec import DSSRec
 from recall.vocabulary import ItemVocabulary
-from serving.index.bundle import fallback_ids, write_bundle
-from serving.index.exact_index import ExactIndex
 from serving.models.saved_model import SavedModelServable
-from serving.release import export, manifest
 from serving.release.release import latest_release
 from serving.servables.towers import PredictUserVectors
+from tests.serving.context_release import write_release
 
 COLUMNS = [
     FittedColumn(FeatureColumn("device", "event", "categorical", "screen"), ("tv", "phone")),
@@ -73,33 +68,7 @@ HISTORIES = {"a": ("i1", "i2", "gone"), "b": ("i3", "i3")}
 @pytest.fixture(scope="module")
 def serving_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("release")
-    tf.keras.utils.set_random_seed(3)
-    model = DSSRec(CONFIG, VOCABULARY)
-    model(np.array([[2]]))
-    rng = np.random.default_rng(3)
-    for weight in model.weights:
-        weight.assign(rng.normal(size=weight.shape) * 0.5)
-    (folder / "export").mkdir()
-    sealed = export.export_towers(
-        model.user_tower, model.item_tower, VOCABULARY, CONFIG, folder / "export"
-    )
-    for part in ("user_tower", "item_tower"):
-        (folder / part).mkdir()
-        (folder / "export" / part).rename(folder / part / "1")
-        kept = {name: sealed[name] for name in ("fingerprint", "log_features")}
-        manifest.seal(folder / part / "1", kept)
-    (folder / "index" / "1").mkdir(parents=True)
-    vectors = model.item_tower(tf.range(9) + 2).numpy()
-    facts = {"fingerprint": sealed["fingerprint"], "similarity": "cosine", "recall@100": 1.0}
-    write_bundle(
-        folder / "index" / "1",
-        VOCABULARY,
-        vectors,
-        ExactIndex(vectors),
-        facts,
-        fallback=fallback_ids(VOCABULARY),
-    )
-    shutil.rmtree(folder / "export")
+    write_release(folder, CONFIG, VOCABULARY)
     return folder
 
 

@@ -48,7 +48,9 @@ class Answerer(abc.ABC):
         """The result of any number of rows, in memory that does not grow with it."""
         for start in range(0, rows.num_rows, _SLICE_ROWS):
             part = rows.slice(start, _SLICE_ROWS).combine_chunks()
-            yield self.answer(part, opened, counts)
+            with opened.values.into(counts):
+                answer = self.answer(part, opened, counts)
+            yield answer
             counts["rows"] += part.num_rows
 
 

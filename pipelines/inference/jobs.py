@@ -15,6 +15,7 @@ from pipelines.inference import (
     opened_release,
     parts,
     user_values,
+    value_counts,
     work_folder,
 )
 from pipelines.inference.answers import (
@@ -243,7 +244,10 @@ class _Job:
                         task_name=_TASK_NAMES[self._name],
                         unit=unit,
                     )
-                    return output.publish(work, todo, prepared)
+                    counts = output.publish(work, todo, prepared)
+            for line in value_counts.warnings_of(counts, opened.values.max_share):
+                _log.warning("%s", line)
+            return counts
         finally:
             opened_release.close_all()
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipelines.inference import contexts
+from pipelines.inference.value_counts import BatchValues
 from recall.errors import InputError
 from recall.feature_columns.declaration import FeatureColumn
 from serving.api.recall_limits import RecallLimits
@@ -40,6 +41,7 @@ class OpenedRelease:
     Attributes:
         release: Where it lies.
         source: Histories -> user vectors.
+        values: Counts the values of features that users have.
         catalogue: The items.
         service: Requests -> answers.
     """
@@ -57,7 +59,8 @@ class OpenedRelease:
         self.release = release
         with _quiet():
             tower = SavedModelServable(USER_TOWER, release.version, release.user_tower_dir)
-        self.source = PredictUserVectors(tower.predict_default, release.version, tower)
+        self.values = BatchValues(manifests.read(release.user_tower_dir))
+        self.source = PredictUserVectors(tower.predict_default, release.version, tower, self.values)
         bundle = open_bundle(release.index_dir, verify=False)
         self.catalogue = BundleCatalogue(bundle, version=release.version)
         self.service = RecallService(self.source, self.catalogue, limits=limits)

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from pipelines.inference import value_counts
+
 
 def recommend_line(counts: Mapping[str, int], *, skip_unknown: bool) -> str:
     """Of `recall recommend`.
@@ -63,6 +65,17 @@ def _user_notes(counts: Mapping[str, int], what: str) -> list[str]:
         notes.append(f"{of} {verb} of no item of the release")
     if counts.get("bad_rows"):
         notes.append(f"{_number(counts['bad_rows'], 'bad row')} left out")
+    return notes + _value_notes(counts)
+
+
+def _value_notes(counts: Mapping[str, int]) -> list[str]:
+    """Of features with values that no vocabulary has."""
+    notes = []
+    for owner, feature, known, unknown in value_counts.read(counts):
+        if unknown:
+            verb = "is" if unknown == 1 else "are"
+            of = f"{unknown:,} of {_number(known + unknown, 'value')} of the {owner} feature"
+            notes.append(f"{of} {feature} {verb} unknown to the model")
     return notes
 
 

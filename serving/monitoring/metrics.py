@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from serving.batching.batch_queue import BatchReport
 from serving.monitoring import exposition
+from serving.monitoring.feature_metrics import FeatureMetrics
 from serving.protocol.status import Code
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -100,31 +101,6 @@ class _AnswerMetrics:
         )
 
 
-class _FeatureMetrics:
-    """What is counted of values of features; labels are names that releases declare."""
-
-    def __init__(self, registry: CollectorRegistry):
-        labels = ("owner", "feature")
-        self.values = Counter(
-            "recall_feature_values",
-            "Values of features that requests (owner user) and upserts of items gave.",
-            (*labels, "state"),
-            registry=registry,
-        )
-        self.share = Gauge(
-            "recall_unknown_feature_share",
-            "Share of the latest values of a feature that are outside of the vocabulary.",
-            labels,
-            registry=registry,
-        )
-        self.is_high = Gauge(
-            "recall_unknown_feature_warning",
-            "Whether that share is above features.max_unknown_share: 1, or 0.",
-            labels,
-            registry=registry,
-        )
-
-
 class _HttpMetrics:
     """What is counted of the HTTP door below its requests."""
 
@@ -155,7 +131,11 @@ class _HttpMetrics:
 
 
 class Metrics:
-    """Counters of one server; safe to use from several threads."""
+    """Counters of one server; safe to use from several threads.
+
+    Attributes:
+        features: Those of values of features.
+    """
 
     def __init__(self):
         self._registry = CollectorRegistry()
@@ -169,7 +149,7 @@ class Metrics:
             entrypoint=(GRPC_ENTRYPOINT, REST_ENTRYPOINT),
         )
         self._http = _HttpMetrics(self._registry)
-        self._features = _FeatureMetrics(self._registry)
+        self.features = FeatureMetrics(self._registry)
         ProcessCollector(registry=self._registry)
         GCCollector(registry=self._registry)
         self._grpc_drops = _counter(
@@ -226,16 +206,6 @@ class Metrics:
         self._answers.answers.labels("personal").inc(num_personal)
         self._answers.degraded.inc(num_degraded)
         self._answers.coverage.inc(coverage)
-
-    def count_feature_values(self, owner: str, feature: str, known: int, unknown: int) -> None:
-        """Counts values of a declared feature: known to the model, or outside of its vocabulary."""
-        self._features.values.labels(owner, feature, "known").inc(known)
-        self._features.values.labels(owner, feature, "unknown").inc(unknown)
-
-    def show_unknown_share(self, owner: str, feature: str, share: float, is_high: bool) -> None:
-        """Shows the share of the latest values that are unknown, and whether that is too high."""
-        self._features.share.labels(owner, feature).set(share)
-        self._features.is_high.labels(owner, feature).set(float(is_high))
 
     def count_shed(self, entrypoint: str) -> None:
         """Counts a request that was refused because the server was full."""

@@ -27,6 +27,15 @@ CONTEXT_SIGNATURE = "with_context"
 NEW_ITEMS_SIGNATURE = "embed_new_items"
 """Of the item tower of a model with categories: takes these instead of ids."""
 
+VALUE_COUNTS = {
+    "item": "value_counts",
+    "user": "value_counts",
+    "event": "click_value_counts",
+    "request": "request_value_counts",
+}
+"""Owner of features -> the output of its tower that counts their values: `[batch, num_features,
+2]`, those that the tower knows and those that it does not."""
+
 _EXTRA_INPUTS = re.compile(r"input size does not match signature: .* Sent extra: \{([^}]+)\}")
 """In the text of `check_names`."""
 

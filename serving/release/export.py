@@ -94,10 +94,10 @@ def _describe_features(vocabulary: ItemVocabulary, config: RecallConfig) -> dict
         for key, of in found.items()
         if of is not None
     }
-    if values:
-        values["max_unknown_share"] = config.features.max_unknown_share
     if vocabulary.log_columns:
         values["log_features"] = [column.column.to_dict() for column in vocabulary.log_columns]
+    if values:
+        values["max_unknown_share"] = config.features.max_unknown_share
     return values
 
 

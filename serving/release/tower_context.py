@@ -219,8 +219,8 @@ def encode_clicks(
         has_start: Whether a slot that is no click stands before the first one.
 
     Returns:
-        `[batch, longest kept history, ...]`, at least one slot, and `[batch]` int32 values of
-        known clicks that are outside of the vocabularies.
+        `[batch, longest kept history, ...]`, at least one slot, and `[batch, num_features, 2]`
+        int32 values of known clicks that are in the vocabularies and outside of them.
     """
 
     def choose(values: tf.Tensor, filler: str | float | int, start: tf.Tensor) -> tf.Tensor:
@@ -245,9 +245,9 @@ def encode_clicks(
             values = context[column.column.input_name]
             start = tf.fill([num_rows], tf.constant(filler, values.dtype))
             inputs[column.name] = choose(values, filler, start)
-    encoded, _, num_unknown, _ = encoder(inputs)
+    encoded, _, _, counts = encoder(inputs)
     slots = Encoded(*(_last_slots(part, lengths, max_length) for part in encoded))
-    return slots, tf.math.unsorted_segment_sum(num_unknown, rows, num_rows)
+    return slots, tf.math.unsorted_segment_sum(counts, rows, num_rows)
 
 
 def _last_slots(values: tf.Tensor, lengths: tf.Tensor, max_length: int) -> tf.Tensor:

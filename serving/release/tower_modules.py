@@ -22,6 +22,7 @@ from serving.protocol.signatures import (
     DEFAULT_SIGNATURE,
     EXAMPLE_SIGNATURE,
     NEW_ITEMS_SIGNATURE,
+    VALUE_COUNTS,
 )
 from serving.release import tower_context
 from serving.release.tower_context import traced, with_signature
@@ -125,27 +126,26 @@ class UserTowerModule(_TowerModule):
             times = self._align(times, is_known, tf.pad(times, [[0, 0], [0, 1]])[:, 0])
             request = context[REQUEST_TIMESTAMP]
             known["times"] = tower_context.pair_times(times, history_ids, request)
-        outputs, num_unknown = {}, []
+        outputs, counts = {}, {}
         if context and self.user_encoder is not None:
             encoded = self.user_encoder({n: context[n] for n in self.user_encoder.input_specs()})
-            known["users"] = encoded.encoded
-            outputs |= {"num_known_values": encoded.num_known, "value_counts": encoded.value_counts}
-            num_unknown.append(encoded.num_unknown)
+            known["users"], counts["user"] = encoded.encoded, encoded.value_counts
+            outputs["num_known_values"] = encoded.num_known
         if context and self.click_encoder is not None:
-            known["events"], of_clicks = tower_context.encode_clicks(
+            known["events"], counts["event"] = tower_context.encode_clicks(
                 self.click_encoder,
                 context,
                 is_known,
                 self._max_history_length,
                 has_start=self.user_encoder is not None,
             )
-            num_unknown.append(of_clicks)
         if context and self.request_encoder is not None:
             encoded = tower_context.encode_requests(self.request_encoder, context, is_known)
-            known["requests"] = encoded.encoded
-            num_unknown.append(encoded.num_unknown)
-        if num_unknown:
-            outputs["num_unknown_values"] = tf.add_n(num_unknown)
+            known["requests"], counts["request"] = encoded.encoded, encoded.value_counts
+        if counts:
+            unknown = [tf.reduce_sum(of_owner[..., 1], axis=1) for of_owner in counts.values()]
+            outputs["num_unknown_values"] = tf.add_n(unknown)
+        outputs |= {VALUE_COUNTS[owner]: of_owner for owner, of_owner in counts.items()}
         arguments = {"known": KnownBeside(**known)} if known else {}
         user_vectors, interest_weights = self._tower(history_ids, **arguments)
         return {
@@ -253,7 +253,7 @@ class FeatureTowerModule(ItemTowerModule):
             "is_known": item_ids >= FIRST_ITEM_ID,
             "num_known": given.num_known,
             "num_unknown": given.num_unknown,
-            "value_counts": given.value_counts,
+            VALUE_COUNTS["item"]: given.value_counts,
             "fingerprint": self._fingerprints(raw_ids),
         }
 

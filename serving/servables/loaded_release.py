@@ -29,7 +29,8 @@ from serving.release.release import ITEM_TOWER, USER_TOWER, Release
 from serving.retrieval.batched_recall import BatchedRecallService
 from serving.retrieval.service import RecallService
 from serving.retrieval.user_vectors import UserVectorSource
-from serving.servables.feature_values import FeatureValues
+from serving.servables.counted_tower import counted
+from serving.servables.feature_values import ITEM_OWNERS, USER_OWNERS, FeatureValues
 from serving.servables.item_embedding import item_embedder
 from serving.servables.items_servable import ItemsServable
 from serving.servables.recall_servable import RecallServable
@@ -62,6 +63,13 @@ class _Towers(NamedTuple):
     user_vectors: UserVectorSource
     item_tower: ServedItemTower
     servables: Mapping[str, Servable]
+
+
+class _TowerValues(NamedTuple):
+    """What counts the values of features, by the tower that looks at them."""
+
+    of_users: FeatureValues
+    of_items: FeatureValues
 
 
 class LoadedRelease:
@@ -125,16 +133,15 @@ def load_release(
     try:
         with contextlib.ExitStack() as closing:
             closing.enter_context(retention.held(release))
+            values = _count_values(release, metrics, closing)
             if tf_serving_address is None:
-                towers = _load_towers(release, batching, metrics)
+                towers = _load_towers(release, batching, metrics, values)
             else:
-                towers = _reach_towers(
-                    release, tf_serving_address, tf_serving_tls, closing, metrics
-                )
+                towers = _reach_towers(release, tf_serving_address, tf_serving_tls, closing, values)
             if isinstance(items, ShardedItems):
                 service = _build_front(release, towers, items, limits)
             else:
-                catalogue = _open_catalogue(release, towers, metrics)
+                catalogue = _open_catalogue(release, towers, values.of_items)
                 closing.callback(items.detach, catalogue)
                 items.attach(catalogue)
                 service = _build_service(towers, catalogue, limits, batching, metrics)
@@ -157,7 +164,10 @@ def load_release(
 
 
 def _load_towers(
-    release: Release, batching: BatchingOptions | None, metrics: Metrics | None
+    release: Release,
+    batching: BatchingOptions | None,
+    metrics: Metrics | None,
+    values: _TowerValues,
 ) -> _Towers:
     """Both towers in this process, each a model of its own too."""
     user_tower = SavedModelServable(
@@ -168,10 +178,13 @@ def _load_towers(
     )
     return _Towers(
         PredictUserVectors(
-            user_tower.predict_default, release.version, user_tower, _user_values(release, metrics)
+            user_tower.predict_default, release.version, user_tower, values.of_users
         ),
         item_tower,
-        {USER_TOWER: user_tower, ITEM_TOWER: item_tower},
+        {
+            USER_TOWER: counted(user_tower, values.of_users),
+            ITEM_TOWER: counted(item_tower, values.of_items),
+        },
     )
 
 
@@ -180,7 +193,7 @@ def _reach_towers(
     address: str,
     tls: ClientTls | RotatingTls,
     closing: contextlib.ExitStack,
-    metrics: Metrics | None,
+    values: _TowerValues,
 ) -> _Towers:
     """Both towers behind the address of a TF Serving, in the version of the release."""
     user_vectors = TfServingUserVectors(
@@ -189,7 +202,7 @@ def _reach_towers(
         version=release.version,
         tls=tls,
         signature_defs=read_signature_defs(release.user_tower_dir),
-        values=_user_values(release, metrics),
+        values=values.of_users,
     )
     closing.callback(user_vectors.close)
     item_model = RemoteModel(address, ITEM_TOWER, version=release.version, tls=tls)
@@ -197,17 +210,25 @@ def _reach_towers(
     return _Towers(user_vectors, RemoteItemTower(item_model, release.item_tower_dir), {})
 
 
-def _user_values(release: Release, metrics: Metrics | None) -> FeatureValues:
-    """What counts the values of features that requests give of users."""
-    manifest = manifests.read(release.user_tower_dir)
-    return FeatureValues("user", manifest, release.version, metrics)
+def _count_values(
+    release: Release, metrics: Metrics | None, closing: contextlib.ExitStack
+) -> _TowerValues:
+    """What counts the values of features that requests and upserts give."""
+    user_manifest = manifests.read(release.user_tower_dir)
+    item_manifest = manifests.read(release.item_tower_dir)
+    values = _TowerValues(
+        FeatureValues(USER_OWNERS, user_manifest, release.version, metrics),
+        FeatureValues(ITEM_OWNERS, item_manifest, release.version, metrics),
+    )
+    for of_tower in values:
+        closing.callback(of_tower.close)
+    return values
 
 
-def _open_catalogue(release: Release, towers: _Towers, metrics: Metrics | None) -> LiveCatalogue:
+def _open_catalogue(release: Release, towers: _Towers, values: FeatureValues) -> LiveCatalogue:
     """The items of the release, without the changes since."""
     bundle = open_bundle(release.index_dir, verify=False)  # Just verified.
     manifest = manifests.read(release.item_tower_dir)
-    values = FeatureValues("item", manifest, release.version, metrics)
     embed = item_embedder(towers.item_tower, manifest, values)
     catalogue = LiveCatalogue(bundle, version=release.version, embed=embed)
     if catalogue.common_categories:

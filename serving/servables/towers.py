@@ -19,7 +19,7 @@ from serving.protocol.signatures import CONTEXT_SIGNATURE
 from serving.protocol.status import Code, ServingError
 from serving.release.release import USER_TOWER
 from serving.retrieval.user_vectors import UserVectors, parse_user_vectors
-from serving.servables.feature_values import FeatureValues
+from serving.servables.feature_values import ValueCounter
 from serving.servables.remote_model import RemoteModel
 from serving.servables.user_context import HISTORY_INPUT, Context, UserContext
 from serving.sharding.vectors import TowerVectors
@@ -100,7 +100,7 @@ class PredictUserVectors:
         predict: Callable[[dict[str, np.ndarray]], Mapping[str, np.ndarray]],
         version: int,
         servable: SavedModelServable | None = None,
-        values: FeatureValues | None = None,
+        values: ValueCounter | None = None,
     ):
         """Wraps a user tower that is already loaded.
 
@@ -172,7 +172,7 @@ class TfServingUserVectors:
         version: int | None = None,
         tls: ClientTls | RotatingTls = NO_TLS,
         signature_defs: Mapping[str, Any] | None = None,
-        values: FeatureValues | None = None,
+        values: ValueCounter | None = None,
     ):
         """Prepares the connection; nothing is sent yet.
 
@@ -214,6 +214,6 @@ class TfServingUserVectors:
         self._model.close()
 
 
-def _count(values: FeatureValues | None, outputs: Mapping[str, np.ndarray]) -> None:
+def _count(values: ValueCounter | None, outputs: Mapping[str, np.ndarray]) -> None:
     if values is not None:
-        values.count(outputs, "_values")
+        values.count(outputs)

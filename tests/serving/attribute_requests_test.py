@@ -3,7 +3,6 @@
 import json
 import time
 import urllib.error
-import urllib.request
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from serving.api.item_changes import ItemUpsert
 from serving.api.recall_request import RecallRequest
 from serving.server import RecallServer
 from tests.serving.feature_release import BRANDS, NUM_ITEMS, SHOPS, write_release
+from tests.serving.http_calls import post
 
 PRICES = [row + 1.0 for row in range(NUM_ITEMS)]
 """Of i0, i1, ...; brands and shops by turns."""
@@ -38,13 +38,6 @@ def _server(tmp_path_factory, vectors):
 @pytest.fixture(name="address", params=["grpc", "http"])
 def _address(request, server):
     return server.grpc_address if request.param == "grpc" else f"http://{server.http_address}"
-
-
-def ask(server, document):
-    body = json.dumps(document).encode()
-    request = urllib.request.Request(f"http://{server.http_address}/recall", body)
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return json.load(response)
 
 
 def test_answers_are_those_of_brute_force(address, vectors):
@@ -100,7 +93,7 @@ def test_json_of_another_form_is_refused_with_the_place(server):
         ({"boosts": [{"where": {}, "multiply": 0}]}, "`boosts[0].multiply` must be in [0.01, 100]"),
     ):
         with pytest.raises(urllib.error.HTTPError) as info:
-            ask(server, {"history": ["i0"], **document})
+            post(server, "/recall", {"history": ["i0"], **document})
         assert info.value.code == 400
         assert wanted in json.load(info.value)["error"]
 

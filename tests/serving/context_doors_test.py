@@ -1,19 +1,24 @@
 """Features of clicks, users and requests at both doors: what a caller says is what is read."""
 
 import json
+import re
 import urllib.error
-import urllib.request
 
+import grpc
 import numpy as np
 import pytest
+from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from recall.errors import InputError
 from serving.api.client import Client
 from serving.api.recall_request import RecallRequest
 from serving.models.saved_model import SavedModelServable
+from serving.protocol.tensors import pad_strings
 from serving.servables.towers import PredictUserVectors
 from serving.server import RecallServer
 from tests.serving.context_release import IDS, write_release
+from tests.serving.grpc_requests import build_request, error_of
+from tests.serving.http_calls import get, metrics, post
 
 HISTORY = ["i1", "gone", "i3"]
 CONTEXT = {"history_device": ["tv", "tv", None], "country": "NL", "place": "home"}
@@ -53,16 +58,6 @@ def _best(folder, vectors):
         return {IDS[at]: scores[at] for at in left[:4]}
 
     return find
-
-
-def post(server, path, document):
-    request = urllib.request.Request(
-        f"http://{server.http_address}{path}",
-        json.dumps(document).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
 
 
 @pytest.mark.parametrize("context", [CONTEXT, SAYS_LESS, {}], ids=["all", "less", "nothing"])
@@ -119,9 +114,7 @@ def test_the_signature_of_the_tower_takes_them_by_name_over_grpc(server, vectors
 
 
 def test_metadata_has_their_names_and_types(server):
-    path = f"http://{server.http_address}/v1/models/user_tower/metadata"
-    with urllib.request.urlopen(path, timeout=30) as answer:
-        document = json.load(answer)
+    document = get(server, "/v1/models/user_tower/metadata")
     inputs = document["metadata"]["signature_def"]["signature_def"]["with_context"]["inputs"]
     assert inputs["history_device"]["dtype"] == "DT_STRING"
     sizes = [dim["size"] for dim in inputs["history_device"]["tensor_shape"]["dim"]]
@@ -151,3 +144,93 @@ def test_mistakes_are_one_line_at_both_doors(server, context, wanted):
     with Client(server.grpc_address) as client, pytest.raises(InputError) as error:
         client.ask(RecallRequest(tuple(HISTORY), context=context))
     assert wanted in str(error.value)
+
+
+class Counts:
+    """How many values a server has counted since the last look: (owner, feature) -> both kinds."""
+
+    def __init__(self, server):
+        self._server = server
+        self._before = metrics(server)
+
+    def look(self):
+        page, found = metrics(self._server), {}
+        for series, value in page.items():
+            if series.startswith("recall_feature_values_total{"):
+                labels = dict(re.findall(r'(\w+)="([^"]*)"', series))
+                new = int(value - self._before[series])
+                place = ("known", "unknown").index(labels["state"])
+                found.setdefault((labels["owner"], labels["feature"]), [0, 0])[place] = new
+        self._before = page
+        return {name: tuple(values) for name, values in found.items() if any(values)}
+
+
+OF_ALL_OWNERS = {
+    "history_device": ["fridge", "oven", "tv"],
+    "country": "XX",
+    "tags": ["x", "mauve"],
+    "age": 40.5,
+    "place": "moon",
+}
+COUNTED = {
+    ("user", "country"): (0, 1),
+    ("user", "tags"): (1, 1),
+    ("user", "age"): (1, 0),
+    ("event", "device"): (1, 1),  # The oven is of no known click.
+    ("request", "place"): (0, 1),
+}
+
+
+def test_values_of_every_owner_are_counted_at_every_door(server):
+    counts = Counts(server)
+    post(server, "/recall", {"history": HISTORY, "context": OF_ALL_OWNERS})
+    assert counts.look() == COUNTED
+    columns = {name: [value] for name, value in OF_ALL_OWNERS.items()}
+    columns["history_item_ids"] = [HISTORY]
+    with Client(server.grpc_address) as client:
+        client.ask(RecallRequest(tuple(HISTORY), context=OF_ALL_OWNERS))
+        assert counts.look() == COUNTED
+        client.predict("user_tower", columns, signature_name="with_context")
+        assert counts.look() == COUNTED
+        client.ask(RecallRequest(tuple(HISTORY)))
+        assert counts.look() == {}
+    document = {"signature_name": "with_context", "inputs": columns}
+    post(server, "/v1/models/user_tower:predict", document)
+    assert counts.look() == COUNTED
+    two = {"requests": [{"history": HISTORY, "context": OF_ALL_OWNERS}] * 2}
+    post(server, "/recall", two)
+    assert counts.look() == {name: (2 * known, 2 * not_) for name, (known, not_) in COUNTED.items()}
+
+
+def test_values_are_shown_before_there_are_any_and_never_by_their_names(folder):
+    with RecallServer(folder, grpc_port=0, http_port=0) as server:
+        names = {s for s in metrics(server) if s.startswith("recall_feature_values_total{")}
+        # Five features of users, clicks and requests: both kinds of each, and none of items.
+        assert len(names) == 2 * 6
+        for number in range(130):
+            context = {"place": f"place-{number}", "country": "NL"}
+            post(server, "/recall", {"history": ["i1"], "context": context})
+        page = metrics(server)
+    assert {s for s in page if s.startswith("recall_feature_values_total{")} == names
+    high = 'recall_unknown_feature_warning{feature="%s",owner="%s"}'
+    assert page[high % ("place", "request")] == 1
+    assert page[high % ("country", "user")] == 0
+    assert page['recall_unknown_feature_share{feature="place",owner="request"}'] == 1
+
+
+def test_a_filter_of_outputs_hides_no_value_from_the_counts(server):
+    counts = Counts(server)
+    request = build_request(
+        inputs={"history_item_ids": pad_strings([["i1"]]), "place": np.array([b"moon"], object)},
+        signature="with_context",
+        output_filter=["num_known"],
+    )
+    with grpc.insecure_channel(server.grpc_address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        answer = stub.Predict(request, timeout=30)
+        assert list(answer.outputs) == ["num_known"]
+        assert counts.look() == {("request", "place"): (0, 1)}
+        request.output_filter[:] = ["nothing"]
+        code, text = error_of(stub.Predict, request)
+    assert (code, "nothing" in text) == (grpc.StatusCode.INVALID_ARGUMENT, True)
+    assert counts.look() == {}

@@ -1,8 +1,6 @@
 """Items with features at the doors of a server: upserted, found, described and counted."""
 
-import json
 import urllib.error
-import urllib.request
 
 import pytest
 
@@ -13,6 +11,7 @@ from serving.api.item_changes import ItemUpsert
 from serving.api.recall_request import RecallRequest
 from serving.server import RecallServer
 from tests.serving.feature_release import CONFIG, write_release
+from tests.serving.http_calls import get, metrics, post
 
 
 @pytest.fixture(scope="module", name="server")
@@ -21,14 +20,6 @@ def _server(tmp_path_factory):
     write_release(folder)
     with RecallServer(folder, grpc_port=0, http_port=0) as server:
         yield server
-
-
-def ask(server, path, document=None):
-    body = None if document is None else json.dumps(document).encode()
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"http://{server.http_address}{path}", body, headers)
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return response.read().decode()
 
 
 LIKE_I4 = {"brand": "acme", "price": 5.0, "image": [0.4, 1.0]}
@@ -58,13 +49,13 @@ def test_mistakes_are_told_at_the_door(server):
     with Client(server.grpc_address) as client, pytest.raises(InputError, match="'colour'"):
         client.upsert_items([ItemUpsert("x", features={"colour": "red"})])
     with pytest.raises(urllib.error.HTTPError) as info:
-        ask(server, "/items:upsert", {"items": [{"id": "x", "features": {"price": {}}}]})
+        post(server, "/items:upsert", {"items": [{"id": "x", "features": {"price": {}}}]})
     assert info.value.code == 400
     assert "`items[0].features.price` must be" in info.value.read().decode()
 
 
 def test_metadata_and_metrics_tell_of_features(server):
-    metadata = json.loads(ask(server, "/v1/models/item_tower/metadata"))
+    metadata = get(server, "/v1/models/item_tower/metadata")
     signature = metadata["metadata"]["signature_def"]["signature_def"]["embed_new_items"]
     assert sorted(signature["inputs"]) == [
         "brand",
@@ -75,18 +66,25 @@ def test_metadata_and_metrics_tell_of_features(server):
         "title_words",
     ]
     assert signature["inputs"]["price"]["dtype"] == "DT_FLOAT"
-    ask(server, "/items:upsert", {"items": [{"id": "y", "features": {"price": 1, "brand": "no"}}]})
-    page = ask(server, "/monitoring/prometheus/metrics")
-    assert 'recall_live_feature_values{state="unknown"} 1.0' in page
-    unknown = 'recall_feature_values_total{feature="brand",owner="item",state="unknown"}'
-    assert f"{unknown} 1.0" in page
-    assert 'recall_unknown_feature_warning{feature="brand",owner="item"} 0.0' in page
+    brands = 'recall_feature_values_total{feature="brand",owner="item",state="unknown"}'
+    live = 'recall_live_feature_values{state="unknown"}'
+    before = metrics(server)
+    post(server, "/items:upsert", {"items": [{"id": "y", "features": {"price": 1, "brand": "no"}}]})
+    page = metrics(server)
+    assert (page[brands] - before[brands], page[live] - before[live]) == (1, 1)
+    with Client(server.grpc_address) as client:
+        of_tower = {"brand": ["never heard of", "acme"]}
+        client.predict("item_tower", of_tower, signature_name="embed_new_items")
+    page = metrics(server)
+    # Whoever asks the tower itself is counted, and no item.
+    assert (page[brands] - before[brands], page[live] - before[live]) == (2, 1)
+    warning = 'recall_unknown_feature_warning{feature="%s",owner="item"}'
+    assert page[warning % "brand"] == 0
     many = [{"id": f"z{n}", "features": {"brand": "?", "price": 1}} for n in range(200)]
-    ask(server, "/items:upsert", {"items": many})
-    page = ask(server, "/monitoring/prometheus/metrics")
-    assert f"{unknown} 201.0" in page
-    assert 'recall_unknown_feature_warning{feature="brand",owner="item"} 1.0' in page
-    assert 'recall_unknown_feature_warning{feature="price",owner="item"} 0.0' in page
+    post(server, "/items:upsert", {"items": many})
+    page = metrics(server)
+    assert page[brands] - before[brands] == 202
+    assert (page[warning % "brand"], page[warning % "price"]) == (1, 0)
 
 
 def test_items_of_a_file_are_sent_with_their_features(server, tmp_path):

@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import urllib.request
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from pipelines import cli
 from pipelines.clients import query
 from serving.api import client
 from serving.server import RecallServer
+from tests.serving.http_calls import post
 
 COUNTRIES = {"NL": [f"n{i}" for i in range(6)], "DE": [f"d{i}" for i in range(14)]}
 """Who lives where clicks items of there alone; one item of DE is the most popular of all."""
@@ -51,18 +51,15 @@ def _folder(tmp_path_factory):
     return folder / "run"
 
 
-def ask(server, context):
-    body = json.dumps({"history": [], "k": 5, "context": context}).encode()
-    request = urllib.request.Request(f"http://{server.http_address}/recall", body)
-    with urllib.request.urlopen(request, timeout=30) as response:
-        return json.load(response)
+def said(country):
+    return {"history": [], "k": 5, "context": {"country": country}}
 
 
 @pytest.mark.slow
 def test_somebody_without_clicks_is_answered_from_her_features(folder):
     with RecallServer(folder / "serving", grpc_port=0, http_port=0) as server:
-        answers = {name: ask(server, {"country": name}) for name in COUNTRIES}
-        unheard = ask(server, {"country": "unheard"})
+        answers = {name: post(server, "/recall", said(name)) for name in COUNTRIES}
+        unheard = post(server, "/recall", said("unheard"))
         flags = {"history": [], "k": 5, "context": '{"country": "NL"}'}
         by_command = client.query(server.grpc_address, query.build_request(flags))
     for name, answer in answers.items():

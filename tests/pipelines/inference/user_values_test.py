@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.inference import jobs, user_values
+from pipelines.inference import jobs, report_lines, user_values, value_counts
 from pipelines.inference.answers import EmbedUsers, RecommendUsers
 from pipelines.inference.id_files import IdFile
 from pipelines.ingestion.open_log import open_events
@@ -67,9 +67,11 @@ def write_inputs(folder, users=USERS):
     return jobs.Users(log, IdFile(str(folder / "users.csv"), "user_id"))
 
 
+RECOMMEND = RecommendUsers(k=4, fields={}, skip_unknown=False, with_reasons=False)
+
+
 def recommend(serving_dir, folder, users):
-    wanted = RecommendUsers(k=4, fields={}, skip_unknown=False, with_reasons=False)
-    jobs.write_recommendations(users, wanted, jobs.JobOptions(serving_dir, folder / "r.parquet"))
+    jobs.write_recommendations(users, RECOMMEND, jobs.JobOptions(serving_dir, folder / "r.parquet"))
     return {row["user_id"]: row for row in pq.read_table(folder / "r.parquet").to_pylist()}
 
 
@@ -172,3 +174,47 @@ def test_mistakes_of_a_context_are_one_line(serving_dir, tmp_path, context, want
         recommend(serving_dir, tmp_path, ready)
     assert "\n" not in str(error.value)
     assert not (tmp_path / "r.parquet").exists()
+
+
+def count(serving_dir, folder, users, wanted=RECOMMEND):
+    write = jobs.write_recommendations if wanted is RECOMMEND else jobs.write_user_vectors
+    return write(users, wanted, jobs.JobOptions(serving_dir, folder / "counted.parquet"))
+
+
+@pytest.mark.parametrize("wanted", [RECOMMEND, EmbedUsers(True)], ids=["lists", "vectors"])
+def test_values_of_every_owner_are_counted(serving_dir, tmp_path, caplog, wanted):
+    counts = count(serving_dir, tmp_path, write_inputs(tmp_path), wanted)
+    found = {(f.owner, f.feature): (f.known, f.unknown) for f in value_counts.read(counts)}
+    assert found == {
+        ("user", "country"): (2, 0),
+        ("user", "tags"): (5, 1),
+        ("user", "age"): (2, 0),
+        ("user", "taste"): (2, 0),
+        ("request", "place"): (2, 0),
+        ("event", "device"): (2, 0),
+    }
+    (warning,) = [r.getMessage() for r in caplog.records if "vocabulary" in r.getMessage()]
+    assert warning.startswith(
+        "16.7% of the values of the user feature 'tags' (1 of 6) are outside of the model's "
+        "vocabulary (limit features.max_unknown_share = 0.05)"
+    )
+    is_list = wanted is RECOMMEND
+    line_of = report_lines.recommend_line if is_list else report_lines.embed_users_line
+    line = line_of(counts, skip_unknown=False)
+    assert line.endswith("; 1 of 6 values of the user feature tags is unknown to the model")
+    assert "country" not in line
+
+
+def test_values_of_ready_histories_are_counted_in_every_part(serving_dir, tmp_path):
+    rows = [
+        {"user_id": f"u{n}", "history": ["i1"], "context": {"history_device": ["fridge"]}}
+        for n in range(9)
+    ]
+    path = tmp_path / "ready.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    users = ListFile(str(path), "user_id", "history")
+    options = jobs.JobOptions(serving_dir, tmp_path / "ready.parquet", rows_per_file=4)
+    counts = jobs.write_recommendations(users, RECOMMEND, options)
+    assert list(value_counts.read(counts)) == [("event", "device", 0, 9)]
+    again = jobs.write_recommendations(users, RECOMMEND, options)
+    assert list(value_counts.read(again)) == [("event", "device", 0, 9)]

@@ -19,6 +19,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 from serving.protocol import tensors
 from serving.server import RecallServer
 from tests.serving.category_release import NUM_ITEMS, write_release
+from tests.serving.http_calls import get, post
 from tests.waiting import wait_for
 
 ROOT = Path(__file__).parents[3]
@@ -47,21 +48,6 @@ def idle_server(release_and_colours):
     """For requests that change nothing."""
     with RecallServer(release_and_colours[0], grpc_port=0, http_port=0) as server:
         yield server
-
-
-def post(server, path, document):
-    request = urllib.request.Request(
-        f"http://{server.http_address}{path}",
-        json.dumps(document).encode(),
-        {"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)
-
-
-def get(server, path):
-    with urllib.request.urlopen(f"http://{server.http_address}{path}", timeout=30) as answer:
-        return json.load(answer)
 
 
 def predict(address, model, signature, **inputs):

@@ -152,6 +152,9 @@ def test_values_outside_of_the_vocabularies_are_counted(exported):
     )
     # The oven is of no known click.
     assert outputs["num_unknown_values"].tolist() == [2, 0]
+    device, paid, _ = outputs["click_value_counts"][0].tolist()
+    assert (device, paid) == ([1, 1], [0, 0])
+    assert outputs["request_value_counts"][:, 0].tolist() == [[0, 1], [1, 0]]
 
 
 def test_empty_histories_and_examples(exported):

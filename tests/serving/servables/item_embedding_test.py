@@ -11,7 +11,7 @@ from serving.live.items import LiveItems
 from serving.models.saved_model import SavedModelServable
 from serving.monitoring.metrics import Metrics
 from serving.release import manifest as manifests
-from serving.servables.feature_values import FeatureValues
+from serving.servables.feature_values import ITEM_OWNERS, FeatureValues
 from serving.servables.item_embedding import item_embedder
 from tests.serving.feature_release import write_release
 
@@ -152,7 +152,7 @@ def test_values_are_counted_once_however_often_they_are_placed(release, tmp_path
 
     def catalogue(version):
         facts = manifests.read(item_tower_dir)
-        values = FeatureValues("item", facts, version, metrics)
+        values = FeatureValues(ITEM_OWNERS, facts, version, metrics)
         embed = item_embedder(servable, facts, values)
         return LiveCatalogue(open_bundle(folder / "index" / "1"), version=version, embed=embed)
 

@@ -11,7 +11,7 @@ from serving.protocol.signatures import VALUE_COUNTS
 from serving.servables.feature_values import ValueCounter
 
 
-def counted(tower: SavedModelServable, values: ValueCounter) -> Servable:
+def count_values_of(tower: SavedModelServable, values: ValueCounter) -> Servable:
     """The tower as it is to be served by its own name; itself, where it counts no values.
 
     Args:
@@ -24,7 +24,7 @@ def counted(tower: SavedModelServable, values: ValueCounter) -> Servable:
 
 
 class _CountedTower(Servable):
-    """See `counted`.
+    """See `count_values_of`.
 
     What the server itself asks the tower for goes past it: there who asks does the counting.
     """

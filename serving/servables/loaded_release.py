@@ -29,7 +29,7 @@ from serving.release.release import ITEM_TOWER, USER_TOWER, Release
 from serving.retrieval.batched_recall import BatchedRecallService
 from serving.retrieval.service import RecallService
 from serving.retrieval.user_vectors import UserVectorSource
-from serving.servables.counted_tower import counted
+from serving.servables.counted_tower import count_values_of
 from serving.servables.feature_values import ITEM_OWNERS, USER_OWNERS, FeatureValues
 from serving.servables.item_embedding import item_embedder
 from serving.servables.items_servable import ItemsServable
@@ -182,8 +182,8 @@ def _load_towers(
         ),
         item_tower,
         {
-            USER_TOWER: counted(user_tower, values.of_users),
-            ITEM_TOWER: counted(item_tower, values.of_items),
+            USER_TOWER: count_values_of(user_tower, values.of_users),
+            ITEM_TOWER: count_values_of(item_tower, values.of_items),
         },
     )
 

@@ -11,8 +11,7 @@ from pipelines.commands.shared import beam_flags, log_flags, progress_flags, set
 from pipelines.commands.shared import folders as folder_flags
 from pipelines.commands.shared.flags import Command, FlagSpec
 from pipelines.tuning import space
-
-METRICS = ("ndcg@10", "recall@10", "recall@50")
+from recall.settings.train import TrainConfig
 
 COMMAND = Command(
     summary="Searches settings on the validation users, within a budget.",
@@ -43,10 +42,10 @@ COMMAND = Command(
             minimum=0.01,
         ),
         "metric": FlagSpec(
-            help="Metric of the validation users to raise.",
+            help="Metric of the validation users to raise, which also decides which epoch is kept. "
+            "Without it: train.stopping_metric of the settings.",
             value="NAME",
-            default=METRICS[0],
-            choices=METRICS,
+            choices=TrainConfig.STOPPING_METRICS,
         ),
         "space": FlagSpec(
             help="A setting to search: KEY=A|B|C, KEY=LOW..HIGH or KEY=log:LOW..HIGH. Repeatable. "
@@ -69,7 +68,11 @@ COMMAND = Command(
 def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     """Searches; shows the best trials and says what to type next."""
     config = settings.read(values)
-    dimensions = space.parse_space(values.space or space.DEFAULT_SPACE, config)
+    if values.metric:
+        config = config.override([f"train.stopping_metric={values.metric}"])
+    dimensions = (
+        space.parse_space(values.space, config) if values.space else space.default_space(config)
+    )
     beam_flags.check(beam_args)
     source, items_file = log_flags.open_log(values), log_flags.find_items_file(values)
     output_dir = Path(values.output)
@@ -88,8 +91,8 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     )
     minutes = math.inf if values.minutes is None else values.minutes
     budget = tune.Budget(values.trials, 60 * minutes)
-    rows = tune.tune(output_dir, config, dimensions, values.metric, budget, seed=values.seed)
-    print(results.table(rows, values.metric))
+    rows = tune.tune(output_dir, config, dimensions, budget, seed=values.seed)
+    print(results.table(rows, config.train.stopping_metric))
     logging.info("Wrote %s and %s", output_dir / tune.BEST_NAME, output_dir / results.PLOT_NAME)
     print(f"\nNext:\n  {next_command(values, output_dir / tune.BEST_NAME)}")
 

@@ -11,8 +11,8 @@ from pipelines.ingestion.events import ordering
 from pipelines.ingestion.sequences import PART_LABELS, Part
 from pipelines.sources.events import EventSource
 from pipelines.synthetic import table_writer
-from recall.config import IngestConfig
 from recall.errors import InputError
+from recall.settings.ingest import IngestConfig
 
 _PROTOCOLS = ("leave_one_out", "next_n")
 _ORIGIN = b"recall:log"

@@ -26,8 +26,8 @@ from pipelines.ingestion.step_runner import StepRunner
 from pipelines.progress import tasks
 from pipelines.sources.events import EventSource
 from pipelines.sources.list_files import ListFile
-from recall.config import IngestConfig
 from recall.errors import InputError
+from recall.settings.ingest import IngestConfig
 
 HISTORIES_SCHEMA = pa.schema([(USER_ID, pa.string()), (HISTORY_COLUMN, pa.list_(pa.string()))])
 """A row per user; ids oldest first."""

@@ -27,9 +27,9 @@ from pipelines.sources.event_checks import encode_ids
 from pipelines.sources.events import EventSource
 from pipelines.sources.unit_reader import ROW_BITS, UnitReader, merge_facts
 from pipelines.sources.work_units import WorkUnit
-from recall.config import IngestConfig
 from recall.errors import InputError
 from recall.feature_columns.declaration import FeatureColumn
+from recall.settings.ingest import IngestConfig
 
 # Names of what a run leaves, by its number.
 READ = "read"

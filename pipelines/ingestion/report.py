@@ -14,8 +14,9 @@ from pipelines.ingestion.warning_lines import warning_lines
 from pipelines.ingestion.windows import bucket_boundaries
 from pipelines.sources.columns import id_checks
 from pipelines.sources.columns.time_findings import time_lines
-from recall.config import IngestConfig, RecallConfig
+from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.settings.ingest import IngestConfig
 from recall.vocabulary import ItemVocabulary
 
 _SHOWN_ROWS = 3

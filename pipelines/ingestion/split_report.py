@@ -13,8 +13,9 @@ from pipelines.ingestion import splits
 from pipelines.ingestion.sequences import Part
 from pipelines.ingestion.splits import HELD_OUT, Clock
 from pipelines.sources.events import EventSource
-from recall.config import IngestConfig, RecallConfig
+from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.settings.ingest import IngestConfig
 
 _NAMES = {Part.VALID.label: "validation", Part.TEST.label: "the test"}
 

@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 
 from pipelines.ingestion.sequences import LAST_TIME_S, Part, hold_out_marked, training_offsets
 from pipelines.sources.columns.time_units import FIRST_TIME_S
-from recall.config import IngestConfig
 from recall.errors import InputError
 from recall.plain_values import parse_utc
+from recall.settings.ingest import IngestConfig
 
 HOUR_S, DAY_S = 3600, 86_400
 HELD_OUT = (Part.VALID, Part.TEST)

@@ -14,8 +14,8 @@ import pyarrow.compute as pc
 from pipelines.ingestion import sequences, splits
 from pipelines.ingestion.events.user_rows import owners_of
 from pipelines.ingestion.sequences import PART_LABELS, Part, Sequences
-from recall.config import IngestConfig
 from recall.errors import InputError
+from recall.settings.ingest import IngestConfig
 
 _SHOWN_ROWS = 3
 """Rows shown per shard and reason in the report of what was dropped."""

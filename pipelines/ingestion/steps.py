@@ -33,8 +33,9 @@ from pipelines.ingestion.sequences import Part, Sequences
 from pipelines.progress import tasks
 from pipelines.sources.columns import id_checks
 from pipelines.sources.columns.time_findings import DAY_S
-from recall.config import IngestConfig, RecallConfig
+from recall.config import RecallConfig
 from recall.feature_columns.fitting import FittedColumn
+from recall.settings.ingest import IngestConfig
 
 # Names of what each step leaves, by shard.
 SORTED, ITEM_COUNTS = "sorted", "item_counts"

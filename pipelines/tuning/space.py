@@ -84,6 +84,29 @@ def parse_space(texts: Sequence[str], config: RecallConfig) -> list[Dimension]:
     return space
 
 
+def default_space(config: RecallConfig) -> list[Dimension]:
+    """`DEFAULT_SPACE` as far as the settings that every trial begins with allow its values.
+
+    >>> several = RecallConfig().override(["model.clusters=items"])
+    >>> [d.choices for d in default_space(several) if d.name == "model.num_interests"]
+    [(2, 4, 8)]
+    """
+    space = []
+    for dimension in map(_parse, DEFAULT_SPACE):
+        allowed = tuple(v for v in dimension.choices if _is_allowed(config, dimension.name, v))
+        if not dimension.choices or len(allowed) > 1:
+            space.append(dimension._replace(choices=allowed))
+    return space
+
+
+def _is_allowed(config: RecallConfig, name: str, value: Any) -> bool:
+    try:
+        config.override([assignment(name, value)])
+    except InputError:
+        return False
+    return True
+
+
 def assignment(name: str, value: Any) -> str:
     """A value as `--set` takes it."""
     return f"{name}={json.dumps(value)}"

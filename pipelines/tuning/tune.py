@@ -27,6 +27,9 @@ _STARTUP_TRIALS, _WARMUP_EPOCHS = 5, 2
 """Trials before Optuna's model is asked and before one is given up, as its pruner's default; and
 epochs before: the first ones say little."""
 
+_MOST_REFUSED = 50
+"""Trials in a row whose settings are refused, before the search is."""
+
 _CONFIG_NAME = "config.json"
 _OWN_NAMES = (
     JOURNAL_NAME,
@@ -75,29 +78,32 @@ def tune(
     output_dir: Path,
     config: RecallConfig,
     space: Sequence[Dimension],
-    metric: str,
     budget: Budget,
     *,
     seed: int = 1,
 ) -> list[results.TrialRow]:
     """Searches settings; examples are in `output_dir/examples`.
 
-    The first trial has the settings of `config`, where the space holds them. What was begun by
-    a call that was interrupted is forgotten; finished trials stay.
+    What is raised is `train.stopping_metric`, so that a trial counts with the epoch that its
+    training keeps. The first trial has the settings of `config`, where the space holds them. What
+    was begun by a call that was interrupted is forgotten; finished trials stay. Settings that
+    make no sense together are no trial.
 
     Returns:
         All finished trials, best first; also in `trials.json`, the best settings in `best.json`
         and the plot in `tuning.svg`.
 
     Raises:
-        InputError: The folder is another search's, or in use, or no trial has an epoch.
+        InputError: The folder is another search's, or in use, or no trial has an epoch, or hardly
+            any settings of the space make sense together.
     """
+    metric = config.train.stopping_metric
     busy = f"Another `recall tune` is working in {output_dir}. Wait for it to end."
     with folders.locked_folder(output_dir, _LOCK_NAME, busy=busy):
         _check_same_search(output_dir, config, space, metric)
         storage.write_json(output_dir / _CONFIG_NAME, config.to_dict())
         study = _open_study(output_dir, config, space, seed)
-        _search(study, output_dir, space, metric, budget)
+        _search(study, output_dir, config, space, budget)
         rows = results.rows_of(study)
         if not rows:
             raise InputError(
@@ -114,9 +120,9 @@ def _check_same_search(
 ) -> None:
     """Refuses to mix trials that cannot be compared."""
     settings = {
+        "metric": metric,
         "config": config.to_dict(),
         "space": [dimension._asdict() for dimension in space],
-        "metric": metric,
         "examples": storage.read_json(output_dir / EXAMPLES / "artifact.json"),
     }
     settings = json.loads(json.dumps(settings))
@@ -156,25 +162,51 @@ def _open_study(
 def _search(
     study: optuna.Study,
     output_dir: Path,
+    config: RecallConfig,
     space: Sequence[Dimension],
-    metric: str,
     budget: Budget,
 ) -> None:
+    metric = config.train.stopping_metric
     deadline_s = time.monotonic() + budget.seconds
     while time.monotonic() < deadline_s:
         num_done = len(results.rows_of(study))
         if num_done >= budget.trials:
             return
-        trial = study.ask()
-        settings = {dimension.name: _suggest(trial, dimension) for dimension in space}
-        trial.set_user_attr("settings", settings)
-        texts = [assignment(name, value) for name, value in settings.items()]
+        trial, texts = _ask(study, config, space)
         head = f"Trial {trial.number}, {num_done + 1} of {budget.trials}: "
         _log.info("%s", results.wrap(head + ", ".join(texts)))
         started_s = time.monotonic()
         result = _run(study, trial, output_dir, texts, metric, deadline_s)
         trial.set_user_attr("seconds", round(time.monotonic() - started_s, 1))
         _tell(study, trial, result, output_dir, metric)
+
+
+def _ask(
+    study: optuna.Study, config: RecallConfig, space: Sequence[Dimension]
+) -> tuple[optuna.Trial, list[str]]:
+    """The next trial and its settings, as `--set` takes them.
+
+    Raises:
+        InputError: Settings that make no sense together came again and again.
+    """
+    for _ in range(_MOST_REFUSED):
+        trial = study.ask()
+        settings = {dimension.name: _suggest(trial, dimension) for dimension in space}
+        trial.set_user_attr("settings", settings)
+        texts = [assignment(name, value) for name, value in settings.items()]
+        try:
+            config.override(texts)
+        except InputError as error:
+            # As one without hope, of which there should be no more; failed ones teach nothing.
+            study.tell(trial, state=TrialState.PRUNED)
+            refusal = str(error)
+            _log.info("%s", results.wrap(f"Trial {trial.number} is left out: {refusal}"))
+        else:
+            return trial, texts
+    raise InputError(
+        f"{_MOST_REFUSED} times in a row --space gave settings that make no sense together: "
+        f"{refusal}"
+    )
 
 
 def _run(

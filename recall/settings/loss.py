@@ -17,7 +17,7 @@ class LossConfig:
     often as clicked, with log-q correction), `in_batch` (the other clicks of the step, without),
     `queue` (CLRec: the latest clicks of other users, so that popular items are recommended
     less) or `interest_queues` (Multi-CLRec: each interest has the latest clicks that it won or,
-    with `model.extractor=routing`, that are routed to it)."""
+    with `model.extractor=routing` or `model.clusters=items`, that are routed to it)."""
     num_negatives: int | None = None
     """Negatives per step, shared by the batch; the length of a queue; `full` and `in_batch` do
     not ask for it. null or `auto`: 1,024 on processor cores, and 4,096 on a GPU, which they

@@ -136,14 +136,14 @@ class ModelConfig:
                 getattr(self, name),
                 "true unless model.extractor=dssrec",
             )
-        has_weights = self.extractor in ("dssrec", "capsule", "routing")
+        most = 1 / self.num_interests if self.weighs_interests else 0
         require_setting(
-            0 <= self.min_interest_weight <= (1 / self.num_interests if has_weights else 0),
+            0 <= self.min_interest_weight <= most,
             "model.min_interest_weight",
             self.min_interest_weight,
-            f"in [0, 1 / model.num_interests = {1 / self.num_interests:g}]"
-            if has_weights
-            else f"0 with model.extractor={self.extractor}, whose interests weigh the same",
+            f"in [0, 1 / model.num_interests = {most:g}]"
+            if self.weighs_interests
+            else f"0 with {self.why_all_alike}: interests weigh the same",
         )
         self._check_prototypes()
 
@@ -154,6 +154,12 @@ class ModelConfig:
             "model.clusters",
             self.clusters,
             "states unless model.extractor=dssrec and model.clustering=true",
+        )
+        require_setting(
+            self.clusters == "states" or self.has_several,
+            "model.clusters",
+            self.clusters,
+            "states with model.num_interests=1: one prototype has all items",
         )
         require_setting(
             self.num_prototypes is None or self.extractor == "routing",
@@ -168,6 +174,27 @@ class ModelConfig:
             self.num_prototypes,
             f"a multiple of model.num_interests = {self.num_interests}, or null",
         )
+
+    @property
+    def has_several(self) -> bool:
+        """Whether a user has several interests."""
+        return self.extractor != "last_state" and self.num_interests > 1
+
+    @property
+    def why_all_alike(self) -> str:
+        """The setting by which every interest holds as much of a history; "" where they differ."""
+        if self.extractor in ("last_state", "self_attentive"):
+            return f"model.extractor={self.extractor}"
+        if self.num_interests == 1:
+            return "model.num_interests=1"
+        if self.extractor == "dssrec" and not self.clustering:
+            return "model.clustering=false"
+        return ""
+
+    @property
+    def weighs_interests(self) -> bool:
+        """Whether histories belong to their interests in different shares."""
+        return not self.why_all_alike
 
     @property
     def clusters_items(self) -> bool:

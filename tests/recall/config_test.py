@@ -11,7 +11,7 @@ from recall import config as config_module
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.feature_columns import declaration
-from recall.settings import evaluation, index, loss, model, train, validation
+from recall.settings import evaluation, index, ingest, loss, model, train, validation
 
 _SECTIONS = {field.name for field in dataclasses.fields(RecallConfig)}
 
@@ -51,6 +51,7 @@ def test_every_setting_says_what_it_is_for():
     undocumented = []
     modules = (
         config_module,
+        ingest,
         loss,
         model,
         train,
@@ -210,6 +211,8 @@ def test_only_losses_with_a_weight_are_auxiliary():
     assert config.auxiliary_weights == {"balance": 2.0, "semantic": 1.0}
     config = RecallConfig().override(["model.clusters=items", "loss.semantic_weight=.1"])
     assert config.auxiliary_weights == {"semantic": 0.1, "prototypes": 1.0}
+    config = RecallConfig().override(["model.extractor=routing", "model.num_interests=1"])
+    assert config.auxiliary_weights == {"balance": 1.0, "sharpness": 1.0}
 
 
 @pytest.mark.parametrize(
@@ -218,8 +221,10 @@ def test_only_losses_with_a_weight_are_auxiliary():
         (["model.min_interest_weight=.3"], r"in \[0, 1 / model\.num_interests = 0\.25\]"),
         (
             ["model.min_interest_weight=.1", "model.extractor=self_attentive"],
-            "0 with model.extractor=self_attentive, whose interests weigh the same",
+            "0 with model.extractor=self_attentive: interests weigh the same",
         ),
+        (["model.min_interest_weight=.1", "model.clustering=false"], "0 with model.clustering"),
+        (["model.min_interest_weight=.1", "model.num_interests=1"], "0 with model.num_interests=1"),
         (
             ["model.min_interest_weight=.1", "loss.negatives=interest_queues"],
             "0 with loss.negatives=interest_queues",
@@ -228,6 +233,53 @@ def test_only_losses_with_a_weight_are_auxiliary():
 )
 def test_where_interests_cannot_be_switched_off(settings, wanted):
     with pytest.raises(InputError, match=rf"`model\.min_interest_weight` must be {wanted}"):
+        RecallConfig().override(settings)
+
+
+@pytest.mark.parametrize(
+    "alike",
+    [
+        "model.extractor=last_state",
+        "model.extractor=self_attentive",
+        "model.num_interests=1",
+        "model.clustering=false",
+    ],
+)
+def test_pairs_are_chosen_by_weight_where_interests_have_some(alike):
+    with pytest.raises(InputError) as error:
+        RecallConfig().override(["loss.min_pair_weight=.1", alike])
+
+    assert str(error.value) == (
+        f"Config key `loss.min_pair_weight` must be 0 with {alike}: interests weigh the same, "
+        "received 0.1."
+    )
+    for extractor in ("dssrec", "capsule", "routing"):
+        RecallConfig().override(["loss.min_pair_weight=.1", f"model.extractor={extractor}"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            ["model.clusters=items", "model.num_interests=1"],
+            r"`model\.clusters` must be states with model\.num_interests=1",
+        ),
+        (
+            ["model.extractor=routing", "loss.semantic_weight=.1", "model.num_interests=1"],
+            r"`loss\.semantic_weight` must be 0 or null with one interest",
+        ),
+        (
+            ["loss.semantic_weight=.1"],
+            r"`loss\.semantic_weight` .* model\.extractor=dssrec and model\.clusters=states",
+        ),
+        (
+            ["loss.balance_weight=.1", "model.clusters=items"],
+            r"`loss\.balance_weight` must be 0 or null with model\.extractor=dssrec: no item",
+        ),
+    ],
+)
+def test_items_are_routed_to_several_interests_or_not_at_all(settings, message):
+    with pytest.raises(InputError, match=message):
         RecallConfig().override(settings)
 
 

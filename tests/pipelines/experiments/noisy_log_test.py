@@ -7,8 +7,8 @@ import pytest
 from pipelines.experiments import noisy_log
 from pipelines.ingestion.open_log import open_events
 from pipelines.ingestion.sequences import Part
-from recall.config import IngestConfig
 from recall.errors import InputError
+from recall.settings.ingest import IngestConfig
 
 OFFSETS = np.array([0, 6, 12])
 ITEMS = np.array([0, 1, 2, 3, 4, 5, 5, 4, 3, 2, 1, 0])

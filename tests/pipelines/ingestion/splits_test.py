@@ -9,8 +9,8 @@ import pytest
 from pipelines.ingestion import split_report, splits
 from pipelines.ingestion.sequences import Part
 from pipelines.ingestion.splits import Clock
-from recall.config import IngestConfig
 from recall.errors import InputError
+from recall.settings.ingest import IngestConfig
 
 TRAIN, VALID, TEST, CONTEXT = Part
 NOON = 1_700_049_600.0  # 2023-11-15T12:00:00 UTC, 472,236 hours after 1970 began.

@@ -20,8 +20,9 @@ from pipelines.ingestion.splitting import choose_new_users
 from pipelines.sources.users import UsersFile
 from pipelines.training.example_columns import choose_columns
 from pipelines.training.input_pipeline import read_training_data
-from recall.config import IngestConfig, RecallConfig
+from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.settings.ingest import IngestConfig
 
 COLUMNS = [
     {"name": "country", "owner": "user", "kind": "categorical", "min_count": 1},

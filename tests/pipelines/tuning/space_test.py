@@ -50,8 +50,33 @@ def test_mistakes(texts, error):
         parse_space(texts, CONFIG)
 
 
+@pytest.mark.parametrize(
+    ("setting", "left"),
+    [
+        ("model.clusters=items", (2, 4, 8)),
+        ("model.min_interest_weight=0.25", (2, 4)),
+        ("loss.seq2seq_weight=0.5", (1, 2, 4, 8)),
+        ("model.extractor=last_state", (1, 2, 4, 8)),
+    ],
+)
+def test_the_default_space_has_no_value_that_the_settings_rule_out(setting, left):
+    found = {d.name: d for d in space.default_space(CONFIG.override([setting]))}
+
+    assert found["model.num_interests"].choices == left
+    assert set(found) == {text.partition("=")[0] for text in space.DEFAULT_SPACE}
+
+
+def test_a_setting_with_one_value_left_is_not_searched():
+    config = CONFIG.override(["model.min_interest_weight=0.5", "model.num_interests=2"])
+
+    names = [dimension.name for dimension in space.default_space(config)]
+    assert "model.num_interests" not in names
+    assert len(names) == len(space.DEFAULT_SPACE) - 1
+
+
 def test_the_defaults_are_in_the_default_space():
-    for dimension in parse_space(space.DEFAULT_SPACE, CONFIG):
+    assert space.default_space(CONFIG) == parse_space(space.DEFAULT_SPACE, CONFIG)
+    for dimension in space.default_space(CONFIG):
         assert dimension.holds(space.default_of(dimension, CONFIG)), dimension.name
 
 

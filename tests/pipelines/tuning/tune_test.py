@@ -9,8 +9,9 @@ import pytest
 
 from pipelines import cli
 from pipelines.commands import tune as tune_command
-from pipelines.tuning import results, tune
+from pipelines.tuning import results, space, tune
 from recall.config import RecallConfig
+from recall.errors import InputError
 
 WORDS = (
     "tune",
@@ -57,6 +58,56 @@ def test_a_value_is_the_best_epoch_of_the_training(search):
     log = search / "trials" / f"{best['number']:04d}" / "training_log.jsonl"
     values = [json.loads(line)["val_ndcg@10"] for line in log.read_text().splitlines()]
     assert best["value"] == max(values)
+
+
+@pytest.mark.slow
+def test_the_metric_that_is_raised_decides_the_epoch(tmp_path):
+    """The kept epoch of a trial, and of a run with the best settings, is the one that counted."""
+    words = [*WORDS, "--metric=debiased_hit_rate@50", f"--output={tmp_path}", "--trials=1"]
+    assert cli.main(words) == 0
+
+    best = RecallConfig.from_json((tmp_path / "best.json").read_text())
+    assert best.train.stopping_metric == "debiased_hit_rate@50"
+    (trial,) = trials_of(tmp_path)
+    log = (tmp_path / "trials" / "0000" / "training_log.jsonl").read_text().splitlines()
+    values = [json.loads(line)["val_debiased_hit_rate@50"] for line in log]
+    assert trial["value"] == max(values)
+    assert json.loads((tmp_path / "trials.json").read_text())["metric"] == "debiased_hit_rate@50"
+
+
+def test_settings_that_make_no_sense_together_are_no_trial(tmp_path, monkeypatch, caplog):
+    """One interest has no overlap with others."""
+    tried = []
+
+    def run_trial(*arguments, **_):
+        tried.append(sorted(arguments[3]))
+        return tune.trial_job.TrialResult((0.5,), False)
+
+    monkeypatch.setattr(tune.trial_job, "run_trial", run_trial)
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "artifact.json").write_text("{}")
+    texts = ["model.num_interests=1|2", "loss.overlap_weight=0|0.1"]
+    config = RecallConfig().override(["model.num_interests=2"])
+
+    with caplog.at_level("INFO"):
+        rows = tune.tune(tmp_path, config, space.parse_space(texts, config), tune.Budget(20))
+
+    refused = ["loss.overlap_weight=0.1", "model.num_interests=1"]
+    assert len(rows) == len(tried) == 20
+    assert refused not in tried
+    said = [" ".join(message.split()) for message in caplog.messages if "left out" in message]
+    assert "is left out: Config key `loss.overlap_weight` must be 0 with one interest" in said[0]
+
+
+def test_a_space_of_settings_that_make_no_sense_together_is_refused(tmp_path):
+    (tmp_path / "examples").mkdir()
+    (tmp_path / "examples" / "artifact.json").write_text("{}")
+    fixed = [
+        space.Dimension("model.num_interests", (1,)),
+        space.Dimension("loss.overlap_weight", (0.1,)),
+    ]
+    with pytest.raises(InputError, match="50 times in a row --space gave settings"):
+        tune.tune(tmp_path, RecallConfig(), fixed, tune.Budget(2))
 
 
 def test_only_the_best_model_stays(search):

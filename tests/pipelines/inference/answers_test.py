@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from pipelines.inference import answers
 from pipelines.inference.histories import HISTORIES_SCHEMA
+from pipelines.inference.value_counts import BatchValues
 from serving.retrieval.user_vectors import UserVectors
 
 
@@ -34,6 +35,7 @@ class SumTower:
 
 class Opened:
     source = SumTower()
+    values = BatchValues({})
 
 
 def test_rows_stay_in_their_order_though_batches_are_by_length():

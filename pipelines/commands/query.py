@@ -1,5 +1,6 @@
 """The command `recall query`. Imports neither TensorFlow nor NumPy, also when it is called."""
 
+import logging
 import sys
 from collections.abc import Sequence
 
@@ -7,6 +8,8 @@ from absl import flags
 
 from pipelines.commands.shared import call_flags, request_flags, tls_flags
 from pipelines.commands.shared.flags import Command
+
+_log = logging.getLogger(__name__)
 
 COMMAND = Command(
     summary="Asks a running server for recommendations.",
@@ -30,6 +33,7 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     """Asks the server and shows its answer."""
     from pipelines.clients import query
     from serving.api import client
+    from serving.api.conditions import describe_unknown
     from serving.network import door_address
 
     request = query.build_request(request_flags.given(values, query.REQUEST_FLAGS))
@@ -37,3 +41,5 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     server = door_address.check(values.server)
     answer = client.query(server, request, timeout_s=values.timeout_s, tls=tls)
     sys.stdout.write(query.format_answer(answer))
+    if answer.unknown_values:
+        _log.warning("%s", describe_unknown(answer.unknown_values))

@@ -15,6 +15,7 @@ from pipelines.inference import contexts
 from pipelines.inference.value_counts import BatchValues
 from recall.errors import InputError
 from recall.feature_columns.declaration import FeatureColumn
+from serving.api.conditions import describe_unknown
 from serving.api.recall_limits import RecallLimits
 from serving.api.recall_request import REQUEST_FIELDS
 from serving.index.bundle import open_bundle
@@ -24,7 +25,7 @@ from serving.models.saved_model import SavedModelServable, read_signature_defs
 from serving.protocol.signatures import CONTEXT_SIGNATURE
 from serving.release import manifest as manifests
 from serving.release.release import USER_TOWER, Release
-from serving.retrieval.filters import unknown_categories
+from serving.retrieval.conditions import unknown_categories, unknown_values
 from serving.retrieval.service import RecallService
 from serving.servables.towers import PredictUserVectors
 
@@ -88,6 +89,8 @@ class OpenedRelease:
             names = fields.get(name, ())
             unknown = unknown_categories(self.catalogue, names)
             lines += _check_filter(name, names, unknown, "category")
+        names = unknown_values(self.catalogue, fields.get("where"), fields.get("boosts", ()))
+        lines += [describe_unknown(names)] if names else []
         allowed = fields.get("allow", ())
         known = self.known_ids(allowed)
         unknown = [item_id for item_id in allowed if item_id not in known]

@@ -38,6 +38,18 @@ class ItemCondition(NamedTuple):
     most: Value | None = None
 
 
+class UnknownValue(NamedTuple):
+    """What a condition asks for and no item has.
+
+    Attributes:
+        attribute: Its name.
+        value: A name; how it is written counts, upper and lower case too.
+    """
+
+    attribute: str
+    value: str
+
+
 class Boost(NamedTuple):
     """How the scores of some items change: times `multiply`, plus `add`.
 
@@ -104,6 +116,22 @@ def boosts_of(boosts: Sequence[Mapping[str, Any]]) -> tuple[Boost, ...]:
     """What `read_boosts` has read."""
     return tuple(
         Boost(conditions_of(b["where"]), b.get("multiply", 1.0), b.get("add", 0.0)) for b in boosts
+    )
+
+
+def describe_unknown(values: Sequence[UnknownValue]) -> str:
+    """One line for people about names that no item has.
+
+    >>> describe_unknown([UnknownValue("shop", "nroth"), UnknownValue("brand", "Acme")])
+    "No item has the shop 'nroth', the brand 'Acme': they count for nothing. Look how they are \
+written, upper and lower case count."
+    """
+    names = ", ".join(f"the {attribute} {in_one_line(value)}" for attribute, value in values)
+    them = "they count" if len(values) > 1 else "it counts"
+    are = "they are" if len(values) > 1 else "it is"
+    return (
+        f"No item has {names}: {them} for nothing. Look how {are} written, upper and lower case "
+        "count."
     )
 
 

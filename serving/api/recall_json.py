@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from recall.errors import InputError
 from serving.api import conditions
+from serving.api.conditions import UnknownValue
 from serving.api.recall_limits import check_size
 from serving.api.recall_request import (
     REQUEST_FIELDS,
@@ -126,6 +127,8 @@ def response_to_json(response: RecallResponse) -> dict[str, Any]:
         document["interest_weights"] = list(response.interest_weights)
     if response.unknown_categories:
         document["unknown_categories"] = list(response.unknown_categories)
+    if response.unknown_values:
+        document["unknown_values"] = [unknown._asdict() for unknown in response.unknown_values]
     return document
 
 
@@ -145,6 +148,7 @@ def response_from_json(answer: Mapping[str, Any], request: RecallRequest) -> Rec
         else None,
         interest_weights=tuple(answer["interest_weights"]) if request.with_interests else None,
         unknown_categories=tuple(answer.get("unknown_categories", ())),
+        unknown_values=tuple(UnknownValue(**value) for value in answer.get("unknown_values", ())),
     )
 
 

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from serving.api.conditions import UnknownValue
 from serving.api.request_fields import FieldSpec, Kind, RequestFlag, declare, specs_of
 
 if TYPE_CHECKING:
@@ -292,6 +293,8 @@ class RecallResponse:
             knows none of the history, None where the request did not ask.
         unknown_categories: Names among `categories` and `exclude_categories` that are no category
             here, in their order; they count for nothing.
+        unknown_values: Names in `where`, and in those of `boosts`, that no item has of their
+            attribute; they count for nothing.
         rows: `[n]` int64, rows of the items in the view that was searched, for code beside the
             service; None at a client and from shards.
     """
@@ -309,6 +312,7 @@ class RecallResponse:
     metadata: ItemMetadata | None = None
     interest_weights: tuple[float, ...] | None = None
     unknown_categories: tuple[str, ...] = ()
+    unknown_values: tuple[UnknownValue, ...] = ()
     rows: "np.ndarray | None" = None
 
     @functools.cached_property
@@ -325,5 +329,5 @@ class RecallResponse:
         return {name: getattr(self, name) for name in RESPONSE_FACTS}
 
 
-RESPONSE_FACTS = tuple(field.name for field in dataclasses.fields(RecallResponse))[3:-4]
+RESPONSE_FACTS = tuple(field.name for field in dataclasses.fields(RecallResponse))[3:-5]
 """Names of the values that every answer has beside its columns of items."""

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from serving.api.conditions import UnknownValue
 from serving.api.recall_limits import check_one_subject
 from serving.api.recall_request import (
     REQUEST_FIELDS,
@@ -43,6 +44,9 @@ INTERESTS_OUTPUT = "interest_weights"
 
 UNKNOWN_OUTPUT = "unknown_categories"
 """Name of the output of `RecallResponse.unknown_categories`."""
+
+UNKNOWN_VALUES_OUTPUT = "unknown_values"
+"""Name of the output of `RecallResponse.unknown_values`: pairs of attribute and value."""
 
 _MATRIX, ANY_RANK = (-1, -1), None
 
@@ -108,6 +112,7 @@ OUTPUTS = {
     "categories": (types_pb2.DT_STRING, (-1, -1, -1)),
     "interest_weights": (types_pb2.DT_FLOAT, (-1, -1)),
     "unknown_categories": (types_pb2.DT_STRING, (-1, -1)),
+    "unknown_values": (types_pb2.DT_STRING, (-1, -1, 2)),
 }
 """Outputs of every signature that takes requests; see `METADATA_OUTPUTS`, `INTERESTS_OUTPUT`."""
 
@@ -171,6 +176,7 @@ def parse_outputs(outputs: Mapping[str, Any]) -> RecallResponse:
         if INTERESTS_OUTPUT in outputs
         else None,
         unknown_categories=parse_unknown(outputs),
+        unknown_values=parse_unknown_values(outputs),
     )
 
 
@@ -179,6 +185,14 @@ def parse_unknown(outputs: Mapping[str, Any]) -> tuple[str, ...]:
     if UNKNOWN_OUTPUT not in outputs:
         return ()
     return tuple(name.decode() for name in outputs[UNKNOWN_OUTPUT][0] if name)
+
+
+def parse_unknown_values(outputs: Mapping[str, Any]) -> tuple[UnknownValue, ...]:
+    """The outputs for a batch of one -> `RecallResponse.unknown_values`."""
+    if UNKNOWN_VALUES_OUTPUT not in outputs:
+        return ()
+    pairs = outputs[UNKNOWN_VALUES_OUTPUT][0]
+    return tuple(UnknownValue(name.decode(), value.decode()) for name, value in pairs if name)
 
 
 def parse_metadata(

@@ -144,6 +144,11 @@ class ItemAttributes:
             return np.flatnonzero(numbers == values[0])
         return np.flatnonzero(np.isin(numbers, np.array(values, np.float64)))
 
+    def names_of_nothing(self, name: str, values: Sequence[str]) -> list[str]:
+        """Those of some values that no row has; arguments are those of `rows_with`."""
+        index = self._categories[name]
+        return [value for value in values if not len(index.category_codes([value]))]
+
     def rows_between(self, name: str, least: float, most: float) -> np.ndarray:
         """`[n]` int64, rows with a value in [least, most], ascending.
 

@@ -53,6 +53,9 @@ class RowAttributes(Protocol):
     def rows_with(self, name: str, values: Sequence[str | float]) -> np.ndarray:
         """`[n]` int64, rows with one of the values of an attribute, ascending, each once."""
 
+    def names_of_nothing(self, name: str, values: Sequence[str]) -> list[str]:
+        """Those of some values that no item has of an attribute of names, in their order."""
+
     def rows_between(self, name: str, least: float, most: float) -> np.ndarray:
         """`[n]` int64, rows with a number of an attribute in [least, most], ascending."""
 

@@ -27,6 +27,13 @@ class LiveAttributes:
         rows = self._base.rows_with(name, values)
         return self._together(rows, lambda: self._of_slots.rows_with(name, values))
 
+    def names_of_nothing(self, name: str, values: Sequence[str]) -> list[str]:
+        """Those of some values that no row has; deleted ones may still have them."""
+        left = self._base.names_of_nothing(name, values)
+        if not left or not self._delta.num_live:
+            return left
+        return self._of_slots.names_of_nothing(name, left)
+
     def rows_between(self, name: str, least: float, most: float) -> np.ndarray:
         """Rows with a number of an attribute in a range."""
         rows = self._base.rows_between(name, least, most)

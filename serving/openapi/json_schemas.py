@@ -10,6 +10,7 @@ import re
 from typing import Any, get_type_hints
 
 from serving.api import item_changes, item_search
+from serving.api.conditions import UnknownValue
 from serving.api.item_changes import ITEM_FIELDS, Acknowledgement, ItemField, ItemUpsert
 from serving.api.item_search import FoundItem
 from serving.api.recall_limits import RecallLimits
@@ -177,6 +178,7 @@ def recall_response_schema() -> Schema:
     facts = {name: {**_SCALARS[types[name]], "description": texts[name]} for name in RESPONSE_FACTS}
     weights = {"type": "array", "items": {"type": "number"}}
     unknown = {**_SCALARS[tuple[str, ...]], "minItems": 1}
+    values = {"type": "array", "items": record_schema(UnknownValue), "minItems": 1}
     return {
         "type": "object",
         "properties": {
@@ -184,6 +186,7 @@ def recall_response_schema() -> Schema:
             **facts,
             "interest_weights": {**weights, "description": texts["interest_weights"]},
             "unknown_categories": {**unknown, "description": texts["unknown_categories"]},
+            "unknown_values": {**values, "description": texts["unknown_values"]},
         },
         "required": ["items", *facts],
     }

@@ -146,13 +146,3 @@ class FilterBuilder:
     def _in_categories(self, names: tuple[str, ...]) -> np.ndarray:
         """Rows that have at least one of the categories."""
         return self._view.rows_in(self._view.category_codes(names))
-
-
-def unknown_categories(view: CatalogueView, names: Sequence[str]) -> tuple[str, ...]:
-    """Those of some names that are no category of a view, in their order, each once."""
-    if not names:
-        return ()
-    distinct = tuple(dict.fromkeys(names))
-    if len(view.category_codes(distinct)) == len(distinct):
-        return ()
-    return tuple(name for name in distinct if not len(view.category_codes((name,))))

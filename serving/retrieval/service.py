@@ -23,7 +23,8 @@ from serving.index.catalogue import NO_ROW, Catalogue, CatalogueView, distinctiv
 from serving.protocol.call import deadline_after, time_until_s
 from serving.protocol.status import Code, ServingError
 from serving.retrieval.batch_search import search_batch
-from serving.retrieval.filters import FilterBuilder, ItemFilter, unknown_categories
+from serving.retrieval.conditions import unknown_categories, unknown_values
+from serving.retrieval.filters import FilterBuilder, ItemFilter
 from serving.retrieval.interests import UserInterests, compute_interests
 from serving.retrieval.merge import MergedItems, diversify, prefer_new_categories
 from serving.retrieval.popular_items import popular_items
@@ -206,6 +207,7 @@ def _response(
         ItemMetadata(*view.texts(items.rows)) if request.with_metadata else None,
         interests.weights if request.with_interests else None,
         unknown_categories(view, (*request.categories, *request.exclude_categories)),
+        unknown_values(view, request.where, request.boosts),
         items.rows,
     )
 

@@ -20,6 +20,7 @@ from serving.api.recall_tensors import (
     METADATA_OUTPUTS,
     OUTPUTS,
     UNKNOWN_OUTPUT,
+    UNKNOWN_VALUES_OUTPUT,
     InputSpec,
     subject_input,
 )
@@ -181,7 +182,7 @@ def build_asked(
 ) -> dict[str, np.ndarray]:
     """Those of the outputs that a request of the batch, or the output filter, asks for.
 
-    And the names that are no category, where there are any.
+    And the names that are no category, or that no item has, where there are any.
 
     Args:
         requests: Of the batch.
@@ -198,6 +199,8 @@ def build_asked(
         outputs[INTERESTS_OUTPUT] = _build_weights(responses)
     if UNKNOWN_OUTPUT in output_filter or any(r.unknown_categories for r in responses):
         outputs[UNKNOWN_OUTPUT] = _build_unknown(responses)
+    if UNKNOWN_VALUES_OUTPUT in output_filter or any(r.unknown_values for r in responses):
+        outputs[UNKNOWN_VALUES_OUTPUT] = _build_unknown_values(responses)
     return outputs
 
 
@@ -219,6 +222,16 @@ def _build_unknown(responses: Sequence[RecallResponse]) -> np.ndarray:
             name.encode() for name in response.unknown_categories
         ]
     return names
+
+
+def _build_unknown_values(responses: Sequence[RecallResponse]) -> np.ndarray:
+    """`[n, most values, 2]` bytes, attribute and value, padded with ""."""
+    width = max((len(response.unknown_values) for response in responses), default=0)
+    pairs = np.full((len(responses), width, 2), b"", dtype=object)
+    for row, response in enumerate(responses):
+        for place, pair in enumerate(response.unknown_values):
+            pairs[row, place] = [text.encode() for text in pair]
+    return pairs
 
 
 def build_metadata_outputs(responses: Sequence[RecallResponse], k: int) -> dict[str, np.ndarray]:

@@ -7,7 +7,8 @@ is lost or too slow makes the answer degraded, not an error.
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -160,7 +161,8 @@ class ShardedRecallService:
             coverage=coverage,
             metadata=_merge_metadata(arrived, found, best) if request.with_metadata else None,
             interest_weights=interests.weights if request.with_interests else None,
-            unknown_categories=_unknown_to_all(answers),
+            unknown_categories=_unknown_to_all(answers, recall_tensors.parse_unknown),
+            unknown_values=_unknown_to_all(answers, recall_tensors.parse_unknown_values),
         )
 
     def _nothing_found(self, request: RecallRequest, interests: UserInterests) -> RecallResponse:
@@ -210,11 +212,19 @@ def _merge_metadata(
     )
 
 
-def _unknown_to_all(answers: Sequence[ShardOutputs | ServingError]) -> tuple[str, ...]:
-    """Names that no shard knows as a category; a shard that is lost may know each of them."""
+def _unknown_to_all(
+    answers: Sequence[ShardOutputs | ServingError],
+    read: Callable[[ShardOutputs], tuple[Any, ...]],
+) -> tuple[Any, ...]:
+    """What no shard knows; a shard that is lost may know all of it.
+
+    Args:
+        answers: Of the shards.
+        read: An answer -> what that shard does not know.
+    """
     if any(isinstance(answer, ServingError) for answer in answers):
         return ()
-    first, *others = (recall_tensors.parse_unknown(answer) for answer in answers)
+    first, *others = map(read, answers)
     return tuple(name for name in first if all(name in names for names in others))
 
 

@@ -7,6 +7,7 @@ import urllib.error
 import numpy as np
 import pytest
 
+from pipelines import cli
 from pipelines.clients import query
 from recall import Client
 from recall.errors import InputError
@@ -75,6 +76,46 @@ def test_what_does_not_fit_is_one_line_that_says_what_would(address, where, want
     with Client(address) as client, pytest.raises(InputError) as info:
         client.ask(RecallRequest(history=("i0",), where=where))
     assert wanted in str(info.value)
+
+
+MISTYPED = {"shop": ["nroth", "south"], "brand": "acme", "price": 10_000}
+UNKNOWN = (("shop", "nroth"), ("brand", "Acme"))
+
+
+def test_names_that_no_item_has_are_told_beside_the_answer(server, address):
+    boosts = [{"where": {"brand": ["Acme", "acme"]}, "add": 1}]
+    with Client(address) as client:
+        found = client.ask(RecallRequest(("i0",), where=MISTYPED, boosts=boosts))
+        assert found.unknown_values == UNKNOWN
+        right = client.ask(RecallRequest(("i0",), where={"shop": "south"}))
+        assert right.unknown_values == ()
+    document = {"history": ["i0"], "where": MISTYPED, "boosts": boosts}
+    told = [{"attribute": name, "value": value} for name, value in UNKNOWN]
+    assert post(server, "/recall", document)["unknown_values"] == told
+    both = {"requests": [document, {"history": ["i0"], "where": {"shop": "south"}}]}
+    first, second = post(server, "/recall", both)["responses"]
+    assert (first["unknown_values"], "unknown_values" in second) == (told, False)
+
+
+def test_predict_has_them_as_pairs(server):
+    where = json.dumps({"shop": "nroth"})
+    document = {"inputs": {"history_item_ids": [["i0"], ["i1"]], "where": [where, ""]}}
+    outputs = post(server, "/v1/models/recall:predict", document)["outputs"]
+    assert outputs["unknown_values"] == [[["shop", "nroth"]], [["", ""]]]
+
+
+def test_recall_query_says_so_in_one_line_on_stderr(server, capsys):
+    words = [
+        "query",
+        f"--server={server.grpc_address}",
+        "--history=i0",
+        '--where={"shop": "nroth"}',
+    ]
+    assert cli.main(words) == 0
+    output, errors = capsys.readouterr()
+    assert "no item passes the filters" in output
+    (line,) = errors.splitlines()
+    assert "No item has the shop 'nroth': it counts for nothing." in line
 
 
 def test_recall_query_takes_json(server):

@@ -92,3 +92,15 @@ def test_values_said_to_an_earlier_release_are_no_hindrance(catalogue):
     change(catalogue, upsert("b", price="cheap", colour="red"))
     assert brand(catalogue, "apex") == {"b"}
     assert ids(catalogue, catalogue.view().attributes.rows_between("price", 0, 9)) == {"a"}
+
+
+@pytest.mark.parametrize("rebuilds", [False, True])
+def test_names_that_only_a_live_item_has_are_known(catalogue, rebuilds):
+    def unknown(*names):
+        return catalogue.view().attributes.names_of_nothing("brand", names)
+
+    assert unknown("acme", "new", "apex", "Acme") == ["new", "Acme"]
+    change(catalogue, upsert("n", brand=["new"]))
+    if rebuilds:
+        catalogue.rebuild(rebuild.build_bundle)
+    assert unknown("acme", "new", "apex", "Acme") == ["Acme"]

@@ -84,7 +84,8 @@ def test_admin_calls_need_the_token_alone():
 
 def test_an_answer_has_the_keys_that_are_described(server):
     item = {"history": ["i1"], "k": 1, "with_metadata": True, "with_interests": True}
-    item["exclude_categories"] = ["no such category"]
+    item |= {"exclude_categories": ["no such category"], "boosts": [{"where": {}, "add": 1}]}
+    item["boosts"][0]["where"]["categories"] = "none either"
     status, answer = server.post("/recall", item)
     assert status == 200
     described = schema("RecallAnswer")["properties"]

@@ -3,7 +3,7 @@
 import numpy as np
 
 from serving.api.recall_request import RecallRequest
-from serving.retrieval.filters import FilterBuilder, unknown_categories
+from serving.retrieval.filters import FilterBuilder
 from tests.serving.recall_reference import ALWAYS, Shop
 
 SHOP = Shop(60)
@@ -53,12 +53,6 @@ def test_categories():
     assert both.allowed.tolist() == expected
     one = _build(categories=("half",), allow=("n0", "n1", "n2", "n3", "n4", "n5"))
     assert one.allowed.tolist() == [row for row in _rows("half") if row < 6]
-
-
-def test_names_that_are_no_category():
-    assert unknown_categories(VIEW, ()) == ()
-    assert unknown_categories(VIEW, ("half", "twin", "half")) == ()
-    assert unknown_categories(VIEW, ("Half", "twin", "x", "Half")) == ("Half", "x")
 
 
 def test_a_list_that_requests_share_is_looked_up_once():

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import re
 import shutil
 import socket
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from recall.errors import InputError
-from serving.api import client
+from serving.api import client, recall_tensors
 from serving.api.items_tensors import (
     build_delete_inputs,
     build_search,
@@ -307,9 +308,17 @@ def test_a_shard_that_is_lost_may_know_a_category():
     """So nothing is said to be unknown without its answer."""
     names = np.array([[b"odd", b"red"]], object)
     answers = [{"unknown_categories": names}, {"unknown_categories": names[:, :1]}]
-    assert service._unknown_to_all(answers) == ("odd",)
-    assert service._unknown_to_all([*answers, {}]) == ()
-    assert service._unknown_to_all([*answers, ServingError(Code.UNAVAILABLE, "gone")]) == ()
+    unknown_to_all = functools.partial(service._unknown_to_all, read=recall_tensors.parse_unknown)
+    assert unknown_to_all(answers) == ("odd",)
+    assert unknown_to_all([*answers, {}]) == ()
+    assert unknown_to_all([*answers, ServingError(Code.UNAVAILABLE, "gone")]) == ()
+
+
+def test_a_name_that_one_shard_knows_is_known():
+    pairs = np.array([[[b"shop", b"nroth"], [b"shop", b"east"]]], object)
+    answers = [{"unknown_values": pairs}, {"unknown_values": pairs[:, :1]}]
+    read = recall_tensors.parse_unknown_values
+    assert service._unknown_to_all(answers, read) == (("shop", "nroth"),)
 
 
 def test_the_front_gives_the_vectors_of_the_shards(changed_front):

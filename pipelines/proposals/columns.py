@@ -20,8 +20,13 @@ _WORDS_OF_TEXT = 3.0
 """Words of a text in the mean, from which on words say more than the whole."""
 _SHARE_OF_OWN_VALUES = 0.5
 """Distinct values by filled row, from which on a name says nothing of other rows."""
-_HEAVY_TAIL = 20.0
-"""Of amounts: the 99 % quantile by the median, from which on their logarithm is taken."""
+_SKEWED = 1.0
+"""Skewness of amounts, from which on their logarithm is looked at: "highly skewed" (Bulmer,
+Principles of Statistics, 1979)."""
+_MOST_SKEW_LEFT = 0.5
+"""Of that, what may be left in the logarithm; of 1 + x it changes little where x is small."""
+_CUT_SHARE = 0.001
+"""Of both ends, left out of a skewness: one mistake must not decide."""
 _SEPARATOR = "|"
 
 
@@ -37,6 +42,7 @@ class Proposal(NamedTuple):
         num_distinct: Different values, words or numbers.
         embedding_rows: Rows of the table that it would need.
         reason: Why it is left out; "" where it is not.
+        note: Why a parameter is not as without it; "" where all are.
         is_attribute: Whether it is no feature but an attribute, for requests to filter on.
     """
 
@@ -48,6 +54,7 @@ class Proposal(NamedTuple):
     num_distinct: int
     embedding_rows: int = 0
     reason: str = ""
+    note: str = ""
     is_attribute: bool = False
 
 
@@ -179,11 +186,22 @@ def _look_at_numbers(name: str, column: str, array: pa.Array, *, is_text: bool =
     if is_whole and len(distinct) <= _FEW_DISTINCT and (is_text or pa.types.is_integer(array.type)):
         rows = int((counts >= 2).sum()) + 1
         return Proposal(name, column, {"kind": "categorical"}, *facts, rows)
-    values: dict[str, Any] = {"kind": "numeric"}
-    median = np.median(numbers)
-    if numbers.min() >= 0 and median > 0 and np.quantile(numbers, 0.99) > _HEAVY_TAIL * median:
-        values["scale"] = "log"
+    values = {"kind": "numeric"}
+    if numbers.min() >= 0 and (skew := _skewness(numbers)) > _SKEWED:
+        of_logarithm = _skewness(np.log1p(numbers))
+        if abs(of_logarithm) <= _MOST_SKEW_LEFT * skew:
+            note = f"skewed: {skew:.1f}, of its logarithm {of_logarithm:.1f}"
+            return Proposal(name, column, values | {"scale": "log"}, *facts, note=note)
     return Proposal(name, column, values, *facts)
+
+
+def _skewness(numbers: np.ndarray) -> float:
+    """The third standardised moment, 0 of a symmetric distribution; without the outermost."""
+    ends = np.quantile(numbers, [_CUT_SHARE, 1 - _CUT_SHARE], method="inverted_cdf")
+    inside = numbers[(numbers >= ends[0]) & (numbers <= ends[1])]
+    deviations = inside - inside.mean()
+    stddev = deviations.std()
+    return float((deviations**3).mean() / stddev**3) if stddev > 0 else 0.0
 
 
 def _look_at_vectors(name: str, column: str, array: pa.Array) -> Proposal:

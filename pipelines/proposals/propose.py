@@ -188,7 +188,8 @@ def to_lines(found: Iterable[Proposed], config: RecallConfig) -> list[str]:
             cost = f"{one.embedding_rows:,} x {dim} numbers to learn" if one.embedding_rows else ""
             parts = [f"{one.num_distinct:,} values"] if one.num_distinct else []
             use = "for requests to filter on, no feature" if one.is_attribute else ""
-            parts += [missing, parameters, cost, use]
+            why = f" ({one.note})" if one.note else ""
+            parts += [missing, parameters + why, cost, use]
             if table.owner in OWNERS_OF_LOG and one.embedding_rows:
                 parts.append("a look-up for each click of a step")
             lines.append(

@@ -26,6 +26,19 @@ CASES = {
         pa.array(np.exp(RNG.normal(0, 3, 500))),
         {"kind": "numeric", "scale": "log"},
     ),
+    "prices of a shop": (  # Two in three between 12 and 55 of a median of 20.
+        pa.array(np.round(np.exp(RNG.normal(3, 0.75, 5000)), 2)),
+        {"kind": "numeric", "scale": "log"},
+    ),
+    "counts, most of them 0": (
+        pa.array(np.where(RNG.random(5000) < 0.7, 0, RNG.geometric(0.05, 5000))),
+        {"kind": "numeric", "scale": "log"},
+    ),
+    "ages": (pa.array(RNG.normal(35, 12, 5000).clip(7, 90)), {"kind": "numeric"}),
+    "years": (pa.array(2005 - RNG.geometric(0.1, 5000)), {"kind": "numeric"}),
+    "shares": (pa.array(RNG.beta(1, 20, 5000)), {"kind": "numeric"}),  # log(1 + x) is nearly x.
+    "one mistake": (pa.array([*RNG.normal(50, 9, 5000), 1e9]), {"kind": "numeric"}),
+    "below zero": (pa.array(np.exp(RNG.normal(0, 2, 5000)) - 1), {"kind": "numeric"}),
     "truth": (pa.array([True, False] * 50), {"kind": "categorical"}),
     "days": (
         pa.array([datetime.date(2020, 1, 1) + datetime.timedelta(n) for n in range(100)]),
@@ -58,6 +71,21 @@ def test_what_is_no_feature_says_why(reason):
     found = guess("x", "x", LEFT_OUT[reason])
     assert found.values == {}
     assert found.reason == reason
+
+
+def test_a_logarithm_says_why():
+    # As many small as large ones: a skewness of .7.
+    found = guess("x", "x", pa.array([1.5] * 20 + [10.5] * 20 + [100.5] * 20))
+    assert found.note == ""
+    found = guess("x", "x", pa.array([0.5] * 900 + [15.0] * 90 + [255.0] * 10))
+    values = np.repeat([0.5, 15.0, 255.0], [900, 90, 10])
+
+    def skewness(of):
+        return np.mean(((of - of.mean()) / of.std()) ** 3)
+
+    expected = (skewness(values), skewness(np.log1p(values)))
+    assert found.note == "skewed: {:.1f}, of its logarithm {:.1f}".format(*expected)
+    assert found.values["scale"] == "log"
 
 
 def test_what_was_counted():

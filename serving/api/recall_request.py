@@ -285,16 +285,13 @@ class RecallResponse:
         num_unknown: Those that are not.
         model_version: Version of the user tower; 0 if it was not asked.
         index_version: Version of the index.
-        degraded: Whether the deadline cut the search short, so that items may be missing or not be
-            the best.
+        degraded: Whether the deadline cut the search short: items may be missing, or not the best.
         coverage: Share of the items wanted that a degraded answer holds, else 1.
         metadata: Titles and categories, None where the request did not ask.
         interest_weights: The user tower's weight of every interest; () where it was not asked or
             knows none of the history, None where the request did not ask.
-        unknown_categories: Names among `categories` and `exclude_categories` that are no category
-            here, in their order; they count for nothing.
-        unknown_values: Names in `where`, and in those of `boosts`, that no item has of their
-            attribute; they count for nothing.
+        unknown_values: Names in `where` and `boosts` that no item has; they count for nothing.
+        unknown_categories: The same of `categories` and `exclude_categories`, in their order.
         rows: `[n]` int64, rows of the items in the view that was searched, for code beside the
             service; None at a client and from shards.
     """

@@ -33,7 +33,8 @@ ROOMS = {
     "evaluation": {"artifacts", "progress", "evaluation.rankers"},
     "evaluation.external": {"sources", "artifacts", "evaluation"},
     "training.placement": set(),
-    "training": {"artifacts", "evaluation", "progress", "training.placement"},
+    "training.epochs": {"artifacts", "evaluation", "progress", "training.placement"},
+    "training": {"artifacts", "evaluation", "progress", "training.epochs", "training.placement"},
     "validation": {"artifacts"},
     "reporting.page": set(),
     "reporting.sections": {

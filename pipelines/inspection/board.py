@@ -14,7 +14,7 @@ from absl import logging
 from pipelines.artifacts import records, trained_model
 from pipelines.artifacts.records import RunPaths
 from pipelines.inspection import projector
-from pipelines.training.curves import LOGS_NAME
+from pipelines.training.epochs.curves import LOGS_NAME
 from recall.errors import InputError
 
 _HOST = "127.0.0.1"

@@ -18,24 +18,25 @@ from pipelines.artifacts.trained_model import (
 )
 from pipelines.progress import tasks
 from pipelines.training import (
-    callbacks,
-    curves,
     devices,
-    epoch_lines,
     input_pipeline,
     job_state,
-    mid_epoch,
     model_folder,
     threads,
     training_examples,
 )
+from pipelines.training.epochs import curves, epoch_lines, mid_epoch
+from pipelines.training.epochs.losses import MeanLosses, StopOnNan
+from pipelines.training.epochs.saving import SaveProgress
+from pipelines.training.epochs.stopping import Progress, StoppingRule, choose_stopping_rule
+from pipelines.training.epochs.validation import Validation
+from pipelines.training.epochs.weight_averaging import WeightAverage
 from pipelines.training.job_state import CHECKPOINTS_NAME, PROGRESS, JobState
 from pipelines.training.packed_input import PackedExamples
 from pipelines.training.placement import strategies
 from pipelines.training.placement.strategies import Placement
 from pipelines.training.training_examples import PaddedExamples, open_examples
 from pipelines.training.warm_start import WarmStart, WriteStart, find_earlier_model, open_warm_start
-from pipelines.training.weight_averaging import WeightAverage
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.models.dssrec import DSSRec
@@ -158,7 +159,7 @@ def _require_finished(model_dir: Path, record: dict[str, Any]) -> None:
 class _Training(NamedTuple):
     """How far a job has come, as its newest checkpoint says, and what saves that."""
 
-    progress: callbacks.Progress
+    progress: Progress
     average: WeightAverage
     manager: tf.train.CheckpointManager
 
@@ -181,7 +182,7 @@ def _fit(
         model = build_model(config, vocabulary, num_steps, start.first_step if start else 0)
     training = _open_training(model, config, model_dir, checkpoints_root, start)
     held_out = read_held_out(examples_dir, "valid")
-    stopping_rule = callbacks.choose_stopping_rule(config.train, held_out.num_users)
+    stopping_rule = choose_stopping_rule(config.train, held_out.num_users)
     epoch_lines.warn_of_few_users(held_out.num_users, config.train)
     if training.progress.is_finished(stopping_rule):
         return
@@ -195,7 +196,7 @@ def _fit(
     epoch_lines.warn_of_long_queue(config.loss, data.num_sequences)
     epoch_lines.log_sizes(data.num_sequences, examples.steps_per_epoch, model, vocabulary)
     logging.info("%s", devices.describe(config, placement.describe()))
-    validation = callbacks.Validation(
+    validation = Validation(
         held_out,
         config,
         vocabulary.num_items,
@@ -220,8 +221,8 @@ def _run_epochs(
     examples: PackedExamples | PaddedExamples,
     data: input_pipeline.TrainingData,
     kept: list[tf.keras.callbacks.Callback],
-    progress: callbacks.Progress,
-    stopping_rule: callbacks.StoppingRule,
+    progress: Progress,
+    stopping_rule: StoppingRule,
     placement: Placement,
 ) -> None:
     """Runs the epochs that are left, with a line about each."""
@@ -258,7 +259,7 @@ def _open_training(
     Raises:
         InputError: The checkpoint is damaged.
     """
-    progress = callbacks.Progress(len(model.report_names))
+    progress = Progress(len(model.report_names))
     average = WeightAverage(
         model.trainable_variables,
         config.train.averaging_window,
@@ -283,23 +284,23 @@ def _open_training(
 
 def _callbacks(
     training: _Training,
-    validation: callbacks.Validation,
-    stopping_rule: callbacks.StoppingRule,
+    validation: Validation,
+    stopping_rule: StoppingRule,
     model_dir: Path,
     placement: Placement,
     config: RecallConfig,
 ) -> list[tf.keras.callbacks.Callback]:
     """What happens at the end of steps and epochs, in this order."""
-    losses = callbacks.MeanLosses(training.progress)
+    losses = MeanLosses(training.progress)
     # Workers that do not wait for each other never stand still within an epoch.
     may_save = placement.is_chief and placement.is_synchronous
     minutes = config.train.checkpoint_minutes if may_save else None
     return [
-        callbacks.StopOnNan(),
+        StopOnNan(),
         losses,
         mid_epoch.SaveWithinEpochs(training.progress, training.manager, losses, minutes),
         validation,
-        callbacks.SaveProgress(
+        SaveProgress(
             training.progress,
             training.manager,
             stopping_rule,

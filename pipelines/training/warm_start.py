@@ -16,9 +16,9 @@ from pipelines.artifacts import records
 from pipelines.artifacts.records import RunPaths
 from pipelines.artifacts.trained_model import DAMAGED_CHECKPOINT, refuse_earlier
 from pipelines.training import carried_rows
-from pipelines.training.callbacks import Validation
+from pipelines.training.epochs.validation import Validation
+from pipelines.training.epochs.weight_averaging import WeightAverage
 from pipelines.training.job_state import CHECKPOINTS_NAME, PROGRESS, VALUE, JobState
-from pipelines.training.weight_averaging import WeightAverage
 from recall.config import ModelConfig, RecallConfig
 from recall.errors import InputError
 from recall.feature_columns.fitting import FittedColumn

@@ -18,7 +18,8 @@ import tensorflow as tf
 from absl import app, flags
 
 from pipelines.artifacts import trained_model
-from pipelines.training import callbacks, devices, packed_input, threads
+from pipelines.training import devices, packed_input, threads
+from pipelines.training.epochs.losses import MeanLosses, StopOnNan
 from tests.benchmarks import logs, measure, replicas, training
 
 _MODULE = "tests.benchmarks.gpu"
@@ -110,7 +111,7 @@ def measure_epochs(case: dict[str, Any]) -> dict[str, float]:
         data.dataset,
         epochs=config.train.max_epochs,
         steps_per_epoch=data.steps_per_epoch,
-        callbacks=[callbacks.StopOnNan(), callbacks.MeanLosses(), clock],
+        callbacks=[StopOnNan(), MeanLosses(), clock],
         verbose=0,
     )
     return {

@@ -11,7 +11,8 @@ from typing import Any
 import tensorflow as tf
 
 from pipelines.artifacts import trained_model
-from pipelines.training import callbacks, devices, threads
+from pipelines.training import devices, threads
+from pipelines.training.epochs.losses import MeanLosses, StopOnNan
 from pipelines.training.placement import strategies
 from pipelines.training.placement.strategies import Placement
 from pipelines.training.training_examples import open_examples
@@ -105,7 +106,7 @@ def measure_epochs(case: dict[str, Any]) -> dict[str, float]:
             placement.distribute(data.dataset),
             epochs=config.train.max_epochs,
             steps_per_epoch=data.steps_per_epoch,
-            callbacks=[callbacks.StopOnNan(), callbacks.MeanLosses(), clock],
+            callbacks=[StopOnNan(), MeanLosses(), clock],
             verbose=0,
         )
     num_slots = sum(len(ids) - 1 for members in sequences.values() for ids in members)

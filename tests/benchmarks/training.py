@@ -19,7 +19,7 @@ from absl import app, flags
 
 from pipelines.artifacts import trained_model
 from pipelines.training import devices, input_pipeline, packed_input, threads
-from pipelines.training.weight_averaging import WeightAverage
+from pipelines.training.epochs.weight_averaging import WeightAverage
 from recall.config import RecallConfig
 from recall.features import PackedBatch, SequenceBatch
 from recall.vocabulary import FIRST_ITEM_ID, PADDING_ID

@@ -10,7 +10,11 @@ import tensorflow as tf
 from pipelines.artifacts import records
 from pipelines.artifacts.held_out import read_held_out
 from pipelines.evaluation.lists import EvaluationResult
-from pipelines.training import callbacks, epoch_lines, model_folder, trainer
+from pipelines.training import model_folder, trainer
+from pipelines.training.epochs import validation
+from pipelines.training.epochs.losses import StopOnNan
+from pipelines.training.epochs.saving import SaveProgress
+from pipelines.training.epochs.validation import Validation
 from pipelines.training.trainer import load_model, train_and_evaluate, train_record
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -211,14 +215,14 @@ class Killed(BaseException):
 
 def kill_in_step(patch):
     """In the middle of the second epoch."""
-    original = callbacks.StopOnNan.on_train_batch_end
+    original = StopOnNan.on_train_batch_end
 
     def on_train_batch_end(self, batch, logs=None):
         original(self, batch, logs)
         if int(self.model.optimizer.iterations) == 6:  # Of four an epoch.
             raise Killed
 
-    patch.setattr(callbacks.StopOnNan, "on_train_batch_end", on_train_batch_end)
+    patch.setattr(StopOnNan, "on_train_batch_end", on_train_batch_end)
 
 
 def kill_before_state_is_saved(patch):
@@ -249,7 +253,7 @@ def test_a_killed_job_resumes_and_ends_as_if_nothing_had_happened(
     epochs_begun = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            callbacks.SaveProgress,
+            SaveProgress,
             "on_epoch_begin",
             lambda self, epoch, logs=None: epochs_begun.append(epoch),
         )
@@ -316,7 +320,7 @@ def test_stops_when_nothing_gets_better_and_keeps_the_best_epoch(
         weights.append(self.model.get_weights())
         return {"val_ndcg@10": next(scripted)}
 
-    monkeypatch.setattr(callbacks.Validation, "_measure", measure)
+    monkeypatch.setattr(Validation, "_measure", measure)
     config = QUICK.override(["train.max_epochs=9", "train.early_stopping_patience=2"])
 
     trained = train_and_evaluate(config, examples_dir, tmp_path / "model")
@@ -336,7 +340,7 @@ def test_the_stopping_metric_decides_which_epoch_is_kept(examples_dir, tmp_path,
         ndcg, recall = next(scripted)
         return {"val_ndcg@10": ndcg, "val_recall@10": 0.5, "val_recall@50": recall}
 
-    monkeypatch.setattr(callbacks.Validation, "_measure", measure)
+    monkeypatch.setattr(Validation, "_measure", measure)
     config = QUICK.override(
         [
             "train.max_epochs=9",
@@ -367,7 +371,7 @@ def test_clicks_on_popular_items_count_less_in_the_debiased_metric(
         metrics = {"recall@10": 0.1, "ndcg@10": 0.1, "recall@50": 0.1}
         return EvaluationResult(metrics, np.repeat(top_rows, 50, axis=1), {})
 
-    monkeypatch.setattr(callbacks, "evaluate_user_vectors", evaluate)
+    monkeypatch.setattr(validation, "evaluate_user_vectors", evaluate)
     original = records.read_vocabulary
 
     def read_vocabulary(folder):
@@ -382,17 +386,6 @@ def test_clicks_on_popular_items_count_less_in_the_debiased_metric(
     (line,) = read_log(tmp_path / "model")
     found, missed = (rows % 2 == 1).sum() / 10, (rows % 2 == 0).sum() / 40
     assert line["val_debiased_hit_rate@50"] == pytest.approx(found / (found + missed), rel=1e-6)
-
-
-def test_the_logged_loss_is_the_mean_over_the_epoch():
-    callback, logs = callbacks.MeanLosses(), {"loss": 7.0, "other": 1.0}
-    for _ in range(2):  # An epoch starts anew.
-        callback.on_epoch_begin(0)
-        for step, loss in enumerate([1.0, 3.0, 8.0]):
-            callback.on_train_batch_end(step, {"loss": loss})
-        callback.on_epoch_end(0, logs)
-
-    assert logs == {"loss": 4.0, "other": 1.0}
 
 
 @eagerly
@@ -586,12 +579,6 @@ def test_a_damaged_model_is_refused_in_one_line(finished, tmp_path, damage):
         assert f"Remove {model_dir} and run `recall train` again" in str(error.value)
 
 
-@pytest.mark.parametrize(("num_users", "said"), [(1, True), (999, True), (1000, False)])
-def test_few_validation_users_are_said_before_the_training(num_users, said, caplog):
-    epoch_lines.warn_of_few_users(num_users, CONFIG.train)
-    assert (f"Only {num_users} validation users" in caplog.text) is said
-
-
 @pytest.mark.parametrize(
     "is_compiled",
     [pytest.param(True, marks=pytest.mark.slow), False],
@@ -620,26 +607,3 @@ def test_a_killed_job_goes_on_with_the_dropout_and_the_negatives_it_would_have_h
     whole, resumed = (without_seconds(read_log(tmp_path / name)) for name in ("whole", "resumed"))
     assert len(whole) == 2
     assert resumed == [pytest.approx(line, abs=1e-5) for line in whole]
-
-
-@pytest.mark.parametrize(
-    ("settings", "num_users", "patience"),
-    [
-        ([], 10_000, 5),
-        ([], 50_000, 5),  # 10,000 of them are drawn.
-        ([], 2_500, 10),
-        ([], 400, 25),
-        ([], 0, 500),
-        (["train.validation_users=100"], 50_000, 50),
-        (["train.early_stopping_patience=3"], 100, 3),
-    ],
-)
-def test_fewer_validation_users_need_more_patience(settings, num_users, patience):
-    config = RecallConfig().override(["train.max_epochs=7", *settings])
-    rule = callbacks.choose_stopping_rule(config.train, num_users)
-    assert rule == (7, patience, "ndcg@10")
-
-
-def test_the_metric_is_that_of_the_settings():
-    config = RecallConfig().override(["train.stopping_metric=debiased_hit_rate@50"])
-    assert callbacks.choose_stopping_rule(config.train, 10).metric == "debiased_hit_rate@50"

@@ -8,7 +8,7 @@ import tensorflow as tf
 from pipelines.artifacts import records
 from pipelines.artifacts.trained_model import build_model, load_model
 from pipelines.training import job_state, warm_start
-from pipelines.training.weight_averaging import WeightAverage
+from pipelines.training.epochs.weight_averaging import WeightAverage
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.feature_columns.declaration import FeatureColumn

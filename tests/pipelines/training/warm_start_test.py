@@ -228,7 +228,7 @@ def test_an_interrupted_job_goes_on_as_if_nothing_had_been(logs, yesterday, tmp_
             raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer.callbacks.SaveProgress, "on_epoch_begin", kill)
+        patch.setattr(trainer.SaveProgress, "on_epoch_begin", kill)
         with pytest.raises(Killed):
             train_and_evaluate(config, logs[1], broken, warm_start=yesterday)
     train_and_evaluate(config, logs[1], broken, warm_start=yesterday)

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from tensorboard.plugins.custom_scalar import layout_pb2
 
-from pipelines.training import curves
+from pipelines.training.epochs import curves
 from recall.config import RecallConfig
 
 

@@ -5,7 +5,8 @@ import time
 
 import tensorflow as tf
 
-from pipelines.training.callbacks import MeanLosses, Progress
+from pipelines.training.epochs.losses import MeanLosses
+from pipelines.training.epochs.stopping import Progress
 
 _STEP_NUMBERS = 10**9
 """Numbers of the checkpoints within an epoch; those of whole epochs are 1, 2, 3."""

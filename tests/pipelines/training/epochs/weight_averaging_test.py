@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines.training import weight_averaging
-from pipelines.training.weight_averaging import WeightAverage
+from pipelines.training.epochs import weight_averaging
+from pipelines.training.epochs.weight_averaging import WeightAverage
 
 
 def test_the_average_moves_by_hand():

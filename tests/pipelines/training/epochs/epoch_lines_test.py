@@ -5,9 +5,10 @@ import logging
 import pytest
 
 from pipelines.progress.tasks import Task
-from pipelines.training import epoch_lines
-from pipelines.training.callbacks import Progress, StoppingRule
+from pipelines.training.epochs import epoch_lines
+from pipelines.training.epochs.stopping import Progress, StoppingRule
 from recall.settings.loss import LossConfig
+from recall.settings.train import TrainConfig
 
 TIME = "21:12:05 "
 """What the log puts before every line."""
@@ -104,3 +105,9 @@ def test_what_is_done_is_told(caplog):
         "3 of at most 40 epochs are done.",
         "3 of at most 40 epochs and 25% of the next one are done.",
     ]
+
+
+@pytest.mark.parametrize(("num_users", "said"), [(1, True), (999, True), (1000, False)])
+def test_few_validation_users_are_said_before_the_training(num_users, said, caplog):
+    epoch_lines.warn_of_few_users(num_users, TrainConfig())
+    assert (f"Only {num_users} validation users" in caplog.text) is said

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from pipelines.training import callbacks, mid_epoch, trainer
+from pipelines.training import trainer
+from pipelines.training.epochs import mid_epoch
+from pipelines.training.epochs.losses import MeanLosses, StopOnNan
+from pipelines.training.epochs.stopping import Progress
 from recall.config import RecallConfig
 
 NUM_ITEMS, STEPS = 20, 4
@@ -62,7 +65,7 @@ def train(examples_dir, model_dir, kill_at=None):
             raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(callbacks.StopOnNan, "on_train_batch_end", count)  # The first in the list.
+        patch.setattr(StopOnNan, "on_train_batch_end", count)  # The first in the list.
         try:
             trainer.train_and_evaluate(CONFIG, examples_dir, model_dir)
         except Killed:
@@ -122,8 +125,8 @@ def run_epoch(losses, saving, epoch, steps):
 def test_what_is_saved_by_hand(monkeypatch):
     clock = SimpleNamespace(now=0.0)
     monkeypatch.setattr(mid_epoch.time, "monotonic", lambda: clock.now)
-    progress = callbacks.Progress(2)
-    manager, losses = Manager(progress), callbacks.MeanLosses(progress)
+    progress = Progress(2)
+    manager, losses = Manager(progress), MeanLosses(progress)
     saving = mid_epoch.SaveWithinEpochs(progress, manager, losses, minutes=1)
     saving.set_params({"steps": 4})
     run_epoch(losses, saving, 0, [1, 2])
@@ -145,10 +148,10 @@ def test_what_is_saved_by_hand(monkeypatch):
 
 
 def test_means_count_on_from_the_checkpoint():
-    progress = callbacks.Progress(2)
+    progress = Progress(2)
     progress.steps_done.assign(3)
     progress.loss_totals.assign([60.0, 6.0])
-    losses, logs = callbacks.MeanLosses(progress), {}
+    losses, logs = MeanLosses(progress), {}
     losses.on_epoch_begin(0)
     losses.on_train_batch_end(0, {"seq": 4.0, "a": 40.0})
 
@@ -167,7 +170,7 @@ def test_means_count_on_from_the_checkpoint():
     [(0, 0, 8, 0), (3, 8, 8, 3), (6, 8, 4, 3), (3, 4, 16, 12)],
 )
 def test_other_steps_are_the_same_place_of_the_log(done, before, now, expected):
-    progress = callbacks.Progress()
+    progress = Progress()
     progress.steps_done.assign(done)
     progress.steps_per_epoch.assign(before)
 

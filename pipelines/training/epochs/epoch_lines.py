@@ -1,6 +1,6 @@
 """What people see of a training: how far the epoch is, and a short line about each.
 
-The whole record of an epoch is a line of `training_log.jsonl`, which `callbacks.SaveProgress`
+The whole record of an epoch is a line of `training_log.jsonl`, which `SaveProgress`
 writes; shares of interests are there and in TensorBoard, not here.
 """
 
@@ -13,7 +13,7 @@ from absl import logging
 from pipelines.evaluation.remarks import FEW_USERS
 from pipelines.progress import words
 from pipelines.progress.tasks import Task
-from pipelines.training.callbacks import Progress, StoppingRule
+from pipelines.training.epochs.stopping import Progress, StoppingRule
 from recall.models.dssrec import DSSRec
 from recall.settings.loss import LossConfig
 from recall.settings.train import TrainConfig

@@ -1,0 +1,1 @@
+"""What happens at the ends of steps and epochs: validate, keep the best, save, tell, stop."""

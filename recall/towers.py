@@ -168,16 +168,17 @@ class UserTower(tf.keras.Model):
         routes = self._extractor.route(self._item_tower.embed_for_routing(item_ids, contents))
         return routes, self._extractor.group(routes)
 
-    def fit_prototypes(self, item_ids: tf.Tensor) -> tf.Tensor:
+    def fit_prototypes(self, item_ids: tf.Tensor, contents: tf.Tensor | None = None) -> tf.Tensor:
         """How far items are from the prototypes of `ItemClusters`; only with those.
 
         Args:
             item_ids: `[batch]` int dense ids.
+            contents: As in `route`.
 
         Returns:
             `[batch]` float, >= 0.
         """
-        return self._extractor.fit_loss(self._item_tower.embed_for_routing(item_ids))
+        return self._extractor.fit_loss(self._item_tower.embed_for_routing(item_ids, contents))
 
     def encode_prefixes(
         self,

@@ -1,5 +1,6 @@
 """Losses beside seq2item and seq2seq: they shape interests and prototypes, and find no item."""
 
+import functools
 from collections.abc import Callable, Mapping
 
 import tensorflow as tf
@@ -33,23 +34,24 @@ def compute_auxiliary_losses(
         names: Those of `RecallConfig.auxiliary_weights`.
     """
     weights = prefixes.target_weights
-    routes = shares = None
-    if user_tower.num_prototypes:
-        routes, shares = user_tower.route(prefixes.positive_ids, prefixes.positive_contents)
+    items = prefixes.positive_ids, prefixes.positive_contents
+
+    @functools.cache
+    def route() -> tuple[tf.Tensor, tf.Tensor]:
+        return user_tower.route(*items)
 
     def semantic() -> tf.Tensor:
+        _, shares = route()
         losses = semantic_loss(
             prefixes.user_vectors, clicks.vectors, shares, temperature=config.temperature
         )
         return share_of_mean(losses, weights)
 
     losses: dict[str, Callable[[], tf.Tensor]] = {
-        "balance": lambda: balance_loss(routes, weights) / replicas.count(),
-        "sharpness": lambda: share_of_mean(sharpness_loss(routes), weights),
+        "balance": lambda: balance_loss(route()[0], weights) / replicas.count(),
+        "sharpness": lambda: share_of_mean(sharpness_loss(route()[0]), weights),
         "semantic": semantic,
-        "prototypes": lambda: share_of_mean(
-            user_tower.fit_prototypes(prefixes.positive_ids), weights
-        ),
+        "prototypes": lambda: share_of_mean(user_tower.fit_prototypes(*items), weights),
         "overlap": lambda: share_of_mean(overlap_loss(prefixes.user_vectors), weights),
     }
     return {name: losses[name]() for name in names}

@@ -24,7 +24,8 @@ class Futures(NamedTuple):
 
     Attributes:
         loss: Scalar, the mean of the confident pairs; of several replicas each has its part.
-        vectors: `[num_futures, num_interests, dim]` float.
+        vectors: `[num_futures, num_interests, dim]` float; zeros where a future does not hold an
+            interest, of the settings that choose pairs by that.
         is_real: `[num_futures]` bool, False where there is no future.
     """
 
@@ -59,12 +60,15 @@ def compute_seq2seq(
     if config.stop_future_gradient:
         future_vectors = tf.stop_gradient(future_vectors)
     is_valid = tf.reshape(has_future, [-1])
-    is_pair = is_valid
+    is_pair, kept_vectors = is_valid, future_vectors
     if config.min_pair_weight > 0 or prefixes.is_active is not None:
         past_weights = gather_slots(prefixes.interest_weights, slots)
         is_pair = (
             find_common_interests(past_weights, future_weights, config) & is_valid[:, tf.newaxis]
         )
+        # Later steps know nothing of this past, but what the future lacks is no negative either.
+        is_held = find_common_interests(future_weights, future_weights, config)
+        kept_vectors = tf.where(is_held[:, :, tf.newaxis], future_vectors, 0.0)
     max_pairs = owners = None
     if prefixes.is_real is not None:
         max_pairs = _most_pairs(past_vectors.shape[0], num_interests, config)
@@ -89,7 +93,7 @@ def compute_seq2seq(
     if is_pair is not is_valid:
         # How many pairs the other replicas have is not known before: a mean of their means.
         loss /= replicas.count()
-    return Futures(loss, future_vectors, is_valid)
+    return Futures(loss, kept_vectors, is_valid)
 
 
 def find_common_interests(

@@ -26,6 +26,13 @@ MODELS = {
     "routing_by_category": ["model.extractor=routing", "model.use_categories=true"],
     "k_by_user": ["model.min_interest_weight=0.33"],
     "items": ["model.pools=items", "model.clusters=items", "loss.min_pair_weight=0.1"],
+    "both_by_category": [
+        "model.pools=both",
+        "model.clusters=items",
+        "loss.semantic_weight=0.1",
+        "model.use_categories=true",
+    ],
+    "one_interest": ["model.num_interests=1", "model.clustering=false", "model.pools=items"],
     "gate": ["model.residual_form=gate"],
     "anchors": ["loss.seq2seq_anchors=3"],
     "future_queue": ["loss.seq2seq_queue=6", "loss.seq2seq_anchors=2"],

@@ -72,6 +72,25 @@ def test_interests_that_are_switched_off_are_not_compared():
     assert float(found.loss) == pytest.approx(np.mean(losses), rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("settings", "is_active", "kept"),
+    [
+        ({}, None, np.ones([2, 4], bool)),
+        ({"min_pair_weight": 0.1}, None, FUTURE >= 0.1),
+        ({}, PAST > 0, FUTURE > 0),
+    ],
+)
+def test_what_a_future_does_not_hold_is_no_negative_of_later_steps(settings, is_active, kept):
+    """Zeros of a queue stand for no future."""
+    rng = np.random.default_rng(4)
+    past, future = (rng.normal(size=[2, 4, 5]).astype(np.float32) for _ in range(2))
+    prefixes = prefixes_of(past, PAST, future, FUTURE, is_active)
+
+    found = compute_seq2seq(prefixes, tf.constant([1, 2]), 4, LossConfig(**settings))
+
+    np.testing.assert_array_equal(found.vectors, np.where(kept[:, :, np.newaxis], future, 0))
+
+
 def test_without_a_common_interest_the_loss_is_zero_and_moves_nothing():
     past = tf.Variable(tf.ones([2, 4, 5]))
     nowhere = np.zeros([2, 4], np.float32)

@@ -26,7 +26,9 @@ _COLOURS = (
 )
 _MOST_TITLE = 24
 """Characters of the name of a log above a panel."""
-_WIDTH, _HEIGHT, _ROW, _PANELS, _COLUMNS = 260, 180, 22, 6, 3
+_WIDTH, _HEIGHT, _ROW, _PANELS, _COLUMNS = 260, 180, 22, 6, 2
+"""Two panels beside each other are as wide as the text of a page: letters keep their size."""
+_TICKS = 5
 
 
 def write(found: Mapping[str, Any], path: str | Path) -> None:
@@ -160,7 +162,12 @@ def _draw_differences(
     """Points with their intervals, and a line at zero."""
     title = f"{metric}, difference from {next(iter(found['arms']))}"
     # Room for the points at both ends.
-    x = alt.X("value:Q", title=title, scale=alt.Scale(padding=10))
+    x = alt.X(
+        "value:Q",
+        title=title,
+        scale=alt.Scale(padding=10),
+        axis=alt.Axis(tickCount=_TICKS, labelOverlap="greedy", labelSeparation=6),
+    )
     zero = (
         alt.Chart(alt.Data(values=[{"zero": 0}])).mark_rule(color="#94a3b8").encode(alt.X("zero:Q"))
     )

@@ -63,9 +63,8 @@ def compute_seq2seq(
     is_pair, kept_vectors = is_valid, future_vectors
     if config.min_pair_weight > 0 or prefixes.is_active is not None:
         past_weights = gather_slots(prefixes.interest_weights, slots)
-        is_pair = (
-            find_common_interests(past_weights, future_weights, config) & is_valid[:, tf.newaxis]
-        )
+        is_common = find_common_interests(past_weights, future_weights, config)
+        is_pair = is_common & is_valid[:, tf.newaxis]
         # Later steps know nothing of this past, but what the future lacks is no negative either.
         is_held = find_common_interests(future_weights, future_weights, config)
         kept_vectors = tf.where(is_held[:, :, tf.newaxis], future_vectors, 0.0)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.evaluation.remarks import remarks
+from recall.settings.evaluation import shown_cut_offs
 from recall.thresholds import EXTRA_BASELINES
 
 _METRICS = (
@@ -51,36 +52,48 @@ def metrics_table(report: Mapping[str, Any]) -> str:
             rows.append([name, *(_number(values.get(name)) for values in columns.values())])
     lines = [align(rows)]
     if report.get("cold_items"):
-        lines.append(cold_items_line(report["cold_items"], max(report["protocol"]["ks"])))
+        lines.append(cold_items_line(report["cold_items"], shown_cut_offs(_ks(report))))
     if report.get("new_users", {}).get("num_users"):
-        lines.append(new_users_line(report["new_users"], max(report["protocol"]["ks"])))
+        lines.append(new_users_line(report["new_users"], shown_cut_offs(_ks(report))))
     if report.get("index"):
         lines.append(f"index: {index_line(report['index'])}")
     return "\n".join(lines)
 
 
-def cold_items_line(found: Mapping[str, Any], k: int) -> str:
+def cold_items_line(found: Mapping[str, Any], ks: Sequence[int]) -> str:
     """The main numbers for people."""
-    parts = []
-    for key, words in (("among_all", "among all items"), ("alone", "among these alone")):
-        numbers = ", ".join(
-            f"{name} {values[f'recall@{k}']:.4f}" for name, values in found[key].items()
-        )
-        parts.append(f"{words}: {numbers}")
+    parts = [
+        f"{words}: {_recalls(found[key], ks)}"
+        for key, words in (("among_all", "among all items"), ("alone", "among these alone"))
+    ]
     return (
         f"{found['num_items']:,} items without a training click, {found['num_clicks']:,} test "
-        f"clicks on them; recall@{k} {'; '.join(parts)}"
+        f"clicks on them; {_name_recalls(ks)} {'; '.join(parts)}"
     )
 
 
-def new_users_line(found: Mapping[str, Any], k: int) -> str:
+def new_users_line(found: Mapping[str, Any], ks: Sequence[int]) -> str:
     """How users without a known click are answered."""
-    numbers = ", ".join(
-        f"{name} {values[f'recall@{k}']:.4f}" for name, values in found["rankers"].items()
-    )
     return (
         f"{found['num_users']:,} users with features whose clicks training has not seen; "
-        f"recall@{k} of their test clicks from: {numbers}"
+        f"{_name_recalls(ks)} of their test clicks from: {_recalls(found['rankers'], ks)}"
+    )
+
+
+def _ks(report: Mapping[str, Any]) -> Sequence[int]:
+    return report["protocol"]["ks"]
+
+
+def _name_recalls(ks: Sequence[int]) -> str:
+    """`recall@10 / @50`."""
+    return "recall" + " / ".join(f"@{k}" for k in ks)
+
+
+def _recalls(rankers: Mapping[str, Mapping[str, float]], ks: Sequence[int]) -> str:
+    """`model 0.0100 / 0.0500, chance 0.0029 / 0.0146`."""
+    return ", ".join(
+        f"{name} {' / '.join(_number(values[f'recall@{k}']) for k in ks)}"
+        for name, values in rankers.items()
     )
 
 

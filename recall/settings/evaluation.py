@@ -4,10 +4,13 @@ Imports no TensorFlow.
 """
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 
 from recall.errors import InputError
 from recall.plain_values import require_choice, require_setting
 from recall.thresholds import EXTRA_BASELINES, parse_threshold
+
+_MAIN_CUT_OFF = 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,3 +48,21 @@ class EvaluationConfig:
         """The cut-offs to compute: `ks` and those of the thresholds, ascending."""
         named = (parse_threshold(text).cut_offs for text in self.thresholds)
         return tuple(sorted(set(self.ks).union(*named)))
+
+
+def main_cut_off(ks: Iterable[int]) -> int:
+    """The cut-off that tables for people are about: the one nearest to 10.
+
+    >>> main_cut_off([5, 20, 50])
+    5
+    """
+    return min(ks, key=lambda k: (abs(k - _MAIN_CUT_OFF), k))
+
+
+def shown_cut_offs(ks: Sequence[int]) -> tuple[int, ...]:
+    """Cut-offs of what few clicks are about: the main one, and the largest.
+
+    >>> shown_cut_offs([5, 10, 20, 50]), shown_cut_offs([10])
+    ((10, 50), (10,))
+    """
+    return tuple(sorted({main_cut_off(ks), max(ks)}))

@@ -10,6 +10,7 @@ from pipelines.artifacts import records
 from pipelines.artifacts.records import RunPaths
 from pipelines.evaluation.user_results import UserResults
 from recall.errors import InputError
+from recall.settings.evaluation import main_cut_off
 from recall.vocabulary import ItemVocabulary
 from serving.release import manifest as manifests
 from serving.release import release, storage
@@ -80,8 +81,12 @@ class RunFolder:
     @property
     def k(self) -> int:
         """The cut-off that the report is about: of those measured the one nearest to 10."""
-        ks = self.evaluation["protocol"]["ks"] if self.evaluation else [_CUT_OFF]
-        return min(ks, key=lambda k: (abs(k - _CUT_OFF), k))
+        return main_cut_off(self.ks)
+
+    @property
+    def ks(self) -> Sequence[int]:
+        """All that were measured."""
+        return self.evaluation["protocol"]["ks"] if self.evaluation else [_CUT_OFF]
 
     def item_name(self, row: int) -> str:
         """What to call an item: its title or its id."""

@@ -12,12 +12,18 @@ from pipelines.evaluation.user_results import UserResults
 from pipelines.reporting.page import charts, texts
 from pipelines.reporting.page.blocks import Block, Figure, Missing, Section, ShownTable
 from pipelines.reporting.page.charts import Axis, Series
+from pipelines.reporting.page.pages import is_wide
 from pipelines.reporting.sections.run_folder import RunFolder
+from recall.settings.evaluation import shown_cut_offs
 
 _UNKNOWN_NOVELTY = (
     "New and returning users: the examples were made by an earlier version; remove `examples` "
     "and give the command again."
 )
+
+
+_ORDER = (Figure, ShownTable, Missing)
+"""Of the blocks of this section."""
 
 
 def build(run: RunFolder, other: RunFolder | None) -> Section:
@@ -65,14 +71,15 @@ def _blocks(run: RunFolder, other: RunFolder | None) -> list[Block]:
     blocks += _items(evaluation.get("items"), run.k)
     cold = evaluation.get("cold_items")
     if cold:
-        blocks.append(_cold(cold, run.k))
+        blocks.append(_cold(cold, shown_cut_offs(run.ks)))
     blocks.append(_novelty(run))
-    blocks += _new_users(evaluation.get("new_users"), run.k)
+    blocks += _new_users(evaluation.get("new_users"), run.k, max(run.ks))
     if results.kinds is not None:
         blocks.append(_draw(run, "By the kind of the event", "kind", slices.by_kind(results)))
     else:
         blocks.append(Missing("By the kind of the event: the log has none (--event_type_column)."))
-    return blocks
+    # Side by side there are few gaps between those of one kind.
+    return sorted(blocks, key=lambda block: (_ORDER.index(type(block)), is_wide(block)))
 
 
 def _items(items: Mapping[str, Any] | None, k: int) -> list[Block]:
@@ -104,13 +111,13 @@ def _bucket_table(
     return ShownTable((heading, "clicks", *rankers), rows, caption)
 
 
-def _new_users(found: Mapping[str, Any] | None, k: int) -> list[Block]:
+def _new_users(found: Mapping[str, Any] | None, k: int, most: int) -> list[Block]:
     """How users without a known click are answered from their features."""
     if found is None:  # Of an earlier version.
         return []
     if "missing" in found:
         return [Missing(f"Users without clicks: {found['missing']}.")]
-    names = (f"recall@{k}", f"ndcg@{k}", f"hit_rate@{k}")
+    names = dict.fromkeys((f"recall@{k}", f"ndcg@{k}", f"hit_rate@{k}", f"recall@{most}"))
     rows = [
         (ranker, *(_with_error(values, name) for name in names))
         for ranker, values in found["rankers"].items()
@@ -132,15 +139,15 @@ def _with_error(values: Mapping[str, Any], name: str) -> str:
     return f"{values[name]:.4f}" + ("" if error is None else f" ± {error:.4f}")
 
 
-def _cold(cold: Mapping[str, Any], k: int) -> ShownTable:
+def _cold(cold: Mapping[str, Any], ks: Sequence[int]) -> ShownTable:
     """How items without a training click are found, beside chance and content neighbours."""
-    rankers = cold["among_all"]
+    parts = {"among_all": "among all items", "alone": "among these alone"}
     rows = [
-        (name, *(f"{cold[part][name][f'recall@{k}']:.4f}" for part in ("among_all", "alone")))
-        for name in rankers
+        (name, *(f"{cold[part][name][f'recall@{k}']:.4f}" for part in parts for k in ks))
+        for name in cold["among_all"]
     ]
     return ShownTable(
-        ("ranker", f"recall@{k} among all items", "among these alone"),
+        ("ranker", *(f"recall@{k} {words}" for words in parts.values() for k in ks)),
         rows,
         f"Items without a training click: {texts.count(cold['num_items'])}, with "
         f"{texts.count(cold['num_clicks'])} held-out clicks",

@@ -60,10 +60,13 @@ def test_metrics_among_all_items_and_among_cold_ones():
     assert found["alone"]["model"]["recall@1"] == pytest.approx((0 + 1 / 2) / 2)
     assert found["alone"]["model"]["recall@2"] == pytest.approx((1 + 1 / 2) / 2)
     assert found["alone"]["chance"] == {"recall@1": 0.5, "recall@2": 1.0}
-    line = summary.cold_items_line(found, 2)
+    line = summary.cold_items_line(found, [2])
     assert line == (
         "2 items without a training click, 3 test clicks on them; recall@2 among all items: "
         "chance 0.4000, model 0.7500; among these alone: chance 1.0000, model 0.7500"
+    )
+    assert "; recall@1 / @2 among all items: chance 0.2000 / 0.4000, model 0.0000 / 0.7500; " in (
+        summary.cold_items_line(found, [1, 2])
     )
 
 

@@ -56,7 +56,7 @@ def test_metrics_by_hand():
     # Rows 1, and 0 and 4: found are 1 at place 1, 0 at place 2.
     values = found["rankers"]["features"]
     assert (values["recall@1"], values["recall@2"]) == (0.5, pytest.approx(0.75))
-    assert summary.new_users_line(found, 2) == (
+    assert summary.new_users_line(found, [2]) == (
         "2 users with features whose clicks training has not seen; recall@2 of their test clicks "
         "from: features 0.7500, popularity 0.7500, clicks 0.7500"
     )

@@ -77,7 +77,11 @@ function showHistory() {
 }
 
 const showRequest = () =>
-  showSettings(state, answer?.unknown_categories ?? [], (part) => navigate(part));
+  showSettings(
+    state,
+    { categories: answer?.unknown_categories ?? [], values: answer?.unknown_values ?? [] },
+    (part) => navigate(part),
+  );
 
 function showProblem(error) {
   const isTemporary = ["gone", "busy", "away"].includes(error.kind);

@@ -149,11 +149,22 @@ export function showItems(answer, missing, { onAdd, onOpen, history }) {
 
 /** Words about an answer. */
 export const describe = (state, answer) =>
-  [describeItems(state, answer), describeUnknown(answer.unknown_categories ?? [])].filter(Boolean).join(" ");
+  [
+    describeItems(state, answer),
+    describeUnknown(answer.unknown_categories ?? []),
+    describeValues(answer.unknown_values ?? []),
+  ]
+    .filter(Boolean)
+    .join(" ");
 
 function describeUnknown(categories) {
   const names = categories.map((name) => `“${name}”`).join(", ");
   return names && `${names} ${categories.length > 1 ? "are no categories" : "is no category"} of these items.`;
+}
+
+function describeValues(values) {
+  const names = values.map(({ attribute, value }) => `the ${attribute} “${value}”`).join(", ");
+  return names && `No item has ${names}.`;
 }
 
 function describeItems(state, answer) {

@@ -1,5 +1,7 @@
 // What the page shows, and its form in the address after the #, which no server ever sees.
 
+import { parseCondition, whereOf } from "./conditions.js";
+
 export const DEFAULTS = Object.freeze({
   history: [],
   k: 20,
@@ -8,12 +10,16 @@ export const DEFAULTS = Object.freeze({
   weights: null,
   only: [],
   never: [],
+  where: [],
   maxPerCategory: null,
   exact: false,
   seen: false,
 });
 
-const MERGES = ["max_score", "quota", "diversity"];
+const MERGES = ["max_score", "quota", "diversity", "new_categories"];
+
+/** Those that pick from more items than are wanted, and have a weight for it. */
+export const isPooled = (merge) => merge === "diversity" || merge === "new_categories";
 
 const whole = (text, most) => {
   const number = Number.parseInt(text, 10);
@@ -37,6 +43,7 @@ export function parse(hash) {
     weights: weights?.every((weight) => weight !== null) ? weights : null,
     only: values.getAll("only").filter(Boolean),
     never: values.getAll("never").filter(Boolean),
+    where: values.getAll("where").filter(parseCondition),
     maxPerCategory: whole(values.get("most"), 200),
     exact: values.get("exact") === "1",
     seen: values.get("seen") === "1",
@@ -53,6 +60,7 @@ export function format(state) {
   if (state.weights) values.set("w", state.weights.join(","));
   state.only.forEach((name) => values.append("only", name));
   state.never.forEach((name) => values.append("never", name));
+  state.where.forEach((text) => values.append("where", text));
   if (state.maxPerCategory) values.set("most", state.maxPerCategory);
   if (state.exact) values.set("exact", "1");
   if (state.seen) values.set("seen", "1");
@@ -64,11 +72,12 @@ export function format(state) {
 export function request(state) {
   const body = { history: state.history, k: state.k, with_metadata: true, with_interests: true };
   if (state.merge !== DEFAULTS.merge) body.merge = state.merge;
-  if (state.merge === "diversity") body.diversity_weight = state.diversity;
+  if (isPooled(state.merge)) body.diversity_weight = state.diversity;
   if (state.weights?.some((weight) => weight > 0)) body.interest_weights = state.weights;
   if (state.only.length) body.categories = state.only;
   if (state.never.length) body.exclude_categories = state.never;
-  if (state.maxPerCategory && state.merge !== "diversity") body.max_per_category = state.maxPerCategory;
+  if (state.where.length) body.where = whereOf(state.where);
+  if (state.maxPerCategory && !isPooled(state.merge)) body.max_per_category = state.maxPerCategory;
   if (state.exact) body.exact = true;
   if (state.seen) body.include_seen = true;
   return body;

@@ -1,0 +1,110 @@
+"""Conditions on attributes, and the merge by new categories, in the interest explorer."""
+
+import pytest
+
+from serving.server import RecallServer
+from tests.serving.explorer_visit import SIZES, Visit
+from tests.serving.feature_release import BRANDS, SHOPS, write_release
+
+
+@pytest.fixture(scope="module", name="shop")
+def _shop(tmp_path_factory):
+    """i0 ... i11 with brands and shops by turns, and the prices 1, 2, ..."""
+    folder = tmp_path_factory.mktemp("shop")
+    write_release(folder)
+    with RecallServer(folder, grpc_port=0, http_port=0) as server:
+        yield server
+
+
+@pytest.fixture(name="visit", params=SIZES)
+def _visit(request, chromium, shop):
+    visit = Visit(chromium, shop, request.param)
+    yield visit
+    visit.close()
+
+
+def show_form(visit):
+    """Opens the request, which a narrow window shows closed at first."""
+    if not visit.page.is_visible("#where"):
+        visit.page.click("#settings summary")
+
+
+def add(visit, text):
+    show_form(visit)
+    visit.page.fill("#where", text)
+    visit.page.press("#where", "Enter")
+
+
+def shows(visit, wanted):
+    visit.wait(
+        "[...document.querySelectorAll('#items li')].map(e => e.dataset.id).sort().join() == "
+        f"{','.join(sorted(wanted))!r}"
+    )
+
+
+def test_conditions_are_typed_and_taken_out_again(visit):
+    visit.open()
+    add(visit, f"brand: {BRANDS[0]}")
+    of_brand = {f"i{row}" for row in range(0, 12, 2)}
+    shows(visit, of_brand)
+    add(visit, "price: 3..8")
+    shows(visit, {"i2", "i4", "i6"})
+    add(visit, f"shop: {SHOPS[0]} | {SHOPS[1]}")
+    shows(visit, {"i4", "i6"})
+    assert visit.state()["where"] == [
+        f"brand: {BRANDS[0]}",
+        "price: 3..8",
+        f"shop: {SHOPS[0]} | {SHOPS[1]}",
+    ]
+    assert visit.texts("#settings-summary")[0].endswith("3 filters")
+    assert visit.violations() == []
+    assert visit.is_as_wide_as_the_window()
+    visit.page.reload()
+    shows(visit, {"i4", "i6"})
+    show_form(visit)
+    visit.page.click("[aria-label='Remove price: 3..8']")
+    visit.page.click("#settings .chips button >> nth=-1")
+    shows(visit, of_brand)
+
+
+def test_a_value_that_no_item_has(visit):
+    visit.open("#where=shop: nroth | " + SHOPS[0])
+    show_form(visit)
+    shows(visit, {f"i{row}" for row in range(0, 12, 3)})
+    assert visit.texts("#summary")[0].endswith("No item has the shop “nroth”.")
+    assert visit.texts(".chips .unknown") == []  # One of the two there is.
+    visit.page.click("#settings .chips button")
+    add(visit, "shop: nroth")
+    visit.wait("document.getElementById('summary').innerText.startsWith('No item passes')")
+    visit.page.wait_for_selector(".chips .unknown")
+    assert visit.violations() == []
+
+
+def test_what_is_no_condition_stays_in_the_field(visit):
+    visit.open()
+    add(visit, "cheap things")
+    assert visit.page.evaluate("document.getElementById('where').validationMessage").startswith(
+        "An attribute, a colon, and a value"
+    )
+    assert "where" not in visit.state()
+    add(visit, "colour: red")
+    visit.page.wait_for_selector("#notice:not([hidden])")
+    assert "'colour', which this release does not declare" in visit.texts("#notice")[0]
+    visit.page.click("text=Reset the request")
+    visit.page.wait_for_selector("#notice", state="hidden")
+    assert visit.state() == {}
+
+
+def test_new_categories(visit):
+    visit.open("#h=i7&k=3")
+    show_form(visit)
+    visit.page.click("text=New categories")
+    visit.wait("location.hash.includes('merge=new_categories')")
+    visit.page.fill("#diversity", "50")
+    visit.page.press("#diversity", "Tab")
+    visit.wait("location.hash.includes('lambda=50')")
+    metas = "[...document.querySelectorAll('#items .meta')].map(e => e.innerText.split(' · '))"
+    # Three colours, one or two of an item: of the first two items none is in both.
+    visit.wait(f"(([a, b]) => !a.some((name) => b.includes(name)))({metas})")
+    assert visit.violations() == []
+    assert visit.is_as_wide_as_the_window()

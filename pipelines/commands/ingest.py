@@ -35,7 +35,8 @@ COMMAND = Command(
             help="Adds the events of --events to the examples in --output, which were made with "
             "ingest.keep_sequences=true; of their events only those of users who change are read. "
             "--items gives all items their categories, titles and features anew, --users all users "
-            "their values; without them new ones have none.",
+            "their values; without them new ones have none. With events that are there already "
+            "these files alone are taken in.",
             value="",
             default=False,
             kind="boolean",

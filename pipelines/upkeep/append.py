@@ -34,6 +34,8 @@ def append_events(
 ) -> dict[str, Any]:
     """Adds events to the examples of a log, whole or not at all.
 
+    Events that are there already bring in what other files of items and users say.
+
     The examples are then those of one log that holds the old events and, after them,
     the new ones, but for the numbers of items: old items keep their dense ids, new ones
     follow. Of the old events only the sequences of users who change are read.
@@ -43,12 +45,13 @@ def append_events(
         examples_dir: What ingest made with `ingest.keep_sequences`.
         config: The settings that it was made with.
         items_file: Categories, titles and features of all items, old and new; None leaves the
-            old ones as they are, and new items without.
+            old ones as they are, and new items without. With one the settings may declare other
+            features and attributes of items than before.
         max_bad_rows: Rows of the new log that may be unusable.
         beam_args: Flags for Beam's `PipelineOptions`.
 
     Returns:
-        The report. When these events are there already it is the stored one.
+        The report. When all of it is there already it is the stored one.
 
     Raises:
         InputError: The log or the folder is not usable, or was made with other settings.
@@ -65,23 +68,6 @@ def append_events(
     return report
 
 
-def _warn_of_files_left_out(
-    wanted: dict[str, str], items_file: ItemsFile | None, examples_dir: Path, known: dict[str, str]
-) -> None:
-    """Says that another items or users file than the examples have is not taken in."""
-    given = {"users": wanted.get("users")}
-    given["items"] = None if items_file is None else items_file.fingerprint()
-    for name, fingerprint in sorted(given.items()):
-        if fingerprint not in (None, known.get(name)):
-            _log.warning(
-                "%s keeps the %s file it has: another one is only taken in with new events. "
-                "Give --%s with the next day, or make all examples again.",
-                examples_dir,
-                name,
-                name,
-            )
-
-
 def _append(
     source: EventSource,
     items_file: ItemsFile | None,
@@ -91,8 +77,8 @@ def _append(
     max_bad_rows: int,
     beam_args: Sequence[str],
 ) -> dict[str, Any] | None:
-    """The report, None where the events are there already."""
-    wanted = ingest.ingest_record(source, None, config)
+    """The report, None where all of it is there already."""
+    wanted = ingest.ingest_record(source, items_file, config)
     if not source.columns.has_time:
         raise InputError(
             f"{source.spec} has no times: nothing tells that its events come after the old ones."
@@ -100,25 +86,28 @@ def _append(
     # Settings that came with a later version were as they are by default.
     defaults = ingest.ingest_record(source, None, RecallConfig())["settings"]["ingest"]
     record["settings"]["ingest"] = {**defaults, **record["settings"]["ingest"]}
+    as_it_was = copy.deepcopy(record)
+    if items_file is not None:
+        record["settings"] = same_settings.with_items_of(record["settings"], wanted["settings"])
     same_settings.check(examples_dir, record["settings"], wanted["settings"])
     split_report.check_columns(source, config.ingest)
     source = log_features.open_with(source, config)
-    if wanted["inputs"]["events"] in record["inputs"].values():
-        _warn_of_files_left_out(wanted["inputs"], items_file, examples_dir, record["inputs"])
+    is_known = wanted["inputs"]["events"] in record["inputs"].values()
+    for name in sorted({"users", "items"} & wanted["inputs"].keys()):
+        record["inputs"][name] = wanted["inputs"][name]
+    if is_known and record == as_it_was:
         return None
+    if not is_known:
+        name = f"events_{sum(name.startswith('events') for name in record['inputs']) + 1}"
+        record["inputs"][name] = wanted["inputs"]["events"]
     source = copy.copy(source)
     source.use_split = config.ingest.protocol == "provided"
-    name = f"events_{sum(name.startswith('events') for name in record['inputs']) + 1}"
-    record["inputs"][name] = wanted["inputs"]["events"]
-    if "users" in wanted["inputs"]:
-        record["inputs"]["users"] = wanted["inputs"]["users"]
-    items = None
-    if items_file is not None:
-        record["inputs"]["items"] = items_file.fingerprint()
-        items = item_rows.items_of(source, items_file, config)
+    items = None if items_file is None else item_rows.items_of(source, items_file, config)
     with folders.atomic_directory(examples_dir, links_are_flushed=True) as staging:
-        report = Change(examples_dir, staging, config, beam_args).append(
-            source, max_bad_rows, items
-        )
+        change = Change(examples_dir, staging, config, beam_args)
+        if is_known:
+            report = change.take_files(source, items)
+        else:
+            report = change.append(source, max_bad_rows, items)
         records.write_record(staging, record)
     return report

@@ -64,11 +64,7 @@ class Change(ChangedFolder):
         had_shown = IMPRESSION in self._kinds
         self._state["kinds"] = grown_columns.add_kinds(self._kinds, runs.kinds.names, self._files)
         RunKinds(tuple(self._kinds), {}).check(source.spec, source.columns.event_type)
-        if source.users_file is not None and self._users is not None:
-            self._users, newly_known = grown_users.take_file(
-                self._stored, source.users_file, self._config.features.of("user")
-            )
-            self._write_users(steps.NEWLY_KNOWN, newly_known)
+        self._take_users(source)
         self._add_read(source, read, sorted_facts, runs.latest_s)
         # Examples that do not say what was shown cannot stand beside others that do.
         rewritten = frozenset() if had_shown or IMPRESSION not in self._kinds else frozenset(shards)
@@ -78,6 +74,22 @@ class Change(ChangedFolder):
             f"{number_of(changed['users'], 'new user')}."
         )
         return self._finish(line)
+
+    def take_files(self, source: EventSource, items: pa.Table | None) -> dict[str, Any]:
+        """Takes what tables say of items and of users, without new events; the report."""
+        self._items = items
+        self._files.write_array(steps.NEW_ITEMS, 0, np.zeros(0, np.int32))
+        self._take_users(source)
+        self._change(range(self._config.ingest.num_shards), frozenset(), has_log=False)
+        return self._finish("Took in what the files say of items and users; no new events.")
+
+    def _take_users(self, source: EventSource) -> None:
+        """Takes the values of the users file of a log, where there is one."""
+        if source.users_file is not None and self._users is not None:
+            self._users, newly_known = grown_users.take_file(
+                self._stored, source.users_file, self._config.features.of("user")
+            )
+            self._write_users(steps.NEWLY_KNOWN, newly_known)
 
     def _add_read(
         self,

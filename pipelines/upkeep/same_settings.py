@@ -37,6 +37,29 @@ def check(examples_dir: str | Path, old: Mapping[str, Any], new: Mapping[str, An
     )
 
 
+def with_items_of(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that made examples, but what is declared of items as in others.
+
+    With an items file all items get their values anew, so that nothing of these is kept.
+
+    >>> brand, device = {"name": "brand", "owner": "item"}, {"name": "device", "owner": "event"}
+    >>> with_items_of({"features": [device]}, {"features": [brand, device]})["features"]
+    [{'name': 'brand', 'owner': 'item'}, {'name': 'device', 'owner': 'event'}]
+    """
+    settings = {name: value for name, value in old.items() if name != "attributes"}
+    if "attributes" in new:
+        settings["attributes"] = new["attributes"]
+    of_others = [
+        [column for column in some.get("features", ()) if column["owner"] != "item"]
+        for some in (old, new)
+    ]
+    if of_others[0] == of_others[1]:
+        settings.pop("features", None)
+        if "features" in new:
+            settings["features"] = new["features"]
+    return settings
+
+
 def _flag(name: str, value: Any) -> str:
     """What to type: settings of `reading` have flags of their own."""
     if name in _DECLARED:

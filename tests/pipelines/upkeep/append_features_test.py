@@ -259,6 +259,40 @@ def test_a_day_without_files_of_items_and_users_keeps_what_is_known(two_days):
     assert report["items_file"]["matched"] + unmatched == in_log
 
 
+def with_another_column(path, name):
+    """The items file with one more column, in which items are told apart by their ids."""
+    items = pq.read_table(path)
+    values = [f"{name}-{int(item[1:]) % 3}" for item in items["item_id"].to_pylist()]
+    pq.write_table(items.append_column(name, pa.array(values)), path)
+
+
+def test_a_feature_that_is_new_needs_no_new_day(two_days):
+    """Items and users of other files, with the events that are there: as if made with them."""
+    examples_dir, config, (_, events, users, items) = two_days
+    append.append_events(open_day(events, users), examples_dir, config, items_file=str(items))
+    with_another_column(items, "colour")
+    known = pq.read_table(users)
+    pq.write_table(known.slice(0, known.num_rows // 2), users)
+    colour = {"name": "colour", "owner": "item", "kind": "categorical"}
+    columns = [column.to_dict() for column in config.features.columns]
+    wider = config.override([f"features.columns={json.dumps([*columns, colour])}"])
+    with pytest.raises(InputError, match="was made with features="):
+        append.append_events(open_day(events, users), examples_dir, wider)
+    append.append_events(open_day(events, users), examples_dir, wider, items_file=str(items))
+    days = [pq.read_table(examples_dir.parent / f"e-{day}.parquet") for day in range(2)]
+    pq.write_table(pa.concat_tables(days), examples_dir.parent / "whole.parquet")
+    source = open_day(examples_dir.parent / "whole.parquet", users)
+    ingest.run_ingest(source, str(items), examples_dir.parent / "whole", wider)
+    compare(examples_dir, examples_dir.parent / "whole")
+    found = read_items(examples_dir)
+    assert found == read_items(examples_dir.parent / "whole")
+    assert {values["colour"][0] for _, values in found.values() if "colour" in values} == {
+        "colour-0",
+        "colour-1",
+        "colour-2",
+    }
+
+
 def test_training_reads_the_values_of_all_days(two_days):
     """The numbers of names are those of the log; what the step sees is as by vocabularies."""
     examples_dir, config, (_, events, users, items) = two_days

@@ -581,7 +581,7 @@ class TestRefusals:
         assert append.append_events(source, tmp_path / "examples", configure()) == report
         assert storage.sha256_of_tree(tmp_path / "examples") == made
 
-    def test_another_items_file_with_the_same_day_is_not_left_out_silently(self, tmp_path, caplog):
+    def test_another_items_file_with_the_same_day_is_taken_in(self, tmp_path):
         days = random_days(1, num_days=2)
         items = tmp_path / "items.csv"
         items.write_text("item_id,category,title\ni0,red,\n")
@@ -590,10 +590,20 @@ class TestRefusals:
         source = open_events(write(tmp_path / "1.parquet", days[1]))
         for _ in range(2):
             append.append_events(source, tmp_path / "examples", configure(), items_file=str(items))
-        assert "keeps the items file" not in caplog.text
+        before = content_of(tmp_path / "examples"), numbers_of(tmp_path / "examples")
         items.write_text("item_id,category,title\ni0,blue,\n")
+        report = append.append_events(
+            source, tmp_path / "examples", configure(), items_file=str(items)
+        )
+        assert report["lines"][0] == (
+            "Took in what the files say of items and users; no new events."
+        )
+        assert (content_of(tmp_path / "examples"), numbers_of(tmp_path / "examples")) == before
+        vocabulary = records.read_vocabulary(tmp_path / "examples")
+        assert vocabulary.categories[vocabulary.item_ids.index("i0")] == ("blue",)
+        made = storage.sha256_of_tree(tmp_path / "examples")
         append.append_events(source, tmp_path / "examples", configure(), items_file=str(items))
-        assert "keeps the items file it has: another one is only taken in with" in caplog.text
+        assert storage.sha256_of_tree(tmp_path / "examples") == made
 
 
 def test_times_are_those_of_all_days(tmp_path):

@@ -2,13 +2,16 @@
 
 The recall service in this process, without doors and towers, is asked with the vectors of
 four interests each: without a filter, with filters that leave a share of the items, and with
-boosts. Beside the time stands the share of the exact answers that were found.
+boosts. Beside the time stands the share of the exact answers that were found. With --both_ways
+each filter is answered in the two ways that there are, whichever the service would choose.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+from unittest import mock
 
 import numpy as np
+import pyarrow as pa
 import threadpoolctl
 from absl import app, flags
 
@@ -22,6 +25,7 @@ from serving.index.bundle import IndexBundle
 from serving.index.bundle_catalogue import BundleCatalogue
 from serving.index.exact_index import ExactIndex
 from serving.index.scann_index import build_index
+from serving.retrieval import search
 from serving.retrieval.service import RecallService
 from serving.retrieval.user_vectors import UserVectors
 from tests.benchmarks import measure
@@ -32,10 +36,15 @@ _MODULE = "tests.benchmarks.filters"
 _SIZES = flags.DEFINE_list("sizes_filtered", ["100000"], "Items of the catalogues.")
 _USERS = flags.DEFINE_integer("users_filtered", 128, "Requests of each measurement.", 1)
 
+_BOTH_WAYS = flags.DEFINE_bool(
+    "both_ways", False, "Measures the index, and the scores of all items that pass, of each filter."
+)
+
 K, _DIM, _INTERESTS, _RUNS = 200, 64, 4, 3
 
 _SHARES = {
     "half": 2,
+    "third": 3,
     "fifth": 5,
     "tenth": 10,
     "twentieth": 20,
@@ -82,17 +91,12 @@ def build_catalogue(num_items: int) -> BundleCatalogue:
     columns = {name: generator.integers(n, size=num_items) for name, n in _SHARES.items()}
     prices = generator.random(num_items) * 100
     has_ended = generator.random(num_items) < 0.1
-    attributes = ItemAttributes.of_values(
-        _DECLARED,
-        [
-            {
-                **{name: [f"v{values[row]}"] for name, values in columns.items()},
-                "price": prices[row],
-                "available_until": _ENDED_S if has_ended[row] else None,
-            }
-            for row in range(num_items)
-        ],
-    )
+    table = {
+        **{name: _names(values, _SHARES[name]) for name, values in columns.items()},
+        "price": pa.array(prices),
+        "available_until": pa.array(np.full(num_items, _ENDED_S), mask=~has_ended),
+    }
+    attributes = ItemAttributes(_DECLARED, pa.table(table))
     vocabulary = ItemVocabulary([f"i{row}" for row in range(num_items)])
     bundle = IndexBundle(
         manifest={"fingerprint": "f", "recall@100": recall},
@@ -106,12 +110,54 @@ def build_catalogue(num_items: int) -> BundleCatalogue:
     return BundleCatalogue(bundle)
 
 
+def _names(values: np.ndarray, num_names: int) -> pa.ListArray:
+    """Numbers as lists of one name each."""
+    names = pa.array([f"v{number}" for number in range(num_names)])
+    offsets = pa.array(np.arange(len(values) + 1, dtype=np.int32))
+    return pa.ListArray.from_arrays(offsets, names.take(pa.array(values)))
+
+
 @threadpoolctl.threadpool_limits.wrap(limits=1, user_api="blas")
 def measure_case(case: dict[str, Any]) -> dict[str, float]:
     """Asks for one kind of answer for every user, with a thread for a product as in a server."""
     catalogue = build_catalogue(case["num_items"])
     users = draw_unit_vectors(case["num_users"] * _INTERESTS, _DIM, seed=77)
     users = users.reshape(-1, _INTERESTS, _DIM)
+    measure_all = _measure_both_ways if case.get("both_ways") else _measure_questions
+    return measure_all(catalogue, users)
+
+
+def _measure_both_ways(catalogue: BundleCatalogue, users: np.ndarray) -> dict[str, float]:
+    """Filters by the index, which looks further the less passes, and by all items that pass."""
+    facts = {}
+    service = RecallService(_NoTower(), catalogue, clock=lambda: _ENDED_S - 1)
+    for name, number in _SHARES.items():
+
+        def ask(exact: bool, name: str = name) -> list:
+            fields = {"where": {name: "v0"}, "exact": exact}
+            return [
+                service.recall([RecallRequest(user_vectors=user, k=K, **fields)])[0]
+                for user in users
+            ]
+
+        expected = ask(True)
+        scores = measure.cheapest(lambda ask=ask: ask(True), _RUNS)
+        facts[f"one in {number:,}: CPU ms, all that pass"] = _milliseconds(scores, users)
+        # No filter is tight: the service asks the index, and all items where that is not enough.
+        with mock.patch.object(search, "_TIGHT_FACTOR", 0):
+            answers = ask(False)
+            index = measure.cheapest(lambda ask=ask: ask(False), _RUNS)
+        facts[f"one in {number:,}: CPU ms, index"] = _milliseconds(index, users)
+        facts[f"one in {number:,}: recall, index"] = _recall(answers, expected)
+    return facts
+
+
+def _milliseconds(cost: measure.Cost, users: Sequence[Any]) -> float:
+    return 1e3 * cost.cpu_seconds / len(users)
+
+
+def _measure_questions(catalogue: BundleCatalogue, users: np.ndarray) -> dict[str, float]:
+    """What the service chooses."""
     facts = {}
     for name, fields in {**QUESTIONS, "a tenth has ended": {}}.items():
         now_s = _LATER_S if name == "a tenth has ended" else _ENDED_S - 1
@@ -125,7 +171,7 @@ def measure_case(case: dict[str, Any]) -> dict[str, float]:
 
         answers, expected = ask(), ask(exact=True)
         cost = measure.cheapest(ask, _RUNS)
-        facts[f"{name}: CPU ms"] = 1e3 * cost.cpu_seconds / len(users)
+        facts[f"{name}: CPU ms"] = _milliseconds(cost, users)
         facts[f"{name}: ms"] = 1e3 * cost.seconds / len(users)
         facts[f"{name}: recall"] = _recall(answers, expected)
         facts[f"{name}: items"] = float(np.mean([len(a.item_ids) for a in answers]))
@@ -146,6 +192,7 @@ def main(_: list[str]) -> None:
     for size in _SIZES.value:
         measure.show_progress(f"{size} items")
         case = {"num_items": int(size), "num_users": _USERS.value}
+        case |= {"both_ways": True} if _BOTH_WAYS.value else {}
         cases.append(case | measure.run_case(_MODULE, case))
     measure.print_report(cases)
 

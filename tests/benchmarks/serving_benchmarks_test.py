@@ -178,6 +178,15 @@ def test_a_log_has_users_of_all_lengths_in_any_order():
     assert np.abs(np.diff(users)).mean() > 100  # Of one user they would be 0 apart.
 
 
+def test_filters_are_measured_in_both_ways():
+    facts = filters.measure_case({"num_items": 3000, "num_users": 2, "both_ways": True})
+    for name in ("one in 2", "one in 1,000"):
+        assert facts[f"{name}: CPU ms, all that pass"] > 0
+        assert facts[f"{name}: CPU ms, index"] > 0
+    # Where the index has too few, all that pass are scored after it.
+    assert facts["one in 1,000: recall, index"] == 1
+
+
 def test_filters_find_what_passes_and_leave_out_the_rest():
     facts = filters.measure_case({"num_items": 3000, "num_users": 2})
     assert facts["no filter: items"] == facts["one in 2: items"] == filters.K

@@ -203,7 +203,7 @@ class _Ingest:
         report["lines"] = [
             *ingest_report.report_lines(report),
             *split_report.lines(statistics["split"]),
-            *log_features.lines(statistics),
+            *warning_lines.lines_of_clicks(statistics),
         ]
         tables = event_statistics.tables_of(self._item_ids(), counts)
         event_statistics.write_all(self._examples_dir, tables, statistics, report)

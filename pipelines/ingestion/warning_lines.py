@@ -7,7 +7,10 @@ import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pipelines.artifacts.event_columns import COLUMNS
+from pipelines.ingestion.events import kinds
 from pipelines.sources.columns.bad_rows import number_of
+from recall.feature_columns.declaration import OWNERS_OF_LOG
 
 PREFIX = "Warning: "
 """Begins the lines that ask for a look at the log."""
@@ -80,6 +83,24 @@ def _lines_of_features(report: Mapping[str, Any]) -> list[str]:
             f"{of_users['users']:,} of the users file; of others nothing is known."
         )
         lines += _lines_of_values(of_users, "user feature", "they are rare")
+    return lines
+
+
+def lines_of_clicks(statistics: Mapping[str, Any]) -> list[str]:
+    """What is known of kinds of events, and of features of clicks and requests.
+
+    Args:
+        statistics: Of the examples.
+    """
+    found, lines = statistics.get(COLUMNS, {}), kinds.lines(statistics)
+    for owner in OWNERS_OF_LOG:
+        own = {
+            name: facts
+            for name, facts in found.get("features", {}).items()
+            if facts["owner"] == owner and "num_values" in facts
+        }
+        features = {"columns": own, "max_unknown_share": found.get("max_unknown_share")}
+        lines += _lines_of_values(features, f"{owner} feature", "they are rare")
     return lines
 
 

@@ -19,11 +19,12 @@ from pipelines.ingestion import (
     kept_sequences,
     schema,
     split_report,
+    warning_lines,
 )
 from pipelines.ingestion import report as ingest_report
 from pipelines.ingestion.encoding import facts
 from pipelines.ingestion.encoding.shard_files import ShardFiles
-from pipelines.ingestion.events import kinds, log_features, log_names, user_rows
+from pipelines.ingestion.events import kinds, log_names, user_rows
 from pipelines.ingestion.sequences import Part
 from pipelines.ingestion.splits import HELD_OUT
 from pipelines.ingestion.step_runner import StepRunner
@@ -178,7 +179,7 @@ class ChangedFolder:
         report["lines"] = [
             line,
             *ingest_report.report_lines(report),
-            *log_features.lines(statistics),
+            *warning_lines.lines_of_clicks(statistics),
         ]
         tables = event_statistics.tables_of(self._item_ids(), counts)
         event_statistics.write_all(self._dir, tables, statistics, report)

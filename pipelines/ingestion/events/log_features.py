@@ -3,15 +3,14 @@
 Imports no TensorFlow.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipelines.artifacts.event_columns import COLUMNS
 from pipelines.ingestion.encoding.shard_files import ShardFiles
-from pipelines.ingestion.events import kinds, log_names
+from pipelines.ingestion.events import log_names
 from pipelines.ingestion.events.log_names import NO_NAME
 from pipelines.ingestion.events.number_counts import NO_NUMBERS, NumberCounts
 from pipelines.sources.events import EventSource
@@ -225,18 +224,3 @@ def describe(
         facts[column.name] = own
     share = config.features.max_unknown_share
     return {"features": facts, "max_unknown_share": share} if facts else {}
-
-
-def lines(statistics: Mapping[str, Any]) -> list[str]:
-    """What was found of events, for people."""
-    found, told = statistics.get(COLUMNS, {}), kinds.lines(statistics)
-    for name, facts in found.get("features", {}).items():
-        if not facts.get("num_values"):
-            continue
-        share = facts["num_unknown"] / facts["num_values"]
-        if share > found["max_unknown_share"]:
-            told.append(
-                f"{share:.1%} of the values of {name!r} (owner {facts['owner']}) are outside of "
-                "its vocabulary: seen too rarely in training. See min_count and max_vocabulary."
-            )
-    return told

@@ -246,7 +246,12 @@ def test_names_of_features_are_those_of_the_reader():
 def test_what_is_rare_is_told(tmp_path):
     rows = [(u, i, h, f"d{n}", p) for n, (u, i, h, _, p) in enumerate(ROWS)]
     _, _, report = run(tmp_path, COLUMNS[:1], write_log(tmp_path, rows))
-    assert any("100.0% of the values of 'device' (owner event) are" in x for x in report["lines"])
+    (line,) = [line for line in report["lines"] if "'device'" in line]
+    assert line == (
+        "Warning: 100.0% of the values of the event feature 'device' are outside of its "
+        "vocabulary (limit features.max_unknown_share = 0.05): they are rare. Nothing is learnt "
+        "of them."
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Gradients as dense tensors whose sums over all replicas are the gradients of the whole batch.
 
-Tensors of fixed shapes are what compiled steps give, and what NCCL adds best.
+Tensors of fixed shapes are what compiled steps give, and what NCCL adds best. As one flat
+tensor they cost one exchange.
 """
 
 from collections.abc import Sequence
@@ -13,13 +14,16 @@ from recall import replicas
 Gradient = tf.Tensor | tf.IndexedSlices | None
 """Dense, or of some rows of a table; None of a variable that no loss depends on."""
 
+_HALF_BITS = 16
+"""Of an int32: a float32 has every integer up to 2^24."""
+
 
 class Exchanged(NamedTuple):
     """What is added up.
 
     Attributes:
         floats: Tensors of float32.
-        integers: Tensors of int32.
+        integers: Tensors of int32; each element is zero in all replicas but one.
     """
 
     floats: list[tf.Tensor]
@@ -68,6 +72,40 @@ def restore(
             values, rows = next(floats), next(integers)
             restored.append(tf.IndexedSlices(values, rows, tf.constant(variable.shape.as_list())))
     return restored
+
+
+def join(parts: Exchanged) -> tf.Tensor:
+    """All parts as one flat tensor of float32, whose sum over the replicas `split` takes.
+
+    An integer is exchanged as two floats, its upper and its lower half: they are exact, and
+    a second exchange of integers would cost as much as the first.
+    """
+    flat = [tf.reshape(tensor, [-1]) for tensor in parts.floats]
+    for tensor in parts.integers:
+        words = tf.reshape(tensor, [-1])
+        upper = tf.bitwise.right_shift(words, _HALF_BITS)
+        lower = tf.bitwise.bitwise_and(words, 2**_HALF_BITS - 1)
+        flat += [tf.cast(upper, tf.float32), tf.cast(lower, tf.float32)]
+    return tf.concat(flat, axis=0)
+
+
+def split(joined: tf.Tensor, shapes: Exchanged) -> Exchanged:
+    """The parts that were joined.
+
+    Args:
+        joined: What `join` gave, or a sum of such.
+        shapes: Of the parts, `tf.TensorShape`s.
+    """
+    wanted = [*shapes.floats, *(shape for shape in shapes.integers for _ in range(2))]
+    flat = tf.split(joined, [shape.num_elements() for shape in wanted])
+    parts = [tf.reshape(part, shape) for part, shape in zip(flat, wanted, strict=True)]
+    num_floats = len(shapes.floats)
+    halves = [tf.cast(part, tf.int32) for part in parts[num_floats:]]
+    integers = [
+        upper * 2**_HALF_BITS + lower
+        for upper, lower in zip(halves[::2], halves[1::2], strict=True)
+    ]
+    return Exchanged(parts[:num_floats], integers)
 
 
 def _is_whole(gradient: tf.IndexedSlices, variable: Any) -> bool:

@@ -217,33 +217,37 @@ for negatives in ("queue", "interest_queues"):
     model = build(two, True, f"loss.negatives={negatives}", queue, seq2seq=1e-9)
     logs = build_train_function(model, jit_compile=False)(iter(stream))
     copies = [two.experimental_local_results(weight) for weight in model.weights]
+    weights = [[copy.numpy().tolist() for copy in weight] for weight in copies]
+    num_weights = len(alone["weights"])
     results[negatives] = [
-        alone["weights"],
-        [[copy.numpy().tolist() for copy in weight] for weight in copies[: len(alone["weights"])]],
-        sorted(logs),
+        alone["weights"], weights[:num_weights], sorted(logs), *weights[num_weights:]
     ]
-    if model.future_queue is not None:
-        queues = [queue.numpy().tolist() for queue in copies[-1]]
-        results[negatives].append(queues)
 print(json.dumps(results))
 """
 )
 
 
+@pytest.fixture(scope="module")
+def split_steps():
+    return json.loads(run(SPLIT))
+
+
 @pytest.mark.slow
-def test_steps_in_parts_are_steps_of_one_device():
+@pytest.mark.parametrize("negatives", ["queue", "interest_queues"])
+def test_steps_in_parts_are_steps_of_one_device(split_steps, negatives):
     """Three in a loop; compiled or not, the parts are the same functions."""
-    for negatives, (whole, parts, names, *queues) in json.loads(run(SPLIT)).items():
-        for (wanted,), copies in zip(whole, parts, strict=True):
-            np.testing.assert_array_equal(copies[0], copies[1])
-            # Adam makes steps of rounding errors where a gradient is zero.
-            np.testing.assert_allclose(copies[0], wanted, atol=2e-4, err_msg=negatives)
-        assert names == [*(f"gradient_{k}" for k in range(3)), "loss", "seq2item", "seq2seq"]
-        for first, second in queues:
-            np.testing.assert_array_equal(first, second)
-            # Unit vectors of the last step: two futures of the one replica, two of the other.
-            np.testing.assert_allclose(np.linalg.norm(first, axis=2), np.ones([4, 3]), rtol=1e-5)
-            assert len(np.unique(np.round(first, 4), axis=0)) == 4
+    whole, parts, names, *queues = split_steps[negatives]
+    for (wanted,), copies in zip(whole, parts, strict=True):
+        np.testing.assert_array_equal(copies[0], copies[1])
+        # Adam makes steps of rounding errors where a gradient is zero.
+        np.testing.assert_allclose(copies[0], wanted, atol=2e-4)
+    assert names == [*(f"gradient_{k}" for k in range(3)), "loss", "seq2item", "seq2seq"]
+    assert len(queues) == (negatives == "queue")
+    for first, second in queues:
+        np.testing.assert_array_equal(first, second)
+        # Unit vectors of the last step: two futures of the one replica, two of the other.
+        np.testing.assert_allclose(np.linalg.norm(first, axis=2), np.ones([4, 3]), rtol=1e-5)
+        assert len(np.unique(np.round(first, 4), axis=0)) == 4
 
 
 PROGRAMS = (
@@ -271,3 +275,36 @@ def test_all_steps_of_a_batch_are_one_compiled_program():
     size, are_equal = json.loads(run(PROGRAMS))
     assert size > 10_000
     assert are_equal
+
+
+ON_GPUS = (
+    STEPS
+    + """
+from tensorflow.python.distribute import mirrored_run, mirrored_strategy
+
+from recall.models.replicated_step import build_train_function
+
+# Nothing of this runs: what would be started on two GPUs is looked at.
+for module in (mirrored_run, mirrored_strategy):
+    module._is_gpu_device = lambda device: True
+
+several = tf.nest.map_structure(lambda field: tf.stack([field] * 3), packed[1])
+dataset = tf.data.Dataset.from_tensors(several).repeat()
+model = build(two, True, "loss.negatives=queue", "loss.seq2seq_queue=4", seq2seq=0.5)
+stream = iter(two.distribute_datasets_from_function(lambda _: dataset))
+graph = build_train_function(model, jit_compile=True).get_concrete_function(stream).graph
+(loop,) = [op for op in graph.get_operations() if op.type == "While"]
+body = graph._get_function(loop.get_attr("body").name).graph
+print(json.dumps([op.type for op in body.get_operations()]))
+"""
+)
+
+
+@pytest.mark.slow
+def test_what_the_host_starts_in_a_step_of_two_gpus():
+    """What a step costs beside its arithmetic; the weights are arguments of the programs."""
+    kinds = json.loads(run(ON_GPUS))
+
+    started = [kind for kind in kinds if kind not in ("Placeholder", "Const")]
+    assert started.count("StatefulPartitionedCall") == 4
+    assert len(started) <= 24, started

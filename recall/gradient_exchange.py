@@ -74,8 +74,8 @@ def restore(
     return restored
 
 
-def join(parts: Exchanged) -> tf.Tensor:
-    """All parts as one flat tensor of float32, whose sum over the replicas `split` takes.
+def join_parts(parts: Exchanged) -> tf.Tensor:
+    """All parts as one flat tensor of float32, whose sum over the replicas `split_parts` takes.
 
     An integer is exchanged as two floats, its upper and its lower half: they are exact, and
     a second exchange of integers would cost as much as the first.
@@ -89,11 +89,11 @@ def join(parts: Exchanged) -> tf.Tensor:
     return tf.concat(flat, axis=0)
 
 
-def split(joined: tf.Tensor, shapes: Exchanged) -> Exchanged:
+def split_parts(joined: tf.Tensor, shapes: Exchanged) -> Exchanged:
     """The parts that were joined.
 
     Args:
-        joined: What `join` gave, or a sum of such.
+        joined: What `join_parts` gave, or a sum of such.
         shapes: Of the parts, `tf.TensorShape`s.
     """
     wanted = [*shapes.floats, *(shape for shape in shapes.integers for _ in range(2))]

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from recall import replicas
 from recall.features import PackedBatch
-from recall.gradient_exchange import Exchanged, divide, join, restore, split
+from recall.gradient_exchange import Exchanged, divide, join_parts, restore, split_parts
 from recall.models.queues import QueueRows
 from recall.models.step_numbers import join_report, name_report, split_report
 
@@ -95,12 +95,12 @@ class StepParts:
         )
         self._gradients, self._rows = gradients, rows
         self._shapes = tf.nest.map_structure(lambda tensor: tensor.shape, parts)
-        return join(parts)
+        return join_parts(parts)
 
     def apply(self, sums: tf.Tensor) -> tf.Tensor:
         """Updates the weights and the queue; the report of the step."""
         model, variables, rows = self._model, self._model.trainable_variables, self._rows
-        (report, *floats), integers = split(sums, self._shapes)
+        (report, *floats), integers = split_parts(sums, self._shapes)
         integers, clicks, has_future = _divide(integers, rows.clicks, rows.has_future)
         floats, futures = _divide(floats, rows.futures)
         gradients = restore(Exchanged(floats, integers), self._gradients, variables)

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from recall.gradient_exchange import Exchanged, join, split
+from recall.gradient_exchange import Exchanged, join_parts, split_parts
 
 LARGEST = 2**31 - 1
 
@@ -20,11 +20,11 @@ def test_one_tensor_has_all_parts_and_its_sum_those_of_all_replicas():
     )
     shapes = tf.nest.map_structure(lambda tensor: tensor.shape, first)
 
-    joined = [join(parts) for parts in (first, second)]
+    joined = [join_parts(parts) for parts in (first, second)]
 
     # Three floats, and two for each of six integers.
     assert [(tensor.shape, tensor.dtype) for tensor in joined] == [((15,), tf.float32)] * 2
-    sums = split(joined[0] + joined[1], shapes)
+    sums = split_parts(joined[0] + joined[1], shapes)
     np.testing.assert_array_equal(sums.floats[0], [[11.0, 0.0]])
     assert float(sums.floats[1]) == 0.75
     np.testing.assert_array_equal(sums.integers[0], [-1, LARGEST, 2**24 + 1, 5])
@@ -34,6 +34,6 @@ def test_one_tensor_has_all_parts_and_its_sum_those_of_all_replicas():
 
 def test_floats_alone_are_not_changed():
     parts = Exchanged([tf.constant([3.0, 4.0])], [])
-    joined = join(parts)
+    joined = join_parts(parts)
     np.testing.assert_array_equal(joined, [3.0, 4.0])
-    assert split(joined, Exchanged([joined.shape], [])).integers == []
+    assert split_parts(joined, Exchanged([joined.shape], [])).integers == []

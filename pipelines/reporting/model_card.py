@@ -116,12 +116,12 @@ def _metrics(run: RunFolder) -> dict[str, dict[str, Any]]:
     report = run.evaluation
     if report is None or "test" not in report:
         return {}
-    intervals = quality.find_intervals(run, None, run.k)
+    intervals = quality.find_intervals(run, None)
     columns = {"model": report["test"], **report["baselines"]}
     return {
         ranker: {
             name: _number(values[name], intervals.get(ranker, {}).get(name))
-            for name in quality.metric_names(report, run.k)
+            for name in quality.metric_names(report)
             if name in values
         }
         for ranker, values in columns.items()

@@ -9,6 +9,7 @@ from pipelines.reporting.page import charts, texts
 from pipelines.reporting.page.blocks import Block, Figure, Missing, Section, ShownTable, Words
 from pipelines.reporting.page.charts import Axis, Series
 from pipelines.reporting.sections.run_folder import RunFolder
+from recall.settings.evaluation import main_cut_off, shown_cut_offs
 
 _MODEL = "model"
 RANKERS = (_MODEL, *charts.BASELINES)
@@ -26,6 +27,9 @@ _METRICS = {
     "gini": "how unequally items are shown, 1 is one item only",
 }
 """Metrics of the table, and what each says."""
+
+_OF_LONG_LISTS = ("hit_rate", "debiased_hit_rate")
+"""Those that the lines after a run have of the longest lists."""
 
 _BY_LENGTH = (
     ("recall", "How much of what users clicked next is among the first items."),
@@ -57,10 +61,10 @@ def _blocks(run: RunFolder, other: RunFolder | None) -> list[Block]:
         **report["baselines"],
     }
     k = run.k
-    chosen = metric_names(report, k)
+    chosen = metric_names(report)
     blocks: list[Block] = [
         Words([_describe(report)]),
-        _table(columns, chosen, find_intervals(run, other, k)),
+        _table(columns, chosen, find_intervals(run, other)),
     ]
     if run.users is None:
         blocks.append(Missing(f"Intervals: {run.EARLIER_EVALUATION}"))
@@ -82,22 +86,29 @@ def _describe(report: Mapping[str, Any]) -> str:
     )
 
 
-def find_intervals(
-    run: RunFolder, other: RunFolder | None, k: int
-) -> dict[str, dict[str, Interval]]:
-    """Intervals of the ranking metrics at k by ranker; the other run's under its name."""
-    found = {}
+def find_intervals(run: RunFolder, other: RunFolder | None) -> dict[str, dict[str, Interval]]:
+    """Intervals of the ranking metrics by ranker; the other run's under its name."""
+    found, ks = {}, shown_cut_offs(run.ks)
     if run.users is not None:
+        own = [k for k in ks if k <= run.users.depth]
         for ranker in run.users.places:
-            found[ranker] = bootstrap(run.users.user_metrics(ranker, [k])).metrics
-    if other is not None and other.users is not None and k <= other.users.depth:
-        found[other.name] = bootstrap(other.users.user_metrics(_MODEL, [k])).metrics
+            found[ranker] = bootstrap(run.users.user_metrics(ranker, own)).metrics
+    if other is not None and other.users is not None:
+        theirs = [k for k in ks if k <= other.users.depth]
+        if theirs:
+            found[other.name] = bootstrap(other.users.user_metrics(_MODEL, theirs)).metrics
     return found
 
 
-def metric_names(report: Mapping[str, Any], k: int) -> list[str]:
-    """The metrics of a report at k, in the order they are shown in."""
-    return [f"{name}@{k}" for name in _METRICS if f"{name}@{k}" in report["test"]]
+def metric_names(report: Mapping[str, Any]) -> list[str]:
+    """The metrics of a report that are shown, in their order."""
+    ks = report["protocol"]["ks"]
+    names = [
+        f"{name}@{k}"
+        for name in _METRICS
+        for k in (shown_cut_offs(ks) if name in _OF_LONG_LISTS else [main_cut_off(ks)])
+    ]
+    return [name for name in names if name in report["test"]]
 
 
 def _table(

@@ -237,7 +237,7 @@ def choose(config: RecallConfig, cluster: Cluster | None) -> str:
     if cluster is not None:
         described = "parameter_server" if cluster.has_servers else "multi_worker"
     if name == "auto":
-        name = described or "none"  # `mirrored` has to be asked for until it is proven on GPUs.
+        name = described or "none"  # Two GPUs are no faster than one (measured, TRIALS.md).
     if cluster is None and name in ("multi_worker", "parameter_server"):
         raise InputError(
             f"train.strategy={name} needs {clusters.VARIABLE}, the addresses of all processes. "

@@ -118,10 +118,17 @@ class Experiment(NamedTuple):
         """All settings of a run.
 
         Raises:
-            InputError: One is refused.
+            InputError: One is refused, of all runs or beside those of the recipe.
         """
-        settings = [*run.case.settings, *self.settings, *run.arm.settings]
-        return RecallConfig().override([*settings, f"train.seed={run.seed}"])
+        of_all = [*run.case.settings, *self.settings, f"train.seed={run.seed}"]
+        try:
+            return RecallConfig().override([*of_all, *run.arm.settings])
+        except InputError as error:
+            RecallConfig().override(of_all)
+            raise InputError(
+                f"The recipe {run.arm.name} of {self.name}: {error} Leave the setting out, or "
+                "choose other recipes by --arm."
+            ) from error
 
 
 def choose_arms(experiment: Experiment, names: Sequence[str]) -> Experiment:
@@ -134,7 +141,7 @@ def choose_arms(experiment: Experiment, names: Sequence[str]) -> Experiment:
     for name in names:
         if name not in known:
             raise InputError(
-                f"--arm={name}: {experiment.name} has no such recipe. It has: {', '.join(known)}."
+                f"--arm={name}: {experiment.name} has no such recipe. It has: {'; '.join(known)}."
             )
     first, *others = experiment.arms
     return experiment._replace(arms=(first, *(arm for arm in others if arm.name in names)))

@@ -219,11 +219,28 @@ def test_arms_of_more_than_two_are_lines(made):
     assert table[3][1].endswith("(+.0000 [+.0000, +.0000])")
 
 
+def test_a_setting_that_one_recipe_rules_out_is_said_with_its_name():
+    """A wrong setting of all runs is no recipe's fault."""
+    overlap = ("loss.overlap_weight=0.1",)
+    experiment = experiment_of((1,))._replace(
+        arms=(Arm("all"), Arm("one", ("model.num_interests=1",))), settings=overlap
+    )
+    first, second = experiment.runs()
+    assert experiment.config(first).loss.overlap_weight == 0.1
+    with pytest.raises(
+        InputError, match=r"The recipe one of tiny: Config key `loss\.overlap_weight` .* --arm\."
+    ):
+        experiment.config(second)
+    wrong = experiment._replace(settings=("loss.overlap_weight=-1",))
+    with pytest.raises(InputError, match=r"^Config key `loss\.overlap_weight` must be >= 0"):
+        wrong.config(second)
+
+
 def test_some_recipes_are_chosen_beside_the_first_one():
     experiment = experiment_of((1,))._replace(arms=(Arm("a"), Arm("b, c"), Arm("d")))
     assert [arm.name for arm in choose_arms(experiment, ["d"]).arms] == ["a", "d"]
     assert [arm.name for arm in choose_arms(experiment, ["b, c", "a"]).arms] == ["a", "b, c"]
-    with pytest.raises(InputError, match=r"--arm=x: tiny has no such recipe\. It has: a, b, c, d"):
+    with pytest.raises(InputError, match=r"--arm=x: tiny has no such recipe\. It has: a; b, c; d"):
         choose_arms(experiment, ["x"])
 
 

@@ -120,8 +120,12 @@ def _this_command() -> list[str]:
         return ["recall"]
     if not script.exists():
         return [sys.executable, "-m", "pipelines.cli"]
-    inside = script.is_relative_to(Path.cwd())
-    return [str(script.relative_to(Path.cwd()) if inside else script)]
+    here = Path.cwd()
+    # A folder that is reached by a link has another name when one is in it.
+    for path in (script, script.parent.resolve() / script.name):
+        if path.is_relative_to(here):
+            return [str(path.relative_to(here))]
+    return [str(script)]
 
 
 def align(rows: Sequence[Sequence[str]]) -> str:

@@ -16,6 +16,12 @@ FORMS = {
     "items": ("model.pools=items",),
     "items, gate": ("model.pools=items", "model.residual_form=gate"),
     "items, first": ("model.pools=items", "model.residual_form=first"),
+    "items, clusters": ("model.pools=items", "model.clusters=items"),
+    "items, clusters, semantic .1": (
+        "model.pools=items",
+        "model.clusters=items",
+        "loss.semantic_weight=0.1",
+    ),
     "clusters": _FOLLOWING,
     "both, clusters": ("model.pools=both", *_FOLLOWING),
     "K by user": ("model.min_interest_weight=0.15",),

@@ -73,9 +73,10 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
 
         users = inference_flags.read_users(values)
     skip = values.unknown_users == "skip"
-    counts = jobs.write_recommendations(
-        users,
-        RecommendUsers(values.k, fields, skip, values.reasons),
-        inference_flags.read_options(values, beam_args),
-    )
+    with inference_flags.naming_items_where():
+        counts = jobs.write_recommendations(
+            users,
+            RecommendUsers(values.k, fields, skip, values.reasons),
+            inference_flags.read_options(values, beam_args),
+        )
     print(f"{values.output}: {report_lines.recommend_line(counts, skip_unknown=skip)}")

@@ -1,6 +1,8 @@
 """Flags that `recall recommend`, `similar` and `embed` share. Imports no TensorFlow."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
@@ -116,13 +118,20 @@ def read_fields(values: flags.FlagValues, names: Sequence[str], subject: str) ->
         "where" if name == ITEMS_WHERE else name: value
         for name, value in request_flags.given(values, names).items()
     }
-    try:
+    with naming_items_where() if ITEMS_WHERE in names else contextlib.nullcontext():
         request = query.build_request({subject: ["an item"], **given})
-    except InputError as error:
-        if ITEMS_WHERE in names:
-            raise InputError(str(error).replace("--where", f"--{ITEMS_WHERE}")) from error
-        raise
     return {name: getattr(request, name) for name in given}
+
+
+@contextlib.contextmanager
+def naming_items_where() -> Iterator[None]:
+    """Calls the field `where` by its flag in what is refused in the block."""
+    try:
+        yield
+    except InputError as error:
+        text = str(error).replace("--where", f"--{ITEMS_WHERE}")
+        text = re.sub(r"`where(?=[.`])", f"`{ITEMS_WHERE}", text)
+        raise InputError(text) from error
 
 
 def check_users(values: flags.FlagValues) -> None:

@@ -133,6 +133,15 @@ def test_vectors_of_users_and_of_items(folder, tmp_path, capsys):
     assert pq.read_table(output).num_rows == 60
 
 
+def test_a_name_that_no_item_has_is_a_line_and_no_error(folder, tmp_path, capsys):
+    words = (f"--events={folder / 'events.csv'}", f"--output={tmp_path / 'recs'}")
+    words += ('--items_where={"categories": ["red", "Red"]}',)
+    assert run(folder, "recommend", *words) == 0
+    output, errors = capsys.readouterr()
+    assert "No item has the categories 'Red': it counts for nothing." in errors
+    assert "items each" in output
+
+
 @pytest.mark.parametrize(
     ("command", "words", "code", "message"),
     [
@@ -148,7 +157,20 @@ def test_vectors_of_users_and_of_items(folder, tmp_path, capsys):
             1,
             "--items_where is not valid JSON",
         ),
+        (
+            "recommend",
+            ["--events={log}", '--items_where={{"colour": "red"}}'],
+            1,
+            "`items_where` has 'colour', which this release does not declare",
+        ),
+        (
+            "recommend",
+            ["--events={log}", '--items_where={{"price": {{"above": 1}}}}'],
+            1,
+            "--items_where.price must be a value",
+        ),
         ("similar", ["--where=red"], 1, "error: --where is not valid JSON"),
+        ("similar", ['--where={{"colour": "red"}}'], 1, "error: `where` has 'colour', which"),
         ("recommend", ["--events={log}", "--users=none.csv"], 1, "none.csv does not exist"),
         ("recommend", ["--events={log}", "--users={items}"], 1, "lacks the column 'user_id'"),
         ("recommend", ["--events={log}", "--unknown_users=all"], 2, "one of popular, skip"),

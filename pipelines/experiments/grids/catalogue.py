@@ -11,6 +11,7 @@ from pipelines.experiments.grids import (
     noise,
     planted,
     seq2seq,
+    times,
 )
 from pipelines.experiments.grids.grid import Experiment, Options
 from recall.errors import InputError
@@ -24,6 +25,7 @@ BUILDERS: Mapping[str, Callable[[Options], Experiment]] = {
     "extractors": extractors.build,
     "interests": extractors.build_forms,
     "ablation": ablation.build,
+    "times": times.build,
 }
 """Name -> what makes the grid."""
 
@@ -36,6 +38,7 @@ SUMMARIES: Mapping[str, str] = {
     "extractors": "dssrec, last_state, self_attentive, capsule, routing under one recipe",
     "interests": "forms of interests that differ more: diversity at no loss of recall",
     "ablation": "one change of the recipe at a time, on the next five clicks",
+    "times": "the next click, without times of clicks and with them",
 }
 """Name -> one line for `recall experiment --list`."""
 

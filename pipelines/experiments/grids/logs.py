@@ -10,7 +10,7 @@ from recall.errors import InputError
 from serving.stores import urls
 
 DATA_VARIABLE = "RECALL_DATA_DIR"
-PLANTED, EXPOSED = "planted", "exposed"
+PLANTED, EXPOSED, TURNING = "planted", "exposed", "turning"
 
 _LONG = ("model.max_history_length=200",)
 _REAL = {
@@ -28,9 +28,12 @@ _PLANTED_SPECS = {
     PLANTED: "synthetic:users=3000,items=1000,interests=8,interests_per_user=3,events_per_user=40",
     EXPOSED: "synthetic:users=3000,items=800,interests=8,interests_per_user=3,events_per_user=30,"
     "min_events_per_user=12,popularity_skew=0.3,exposure_skew=1,unbiased_events=5",
+    TURNING: "synthetic:users=1500,items=400,interests=20,interests_per_user=4,"
+    "events_per_user=25,run_length=3,noise=0.05,turn=1",
 }
 """What is learnt from `exposed`, and what chooses its best epoch, is skewed by the propensity to
-be shown; the five clicks that are held out for the test are not: true preference."""
+be shown; the five clicks that are held out for the test are not: true preference. After a long
+gap a user of `turning` goes on with the next of her interests: the time tells which."""
 
 _PLANTED_SETTINGS = ("train.max_epochs=10",)
 NEXT_FIVE = ("ingest.protocol=next_n", "ingest.num_targets=5")
@@ -88,7 +91,7 @@ def find_log(name: str) -> Log:
 
     Args:
         name: `beauty`, `sports`, `ml-1m`, `ml-100k` or `diginetica`, which lie below
-            `RECALL_DATA_DIR`; `planted`, `exposed`; a folder with `events.csv.gz` (or `.csv`,
+            `RECALL_DATA_DIR`; `planted`, `exposed`, `turning`; a folder with `events.csv.gz` (or `.csv`,
             `.parquet`); or what `--events` takes. An `items` file with one of these endings
             beside an events file is its items file.
 

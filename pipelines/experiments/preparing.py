@@ -170,8 +170,10 @@ def _noisy_path(examples: Path) -> Path:
 
 
 def _ingest_config(experiment: Experiment, run: GridRun) -> RecallConfig:
-    """A log with noise is split already."""
-    config = experiment.config(run)
+    """A log with noise is split already; examples have times where one recipe wants them."""
+    configs = (experiment.config(run._replace(arm=arm)) for arm in experiment.arms)
+    times = any(config.model.time_bias for config in configs)
+    config = experiment.config(run).override([f"model.time_bias={str(times).lower()}"])
     return config if run.case.noise is None else config.override(["ingest.protocol=provided"])
 
 
@@ -192,11 +194,11 @@ def check(experiment: Experiment) -> None:
                 f"evaluation.ks lacks {', '.join(map(str, missing))}, which {experiment.name} "
                 "measures at. Add it, or leave the setting out."
             )
-        made_with = _made_with({"settings": config.to_dict()})
+        made_with = _made_with({"settings": _ingest_config(experiment, run).to_dict()})
         if first.setdefault(run.case.name, made_with) != made_with:
             raise InputError(
-                f"Arm {run.arm.name} changes what examples are made with. Give ingest settings, "
-                "model.max_history_length and model.time_bias by --set, for all arms."
+                f"Arm {run.arm.name} changes what examples are made with. Give ingest settings "
+                "and model.max_history_length by --set, for all arms."
             )
 
 

@@ -91,9 +91,9 @@ def find_log(name: str) -> Log:
 
     Args:
         name: `beauty`, `sports`, `ml-1m`, `ml-100k` or `diginetica`, which lie below
-            `RECALL_DATA_DIR`; `planted`, `exposed`, `turning`; a folder with `events.csv.gz` (or `.csv`,
-            `.parquet`); or what `--events` takes. An `items` file with one of these endings
-            beside an events file is its items file.
+            `RECALL_DATA_DIR`; `planted`, `exposed`, `turning`; a folder with `events.csv.gz`
+            (or `.csv`, `.parquet`); or what `--events` takes. An `items` file with one of these
+            endings beside an events file is its items file.
 
     Raises:
         InputError: There is no such log.

@@ -4,7 +4,6 @@ from pipelines.experiments.grids.grid import Arm, Experiment, Options, seeds_of,
 from pipelines.experiments.grids.logs import TURNING
 from pipelines.experiments.grids.seq2seq import cases_of
 
-_WITH = "model.time_bias=true"
 _LOGS = (TURNING, "ml-100k")
 _SEEDS = 3
 _METRICS = ("ndcg@10", "recall@10", "recall@50")
@@ -15,8 +14,8 @@ def build(options: Options) -> Experiment:
     return Experiment(
         "times",
         "Does it help to know when clicks were?",
-        cases_of(options, _LOGS, (_WITH,)),
-        (Arm("without times", ("model.time_bias=false",)), Arm("with times")),
+        cases_of(options, _LOGS, ()),
+        (Arm("without times"), Arm("with times", ("model.time_bias=true",))),
         seeds_of(options, _SEEDS),
         shared_settings(options),
         _METRICS,

@@ -16,9 +16,9 @@ from pipelines.sources.events import EventColumns
 from recall.errors import InputError
 
 
-def write(path, step=1, users="user_id", bad=""):
+def write(path, step=1, users="user_id", bad="", start=1):
     """Three users with twelve clicks each."""
-    rows = [f"u{u},i{(step * t + u) % 7},{t + 1}" for t in range(12) for u in range(3)]
+    rows = [f"u{u},i{(step * t + u) % 7},{start + t}" for t in range(12) for u in range(3)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([f"{users},item_id,timestamp", *rows, bad]))
     return path
@@ -85,11 +85,19 @@ def test_own_logs_are_read_as_the_flags_say(tmp_path, noise):
     assert report["kept"]["users"] == 3
 
 
-def test_times_between_clicks_are_part_of_the_examples(tmp_path):
-    experiment = experiment_of(write(tmp_path / "mine.csv"))
+def test_examples_have_times_for_all_where_one_recipe_wants_them(tmp_path):
+    experiment = experiment_of(write(tmp_path / "mine.csv", start=1_700_000_000))
     arms = (Arm("without"), Arm("with", ("model.time_bias=true",)))
-    with pytest.raises(InputError, match="Arm with changes what examples are made with"):
-        preparing.check(experiment._replace(arms=arms))
+    both = experiment._replace(arms=arms)
+    preparing.check(both)
+    without, with_times = both.runs()
+    prepare(both, tmp_path / "out")
+    for run in (without, with_times):
+        examples = run_files.examples_dir(tmp_path / "out", run)
+        assert records.read_record(examples)["settings"]["model"]["time_bias"] is True
+    prepare(experiment, tmp_path / "plain")
+    plain = run_files.examples_dir(tmp_path / "plain", next(experiment.runs()))
+    assert "time_bias" not in records.read_record(plain)["settings"]["model"]
 
 
 @pytest.mark.parametrize(

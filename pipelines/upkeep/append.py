@@ -87,7 +87,9 @@ def _append(
     defaults = ingest.ingest_record(source, None, RecallConfig())["settings"]["ingest"]
     record["settings"]["ingest"] = {**defaults, **record["settings"]["ingest"]}
     as_it_was = copy.deepcopy(record)
-    if items_file is not None:
+    if items_file is None:
+        same_settings.check_items(examples_dir, record["settings"], wanted["settings"])
+    else:
         record["settings"] = same_settings.with_items_of(record["settings"], wanted["settings"])
     same_settings.check(examples_dir, record["settings"], wanted["settings"])
     split_report.check_columns(source, config.ingest)

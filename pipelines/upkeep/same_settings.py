@@ -37,6 +37,20 @@ def check(examples_dir: str | Path, old: Mapping[str, Any], new: Mapping[str, An
     )
 
 
+def check_items(examples_dir: str | Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """Refuses other features of items where no items file has their values; as `check`.
+
+    Raises:
+        InputError: Nothing else differs, so that a file is all that is missing.
+    """
+    if old != new and with_items_of(old, new) == new:
+        raise InputError(
+            f"{examples_dir} was made with other features or attributes of items than this command "
+            "declares. Pass --items=FILE, which has the values of all items, to take them in; or "
+            "declare those of before."
+        )
+
+
 def with_items_of(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     """Settings that made examples, but what is declared of items as in others.
 

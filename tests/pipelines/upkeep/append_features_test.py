@@ -276,8 +276,11 @@ def test_a_feature_that_is_new_needs_no_new_day(two_days):
     colour = {"name": "colour", "owner": "item", "kind": "categorical"}
     columns = [column.to_dict() for column in config.features.columns]
     wider = config.override([f"features.columns={json.dumps([*columns, colour])}"])
-    with pytest.raises(InputError, match="was made with features="):
+    with pytest.raises(InputError, match="other features or attributes of items"):
         append.append_events(open_day(events, users), examples_dir, wider)
+    other = config.override([f"features.columns={json.dumps([*columns[1:], colour])}"])
+    with pytest.raises(InputError, match="was made with features="):
+        append.append_events(open_day(events, users), examples_dir, other, items_file=str(items))
     append.append_events(open_day(events, users), examples_dir, wider, items_file=str(items))
     days = [pq.read_table(examples_dir.parent / f"e-{day}.parquet") for day in range(2)]
     pq.write_table(pa.concat_tables(days), examples_dir.parent / "whole.parquet")

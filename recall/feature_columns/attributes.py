@@ -91,6 +91,8 @@ class ItemAttribute:
             raise ValueError(self.wanted)
         if self.kind == "time" and isinstance(value, str):
             return parse_utc(value)
+        if self.kind == "time" and isinstance(value, bool):  # For Python the number 1 or 0.
+            raise ValueError(self.wanted)
         try:
             number = float(value) if isinstance(value, int | float) else math.nan
         except OverflowError:  # An integer of hundreds of digits.

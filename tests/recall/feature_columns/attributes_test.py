@@ -75,6 +75,7 @@ def test_values_that_somebody_gives():
         ("numeric", 10**400),
         ("numeric", [1]),
         ("time", "soon"),
+        ("time", True),
     ],
 )
 def test_values_of_another_kind(kind, value):

@@ -64,6 +64,13 @@ class RecallConfig:
         )
         self._check_routing()
         self._check_interests()
+        for name in self.loss.ATTRIBUTE_WEIGHTS:
+            require_setting(
+                not getattr(self.loss, name) or self.features.names_items,
+                f"loss.{name}",
+                getattr(self.loss, name),
+                "0 or null without a categorical feature of items: there is nothing to predict",
+            )
 
     def _check_routing(self) -> None:
         """Losses of items that are routed to prototypes, where there are such items."""
@@ -114,6 +121,10 @@ class RecallConfig:
         weights = {"overlap": self.loss.overlap_weight}
         null = 1.0 if self.model.extractor == "routing" else 0.0
         for name in self.loss.ROUTING_WEIGHTS:
+            value = getattr(self.loss, name)
+            weights[name.removesuffix("_weight")] = null if value is None else value
+        null = self.loss.ATTRIBUTE_WEIGHT if self.features.names_items else 0.0
+        for name in self.loss.ATTRIBUTE_WEIGHTS:
             value = getattr(self.loss, name)
             weights[name.removesuffix("_weight")] = null if value is None else value
         if not self.model.has_several:

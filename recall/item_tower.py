@@ -7,7 +7,7 @@ from recall.config import ModelConfig
 from recall.feature_columns.declaration import FeaturesConfig
 from recall.feature_columns.encoder import Encoded, FeatureEncoder
 from recall.layers.dropout import Dropout
-from recall.layers.feature_network import FeatureNetwork
+from recall.layers.feature_network import LinearFeatures
 from recall.layers.normalization import normalize_length
 from recall.losses.negatives import sample_uniform_negatives
 from recall.vocabulary import FIRST_ITEM_ID, ItemVocabulary
@@ -22,8 +22,8 @@ class ItemTower(tf.keras.Model):
     """Item id embedding plus, where items have features, what these say.
 
     Row 0 of the table is padding and row 1 is shared by all unknown ids. Where items have
-    features (`vocabulary.features`), those without a training click have no id embedding:
-    nothing was learnt of it.
+    features (`vocabulary.features`), the id of an item counts the more, the more training clicks
+    it has (`features.id_shrinkage`), and without any not at all: nothing was learnt of it.
 
     Attributes:
         embeddings: `[num_items + 2, dim]`, the table.
@@ -61,8 +61,8 @@ class ItemTower(tf.keras.Model):
     def _add_features(self, config: FeaturesConfig, vocabulary: ItemVocabulary, dim: int) -> None:
         """The network, and what it reads of every dense id."""
         self.encoder = FeatureEncoder(vocabulary.features.columns)
-        self.network = FeatureNetwork(config, self.encoder, dim, name="features")
         encoded = self.encoder.encode_items(vocabulary.features)
+        self.network = LinearFeatures(self.encoder, dim, encoded, name="features")
         unknown = self.encoder.encode_nothing(FIRST_ITEM_ID)  # Padding, and the unknown id.
         self._encoded = Encoded(
             *(tf.constant(np.concatenate(both)) for both in zip(unknown, encoded, strict=True))
@@ -71,7 +71,8 @@ class ItemTower(tf.keras.Model):
         is_learnt = np.concatenate([[True] * FIRST_ITEM_ID, vocabulary.counts > 0])
         learnt_ids = np.flatnonzero(is_learnt)[FIRST_ITEM_ID:]
         self.num_candidates, self.learnt_ids = len(learnt_ids), tf.constant(learnt_ids, tf.int64)
-        self._is_learnt = tf.constant(is_learnt.astype(np.float32)[:, np.newaxis])
+        counts = np.concatenate([[np.inf] * FIRST_ITEM_ID, vocabulary.counts])
+        self._id_shares = tf.constant(share_of_id(counts, config.id_shrinkage)[:, np.newaxis])
         self._id_dropout = Dropout(config.id_dropout, is_scaled=False)
         has_values = vocabulary.features.has_values()
         self._has_values = tf.constant(np.concatenate([[False] * FIRST_ITEM_ID, has_values]))
@@ -111,7 +112,7 @@ class ItemTower(tf.keras.Model):
         vectors = tf.nn.embedding_lookup(self.embeddings, item_ids)
         if self.network is None:
             return vectors
-        kept = self._id_dropout(tf.gather(self._is_learnt, item_ids), training=training)
+        kept = self._id_dropout(tf.gather(self._id_shares, item_ids), training=training)
         return vectors * kept + (self.content_of(item_ids) if content is None else content)
 
     def embed_for_routing(self, item_ids: tf.Tensor, content: tf.Tensor | None = None) -> tf.Tensor:
@@ -160,7 +161,7 @@ class ItemTower(tf.keras.Model):
         vectors = self.network(encoded)
         if item_ids is not None:
             is_item = tf.cast(item_ids >= FIRST_ITEM_ID, vectors.dtype)[:, tf.newaxis]
-            kept = tf.gather(self._is_learnt, item_ids) * is_item
+            kept = tf.gather(self._id_shares, item_ids) * is_item
             vectors += tf.nn.embedding_lookup(self.embeddings, item_ids) * kept
         return self._to_score(vectors)
 
@@ -174,3 +175,26 @@ class ItemTower(tf.keras.Model):
 
     def _to_score(self, vectors: tf.Tensor) -> tf.Tensor:
         return normalize_length(vectors) if self._cosine else vectors
+
+
+def share_of_id(counts: np.ndarray, shrinkage: float) -> np.ndarray:
+    """How much the id embedding of an item counts beside its features: n / (n + shrinkage).
+
+    So a mean is estimated of few numbers where something is known beforehand: it is drawn to
+    that, as here an item to what its features say.
+
+    Args:
+        counts: `[num_items]` training clicks, may be infinite.
+        shrinkage: Clicks at which it counts half, >= 0.
+
+    Returns:
+        `[num_items]` float32 in [0, 1]; 0 without clicks.
+
+    Reference:
+        Efron and Morris, "Stein's Estimation Rule and Its Competitors", JASA 1973.
+
+    >>> share_of_id(np.array([0, 5, 45]), 5.0)
+    array([0. , 0.5, 0.9], dtype=float32)
+    """
+    shares = 1 / (1 + shrinkage / np.maximum(counts, 1))
+    return np.where(counts > 0, shares, 0).astype(np.float32)

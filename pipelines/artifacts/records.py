@@ -44,8 +44,11 @@ USER_FEATURES_NAME = "user_features.parquet"
 LOG_FEATURES_NAME = "log_features.json"
 """What was learnt of features of events and of requests; there where some are declared."""
 CONFIG_NAME = "config.json"
-_MODELS_OF_EARLIER_VERSIONS = {"filter_share": 0.0}
-"""What the weights of a model were trained with whose config.json does not say it."""
+_OF_EARLIER_VERSIONS = {
+    "model": {"filter_share": 0.0},
+    "features": {"id_shrinkage": 0.0},
+}
+"""What a model was trained with whose config.json does not say it."""
 VALIDATION_NAME = "validation.json"
 INGEST_REPORT_NAME = "ingest_report.json"
 TRAINING_LOG_NAME = "training_log.jsonl"
@@ -311,6 +314,12 @@ def read_config(artifact_dir: str | Path) -> RecallConfig:
         InputError: The file is missing or not a valid config.
     """
     values = storage.read_json(Path(artifact_dir) / CONFIG_NAME)
-    if isinstance(values, dict) and isinstance(values.get("model"), dict):
-        values["model"] = _MODELS_OF_EARLIER_VERSIONS | values["model"]
+    for section, earlier in _OF_EARLIER_VERSIONS.items():
+        if isinstance(values, dict) and isinstance(values.get(section), dict):
+            values[section] = earlier | values[section]
     return RecallConfig.from_dict(values)
+
+
+def had_setting(artifact_dir: str | Path, section: str, key: str) -> bool:
+    """Whether the version that wrote `config.json` of `artifact_dir` had that setting."""
+    return key in storage.read_json(Path(artifact_dir) / CONFIG_NAME).get(section, {})

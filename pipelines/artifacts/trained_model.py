@@ -92,14 +92,22 @@ def refuse_earlier(model_dir: str | Path, config: RecallConfig, vocabulary: Item
     """Refuses a model whose weights this version does not have any more.
 
     Raises:
-        InputError: It knows categories that no feature of its items stands for.
+        InputError: It knows categories that no feature of its items stands for, or its items
+            have features that went through a network.
     """
-    if config.features.of("item") and vocabulary.features is None:
-        raise InputError(
-            f"{model_dir} was trained by an earlier version of recall, whose model.use_categories "
-            "had weights of its own. Its releases are served as before; for a new one run `recall "
-            "ingest` and `recall train` again."
-        )
+    if not config.features.of("item"):
+        return
+    if vocabulary.features is None:
+        what = "model.use_categories had weights of its own"
+        jobs = "`recall ingest` and `recall train`"
+    elif not records.had_setting(model_dir, "features", "id_shrinkage"):
+        what, jobs = "network for features of items had other weights", "`recall train`"
+    else:
+        return
+    raise InputError(
+        f"{model_dir} was trained by an earlier version of recall, whose {what}. Its releases are "
+        f"served as before; for a new one run {jobs} again."
+    )
 
 
 def _restore_best(model: DSSRec, model_dir: Path) -> None:

@@ -175,8 +175,9 @@ def to_settings(found: Iterable[Proposed]) -> dict[str, Any]:
 
 def to_lines(found: Iterable[Proposed], config: RecallConfig) -> list[str]:
     """What was seen, a line for each column, for people."""
-    dim, lines = config.features.embedding_dim, []
+    lines = []
     for table, proposals in found:
+        dim = config.model.dim if table.owner == "item" else config.features.embedding_dim
         num_rows = proposals[0].num_rows if proposals else 0
         lines.append(f"{table.owner}: {table.path}, {num_rows:,} rows")
         for one in proposals:

@@ -178,14 +178,19 @@ class FeaturesConfig:
     attributes: tuple[ItemAttribute, ...] = ()
     """Columns of the items file that no model looks at, kept with the release so that
     requests can filter on them; features of items that are names or numbers need not be here."""
+    id_shrinkage: float = 5.0
+    """Training clicks at which the id embedding of an item counts half: with n of them it counts
+    n / (n + this), so that rare items are what their features say, and one that nobody clicked
+    is that alone (measured). 0: it counts whole from the first click on."""
+    id_dropout: float = 0.0
+    """Share of the items of a step that have to do without their id embedding, so that features
+    say more of items with many clicks too; only where items have features."""
     embedding_dim: int = 32
-    """Width of the embedding of a value; a quarter of `model.dim`, because the small network
-    above joins all features of an item."""
+    """Width of the embedding of a value of users, clicks and requests; a quarter of `model.dim`,
+    because a small network above joins all features of one of these. Values of items have
+    `model.dim`: an item is their sum."""
     hidden_dim: int = 128
     """Inner width of that network."""
-    id_dropout: float = 0.2
-    """Share of the items of a step that have to do without their id embedding, so that their
-    features alone come to stand for them; only where items have features."""
     max_unknown_share: float = 0.05
     """Share of values outside of the vocabulary above which training and serving warn."""
 
@@ -204,6 +209,8 @@ class FeaturesConfig:
         require_setting(
             0 <= self.id_dropout < 1, "features.id_dropout", self.id_dropout, "in [0, 1)"
         )
+        fits = math.isfinite(self.id_shrinkage) and self.id_shrinkage >= 0
+        require_setting(fits, "features.id_shrinkage", self.id_shrinkage, ">= 0")
         share = self.max_unknown_share
         fits = math.isfinite(share) and 0 <= share <= 1
         require_setting(fits, "features.max_unknown_share", share, "in [0, 1]")
@@ -222,6 +229,11 @@ class FeaturesConfig:
         """The same without what `with_categories` adds."""
         kept = tuple(column for column in self.columns if column != CATEGORY_FEATURE)
         return dataclasses.replace(self, columns=kept)
+
+    @property
+    def names_items(self) -> bool:
+        """Whether a feature of items is categorical, so that a loss can predict its names."""
+        return any(column.kind == "categorical" for column in self.of("item"))
 
     @property
     def of_log(self) -> tuple[FeatureColumn, ...]:

@@ -6,8 +6,11 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 
 from recall import replicas
+from recall.item_tower import ItemTower
+from recall.losses.attributes import attribute_loss
 from recall.losses.overlap import overlap_loss
 from recall.losses.routing import balance_loss, semantic_loss, sharpness_loss
+from recall.models.attribute_values import AttributeValues, choose_values
 from recall.models.next_clicks import NextClicks
 from recall.models.prefixes import Prefixes
 from recall.models.step_numbers import share_of_mean
@@ -19,8 +22,10 @@ def compute_auxiliary_losses(
     prefixes: Prefixes,
     clicks: NextClicks,
     user_tower: UserTower,
+    item_tower: ItemTower,
     config: LossConfig,
     names: Mapping[str, float],
+    seed: tf.Tensor,
 ) -> dict[str, tf.Tensor]:
     """The named losses of a batch, means over its clicks; of several replicas the parts of each.
 
@@ -30,8 +35,10 @@ def compute_auxiliary_losses(
         prefixes: Of the batch.
         clicks: Their next clicks.
         user_tower: Routes the clicked items, where a name asks for that.
+        item_tower: Knows the features of the clicked items.
         config: Settings of the losses.
         names: Those of `RecallConfig.auxiliary_weights`.
+        seed: `[2]` int; values of features are drawn from it, where there are many.
     """
     weights = prefixes.target_weights
     items = prefixes.positive_ids, prefixes.positive_contents
@@ -47,11 +54,26 @@ def compute_auxiliary_losses(
         )
         return share_of_mean(losses, weights)
 
+    @functools.cache
+    def values() -> AttributeValues:
+        most = config.num_negatives or config.NUM_NEGATIVES
+        return choose_values(item_tower, prefixes.positive_ids, most, seed)
+
+    def attribute(vectors: tf.Tensor) -> tf.Tensor:
+        losses = attribute_loss(vectors, **values()._asdict(), temperature=config.temperature)
+        return share_of_mean(losses, weights)
+
+    def winning_interests() -> tf.Tensor:
+        is_winner = tf.one_hot(clicks.winners, prefixes.user_vectors.shape[1])
+        return tf.reduce_sum(prefixes.user_vectors * is_winner[..., tf.newaxis], axis=1)
+
     losses: dict[str, Callable[[], tf.Tensor]] = {
         "balance": lambda: balance_loss(route()[0], weights) / replicas.count(),
         "sharpness": lambda: share_of_mean(sharpness_loss(route()[0]), weights),
         "semantic": semantic,
         "prototypes": lambda: share_of_mean(user_tower.fit_prototypes(*items), weights),
+        "attribute": lambda: attribute(winning_interests()),
+        "item_attribute": lambda: attribute(clicks.vectors),
         "overlap": lambda: share_of_mean(overlap_loss(prefixes.user_vectors), weights),
     }
     return {name: losses[name]() for name in names}

@@ -139,7 +139,13 @@ class DSSRec(tfrs.Model):
             )
             seq2seq = futures.loss
         auxiliary = compute_auxiliary_losses(
-            prefixes, clicks, self.user_tower, self._loss_config, self._auxiliary_weights
+            prefixes,
+            clicks,
+            self.user_tower,
+            self.item_tower,
+            self._loss_config,
+            self._auxiliary_weights,
+            seed + 2,
         )
         return LossTerms(
             share_of_mean(clicks.losses, prefixes.target_weights),

@@ -67,6 +67,12 @@ class LossConfig:
     routed to, with `routing` or `model.clusters=items`. null: 1 with `routing`, 0 else."""
     overlap_weight: float = 0.0
     """Weight of the mean squared cosine between the interests of a user; 0 leaves it out."""
+    attribute_weight: float | None = None
+    """Weight of the loss that predicts categorical features of the next item from the interest
+    that wins it. null: .1 where items have such features (measured), 0 else."""
+    item_attribute_weight: float | None = None
+    """Weight of the loss that predicts categorical features of items from their own vectors.
+    null: .1 where items have such features (measured), 0 else."""
 
     event_weights: dict[str, float] = dataclasses.field(default_factory=dict)
     """How much a click counts as a target by its kind, for example `{"view": 0.1,
@@ -86,6 +92,8 @@ class LossConfig:
     REDUCTIONS: typing.ClassVar = ("max", "sum", "argmax")
     CONFIDENT_OF: typing.ClassVar = ("batch", "user")
     ROUTING_WEIGHTS: typing.ClassVar = ("balance_weight", "sharpness_weight", "semantic_weight")
+    ATTRIBUTE_WEIGHTS: typing.ClassVar = ("attribute_weight", "item_attribute_weight")
+    ATTRIBUTE_WEIGHT: typing.ClassVar = 0.1
 
     def __post_init__(self):
         require_choice("loss.negatives", self.negatives, self.NEGATIVES)
@@ -118,7 +126,7 @@ class LossConfig:
         for name in ("seq2seq_weight", "overlap_weight"):
             value = getattr(self, name)
             require_setting(value >= 0, f"loss.{name}", value, ">= 0")
-        for name in self.ROUTING_WEIGHTS:
+        for name in (*self.ROUTING_WEIGHTS, *self.ATTRIBUTE_WEIGHTS):
             value = getattr(self, name)
             require_setting(value is None or value >= 0, f"loss.{name}", value, ">= 0, or null")
         require_setting(

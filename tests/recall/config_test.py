@@ -215,6 +215,24 @@ def test_only_losses_with_a_weight_are_auxiliary():
     assert config.auxiliary_weights == {"balance": 1.0, "sharpness": 1.0}
 
 
+def test_categorical_features_of_items_are_predicted_and_no_others():
+    named = {"name": "brand", "owner": "item", "kind": "categorical"}
+    price = {"name": "price", "owner": "item", "kind": "numeric"}
+    config = RecallConfig.from_dict({"features": {"columns": [named, price]}})
+    assert config.auxiliary_weights == {"attribute": 0.1, "item_attribute": 0.1}
+    config = config.override(["loss.attribute_weight=0", "loss.item_attribute_weight=.3"])
+    assert config.auxiliary_weights == {"item_attribute": 0.3}
+    assert RecallConfig.from_json(config.to_json()) == config
+    categories = RecallConfig().override(["model.use_categories=true"])
+    assert set(categories.auxiliary_weights) == {"attribute", "item_attribute"}
+
+    config = RecallConfig.from_dict({"features": {"columns": [price, named | {"owner": "user"}]}})
+    assert config.auxiliary_weights == {}
+    for name in ("attribute_weight", "item_attribute_weight"):
+        with pytest.raises(InputError, match=f"`loss.{name}` must be 0 or null without a categ"):
+            config.override([f"loss.{name}=.1"])
+
+
 @pytest.mark.parametrize(
     ("settings", "wanted"),
     [

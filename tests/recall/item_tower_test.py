@@ -43,7 +43,7 @@ CONFIG = RecallConfig.from_dict(
             "feed_forward_dim": 8,
             "similarity": "inner_product",
         },
-        "features": {"columns": [c.to_dict() for c in DECLARED], "embedding_dim": 4},
+        "features": {"columns": [c.to_dict() for c in DECLARED]},
         "loss": {"num_negatives": 32},
     }
 )
@@ -60,10 +60,21 @@ def test_clicked_items_have_id_and_features_others_features_alone(tower):
     content = tower.network(tower.encoded_of(np.arange(2, 8))).numpy()
     ids = tower.embeddings.numpy()[2:]
 
-    expected = content + ids * (COUNTS > 0)[:, np.newaxis]
+    # With 5, 4, 0, 2, 1 and 0 clicks an id counts n / (n + 5).
+    shares = np.array([1 / 2, 4 / 9, 0, 2 / 7, 1 / 6, 0])
+    expected = content + ids * shares[:, np.newaxis]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
     # c and f are alike in all that is known of them.
     np.testing.assert_array_equal(found[2], found[5])
+
+
+def test_ids_count_whole_where_nothing_shrinks_them():
+    features = dataclasses.replace(CONFIG.features, id_shrinkage=0)
+    tower = ItemTower(CONFIG.model, VOCABULARY, features)
+    ids = np.arange(2, 8)
+    of_ids = tower(ids) - tower.content_of(ids)
+    expected = tower.embeddings.numpy()[2:] * (COUNTS > 0)[:, np.newaxis]
+    np.testing.assert_allclose(of_ids, expected, rtol=1e-4, atol=1e-7)
 
 
 def test_cosine_vectors_have_unit_length():
@@ -84,7 +95,7 @@ def test_given_features_stand_for_an_item_with_or_without_its_id(tower):
 
 
 def test_in_training_some_ids_are_left_out_whole():
-    features = FeaturesConfig(CONFIG.features.columns, id_dropout=0.5)
+    features = FeaturesConfig(CONFIG.features.columns, id_dropout=0.5, id_shrinkage=0)
     tower = ItemTower(CONFIG.model, VOCABULARY, features)
     ids = np.full(400, 2)
     with dropout_seed(tf.constant([3, 0], tf.int64)):

@@ -183,7 +183,7 @@ def test_an_empty_history_is_finite_and_the_row_of_padding_unused(name):
 
     item_tower.embeddings[0].assign(tf.fill([8], 100.0))
     if name == "categories":  # Of no value.
-        item_tower.network.table[0].assign(tf.fill([32], 100.0))
+        item_tower.network.table[0].assign(tf.fill([8], 100.0))
 
     assert np.isfinite(before).all()
     np.testing.assert_array_equal(tower(histories).user_vectors, before)

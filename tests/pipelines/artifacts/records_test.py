@@ -123,12 +123,18 @@ def test_config_round_trip(tmp_path):
     assert records.read_config(tmp_path) == config
 
 
-def test_a_config_of_an_earlier_version_has_no_filter(tmp_path):
+@pytest.mark.parametrize(
+    ("section", "key"), [("model", "filter_share"), ("features", "id_shrinkage")]
+)
+def test_a_config_of_an_earlier_version_is_without_what_came_later(tmp_path, section, key):
     values = RecallConfig().to_dict()
-    assert values["model"].pop("filter_share") > 0
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    assert records.had_setting(tmp_path, section, key)
+    assert values[section].pop(key) > 0
     (tmp_path / "config.json").write_text(json.dumps(values))
 
-    assert records.read_config(tmp_path) == RecallConfig().override(["model.filter_share=0"])
+    assert records.read_config(tmp_path) == RecallConfig().override([f"{section}.{key}=0"])
+    assert not records.had_setting(tmp_path, section, key)
 
 
 @pytest.mark.parametrize("text", ["[]", '{"model": []}'])

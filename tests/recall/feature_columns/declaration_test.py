@@ -136,7 +136,15 @@ def test_a_name_that_is_declared_twice_is_refused():
 
 @pytest.mark.parametrize(
     "setting",
-    ["id_dropout=1", "embedding_dim=0", "hidden_dim=0", "max_unknown_share=2", "columns=3"],
+    [
+        "id_dropout=1",
+        "id_shrinkage=-1",
+        "id_shrinkage=1e999",
+        "embedding_dim=0",
+        "hidden_dim=0",
+        "max_unknown_share=2",
+        "columns=3",
+    ],
 )
 def test_settings_of_the_section_are_checked(setting):
     name = setting.partition("=")[0]

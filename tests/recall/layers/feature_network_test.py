@@ -8,7 +8,7 @@ import tensorflow as tf
 from recall.feature_columns.declaration import FeatureColumn, FeaturesConfig
 from recall.feature_columns.encoder import Encoded, FeatureEncoder
 from recall.feature_columns.fitting import FittedColumn
-from recall.layers.feature_network import FeatureNetwork
+from recall.layers.feature_network import FeatureNetwork, LinearFeatures, weigh_rows
 
 COLUMNS = (
     FittedColumn(FeatureColumn("colours", "item", "categorical", max_values=3), ("a", "b"), 3),
@@ -93,3 +93,26 @@ def test_gradients_reach_every_weight_and_only_rows_that_are_read():
         if v is network.table
     )
     assert np.flatnonzero(np.abs(table.numpy()).max(axis=1)).tolist() == [2, 3, 5]
+
+
+def test_linear_features_are_a_weighted_sum_of_unit_weights():
+    tf.keras.utils.set_random_seed(4)
+    encoded = Encoded(tf.constant(SLOTS), tf.constant(NUMBERS))
+    network = LinearFeatures(FeatureEncoder(COLUMNS), 5, encoded)
+    table, numbers = (weight.numpy().astype(np.float64) for weight in network.weights)
+    # Three items; values 1, 2, 3, 4 and 5 are on one each.
+    np.testing.assert_allclose(network.row_weights[1:], np.full(5, math.log(4)), rtol=1e-6)
+    expected = NUMBERS @ numbers
+    expected[0] += (table[2] + table[3] + table[5]) / math.sqrt(3)
+    expected[2] += (table[1] + table[4]) / math.sqrt(2)
+
+    np.testing.assert_allclose(network(encoded), expected, rtol=1e-4, atol=1e-6)
+    shaped = network(Encoded(*(part[tf.newaxis] for part in encoded)))
+    np.testing.assert_allclose(shaped[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_rare_values_weigh_more():
+    weights = weigh_rows(np.array([[1, 2], [1, 0], [1, 0], [1, 3]]), 5)
+    np.testing.assert_allclose(
+        weights, np.log([1, 2, 5, 5, 5]), rtol=1e-6
+    )  # Row 4 is on no item: as if on one.

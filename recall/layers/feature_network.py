@@ -14,8 +14,8 @@ _STDDEV = 0.02
 """Of fresh embeddings, as that of the items' own (`recall.towers`)."""
 
 
-_DENSE_VALUES = 1 << 21
-"""Numbers of a table whose gradient is taken as a whole: Adam needs .5 ms for so many."""
+_DENSE_VALUES = 1 << 22
+"""Numbers of a table whose gradient is taken as a whole: Adam needs 1 ms for so many."""
 
 
 class FeatureNetwork(tf.keras.layers.Layer):
@@ -87,8 +87,7 @@ class LinearFeatures(tf.keras.layers.Layer):
     """A vector per value; an item is the weighted sum over its values, and of its numbers.
 
     Rare values weigh more, as in a search for text, and the squares of the weights of an item
-    have sum 1: its vector is as long as that of one value, however many it has. Nothing lets
-    values act together: a hidden layer found less (TRIALS.md).
+    have sum 1: its vector is as long as that of one value, however many it has (measured).
 
     Attributes:
         table: `[num_rows, dim]`, row 0 for empty slots.

@@ -45,10 +45,14 @@ def choose_values(
         drawn = tf.random.stateless_uniform([most], seed, 0, num_values, tf.int32)
         rows = tf.gather(rows, drawn)
         is_own = tf.reduce_any(own[:, :, tf.newaxis] == rows, axis=1)
+    # In one look-up: the gradient of each is as large as the table.
+    vectors = network.values_at(tf.concat([tf.reshape(own, [-1]), rows], axis=0))
+    num_candidates = rows.shape[0]
+    of_own, of_rows = tf.split(normalize_length(vectors), [-1, num_candidates])
     return AttributeValues(
-        normalize_length(network.values_at(own)),
+        tf.reshape(of_own, [-1, own.shape[1], vectors.shape[1]]),
         tf.gather(network.row_weights, own),
-        normalize_length(network.values_at(rows)),
+        of_rows,
         is_own,
         num_values,
     )

@@ -76,7 +76,9 @@ def build_cases() -> Iterator[dict[str, Any]]:
 def case_config(case: dict[str, Any]) -> RecallConfig:
     """The default configuration with what the case varies, for the device there is."""
     off = ["loss.seq2seq_weight=0"] if case["seq2seq"] == "off" else []
-    config = RecallConfig().override(
+    has_features = case.get("features") == "on"
+    columns = [column.to_dict() for column in logs.FEATURES] if has_features else []
+    config = RecallConfig.from_dict({"features": {"columns": columns}}).override(
         [f"model.num_interests={case['num_interests']}", *off, *case["settings"]]
     )
     devices.prepare(config)

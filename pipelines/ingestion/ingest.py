@@ -167,6 +167,7 @@ class _Ingest:
         read, runs = reading.read_log(
             self._source, max_bad_rows, self._config.ingest, self._files, self._runner
         )
+        runs.kinds.check_clicks(self._source.spec)
         sorted_facts = self._sort(runs, read["events_read"])
         rare_items, item_look_alikes = self._choose_items()
         clock, split_facts = self._split(sorted_facts)

@@ -93,6 +93,7 @@ def lines_of_clicks(statistics: Mapping[str, Any]) -> list[str]:
         statistics: Of the examples.
     """
     found, lines = statistics.get(COLUMNS, {}), kinds.lines(statistics)
+    lines += [PREFIX + line for line in kinds.look_alikes(statistics)]
     for owner in OWNERS_OF_LOG:
         own = {
             name: facts

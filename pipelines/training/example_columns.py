@@ -1,10 +1,11 @@
 """What a job reads of events beside their items: what examples have and settings ask for."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines.artifacts import records
 from pipelines.artifacts.event_columns import ColumnsFound
+from pipelines.sources.event_columns import IMPRESSION
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.features import ReadColumns
@@ -24,10 +25,11 @@ def choose_columns(examples_dir: str | Path, config: RecallConfig) -> ReadColumn
     found = ColumnsFound.read(examples_dir)
     _check_names(config.loss, found.kinds, examples_dir)
     weights = [config.loss.weight_of(kind) for kind in found.kinds]
-    if weights and max(weights) == 0:
+    clicks = [kind for kind in found.kinds if kind != IMPRESSION]
+    if clicks and max(map(config.loss.weight_of, clicks)) == 0:
         raise InputError(
             "loss.event_weights and loss.target_kinds leave no click that counts: all of "
-            f"{', '.join(found.kinds)} count 0."
+            f"{', '.join(clicks)} count 0."
         )
     is_needed = any(weight != 1 for weight in weights)
     kind_weights = (1.0, *weights) if is_needed else ()
@@ -48,7 +50,7 @@ def choose_columns(examples_dir: str | Path, config: RecallConfig) -> ReadColumn
     )
 
 
-def _check_names(loss: LossConfig, kinds: Iterable[str], examples_dir: str | Path) -> None:
+def _check_names(loss: LossConfig, kinds: Sequence[str], examples_dir: str | Path) -> None:
     settings = {"event_weights": loss.event_weights, "target_kinds": loss.target_kinds}
     for setting, names in settings.items():
         unknown = [name for name in names if name not in kinds]
@@ -57,8 +59,13 @@ def _check_names(loss: LossConfig, kinds: Iterable[str], examples_dir: str | Pat
                 f"loss.{setting} names kinds of events, but {examples_dir} was made without any. "
                 "Ingest the log with --event_type_column."
             )
+        if IMPRESSION in names:
+            raise InputError(
+                f"loss.{setting} names {IMPRESSION!r}, but items that were only shown are no "
+                "targets: they are negatives of the click that follows. Leave it out."
+            )
         if unknown:
             raise InputError(
                 f"loss.{setting} names {unknown[0]!r}, but the events are of the kinds "
-                f"{', '.join(kinds)}."
+                f"{', '.join(kind for kind in kinds if kind != IMPRESSION)}."
             )

@@ -20,7 +20,7 @@ from pipelines.training.placement.input_share import WHOLE_INPUT, InputShare
 from recall.config import RecallConfig
 from recall.datasets import without_tuning
 from recall.errors import InputError
-from recall.features import SequenceBatch, parse_sequences
+from recall.features import TARGET_WEIGHTS, SequenceBatch, parse_sequences
 from recall.settings.train import TrainConfig
 from serving.release import storage
 
@@ -47,6 +47,11 @@ class TrainingData(NamedTuple):
     steps_per_epoch: int
     num_sequences: int
     num_targets: int | None
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether clicks count differently as targets."""
+        return TARGET_WEIGHTS in self.dataset.element_spec.columns
 
 
 class _Bucket(NamedTuple):

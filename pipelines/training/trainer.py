@@ -26,7 +26,7 @@ from pipelines.training import (
     training_examples,
 )
 from pipelines.training.epochs import curves, epoch_lines, mid_epoch
-from pipelines.training.epochs.losses import MeanLosses, StopOnNan
+from pipelines.training.epochs.losses import MeanLosses, StopOnNan, StopWithoutTargets
 from pipelines.training.epochs.saving import SaveProgress
 from pipelines.training.epochs.stopping import Progress, StoppingRule, choose_stopping_rule
 from pipelines.training.epochs.validation import Validation
@@ -210,7 +210,7 @@ def _fit(
         written.insert(0, WriteStart(start, validation, model_dir))
     written *= placement.is_chief
     kept = [
-        *_callbacks(training, validation, stopping_rule, model_dir, placement, config),
+        *_callbacks(training, validation, stopping_rule, model_dir, placement, config, data),
         *written,
     ]
     _run_epochs(model, examples, data, kept, training.progress, stopping_rule, placement)
@@ -289,6 +289,7 @@ def _callbacks(
     model_dir: Path,
     placement: Placement,
     config: RecallConfig,
+    data: input_pipeline.TrainingData,
 ) -> list[tf.keras.callbacks.Callback]:
     """What happens at the end of steps and epochs, in this order."""
     losses = MeanLosses(training.progress)
@@ -298,6 +299,7 @@ def _callbacks(
     return [
         StopOnNan(),
         losses,
+        *[StopWithoutTargets()] * data.has_weights,
         mid_epoch.SaveWithinEpochs(training.progress, training.manager, losses, minutes),
         validation,
         SaveProgress(

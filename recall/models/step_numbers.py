@@ -6,7 +6,10 @@ import tensorflow as tf
 
 from recall import replicas
 
-LOSSES = ("loss", "seq2item", "seq2seq")
+ITEM_LOSS = "seq2item"
+"""Name of the mean loss over clicks."""
+
+LOSSES = ("loss", ITEM_LOSS, "seq2seq")
 """Those of every step; others are named by `RecallConfig.auxiliary_weights`."""
 
 

@@ -6,7 +6,7 @@ const LONGEST_PAUSE_S = 5;
 
 /**
  * `kind` is "gone" (nobody answers), "busy" (too many requests), "away" (models are being loaded),
- * "failed" (no answer in time, or a defect), or "refused" (the request is at fault).
+ * "late" (no answer in time), "failed" (a defect), or "refused" (the request is at fault).
  */
 export class ApiError extends Error {
   constructor(kind, message) {
@@ -64,7 +64,8 @@ async function call(path, options) {
     if (response.status === 429) {
       throw new ApiError("busy", "The server has more requests than it can take. Try again in a moment.");
     }
-    throw new ApiError({ 500: "failed", 503: "away", 504: "failed" }[response.status] ?? "refused", text);
+    if (response.status === 504) throw new ApiError("late", "The server found no answer in time.");
+    throw new ApiError({ 500: "failed", 503: "away" }[response.status] ?? "refused", text);
   }
 }
 

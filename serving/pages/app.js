@@ -16,12 +16,14 @@ const PAGE_TITLE = document.title;
 const OF_INTEREST = 5;
 const TYPING_MS = 150;
 const AGAIN_S = 3;
+const LATE_TRIES = 3; // What is late so often asks for too much, or its server has too much to do.
 
 let state = parse(location.hash);
 let answer = null;
 let lists = null;
 let running = null;
 let again = null;
+let timesLate = 0;
 
 const allowed = (id) => ({ onAdd: add, history: state.history, id });
 
@@ -30,6 +32,7 @@ function navigate(part, { replace = false } = {}) {
   const address = location.pathname + location.search + format(state);
   if (replace) history.replaceState(null, "", address);
   else history.pushState(null, "", address);
+  timesLate = 0;
   render();
 }
 
@@ -84,7 +87,9 @@ const showRequest = () =>
   );
 
 function showProblem(error) {
-  const isTemporary = ["gone", "busy", "away"].includes(error.kind);
+  if (error.kind === "late") timesLate += 1;
+  const isTemporary =
+    ["gone", "busy", "away"].includes(error.kind) || (error.kind === "late" && timesLate < LATE_TRIES);
   $("notice").hidden = false;
   redraw(
     $("notice"),
@@ -163,6 +168,7 @@ async function render() {
     if (!answer.is_fallback) await showMore(body, time, signal);
     await learned;
     showRequest();
+    timesLate = 0;
   } catch (error) {
     if (!signal.aborted) showProblem(error);
   }

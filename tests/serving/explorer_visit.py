@@ -98,6 +98,10 @@ class HeldAnswers:
         """Takes one request, as a handler of Playwright."""
         self._routes.append(route)
 
+    def is_empty(self):
+        """Whether nothing waits."""
+        return not self._routes
+
     def drop(self):
         """Answers nothing of what still waits."""
         while self._routes:

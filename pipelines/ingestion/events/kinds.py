@@ -49,6 +49,19 @@ class RunKinds(NamedTuple):
                 "events are possible. Check --event_type_column."
             )
 
+    def check_clicks(self, spec: str) -> None:
+        """Refuses a log in which items were only shown.
+
+        Raises:
+            InputError: It is one.
+        """
+        if self.names == (IMPRESSION,):
+            raise InputError(
+                f"{spec}: all events are of the kind {IMPRESSION!r}, which says that an item was "
+                "shown. Add the events of clicks, or leave out --event_type_column to take these "
+                "as clicks."
+            )
+
     @staticmethod
     def of_run(kinds: pa.DictionaryArray) -> tuple[list[str], pa.Array]:
         """The kinds of a run, and their numbers; rows that were left out may have had others."""
@@ -126,3 +139,24 @@ def lines(statistics: Mapping[str, Any]) -> list[str]:
             "click that follows."
         )
     return told
+
+
+def look_alikes(statistics: Mapping[str, Any]) -> list[str]:
+    """Kinds that may be meant as others, for people: names are taken letter by letter."""
+    found: dict[str, list[str]] = {}
+    for name in statistics.get(COLUMNS, {}).get("kinds", {}):
+        found.setdefault(name.strip().casefold(), []).append(name)
+    shown = {IMPRESSION, f"{IMPRESSION}s"}
+    told = [
+        f"The kind of events {name!r} counts as clicks: only {IMPRESSION!r} says that an item was "
+        "shown."
+        for plain, names in found.items()
+        for name in names
+        if plain in shown and name != IMPRESSION
+    ]
+    return told + [
+        f"The kinds of events {', '.join(map(repr, names))} differ in capitals or blanks alone, "
+        "and are kept apart."
+        for plain, names in found.items()
+        if plain not in shown and len(names) > 1
+    ]

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from pipelines.training.epochs.stopping import Progress
 from recall.errors import InputError
+from recall.models.step_numbers import ITEM_LOSS
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 """To look at a loss means to wait for the device; one that is no number stays so."""
@@ -38,6 +39,23 @@ class StopOnNan(tf.keras.callbacks.Callback):
             raise InputError(
                 f"The training loss became {loss} at step {int(self.model.optimizer.iterations)}. "
                 "Lower `train.learning_rate` or raise `loss.temperature` and start again."
+            )
+
+
+class StopWithoutTargets(tf.keras.callbacks.Callback):
+    """Ends the job after an epoch in which no click counted as a target: nothing is learnt.
+
+    Kinds that count may occur in the held-out clicks alone, and the weights of a log may all
+    be 0. For examples with weights; comes behind `MeanLosses`.
+    """
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Looks at the mean loss of the clicks, which is 0 only where none counts."""
+        if (logs or {}).get(ITEM_LOSS) == 0.0:
+            raise InputError(
+                "No click of the training part counts as a target: the kinds of events that "
+                "loss.event_weights and loss.target_kinds leave do not occur there, or the "
+                "weights of the log (--weight_column) are 0."
             )
 
 

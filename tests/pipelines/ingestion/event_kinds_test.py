@@ -165,6 +165,25 @@ def test_bad_rows_are_counted_with_their_reason(tmp_path, row, reason):
     assert list(report["dropped"]["bad_rows"]["reasons"]) == [reason]
 
 
+def test_a_log_of_impressions_alone(tmp_path):
+    rows = [row for row in ROWS if row[3] == "impression"]
+    with pytest.raises(InputError, match=r"all events are of the kind 'impression'.*clicks"):
+        run(tmp_path, rows=rows)
+
+
+def test_kinds_that_may_be_meant_as_others(tmp_path):
+    """Kinds are taken letter by letter; a warning says what that makes of them."""
+    other = {"impression": "Impression", "buy": "buy ", "cart": "Buy"}
+    rows = [(*row[:3], other.get(row[3], row[3]), 1) for row in ROWS]
+    _, report = run(tmp_path, rows=rows)
+    assert [line for line in report["lines"] if "kind of events" in line or "kinds of" in line] == [
+        "Warning: The kind of events 'Impression' counts as clicks: only 'impression' says that an "
+        "item was shown.",
+        "Warning: The kinds of events 'Buy', 'buy ' differ in capitals or blanks alone, and are "
+        "kept apart.",
+    ]
+
+
 def test_a_column_of_something_else(tmp_path):
     rows = [("u1", f"i{i}", i, f"k{i}", 1) for i in range(101)]
     with pytest.raises(InputError, match=r"101 different values.*Check --event_type_column"):

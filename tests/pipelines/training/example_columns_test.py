@@ -78,7 +78,9 @@ def expected(kind_weights):
 
 def test_padded_batches(examples_dir):
     config = config_of('loss.event_weights={"view": 0.1}')
-    (batch,) = read_training_data(examples_dir, config).dataset
+    data = read_training_data(examples_dir, config)
+    assert data.has_weights
+    (batch,) = data.dataset
     found = {}
     for items, weights, shown in zip(
         batch.item_ids.numpy(),
@@ -99,7 +101,9 @@ def test_padded_batches(examples_dir):
 def test_packed_batches(examples_dir):
     config = config_of('loss.target_kinds=["view"]', "train.batch_slots=16")
     examples = PackedExamples(examples_dir, config)
-    (batch,) = examples.stream().dataset
+    data = examples.stream()
+    assert data.has_weights
+    (batch,) = data.dataset
     assert batch.columns[SHOWN].shape[-1] == 2
     slots = [
         np.reshape(tensor.numpy(), [-1, *tensor.shape[3:]])
@@ -130,7 +134,9 @@ def test_parts_of_replicas_have_their_columns(examples_dir):
 def test_nothing_is_read_that_is_not_needed(tmp_path):
     write_examples(tmp_path, {})
     assert choose_columns(tmp_path, RecallConfig()) == ReadColumns()
-    (batch,) = read_training_data(tmp_path, config_of()).dataset
+    data = read_training_data(tmp_path, config_of())
+    assert not data.has_weights
+    (batch,) = data.dataset
     assert batch.columns == {}
 
 
@@ -148,6 +154,25 @@ def test_nothing_is_read_that_is_not_needed(tmp_path):
 def test_settings_that_do_not_fit_the_log(examples_dir, setting, message):
     with pytest.raises(InputError, match=message):
         choose_columns(examples_dir, RecallConfig().override([setting]))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ('loss.target_kinds=["buy", "impression"]', "target_kinds names 'impression', but items"),
+        ('loss.event_weights={"impression": 0.1}', "event_weights names 'impression', but items"),
+        (
+            'loss.event_weights={"buy": 0, "view": 0}',
+            "no click that counts: all of buy, view count",
+        ),
+        ('loss.event_weights={"sale": 2}', r"of the kinds buy, view\.$"),
+    ],
+)
+def test_impressions_are_no_targets(tmp_path, setting, message):
+    columns = {"kinds": KINDS | {"impression": 9}, "shown": 3}
+    write_examples(tmp_path, {"event_columns": columns})
+    with pytest.raises(InputError, match=message):
+        choose_columns(tmp_path, RecallConfig().override([setting]))
 
 
 def test_settings_of_kinds_without_kinds(tmp_path):

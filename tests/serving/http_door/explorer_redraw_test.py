@@ -221,6 +221,25 @@ def test_a_problem_that_is_told_again(wide):
     assert focus(wide) == "answer-title"
 
 
+def test_an_answer_that_does_not_come_in_time(wide):
+    """It is asked for twice again, and then by hand; a server that has just started is slow."""
+    open_with_answer(wide)
+    wide.page.clock.install()
+    held = wide.hold("recall")
+    wide.page.click("#items .add >> nth=0")
+    late = {"status": 504, "json": {"error": "Deadline Exceeded"}}
+    held.next().fulfill(**late)
+    held.next(by_itself=True).fulfill(**late)
+    held.next(by_itself=True).fulfill(**late)
+    wide.wait("document.getElementById('answer').classList.contains('stale')")
+    assert "no answer in time" in wide.texts("#notice")[0]
+    wide.page.clock.run_for(20_000)
+    assert held.is_empty()
+    wide.page.click("#notice button")
+    held.let_through("document.getElementById('notice').hidden")
+    assert len(wide.history()) == 3
+
+
 def found(*numbers, is_complete):
     """An answer of `POST /items:search`."""
     names = [{"item_id": f"i{number}", "title": f"Item {number}"} for number in numbers]

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from serving.server import RecallServer
-from tests.serving.explorer_visit import SIZES, Visit
+from tests.serving.explorer_visit import SIZES, WAIT_MS, Visit
 
 
 def pick(visit, text, title):
@@ -242,7 +242,8 @@ def test_a_server_that_stops_and_comes_back(chromium, release):
         assert visit.violations() == []
         server = RecallServer(release, grpc_port=0, http_port=port)
         server.start()
-        visit.page.wait_for_selector("#notice", state="hidden")  # By itself.
+        # By itself, also where the first answer comes too late, after the 30 s of a request.
+        visit.page.wait_for_selector("#notice", state="hidden", timeout=3 * WAIT_MS)
         assert len(visit.history()) == 2
     finally:
         server.stop()

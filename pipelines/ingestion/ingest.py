@@ -287,13 +287,12 @@ class _Ingest:
 
     def _write(self, log_columns: Sequence[FittedColumn]) -> list[dict]:
         """Writes the TFRecord files; facts of every shard."""
+        folder = self._examples_dir
         for split in WRITTEN_SPLITS:
-            (self._examples_dir / f"Split-{split}").mkdir()
+            (folder / f"Split-{split}").mkdir()
         if self._config.ingest.keep_sequences:
-            (self._examples_dir / kept_sequences.FOLDER).mkdir()
-        step = ingest_steps.WriteShard(
-            self._config, self._examples_dir, self._work_dir, log_columns
-        )
+            (folder / kept_sequences.FOLDER).mkdir()
+        step = ingest_steps.WriteShard(self._config, folder, self._work_dir, log_columns)
         with tasks.open_task(ingest_steps.WRITING, total=len(self._shards), unit="shards"):
             self._runner.run(step, self._shards)
         return self._files.read_all_facts(ingest_steps.WRITTEN)

@@ -23,9 +23,6 @@ the data row in the input: the order of events with equal timestamps.
 
 EVENT_SCHEMA_WITH_SPLIT = EVENT_SCHEMA.append(pa.field("split", pa.string()))
 
-IMPRESSION = "impression"
-"""The kind of an event in which an item was shown: a click of its own says that it was used."""
-
 FEATURE_FIELD = "feature:"
 """Before the name of a declared feature: the field of an event that has its values."""
 

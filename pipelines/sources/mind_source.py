@@ -14,11 +14,11 @@ import pyarrow.compute as pc
 from pipelines.sources.columns.bad_rows import BadRow, BadRows
 from pipelines.sources.columns.time_texts import parse_form
 from pipelines.sources.columns.where import Condition
-from pipelines.sources.event_columns import IMPRESSION
 from pipelines.sources.events import DEFAULT_COLUMNS, EventSource, RawBatch
 from pipelines.sources.tables import table_files
 from pipelines.sources.tables.text_format import TextOptions
 from recall.errors import InputError
+from recall.settings.ingest import IMPRESSION
 
 _COLUMNS = ("impression_id", "user_id", "time", "history", "impressions")
 _TIME_FORMAT = "%m/%d/%Y %I:%M:%S %p"

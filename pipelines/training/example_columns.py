@@ -5,10 +5,10 @@ from pathlib import Path
 
 from pipelines.artifacts import records
 from pipelines.artifacts.event_columns import ColumnsFound
-from pipelines.sources.event_columns import IMPRESSION
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.features import ReadColumns
+from recall.settings.ingest import IMPRESSION
 from recall.settings.loss import LossConfig
 
 

@@ -26,7 +26,6 @@ from pipelines.ingestion.sequences import Part, user_shards
 from pipelines.progress import tasks
 from pipelines.sources.columns.bad_rows import BadRows, number_of
 from pipelines.sources.columns.time_findings import DAY_S, add_times
-from pipelines.sources.event_columns import IMPRESSION
 from pipelines.sources.events import EventSource
 from pipelines.upkeep import (
     ends,
@@ -41,6 +40,7 @@ from pipelines.upkeep.changed_folder import ChangedFolder
 from pipelines.upkeep.grown_items import LogItems
 from pipelines.upkeep.split_users import BEFORE, FREQUENT, NOW
 from recall.errors import InputError
+from recall.settings.ingest import IMPRESSION
 
 
 class Change(ChangedFolder):

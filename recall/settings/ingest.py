@@ -5,6 +5,9 @@ import typing
 
 from recall.plain_values import require_choice, require_setting, require_time
 
+IMPRESSION = "impression"
+"""The kind of an event in which an item was shown: a click of its own says that it was used."""
+
 _MOST_SHARDS = 10_000
 """Numbers that the names of kept files leave to a shard; each is some dozen files, and costs a
 hundredth of a second even when it is empty."""

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 
 from pipelines.artifacts.event_columns import COLUMNS
-from pipelines.sources.event_columns import IMPRESSION
 from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.settings.ingest import IMPRESSION
 
 MOST_KINDS = 100
 """A column with more values says something else."""

@@ -29,7 +29,6 @@ from pipelines.ingestion.sequences import Part
 from pipelines.ingestion.splits import HELD_OUT
 from pipelines.ingestion.step_runner import StepRunner
 from pipelines.sources import item_rows
-from pipelines.sources.event_columns import IMPRESSION
 from pipelines.upkeep import (
     grown_items,
     grown_users,
@@ -41,6 +40,7 @@ from pipelines.upkeep.split_users import BEFORE, NOW
 from pipelines.upkeep.steps import Place
 from recall.config import RecallConfig
 from recall.errors import InputError
+from recall.settings.ingest import IMPRESSION
 from serving.release import storage
 
 _SPLITS = ("train", "valid", "test")

@@ -192,6 +192,7 @@ def test_a_finished_job_is_not_run_again(finished, examples_dir, monkeypatch):
     train_and_evaluate(CONFIG, examples_dir, finished)
 
 
+@pytest.mark.slow
 def test_a_step_beyond_the_memory_is_one_line(examples_dir, tmp_path, monkeypatch):
     original = DSSRec.compute_losses
 
@@ -272,7 +273,9 @@ def test_a_killed_job_resumes_and_ends_as_if_nothing_had_happened(
 
 
 @eagerly
-@pytest.mark.parametrize("negatives", ["queue", "interest_queues"])
+@pytest.mark.parametrize(
+    "negatives", [pytest.param("queue", marks=pytest.mark.slow), "interest_queues"]
+)
 def test_a_resumed_job_has_the_queue_of_the_killed_one(negatives, examples_dir, tmp_path):
     config = QUICK.override([f"loss.negatives={negatives}", "train.max_epochs=2"])
     train_and_evaluate(config, examples_dir, tmp_path / "whole")

@@ -204,8 +204,12 @@ def two_days(tmp_path):
 KINDS = ["view", "view", "cart", "impression", "impression"]
 SETTINGS = [
     ([], [KINDS] * NUM_DAYS),
-    (["ingest.min_item_events=3", "ingest.min_user_events=3"], [KINDS] * NUM_DAYS),
-    (["ingest.max_age_days=2"], [KINDS] * NUM_DAYS),
+    pytest.param(
+        ["ingest.min_item_events=3", "ingest.min_user_events=3"],
+        [KINDS] * NUM_DAYS,
+        marks=pytest.mark.slow,
+    ),
+    pytest.param(["ingest.max_age_days=2"], [KINDS] * NUM_DAYS, marks=pytest.mark.slow),
     # A kind comes later, impressions as well.
     (["ingest.protocol=next_n", "ingest.num_targets=2"], [["view"], ["view", "buy"], KINDS, KINDS]),
 ]

@@ -288,7 +288,7 @@ def test_long_titles_are_cut_off_not_the_page_widened(visit):
     ), "no card lies over another"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("size", SIZES)
 def test_the_page_of_the_api(chromium, server, size, scheme):
     visit = Visit(chromium, server, size, color_scheme=scheme)

@@ -385,6 +385,7 @@ def slow_down(monkeypatch, server, seconds):
 
 
 class TestBatches:
+    @pytest.mark.slow
     def test_the_largest_one(self, front, shard_servers, monkeypatch):
         """512 requests, eight times what a shard admits; 16 waves of .25 s last 4 s.
 

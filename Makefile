@@ -58,8 +58,13 @@ test-pythons: ## The fast tests on each of PYTHONS="python3.10 python3.11 python
 		$(MAKE) --no-print-directory test PYTHON=$$python VENV=build/python-$$version; \
 	done
 
-test-slow: install ## The heavy tests.
-	$(BIN)/python -m pytest -q -m slow
+# What XLA compiled stays in a process for good (findings/tf_xla_programs_stay.sh): all of it in one
+# took more than 12 GB.
+test-slow: install ## The heavy tests, each file in a process of its own.
+	@failed=; for file in $$(grep -rl 'mark\.slow' tests --include='*_test.py' | sort); do \
+		echo "== $$file"; \
+		$(BIN)/python -m pytest -q -m slow $$file || failed="$$failed $$file"; \
+	done; test -z "$$failed" || { echo "Failed:$$failed" >&2; exit 1; }
 
 test-documents: install ## Runs every command and code block of the pages.
 	$(BIN)/python -m pytest -q -m documents tests/documents

@@ -1,5 +1,6 @@
 """Examples of the cases of an experiment: `recall ingest`, with noise where a case has some."""
 
+import functools
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -7,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from pipelines.artifacts import records
-from pipelines.experiments.grids.grid import Experiment, GridRun
+from pipelines.experiments.grids.grid import Case, Experiment, GridRun
 from pipelines.experiments.grids.logs import find_log, is_named
 from pipelines.experiments.outcomes import run_files
 from recall.config import RecallConfig
@@ -171,10 +172,16 @@ def _noisy_path(examples: Path) -> Path:
 
 def _ingest_config(experiment: Experiment, run: GridRun) -> RecallConfig:
     """A log with noise is split already; examples have times where one recipe wants them."""
-    configs = (experiment.config(run._replace(arm=arm)) for arm in experiment.arms)
-    times = any(config.model.time_bias for config in configs)
-    config = experiment.config(run).override([f"model.time_bias={str(times).lower()}"])
+    times = str(_want_times(experiment, run.case)).lower()
+    config = experiment.config(run).override([f"model.time_bias={times}"])
     return config if run.case.noise is None else config.override(["ingest.protocol=provided"])
+
+
+@functools.cache
+def _want_times(experiment: Experiment, case: Case) -> bool:
+    """Whether one of the recipes of a case looks at times of clicks."""
+    configs = (experiment.config(GridRun(case, arm, 1)) for arm in experiment.arms)
+    return any(config.model.time_bias for config in configs)
 
 
 def check(experiment: Experiment) -> None:
@@ -187,7 +194,8 @@ def check(experiment: Experiment) -> None:
     _check_effect(experiment)
     first: dict[str, tuple] = {}
     wanted = {int(name.partition("@")[2]) for name in experiment.metrics if "@" in name}
-    for run in experiment.runs():
+    # Seeds change nothing that is looked at.
+    for run in experiment._replace(seeds=experiment.seeds[:1]).runs():
         config = experiment.config(run)
         if missing := sorted(wanted.difference(config.evaluation.all_ks)):
             raise InputError(

@@ -5,7 +5,9 @@ from pipelines.experiments.grids.logs import NEXT_FIVE
 from pipelines.experiments.grids.seq2seq import cases_of
 from recall.settings.model import ModelConfig
 
-_FOLLOWING = ("model.clusters=items", "loss.semantic_weight=0.1")
+FOLLOWING = ("model.clusters=items", "loss.semantic_weight=0.1")
+"""Prototypes follow the items, and clicks stay near the interest of theirs."""
+
 FORMS = {
     "sum": (),
     "gate": ("model.residual_form=gate",),
@@ -16,13 +18,13 @@ FORMS = {
     "items": ("model.pools=items",),
     "items, gate": ("model.pools=items", "model.residual_form=gate"),
     "items, first": ("model.pools=items", "model.residual_form=first"),
-    "clusters": _FOLLOWING,
-    "items, clusters": ("model.pools=items", *_FOLLOWING),
-    "both, clusters": ("model.pools=both", *_FOLLOWING),
+    "clusters": FOLLOWING,
+    "items, clusters": ("model.pools=items", *FOLLOWING),
+    "both, clusters": ("model.pools=both", *FOLLOWING),
     "K by user": ("model.min_interest_weight=0.15",),
     "routing": ("model.extractor=routing",),
 }
-"""Name -> settings; the first is the default. Prototypes of `clusters` follow the items."""
+"""Name -> settings; the first is the default."""
 
 _LOGS = ("ml-100k", "beauty", "ml-1m")
 _SEEDS = 3

@@ -1,5 +1,6 @@
 """Planted interests: are they found, and are the confident pairs those to be foreseen?"""
 
+from pipelines.experiments.grids import extractors
 from pipelines.experiments.grids.grid import (
     Arm,
     Case,
@@ -12,7 +13,7 @@ from pipelines.experiments.grids.logs import NEXT_FIVE, log_settings
 from recall.errors import InputError
 
 _INTERESTS = 8
-CLUSTERS = ("model.clusters=items", "loss.semantic_weight=0.1", "loss.min_pair_weight=0.05")
+CLUSTERS = (*extractors.FOLLOWING, "loss.min_pair_weight=0.05")
 """Clusters of items, clicks near the interest of theirs, and only interests compared that past
 and future hold."""
 _WORLD = f"synthetic:users=3000,items=1000,interests={_INTERESTS},interests_per_user=3"

@@ -126,7 +126,9 @@ def parse(name: str, arguments: Sequence[str]) -> tuple[absl_flags.FlagValues, l
     if command.beam_flags:
         rest = _beam_words(rest, command)
     elif rest and command.word and not values[command.word].present:
-        values[command.word].value, rest = rest[0], rest[1:]
+        several = command.flags[command.word].kind == "repeated"
+        values[command.word].value = rest if several else rest[0]
+        rest = [] if several else rest[1:]
     if rest and not command.beam_flags:
         raise UsageError(f"unexpected word {rest[0]!r}; every value belongs to a --flag=value.")
     for flag in command.required:

@@ -74,4 +74,4 @@ def _measure_lists(values: flags.FlagValues) -> None:
     output_dir = folders.read_output(values, records.LISTS_JOB)
     report = given_lists.run_list_evaluation(values.examples, values.lists, output_dir, config)
     print(summary.results(report))
-    logging.info("Wrote %s. `recall runs` compares them with runs.", f"{output_dir}/report.json")
+    logging.info("Wrote %s. `recall compare` sets them beside runs.", f"{output_dir}/report.json")

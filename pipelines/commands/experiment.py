@@ -31,12 +31,19 @@ COMMAND = Command(
     "about columns and rows are for your own.",
     examples=(
         "experiment --list",
+        "experiment seq2seq --list --seeds=3",
         "experiment seq2seq --output=runs/seq2seq --logs=ml-100k --seeds=5",
         "experiment seq2seq --output=runs/quick --logs=planted --seeds=2 --epochs=3 --jobs=2",
     ),
     flags={
         "name": FlagSpec(help="Which experiment; --list names them.", value="NAME"),
-        "list": FlagSpec(help="Names the experiments.", value="", default=False, kind="boolean"),
+        "list": FlagSpec(
+            help="Names the experiments; with a name, shows the logs, recipes and runs of that one "
+            "as the other flags make it. Runs nothing.",
+            value="",
+            default=False,
+            kind="boolean",
+        ),
         "output": folder_flags.flag("Folder of examples, runs and results."),
         "logs": FlagSpec(
             help="Logs with commas: beauty, sports, ml-1m, ml-100k, diginetica, planted, exposed, "
@@ -117,14 +124,14 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     from pipelines.experiments.grids import catalogue
     from pipelines.experiments.grids.grid import Options, choose_arms
 
-    if values.list:
+    if values.list and not values["name"].value:
         width = max(map(len, catalogue.SUMMARIES))
         for name, text in catalogue.SUMMARIES.items():
             print(f"{name:<{width}}  {text}")
         return
     for flag in ("name", "output"):
-        if not values[flag].value:
-            example = COMMAND.examples[1]
+        if not values[flag].value and not values.list:
+            example = COMMAND.examples[2]
             raise UsageError(f"--{flag} is required, for example `recall {example}`.")
     if values.only_examples and values.only_results:
         raise UsageError("Give --only_examples or --only_results, one of the two.")
@@ -133,6 +140,11 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     experiment = catalogue.build(values["name"].value, options)
     if values.arm:
         experiment = choose_arms(experiment, values.arm)
+    if values.list:
+        from pipelines.experiments import plan
+
+        print(plan.describe(experiment), end="")
+        return
     threads = max(1, len(os.sched_getaffinity(0)) // values.jobs) if values.jobs > 1 else 0
     if values.run:
         with progress_flags.loading():

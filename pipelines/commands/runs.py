@@ -8,6 +8,12 @@ from absl import flags
 from pipelines.commands.shared import folders
 from pipelines.commands.shared.flags import Command, FlagSpec
 
+OUTPUT_FORMAT = FlagSpec(
+    help="Of the output; json and csv have everything that is known of a run.",
+    value="NAME",
+    default="table",
+    choices=("table", "json", "csv"),
+)
 COMMAND = Command(
     summary="Lists the runs below a folder and compares them.",
     description="One line per run: when it finished, its log, metrics, verdict, time and memory. "
@@ -29,12 +35,7 @@ COMMAND = Command(
             kind="list",
             default=(),
         ),
-        "format": FlagSpec(
-            help="Of the output; json and csv have everything that is known of a run.",
-            value="NAME",
-            default="table",
-            choices=("table", "json", "csv"),
-        ),
+        "format": OUTPUT_FORMAT,
     },
     required=("dir",),
     word="dir",

@@ -25,6 +25,7 @@ _NAMES = (
     "embed",
     "report",
     "runs",
+    "compare",
     "tune",
     "experiment",
     "tfx",

@@ -5,6 +5,7 @@ import difflib
 import io
 import json
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pipelines.evaluation.intervals import Interval
 from pipelines.publishing import summary
 from pipelines.reporting.page import texts
 from pipelines.tracking.differences import find_other_logs, measure_differences
-from pipelines.tracking.run_facts import RunFacts, find_runs, read_run
+from pipelines.tracking.run_facts import RunFacts, find_runs, is_run, read_run
 from recall.errors import InputError
 
 ALL = "all"
@@ -45,6 +46,27 @@ def read_runs(directory: str | Path) -> list[RunFacts]:
     if not runs:
         raise InputError(f"All {len(found)} runs in {directory} are damaged.")
     return sorted(runs, key=lambda run: run.finished or "")
+
+
+def read_each(folders: Sequence[str]) -> list[RunFacts]:
+    """The runs of these folders, in this order, named from the folder that has them all.
+
+    Raises:
+        InputError: One is no run, or damaged; one is there twice, or is alone.
+    """
+    if len(folders) < 2:
+        raise InputError(f"There is nothing to compare {folders[0]} with. Name two runs or more.")
+    found: dict[Path, Path] = {}
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise InputError(f"{folder} is no folder. Name one that `recall run` wrote to.")
+        if not is_run(folder):
+            raise InputError(f"{folder} is no run, but {find_runs(folder)[0]} is.")
+        if folder.resolve() in found:
+            raise InputError(f"{folder} is named twice. Name each run once.")
+        found[folder.resolve()] = folder
+    root = os.path.commonpath([path.parent for path in found])
+    return [read_run(folder, path.relative_to(root).as_posix()) for path, folder in found.items()]
 
 
 def choose(runs: Sequence[RunFacts], names: Iterable[str]) -> list[RunFacts]:

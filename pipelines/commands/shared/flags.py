@@ -67,7 +67,8 @@ class Command:
         flags: Name -> spec, in the order of the help.
         required: Names of flags without which the command cannot start.
         word: The flag that a bare word is the value of, for example `bash` of
-            `recall completion bash`; "" allows none.
+            `recall completion bash`; all bare words are those of one that is `repeated`; ""
+            allows none.
         beam_flags: Whether unknown flags go to Beam's PipelineOptions.
         hidden: Whether `recall --help` leaves it out.
         resumes: Whether the same command goes on where an interrupted one was.
@@ -188,12 +189,7 @@ def overview(commands: Mapping[str, Command]) -> str:
 
 def page(name: str, command: Command) -> str:
     """The page of `recall <name> --help`."""
-    required = " ".join(
-        command.flags[flag].value
-        if flag == command.word
-        else f"--{flag}={command.flags[flag].value}"
-        for flag in command.required
-    )
+    required = " ".join(_typed(command, flag) for flag in command.required)
     sections = [
         f"usage: recall {name} {required} [flags]".replace("  ", " "),
         textwrap.fill(f"{command.summary} {command.description}", 88),
@@ -202,6 +198,14 @@ def page(name: str, command: Command) -> str:
         "Flags of every command:\n" + "\n".join(_flag_lines(COMMON, ())),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _typed(command: Command, name: str) -> str:
+    """A required flag as it is typed, in the first line of the help."""
+    spec = command.flags[name]
+    if name != command.word:
+        return f"--{name}={spec.value}"
+    return f"{spec.value}..." if spec.kind == "repeated" else spec.value
 
 
 def _flag_lines(specs: Mapping[str, FlagSpec], required: tuple[str, ...]) -> list[str]:

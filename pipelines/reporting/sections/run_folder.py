@@ -113,7 +113,7 @@ class RunFolder:
         if not found and own is not None and own.get("job") == records.LISTS_JOB:
             raise InputError(
                 f"{run_dir} has lists of another system, of which there is no such page. "
-                "`recall runs` lists them, and compares them with runs."
+                "`recall compare` sets them beside runs."
             )
         if not found:
             raise InputError(

@@ -1,10 +1,13 @@
 """`recall experiment`: what it refuses before any work, and how an own log is named and read."""
 
 import json
+import re
+import shlex
 
 import pytest
 
 from pipelines import cli
+from tests.rooms import ROOT
 
 
 def write_log(folder):
@@ -41,3 +44,49 @@ def test_an_own_log_is_a_folder_and_has_the_usual_flags(tmp_path):
     report = json.loads((tmp_path / "out/examples/shop/ingest_report.json").read_text())
     assert report["kept"]["users"] == 3
     assert report["items_file"] == {"items": 7, "matched": 7}
+
+
+def documented_commands():
+    """Every `recall experiment` in a block of a page, joined to one line."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+    return sorted(
+        {
+            line
+            for page in pages
+            for block in re.findall(r"^```\w*[^\n]*\n(.*?)^```", page.read_text(), re.M | re.S)
+            for line in block.replace("\\\n", " ").splitlines()
+            if line.startswith("recall experiment ")
+        }
+    )
+
+
+@pytest.mark.parametrize("line", documented_commands())
+def test_commands_of_the_pages_are_planned(line, capsys):
+    """Names, recipes and settings are known, whatever data is there."""
+    assert cli.main([*shlex.split(line)[1:], "--list"]) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.endswith(" runs.") or line == "recall experiment --list"
+
+
+def test_the_plan_shows_logs_recipes_and_runs(capsys, monkeypatch):
+    monkeypatch.delenv("RECALL_DATA_DIR", raising=False)
+    words = ["--logs=ml-1m,planted", "--seeds=2", "--epochs=3", "--set=model.dim=16"]
+    assert cli.main(["experiment", "seq2seq", "--list", *words]) == 0
+    shown = capsys.readouterr().out
+    assert [block.splitlines()[0].split() for block in shown.split("\n\n")[1:3]] == [
+        ["log", "settings"],
+        ["recipe", "settings"],
+    ]
+    lines = shown.splitlines()
+    next_five = "ingest.protocol=next_n ingest.num_targets=5"
+    assert f"ml-1m    model.max_history_length=200 train.max_epochs=8 {next_five}" in lines
+    assert "seq2item      loss.seq2seq_weight=0" in lines
+    assert "with seq2seq  -" in lines
+    assert "All runs have train.max_epochs=3 model.dim=16." in lines
+    assert lines[-1] == "2 logs x 2 recipes x 2 seeds: 8 runs."
+
+
+def test_a_plan_of_settings_that_make_no_sense_is_refused(capsys):
+    assert cli.main(["experiment", "ablation", "--list", "--set=loss.seq2seq_anchors=99"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "`loss.seq2seq_anchors` must be at most model.max_history_length" in line

@@ -71,7 +71,7 @@ def test_runs_of_different_logs_have_no_intervals(run_writer, tmp_path, capsys):
     (line,) = [line for line in lines if line.startswith("test.recall@10  +")]
     assert line.split()[1] == "+0.0000"
     assert line.endswith("  -")
-    assert cli.main(["runs", str(tmp_path), "--compare=a,c"]) == 0
+    assert cli.main(["compare", str(tmp_path / "a"), str(tmp_path / "c")]) == 0
     told = capsys.readouterr().out
     assert "No intervals for c" in told
     assert "minus a" not in told

@@ -192,3 +192,30 @@ def test_folders_without_a_run(tmp_path, capsys):
     assert cli.main(["runs", str(tmp_path / "missing")]) == 1
     assert "is no folder" in capsys.readouterr().err
     assert cli.main(["runs"]) == 2
+
+
+def test_compare_takes_folders_in_their_order_and_shortens_names(two_runs, capsys):
+    before, mine = (str(two_runs / name) for name in ("before", "shops/mine"))
+    assert cli.main(["compare", mine, "--format=json", before]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["runs"] == ["shops/mine", "before"]
+    assert told["metrics"]["test.recall@10"] == {"shops/mine": 0.375, "before": 0.25}
+    assert told["settings"] == {"model.dim": {"shops/mine": 128, "before": 64}}
+
+
+@pytest.mark.parametrize(
+    ("names", "code", "error"),
+    [
+        ([], 2, "--runs is required, for example `recall compare runs/before runs/mine`"),
+        (["before"], 1, "nothing to compare {0}/before with. Name two runs or more."),
+        (["before", "shops/../before"], 1, "{0}/shops/../before is named twice."),
+        (["before", "shops"], 1, "{0}/shops is no run, but {0}/shops/mine is."),
+        (["before", "none"], 1, "{0}/none is no folder."),
+        (["before", "empty"], 1, "{0}/empty holds no finished run."),
+    ],
+)
+def test_compare_refuses_what_are_no_two_runs_in_one_line(two_runs, capsys, names, code, error):
+    (two_runs / "empty").mkdir()
+    assert cli.main(["compare", *(f"{two_runs}/{name}" for name in names)]) == code
+    (line,) = capsys.readouterr().err.splitlines()
+    assert error.format(two_runs) in line

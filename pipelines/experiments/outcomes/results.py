@@ -57,7 +57,8 @@ def summarise(experiment: Experiment, finished: Sequence[FinishedRun]) -> dict[s
 
     Returns:
         Content of `results.json`. `cases` has one dict for each log: `name`, `seeds`,
-        `num_users`, `num_positives` (held-out clicks), `devices`, `settings` and `arms`. An arm
+        `num_users`, `num_positives` (held-out clicks), `counted` (metric -> users, where those
+        are fewer), `devices`, `settings` and `arms`. An arm
         has `metrics`, name -> `value` (mean over the seeds), `by_seed`, and `low` and `high` or,
         of a run as a whole, `standard_deviation` (None of one seed); `differences` from the first
         arm alike, which that one lacks; `num_epochs`, `best_epochs` and `cpu_s`, one number for
@@ -118,10 +119,18 @@ def _summarise_case(
         "seeds": seeds,
         "num_users": first[0].facts["num_users"],
         "num_positives": first[0].facts["num_positives"],
+        "counted": _count_users(first[0], experiment.metrics),
         "devices": sorted({one.facts["device"] for of in runs.values() for one in of}),
         "settings": list(case.settings),
         "arms": arms,
     }
+
+
+def _count_users(one: FinishedRun, names: Sequence[str]) -> dict[str, int]:
+    """Users that count for a metric, where some have nothing that it could be of."""
+    shown = {name: one.users[name].weights for name in names if name in one.users}
+    counts = {name: int(np.count_nonzero(weights)) for name, weights in shown.items()}
+    return {name: n for name, n in counts.items() if 0 < n < one.facts["num_users"]}
 
 
 def _summarise_arm(

@@ -8,6 +8,9 @@ from pipelines.publishing import summary
 Row = list[str]
 
 _KEPT = "Share of the quality that is kept"
+_MOST_NAMES = 60
+"""Characters of names of logs in a line of cautions."""
+
 _FEW_USERS = 100
 """Below it the bootstrap covers less than it says: differences of hits of 20 users 87 % of the
 time, of 50 users 93 %, of 100 users 94 % (simulated)."""
@@ -18,7 +21,7 @@ def terminal(found: Mapping[str, Any], width: int = 100) -> str:
     parts = [found["question"]]
     for case in found["cases"]:
         head, *others = _split(rows(found, case), width)
-        parts += [f"{heading(case)}\n{head}", *others]
+        parts += [f"{heading(case)}\n{head}", *others, *counted(case)]
     for group in _groups(found):
         parts.append(f"{_KEPT}: {group}\n{summary.align(kept_rows(found, group))}")
     if len(found["arms"]) > 1:
@@ -51,7 +54,7 @@ def markdown(found: Mapping[str, Any]) -> str:
     """The same as Markdown, with what the numbers were made with."""
     parts = [f"# {found['experiment']}", found["question"]]
     for case in found["cases"]:
-        parts += [f"## {heading(case)}", _markdown_table(rows(found, case))]
+        parts += [f"## {heading(case)}", _markdown_table(rows(found, case)), *counted(case)]
     for group in _groups(found):
         parts += [f"## {_KEPT}: {group}", _markdown_table(kept_rows(found, group))]
     versions = ", ".join(f"{name} {value}" for name, value in found["versions"].items() if value)
@@ -78,15 +81,40 @@ def cautions(found: Mapping[str, Any]) -> list[str]:
     lines = []
     cases = found["cases"]
     if alone := [case["name"] for case in cases if len(case["seeds"]) == 1]:
-        of = "" if len(alone) == len(cases) else f" ({', '.join(alone)})"
+        names = _short(", ".join(alone), f"{len(alone)} of {len(cases)} logs")
+        of = "" if len(alone) == len(cases) else f" ({names})"
         lines.append(
             f"One seed{of}: the intervals leave out what another training would change, and two\n"
             "trainings of one recipe may differ by more. Give more --seeds to be sure."
         )
-    if few := [case for case in cases if case["num_users"] < _FEW_USERS]:
-        numbers = ", ".join(f"{case['num_users']} of {case['name']}" for case in few)
-        lines.append(f"Few users ({numbers}): intervals of so few are too narrow.")
+    numbers = {
+        case["name"]: min([case["num_users"], *case.get("counted", {}).values()]) for case in cases
+    }
+    if few := {name: number for name, number in numbers.items() if number < _FEW_USERS}:
+        least, logs = min(few.values()), f"{len(few)} of {len(cases)} logs"
+        told = _short(
+            ", ".join(f"{number} of {name}" for name, number in few.items()),
+            f"{least} in {logs}" if len(cases) > 1 else str(least),
+        )
+        lines.append(f"Few users ({told}): intervals of so few are too narrow.")
     return lines
+
+
+def _short(text: str, instead: str) -> str:
+    """A text where it does not fill a line, else what stands for it."""
+    return text if len(text) <= _MOST_NAMES else instead
+
+
+def counted(case: Mapping[str, Any]) -> list[str]:
+    """How many users a metric is of, where those are fewer than all.
+
+    >>> counted({"num_users": 900, "counted": {"outside@10": 138}})
+    ['Of the 900 users count: 138 for outside@10.']
+    >>> counted({"num_users": 900, "counted": {}})
+    []
+    """
+    numbers = [f"{number:,} for {name}" for name, number in case.get("counted", {}).items()]
+    return [f"Of the {case['num_users']:,} users count: {', '.join(numbers)}."] if numbers else []
 
 
 def heading(case: Mapping[str, Any]) -> str:

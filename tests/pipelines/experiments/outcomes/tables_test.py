@@ -78,3 +78,20 @@ def test_a_wide_table_is_several_that_fit():
         assert [name for head in heads for name in head.split()[1:]] == metrics
         assert max(map(len, lines[2:])) <= max(width, 100)
         assert len([line for line in lines if line.startswith("again ")]) == number
+
+
+@pytest.mark.parametrize("form", [tables.terminal, tables.markdown])
+def test_users_that_count_for_a_metric_are_told_and_may_be_few(form):
+    case = case_of("shop", [1, 2], 1000) | {"counted": {"recall@10": 38}}
+    text = form(found_of(case))
+    assert "Of the 1,000 users count: 38 for recall@10." in text
+    assert "Few users (38 of shop): intervals of so few are too narrow." in text
+
+
+def test_cautions_fit_a_line_whatever_logs_are_called():
+    cases = [case_of(f"synthetic:users=99,noise={n}", [1, 2][: n + 1], 90 + n) for n in range(3)]
+    seed, few = tables.cautions(found_of(*cases))
+    assert seed.startswith("One seed (synthetic:users=99,noise=0): ")
+    assert few == "Few users (90 in 3 of 3 logs): intervals of so few are too narrow."
+    (few,) = tables.cautions(found_of(case_of("synthetic:" + "x" * 60, [1, 2], 7)))
+    assert few == "Few users (7): intervals of so few are too narrow."

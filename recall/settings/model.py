@@ -146,6 +146,19 @@ class ModelConfig:
             else f"0 with {self.why_all_alike}: interests weigh the same",
         )
         self._check_prototypes()
+        self._check_states()
+
+    def _check_states(self) -> None:
+        """Something of an interest has to come from what the encoder makes of the clicks."""
+        has_clusters = self.clustering and self.clusters == "states" and self.has_several
+        asks_encoder = self.pools != "items" or self.interest_residual or has_clusters
+        require_setting(
+            self.weighting or asks_encoder,
+            "model.weighting",
+            self.weighting,
+            "true with model.pools=items and model.interest_residual=false where states are not "
+            "clustered: nothing would come from the encoder",
+        )
 
     def _check_prototypes(self) -> None:
         """What clicks are clustered by."""

@@ -343,3 +343,16 @@ def test_use_categories_leaves_a_declaration_of_the_categories_as_it_is():
         {"model": {"use_categories": True}, "features": {"columns": [own]}}
     )
     assert [column.name for column in config.features.of("item")] == ["genres"]
+
+
+@pytest.mark.parametrize(
+    "clusters", ["model.clusters=items", "model.clustering=false", "model.num_interests=1"]
+)
+def test_interests_that_nothing_of_the_encoder_reaches_are_refused(clusters):
+    settings = [clusters, "model.pools=items", "model.interest_residual=false"]
+    with pytest.raises(
+        InputError, match=r"`model\.weighting` must be true with model\.pools=items"
+    ):
+        RecallConfig().override([*settings, "model.weighting=false"])
+    RecallConfig().override(settings)
+    RecallConfig().override([clusters, "model.pools=items", "model.weighting=false"])

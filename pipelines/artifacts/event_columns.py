@@ -1,11 +1,14 @@
 """What examples say of events beside their items, read back. Imports no TensorFlow."""
 
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.artifacts import records
+from recall.errors import InputError
+from recall.settings.ingest import IMPRESSION
+from recall.settings.loss import LossConfig
 from serving.release import storage
 
 COLUMNS = "event_columns"
@@ -47,3 +50,40 @@ class ColumnsFound(NamedTuple):
 
 
 NOTHING_FOUND = ColumnsFound()
+
+
+def check_kinds(loss: LossConfig, kinds: Sequence[str], without: str) -> None:
+    """Refuses settings of kinds of events that do not fit those of a log.
+
+    Args:
+        loss: Names kinds.
+        kinds: All of the log; () where it has none.
+        without: What has no kinds, for the error.
+
+    Raises:
+        InputError: A kind is named that the log lacks or that is no target, or none counts.
+    """
+    clicks = [kind for kind in kinds if kind != IMPRESSION]
+    settings = {"event_weights": loss.event_weights, "target_kinds": loss.target_kinds}
+    for setting, names in settings.items():
+        if names and not kinds:
+            raise InputError(
+                f"loss.{setting} names kinds of events, but {without}. "
+                "Ingest the log with --event_type_column."
+            )
+        if IMPRESSION in names:
+            raise InputError(
+                f"loss.{setting} names {IMPRESSION!r}, but items that were only shown are no "
+                "targets: they are negatives of the click that follows. Leave it out."
+            )
+        unknown = [name for name in names if name not in kinds]
+        if unknown:
+            raise InputError(
+                f"loss.{setting} names {unknown[0]!r}, but the events are of the kinds "
+                f"{', '.join(clicks)}."
+            )
+    if clicks and max(map(loss.weight_of, clicks)) == 0:
+        raise InputError(
+            "loss.event_weights and loss.target_kinds leave no click that counts: all of "
+            f"{', '.join(clicks)} count 0."
+        )

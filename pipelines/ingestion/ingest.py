@@ -116,6 +116,7 @@ def run_ingest(
     runner = StepRunner(beam_args)
     split_report.check_columns(source, config.ingest)
     user_rows.check_file(source, config)
+    kinds.check_source(source, config)
     with_features = log_features.open_with(source, config)
     record = ingest_record(source, items_file, config)
     if records.is_current(output_dir, record):
@@ -124,8 +125,7 @@ def run_ingest(
     _check_output_dir(output_dir, record, overwrite)
     source = copy.copy(with_features)
     source.use_split = config.ingest.protocol == "provided"
-    items_file = ItemsFile.of(items_file)
-    items = item_rows.items_of(source, items_file, config)
+    items = item_rows.items_of(source, ItemsFile.of(items_file), config)
     with folders.atomic_directory(output_dir) as staging:
         report = _Ingest(source, items, staging, config, runner).run(max_bad_rows)
         records.write_record(staging, record)
@@ -167,7 +167,7 @@ class _Ingest:
         read, runs = reading.read_log(
             self._source, max_bad_rows, self._config.ingest, self._files, self._runner
         )
-        runs.kinds.check_clicks(self._source.spec)
+        runs.kinds.check_clicks(self._source, self._config)
         sorted_facts = self._sort(runs, read["events_read"])
         rare_items, item_look_alikes = self._choose_items()
         clock, split_facts = self._split(sorted_facts)

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipelines.artifacts.event_columns import COLUMNS
+from pipelines.artifacts.event_columns import COLUMNS, check_kinds
+from pipelines.sources.events import EventSource
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.settings.ingest import IMPRESSION
@@ -49,18 +50,22 @@ class RunKinds(NamedTuple):
                 "events are possible. Check --event_type_column."
             )
 
-    def check_clicks(self, spec: str) -> None:
-        """Refuses a log in which items were only shown.
+    def check_clicks(self, source: EventSource, config: RecallConfig) -> None:
+        """Refuses a log in which items were only shown, or no click counts in training.
+
+        What training would refuse costs no more than reading so.
 
         Raises:
-            InputError: It is one.
+            InputError: It is one, or the settings name kinds that it lacks.
         """
         if self.names == (IMPRESSION,):
             raise InputError(
-                f"{spec}: all events are of the kind {IMPRESSION!r}, which says that an item was "
-                "shown. Add the events of clicks, or leave out --event_type_column to take these "
-                "as clicks."
+                f"{source.spec}: all events are of the kind {IMPRESSION!r}, which says that an "
+                "item was shown. Add the events of clicks, or leave out --event_type_column to "
+                "take these as clicks."
             )
+        if self.names:
+            check_kinds(config.loss, self.names, source.spec)
 
     @staticmethod
     def of_run(kinds: pa.DictionaryArray) -> tuple[list[str], pa.Array]:
@@ -85,6 +90,16 @@ class RunKinds(NamedTuple):
 
 
 NO_KINDS = RunKinds((), {})
+
+
+def check_source(source: EventSource, config: RecallConfig) -> None:
+    """Refuses settings of kinds for a log that is read without any.
+
+    Raises:
+        InputError: The settings name one.
+    """
+    if not source.columns.event_type:
+        check_kinds(config.loss, (), f"{source.spec} is read without any")
 
 
 def count_all(names: Sequence[str], of_shards: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -10,7 +10,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from pipelines.artifacts import records
 from pipelines.artifacts.event_columns import ColumnsFound
 from pipelines.artifacts.held_out import read_held_out
-from pipelines.ingestion import ingest
+from pipelines.ingestion import ingest, reading
 from pipelines.ingestion.open_log import open_events
 from pipelines.sources.event_columns import EventColumns
 from pipelines.training.example_columns import choose_columns
@@ -182,6 +182,28 @@ def test_kinds_that_may_be_meant_as_others(tmp_path):
         "Warning: The kinds of events 'Buy', 'buy ' differ in capitals or blanks alone, and are "
         "kept apart.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ('loss.target_kinds=["purchas"]', "names 'purchas', but the events are of the kinds buy"),
+        ('loss.event_weights={"impression": 1}', "names 'impression', but items that were only"),
+        ('loss.event_weights={"buy": 0, "cart": 0, "view": 0}', "leave no click that counts"),
+    ],
+)
+def test_kinds_that_training_would_refuse_are_refused_before_examples_are_made(
+    tmp_path, setting, message
+):
+    with pytest.raises(InputError, match=message):
+        run(tmp_path, settings=[setting])
+    assert [path.name for path in tmp_path.iterdir()] == ["log.csv"]
+
+
+def test_kinds_of_a_log_without_are_refused_before_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "read_log", None)
+    with pytest.raises(InputError, match=r"log.csv is read without any\. .*--event_type_column"):
+        run(tmp_path, columns=EventColumns(), settings=['loss.target_kinds=["buy"]'])
 
 
 def test_a_column_of_something_else(tmp_path):

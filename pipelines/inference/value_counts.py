@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from recall.feature_columns import unknown_values
 from serving.servables.feature_values import USER_OWNERS, DeclaredFeatures, FeatureCount
 
 _KNOWN, _UNKNOWN = "known_values", "unknown_values"
@@ -70,18 +71,20 @@ def warnings_of(counts: Mapping[str, int], max_share: float) -> list[str]:
     >>> warnings_of(counts, 0.25)
     []
     >>> print(*warnings_of(counts, 0.2))
-    25.0% of the values of the user feature 'country' (1 of 4) are outside of the model's \
-vocabulary (limit features.max_unknown_share = 0.2): they say nothing. Pass values as in the file \
-that it was trained with, or train with a newer one.
+    25.0% of the values of the user feature 'country' (1 of 4) are outside of the \
+vocabulary (limit features.max_unknown_share = 0.2): they say nothing. Send values as in the file \
+that the model was trained with, or train with a newer one.
     """
     lines = []
     for found in read(counts):
         total = found.known + found.unknown
         if found.unknown > max_share * total:
-            lines.append(
-                f"{found.unknown / total:.1%} of the values of the {found.owner} feature "
-                f"{found.feature!r} ({found.unknown:,} of {total:,}) are outside of the model's "
-                f"vocabulary (limit features.max_unknown_share = {max_share:g}): they say nothing. "
-                "Pass values as in the file that it was trained with, or train with a newer one."
+            told = unknown_values.describe_share(
+                found.unknown / total,
+                found.owner,
+                found.feature,
+                max_share,
+                of=f"{found.unknown:,} of {total:,}",
             )
+            lines.append(f"{told}: {unknown_values.SEND_OTHERS}")
     return lines

@@ -10,6 +10,7 @@ from typing import Any
 from pipelines.artifacts.event_columns import COLUMNS
 from pipelines.ingestion.events import kinds
 from pipelines.sources.columns.bad_rows import number_of
+from recall.feature_columns import unknown_values
 from recall.feature_columns.declaration import OWNERS_OF_LOG
 
 PREFIX = "Warning: "
@@ -76,13 +77,13 @@ def _lines_of_features(report: Mapping[str, Any]) -> list[str]:
                 "clicked are in the catalogue by their features."
             )
         why = "they are rare, or only items without clicks have them"
-        lines += _lines_of_values(of_items, "feature", why)
+        lines += _lines_of_values(of_items, "item", why)
     if of_users := report.get("user_features"):
         lines.append(
             f"{number_of(of_users['matched'], 'user')} of the log are among the "
             f"{of_users['users']:,} of the users file; of others nothing is known."
         )
-        lines += _lines_of_values(of_users, "user feature", "they are rare")
+        lines += _lines_of_values(of_users, "user", "they are rare")
     return lines
 
 
@@ -101,21 +102,18 @@ def lines_of_clicks(statistics: Mapping[str, Any]) -> list[str]:
             if facts["owner"] == owner and "num_values" in facts
         }
         features = {"columns": own, "max_unknown_share": found.get("max_unknown_share")}
-        lines += _lines_of_values(features, f"{owner} feature", "they are rare")
+        lines += _lines_of_values(features, owner, "they are rare")
     return lines
 
 
-def _lines_of_values(features: Mapping[str, Any], what: str, why: str) -> list[str]:
-    """A warning for each feature of which too many values are outside of its vocabulary."""
+def _lines_of_values(features: Mapping[str, Any], owner: str, why: str) -> list[str]:
+    """A warning for each feature of which too many values are unknown."""
     limit, lines = features["max_unknown_share"], []
     for name, found in features["columns"].items():
         share = found["num_unknown"] / max(found["num_values"], 1)
         if share > limit:
-            lines.append(
-                f"{PREFIX}{share:.1%} of the values of the {what} {name!r} are outside of its "
-                f"vocabulary (limit features.max_unknown_share = {limit:g}): {why}. Nothing is "
-                "learnt of them."
-            )
+            told = unknown_values.describe_share(share, owner, name, limit)
+            lines.append(f"{PREFIX}{told}: {why}. Nothing is learnt of them.")
     return lines
 
 

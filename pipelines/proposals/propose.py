@@ -20,7 +20,7 @@ from pipelines.sources.tables import table_files
 from pipelines.sources.tables.text_format import DEFAULT_TEXT, TextOptions
 from recall.config import RecallConfig
 from recall.errors import InputError
-from recall.feature_columns.attributes import TAKEN_NAMES
+from recall.feature_columns.attributes import CATEGORY_NAMES, TAKEN_NAMES
 from recall.feature_columns.declaration import OWNERS_OF_LOG, TAKEN_PREFIXES
 from recall.feature_columns.fitting import ROWS_OF_PARTS
 
@@ -99,7 +99,7 @@ def tables_of(
     if items is not None:
         fields = {items.columns.title: "title"}
         if "," not in items.columns.category:
-            fields[items.columns.category] = "categories"
+            fields[items.columns.category] = CATEGORY_NAMES
         found.append(
             ColumnsFile("item", items.path, [items.columns.item_id], items.options, None, fields)
         )
@@ -128,8 +128,12 @@ def propose(table: ColumnsFile) -> Proposed:
     taken = {*TAKEN_NAMES}
     proposals = []
     times = values.pop(table.time_column, None)
+    fields = {table.sources[column] for column in values if column in table.sources}
     for column, array in values.items():
         source = table.sources.get(column, column)
+        if column not in table.sources and column in fields:
+            proposals.append(_hidden(column, array))
+            continue
         name = _name(_USUAL_NAMES.get(source, source), taken)
         taken.add(name)
         guessed = columns.guess_time(name, source, array) if table.owner == "item" else None
@@ -231,6 +235,12 @@ def _of_log(proposal: Proposal) -> Proposal:
         return proposal
     reason = "has several values in a row" if kind == "categorical" else f"is a {kind}"
     return proposal._replace(values={}, reason=f"{reason}, and a click takes one name or number")
+
+
+def _hidden(column: str, array: pa.ChunkedArray) -> Proposal:
+    """A column whose name means another one: a feature could not name it."""
+    reason = f"cannot be named: a feature of {column!r} is of the column that a flag names"
+    return Proposal(column, column, {}, len(array), array.null_count, 0, reason=reason)
 
 
 def _are_times(array: pa.ChunkedArray, table: ColumnsFile) -> bool:

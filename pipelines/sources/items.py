@@ -15,6 +15,7 @@ from pipelines.sources.feature_values import DeclaredColumn
 from pipelines.sources.tables import table_files
 from pipelines.sources.tables.text_format import TextOptions
 from recall.errors import InputError
+from recall.feature_columns.attributes import CATEGORY_NAMES
 from recall.feature_columns.fitting import raw_type
 from serving.api.item_changes import ITEM_FIELDS
 from serving.api.request_fields import Kind
@@ -60,6 +61,12 @@ class ItemColumns(NamedTuple):
     category: str = "category"
     title: str = "title"
     separator: str = CATEGORY_SEPARATOR
+
+    def found_in(self, names: Sequence[str]) -> "ItemColumns":
+        """The same; the default is `categories` where a file has this and no `category`."""
+        is_missing = self.category == ItemColumns().category and self.category not in names
+        is_other = is_missing and CATEGORY_NAMES in names
+        return self._replace(category=CATEGORY_NAMES) if is_other else self
 
 
 DEFAULT_ITEM_COLUMNS = ItemColumns()
@@ -140,7 +147,9 @@ def read_items(
     """
     own = [column for column in features if column.source not in FROM_FIELDS]
     parts, raw, seen = [], [], {}
-    for table in table_files.open_tables(str(path), options):
+    tables = table_files.open_tables(str(path), options)
+    columns = columns.found_in(tables[0].names)
+    for table in tables:
         category_columns = _category_columns(table, columns, features)
         texts = {name: getattr(columns, name, name) for name in _TEXTS}
         texts = {n: column for n, column in texts.items() if column in table.names or column != n}
@@ -152,7 +161,7 @@ def read_items(
         for rows, batch in table.read_rows(wanted, BadRows()):
             file = str(table.path)
             item_ids = to_text(batch[columns.item_id], file, columns.item_id)
-            _check_ids(item_ids, rows, table.path, columns.item_id, seen, columns.separator)
+            _check_ids(item_ids, rows, table.path, columns, seen)
             raw.append([batch[name] for name in category_columns])
             values = {
                 _PREFIX + c.name: feature_values.read_feature(
@@ -302,24 +311,19 @@ def _group(owners: np.ndarray, names: pa.StringArray, num_rows: int) -> pa.ListA
 
 
 def _check_ids(
-    item_ids: pa.Array,
-    rows: np.ndarray,
-    file: Path,
-    column: str,
-    seen: dict[str, str],
-    separator: str,
+    item_ids: pa.Array, rows: np.ndarray, file: Path, columns: ItemColumns, seen: dict[str, str]
 ) -> None:
     """Refuses empty and repeated ids; `seen` maps an id to its place."""
     empty = np.flatnonzero(~has_text(item_ids))
     if len(empty):
         raise InputError(
-            f"Data row {rows[empty[0]] + 1} of {file}: column {column!r} is empty. "
+            f"Data row {rows[empty[0]] + 1} of {file}: column {columns.item_id!r} is empty. "
             "Give every item an id."
         )
     for row, item_id in zip(rows.tolist(), item_ids.to_pylist(), strict=True):
         if item_id in seen:
             raise InputError(
                 f"Data row {row + 1} of {file} repeats the item {item_id!r} of {seen[item_id]}. "
-                f"Keep one row per item; separate its categories by {separator!r}."
+                f"Keep one row per item; separate its categories by {columns.separator!r}."
             )
         seen[item_id] = f"data row {row + 1}"

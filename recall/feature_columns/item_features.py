@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _METADATA = b"recall.feature_columns"
 
+LARGEST_NUMBER = float(np.finfo(np.float32).max)
+"""Of a numeric feature: a larger one would be none in the tensors of towers."""
+
 
 class ValueCounts(NamedTuple):
     """Values of one feature, over all items.

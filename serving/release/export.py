@@ -57,19 +57,17 @@ def export_towers(
     vocabulary_file = folder / "vocabulary.txt"
     vocabulary_file.write_bytes("".join(f"{i}\n" for i in vocabulary.item_ids).encode("utf-8"))
     length = config.model.max_history_length
-    for name, module in (
-        (USER_TOWER, UserTowerModule(user_tower, vocabulary_file, length, fingerprint)),
-        (ITEM_TOWER, _item_tower_module(item_tower, vocabulary_file, fingerprint)),
-    ):
+    user_module = UserTowerModule(user_tower, vocabulary_file, length, fingerprint)
+    item_module = _item_tower_module(item_tower, vocabulary_file, fingerprint)
+    for name, module in ((USER_TOWER, user_module), (ITEM_TOWER, item_module)):
         tf.saved_model.save(
             module, str(folder / name), signatures=module.signatures(), options=_SAVE_OPTIONS
         )
     vocabulary_file.unlink()
     examples = vocabulary.item_ids[:length]
-    has_context = config.needs_times or vocabulary.users is not None or bool(vocabulary.log_columns)
     warmup.write_requests(
         folder / USER_TOWER,
-        warmup_requests.user_tower_requests(examples, length, has_context=has_context),
+        warmup_requests.user_tower_requests(examples, length, user_module.context),
     )
     warmup.write_requests(
         folder / ITEM_TOWER,

@@ -11,11 +11,15 @@ import numpy as np
 import tensorflow as tf
 
 from recall.feature_columns.encoder import Encoded, EncodedInputs, FeatureEncoder
+from recall.feature_columns.fitting import FittedColumn
 from recall.feature_columns.times import pair_with_before
 from recall.features import HISTORY_ITEM_IDS, HISTORY_TIMESTAMPS, REQUEST_TIMESTAMP
 from recall.vocabulary import PADDING_ID, PADDING_TOKEN
 
 UNKNOWN_TIME = 0
+
+_SAMPLE_TIME = 1_700_000_000
+"""A second of 2023."""
 
 
 class ContextInput(NamedTuple):
@@ -25,17 +29,24 @@ class ContextInput(NamedTuple):
         spec: Its tensor, `[batch, ...]`.
         feature: The same in a `tf.Example`.
         filler: What a row says that says nothing.
+        sample: A value that says something, for warm-up requests.
     """
 
     spec: tf.TensorSpec
     feature: tf.io.RaggedFeature | tf.io.FixedLenFeature
     filler: str | float | int
+    sample: str | float | int
 
     @property
     def nothing(self) -> np.ndarray:
         """An array of no rows: the default of the signature."""
         sizes = [size or 0 for size in self.spec.shape]
         return np.zeros(sizes, self.spec.dtype.as_numpy_dtype)
+
+    def samples(self, num_rows: int, num_clicks: int) -> tf.Tensor:
+        """`[num_rows, ...]` sample values; lists of any length are as long as the history."""
+        sizes = [num_clicks if size is None else size for size in self.spec.shape[1:]]
+        return tf.fill([num_rows, *sizes], tf.constant(self.sample, self.spec.dtype))
 
 
 def time_inputs() -> dict[str, ContextInput]:
@@ -45,19 +56,22 @@ def time_inputs() -> dict[str, ContextInput]:
             tf.TensorSpec([None, None], tf.int64, name=HISTORY_TIMESTAMPS),
             tf.io.RaggedFeature(tf.int64),
             UNKNOWN_TIME,
+            _SAMPLE_TIME,
         ),
         REQUEST_TIMESTAMP: ContextInput(
             tf.TensorSpec([None], tf.int64, name=REQUEST_TIMESTAMP),
             tf.io.FixedLenFeature([], tf.int64, default_value=UNKNOWN_TIME),
             UNKNOWN_TIME,
+            _SAMPLE_TIME,
         ),
     }
 
 
 def feature_inputs(encoder: FeatureEncoder) -> dict[str, ContextInput]:
     """The inputs of declared features; a row that says nothing is as a missing value."""
-    inputs = {}
-    for name, spec in encoder.input_specs().items():
+    inputs, specs = {}, encoder.input_specs()
+    for column in [column for column in encoder.columns if column.name in specs]:
+        name, spec = column.name, specs[column.name]
         filler = _filler(spec)
         if spec.shape.rank == 1:
             feature = tf.io.FixedLenFeature([], spec.dtype, default_value=filler)
@@ -66,7 +80,7 @@ def feature_inputs(encoder: FeatureEncoder) -> dict[str, ContextInput]:
         else:
             width = spec.shape[1]
             feature = tf.io.FixedLenFeature([width], spec.dtype, default_value=[filler] * width)
-        inputs[name] = ContextInput(spec, feature, filler)
+        inputs[name] = ContextInput(spec, feature, filler, _sample(column))
     return inputs
 
 
@@ -77,7 +91,8 @@ def click_inputs(encoder: FeatureEncoder) -> dict[str, ContextInput]:
         if spec := encoder.input_specs().get(column.name):
             name = column.column.input_name
             lists = tf.TensorSpec([None, None], spec.dtype, name=name)
-            inputs[name] = ContextInput(lists, tf.io.RaggedFeature(spec.dtype), _filler(spec))
+            feature = tf.io.RaggedFeature(spec.dtype)
+            inputs[name] = ContextInput(lists, feature, _filler(spec), _sample(column))
     return inputs
 
 
@@ -105,6 +120,12 @@ def inputs_of(
 
 def _filler(spec: tf.TensorSpec) -> str | float:
     return "" if spec.dtype == tf.string else float("nan")
+
+
+def _sample(column: FittedColumn) -> str | float:
+    if column.kind == "categorical":
+        return column.values[0] if column.values else ""
+    return "" if column.kind == "text" else column.mean
 
 
 def traced(function: Callable, specs: list[tf.TensorSpec]) -> Callable:

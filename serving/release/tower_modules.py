@@ -95,7 +95,7 @@ class UserTowerModule(_TowerModule):
             self.user_encoder, self.click_encoder, self.request_encoder, self._has_times
         )
         # No dictionary, which TensorFlow would take for something to be saved.
-        self._context = types.MappingProxyType(context)
+        self.context = types.MappingProxyType(context)
 
     def signatures(self) -> dict[str, Callable]:
         """Histories as tensors and as `tf.Example`s; with what else the tower looks at."""
@@ -103,8 +103,8 @@ class UserTowerModule(_TowerModule):
             DEFAULT_SIGNATURE: traced(self._embed_histories, [_spec(HISTORY_ITEM_IDS, 2)]),
             EXAMPLE_SIGNATURE: traced(self._embed_examples, [_spec(EXAMPLES_INPUT, 1)]),
         }
-        if self._context:
-            functions[CONTEXT_SIGNATURE] = tower_context.with_defaults(self._embed, self._context)
+        if self.context:
+            functions[CONTEXT_SIGNATURE] = tower_context.with_defaults(self._embed, self.context)
         return functions
 
     def _embed_histories(self, history_item_ids: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -167,7 +167,7 @@ class UserTowerModule(_TowerModule):
 
     def _embed_examples(self, examples: tf.Tensor) -> dict[str, tf.Tensor]:
         """`[batch]` serialised examples with a list `history_item_ids`."""
-        return self._embed(*tower_context.parse_examples(examples, self._context))
+        return self._embed(*tower_context.parse_examples(examples, self.context))
 
 
 class ItemTowerModule(_TowerModule):

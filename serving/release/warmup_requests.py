@@ -1,6 +1,7 @@
 """The warm-up requests of both towers."""
 
-from collections.abc import Iterator, Sequence
+import types
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -16,6 +17,7 @@ from serving.protocol.signatures import (
 )
 from serving.protocol.warmup import Record
 from serving.release.release import ITEM_TOWER, USER_TOWER
+from serving.release.tower_context import ContextInput
 
 BATCH_SIZES = (1, 8, 32)
 """A lone request, a small and a full batch; 32 is TF Serving's usual maximum
@@ -23,14 +25,16 @@ batch size in its own examples."""
 
 
 def user_tower_requests(
-    item_ids: Sequence[str], max_history_length: int, *, has_context: bool = False
+    item_ids: Sequence[str],
+    max_history_length: int,
+    context: Mapping[str, ContextInput] = types.MappingProxyType({}),
 ) -> Iterator[Record]:
     """Requests for all signatures of the user tower.
 
     Args:
         item_ids: At least one known raw id.
         max_history_length: Longest history the tower looks at.
-        has_context: Whether there is the signature that takes more than histories.
+        context: What the signature takes that takes more than histories, by name.
     """
     full = [item_ids[i % len(item_ids)] for i in range(max_history_length)]
     for size in BATCH_SIZES:
@@ -40,8 +44,12 @@ def user_tower_requests(
         yield _request(USER_TOWER, DEFAULT_SIGNATURE, HISTORY_ITEM_IDS, histories)
         examples = [_example(HISTORY_ITEM_IDS, history) for history in histories]
         yield _request(USER_TOWER, EXAMPLE_SIGNATURE, "examples", examples)
-        if has_context:
-            yield _request(USER_TOWER, CONTEXT_SIGNATURE, HISTORY_ITEM_IDS, histories)
+        if context:
+            record = _request(USER_TOWER, CONTEXT_SIGNATURE, HISTORY_ITEM_IDS, histories)
+            for name, one in context.items():
+                values = one.samples(size, max_history_length)
+                record.predict_log.request.inputs[name].CopyFrom(tf.make_tensor_proto(values))
+            yield record
 
 
 def item_tower_requests(

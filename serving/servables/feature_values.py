@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from recall.feature_columns import unknown_values
 from serving.monitoring.metrics import Metrics
 from serving.protocol.signatures import VALUE_COUNTS
 
@@ -171,20 +172,13 @@ class FeatureValues:
                 latest.series.show(0.0, False)
 
     def _log(self, found: FeatureCount, share: float, is_high: bool) -> None:
-        limit = f"limit features.max_unknown_share = {self._declared.max_share:g}"
+        told = unknown_values.describe_share(
+            share, found.owner, found.feature, self._declared.max_share, values="latest values"
+        )
         if is_high:
-            _LOGGER.warning(
-                "Version %d: %.1f%% of the latest values of the %s feature %r are outside of the "
-                "model's vocabulary (%s): they say nothing. Send values as in the file that it was "
-                "trained with, or train with a newer one.",
-                *(self._version, 100 * share, found.owner, found.feature, limit),
-            )
+            _LOGGER.warning("Version %d: %s: %s", self._version, told, unknown_values.SEND_OTHERS)
         else:
-            _LOGGER.info(
-                "Version %d: %.1f%% of the latest values of the %s feature %r are outside of the "
-                "model's vocabulary again (%s).",
-                *(self._version, 100 * share, found.owner, found.feature, limit),
-            )
+            _LOGGER.info("Version %d: only %s. That is over.", self._version, told)
 
 
 class _Latest:

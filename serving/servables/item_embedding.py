@@ -1,6 +1,5 @@
 """Upserted items -> vectors, by the item tower of a release."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +9,7 @@ from recall.errors import InputError
 from recall.feature_columns.attributes import CATEGORY_NAMES
 from recall.feature_columns.declaration import CATEGORY_FEATURE, FeatureColumn
 from recall.feature_columns.fitting import FittedColumn
-from recall.feature_columns.item_features import to_tensor
+from recall.feature_columns.item_features import LARGEST_NUMBER, to_tensor
 from serving.live.item_content import EmbeddedItems, ItemContent
 from serving.protocol.signatures import NEW_ITEMS_SIGNATURE
 from serving.servables.feature_values import FeatureValues
@@ -167,8 +166,8 @@ def _name(value: str | int) -> str:
 
 def _is_finite(value: Any) -> bool:
     try:
-        return not isinstance(value, str) and math.isfinite(value)
-    except (TypeError, OverflowError):
+        return not isinstance(value, str) and bool(abs(value) <= LARGEST_NUMBER)
+    except (TypeError, ValueError):
         return False
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recall.errors import InputError
+from recall.feature_columns.item_features import LARGEST_NUMBER
 from serving.protocol import tensors
 
 if TYPE_CHECKING:
@@ -137,12 +138,16 @@ class UserContext:
         if value is None and name in self._aligned:
             return _filler(dtype)
         is_text = dtype.kind == "O"
-        if is_text and isinstance(value, str | int) and not isinstance(value, bool):
-            return str(value).encode()
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_text and is_number and math.isfinite(value):
-            is_whole = float(value).is_integer()
-            if dtype.kind == "f" or (is_whole and 0 <= value < 1 << 62):
+        if is_text and isinstance(value, bool):  # As Arrow writes a truth value of a file.
+            return str(value).lower().encode()
+        if is_text and isinstance(value, str | int):
+            return str(value).strip().encode()
+        is_number = isinstance(value, int | float) and abs(value) <= LARGEST_NUMBER
+        if not is_text and is_number:
+            if dtype.kind == "f":
+                return float(value)
+            is_whole = not isinstance(value, bool) and float(value).is_integer()
+            if is_whole and 0 <= value < 1 << 62:
                 return value
         wanted = "a text" if is_text else "a number"
         if dtype.kind == "i":

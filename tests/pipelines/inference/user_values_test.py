@@ -195,7 +195,7 @@ def test_values_of_every_owner_are_counted(serving_dir, tmp_path, caplog, wanted
     }
     (warning,) = [r.getMessage() for r in caplog.records if "vocabulary" in r.getMessage()]
     assert warning.startswith(
-        "16.7% of the values of the user feature 'tags' (1 of 6) are outside of the model's "
+        "16.7% of the values of the user feature 'tags' (1 of 6) are outside of the "
         "vocabulary (limit features.max_unknown_share = 0.05)"
     )
     is_list = wanted is RECOMMEND

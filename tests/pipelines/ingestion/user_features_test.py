@@ -219,7 +219,7 @@ def test_rare_and_missing_values_are_in_the_report(tmp_path):
         in report["lines"]
     )
     assert (
-        "Warning: 33.3% of the values of the user feature 'country' are outside of its vocabulary "
+        "Warning: 33.3% of the values of the user feature 'country' are outside of the vocabulary "
         "(limit features.max_unknown_share = 0.05): they are rare. Nothing is learnt of them."
     ) in report["lines"]
 

@@ -115,6 +115,25 @@ def test_lines_say_what_was_seen(tmp_path, capsys):
     ]
 
 
+@pytest.mark.parametrize("header", ["category", "categories", "category,categories"])
+def test_what_is_proposed_of_categories_can_be_read(tmp_path, header):
+    from pipelines.proposals import propose
+    from pipelines.sources.items import ItemsFile, features_of
+
+    cells = {n: ",".join([f"c{n % 3}", f"d{n % 4}"][: header.count(",") + 1]) for n in range(40)}
+    rows = [f"i{n},{cell}" for n, cell in cells.items()]
+    (tmp_path / "items.csv").write_text("\n".join([f"item_id,{header}", *rows]) + "\n")
+    file = ItemsFile(str(tmp_path / "items.csv"))
+    found = [propose.propose(table) for table in propose.tables_of(file, None, None, USED)]
+    settings = propose.to_settings(found)["features"]["columns"]
+    assert settings == [{"name": "categories", "owner": "item", "kind": "categorical"}]
+    features = RecallConfig.from_dict({"features": {"columns": settings}}).features.of("item")
+    values = features_of(file.read(features), features)["categories"].to_pylist()
+    assert values == [[f"c{n % 3}"] for n in range(40)]
+    lines = "\n".join(propose.to_lines(found, RecallConfig()))
+    assert ("'categories' is of the column that a flag names" in lines) == ("," in header)
+
+
 def test_times_of_items_are_attributes(tmp_path):
     """Texts that no model reads, and what says when an item may be in an answer."""
     from pipelines.proposals import propose

@@ -63,8 +63,8 @@ def test_every_item_has_its_values_also_those_that_nobody_clicked(tmp_path):
         "num_values": 6,
         "num_unknown": 3,
     }
-    (warning,) = (line for line in report["lines"] if "outside of its vocabulary" in line)
-    assert warning.startswith("Warning: 50.0% of the values of the feature 'categories'")
+    (warning,) = (line for line in report["lines"] if "outside of the vocabulary" in line)
+    assert warning.startswith("Warning: 50.0% of the values of the item feature 'categories'")
 
 
 def test_cold_items_are_targets_and_nothing_else(tmp_path):

@@ -119,6 +119,16 @@ def test_flags_are_the_same_for_every_command(tmp_path):
             table_flags.read_items_file(values, path)
 
 
+def test_a_column_that_is_called_categories(tmp_path):
+    """It is read without a flag, as `recall features` proposes it; `category` goes first."""
+    path = write(tmp_path / "many.csv", "item_id,categories\na,x|y\n")
+    assert read_items(path)["categories"].to_pylist() == [["x", "y"]]
+    path = write(tmp_path / "both.csv", "item_id,categories,category\na,x|y,z\n")
+    assert read_items(path)["categories"].to_pylist() == [["z"]]
+    with pytest.raises(InputError, match="lacks the column 'colour'"):
+        read_items(path, ItemColumns(category="colour"))
+
+
 def test_a_missing_file_or_title_column(tmp_path):
     with pytest.raises(InputError, match="does not exist"):
         read_items(str(tmp_path / "items.csv"))

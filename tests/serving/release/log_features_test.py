@@ -15,7 +15,9 @@ from recall.models.dssrec import DSSRec
 from recall.towers import KnownBeside
 from recall.vocabulary import ItemVocabulary
 from serving.models.saved_model import SavedModelServable
+from serving.protocol import warmup
 from serving.protocol.signatures import EXAMPLE_SIGNATURE
+from serving.release import warmup_requests
 from serving.release.export import export_towers
 from serving.servables.towers import PredictUserVectors
 from serving.servables.user_context import UserContext
@@ -43,7 +45,12 @@ IDS = [f"i{n}" for n in range(9)]
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("export")
+
+
+@pytest.fixture(scope="module")
+def exported(folder):
     tf.keras.utils.set_random_seed(2)
     vocabulary = ItemVocabulary(IDS).with_log_columns(COLUMNS)
     model = DSSRec(CONFIG, vocabulary)
@@ -52,7 +59,6 @@ def exported(tmp_path_factory):
     for layer in (model.user_tower.event_features, model.user_tower.request_features):
         for weight in layer.weights:
             weight.assign(rng.normal(size=weight.shape) * 0.5)
-    folder = tmp_path_factory.mktemp("export")
     export_towers(model.user_tower, model.item_tower, vocabulary, CONFIG, folder)
     servable = SavedModelServable("user_tower", 1, folder / "user_tower")
     servable.warm_up()
@@ -193,6 +199,47 @@ def test_empty_histories_and_examples(exported):
 def test_mistakes_are_one_line(exported, context, text):
     with pytest.raises(InputError, match=text):
         source_of(exported[1]).compute([("i0", "i1")], contexts=[context])
+
+
+def test_values_are_read_as_those_of_files_are(exported):
+    """White space around names, truth values, and numbers that are names."""
+    context = UserContext(exported[1].signature_defs["with_context"])
+    inputs = context.build(
+        [("i0", "i1", "i2"), ("i0",)],
+        [
+            {"history_device": [" tv ", True, 7], "history_paid": [True, False, 2]},
+            {"screen": False},
+        ],
+    )
+    assert inputs["history_device"].tolist() == [[b"tv", b"true", b"7"], [b"", b"", b""]]
+    np.testing.assert_array_equal(inputs["history_paid"][0], [1, 0, 2])
+    assert inputs["screen"].tolist() == [b"", b"false"]
+
+
+@pytest.mark.parametrize("number", [10**400, 1e39, float("nan"), -float("inf")])
+def test_numbers_beyond_all_bounds_are_refused(exported, number):
+    context = UserContext(exported[1].signature_defs["with_context"])
+    with pytest.raises(InputError, match="`context.history_paid` must be a number, received"):
+        context.build([("i0",)], [{"history_paid": [number]}])
+    with pytest.raises(InputError, match="`context.request_timestamp` must be whole seconds"):
+        context.build([("i0",)], [{"request_timestamp": number}])
+
+
+def test_the_warm_up_says_something_of_everything(exported, folder):
+    """A known name, a number and a time in every row, as many as the history has clicks."""
+    requests = warmup.read_requests(folder / "user_tower")
+    found = [r.predict_log.request for r in requests]
+    found = [r for r in found if r.model_spec.signature_name == "with_context"]
+    assert len(found) == len(warmup_requests.BATCH_SIZES)
+    for request, size in zip(found, warmup_requests.BATCH_SIZES, strict=True):
+        values = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+        assert set(values) == set(exported[1].signature_defs["with_context"].inputs)
+        assert values["history_device"].tolist() == [[b"tv"] * 3] * size
+        assert values["history_paid"].tolist() == [[1.0] * 3] * size
+        assert values["screen"].tolist() == [b"tv"] * size
+        assert (values["history_timestamps"] > 0).all()
+        assert values["history_timestamps"].shape == (size, 3)
+        assert values["request_timestamp"].shape == (size,)
 
 
 def test_each_request_has_a_time_of_its_own(exported):

@@ -40,7 +40,7 @@ def test_a_share_above_the_limit_is_said_at_every_change_and_once(caplog):
         (warning,) = said(caplog)
         assert warning.startswith(
             "Version 3: 100.0% of the latest values of the user feature 'country' are outside of "
-            "the model's vocabulary (limit features.max_unknown_share = 0.25)"
+            "the vocabulary (limit features.max_unknown_share = 0.25)"
         )
         assert caplog.records[0].levelname == "WARNING"
         page = metrics.page().decode()

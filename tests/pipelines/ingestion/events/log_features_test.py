@@ -248,7 +248,7 @@ def test_what_is_rare_is_told(tmp_path):
     _, _, report = run(tmp_path, COLUMNS[:1], write_log(tmp_path, rows))
     (line,) = [line for line in report["lines"] if "'device'" in line]
     assert line == (
-        "Warning: 100.0% of the values of the event feature 'device' are outside of its "
+        "Warning: 100.0% of the values of the event feature 'device' are outside of the "
         "vocabulary (limit features.max_unknown_share = 0.05): they are rare. Nothing is learnt "
         "of them."
     )

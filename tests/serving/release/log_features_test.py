@@ -219,9 +219,9 @@ def test_values_are_read_as_those_of_files_are(exported):
 @pytest.mark.parametrize("number", [10**400, 1e39, float("nan"), -float("inf")])
 def test_numbers_beyond_all_bounds_are_refused(exported, number):
     context = UserContext(exported[1].signature_defs["with_context"])
-    with pytest.raises(InputError, match="`context.history_paid` must be a number, received"):
+    with pytest.raises(InputError, match=r"`context.history_paid` must be a number, received"):
         context.build([("i0",)], [{"history_paid": [number]}])
-    with pytest.raises(InputError, match="`context.request_timestamp` must be whole seconds"):
+    with pytest.raises(InputError, match=r"`context.request_timestamp` must be whole seconds"):
         context.build([("i0",)], [{"request_timestamp": number}])
 
 

@@ -22,7 +22,7 @@ from pipelines.publishing import export, index, push, run_folder, summary
 from pipelines.reporting import report as run_report
 from pipelines.sources.events import EventSource
 from pipelines.sources.items import ItemsFile
-from pipelines.training import trainer
+from pipelines.training import model_folder, trainer
 from pipelines.training.placement import cluster
 from pipelines.training.warm_start import check_warm_start
 from pipelines.validation import validate
@@ -102,9 +102,9 @@ def run(
 
     Raises:
         InputError: The input is bad, the folder belongs to another log or is
-            in use, the warm start does not fit, the log breaks a limit of `validation`,
-            or the model or the index is not good enough to publish, or would lose
-            much of the newest release.
+            in use, the warm start does not fit, another version began the training, the log
+            breaks a limit of `validation`, or the model or the index is not good enough to
+            publish, or would lose much of the newest release.
     """
     cluster.refuse("recall run")
     output_dir = Path(output_dir)
@@ -114,6 +114,8 @@ def run(
         previous = previous or validate.find_examples(warm_start)
     if previous is not None:
         validate.require_examples(previous, but=paths.examples)
+    if not overwrite:
+        model_folder.refuse_other_version(paths.model, trainer.train_settings(config))
     user_rows.check_file(source, config)
     ingest_record = ingest.ingest_record(source, items_file, config)
     make_examples = functools.partial(

@@ -70,7 +70,7 @@ def restore_latest(state: JobState, manager: tf.train.CheckpointManager, model_d
     """Goes on from the newest checkpoint, if there is one.
 
     Raises:
-        InputError: It is damaged.
+        InputError: It is damaged, or has other variables.
     """
     if manager.latest_checkpoint is None:
         return
@@ -78,6 +78,6 @@ def restore_latest(state: JobState, manager: tf.train.CheckpointManager, model_d
         state.restore(manager.latest_checkpoint)
     except DAMAGED_CHECKPOINT as error:
         raise InputError(
-            f"{model_dir}/checkpoints is damaged, the training cannot go on. Remove the folder "
-            f"{model_dir} to start anew."
+            f"{model_dir}/checkpoints is damaged or of another version of recall: the training "
+            f"cannot go on. Remove the folder {model_dir} to start anew."
         ) from error

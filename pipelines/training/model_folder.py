@@ -1,6 +1,7 @@
 """The folder of a model before its training: gone on with, emptied, or left alone."""
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ def prepare(model_dir: Path, record: dict[str, Any], *, overwrite: bool, is_chie
         if previous == record:
             (model_dir / records.RECORD_NAME).unlink(missing_ok=True)
             return
+        if not overwrite:
+            refuse_other_version(model_dir, record["settings"])
         if previous["inputs"]["examples"] != record["inputs"]["examples"] and not overwrite:
             raise InputError(
                 f"{model_dir} holds a model of other examples. Choose another folder or "
@@ -33,6 +36,48 @@ def prepare(model_dir: Path, record: dict[str, Any], *, overwrite: bool, is_chie
     _remove_content(model_dir)
     model_dir.mkdir(parents=True, exist_ok=True)
     storage.write_json(started, record)
+
+
+def refuse_other_version(model_dir: Path, settings: Mapping[str, Any]) -> None:
+    """Refuses to discard a training that another version has begun and not ended.
+
+    Args:
+        model_dir: Folder of a model; it may have none.
+        settings: Those that this version would train with.
+
+    Raises:
+        InputError: There is such a training.
+    """
+    started = model_dir / records.STARTED_NAME
+    has_state = started.exists() and (model_dir / CHECKPOINTS_NAME).is_dir()
+    if not has_state or records.read_record(model_dir) is not None:
+        return
+    previous = storage.read_json(started)
+    now = records.build_record("train", settings, {})
+    found = [
+        f"{name} {before or 'none'}, here {now['versions'].get(name, 'none')}"
+        for name, before in previous["versions"].items()
+        if before != now["versions"].get(name)
+    ]
+    before, here = _names_of(previous["settings"]), _names_of(now["settings"])
+    found += [f"without the setting {name}" for name in sorted(here - before)]
+    found += [f"with a setting {name}" for name in sorted(before - here)]
+    if found:
+        raise InputError(
+            f"{model_dir} holds an unfinished training that another version began ({found[0]}): "
+            "this one cannot go on with it. Finish it with that version, choose another folder, or "
+            "pass --overwrite to train anew."
+        )
+
+
+def _names_of(settings: Mapping[str, Any]) -> set[str]:
+    """Names of settings with their sections; `features` is there where some are declared."""
+    return {
+        f"{section}.{name}"
+        for section, values in settings.items()
+        if isinstance(values, Mapping) and section != "features"
+        for name in values
+    }
 
 
 def _remove_content(model_dir: Path) -> None:

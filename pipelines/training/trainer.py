@@ -51,12 +51,14 @@ def train_record(
     inputs = {"examples": records.checksum_of_record(examples_dir, "ingest")}
     if warm_start is not None:
         inputs["warm_start"] = records.checksum_of_record(find_earlier_model(warm_start), "train")
-    return records.build_record(
-        "train",
-        config.to_dict(["model", "loss", "train", *(["features"] * bool(config.features.columns))])
-        | {"exclude_seen": config.evaluation.exclude_seen},
-        inputs,
-    )
+    return records.build_record("train", train_settings(config), inputs)
+
+
+def train_settings(config: RecallConfig) -> dict[str, Any]:
+    """The settings that make a trained model."""
+    features = ["features"] * bool(config.features.columns)
+    settings = config.to_dict(["model", "loss", "train", *features])
+    return settings | {"exclude_seen": config.evaluation.exclude_seen}
 
 
 @provenance.measured
@@ -86,7 +88,8 @@ def train_and_evaluate(
     Raises:
         InputError: Examples are missing, damaged, of another history length or without
             the categories that the model is to learn from, the warm start does not fit,
-            `model_dir` belongs to other examples, memory is too small, or the loss became NaN.
+            `model_dir` belongs to other examples or to a training of another version, memory is
+            too small, or the loss became NaN.
     """
     model_dir = Path(model_dir)
     strategies.check(config, has_warm_start=warm_start is not None)

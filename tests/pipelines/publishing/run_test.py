@@ -12,8 +12,10 @@ from pipelines.artifacts.records import RunPaths
 from pipelines.ingestion.ingest import ingest_record
 from pipelines.ingestion.open_log import open_events
 from pipelines.publishing import run, run_folder
+from pipelines.training import trainer
 from recall.config import RecallConfig
 from recall.errors import InputError
+from serving.release import storage
 
 SPEC = "synthetic:users=5,items=6,interests=2,interests_per_user=1"
 OTHER_SPEC = SPEC + ",seed=2"
@@ -121,6 +123,20 @@ def test_a_folder_with_the_name_of_an_artifact_that_is_none_is_refused(tmp_path,
     with pytest.raises(InputError, match=rf"/{name} is not empty \(events\.csv\)"):
         start_run(tmp_path, overwrite=overwrite)
     assert [path.name for path in tmp_path.rglob("*")] == [name, "events.csv"]
+
+
+def test_a_training_that_another_version_began_is_refused_before_the_log_is_read(tmp_path):
+    model_dir = RunPaths.under(tmp_path).model
+    (model_dir / "checkpoints").mkdir(parents=True)
+    begun = records.build_record("train", trainer.train_settings(RecallConfig()), {})
+    begun["versions"]["recall"] = "0.0.1"
+    storage.write_json(model_dir / records.STARTED_NAME, begun)
+
+    with pytest.raises(InputError, match=r"unfinished training .*0\.0\.1.*--overwrite"):
+        start_run(tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert storage.read_json(model_dir / records.STARTED_NAME) == begun
 
 
 def test_a_file_as_output_is_refused(tmp_path):

@@ -1,5 +1,6 @@
 """A chief, a worker and two parameter servers as real processes of this machine."""
 
+import json
 import socket
 
 import numpy as np
@@ -7,8 +8,12 @@ import pytest
 import tensorflow as tf
 
 from pipelines.artifacts.trained_model import load_model
+from pipelines.ingestion import ingest
+from pipelines.ingestion.open_log import open_events
+from pipelines.sources.users import UsersFile
 from pipelines.training.placement import parameter_servers
 from pipelines.training.placement.cluster import Cluster
+from recall.config import RecallConfig
 from tests.pipelines.training.placement import training_processes as jobs
 
 NUM_ITEMS, DIM = 4200, 32
@@ -68,6 +73,48 @@ def test_a_job_with_one_worker_has_the_numbers_of_one_device(folder, examples_wr
         load_model(folder / name).model.item_tower.embeddings for name in ("alone", "small_served")
     ]
     np.testing.assert_allclose(tables[1], tables[0], atol=2e-5)
+
+
+@pytest.mark.slow
+def test_features_of_everyone_have_the_numbers_of_one_device(tmp_path):
+    """Items, users, clicks and requests: what is known of items lies on the servers, too."""
+    columns = [
+        {"name": "brand", "owner": "item", "kind": "categorical"},
+        {"name": "price", "owner": "item", "kind": "numeric"},
+        {"name": "country", "owner": "user", "kind": "categorical"},
+        {"name": "device", "owner": "event", "kind": "categorical"},
+        {"name": "place", "owner": "request", "kind": "categorical"},
+    ]
+    rng = np.random.default_rng(3)
+    events = ["user_id,item_id,timestamp,device,place"]
+    for user in range(60):
+        for time in range(8):
+            item, device, place = rng.integers(20), rng.integers(3), rng.integers(2)
+            events.append(f"u{user},i{item},{time},d{device},p{place}")
+    items = ["item_id,brand,price", *(f"i{n},b{n % 4},{n * 1.5}" for n in range(25))]
+    users = ["user_id,country", *(f"u{n},{'NL' if n % 2 else 'BE'}" for n in range(50))]
+    for name, lines in (("events", events), ("items", items), ("users", users)):
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    settings = (*SETTINGS, f"features.columns={json.dumps(columns)}")
+    config = RecallConfig().override([*jobs.SETTINGS, *settings])
+    log = open_events(str(tmp_path / "events.csv"))
+    log.users_file = UsersFile(str(tmp_path / "users.csv"))
+    ingest.run_ingest(log, str(tmp_path / "items.csv"), tmp_path / "examples", config)
+
+    alone_log = tmp_path / "alone.log"
+    alone = jobs.start(
+        jobs.command(tmp_path / "examples", tmp_path / "alone", *settings), log=alone_log
+    )
+    jobs.finish([alone], alone_log)
+    processes, served_log, _ = start(tmp_path, "served", *settings)
+    jobs.finish(processes, served_log)
+
+    expected = jobs.read_log(tmp_path / "alone")
+    found = jobs.read_log(tmp_path / "served")
+    assert found == [pytest.approx(line, abs=2e-5) for line in expected]
+    towers = [load_model(tmp_path / name).model.item_tower for name in ("alone", "served")]
+    vectors = [tower(np.arange(2, 27)).numpy() for tower in towers]
+    np.testing.assert_allclose(vectors[1], vectors[0], atol=2e-5)
 
 
 @pytest.mark.slow

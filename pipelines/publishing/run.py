@@ -109,13 +109,7 @@ def run(
     cluster.refuse("recall run")
     output_dir = Path(output_dir)
     paths = RunPaths.under(output_dir)
-    if warm_start is not None:
-        check_warm_start(warm_start, config, paths.model)
-        previous = previous or validate.find_examples(warm_start)
-    if previous is not None:
-        validate.require_examples(previous, but=paths.examples)
-    if not overwrite:
-        model_folder.refuse_other_version(paths.model, trainer.train_settings(config))
+    previous = _check_models(paths, config, warm_start, previous, overwrite=overwrite)
     user_rows.check_file(source, config)
     ingest_record = ingest.ingest_record(source, items_file, config)
     make_examples = functools.partial(
@@ -142,6 +136,29 @@ def run(
             run_folder.remove_artifacts(paths)
         report, executed = _execute_all(jobs, output_dir, show)
     return RunResult(report, push.newest_version(serving_dir), executed)
+
+
+def _check_models(
+    paths: RunPaths,
+    config: RecallConfig,
+    warm_start: str | Path | None,
+    previous: str | Path | None,
+    *,
+    overwrite: bool,
+) -> str | Path | None:
+    """Refuses models that the training cannot go on from; the run that the log is compared with.
+
+    Raises:
+        InputError: The warm start does not fit, or another version began the training.
+    """
+    if warm_start is not None:
+        check_warm_start(warm_start, config, paths.model)
+        previous = previous or validate.find_examples(warm_start)
+    if previous is not None:
+        validate.require_examples(previous, but=paths.examples)
+    if not overwrite:
+        model_folder.refuse_other_version(paths.model, trainer.train_settings(config))
+    return previous
 
 
 def _execute_all(

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pipelines.proposals import columns
 from pipelines.proposals.columns import Proposal
 from pipelines.sources.columns.bad_rows import BadRows
+from pipelines.sources.columns.column_types import is_text
 from pipelines.sources.columns.event_times import EventTimes
 from pipelines.sources.columns.time_units import FIRST_TIME_S
 from pipelines.sources.items import ItemsFile
@@ -23,6 +24,7 @@ from recall.errors import InputError
 from recall.feature_columns.attributes import CATEGORY_NAMES, TAKEN_NAMES
 from recall.feature_columns.declaration import OWNERS_OF_LOG, TAKEN_PREFIXES
 from recall.feature_columns.fitting import ROWS_OF_PARTS
+from recall.settings.ingest import IMPRESSION
 
 _MOST_EVENTS = 200_000
 """Rows of a log that are looked at: the first ones."""
@@ -139,7 +141,9 @@ def propose(table: ColumnsFile) -> Proposed:
         guessed = columns.guess_time(name, source, array) if table.owner == "item" else None
         if guessed is None:
             guessed = columns.guess(name, source, array)
-        proposals.append(_of_log(guessed) if table.owner in OWNERS_OF_LOG else guessed)
+        if table.owner in OWNERS_OF_LOG:
+            guessed = _of_log(_with_kinds(guessed, array))
+        proposals.append(guessed)
     if times is not None and _are_times(times, table):
         proposals.append(_propose_times(_name(_TIME, taken), table.time_column, times))
     return Proposed(table, proposals)
@@ -194,7 +198,7 @@ def to_lines(found: Iterable[Proposed], config: RecallConfig) -> list[str]:
             parts = [f"{one.num_distinct:,} values"] if one.num_distinct else []
             use = "for requests to filter on, no feature" if one.is_attribute else ""
             why = f" ({one.note})" if one.note else ""
-            parts += [missing, parameters + why, cost, use]
+            parts += [missing, f"{parameters}{why}".strip(), cost, use]
             if table.owner in OWNERS_OF_LOG and one.embedding_rows:
                 parts.append("a look-up for each click of a step")
             lines.append(
@@ -226,6 +230,18 @@ def _read(table: ColumnsFile) -> dict[str, pa.ChunkedArray]:
             if table.max_rows is not None and num_rows >= table.max_rows:
                 break
     return {name: pa.chunked_array(arrays) for name, arrays in parts.items()}
+
+
+def _with_kinds(proposal: Proposal, array: pa.ChunkedArray) -> Proposal:
+    """The same; of a column that says of some rows that an item was only shown, with a note."""
+    array = array.cast(pa.string()) if is_text(array.type) else None
+    if array is None or not pa.compute.any(pa.compute.equal(array, IMPRESSION)).as_py():
+        return proposal
+    note = (
+        f"{IMPRESSION!r} counts as a click but with --event_type_column={proposal.column} of "
+        "`recall run`"
+    )
+    return proposal._replace(note=note)
 
 
 def _of_log(proposal: Proposal) -> Proposal:

@@ -91,6 +91,21 @@ def test_columns_of_a_log_are_features_of_clicks(tmp_path):
     ]
 
 
+def test_what_was_only_shown_is_told(tmp_path):
+    from pipelines.proposals import propose
+
+    rows = [f"u{n % 9},i{n},{n},{'view' if n % 3 else 'impression'}" for n in range(60)]
+    path = tmp_path / "log.csv"
+    path.write_text("\n".join(["user_id,item_id,timestamp,kind", *rows]) + "\n")
+    found = [propose.propose(t) for t in propose.tables_of(None, None, str(path), USED)]
+    lines = propose.to_lines(found, RecallConfig())
+    assert lines[1] == (
+        "  kind                 categorical  2 values; 0.0% missing; ('impression' counts as a "
+        "click but with --event_type_column=kind of `recall run`); 3 x 32 numbers to learn; a "
+        "look-up for each click of a step"
+    )
+
+
 def test_times_that_only_give_an_order_are_no_feature(tmp_path):
     from pipelines.proposals import propose
 

@@ -39,7 +39,8 @@ def fit(
         warm_start: An earlier run, or its folder: the training goes on from its model, with the
             rows of all items that it knows. Settings of the section `model` have to be its own.
         show: Whether progress is shown on stderr.
-        **reading: Other flags of `recall run`, as `user_column="visitor"`,
+        **reading: Other flags of `recall run`: `users`, a table or path about the users where
+            features of them are declared; and as `user_column="visitor"`,
             `timestamp_column="none"`, `where="event=purchase"`, `overwrite=True`,
             `events_name="Shop, 2024"` for the report; None is as if it were left out.
 

@@ -74,21 +74,20 @@ class LocalRelease:
                 error.
 
         Raises:
-            InputError: A history has no known item, a field is wrong, or a filter names nothing
-                that is here.
+            InputError: A history has no known item, and the context no known feature of the
+                user; a field is wrong; or a filter names nothing that is here.
         """
         self._report_unknown(histories)
         self._check_filters(fields)
-        if not popular:
-            known = self._are_known([i for history in histories for i in history])
-            for name, history in zip(names, histories, strict=True):
-                if not any(item_id in known for item_id in history):
-                    what = "is empty" if not history else "has no item of this release"
-                    raise InputError(
-                        f"The history {name!r} {what}. Leave it out, or pass popular=True for "
-                        "popular items."
-                    )
-        return self._ask([RecallRequest(history=h, k=k, **fields) for h in histories])
+        answers = self._ask([RecallRequest(history=h, k=k, **fields) for h in histories])
+        for name, history, answer in zip(names, histories, answers, strict=True):
+            if answer.is_fallback and not popular:  # No feature in the context answers it either.
+                what = "is empty" if not history else "has no item of this release"
+                raise InputError(
+                    f"The history {name!r} {what}. Leave it out, or pass popular=True for "
+                    "popular items."
+                )
+        return answers
 
     def similar_items(
         self, item_ids: Sequence[str], k: int, fields: Mapping[str, Any]

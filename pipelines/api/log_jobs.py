@@ -26,7 +26,8 @@ _EVENT_COLUMNS = {
 _OPTIONAL_COLUMNS = ("event_type_column", "weight_column")
 _NO_TIME = "none"
 _NAME = "events_name"
-_TABLES = ("events", "items")
+_USERS = "users"
+_TABLES = ("events", "items", _USERS)
 _FLAG = re.compile(r"--(\w+)(=?)")
 _COMMAND = re.compile(r"(`recall [^`]*`)")
 
@@ -66,6 +67,7 @@ def _call(
     reading = {name: value for name, value in reading.items() if value is not None}
     if not tables.is_path(events):
         reading = {_NAME: tables.name_of(events, "events"), **reading}
+    users = None if tables.is_path(reading.get(_USERS, "")) else reading.pop(_USERS)
     words = [command, f"--output={output}", *_flag_words(flags, reading)]
     with tempfile.TemporaryDirectory(prefix="recall-tables-") as temporary:
         settings_file = Path(temporary) / "config.json"
@@ -75,6 +77,9 @@ def _call(
         if items is not None:
             columns = {"items_id_column": reading.get("items_id_column", "item_id")}
             words.append(f"--items={_as_file(items, 'items', temporary, columns)}")
+        if users is not None:
+            columns = {"user_column": reading.get("user_column", "user_id")}
+            words.append(f"--users={_as_file(users, _USERS, temporary, columns)}")
         as_arguments = functools.partial(_as_arguments, folder=temporary, flags=flags)
         try:
             jobs.run(words, show=show, reword=as_arguments)

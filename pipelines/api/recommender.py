@@ -75,10 +75,10 @@ class Recommender:
             histories: Instead of users: raw item ids, oldest first, a list for each; or a dict
                 of such lists.
             popular: Whether a history without a known item gets the popular items; else it is
-                an error.
+                an error, but where the `context` has a feature of the user that the model knows.
             with_metadata: Whether titles and categories are columns.
             **fields: Filters and more, as `recall.Client.recommend`: `categories`, `exclude`,
-                `allow`, `max_per_category`, `merge`, `interest_weights`, `exact` ...
+                `allow`, `max_per_category`, `merge`, `interest_weights`, `exact`, `context` ...
 
         Returns:
             A row per item, best first within its user, with the columns `user` (the id, the name

@@ -8,10 +8,11 @@ import functools
 import html
 import os
 import tempfile
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pipelines.api import held_out_users, log_jobs, paths, tables
+from pipelines.api import held_out_users, log_jobs, paths, settings, tables
 from pipelines.api.recommender import Recommender
 from pipelines.artifacts import records
 from pipelines.artifacts.records import RunPaths
@@ -109,7 +110,8 @@ class Run(Recommender):
     ) -> "Table":
         """Judges the run's model on the users of another log, held out as in the run.
 
-        Clicks on items that the model does not know count as missed.
+        Clicks on items that the model does not know count as missed. Users are told by their
+        clicks alone: a warning says so where the model knows more of them.
 
         Args:
             events: As `recall.fit`; a later time, other users ...
@@ -125,12 +127,18 @@ class Run(Recommender):
                 none of its items.
         """
         run_config, vectors = self.config, self.item_vectors()
+        given = settings.read(config or run_config)
+        # Vectors of items are those of the release; what else is read of them needs their files.
+        of_log = RecallConfig(ingest=given.ingest).override(
+            [f"model.max_history_length={given.model.max_history_length}"]
+        )
+        _warn_of_what_is_known(run_config)
         vocabulary = records.read_vocabulary(self._paths.examples)
         row_of = {item_id: row for row, item_id in enumerate(vectors.item_ids)}
         rows = [row_of[item_id] for item_id in vocabulary.item_ids]
         with tempfile.TemporaryDirectory(prefix="recall-evaluate-") as folder:
             examples_dir = Path(folder) / "examples"
-            log_jobs.ingest(events, examples_dir, config or run_config, show=show, **reading)
+            log_jobs.ingest(events, examples_dir, of_log, show=show, **reading)
             clicked = records.read_vocabulary(examples_dir).item_ids
             if not row_of.keys() & set(clicked):
                 raise InputError(
@@ -275,6 +283,17 @@ def load(path: str | os.PathLike) -> Recommender:
         f"{folder} is no run and holds no release. Give the folder that recall.fit or `recall run` "
         "wrote, or one that was published to."
     )
+
+
+def _warn_of_what_is_known(config: RecallConfig) -> None:
+    """Warns where a model looks at more of users than what they clicked."""
+    names = [column.name for column in config.features.of("user", "event", "request")]
+    names += ["times of clicks"] * config.model.time_bias
+    if names:
+        warnings.warn(
+            f"Users are judged by their clicks alone: the model also looks at {', '.join(names)}.",
+            stacklevel=3,
+        )
 
 
 def _number(value: Any) -> float | None:

@@ -70,7 +70,10 @@ def test_another_log_needs_no_files_of_items_and_users_and_says_so(run):
     [
         (5, "The users are of the type int. Give a pandas"),
         (pd.DataFrame({"id": [1]}), "The users have no column 'user_id', only id"),
-        (make_users().assign(user_id=-1 - np.arange(140)), "None of the 140 users of the users file is in"),
+        (
+            make_users().assign(user_id=-1 - np.arange(140)),
+            "None of the 140 users of the users file is in",
+        ),
         ("missing.csv", "missing.csv"),
     ],
 )

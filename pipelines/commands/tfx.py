@@ -70,6 +70,7 @@ def call(values: flags.FlagValues, beam_args: Sequence[str]) -> None:
     if values.schema is not None and not Path(values.schema).is_file():
         raise InputError(f"--schema={values.schema} is no file. Check the path.")
     log = LogSpec(values.events, **log_flags.read_log(values))
+    log.check(config)
     items_file = log_flags.find_items_file(values)
     from pipelines.tfx import pipeline
 

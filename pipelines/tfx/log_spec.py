@@ -14,6 +14,8 @@ from pipelines.sources.columns.where import Condition
 from pipelines.sources.events import DEFAULT_COLUMNS, EventColumns, EventSource
 from pipelines.sources.items import ItemColumns, ItemsFile
 from pipelines.sources.tables.text_format import DEFAULT_TEXT, TextOptions
+from recall.config import RecallConfig
+from recall.errors import InputError
 
 
 class LogSpec(NamedTuple):
@@ -44,6 +46,27 @@ class LogSpec(NamedTuple):
             InputError: There is no such log, or it lacks a column.
         """
         return open_events(self.spec, **{k: v for k, v in self._asdict().items() if k != "spec"})
+
+    def check(self, config: RecallConfig) -> None:
+        """Refuses what the events of a pipeline do not hold, before it is left out in silence.
+
+        Args:
+            config: Settings of the pipeline.
+
+        Raises:
+            InputError: Kinds or weights of events are to be read, or features of users, of
+                events or of requests.
+        """
+        read = {"--event_type_column": self.columns.event_type}
+        read["--weight_column"] = self.columns.weight
+        found = [f"{flag}={column}" for flag, column in read.items() if column]
+        features = config.features.of("user", "event", "request")
+        found += [f"the feature {one.name!r} of owner {one.owner}" for one in features]
+        if found:
+            raise InputError(
+                "The events of a TFX pipeline are users, items and times alone: they lack "
+                f"{found[0]}. Use `recall run`, or leave it out."
+            )
 
     def to_json(self) -> str:
         """The values as text.

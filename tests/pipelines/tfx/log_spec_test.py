@@ -1,5 +1,7 @@
 """How a log is read survives the way through JSON."""
 
+import pytest
+
 from pipelines.ingestion.open_log import open_events
 from pipelines.sources.columns.read_options import ReadOptions
 from pipelines.sources.columns.where import Condition
@@ -7,6 +9,8 @@ from pipelines.sources.events import EventColumns
 from pipelines.sources.items import ItemColumns, ItemsFile
 from pipelines.sources.tables.text_format import TextOptions
 from pipelines.tfx.log_spec import LogSpec, items_from_json, items_to_json
+from recall.config import RecallConfig
+from recall.errors import InputError
 
 TEXT = TextOptions(("a", "b", "when"), "::", False, "\\", "latin-1", "")
 SPEC = LogSpec(
@@ -22,6 +26,33 @@ ITEMS = ItemsFile("items.csv", ItemColumns("b", "genres", "name", ";"), TEXT)
 
 def test_every_value_of_a_log_comes_back():
     assert LogSpec.from_json(SPEC.to_json()) == SPEC
+
+
+@pytest.mark.parametrize(
+    ("columns", "settings", "what"),
+    [
+        (EventColumns(event_type="kind"), [], "--event_type_column=kind"),
+        (EventColumns(weight="w"), [], "--weight_column=w"),
+        (
+            EventColumns(),
+            ['features.columns=[{"name": "age", "owner": "user", "kind": "numeric"}]'],
+            "the feature 'age' of owner user",
+        ),
+        (
+            EventColumns(),
+            ['features.columns=[{"name": "at", "owner": "request", "kind": "timestamp"}]'],
+            "the feature 'at' of owner request",
+        ),
+    ],
+)
+def test_what_a_pipeline_does_not_pass_on_is_refused(columns, settings, what):
+    with pytest.raises(InputError, match=f"lack {what}. Use `recall run`"):
+        LogSpec("log.csv", columns).check(RecallConfig().override(settings))
+
+
+def test_features_of_items_and_splits_are_passed_on():
+    settings = ["model.use_categories=true"]
+    LogSpec("log.csv", EventColumns(split="part")).check(RecallConfig().override(settings))
 
 
 def test_every_value_of_an_items_file_comes_back():

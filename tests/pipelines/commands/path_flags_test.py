@@ -12,8 +12,9 @@ PATH_FLAGS = [
     (command, flag)
     for command in COMMANDS
     for flag, spec in COMMANDS[command].COMMAND.flags.items()
-    if spec.value in ("FILE", "DIR", "LOG")
+    if spec.value in ("FILE", "DIR", "LOG") and spec.kind != "repeated"
 ]
+"""Of flags that may be given several times the commands settle each path themselves."""
 
 
 @pytest.fixture(autouse=True)
@@ -77,6 +78,14 @@ def test_the_home_folder_and_file_urls_at_every_flag(command, flag, monkeypatch)
     for given, meant in (("~/a [b]/", "/h/ann/a [b]"), ("file:///a%20b", "/a b")):
         values, _ = cli.parse(command, words_of(command, **{flag: given})[1:])
         assert values[flag].value == meant
+
+
+def test_runs_that_are_compared_are_paths(monkeypatch, capsys):
+    monkeypatch.setenv("HOME", "/h/ann")
+    assert cli.main(["compare", "~/a [b]/", "file:///a%20b"]) == 1
+    assert "/h/ann/a [b]" in capsys.readouterr().err
+    assert cli.main(["compare", "gs://bucket/x", "here"]) == 1
+    assert "--runs=gs://bucket/x is not on this machine" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("log", ["tfds:a/b:train", "synthetic:users=5,items=3"])

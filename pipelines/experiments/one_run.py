@@ -51,7 +51,8 @@ def _make(experiment: Experiment, run: GridRun, output_dir: str | Path, threads:
     folder, examples = run_files.folder_of(output_dir, run), run_files.examples_dir(output_dir, run)
     config = experiment.config(run)
     with _limited(threads):
-        trained = trainer.train_and_evaluate(config, examples, folder / "model")
+        # What another version began is of no use beside the runs of this one.
+        trained = trainer.train_and_evaluate(config, examples, folder / "model", overwrite=True)
         held_out = read_held_out(examples, "test")
         measured = measure(trained, held_out, config.evaluation)
         if experiment.looks_into_model:

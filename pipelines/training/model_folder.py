@@ -56,7 +56,7 @@ def refuse_other_version(model_dir: Path, settings: Mapping[str, Any]) -> None:
     now = records.build_record("train", settings, {})
     found = [
         f"{name} {before or 'none'}, here {now['versions'].get(name, 'none')}"
-        for name, before in previous["versions"].items()
+        for name, before in previous.get("versions", {}).items()
         if before != now["versions"].get(name)
     ]
     before, here = _names_of(previous["settings"]), _names_of(now["settings"])

@@ -23,7 +23,7 @@ from serving.api.recall_request import (
 from serving.api.request_fields import Kind
 from serving.protocol import json_fields
 from serving.protocol.json_answers import encode_json
-from serving.protocol.json_document import show
+from serving.protocol.json_document import check_escapes, show
 from serving.protocol.plain_tensors import as_float32
 from serving.protocol.status import ServingError, invalid_argument
 
@@ -167,6 +167,7 @@ def read_document(name: str, kind: Kind, text: str | bytes) -> Any:
         return () if kind is Kind.BOOSTS else None
     try:
         document = json.loads(text)
+        check_escapes(document, text if isinstance(text, bytes) else text.encode())
     except (ValueError, RecursionError) as error:
         raise invalid_argument(f"`{name}` is not valid JSON: {error}.") from error
     return _READERS[kind](name, document)

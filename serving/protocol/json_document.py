@@ -45,9 +45,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body.decode())
         current().check()
-        if _SURROGATE.search(_SURROGATE_PAIR.sub(b"", body)):
-            # Python accepts half a surrogate pair in an escape; UTF-8 cannot hold it.
-            json.dumps(document, ensure_ascii=False).encode()
+        check_escapes(document, body)
     except RecursionError as error:  # The decoder counts to a thousand, then stops.
         raise _too_deep() from error
     except ValueError as error:
@@ -57,6 +55,20 @@ def parse_json(body: bytes) -> dict[str, Any]:
         raise invalid_argument(f"JSON Value: {show(document)} Is not object")
     current().check()
     return document
+
+
+def check_escapes(document: Any, body: bytes) -> None:
+    """Refuses half a surrogate pair in an escape: Python accepts it, UTF-8 cannot hold it.
+
+    Args:
+        document: What was decoded.
+        body: Of this JSON.
+
+    Raises:
+        ValueError: There is one.
+    """
+    if _SURROGATE.search(_SURROGATE_PAIR.sub(b"", body)):
+        json.dumps(document, ensure_ascii=False).encode()
 
 
 def count_values(body: bytes) -> tuple[int, int]:

@@ -141,7 +141,10 @@ class UserContext:
         if is_text and isinstance(value, bool):  # As Arrow writes a truth value of a file.
             return str(value).lower().encode()
         if is_text and isinstance(value, str | int):
-            return str(value).strip().encode()
+            try:
+                return str(value).strip().encode()
+            except UnicodeEncodeError as error:
+                raise InputError(f"`context.{name}` is not valid Unicode.") from error
         is_number = isinstance(value, int | float) and abs(value) <= LARGEST_NUMBER
         if not is_text and is_number:
             if dtype.kind == "f":

@@ -193,6 +193,7 @@ def test_empty_histories_and_examples(exported):
         ({"history_paid": 3}, r"`context.history_paid` must be a list of as many values"),
         ({"history_paid": ["3", 1]}, r"`context.history_paid` must be a number, received '3'."),
         ({"device": "tv"}, r"`context` has 'device', .* It takes history_device, history_paid,"),
+        ({"screen": "\ud800"}, r"`context.screen` is not valid Unicode\."),
         ({"screen": ["tv"]}, r"`context.screen` must be a text, received \['tv'\]"),
     ],
 )

@@ -181,5 +181,13 @@ def test_requests_carry_contexts_through_both_doors():
     assert (one.context, other.context) == (context, None)
     with pytest.raises(ServingError, match="`context` is not valid JSON"):
         parse_requests(name, arrays | {"context": np.array([b"{", b""], object)}, 8)
+    for field, text in (
+        ("context", rb'{"country": "\ud800"}'),  # Half a pair, which UTF-8 cannot hold.
+        ("where", rb'{"shop": ["\ud83d"]}'),
+    ):
+        with pytest.raises(ServingError, match=f"`{field}` is not valid JSON: .*surrogates"):
+            parse_requests(name, arrays | {field: np.array([text, b""], object)}, 8)
+    whole = arrays | {"context": np.array([rb'{"country": "\ud83d\ude00"}', b""], object)}
+    assert parse_requests(name, whole, 8)[0].context == {"country": "\N{GRINNING FACE}"}
     with pytest.raises(ServingError, match="`context` must be an object"):
         parse_request({"history": [], "context": ["NL"]})

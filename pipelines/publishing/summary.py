@@ -23,6 +23,9 @@ _METRICS = (
 )
 """Rows of the table, where the report has them."""
 
+_MOST_KINDS = 5
+"""Kinds of events below the table; the report has all."""
+
 
 def results(report: Mapping[str, Any]) -> str:
     """The table, and below it in words what its numbers do not say.
@@ -51,6 +54,8 @@ def metrics_table(report: Mapping[str, Any]) -> str:
         if name in test:
             rows.append([name, *(_number(values.get(name)) for values in columns.values())])
     lines = [align(rows)]
+    if report.get("kinds"):
+        lines += kind_lines(report["kinds"], shown_cut_offs(_ks(report)))
     if report.get("cold_items"):
         lines.append(cold_items_line(report["cold_items"], shown_cut_offs(_ks(report))))
     if report.get("new_users", {}).get("num_users"):
@@ -58,6 +63,24 @@ def metrics_table(report: Mapping[str, Any]) -> str:
     if report.get("index"):
         lines.append(f"index: {index_line(report['index'])}")
     return "\n".join(lines)
+
+
+def kind_lines(found: Mapping[str, Mapping[str, Any]], ks: Sequence[int]) -> list[str]:
+    """A line for each kind of events with the most test clicks, where there are several.
+
+    Args:
+        found: Ranker -> kind -> its metrics; the model first.
+        ks: Cut-offs.
+    """
+    of_model = next(iter(found.values()))
+    if len(of_model) < 2:
+        return []
+    kinds = sorted(of_model, key=lambda kind: -of_model[kind]["num_positives"])[:_MOST_KINDS]
+    return [
+        f"{of_model[kind]['num_positives']:,} test clicks of the kind {kind}; {_name_recalls(ks)} "
+        + _recalls({ranker: kinds_of[kind] for ranker, kinds_of in found.items()}, ks)
+        for kind in kinds
+    ]
 
 
 def cold_items_line(found: Mapping[str, Any], ks: Sequence[int]) -> str:

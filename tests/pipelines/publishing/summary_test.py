@@ -32,6 +32,23 @@ def test_table_without_an_index(index):
     assert "index" not in summary.metrics_table(REPORT | {"index": index})
 
 
+def test_the_kinds_with_the_most_clicks_have_a_line():
+    def of(value, clicks):
+        return {"num_positives": clicks, "recall@10": value, "recall@50": 2 * value}
+
+    found = {
+        "model": {f"k{n}": of(0.01 * n, 100 + n) for n in range(7)},
+        "popularity": {f"k{n}": of(0.0, 100 + n) for n in range(7)},
+    }
+    lines = summary.kind_lines(found, (10, 50))
+    assert lines[0] == (
+        "106 test clicks of the kind k6; recall@10 / @50 model 0.0600 / 0.1200, "
+        "popularity 0.0000 / 0.0000"
+    )
+    assert [line.split(";")[0][-2:] for line in lines] == ["k6", "k5", "k4", "k3", "k2"]
+    assert summary.kind_lines({"model": {"view": of(0.1, 5)}}, (10, 50)) == []
+
+
 def test_next_command_is_the_short_one_where_the_shell_finds_it(monkeypatch):
     script = Path(sys.executable).with_name("recall")
     if not script.exists():

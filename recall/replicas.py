@@ -5,6 +5,7 @@ operation to the step.
 """
 
 import contextlib
+import itertools
 import threading
 from collections.abc import Iterator
 
@@ -12,6 +13,12 @@ import tensorflow as tf
 
 _ODD = 2246822519
 """Its multiples below 2^32 are far apart, and others than those of dropout's masks."""
+
+SUMS_OF_PROGRAM = 2
+"""Keys that a program has for `sum_in_place`."""
+
+_PROGRAM_KEYS = itertools.count(2**20, SUMS_OF_PROGRAM)
+"""Those of strategies count from 1."""
 
 
 def count() -> int:
@@ -29,6 +36,41 @@ def sum_over_all(tensors: tf.Tensor | list[tf.Tensor]) -> tf.Tensor | list[tf.Te
     if count() == 1 or (isinstance(tensors, list) and not tensors):
         return tensors
     return tf.distribute.get_replica_context().all_reduce("SUM", tensors)
+
+
+def sum_in_place(tensor: tf.Tensor, key: int, number: int, order: tf.Variable) -> tf.Tensor:
+    """The sum over all replicas, without leaving the function of a replica.
+
+    That of a strategy leaves it, which no compiled program can. In a loop that is not
+    compiled it waits for ever, as loops of two replicas have different names.
+
+    Args:
+        tensor: Of a fixed shape.
+        key: Of all sums of a program; one of another model waits for its own replicas alone.
+        number: Of this sum among those of the program, below `SUMS_OF_PROGRAM`.
+        order: Has a copy in every replica; the sums of one follow each other. Without it
+            those of one replica would wait for those of another, which wait for them.
+    """
+    context = tf.distribute.get_replica_context()
+    has_gpus = all("GPU" in device for device in context.strategy.extended.worker_devices)
+    return tf.raw_ops.CollectiveReduceV2(
+        input=tensor,
+        group_size=context.num_replicas_in_sync,
+        group_key=key,
+        instance_key=key + number,
+        ordering_token=[order.handle],
+        merge_op="Add",
+        final_op="Id",
+        communication_hint="nccl" if has_gpus else "ring",
+    )
+
+
+def next_program_key() -> int:
+    """A key for `sum_in_place` that no program has had in this process.
+
+    Processes of one job that build the same programs in the same order get the same keys.
+    """
+    return next(_PROGRAM_KEYS)
 
 
 def join_all(tensor: tf.Tensor) -> tf.Tensor:

@@ -18,19 +18,33 @@ from recall.models.step_numbers import join_report, name_report, split_report
 
 
 def build_train_function(
-    model: Any, *, jit_compile: bool
+    model: Any, *, jit_compile: bool, exchanges_inside: bool = False
 ) -> Callable[[Iterator], dict[str, tf.Tensor]]:
     """What `tf.keras.Model.make_train_function` builds, for `PackedBatch`es of several steps.
 
     Args:
         model: A `DSSRec`, made under a strategy whose replicas have a device each.
-        jit_compile: Whether the parts are compiled; the same numbers without.
+        jit_compile: Whether what is local is compiled; the same numbers without.
+        exchanges_inside: Whether all steps of a batch are one program, which exchanges the
+            sums itself; else there is a program before a sum and one behind it.
 
     Returns:
         A function of an iterator of the strategy that takes as many steps as a batch has,
         and gives the means of their losses.
     """
-    strategy, step = model.distribute_strategy, StepParts(model)
+    build = _build_whole if exchanges_inside else _build_parts
+    take_steps = build(model, StepParts(model), jit_compile)
+
+    def train_function(iterator: Iterator) -> dict[str, tf.Tensor]:
+        reports = take_steps(next(iterator))
+        return dict(zip(model.report_names, tf.unstack(reports), strict=True))
+
+    return tf.function(train_function, autograph=False)
+
+
+def _build_parts(model: Any, step: "StepParts", jit_compile: bool) -> Callable:
+    """Batches of all replicas -> the report; the strategy adds up between compiled parts."""
+    strategy = model.distribute_strategy
     count, compute, apply = (
         tf.function(part, autograph=False, jit_compile=True) if jit_compile else part
         for part in (step.count, step.compute, step.apply)
@@ -39,8 +53,7 @@ def build_train_function(
     def add(values: Any) -> Any:
         return strategy.extended.reduce_to("SUM", values, values)
 
-    def train_function(iterator: Iterator) -> dict[str, tf.Tensor]:
-        batches = next(iterator)
+    def take_steps(batches: Any) -> tf.Tensor:
         totals = add(strategy.run(count, args=(batches,)))
 
         def take_step(number: tf.Tensor) -> tf.Tensor:
@@ -48,10 +61,34 @@ def build_train_function(
             return strategy.experimental_local_results(strategy.run(apply, args=(sums,)))[0]
 
         first, *_ = strategy.experimental_local_results(batches)
-        reports = _mean_report(model, take_step, first.history_ids.shape[0])
-        return dict(zip(model.report_names, tf.unstack(reports), strict=True))
+        return _mean_report(model, take_step, first.history_ids.shape[0])
 
-    return tf.function(train_function, autograph=False)
+    return take_steps
+
+
+def _build_whole(model: Any, step: "StepParts", jit_compile: bool) -> Callable:
+    """Batches of all replicas -> the report; the compiled program adds up."""
+    strategy, key = model.distribute_strategy, replicas.next_program_key()
+    with strategy.scope():
+        order = tf.Variable(0.0, trainable=False)
+
+    def steps_of_replica(batches: PackedBatch) -> tf.Tensor:
+        totals = replicas.sum_in_place(step.count(batches), key, 0, order)
+
+        def take_step(number: tf.Tensor) -> tf.Tensor:
+            sums = replicas.sum_in_place(step.compute(batches, totals, number), key, 1, order)
+            return step.apply(sums)
+
+        return _mean_report(model, take_step, batches.history_ids.shape[0])
+
+    take = steps_of_replica
+    if jit_compile:
+        take = tf.function(take, autograph=False, jit_compile=True)
+
+    def take_steps(batches: Any) -> tf.Tensor:
+        return strategy.experimental_local_results(strategy.run(take, args=(batches,)))[0]
+
+    return take_steps
 
 
 def _mean_report(

@@ -204,24 +204,40 @@ from recall.models.replicated_step import build_train_function
 
 # The same shapes on both: a sequence of no click, and three rows.
 parts = steps.pack([*first, [2]], [[0, 1]], 2), steps.pack(second, [[0, 1], [2]], 2)
-several = [tf.nest.map_structure(lambda field: tf.stack([field] * 3), part) for part in parts]
-datasets = [tf.data.Dataset.from_tensors(part) for part in several]
-stream = two.distribute_datasets_from_function(
-    lambda _: datasets[0].concatenate(datasets[1]).repeat()
-)
+
+
+def read(num_steps):
+    several = [tf.nest.map_structure(lambda field: tf.stack([field] * num_steps), p) for p in parts]
+    datasets = [tf.data.Dataset.from_tensors(part) for part in several]
+    stream = two.distribute_datasets_from_function(
+        lambda _: datasets[0].concatenate(datasets[1]).repeat()
+    )
+    return iter(stream)
+
+
+def train_two(negatives, queue, exchanges_inside):
+    # Compared within a replica, seq2seq is of another size there: it counts next to nothing.
+    model = build(two, True, f"loss.negatives={negatives}", queue, seq2seq=1e-9)
+    step = build_train_function(model, jit_compile=False, exchanges_inside=exchanges_inside)
+    # Programs exchange in a loop; what is not compiled, one step after the other.
+    batches = read(1 if exchanges_inside else 3)
+    logs = [step(batches) for _ in range(3 if exchanges_inside else 1)][-1]
+    copies = [two.experimental_local_results(weight) for weight in model.weights]
+    return sorted(logs), [[copy.numpy().tolist() for copy in weight] for weight in copies]
+
+
 results = {}
 for negatives in ("queue", "interest_queues"):
     alone = train(one, build(one, True, f"loss.negatives={negatives}"), (steps.PACKED,))
-    # Compared within a replica, seq2seq is of another size there: it counts next to nothing.
-    queue = "loss.seq2seq_queue=4" if negatives == "queue" else "loss.seq2seq_queue=0"
-    model = build(two, True, f"loss.negatives={negatives}", queue, seq2seq=1e-9)
-    logs = build_train_function(model, jit_compile=False)(iter(stream))
-    copies = [two.experimental_local_results(weight) for weight in model.weights]
-    weights = [[copy.numpy().tolist() for copy in weight] for weight in copies]
     num_weights = len(alone["weights"])
-    results[negatives] = [
-        alone["weights"], weights[:num_weights], sorted(logs), *weights[num_weights:]
-    ]
+    queue = "loss.seq2seq_queue=4" if negatives == "queue" else "loss.seq2seq_queue=0"
+    for exchanges_inside in (False, True):
+        # As in a compiled step of GPUs, where no replica waits for another outside its program.
+        two.extended._use_merge_call = lambda inside=exchanges_inside: not inside
+        names, weights = train_two(negatives, queue, exchanges_inside)
+        results[f"{negatives} {exchanges_inside}"] = [
+            alone["weights"], weights[:num_weights], names, *weights[num_weights:]
+        ]
 print(json.dumps(results))
 """
 )
@@ -234,9 +250,10 @@ def split_steps():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("negatives", ["queue", "interest_queues"])
-def test_steps_in_parts_are_steps_of_one_device(split_steps, negatives):
-    """Three in a loop; compiled or not, the parts are the same functions."""
-    whole, parts, names, *queues = split_steps[negatives]
+@pytest.mark.parametrize("exchanges_inside", [False, True])
+def test_steps_in_parts_are_steps_of_one_device(split_steps, negatives, exchanges_inside):
+    """Three of them, of several models; compiled or not, the parts are the same functions."""
+    whole, parts, names, *queues = split_steps[f"{negatives} {exchanges_inside}"]
     for (wanted,), copies in zip(whole, parts, strict=True):
         np.testing.assert_array_equal(copies[0], copies[1])
         # Adam makes steps of rounding errors where a gradient is zero.
@@ -282,7 +299,7 @@ ON_GPUS = (
     + """
 from tensorflow.python.distribute import mirrored_run, mirrored_strategy
 
-from recall.models.replicated_step import build_train_function
+from recall.models import replicated_step
 
 # Nothing of this runs: what would be started on two GPUs is looked at.
 for module in (mirrored_run, mirrored_strategy):
@@ -290,21 +307,64 @@ for module in (mirrored_run, mirrored_strategy):
 
 several = tf.nest.map_structure(lambda field: tf.stack([field] * 3), packed[1])
 dataset = tf.data.Dataset.from_tensors(several).repeat()
-model = build(two, True, "loss.negatives=queue", "loss.seq2seq_queue=4", seq2seq=0.5)
-stream = iter(two.distribute_datasets_from_function(lambda _: dataset))
-graph = build_train_function(model, jit_compile=True).get_concrete_function(stream).graph
-(loop,) = [op for op in graph.get_operations() if op.type == "While"]
-body = graph._get_function(loop.get_attr("body").name).graph
-print(json.dumps([op.type for op in body.get_operations()]))
+
+
+def build_step(exchanges_inside):
+    model = build(two, True, "loss.negatives=queue", "loss.seq2seq_queue=4", seq2seq=0.5)
+    step = replicated_step.build_train_function(
+        model, jit_compile=True, exchanges_inside=exchanges_inside
+    )
+    stream = iter(two.distribute_datasets_from_function(lambda _: dataset))
+    return step.get_concrete_function(stream).graph
+
+
+def body_of_loop(graph):
+    (loop,) = [op for op in graph.get_operations() if op.type == "While"]
+    return graph._get_function(loop.get_attr("body").name).graph
+
+
+def programs(graph):
+    calls = [op for op in graph.get_operations() if op.type == "StatefulPartitionedCall"]
+    assert all(call.get_attr("_XlaMustCompile") for call in calls)
+    return [graph._get_function(call.get_attr("f").name).graph for call in calls]
+
+
+def keys_of_sums(graph):
+    # Of the group, and of the sum in it.
+    sums = [op for op in graph.get_operations() if op.type == "CollectiveReduceV2"]
+    return [[int(tf.get_static_value(op.inputs[i])) for i in (2, 3)] for op in sums]
+
+
+whole = [
+    [[keys_of_sums(program), keys_of_sums(body_of_loop(program))] for program in programs(graph)]
+    for graph in (build_step(True), build_step(True))
+]
+parts = [op.type for op in body_of_loop(build_step(False)).get_operations()]
+print(json.dumps({"parts": parts, "whole": whole}))
 """
 )
 
 
-@pytest.mark.slow
-def test_what_the_host_starts_in_a_step_of_two_gpus():
-    """What a step costs beside its arithmetic; the weights are arguments of the programs."""
-    kinds = json.loads(run(ON_GPUS))
+@pytest.fixture(scope="module")
+def on_gpus():
+    return json.loads(run(ON_GPUS))
 
-    started = [kind for kind in kinds if kind not in ("Placeholder", "Const")]
+
+@pytest.mark.slow
+def test_what_the_host_starts_in_a_step_of_two_gpus(on_gpus):
+    """What a step costs beside its arithmetic; the weights are arguments of the programs."""
+    started = [kind for kind in on_gpus["parts"] if kind not in ("Placeholder", "Const")]
     assert started.count("StatefulPartitionedCall") == 4
     assert len(started) <= 24, started
+
+
+@pytest.mark.slow
+def test_all_steps_of_a_batch_are_one_program_of_a_replica_with_one_sum_a_step(on_gpus):
+    """XLA wants one group a program; sums of two models that share keys would be mixed up."""
+    groups = []
+    for first, second in on_gpus["whole"]:
+        assert first == second  # The replicas have the same keys.
+        ((group, number),), ((group_of_step, number_of_step),) = first
+        assert (group_of_step, number_of_step) == (group, number + 1)
+        groups.append(group)
+    assert groups[0] + 2 <= groups[1]

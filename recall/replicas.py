@@ -6,8 +6,9 @@ operation to the step.
 
 import contextlib
 import itertools
+import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import tensorflow as tf
 
@@ -19,6 +20,14 @@ SUMS_OF_PROGRAM = 2
 
 _PROGRAM_KEYS = itertools.count(2**20, SUMS_OF_PROGRAM)
 """Those of strategies count from 1."""
+
+NCCL_ADDRESS = "NCCL_COMM_ID"
+"""Variable of the environment: where the processes of a job find each other for NCCL. XLA has
+no other way to tell them."""
+
+NO_CUDA_GRAPHS = "--xla_gpu_enable_command_buffer="
+"""For `XLA_FLAGS`: with CUDA graphs a compiled program that exchanges ends its process
+(TensorFlow 2.20, NCCL 2.28, measured)."""
 
 
 def count() -> int:
@@ -53,8 +62,9 @@ def sum_in_place(tensor: tf.Tensor, key: int, number: int, order: tf.Variable) -
     """
     context = tf.distribute.get_replica_context()
     has_gpus = all("GPU" in device for device in context.strategy.extended.worker_devices)
-    return tf.raw_ops.CollectiveReduceV2(
-        input=tensor,
+    total = tf.raw_ops.CollectiveReduceV2(
+        # XLA for GPUs compiles the sum of one axis alone: it gives every sum such a layout.
+        input=tf.reshape(tensor, [-1]),
         group_size=context.num_replicas_in_sync,
         group_key=key,
         instance_key=key + number,
@@ -63,6 +73,29 @@ def sum_in_place(tensor: tf.Tensor, key: int, number: int, order: tf.Variable) -
         final_op="Id",
         communication_hint="nccl" if has_gpus else "ring",
     )
+    return tf.reshape(total, tensor.shape)
+
+
+def can_sum_in_place(
+    strategy: tf.distribute.Strategy, environment: Mapping[str, str] = os.environ
+) -> bool:
+    """Whether compiled programs of the replicas may call `sum_in_place`.
+
+    Where one process has several GPUs they end it in some step, whatever the flags (measured).
+
+    Args:
+        strategy: Of the model.
+        environment: Of the process since before TensorFlow started.
+
+    Returns:
+        Whether every process has one replica, knows `NCCL_ADDRESS` and has no CUDA graphs.
+        All processes of a job must come to the same answer.
+    """
+    flags = [
+        flag for flag in environment.get("XLA_FLAGS", "").split() if flag.startswith(NO_CUDA_GRAPHS)
+    ]
+    has_one_replica = len(strategy.extended.worker_devices) == 1 < strategy.num_replicas_in_sync
+    return has_one_replica and NCCL_ADDRESS in environment and flags[-1:] == [NO_CUDA_GRAPHS]
 
 
 def next_program_key() -> int:

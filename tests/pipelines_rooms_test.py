@@ -32,9 +32,16 @@ ROOMS = {
     "evaluation.rankers": set(),
     "evaluation": {"artifacts", "progress", "evaluation.rankers"},
     "evaluation.external": {"sources", "artifacts", "evaluation"},
-    "training.placement": set(),
+    "training.placement": {"processes", "progress"},
     "training.epochs": {"artifacts", "evaluation", "progress", "training.placement"},
-    "training": {"artifacts", "evaluation", "progress", "training.epochs", "training.placement"},
+    "training": {
+        "artifacts",
+        "evaluation",
+        "processes",
+        "progress",
+        "training.epochs",
+        "training.placement",
+    },
     "validation": {"artifacts"},
     "reporting.page": set(),
     "reporting.sections": {

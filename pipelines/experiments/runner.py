@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import math
-import os
 import subprocess
 import time
 from collections import deque
@@ -16,13 +15,12 @@ from pipelines.experiments.grids import grid
 from pipelines.experiments.grids.grid import Experiment, GridRun
 from pipelines.experiments.outcomes import results, run_files
 from pipelines.experiments.preparing import AS_USUAL, Reading
-from pipelines.processes import jobs
+from pipelines.processes import gpus, jobs
 from pipelines.progress import words
 from recall.errors import InputError
 from serving.release import folders
 
 _LOCK_NAME, _LOG_NAME = ".lock", "log.txt"
-_GPUS = "CUDA_VISIBLE_DEVICES"
 _POLL_S = 0.2
 _LAST_LINES = 40
 
@@ -113,7 +111,7 @@ def in_processes(
         num_jobs: Processes at a time.
         max_minutes: After which no other one begins.
     """
-    gpus = find_gpus()
+    visible = gpus.find()
 
     def make_runs(runs: Sequence[GridRun]) -> None:
         begin_s = time.monotonic()
@@ -129,7 +127,7 @@ def in_processes(
                     number, run = left.popleft()
                     name = f"{number} of {len(runs)}: {run.key}"
                     folder = run_files.folder_of(output_dir, run)
-                    running.append(_start(name, command, run, folder, places.popleft(), gpus))
+                    running.append(_start(name, command, run, folder, places.popleft(), visible))
                 ended = [one for one in running if _has_ended(one)]
                 for one in ended:
                     num_ended += 1
@@ -155,24 +153,16 @@ class _Running(NamedTuple):
     place: int
 
 
-def find_gpus(devices: Path = Path("/dev")) -> list[str]:
-    """What `CUDA_VISIBLE_DEVICES` can be for one GPU each; [] where it is to stay as it is.
-
-    Args:
-        devices: Folder of the devices; a test has one of its own.
-    """
-    named = os.environ.get(_GPUS)
-    if named is not None:
-        return [one.strip() for one in named.split(",") if one.strip()]
-    found = [path.name.removeprefix("nvidia") for path in devices.glob("nvidia[0-9]*")]
-    return sorted(found, key=int)
-
-
 def _start(
-    name: str, command: Sequence[str], run: GridRun, folder: Path, place: int, gpus: Sequence[str]
+    name: str,
+    command: Sequence[str],
+    run: GridRun,
+    folder: Path,
+    place: int,
+    visible: Sequence[str],
 ) -> _Running:
     """Starts a run, on the GPU of its place where there are several."""
-    variables = {_GPUS: gpus[place % len(gpus)]} if len(gpus) > 1 else None
+    variables = {gpus.VARIABLE: visible[place % len(visible)]} if len(visible) > 1 else None
     folder.mkdir(parents=True, exist_ok=True)
     _log.info("%s", name)
     with (folder / _LOG_NAME).open("a", encoding="utf-8") as log:

@@ -19,6 +19,7 @@ from recall.errors import InputError
 
 _ROOT = Path(__file__).parents[2]
 _ERROR = re.compile(r"recall[\w ]*: error: (.*)")
+_LAST_LINE = re.compile(r"recall[\w ]*: (error: |interrupted\.)")
 _BAD_INPUT, _USAGE = 1, 2
 _LAST_LINES = 40
 _END_S = 20.0
@@ -84,9 +85,20 @@ def failure(command: str, code: int, last_lines: Sequence[str]) -> Exception:
     matches = [match for line in last_lines if (match := _ERROR.match(line))]
     if code in (_BAD_INPUT, _USAGE) and matches:
         return InputError(matches[-1][1])
-    how = f"exit code {code}" if code > 0 else signal.Signals(-code).name
     text = "".join(last_lines).strip()
-    return RuntimeError(f"`recall {command}` ended with {how}. Its last lines:\n{text}")
+    return RuntimeError(
+        f"`recall {command}` ended with {describe_code(code)}. Its last lines:\n{text}"
+    )
+
+
+def describe_code(code: int) -> str:
+    """The exit code of a process that failed, in words."""
+    return f"exit code {code}" if code > 0 else signal.Signals(-code).name
+
+
+def is_last_line(line: str) -> bool:
+    """Whether a command says why it ends."""
+    return _LAST_LINE.match(line) is not None
 
 
 @contextlib.contextmanager
@@ -112,10 +124,16 @@ def _ended(process: subprocess.Popen) -> Iterator[None]:
                 stream.close()
 
 
+def interrupt(processes: Iterable[subprocess.Popen]) -> None:
+    """Asks those of the processes that go on to end."""
+    for process in processes:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)  # TensorFlow's clusters keep SIGTERM to themselves.
+
+
 def end(process: subprocess.Popen) -> None:
     """Asks a process to end, and makes it end."""
-    if process.poll() is None:
-        process.send_signal(signal.SIGINT)
+    interrupt([process])
     try:
         process.wait(_END_S)
     except subprocess.TimeoutExpired:

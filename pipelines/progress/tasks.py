@@ -90,6 +90,11 @@ def shown_by(display: Display | None) -> Iterator[None]:
         _displays[:] = before
 
 
+def are_shown() -> bool:
+    """Whether somebody has asked for a display."""
+    return bool(_displays)
+
+
 @contextlib.contextmanager
 def open_task(
     name: str, *, total: int | None = None, unit: str = "", rate: str = ""

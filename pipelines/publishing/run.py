@@ -23,7 +23,7 @@ from pipelines.reporting import report as run_report
 from pipelines.sources.events import EventSource
 from pipelines.sources.items import ItemsFile
 from pipelines.training import model_folder, trainer
-from pipelines.training.placement import cluster
+from pipelines.training.placement import cluster, strategies
 from pipelines.training.warm_start import check_warm_start
 from pipelines.validation import validate
 from recall.config import RecallConfig
@@ -107,6 +107,7 @@ def run(
             publish, or would lose much of the newest release.
     """
     cluster.refuse("recall run")
+    strategies.check(config, has_warm_start=warm_start is not None)
     output_dir = Path(output_dir)
     paths = RunPaths.under(output_dir)
     previous = _check_models(paths, config, warm_start, previous, overwrite=overwrite)

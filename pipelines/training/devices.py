@@ -10,6 +10,9 @@ from pathlib import Path
 import tensorflow as tf
 from absl import logging
 
+from pipelines.processes import gpus
+from pipelines.training.placement import cluster as clusters
+from pipelines.training.placement import exchange
 from recall.config import RecallConfig
 from recall.errors import InputError
 
@@ -31,11 +34,12 @@ def prepare(config: RecallConfig) -> None:
 
     GPU memory is taken as it is needed, not all of the card. Compiled steps are kept in
     a folder from job to job: `RECALL_COMPILATION_CACHE`, or one of the user's caches; an
-    empty value keeps none.
+    empty value keeps none. Processes of a job with one GPU each exchange within a step.
 
     Does nothing where TensorFlow has started already.
     """
     if config.train.jit_compile is not False:  # TensorFlow reads them with its devices.
+        exchange.prepare(clusters.read(), len(gpus.find()))
         keep_compiled_steps()
         _compile_on_all_cores()
     try:

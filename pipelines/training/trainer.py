@@ -33,7 +33,7 @@ from pipelines.training.epochs.validation import Validation
 from pipelines.training.epochs.weight_averaging import WeightAverage
 from pipelines.training.job_state import CHECKPOINTS_NAME, PROGRESS, JobState
 from pipelines.training.packed_input import PackedExamples
-from pipelines.training.placement import strategies
+from pipelines.training.placement import host_processes, strategies
 from pipelines.training.placement.strategies import Placement
 from pipelines.training.training_examples import PaddedExamples, open_examples
 from pipelines.training.warm_start import WarmStart, WriteStart, find_earlier_model, open_warm_start
@@ -97,6 +97,12 @@ def train_and_evaluate(
     record = train_record(config, examples_dir, warm_start)
     if records.is_current(model_dir, record):
         logging.info("%s is up to date.", model_dir)
+        return load_model(model_dir)
+    if strategies.starts_processes(config):
+        host_processes.train(
+            config, examples_dir, model_dir, warm_start=warm_start, overwrite=overwrite
+        )
+        devices.prepare(config)
         return load_model(model_dir)
     devices.prepare(config)
     threads.share_cores_between_operations()

@@ -290,5 +290,9 @@ class DSSRec(tfrs.Model):
         if not self.jit_compile or self.distribute_strategy.num_replicas_in_sync == 1:
             return super().make_train_function(force)
         if self.train_function is None or force:
-            self.train_function = build_train_function(self, jit_compile=True)
+            self.train_function = build_train_function(
+                self,
+                jit_compile=True,
+                exchanges_inside=replicas.can_sum_in_place(self.distribute_strategy),
+            )
         return self.train_function

@@ -1,8 +1,10 @@
-"""Compiled steps of several replicas: what is local to one is compiled, sums go between the parts.
+"""Compiled steps of several replicas, with one exchange a step, of one flat tensor.
 
-XLA's own exchange between GPUs ended the process in the first step (TensorFlow 2.20, NCCL
-2.28, measured), so a compiled part says nothing to the other replicas. A step has one
-exchange, of one flat tensor: each is started by the host, whatever its size.
+Where every process has one GPU, all steps of a batch are one program, which exchanges itself
+(1.86 x one GPU with two, measured). Where a process has several, such a program ends it with a
+segmentation fault in some step (TensorFlow 2.20, NCCL 2.28, measured): there a step is a
+program before the exchange and one behind it, which the host starts, and an exchange between
+them, of the strategy (.63 x).
 """
 
 from collections.abc import Callable, Iterator

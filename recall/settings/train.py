@@ -50,10 +50,11 @@ class TrainConfig:
     GPU, where the step otherwise is a thousand small operations; on processor cores it
     takes longer than it saves (measured)."""
     strategy: str = "auto"
-    """Over which devices a job spreads: `none` (one), `mirrored` (all GPUs of the machine),
-    `multi_worker` (machines that step together) or `parameter_server` (machines that do
-    not). `auto`: what `TF_CONFIG` describes, else `none`. `batch_slots` and `batch_size` are
-    those of all replicas together."""
+    """Over which devices a job spreads: `none` (one), `processes` (a process for each GPU of
+    this host), `mirrored` (all GPUs of the host in one process), `multi_worker` (processes
+    or machines that step together) or `parameter_server` (machines that do not). `auto`: what
+    `TF_CONFIG` describes, else `none`. `batch_slots` and `batch_size` are those of all
+    replicas together."""
     deterministic: bool = False
     """Whether equal seeds give equal weights to the last digit on a GPU too, which costs
     time there; on processor cores they do anyway."""
@@ -76,7 +77,14 @@ class TrainConfig:
         "debiased_hit_rate@50",
     )
     SCHEDULES: typing.ClassVar = ("cosine", "constant")
-    STRATEGIES: typing.ClassVar = ("auto", "none", "mirrored", "multi_worker", "parameter_server")
+    STRATEGIES: typing.ClassVar = (
+        "auto",
+        "none",
+        "processes",
+        "mirrored",
+        "multi_worker",
+        "parameter_server",
+    )
     DTYPES: typing.ClassVar = ("float32", "bfloat16")
 
     def __post_init__(self):

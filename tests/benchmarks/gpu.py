@@ -76,8 +76,15 @@ _REPLICA_STEPS = {
     "replicas_large": {"kind": "replicas", "slots": 16_384, "steps": 32},
     "replicas_epochs": {"kind": "replicas_epochs", "slots": 1024},
 }
-for _name, _case in _REPLICA_STEPS.items():
-    for _number in _NUM_REPLICAS:
+_PROCESS_STEPS = {
+    "processes": _REPLICA_STEPS["replicas"] | {"kind": "processes"},
+    "processes_large": _REPLICA_STEPS["replicas_large"] | {"kind": "processes"},
+}
+_ONE_OF = {"processes": "replicas_1", "processes_large": "replicas_large_1"}
+"""What several processes are compared with."""
+
+for _name, _case in (_REPLICA_STEPS | _PROCESS_STEPS).items():
+    for _number in _NUM_REPLICAS[_name in _PROCESS_STEPS :]:
         settings = ["model.dim=64", "loss.num_negatives=1024"]
         _CASES[f"{_name}_{_number}"] = _case | {"replicas": _number, "settings": settings}
 
@@ -86,7 +93,7 @@ def measure_case(case: dict[str, Any]) -> dict[str, float]:
     """What one case costs, in this process."""
     if case.get("kind") == "epochs":
         return measure_epochs(case)
-    if case.get("kind") == "replicas":
+    if case.get("kind") in ("replicas", "process"):
         return replicas.measure_step(case)
     if case.get("kind") == "replicas_epochs":
         return replicas.measure_epochs(case)
@@ -144,6 +151,8 @@ def _run(case: dict[str, Any], seconds: float) -> dict[str, Any]:
     if seconds <= 0:
         return {"failed": "no time was left"}
     try:
+        if case.get("kind") == "processes":
+            return replicas.measure_processes(_MODULE, case, seconds)
         return measure.run_case(_MODULE, case, timeout_s=seconds, **variables)
     except subprocess.TimeoutExpired:
         return {"failed": f"not done after {seconds:.0f} s"}
@@ -169,9 +178,10 @@ def ratios(cases: Sequence[dict[str, Any]]) -> dict[str, float]:
         found["step_of_10_million_items_against_10_thousand"] = (
             ms["large_catalogue_wide"] / ms["small_catalogue_wide"]
         )
-    for kind, number in itertools.product(_REPLICA_STEPS, _NUM_REPLICAS[1:]):
-        if {f"{kind}_1", f"{kind}_{number}"} <= set(speed):
-            found[f"{kind}_{number}_against_1"] = speed[f"{kind}_{number}"] / speed[f"{kind}_1"]
+    for kind, number in itertools.product(_REPLICA_STEPS | _PROCESS_STEPS, _NUM_REPLICAS[1:]):
+        one, several = _ONE_OF.get(kind, f"{kind}_1"), f"{kind}_{number}"
+        if {one, several} <= set(speed):
+            found[f"{several}_against_1"] = speed[several] / speed[one]
     return {name: round(value, 2) for name, value in found.items()}
 
 

@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.benchmarks import gpu, measure
+from tests.benchmarks import gpu, measure, replicas
 
 TINY = [
     "model.extractor=last_state",
@@ -43,8 +43,27 @@ def test_ratios_by_hand():
     }
     cases[-1] = case("large_catalogue_wide", 1.0, ms=2.2)
     assert gpu.ratios(cases)["step_of_10_million_items_against_10_thousand"] == 1.1
-    replicas = [case(f"replicas_{number}", 100.0 * slots) for number, slots in ((1, 2), (4, 7))]
-    assert gpu.ratios(replicas) == {"replicas_4_against_1": 3.5}
+    several = [case(f"replicas_{number}", 100.0 * slots) for number, slots in ((1, 2), (4, 7))]
+    assert gpu.ratios(several) == {"replicas_4_against_1": 3.5}
+    several.append(case("processes_2", 380.0))
+    assert gpu.ratios(several)["processes_2_against_1"] == 1.9
+
+
+def test_processes_are_as_fast_as_all_together_and_as_slow_as_the_slowest():
+    def facts(slots, ms):
+        return {
+            "target_slots_per_second": slots,
+            "target_slots_per_step": 50.0,
+            "cpu_ms_per_step": 2.0,
+            "ms_per_step": ms,
+        }
+
+    assert replicas.join_processes([facts(100.0, 3.0), facts(90.0, 4.0)]) == {
+        "target_slots_per_second": 190.0,
+        "target_slots_per_step": 100.0,
+        "cpu_ms_per_step": 4.0,
+        "ms_per_step": 4.0,
+    }
 
 
 def test_several_replicas_are_measured_where_there_are_gpus_for_them():
@@ -124,3 +143,23 @@ def test_two_parts_of_the_processor_stand_for_gpus():
         facts = measure.run_case("tests.benchmarks.gpu", case | {"kind": kind})
 
         assert facts["target_slots_per_second"] > 0
+
+
+@pytest.mark.slow
+def test_two_processes_stand_for_two_with_a_gpu_each(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    case = {
+        "kind": "processes",
+        "replicas": 2,
+        "slots": 128,
+        "steps": 4,
+        "num_items": 200,
+        "num_interests": 1,
+        "settings": TINY,
+    }
+
+    facts = replicas.measure_processes("tests.benchmarks.gpu", case, timeout_s=200)
+
+    # Padded batches of two processes, half of 256 slots each.
+    assert 100 < facts["target_slots_per_step"] <= 256
+    assert facts["target_slots_per_second"] > 0

@@ -6,14 +6,17 @@ The global batch grows with the replicas, so that each has as much to do as one 
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import tensorflow as tf
 
 from pipelines.artifacts import trained_model
+from pipelines.processes import gpus as visible_gpus
 from pipelines.training import devices, threads
 from pipelines.training.epochs.losses import MeanLosses, StopOnNan
-from pipelines.training.placement import strategies
+from pipelines.training.placement import host_processes, strategies
 from pipelines.training.placement.strategies import Placement
 from pipelines.training.training_examples import open_examples
 from recall.config import RecallConfig
@@ -28,7 +31,8 @@ def open_replicas(case: dict[str, Any]) -> tuple[RecallConfig, Placement]:
     """The settings of a case and its replicas; before TensorFlow has started.
 
     Args:
-        case: `replicas` is their number, `slots` what each has of a step.
+        case: `replicas` is their number, `slots` what each has of a step; of the kind `process`
+            this process has one of them.
 
     Raises:
         RuntimeError: There are GPUs, but fewer.
@@ -36,7 +40,7 @@ def open_replicas(case: dict[str, Any]) -> tuple[RecallConfig, Placement]:
     number = case["replicas"]
     config = RecallConfig().override(
         [
-            "train.strategy=mirrored",
+            f"train.strategy={'processes' if _is_process(case) else 'mirrored'}",
             f"model.num_interests={case['num_interests']}",
             *case["settings"],
             f"train.batch_slots={number * case['slots']}",
@@ -44,21 +48,73 @@ def open_replicas(case: dict[str, Any]) -> tuple[RecallConfig, Placement]:
     )
     devices.prepare(config)
     threads.share_cores_between_operations()
+    if not _is_process(case):  # The environment of one says which GPU it has.
+        _choose_devices(number)
+    placement = strategies.open_placement(config)
+    return devices.complete(config, placement.num_replicas), placement
+
+
+def _choose_devices(number: int) -> None:
+    """Lets TensorFlow see as many GPUs, or parts of the processor where there is none.
+
+    Raises:
+        RuntimeError: There are GPUs, but fewer.
+    """
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         if len(gpus) < number:
             raise RuntimeError(f"{number} GPUs are wanted, {len(gpus)} are there.")
         tf.config.set_visible_devices(gpus[:number], "GPU")
-    else:
-        (cpu,) = tf.config.list_physical_devices("CPU")
-        parts = [tf.config.LogicalDeviceConfiguration()] * number
-        tf.config.set_logical_device_configuration(cpu, parts)
-    placement = strategies.open_placement(config)
-    return devices.complete(config, placement.num_replicas), placement
+        return
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    parts = [tf.config.LogicalDeviceConfiguration()] * number
+    tf.config.set_logical_device_configuration(cpu, parts)
+
+
+def _is_process(case: dict[str, Any]) -> bool:
+    return case.get("kind") == "process"
+
+
+def measure_processes(module: str, case: dict[str, Any], timeout_s: float) -> dict[str, float]:
+    """What a step costs where every replica is a process, as `train.strategy=processes` has it.
+
+    Args:
+        module: That measures the case of its `--case`.
+        case: As of `open_replicas`.
+        timeout_s: Most seconds that a process may take.
+
+    Raises:
+        RuntimeError: There are GPUs, but fewer; or a process failed.
+        subprocess.TimeoutExpired: One took too long.
+    """
+    number = case["replicas"]
+    found = visible_gpus.find() or [""] * number
+    if len(found) < number:
+        raise RuntimeError(f"{number} GPUs are wanted, {len(found)} are there.")
+
+    def measure_one(variables: dict[str, str]) -> dict[str, float]:
+        return measure.run_case(
+            module, case | {"kind": "process"}, timeout_s=timeout_s, **variables
+        )
+
+    with ThreadPoolExecutor(number) as pool:
+        return join_processes(
+            list(pool.map(measure_one, host_processes.environments(found[:number])))
+        )
+
+
+def join_processes(facts: Sequence[dict[str, float]]) -> dict[str, float]:
+    """What all processes together do; each counts its own slots and its own time."""
+    slowest = {name: max(one[name] for one in facts) for name in facts[0]}
+    names = ("target_slots_per_second", "target_slots_per_step", "cpu_ms_per_step")
+    return slowest | {name: sum(one[name] for one in facts) for name in names}
 
 
 def measure_step(case: dict[str, Any]) -> dict[str, float]:
-    """What a step costs, as Keras takes it, on batches that are in memory."""
+    """What a step costs, as Keras takes it, on batches that are in memory.
+
+    Slots and the processor's time are those of this process.
+    """
     config, placement = open_replicas(case)
     batches, num_calls = _read_batches(case, config, placement)
     parts = list(batches)
@@ -144,7 +200,7 @@ def _read_batches(
         logs.write_training_split(f"{folder}/log", sequences)
         data = open_examples(config, f"{folder}/log", placement.share).stream(0)
         num_calls = min(data.steps_per_epoch, case["steps"])
-        parts = list(data.dataset.take(placement.num_replicas * num_calls))
+        parts = list(data.dataset.take(len(placement.share.replicas) * num_calls))
     # Padded batches have different shapes: no tensor holds them all.
     spec = data.dataset.element_spec
     return tf.data.Dataset.from_generator(lambda: iter(parts), output_signature=spec), num_calls

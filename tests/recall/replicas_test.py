@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from recall import replicas
 from recall.settings.model import ModelConfig
 
 ROOT = Path(__file__).parents[2]
@@ -108,6 +110,74 @@ padded = steps.pad(first, 2), steps.pad(second, 3)
 packed = steps.pack(first, [[0, 1]], 2), steps.pack(second, [[0, 1], [2]], 2)
 nothing = steps.SequenceBatch(tf.zeros([1, 2], tf.int64))
 """
+
+SUMS = """
+import json
+
+import recall
+import tensorflow as tf
+from recall import replicas
+
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+two = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with two.scope():
+    order = tf.Variable(0.0, trainable=False)
+key, ranks = replicas.next_program_key(), []
+
+
+@tf.function
+def add():
+    def of_replica():
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        own = tf.constant([[1.0, 2.0, 3.0]] * 2) + 10 * tf.cast(number, tf.float32)
+        return replicas.sum_in_place(own, key, 0, order)
+
+    return two.run(of_replica)
+
+
+sums = [value.numpy().tolist() for value in two.experimental_local_results(add())]
+operations = add.get_concrete_function().graph.get_operations()
+ranks = [op.inputs[0].shape.rank for op in operations if op.type == "CollectiveReduceV2"]
+print(json.dumps([sums, ranks]))
+"""
+
+
+def test_a_sum_in_place_is_of_one_axis_and_has_the_shape_of_its_parts():
+    """XLA for GPUs refuses another: its layout would be that of one axis."""
+    sums, ranks = json.loads(run(SUMS))
+
+    assert sums == [[[12.0, 14.0, 16.0]] * 2] * 2
+    assert ranks == [1, 1]
+
+
+NO_GRAPHS = "--xla_gpu_enable_command_buffer="
+
+
+@pytest.mark.parametrize(
+    ("num_own", "num_replicas", "address", "flags", "can"),
+    [
+        (1, 2, "a:1", NO_GRAPHS, True),
+        (1, 4, "a:1", f"--x {NO_GRAPHS}+WHILE {NO_GRAPHS} --y", True),
+        (1, 2, "a:1", f"{NO_GRAPHS} {NO_GRAPHS}+WHILE", False),
+        (1, 2, "a:1", "", False),
+        (1, 2, None, NO_GRAPHS, False),
+        (2, 4, "a:1", NO_GRAPHS, False),
+        (2, 2, "a:1", NO_GRAPHS, False),
+        (1, 1, "a:1", NO_GRAPHS, False),
+    ],
+)
+def test_programs_exchange_where_every_process_has_one_replica_and_no_cuda_graphs(
+    num_own, num_replicas, address, flags, can
+):
+    strategy = SimpleNamespace(
+        num_replicas_in_sync=num_replicas,
+        extended=SimpleNamespace(worker_devices=["GPU"] * num_own),
+    )
+    environment = {"XLA_FLAGS": flags} | ({"NCCL_COMM_ID": address} if address else {})
+
+    assert replicas.can_sum_in_place(strategy, environment) is can
+
 
 EQUAL = (
     STEPS

@@ -11,6 +11,9 @@ VARIABLE = "TF_CONFIG"
 
 CHIEF, WORKER, SERVER = "chief", "worker", "ps"
 
+STARTED_BY = "started_by"
+"""A key of `TF_CONFIG` of our own, which TensorFlow does not read."""
+
 _EXAMPLE = (
     """'{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, """
     """"task": {"type": "worker", "index": 0}}'"""
@@ -24,11 +27,14 @@ class Cluster(NamedTuple):
         addresses: Kind of task -> `host:port` of each.
         task: Kind of this process.
         index: Its number among those of its kind.
+        is_of_one_host: Whether one process of this host has started all of them, see
+            `host_processes`.
     """
 
     addresses: Mapping[str, tuple[str, ...]]
     task: str
     index: int
+    is_of_one_host: bool = False
 
     @property
     def num_workers(self) -> int:
@@ -46,6 +52,11 @@ class Cluster(NamedTuple):
         return self.task == CHIEF or (
             CHIEF not in self.addresses and self.task == WORKER and self.index == 0
         )
+
+    @property
+    def chief_address(self) -> str:
+        """`host:port` of the process that `is_chief`."""
+        return (self.addresses.get(CHIEF) or self.addresses[WORKER])[0]
 
     @property
     def number(self) -> int:
@@ -88,7 +99,7 @@ def read(environment: Mapping[str, str] = os.environ) -> Cluster | None:
             f"{VARIABLE} has tasks of the kind {', '.join(sorted(unknown))}; "
             f"known are {CHIEF}, {WORKER} and {SERVER}."
         )
-    return Cluster(cluster, task, index)
+    return Cluster(cluster, task, index, bool(value.get(STARTED_BY)))
 
 
 def refuse(command: str, environment: Mapping[str, str] = os.environ) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.training.placement import cluster as clusters
-from pipelines.training.placement import parameter_servers
+from pipelines.training.placement import host_processes, parameter_servers
 from pipelines.training.placement.cluster import Cluster
 from pipelines.training.placement.input_share import InputShare
 from recall.config import RecallConfig
@@ -167,6 +167,8 @@ def check(config: RecallConfig, *, has_warm_start: bool = False) -> None:
         InputError: `train.strategy` is impossible here, or with something else.
     """
     name = choose(config, clusters.read())
+    if name == "processes":
+        host_processes.check()
     if name == "parameter_server" and has_warm_start:
         raise InputError(
             "--warm_start does not go with parameter servers: rows are not carried into a table "
@@ -190,6 +192,11 @@ def losing_no_peer() -> Iterator[None]:
             "Another process of the job has ended or cannot be reached. Start all of them again: "
             f"the job goes on from its last checkpoint. {_PAGE}"
         ) from error
+
+
+def starts_processes(config: RecallConfig) -> bool:
+    """Whether this process is to start others that train, see `host_processes`."""
+    return choose(config, clusters.read()) == "processes"
 
 
 def serve_chief() -> bool:
@@ -237,7 +244,10 @@ def choose(config: RecallConfig, cluster: Cluster | None) -> str:
     if cluster is not None:
         described = "parameter_server" if cluster.has_servers else "multi_worker"
     if name == "auto":
-        name = described or "none"  # Two GPUs are no faster than one (measured, TRIALS.md).
+        # In one process two GPUs are no faster than one (measured, TRIALS.md).
+        name = described or "none"
+    if name == "processes" and cluster is not None and cluster.is_of_one_host:
+        name = "multi_worker"  # This process is one of those that were started.
     if cluster is None and name in ("multi_worker", "parameter_server"):
         raise InputError(
             f"train.strategy={name} needs {clusters.VARIABLE}, the addresses of all processes. "

@@ -51,13 +51,6 @@ def test_one_gpu_stays_as_it_is(started, monkeypatch, tmp_path):
     assert [variables for _, variables in started[0]] == [None, None]
 
 
-def test_gpus_are_counted_by_their_devices(monkeypatch, tmp_path):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    for name in ("nvidia10", "nvidia2", "nvidiactl", "null"):
-        (tmp_path / name).touch()
-    assert runner.find_gpus(tmp_path) == ["2", "10"]
-
-
 def test_no_run_begins_when_the_time_is_over(started, tmp_path):
     runner.in_processes(["experiment"], tmp_path, 1, max_minutes=-1)(list(experiment_of(3).runs()))
     assert started[0] == []

@@ -15,6 +15,7 @@ WORKERS = Cluster({"worker": ("a:1", "b:1")}, "worker", 0)
 WITH_CHIEF = Cluster({"chief": ("a:1",), "worker": ("b:1", "c:1")}, "worker", 0)
 SERVERS = Cluster({"chief": ("a:1",), "worker": ("b:1",), "ps": ("c:1",)}, "chief", 0)
 NO_CHIEF = Cluster({"worker": ("a:1", "b:1"), "ps": ("c:1",)}, "worker", 0)
+ONE_HOST = WORKERS._replace(is_of_one_host=True)
 NO_WORKER = Cluster({"chief": ("a:1",), "ps": ("c:1",)}, "chief", 0)
 
 
@@ -29,6 +30,8 @@ def choose(name, cluster=None, *settings):
         ("auto", None, "none"),
         ("none", None, "none"),
         ("mirrored", None, "mirrored"),
+        ("processes", None, "processes"),
+        ("processes", ONE_HOST, "multi_worker"),
         ("auto", WORKERS, "multi_worker"),
         ("multi_worker", WORKERS, "multi_worker"),
         ("auto", SERVERS, "parameter_server"),
@@ -45,6 +48,7 @@ def test_the_cluster_chooses(name, cluster, chosen):
         ("multi_worker", None, "train.strategy=multi_worker needs TF_CONFIG"),
         ("mirrored", WORKERS, "TF_CONFIG describes a job of train.strategy=multi_worker"),
         ("none", WORKERS, "TF_CONFIG describes a job of train.strategy=multi_worker"),
+        ("processes", WORKERS, "train.strategy=processes was asked for. Leave one of the two out"),
         ("parameter_server", None, "train.strategy=parameter_server needs TF_CONFIG"),
         ("multi_worker", SERVERS, "describes a job of train.strategy=parameter_server"),
         (
@@ -177,6 +181,28 @@ def test_two_workers_have_the_numbers_of_one_device(folder):
     expected = jobs.read_log(folder / "alone")
     assert jobs.read_log(folder / "workers") == [pytest.approx(line, abs=2e-5) for line in expected]
     assert (folder / "workers" / "artifact.json").exists()
+
+
+@pytest.mark.slow
+def test_programs_of_two_processes_that_exchange_have_the_numbers_of_one_device(folder):
+    """The function that GPUs compile, on packed batches, in its loop of steps."""
+    settings = (*SAME_EVERYWHERE, "train.jit_compile=true")
+    arguments = jobs.command(folder / "examples", folder / "packed", *settings)
+    jobs.finish([jobs.start(arguments, log=folder / "packed.log")], folder / "packed.log")
+
+    arguments = jobs.command(folder / "examples", folder / "inside", *settings)
+    cluster = {"worker": jobs.free_addresses(2)}
+    log = folder / "inside.log"
+    processes = [
+        jobs.start(arguments, cluster, ("worker", i), log=log, program=jobs.EXCHANGES_INSIDE)
+        for i in range(2)
+    ]
+    jobs.finish(processes, log)
+
+    assert log.read_text().count("exchanges inside") == 2
+    expected = jobs.read_log(folder / "packed")
+    assert len(expected) == 3
+    assert jobs.read_log(folder / "inside") == [pytest.approx(line, abs=2e-5) for line in expected]
 
 
 LONG = ("train.max_epochs=4", "train.batch_slots=8", "train.batch_size=2", "loss.negatives=queue")

@@ -42,6 +42,38 @@ sys.exit(cli.main(sys.argv[1:]))
 """
 """The command where TensorFlow sees two devices."""
 
+TWO_GPUS = """
+import sys
+from pipelines.processes import gpus
+
+gpus.find = lambda: ["", ""]
+from pipelines import cli
+
+sys.exit(cli.main(sys.argv[1:], catch_signals=True))
+"""
+"""The command on a host of two GPUs, whose processes train on processor cores."""
+
+EXCHANGES_INSIDE = """
+import sys
+import recall
+from recall.models import dssrec, replicated_step
+from pipelines.training.placement import strategies
+
+build = replicated_step.build_train_function
+
+def build_uncompiled(model, jit_compile, exchanges_inside):
+    print("exchanges inside")
+    return build(model, jit_compile=False, exchanges_inside=True)
+
+dssrec.build_train_function = build_uncompiled
+strategies._check_compiling = lambda *_: None
+from pipelines import cli
+
+sys.exit(cli.main(sys.argv[1:]))
+"""
+"""The command as on a GPU with processes beside it, but that XLA compiles nothing: it has no
+exchange for processor cores."""
+
 
 def chains(num_users, seed=0):
     """Users who walk along a ring of items, 4 to 9 steps."""
@@ -63,7 +95,9 @@ def command(examples_dir, model_dir, *settings):
     ]
 
 
-def start(arguments, cluster=None, task=("worker", 0), *, on_two_devices=False, log=None):
+def start(
+    arguments, cluster=None, task=("worker", 0), *, on_two_devices=False, program=None, log=None
+):
     """Starts the command.
 
     Args:
@@ -71,17 +105,19 @@ def start(arguments, cluster=None, task=("worker", 0), *, on_two_devices=False, 
         cluster: Kind of task -> addresses; None: the process is alone.
         task: Kind and number of the process.
         on_two_devices: Whether TensorFlow sees two devices.
+        program: Text of one that is the command, None for the command itself.
         log: File of what it prints.
     """
     environment = {name: value for name, value in os.environ.items() if name != "TF_CONFIG"}
     if cluster is not None:
         description = {"cluster": cluster, "task": {"type": task[0], "index": task[1]}}
         environment["TF_CONFIG"] = json.dumps(description)
-    program = ["-c", LOGICAL_DEVICES] if on_two_devices else ["-m", "pipelines.cli"]
+    program = LOGICAL_DEVICES if on_two_devices else program
+    words = ["-m", "pipelines.cli"] if program is None else ["-c", program]
     with contextlib.ExitStack() as stack:
         output = subprocess.PIPE if log is None else stack.enter_context(open(log, "ab"))
         return subprocess.Popen(
-            [sys.executable, *program, *arguments],
+            [sys.executable, *words, *arguments],
             cwd=ROOT,
             env=environment | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT)},
             stdout=output,

@@ -1,0 +1,19 @@
+"""The GPUs of this machine, without a word to TensorFlow, which would take memory of them."""
+
+import os
+from pathlib import Path
+
+VARIABLE = "CUDA_VISIBLE_DEVICES"
+
+
+def find(devices: Path = Path("/dev")) -> list[str]:
+    """What `CUDA_VISIBLE_DEVICES` can be for one GPU each; [] where there is none.
+
+    Args:
+        devices: Folder of the devices; a test has one of its own.
+    """
+    named = os.environ.get(VARIABLE)
+    if named is not None:
+        return [one.strip() for one in named.split(",") if one.strip()]
+    found = [path.name.removeprefix("nvidia") for path in devices.glob("nvidia[0-9]*")]
+    return sorted(found, key=int)

@@ -92,7 +92,7 @@ def describe(config: RecallConfig, spread: str = "") -> str:
     if len(names) > 1 and spread:
         place = f"{len(names)} x {place}"
     elif len(names) > 1:
-        place += f" (the first of {len(names)} GPUs; the others are not used)"
+        place += f" (the first of {len(names)} GPUs; train.strategy=processes uses all)"
     step = f"{config.train.batch_slots} slots a step"
     if spread:
         place += f", {spread}"

@@ -217,4 +217,4 @@ def test_several_gpus_are_named_with_their_strategy(gpu, monkeypatch):
     assert "4 x NVIDIA H100 80GB HBM3, strategy mirrored, 4 replicas, 4096 slots a step" in (
         devices.describe(config, "strategy mirrored, 4 replicas")
     )
-    assert "the first of 4 GPUs; the others are not used" in devices.describe(config)
+    assert "the first of 4 GPUs; train.strategy=processes uses all" in devices.describe(config)

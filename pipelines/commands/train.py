@@ -37,6 +37,7 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
     records.require(folders.require("examples", values.examples), "ingest")
     with progress_flags.loading():
         from pipelines.training import trainer
+        from pipelines.training.placement import cluster
 
     trainer.train_and_evaluate(
         config,
@@ -45,4 +46,6 @@ def call(values: flags.FlagValues, _: Sequence[str]) -> None:
         warm_start=values.warm_start,
         overwrite=values.overwrite,
     )
-    logging.info("Wrote %s", values.output)
+    job = cluster.read()
+    if job is None or not job.is_of_one_host:  # The process that started this one says it.
+        logging.info("Wrote %s", values.output)

@@ -128,6 +128,7 @@ def test_two_processes_have_the_numbers_of_one(examples, tmp_path):
     said = (tmp_path / "two.log").read_text()
     assert said.count("strategy multi_worker, 2 replicas, 192 slots a step") == 1
     assert "is up to date" in said
+    assert said.count("Wrote") == 2
     expected = training_processes.read_log(tmp_path / "alone")
     assert len(expected) == 3
     assert training_processes.read_log(tmp_path / "two") == [

@@ -108,6 +108,20 @@ def test_overwrite_removes_the_artifacts_but_not_the_releases(tmp_path):
     assert (paths.serving / "index" / "7" / "file").exists()
 
 
+@pytest.mark.parametrize("strategy", ["processes", "multi_worker"])
+def test_a_training_that_this_machine_has_no_devices_for_is_refused_first(
+    tmp_path, monkeypatch, strategy
+):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    config = RecallConfig().override([f"train.strategy={strategy}"])
+
+    with pytest.raises(InputError, match=f"train.strategy={strategy} "):
+        run.run(open_events(SPEC), None, tmp_path / "run", config)
+
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(InputError, match=r"holds other files \(thesis\.tex\)"):

@@ -1,5 +1,6 @@
 """The GPUs of this machine, without a word to TensorFlow, which would take memory of them."""
 
+import itertools
 import os
 from pathlib import Path
 
@@ -14,6 +15,8 @@ def find(devices: Path = Path("/dev")) -> list[str]:
     """
     named = os.environ.get(VARIABLE)
     if named is not None:
-        return [one.strip() for one in named.split(",") if one.strip()]
+        ids = [one.strip() for one in named.split(",")]
+        # CUDA reads as far as the first that names none.
+        return list(itertools.takewhile(lambda one: one not in ("", "-1"), ids))
     found = [path.name.removeprefix("nvidia") for path in devices.glob("nvidia[0-9]*")]
     return sorted(found, key=int)

@@ -14,7 +14,8 @@ def test_they_are_counted_by_their_devices(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("visible", "found"), [("3, 5", ["3", "5"]), ("GPU-8f", ["GPU-8f"]), ("", [])]
+    ("visible", "found"),
+    [("3, 5", ["3", "5"]), ("GPU-8f", ["GPU-8f"]), ("", []), ("-1", []), ("1,-1,2", ["1"])],
 )
 def test_those_that_are_visible_count(monkeypatch, visible, found):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)

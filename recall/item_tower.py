@@ -62,7 +62,9 @@ class ItemTower(tf.keras.Model):
         """The network, and what it reads of every dense id."""
         self.encoder = FeatureEncoder(vocabulary.features.columns)
         encoded = self.encoder.encode_items(vocabulary.features)
-        self.network = LinearFeatures(self.encoder, dim, encoded, name="features")
+        self.network = LinearFeatures(
+            self.encoder, dim, config.embedding_dim, encoded, name="features"
+        )
         unknown = self.encoder.encode_nothing(FIRST_ITEM_ID)  # Padding, and the unknown id.
         self._encoded = Encoded(
             *(tf.constant(np.concatenate(both)) for both in zip(unknown, encoded, strict=True))

@@ -81,16 +81,6 @@ class FeatureEncoder(tf.Module):
         sizes = ((column.num_slots, column.num_numbers) for column in self.columns)
         return tuple(map(sum, zip(*sizes, strict=True)))
 
-    def find_names(self) -> tuple[np.ndarray, np.ndarray]:
-        """Where categorical features are: slots of `Encoded`, and rows of the table."""
-        slots, rows, next_slot = [], [], 0
-        for column, first_row in zip(self.columns, self.first_rows, strict=True):
-            if column.kind == "categorical":
-                slots.extend(range(next_slot, next_slot + column.num_slots))
-                rows.extend(range(first_row, first_row + column.num_rows))
-            next_slot += column.num_slots
-        return np.array(slots, np.int32), np.array(rows, np.int32)
-
     def input_specs(self) -> dict[str, tf.TensorSpec]:
         """Name of a feature -> its tensor, `[n, ...]`; without those that are made of times."""
         return {c.name: _spec(c) for c in self.columns if c.kind != "timestamp"}

@@ -1,6 +1,5 @@
 """Values of features -> vectors: of items a sum, of whatever else a small network."""
 
-import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -8,14 +7,20 @@ import tensorflow as tf
 
 from recall.feature_columns.declaration import FeaturesConfig
 from recall.feature_columns.encoder import NO_VALUE, Encoded, FeatureEncoder
+from recall.feature_columns.fitting import FittedColumn
 from recall.layers.normalization import normalize_length
 
 _STDDEV = 0.02
 """Of fresh embeddings, as that of the items' own (`recall.towers`)."""
 
 
+_Choice = Callable[[FittedColumn], bool]
+
 _DENSE_VALUES = 1 << 22
 """Numbers of a table whose gradient is taken as a whole: Adam needs 1 ms for so many."""
+
+_NOWHERE = -1
+"""What a sum over segments leaves out."""
 
 
 class FeatureNetwork(tf.keras.layers.Layer):
@@ -41,8 +46,6 @@ class FeatureNetwork(tf.keras.layers.Layer):
         self._slots_of = [size for column in encoder.columns for size in column.slot_groups]
         self._embedding_dim = config.embedding_dim
         self._num_rows = encoder.num_rows
-        is_small = encoder.num_rows * config.embedding_dim <= _DENSE_VALUES
-        self._look_up = _look_up_densely if is_small else tf.nn.embedding_lookup
         width = len(self._slots_of) * config.embedding_dim
         width += sum(column.num_numbers for column in encoder.columns)
         self._inner = tf.keras.layers.Dense(config.hidden_dim, tf.nn.gelu, name="inner")
@@ -51,6 +54,7 @@ class FeatureNetwork(tf.keras.layers.Layer):
         self.table = self.add_weight(
             "table", [self._num_rows, config.embedding_dim], initializer=normal
         )
+        self._look_up = _choose_look_up(self.table)
         self._inner.build([None, width])
         self._outer.build([None, config.hidden_dim])
 
@@ -89,55 +93,130 @@ class LinearFeatures(tf.keras.layers.Layer):
     Rare values weigh more, as in a search for text, and the squares of the weights of an item
     have sum 1: its vector is as long as that of one value, however many it has (measured).
 
+    Hashed words have narrow vectors and one matrix that makes them as wide as the others. They
+    are the most of all values and each says little; as wide they were half of a step (measured).
+
     Attributes:
-        table: `[num_rows, dim]`, row 0 for empty slots.
+        table: `[num_values, dim]`, row 0 for empty slots; of all values but words.
+        word_table: `[num_words, word_dim]` the same of words; None without a text.
         row_weights: `[num_rows]` float, how rare each value is; 0 for empty slots.
-        name_slots: `[num_name_slots]` int, the slots that hold values of categorical features.
-        name_rows: `[num_names]` int, rows of these values.
+        name_rows: `[num_names]` int, rows of `table` of the values of categorical features.
 
     Reference:
         Kula, "Metadata Embeddings for User and Item Cold-start Recommendations", 2015 (LightFM).
+        Baevski and Auli, "Adaptive Input Representations for Neural Language Modeling", ICLR 2019
+        (narrow vectors for what is rare).
     """
 
-    def __init__(self, encoder: FeatureEncoder, dim: int, encoded: Encoded, **kwargs):
+    def __init__(
+        self, encoder: FeatureEncoder, dim: int, word_dim: int, encoded: Encoded, **kwargs
+    ):
         """Creates the layer.
 
         Args:
             encoder: Of the features.
             dim: Of the vectors that are wanted.
+            word_dim: Of a word.
             encoded: Of all items, whose rare values weigh more.
             **kwargs: Of Keras' layer.
         """
         super().__init__(**kwargs)
         self._dim = dim
-        is_small = encoder.num_rows * dim <= _DENSE_VALUES
-        self._look_up = _look_up_densely if is_small else tf.nn.embedding_lookup
         self.row_weights = tf.constant(weigh_rows(np.asarray(encoded.slots), encoder.num_rows))
-        self.name_slots, self.name_rows = map(tf.constant, encoder.find_names())
-        short = functools.partial(tf.keras.initializers.RandomNormal, stddev=_STDDEV)
-        self.table = self.add_weight("table", [encoder.num_rows, dim], initializer=short())
-        self._of_numbers = None
-        if num_numbers := sum(column.num_numbers for column in encoder.columns):
-            self._of_numbers = tf.keras.layers.Dense(
-                dim, use_bias=False, kernel_initializer=short(), name="numbers"
+        self._values = _Places(encoder, lambda column: not _is_text(column))
+        self._words = _Places(encoder, _is_text)
+        self._names = self._values.of(lambda column: column.kind == "categorical")
+        self.name_rows = tf.constant(self._names.rows)
+        short = tf.keras.initializers.RandomNormal(stddev=_STDDEV)
+        self.table = self.add_weight("table", [self._values.num_rows, dim], initializer=short)
+        self._look_up = _choose_look_up(self.table)
+        self.word_table = self._of_words = self._of_numbers = None
+        if self._words.num_rows > 1:
+            self.word_table = self.add_weight(
+                "word_table", [self._words.num_rows, word_dim], initializer=short
             )
-            self._of_numbers.build([None, num_numbers])
+            self._look_up_word = _choose_look_up(self.word_table)
+            self._of_words = _without_bias(dim, word_dim, word_dim**-0.5, "words")
+        if num_numbers := sum(column.num_numbers for column in encoder.columns):
+            self._of_numbers = _without_bias(dim, num_numbers, _STDDEV, "numbers")
 
     def values_at(self, rows: tf.Tensor) -> tf.Tensor:
-        """`[..., dim]` the vectors of values, `[...]` int rows of the table."""
+        """`[..., dim]` the vectors of values, `[...]` int rows of `table`."""
         return self._look_up(self.table, rows)
+
+    def names_of(self, slots: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Values of categorical features.
+
+        Args:
+            slots: `[n, num_slots]` int, of `Encoded`.
+
+        Returns:
+            `[n, num_name_slots]` int rows of `table`, and float, how rare each value is.
+        """
+        own = self._names.take(slots)
+        return self._names.localize(own), tf.gather(self.row_weights, own)
 
     def call(self, encoded: Encoded) -> tf.Tensor:
         """Vectors of items; arguments and result as of `FeatureNetwork.call`."""
         slots = _as_rows(encoded.slots)
-        weights = normalize_length(tf.gather(self.row_weights, slots))
-        vectors = tf.reduce_sum(self.values_at(slots) * weights[..., tf.newaxis], axis=1)
+        weights = normalize_length(tf.gather(self.row_weights, slots))[..., tf.newaxis]
+        rows = self._values.localize(self._values.take(slots))
+        vectors = tf.reduce_sum(self.values_at(rows) * self._values.take(weights), axis=1)
+        if self._of_words is not None:
+            rows = self._words.localize(self._words.take(slots))
+            words = self._look_up_word(self.word_table, rows) * self._words.take(weights)
+            vectors += self._of_words(tf.reduce_sum(words, axis=1))
         if self._of_numbers is not None:
             vectors += self._of_numbers(_as_rows(encoded.numbers))
         if encoded.slots.shape.rank == 2:
             return vectors
         shape = tf.shape(encoded.slots)[:-1]
         return tf.reshape(vectors, tf.concat([shape, [self._dim]], axis=0))
+
+
+class _Places:
+    """Where some features are in `Encoded.slots`, and their rows in a table of them alone.
+
+    Attributes:
+        num_rows: Of that table, with row 0 for empty slots.
+        rows: `[n]` int, those of the features that were chosen of it.
+    """
+
+    def __init__(
+        self, encoder: FeatureEncoder, has: _Choice, is_chosen: _Choice = lambda column: True
+    ):
+        """Counts them.
+
+        Args:
+            encoder: Of all features.
+            has: Whether a feature is in the table.
+            is_chosen: Whether its slots are wanted, of one that is.
+        """
+        self._encoder, self._has = encoder, has
+        slots, shifts, rows = [], [], []
+        next_slot, self.num_rows = 0, 1
+        for column, first_row in zip(encoder.columns, encoder.first_rows, strict=True):
+            if has(column) and is_chosen(column):
+                slots += range(next_slot, next_slot + column.num_slots)
+                shifts += [first_row - self.num_rows] * column.num_slots
+                rows += range(self.num_rows, self.num_rows + column.num_rows)
+            self.num_rows += column.num_rows * has(column)
+            next_slot += column.num_slots
+        self.rows = np.array(rows, np.int32)
+        self._shifts = np.array(shifts, np.int32)
+        self._slots = None if len(slots) == next_slot else np.array(slots, np.int32)
+
+    def of(self, is_chosen: _Choice) -> "_Places":
+        """The slots of some of the features, with the rows of the same table."""
+        return _Places(self._encoder, self._has, is_chosen)
+
+    def take(self, values: tf.Tensor) -> tf.Tensor:
+        """`[n, num_slots, ...]` of all slots -> of these."""
+        return values if self._slots is None else tf.gather(values, self._slots, axis=1)
+
+    def localize(self, slots: tf.Tensor) -> tf.Tensor:
+        """`[n, ...]` int, taken of `Encoded.slots` -> rows of the table."""
+        return tf.where(slots == NO_VALUE, NO_VALUE, slots - self._shifts)
 
 
 def weigh_rows(slots: np.ndarray, num_rows: int) -> np.ndarray:
@@ -170,11 +249,30 @@ def _share_out(slots: tf.Tensor) -> tf.Tensor:
     return is_real / tf.maximum(tf.reduce_sum(is_real, axis=0, keepdims=True), 1)
 
 
+def _is_text(column: FittedColumn) -> bool:
+    return column.kind == "text"
+
+
+def _without_bias(dim: int, width: int, stddev: float, name: str) -> tf.keras.layers.Dense:
+    """A matrix `[width, dim]`."""
+    normal = tf.keras.initializers.RandomNormal(stddev=stddev)
+    layer = tf.keras.layers.Dense(dim, use_bias=False, kernel_initializer=normal, name=name)
+    layer.build([None, width])
+    return layer
+
+
+def _choose_look_up(table: tf.Variable) -> Callable[[tf.Variable, tf.Tensor], tf.Tensor]:
+    """What reads rows of a table."""
+    is_small = table.shape.num_elements() <= _DENSE_VALUES
+    return _look_up_densely if is_small else tf.nn.embedding_lookup
+
+
 def _look_up_densely(table: tf.Variable, slots: tf.Tensor) -> tf.Tensor:
     """`[..., dim]` rows of a small table, whose gradient is that of all of it.
 
     A sparse one costs more than the sum over all rows: what occurs more than once has to
-    be found, and rows are read and written one by one (measured).
+    be found, and rows are read and written one by one (measured). Empty slots add nothing,
+    and are left out: whoever looks up weighs them by 0.
     """
     num_rows, dim = table.shape
 
@@ -182,7 +280,8 @@ def _look_up_densely(table: tf.Variable, slots: tf.Tensor) -> tf.Tensor:
     def gather(values: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
             rows = tf.reshape(upstream, [-1, dim])
-            return tf.math.unsorted_segment_sum(rows, tf.reshape(slots, [-1]), num_rows)
+            held = tf.reshape(tf.where(slots == NO_VALUE, _NOWHERE, slots), [-1])
+            return tf.math.unsorted_segment_sum(rows, held, num_rows)
 
         return tf.gather(values, slots), gradient
 

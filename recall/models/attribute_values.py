@@ -38,7 +38,7 @@ def choose_values(
         seed: `[2]` int, which ones are drawn.
     """
     network = tower.network
-    own = tf.gather(tower.encoded_of(item_ids).slots, network.name_slots, axis=1)
+    own, weights = network.names_of(tower.encoded_of(item_ids).slots)
     rows, is_own = network.name_rows, None
     num_values = rows.shape[0]
     if num_values > most:
@@ -51,7 +51,7 @@ def choose_values(
     of_own, of_rows = tf.split(normalize_length(vectors), [-1, num_candidates])
     return AttributeValues(
         tf.reshape(of_own, [-1, own.shape[1], vectors.shape[1]]),
-        tf.gather(network.row_weights, own),
+        weights,
         of_rows,
         is_own,
         num_values,

@@ -17,6 +17,10 @@ from recall.models.step_numbers import share_of_mean
 from recall.settings.loss import LossConfig
 from recall.towers import UserTower
 
+_NEGATIVES_PER_VALUE = 4
+"""An item is told from so many items for every value that its own are told from: as many would
+make these losses as dear as seq2item, and there are fewer values than items."""
+
 
 def compute_auxiliary_losses(
     prefixes: Prefixes,
@@ -56,7 +60,8 @@ def compute_auxiliary_losses(
 
     @functools.cache
     def values() -> AttributeValues:
-        most = config.num_negatives or config.NUM_NEGATIVES
+        num_negatives = config.num_negatives or config.NUM_NEGATIVES
+        most = max(num_negatives // _NEGATIVES_PER_VALUE, 1)
         return choose_values(item_tower, prefixes.positive_ids, most, seed)
 
     def attribute(vectors: tf.Tensor) -> tf.Tensor:

@@ -185,7 +185,6 @@ def to_lines(found: Iterable[Proposed], config: RecallConfig) -> list[str]:
     """What was seen, a line for each column, for people."""
     lines = []
     for table, proposals in found:
-        dim = config.model.dim if table.owner == "item" else config.features.embedding_dim
         num_rows = proposals[0].num_rows if proposals else 0
         lines.append(f"{table.owner}: {table.path}, {num_rows:,} rows")
         for one in proposals:
@@ -194,6 +193,8 @@ def to_lines(found: Iterable[Proposed], config: RecallConfig) -> list[str]:
                 lines.append(f"  {one.column:<20} left out: it {one.reason} ({missing})")
                 continue
             parameters = ", ".join(f"{k}={v}" for k, v in one.values.items() if k != "kind")
+            is_wide = table.owner == "item" and one.values["kind"] != "text"
+            dim = config.model.dim if is_wide else config.features.embedding_dim
             cost = f"{one.embedding_rows:,} x {dim} numbers to learn" if one.embedding_rows else ""
             parts = [f"{one.num_distinct:,} values"] if one.num_distinct else []
             use = "for requests to filter on, no feature" if one.is_attribute else ""

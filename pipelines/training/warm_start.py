@@ -263,9 +263,13 @@ class WriteStart(tf.keras.callbacks.Callback):
 
 
 def _fitted_columns(vocabulary: ItemVocabulary) -> list[Sequence[FittedColumn]]:
-    """What was learnt of the features of items, users, events and requests."""
+    """What was learnt of the features of items, users, events and requests.
+
+    Without words of items: they have a table of their own, whose rows stay where they are.
+    """
     of_log = vocabulary.log_columns
     owned = [() if f is None else f.columns for f in (vocabulary.features, vocabulary.users)]
+    owned[0] = [column for column in owned[0] if column.kind != "text"]
     return owned + [[c for c in of_log if c.column.owner == o] for o in ("event", "request")]
 
 

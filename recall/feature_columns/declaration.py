@@ -187,8 +187,8 @@ class FeaturesConfig:
     say more of items with many clicks too; only where items have features."""
     embedding_dim: int = 32
     """Width of the embedding of a value of users, clicks and requests; a quarter of `model.dim`,
-    because a small network above joins all features of one of these. Values of items have
-    `model.dim`: an item is their sum."""
+    because a small network above joins all features of one of these. Hashed words of items are as
+    wide; other values of items have `model.dim`: an item is their sum."""
     hidden_dim: int = 128
     """Inner width of that network."""
     max_unknown_share: float = 0.05

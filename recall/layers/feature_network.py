@@ -127,18 +127,20 @@ class LinearFeatures(tf.keras.layers.Layer):
         self._words = _Places(encoder, _is_text)
         self._names = self._values.of(lambda column: column.kind == "categorical")
         self.name_rows = tf.constant(self._names.rows)
-        short = tf.keras.initializers.RandomNormal(stddev=_STDDEV)
-        self.table = self.add_weight("table", [self._values.num_rows, dim], initializer=short)
+        self.table = self._add_table("table", self._values.num_rows, dim)
         self._look_up = _choose_look_up(self.table)
         self.word_table = self._of_words = self._of_numbers = None
         if self._words.num_rows > 1:
-            self.word_table = self.add_weight(
-                "word_table", [self._words.num_rows, word_dim], initializer=short
-            )
+            self.word_table = self._add_table("word_table", self._words.num_rows, word_dim)
             self._look_up_word = _choose_look_up(self.word_table)
             self._of_words = _without_bias(dim, word_dim, word_dim**-0.5, "words")
         if num_numbers := sum(column.num_numbers for column in encoder.columns):
             self._of_numbers = _without_bias(dim, num_numbers, _STDDEV, "numbers")
+
+    def _add_table(self, name: str, num_rows: int, width: int) -> tf.Variable:
+        """A table of short random vectors."""
+        normal = tf.keras.initializers.RandomNormal(stddev=_STDDEV)
+        return self.add_weight(name, [num_rows, width], initializer=normal)
 
     def values_at(self, rows: tf.Tensor) -> tf.Tensor:
         """`[..., dim]` the vectors of values, `[...]` int rows of `table`."""
@@ -204,7 +206,7 @@ class _Places:
             next_slot += column.num_slots
         self.rows = np.array(rows, np.int32)
         self._shifts = np.array(shifts, np.int32)
-        self._slots = None if len(slots) == next_slot else np.array(slots, np.int32)
+        self._runs = _runs_of(slots)
 
     def of(self, is_chosen: _Choice) -> "_Places":
         """The slots of some of the features, with the rows of the same table."""
@@ -212,11 +214,28 @@ class _Places:
 
     def take(self, values: tf.Tensor) -> tf.Tensor:
         """`[n, num_slots, ...]` of all slots -> of these."""
-        return values if self._slots is None else tf.gather(values, self._slots, axis=1)
+        # Parts, where a gather would go through them number by number.
+        parts = [values[:, start:stop] for start, stop in self._runs]
+        return parts[0] if len(parts) == 1 else tf.concat(parts, axis=1)
 
     def localize(self, slots: tf.Tensor) -> tf.Tensor:
         """`[n, ...]` int, taken of `Encoded.slots` -> rows of the table."""
         return tf.where(slots == NO_VALUE, NO_VALUE, slots - self._shifts)
+
+
+def _runs_of(slots: list[int]) -> list[tuple[int, int]]:
+    """The first of each run of neighbours and what is behind its last; an empty run of none.
+
+    >>> _runs_of([0, 1, 4])
+    [(0, 2), (4, 5)]
+    """
+    runs: list[tuple[int, int]] = []
+    for slot in slots:
+        if runs and runs[-1][1] == slot:
+            runs[-1] = runs[-1][0], slot + 1
+        else:
+            runs.append((slot, slot + 1))
+    return runs or [(0, 0)]
 
 
 def weigh_rows(slots: np.ndarray, num_rows: int) -> np.ndarray:

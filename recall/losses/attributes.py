@@ -46,7 +46,8 @@ def attribute_loss(
     array([0.3133], dtype=float32)
     """
     logits = tf.matmul(vectors, value_vectors, transpose_b=True) / temperature
-    own_logits = tf.einsum("nd,nsd->ns", vectors, own_vectors) / temperature
+    # As a sum: for so few values of each item a product of matrices costs more.
+    own_logits = tf.reduce_sum(own_vectors * vectors[:, tf.newaxis], axis=2) / temperature
     if is_own is not None:
         logits += math.log(num_values / value_vectors.shape[0])
         logits = tf.concat(

@@ -18,6 +18,7 @@ from recall.feature_columns.fitting import FittedColumn
 from recall.feature_columns.item_features import ItemFeatures
 from recall.vocabulary import ItemVocabulary
 
+TITLE = FeatureColumn("words", "item", "text", max_values=2, hash_buckets=5)
 COUNTRY = FeatureColumn("country", "user", "categorical")
 DEVICE = FeatureColumn("device", "event", "categorical")
 PLACE = FeatureColumn("place", "request", "categorical")
@@ -35,7 +36,7 @@ CONFIG = RecallConfig.from_dict(
         "features": {
             "embedding_dim": 4,
             "hidden_dim": 6,
-            "columns": [column.to_dict() for column in (COUNTRY, DEVICE, PLACE)],
+            "columns": [column.to_dict() for column in (TITLE, COUNTRY, DEVICE, PLACE)],
         },
     }
 )
@@ -43,14 +44,19 @@ CONFIG = RecallConfig.from_dict(
 
 def vocabulary_of(categories, countries, devices, places):
     """An item for each category, in their order, and a user for each country."""
-    (column,) = CONFIG.features.of("item")
-    names = pa.array([[name] for name in categories], pa.list_(pa.string()))
+    columns = CONFIG.features.of("item")
+    of_items = pa.table(
+        {
+            "categories": pa.array([[name] for name in categories], pa.list_(pa.string())),
+            "words": [f"a {name}" for name in categories],
+        }
+    )
     user_names = pa.array([[name] for name in countries], pa.list_(pa.string()))
     return ItemVocabulary(
         [f"item of {name} {row}" for row, name in enumerate(categories)],
         [1] * len(categories),
         [[name] for name in categories],
-        features=ItemFeatures.fit([column], pa.table({"categories": names}), [1] * len(names)),
+        features=ItemFeatures.fit(columns, of_items, [1] * len(categories)),
         users=ItemFeatures(
             [FittedColumn(COUNTRY, values=tuple(dict.fromkeys(countries)))],
             pa.table({"country": user_names}),
@@ -146,9 +152,15 @@ def test_moments_of_new_values_are_zero_and_averages_follow(yesterday, today, ow
 def test_the_rest_of_the_networks_is_carried(yesterday, today, owner):
     pairs = zip(OWNERS[owner](yesterday[1]).weights, OWNERS[owner](today[0]).weights, strict=True)
     dense = [(before, now) for before, now in pairs if "table" not in now.name]
-    assert len(dense) == (0 if owner == "item" else 4)  # An item is the sum of its values.
+    assert len(dense) == (1 if owner == "item" else 4)  # An item is a sum; words have a matrix.
     for before, now in dense:
         np.testing.assert_array_equal(now, before)
+
+
+def test_hashed_words_keep_their_rows(yesterday, today):
+    before, now = (model.item_tower.network.word_table for model in (yesterday[1], today[0]))
+    assert before.shape == (1 + 5, 4)
+    np.testing.assert_array_equal(now, before)
 
 
 def test_a_new_item_with_features_begins_without_an_id(yesterday, today):

@@ -8,7 +8,12 @@ import tensorflow as tf
 from recall.feature_columns.declaration import FeatureColumn, FeaturesConfig
 from recall.feature_columns.encoder import Encoded, FeatureEncoder
 from recall.feature_columns.fitting import FittedColumn
-from recall.layers.feature_network import FeatureNetwork, LinearFeatures, weigh_rows
+from recall.layers.feature_network import (
+    FeatureNetwork,
+    LinearFeatures,
+    _look_up_densely,
+    weigh_rows,
+)
 
 COLUMNS = (
     FittedColumn(FeatureColumn("colours", "item", "categorical", max_values=3), ("a", "b"), 3),
@@ -98,7 +103,8 @@ def test_gradients_reach_every_weight_and_only_rows_that_are_read():
 def test_linear_features_are_a_weighted_sum_of_unit_weights():
     tf.keras.utils.set_random_seed(4)
     encoded = Encoded(tf.constant(SLOTS), tf.constant(NUMBERS))
-    network = LinearFeatures(FeatureEncoder(COLUMNS), 5, encoded)
+    network = LinearFeatures(FeatureEncoder(COLUMNS), 5, 2, encoded)
+    assert network.word_table is None
     table, numbers = (weight.numpy().astype(np.float64) for weight in network.weights)
     # Three items; values 1, 2, 3, 4 and 5 are on one each.
     np.testing.assert_allclose(network.row_weights[1:], np.full(5, math.log(4)), rtol=1e-6)
@@ -109,6 +115,47 @@ def test_linear_features_are_a_weighted_sum_of_unit_weights():
     np.testing.assert_allclose(network(encoded), expected, rtol=1e-4, atol=1e-6)
     shaped = network(Encoded(*(part[tf.newaxis] for part in encoded)))
     np.testing.assert_allclose(shaped[0], expected, rtol=1e-4, atol=1e-6)
+
+
+def test_words_are_narrow_and_a_matrix_makes_them_as_wide():
+    """Rows of `Encoded` count through all features, those of a table through its own."""
+    columns = (
+        COLUMNS[0],
+        FittedColumn(FeatureColumn("words", "item", "text", max_values=2, hash_buckets=3)),
+        COLUMNS[2],
+    )
+    # Colours are rows 1 to 3 of all, words 4 to 6, brands 7 and 8.
+    slots = np.array([[2, 0, 0, 6, 4, 8], [0, 0, 0, 0, 0, 0], [0, 0, 0, 5, 0, 0]])
+    encoded = Encoded(tf.constant(slots), tf.zeros([3, 0]))
+    network = LinearFeatures(FeatureEncoder(columns), 5, 2, encoded)
+    table, words, matrix = (weight.numpy().astype(np.float64) for weight in network.weights)
+    assert (table.shape, words.shape, matrix.shape) == ((6, 5), (4, 2), (2, 5))
+    expected = np.zeros([3, 5])
+    expected[0] = (table[2] + table[5] + (words[3] + words[1]) @ matrix) / math.sqrt(4)
+    expected[2] = words[2] @ matrix
+    np.testing.assert_allclose(network(encoded), expected, rtol=1e-4, atol=1e-7)
+    # Names alone: no word is one. The others' own rows are 1 and 4, of outside the vocabulary.
+    np.testing.assert_array_equal(network.name_rows, [1, 2, 3, 4, 5])
+    rows, weights = network.names_of(encoded.slots)
+    np.testing.assert_array_equal(rows, [[2, 0, 0, 5], [0] * 4, [0] * 4])
+    assert (weights.numpy() > 0).tolist() == [[True, False, False, True], [False] * 4, [False] * 4]
+
+
+def test_words_alone():
+    words = FittedColumn(FeatureColumn("words", "item", "text", max_values=2, hash_buckets=3))
+    encoded = Encoded(tf.constant([[1, 3], [0, 0]]), tf.zeros([2, 0]))
+    network = LinearFeatures(FeatureEncoder([words]), 5, 2, encoded)
+    _, table, matrix = (weight.numpy() for weight in network.weights)
+    expected = [(table[1] + table[3]) @ matrix / math.sqrt(2), np.zeros(5)]
+    np.testing.assert_allclose(network(encoded), expected, rtol=1e-4, atol=1e-7)
+
+
+def test_empty_slots_add_nothing_to_the_gradient():
+    table = tf.Variable(np.ones([3, 2], np.float32))
+    with tf.GradientTape() as tape:
+        found = _look_up_densely(table, tf.constant([[0, 2], [2, 0]]))
+        loss = tf.reduce_sum(found * [[[5.0, 5.0], [1.0, 2.0]], [[3.0, 4.0], [5.0, 5.0]]])
+    np.testing.assert_array_equal(tape.gradient(loss, table), [[0, 0], [0, 0], [4, 6]])
 
 
 def test_rare_values_weigh_more():

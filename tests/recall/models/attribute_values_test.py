@@ -20,7 +20,7 @@ def build(*settings):
     return DSSRec(CONFIG.override([*PLAIN, *settings]), VOCABULARY)
 
 
-@pytest.mark.parametrize("settings", [[], ["loss.num_negatives=2"]], ids=["all values", "a sample"])
+@pytest.mark.parametrize("settings", [[], ["loss.num_negatives=8"]], ids=["all values", "a sample"])
 def test_packed_is_padded_and_every_weight_learns(settings):
     model = build(*settings)
     padded = model.compute_losses(pad(SEQUENCES, 4), SEED)

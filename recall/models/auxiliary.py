@@ -17,7 +17,7 @@ from recall.models.step_numbers import share_of_mean
 from recall.settings.loss import LossConfig
 from recall.towers import UserTower
 
-_NEGATIVES_PER_VALUE = 4
+_NEGATIVES_PER_VALUE = 8
 """An item is told from so many items for every value that its own are told from: as many would
 make these losses as dear as seq2item, and there are fewer values than items."""
 

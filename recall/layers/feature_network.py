@@ -165,7 +165,7 @@ class LinearFeatures(tf.keras.layers.Layer):
         weights = normalize_length(tf.gather(self.row_weights, slots))[..., tf.newaxis]
         rows = self._values.localize(self._values.take(slots))
         vectors = tf.reduce_sum(self.values_at(rows) * self._values.take(weights), axis=1)
-        narrow = [_as_rows(encoded.numbers)]
+        narrow = [_as_rows(encoded.numbers)] if encoded.numbers.shape[-1] else []
         if self.word_table is not None:
             rows = self._words.localize(self._words.take(slots))
             words = self._look_up_word(self.word_table, rows) * self._words.take(weights)

@@ -148,6 +148,8 @@ def test_words_alone():
     _, table, matrix = (weight.numpy() for weight in network.weights)
     expected = [(table[1] + table[3]) @ matrix / math.sqrt(2), np.zeros(5)]
     np.testing.assert_allclose(network(encoded), expected, rtol=1e-4, atol=1e-7)
+    shaped = network(Encoded(*(part[tf.newaxis] for part in encoded)))
+    np.testing.assert_allclose(shaped[0], expected, rtol=1e-4, atol=1e-7)
 
 
 def test_empty_slots_add_nothing_to_the_gradient():

@@ -15,7 +15,6 @@ from serving.api.client import Client
 from serving.release import release as releases
 
 _READY = re.compile(r"serving grpc=(\S+) http=(\S+)")
-_LAST_LINES = 40
 
 
 class LocalServer:
@@ -37,7 +36,7 @@ class LocalServer:
         # A group of its own: Ctrl-C in the caller's terminal is no word to the server.
         self._process = jobs.start(words, stderr=subprocess.PIPE, start_new_session=True)
         atexit.register(self.stop)
-        self._last: deque[str] = deque(maxlen=_LAST_LINES)
+        self._last: deque[str] = deque(maxlen=jobs.LAST_LINES)
         self._readers = [threading.Thread(target=self._read_log, daemon=True)]
         self._readers[0].start()
         match = next(filter(None, map(_READY.match, self._process.stdout)), None)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pipelines.experiments import preparing
 from pipelines.experiments.grids import grid
 from pipelines.experiments.grids.grid import Arm, Case, Experiment
+from pipelines.sources.columns.bad_rows import number_of
 
 _NONE = "-"
 """Of what has the defaults alone."""
@@ -28,11 +29,11 @@ def describe(experiment: Experiment) -> str:
     if experiment.settings:
         blocks.append(f"All runs have {' '.join(experiment.settings)}.")
     parts = [
-        _count(len(experiment.cases), "log"),
-        _count(len(experiment.arms), "recipe"),
-        _count(len(experiment.seeds), "seed"),
+        number_of(len(experiment.cases), "log"),
+        number_of(len(experiment.arms), "recipe"),
+        number_of(len(experiment.seeds), "seed"),
     ]
-    runs = _count(len(list(experiment.runs())), "run")
+    runs = number_of(len(list(experiment.runs())), "run")
     return "\n\n".join([*blocks, f"{' x '.join(parts)}: {runs}."]) + "\n"
 
 
@@ -41,11 +42,3 @@ def _list(head: str, parts: Sequence[Case | Arm]) -> str:
     width = max(len(head), *(len(part.name) for part in parts))
     lines = [f"{part.name:<{width}}  {' '.join(part.settings) or _NONE}" for part in parts]
     return "\n".join([f"{head:<{width}}  settings", *lines])
-
-
-def _count(number: int, one: str) -> str:
-    """
-    >>> _count(1, "seed"), _count(5, "seed")
-    ('1 seed', '5 seeds')
-    """
-    return f"{number} {one}" if number == 1 else f"{number} {one}s"

@@ -22,7 +22,6 @@ from serving.release import folders
 
 _LOCK_NAME, _LOG_NAME = ".lock", "log.txt"
 _POLL_S = 0.2
-_LAST_LINES = 40
 
 _log = logging.getLogger(__name__)
 
@@ -189,7 +188,7 @@ def _has_ended(running: _Running) -> bool:
         return False
     if code:
         with running.log.open(encoding="utf-8", errors="replace") as lines:
-            raise jobs.failure("experiment", code, deque(lines, _LAST_LINES))
+            raise jobs.failure("experiment", code, deque(lines, jobs.LAST_LINES))
     return True
 
 

@@ -21,7 +21,9 @@ _ROOT = Path(__file__).parents[2]
 _ERROR = re.compile(r"recall[\w ]*: error: (.*)")
 _LAST_LINE = re.compile(r"recall[\w ]*: (error: |interrupted\.)")
 _BAD_INPUT, _USAGE = 1, 2
-_LAST_LINES = 40
+LAST_LINES = 40
+"""Of what a job says, as many are kept for the error when it fails."""
+
 _END_S = 20.0
 """How long a job that was interrupted may clean up."""
 
@@ -67,7 +69,7 @@ def run(words: Sequence[str], *, show: bool = True, reword: Callable[[str], str]
         RuntimeError: The command failed otherwise; the text ends with its last lines.
     """
     process = start(words, stderr=subprocess.PIPE)
-    last: deque[str] = deque(maxlen=_LAST_LINES)
+    last: deque[str] = deque(maxlen=LAST_LINES)
     results: list[str] = []
     with _ended(process), _reading(process.stdout, results.append):
         for line in process.stderr:

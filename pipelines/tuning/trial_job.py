@@ -13,7 +13,6 @@ from pipelines.processes import jobs
 
 _LOG_NAME = "training_log.jsonl"
 _POLL_S = 0.2
-_LAST_LINES = 40
 
 
 class TrialResult(NamedTuple):
@@ -70,7 +69,7 @@ def run_trial(
             jobs.end(process)
         if process.returncode and not was_cut:
             lines.seek(0)
-            raise jobs.failure("train", process.returncode, deque(lines, _LAST_LINES))
+            raise jobs.failure("train", process.returncode, deque(lines, jobs.LAST_LINES))
     return TrialResult(tuple(values), was_cut)
 
 

@@ -45,15 +45,11 @@ class FeatureNetwork(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         self._slots_of = [size for column in encoder.columns for size in column.slot_groups]
         self._embedding_dim = config.embedding_dim
-        self._num_rows = encoder.num_rows
         width = len(self._slots_of) * config.embedding_dim
         width += sum(column.num_numbers for column in encoder.columns)
         self._inner = tf.keras.layers.Dense(config.hidden_dim, tf.nn.gelu, name="inner")
         self._outer = tf.keras.layers.Dense(dim, name="outer")
-        normal = tf.keras.initializers.RandomNormal(stddev=_STDDEV)
-        self.table = self.add_weight(
-            "table", [self._num_rows, config.embedding_dim], initializer=normal
-        )
+        self.table = _add_table(self, "table", encoder.num_rows, config.embedding_dim)
         self._look_up = _choose_look_up(self.table)
         self._inner.build([None, width])
         self._outer.build([None, config.hidden_dim])
@@ -123,25 +119,20 @@ class LinearFeatures(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         self._dim = dim
         self.row_weights = tf.constant(weigh_rows(np.asarray(encoded.slots), encoder.num_rows))
-        self._values = _Places(encoder, lambda column: not _is_text(column))
+        self._values = _Places(encoder, _is_no_text)
         self._words = _Places(encoder, _is_text)
-        self._names = self._values.of(lambda column: column.kind == "categorical")
+        self._names = _Places(encoder, _is_no_text, lambda c: c.kind == "categorical")
         self.name_rows = tf.constant(self._names.rows)
-        self.table = self._add_table("table", self._values.num_rows, dim)
+        self.table = _add_table(self, "table", self._values.num_rows, dim)
         self._look_up = _choose_look_up(self.table)
         self.word_table = self._projection = None
         lengths = [_STDDEV] * sum(column.num_numbers for column in encoder.columns)
         if self._words.num_rows > 1:
-            self.word_table = self._add_table("word_table", self._words.num_rows, word_dim)
+            self.word_table = _add_table(self, "word_table", self._words.num_rows, word_dim)
             self._look_up_word = _choose_look_up(self.word_table)
             lengths += [word_dim**-0.5] * word_dim  # So that words are as long as other values.
         if lengths:
             self._projection = _project(lengths, dim)
-
-    def _add_table(self, name: str, num_rows: int, width: int) -> tf.Variable:
-        """A table of short random vectors."""
-        normal = tf.keras.initializers.RandomNormal(stddev=_STDDEV)
-        return self.add_weight(name, [num_rows, width], initializer=normal)
 
     def values_at(self, rows: tf.Tensor) -> tf.Tensor:
         """`[..., dim]` the vectors of values, `[...]` int rows of `table`."""
@@ -196,7 +187,6 @@ class _Places:
             has: Whether a feature is in the table.
             is_chosen: Whether its slots are wanted, of one that is.
         """
-        self._encoder, self._has = encoder, has
         slots, shifts, rows = [], [], []
         next_slot, self.num_rows = 0, 1
         for column, first_row in zip(encoder.columns, encoder.first_rows, strict=True):
@@ -209,10 +199,6 @@ class _Places:
         self.rows = np.array(rows, np.int32)
         self._shifts = np.array(shifts, np.int32)
         self._runs = _runs_of(slots)
-
-    def of(self, is_chosen: _Choice) -> "_Places":
-        """The slots of some of the features, with the rows of the same table."""
-        return _Places(self._encoder, self._has, is_chosen)
 
     def take(self, values: tf.Tensor) -> tf.Tensor:
         """`[n, num_slots, ...]` of all slots -> of these."""
@@ -272,6 +258,16 @@ def _share_out(slots: tf.Tensor) -> tf.Tensor:
 
 def _is_text(column: FittedColumn) -> bool:
     return column.kind == "text"
+
+
+def _is_no_text(column: FittedColumn) -> bool:
+    return not _is_text(column)
+
+
+def _add_table(layer: tf.keras.layers.Layer, name: str, num_rows: int, width: int) -> tf.Variable:
+    """A table of short random vectors."""
+    normal = tf.keras.initializers.RandomNormal(stddev=_STDDEV)
+    return layer.add_weight(name, [num_rows, width], initializer=normal)
 
 
 def _project(stddevs: Sequence[float], dim: int) -> tf.keras.layers.Dense:

@@ -60,8 +60,7 @@ def compute_auxiliary_losses(
 
     @functools.cache
     def values() -> AttributeValues:
-        num_negatives = config.num_negatives or config.NUM_NEGATIVES
-        most = max(num_negatives // _NEGATIVES_PER_VALUE, 1)
+        most = max(config.num_drawn // _NEGATIVES_PER_VALUE, 1)
         return choose_values(item_tower, prefixes.positive_ids, most, seed)
 
     def attribute(vectors: tf.Tensor) -> tf.Tensor:

@@ -172,16 +172,12 @@ class DSSRec(tfrs.Model):
             return Negatives(self.click_queue)
         counts = self.item_tower.item_counts
         if self._loss_config.negatives == "popular" and counts.any():
-            return Negatives(*sample_clicked_negatives(counts, self._num_negatives, seed))
+            return Negatives(*sample_clicked_negatives(counts, self._loss_config.num_drawn, seed))
         return Negatives(self._sample_negatives(seed))
 
     def _sample_negatives(self, seed: tf.Tensor) -> tf.Tensor:
         """`[num_negatives]` dense ids, every item that can be learnt alike."""
-        return self.item_tower.sample_uniform(self._num_negatives, seed)
-
-    @property
-    def _num_negatives(self) -> int:
-        return self._loss_config.num_negatives or self._loss_config.NUM_NEGATIVES
+        return self.item_tower.sample_uniform(self._loss_config.num_drawn, seed)
 
     # Nothing in it is for AutoGraph, which would take as long as the tracing.
     @tf.autograph.experimental.do_not_convert

@@ -95,6 +95,11 @@ class LossConfig:
     ATTRIBUTE_WEIGHTS: typing.ClassVar = ("attribute_weight", "item_attribute_weight")
     ATTRIBUTE_WEIGHT: typing.ClassVar = 0.1
 
+    @property
+    def num_drawn(self) -> int:
+        """`num_negatives`, or the default of processor cores where it is left open."""
+        return self.num_negatives or self.NUM_NEGATIVES
+
     def __post_init__(self):
         require_choice("loss.negatives", self.negatives, self.NEGATIVES)
         require_setting(self.temperature > 0, "loss.temperature", self.temperature, "> 0")

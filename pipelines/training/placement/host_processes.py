@@ -29,7 +29,6 @@ from recall.replicas import NCCL_ADDRESS
 
 _HOST = "127.0.0.1"
 _POLL_S = 0.1
-_LAST_LINES = 40
 
 _BY_ITSELF_S, _INTERRUPTED_S = 1.0, 5.0
 """How long a process may take to end: it notices that another is gone, or has had Ctrl-C too;
@@ -154,7 +153,7 @@ def _free_addresses(number: int) -> list[str]:
 def _start(words: Sequence[str], variables: dict[str, str], shown: TextIO | None) -> _Process:
     """Starts one, whose lines are kept, and shown as they come."""
     process = jobs.start(words, variables=variables, stderr=subprocess.STDOUT)
-    lines: deque[str] = deque(maxlen=_LAST_LINES)
+    lines: deque[str] = deque(maxlen=jobs.LAST_LINES)
 
     def read() -> None:
         for line in process.stdout:

@@ -6,24 +6,15 @@ import shutil
 import numpy as np
 import pytest
 
-from pipelines.ingestion import ingest
-from pipelines.ingestion.open_log import open_events
 from pipelines.sources.event_columns import EventColumns
-from pipelines.sources.users import UsersFile
 from pipelines.training import model_folder
 from pipelines.training.epochs.losses import StopOnNan
 from pipelines.training.trainer import load_model, train_and_evaluate, train_settings
 from recall.config import RecallConfig
 from recall.errors import InputError
 from serving.release import storage
+from tests.pipelines.training import features_of_all
 
-COLUMNS = [
-    {"name": "brand", "owner": "item", "kind": "categorical"},
-    {"name": "price", "owner": "item", "kind": "numeric"},
-    {"name": "country", "owner": "user", "kind": "categorical"},
-    {"name": "device", "owner": "event", "kind": "categorical"},
-    {"name": "place", "owner": "request", "kind": "categorical"},
-]
 CONFIG = RecallConfig().override(
     [
         "ingest.num_shards=2",
@@ -36,7 +27,7 @@ CONFIG = RecallConfig().override(
         "features.id_dropout=0.2",
         "features.embedding_dim=4",
         "features.hidden_dim=8",
-        f"features.columns={json.dumps(COLUMNS)}",
+        f"features.columns={json.dumps(features_of_all.COLUMNS)}",
         'loss.event_weights={"view": 0.5}',
         "loss.num_negatives=16",
         "train.batch_slots=64",
@@ -57,14 +48,8 @@ def examples_dir(tmp_path_factory):
             kind = ("view", "buy", "impression")[rng.integers(3)] if time % 3 else "view"
             device, place = ("tv", "web", "app")[rng.integers(3)], ("in", "out")[time % 2]
             events.append(f"u{user},i{rng.integers(20)},{time},{kind},{device},{place}")
-    items = ["item_id,brand,price", *(f"i{n},b{n % 4},{n * 1.5}" for n in range(25))]
-    users = ["user_id,country", *(f"u{n},{'NL' if n % 2 else 'BE'}" for n in range(35))]
-    for name, lines in (("events", events), ("items", items), ("users", users)):
-        (folder / f"{name}.csv").write_text("\n".join(lines) + "\n")
-    log = open_events(str(folder / "events.csv"), EventColumns(event_type="kind"))
-    log.users_file = UsersFile(str(folder / "users.csv"))
-    ingest.run_ingest(log, str(folder / "items.csv"), folder / "examples", CONFIG)
-    return folder / "examples"
+    columns = EventColumns(event_type="kind")
+    return features_of_all.make_examples(folder, events, CONFIG, num_users=35, columns=columns)
 
 
 class Killed(BaseException):

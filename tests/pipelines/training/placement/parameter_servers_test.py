@@ -8,12 +8,10 @@ import pytest
 import tensorflow as tf
 
 from pipelines.artifacts.trained_model import load_model
-from pipelines.ingestion import ingest
-from pipelines.ingestion.open_log import open_events
-from pipelines.sources.users import UsersFile
 from pipelines.training.placement import parameter_servers
 from pipelines.training.placement.cluster import Cluster
 from recall.config import RecallConfig
+from tests.pipelines.training import features_of_all
 from tests.pipelines.training.placement import training_processes as jobs
 
 NUM_ITEMS, DIM = 4200, 32
@@ -78,28 +76,15 @@ def test_a_job_with_one_worker_has_the_numbers_of_one_device(folder, examples_wr
 @pytest.mark.slow
 def test_features_of_everyone_have_the_numbers_of_one_device(tmp_path):
     """Items, users, clicks and requests: what is known of items lies on the servers, too."""
-    columns = [
-        {"name": "brand", "owner": "item", "kind": "categorical"},
-        {"name": "price", "owner": "item", "kind": "numeric"},
-        {"name": "country", "owner": "user", "kind": "categorical"},
-        {"name": "device", "owner": "event", "kind": "categorical"},
-        {"name": "place", "owner": "request", "kind": "categorical"},
-    ]
     rng = np.random.default_rng(3)
     events = ["user_id,item_id,timestamp,device,place"]
     for user in range(60):
         for time in range(8):
             item, device, place = rng.integers(20), rng.integers(3), rng.integers(2)
             events.append(f"u{user},i{item},{time},d{device},p{place}")
-    items = ["item_id,brand,price", *(f"i{n},b{n % 4},{n * 1.5}" for n in range(25))]
-    users = ["user_id,country", *(f"u{n},{'NL' if n % 2 else 'BE'}" for n in range(50))]
-    for name, lines in (("events", events), ("items", items), ("users", users)):
-        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
-    settings = (*SETTINGS, f"features.columns={json.dumps(columns)}")
+    settings = (*SETTINGS, f"features.columns={json.dumps(features_of_all.COLUMNS)}")
     config = RecallConfig().override([*jobs.SETTINGS, *settings])
-    log = open_events(str(tmp_path / "events.csv"))
-    log.users_file = UsersFile(str(tmp_path / "users.csv"))
-    ingest.run_ingest(log, str(tmp_path / "items.csv"), tmp_path / "examples", config)
+    features_of_all.make_examples(tmp_path, events, config, num_users=50)
 
     alone_log = tmp_path / "alone.log"
     alone = jobs.start(

@@ -69,6 +69,8 @@ EVENT_VALUES = "event_value:"
 of categories (`FeatureEncoder`), or float list, NaN where there is none."""
 HISTORY_VALUES = "history_value:"
 """The same of a feature of events, of the events before the held-out ones."""
+POSITIVE_VALUES = "positive_value:"
+"""The same of a feature of events, of the held-out events. Examples of earlier versions lack it."""
 REQUEST_VALUES = "request_value:"
 """The same of a feature of requests, of the first held-out event: one value."""
 

@@ -1,6 +1,6 @@
-"""Users of a run and what they clicked, by raw ids; and a model judged on other users."""
+"""A model judged on the held-out users of another log."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,58 +9,10 @@ import numpy as np
 from pipelines.artifacts import held_out, records
 from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import lists
-from recall.errors import InputError
 from recall.ragged import Ragged
 from recall.settings.evaluation import EvaluationConfig
 from recall.vocabulary import FIRST_ITEM_ID, UNKNOWN_ID, ItemVocabulary
 from serving.retrieval.user_vectors import UserVectors
-
-
-class UserHistories:
-    """All that the users with held-out clicks have clicked, those clicks included."""
-
-    def __init__(self, examples_dir: Path):
-        """Reads them.
-
-        Raises:
-            InputError: There are none, or a file is damaged.
-        """
-        self._vocabulary = records.read_vocabulary(examples_dir)
-        self._users: dict[str, tuple[HeldOutUsers, int]] = {}
-        for split in held_out.HELD_OUT_SPLITS:  # The test split comes last and is the longest.
-            try:
-                users = held_out.read_held_out(examples_dir, split)
-            except InputError:
-                if split == held_out.HELD_OUT_SPLITS[-1] and not self._users:
-                    raise
-                continue
-            self._users |= {
-                user_id.decode(): (users, row) for row, user_id in enumerate(users.user_ids)
-            }
-
-    @property
-    def user_ids(self) -> list[str]:
-        """Raw ids."""
-        return list(self._users)
-
-    def histories(self, user_ids: Sequence[str]) -> list[tuple[str, ...]]:
-        """What each clicked, raw ids, oldest first.
-
-        Raises:
-            InputError: One is no user of the run.
-        """
-        unknown = [user_id for user_id in user_ids if user_id not in self._users]
-        if unknown:
-            raise InputError(
-                f"{len(unknown)} of {len(user_ids)} users are unknown, first {unknown[0]!r}. A run "
-                f"keeps the {len(self._users)} users that have enough events to hold some out; for "
-                "others give histories=[...]."
-            )
-        return [self._history(*self._users[user_id]) for user_id in user_ids]
-
-    def _history(self, users: HeldOutUsers, row: int) -> tuple[str, ...]:
-        dense = np.concatenate([users.histories[row], users.positives[row]])
-        return tuple(self._vocabulary.to_raw(dense[dense >= FIRST_ITEM_ID]))
 
 
 def judge(

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipelines.inference.opened_release import OpenedRelease, examples
+from pipelines.api.stored_users import StoredUser
+from pipelines.inference.opened_release import OpenedRelease, examples, wanted_of
 from recall.errors import InputError
 from recall.vocabulary import check_item_ids
 from serving.api.recall_request import RecallRequest, RecallResponse
@@ -37,7 +38,12 @@ class CatalogueVectors(NamedTuple):
 
 
 class LocalRelease:
-    """The user tower and the index of one release."""
+    """The user tower and the index of one release.
+
+    Attributes:
+        version: Its number.
+        wanted: What its user tower looks at beside items.
+    """
 
     def __init__(self, release: Release):
         """Loads and checks both; takes seconds.
@@ -48,6 +54,7 @@ class LocalRelease:
         releases.verify(release)
         self.version = release.version
         self._opened = OpenedRelease(release)
+        self.wanted = wanted_of(release)
 
     @property
     def num_items(self) -> int:
@@ -56,20 +63,20 @@ class LocalRelease:
 
     def recommend(
         self,
-        histories: Sequence[tuple[str, ...]],
+        users: Sequence[StoredUser],
         names: Sequence[Any],
         k: int,
         fields: Mapping[str, Any],
         *,
         popular: bool,
     ) -> list[RecallResponse]:
-        """Answers for histories.
+        """Answers for users.
 
         Args:
-            histories: Raw ids, oldest first.
+            users: Their histories, and what is known beside.
             names: What a message calls each of them.
             k: Items wanted.
-            fields: Of `RecallRequest`.
+            fields: Of `RecallRequest`, but for the context.
             popular: Whether a history without a known item gets popular items; else it is an
                 error.
 
@@ -77,10 +84,10 @@ class LocalRelease:
             InputError: A history has no known item, and the context no known feature of the
                 user; a field is wrong; or a filter names nothing that is here.
         """
-        self._report_unknown(histories)
+        self._report_unknown([user.history for user in users])
         self._check_filters(fields)
-        answers = self._ask([RecallRequest(history=h, k=k, **fields) for h in histories])
-        for name, history, answer in zip(names, histories, answers, strict=True):
+        answers = self._ask([RecallRequest(k=k, **{**fields, **u._asdict()}) for u in users])
+        for name, (history, _), answer in zip(names, users, answers, strict=True):
             if answer.is_fallback and not popular:  # No feature in the context answers it either.
                 what = "is empty" if not history else "has no item of this release"
                 raise InputError(
@@ -106,12 +113,12 @@ class LocalRelease:
         self._check_filters(fields)
         return self._ask([RecallRequest(similar_to=(i,), k=k, **fields) for i in item_ids])
 
-    def user_vectors(self, histories: Sequence[tuple[str, ...]]) -> UserVectors:
+    def user_vectors(self, users: Sequence[StoredUser]) -> UserVectors:
         """See `Recommender.user_vectors`."""
-        parts = [
-            self._opened.source.compute(histories[start : start + _BATCH])
-            for start in range(0, len(histories), _BATCH)
-        ]
+        parts = []
+        for start in range(0, len(users), _BATCH):
+            histories, contexts = zip(*users[start : start + _BATCH], strict=True)
+            parts.append(self._opened.source.compute(histories, contexts=contexts))
         arrays = [np.concatenate([part[column] for part in parts]) for column in range(4)]
         return UserVectors(*arrays, parts[0].fingerprint, self.version)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.api import local_server, paths, tables
 from pipelines.api.local_release import CatalogueVectors, LocalRelease, open_release
+from pipelines.api.stored_users import StoredUser
 from recall.errors import InputError
 from serving.api import caller
 from serving.api.recall_request import RecallResponse
@@ -70,7 +71,10 @@ class Recommender:
         are passed over, with a warning that counts them.
 
         Args:
-            users: Raw ids of users of the run, one or several; a release knows none.
+            users: Raw ids of users of the run, one or several; a release knows none. They are
+                answered from all that the run has of them, as by `recall recommend`: their
+                clicks, and where the model looks at these the features and times of the clicks,
+                and the features of the users file. The request is made when the log ends.
             k: Items for each.
             histories: Instead of users: raw item ids, oldest first, a list for each; or a dict
                 of such lists.
@@ -78,7 +82,9 @@ class Recommender:
                 an error, but where the `context` has a feature of the user that the model knows.
             with_metadata: Whether titles and categories are columns.
             **fields: Filters and more, as `recall.Client.recommend`: `categories`, `exclude`,
-                `allow`, `max_per_category`, `merge`, `interest_weights`, `exact`, `context` ...
+                `allow`, `max_per_category`, `merge`, `interest_weights`, `exact` ... What
+                `context` says holds for all of the call; of users it goes before what the run
+                has, name by name, and None stands for what is not known: `{"country": None}`.
 
         Returns:
             A row per item, best first within its user, with the columns `user` (the id, the name
@@ -90,10 +96,11 @@ class Recommender:
         Raises:
             InputError: A user is unknown, a history is empty, or a field is wrong.
         """
-        names, raw = self._histories(users, histories)
+        names, subjects = self._subjects(users, histories)
+        subjects = _with_said(subjects, fields.pop("context", None))
         asked = {**caller.plain_fields(fields), "with_metadata": with_metadata}
         k = caller.plain_value("k", k)
-        answers = self._local.recommend(raw, names, k, asked, popular=popular)
+        answers = self._local.recommend(subjects, names, k, asked, popular=popular)
         return _to_table(USER, names, answers, with_metadata)
 
     def similar_items(
@@ -122,6 +129,7 @@ class Recommender:
         users: Sequence[str] | str | None = None,
         *,
         histories: "Histories | None" = None,
+        context: Mapping[str, Any] | None = None,
     ) -> UserVectors:
         """The interests of users, or of histories; arguments as `recommend`.
 
@@ -130,10 +138,10 @@ class Recommender:
             [n, num_interests]`, and counts of known and unknown ids, in the given order.
 
         Raises:
-            InputError: A user is unknown, or none is given.
+            InputError: A user is unknown, none is given, or the context makes no sense.
         """
-        _, raw = self._histories(users, histories)
-        return self._local.user_vectors(raw)
+        _, subjects = self._subjects(users, histories)
+        return self._local.user_vectors(_with_said(subjects, context))
 
     def item_vectors(self) -> CatalogueVectors:
         """All items: `item_ids`, and `vectors [num_items, dim]` float32, row by row."""
@@ -143,15 +151,15 @@ class Recommender:
         """Serves it from a process of its own; see `recall.serve`."""
         return local_server.serve(self, **flags)
 
-    def _histories(
+    def _subjects(
         self, users: Sequence[str] | str | None, histories: "Histories | None"
-    ) -> tuple[list[Any], list[tuple[str, ...]]]:
-        """Names and histories of a call."""
+    ) -> tuple[list[Any], list[StoredUser]]:
+        """Names of a call, and what is known of each."""
         if (users is None) == (histories is None):
             raise InputError("Give either users=[...] or histories=[[...], ...].")
         if users is not None:
             names = _texts("users", [users] if isinstance(users, str) else users)
-            return names, self._histories_of(names)
+            return names, self._read_users(names)
         if isinstance(histories, Mapping):
             names, given = list(histories), list(histories.values())
         else:
@@ -161,9 +169,9 @@ class Recommender:
             raise InputError("Give a list of histories, each a list of ids: [['12', '57'], ['3']].")
         if not given:
             raise InputError("There is no history. Give at least one.")
-        return names, [tuple(_texts("histories", history)) for history in given]
+        return names, [StoredUser(tuple(_texts("histories", history))) for history in given]
 
-    def _histories_of(self, user_ids: list[str]) -> list[tuple[str, ...]]:
+    def _read_users(self, user_ids: list[str]) -> list[StoredUser]:
         raise InputError(
             f"The release in {self.serving_dir} knows no users, as a run does. "
             "Give histories=[...]."
@@ -178,6 +186,14 @@ class Recommender:
 def _texts(name: str, ids: Any) -> list[str]:
     """Raw ids as texts; whole numbers are taken as their digits."""
     return list(read_value(name, Kind.TEXTS, ids))
+
+
+def _with_said(subjects: Sequence[StoredUser], context: Any) -> list[StoredUser]:
+    """The same with what a call says of all of them; None in it: a value is not known."""
+    said = caller.plain_value("context", context)
+    if context is not None:
+        said = {**dict.fromkeys(map(str, context)), **said}
+    return [subject.with_said(said) for subject in subjects]
 
 
 def _to_table(

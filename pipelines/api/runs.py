@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipelines.api import held_out_users, log_jobs, paths, settings, tables
 from pipelines.api.recommender import Recommender
+from pipelines.api.stored_users import StoredUser, StoredUsers
 from pipelines.artifacts import records
 from pipelines.artifacts.records import RunPaths
 from pipelines.processes import jobs
@@ -23,6 +24,7 @@ from recall.errors import InputError
 from serving.api.request_fields import Kind, read_value
 from serving.release import release as releases
 from serving.release import storage, store_fetch
+from serving.retrieval.user_vectors import UserVectors
 from serving.stores import urls
 
 if TYPE_CHECKING:
@@ -148,7 +150,7 @@ class Run(Recommender):
             section = held_out_users.judge(
                 examples_dir,
                 vocabulary,
-                self._local.user_vectors,
+                self._vectors_of,
                 vectors.vectors[rows],
                 run_config.evaluation,
                 run_config.model.max_history_length,
@@ -207,11 +209,14 @@ class Run(Recommender):
         return push.run_push(self.path, folder, keep=keep, allow_loss=allow_loss)
 
     @functools.cached_property
-    def _users(self) -> held_out_users.UserHistories:
-        return held_out_users.UserHistories(self._paths.examples)
+    def _users(self) -> StoredUsers:
+        return StoredUsers(self._paths.examples)
 
-    def _histories_of(self, user_ids: list[str]) -> list[tuple[str, ...]]:
-        return self._users.histories(user_ids)
+    def _vectors_of(self, histories: list[tuple[str, ...]]) -> UserVectors:
+        return self._local.user_vectors([StoredUser(history) for history in histories])
+
+    def _read_users(self, user_ids: list[str]) -> list[StoredUser]:
+        return self._users.read(user_ids, self._local.wanted)
 
     def _headline(self) -> dict[str, float]:
         """A few numbers of the test users, {} before the evaluation."""

@@ -129,7 +129,6 @@ def read_held_out(examples_dir: str | Path, split: str) -> HeldOutUsers:
     """
     if split not in HELD_OUT_SPLITS:
         raise ValueError(f"`split` must be one of {HELD_OUT_SPLITS}, received {split!r}.")
-    parts = []
     log_columns = records.read_log_columns(examples_dir)
     names = [(HISTORY_VALUES, _of(log_columns, "event"))]
     names += [(REQUEST_VALUES, _of(log_columns, "request"))]
@@ -138,6 +137,30 @@ def read_held_out(examples_dir: str | Path, split: str) -> HeldOutUsers:
         for prefix, columns in names
         for name, dtype in value_types(columns).items()
     }
+    parts = read_parts(examples_dir, split, specs)
+    kinds = np.concatenate([part[POSITIVE_KINDS].values.numpy() for part in parts])
+    return HeldOutUsers(
+        np.concatenate([part[USER_ID].numpy() for part in parts]),
+        _with_columns(concatenate([part[HISTORY] for part in parts]), parts, log_columns),
+        concatenate([part[POSITIVES] for part in parts]),
+        np.concatenate([part[NUM_TRAINED].numpy() for part in parts]),
+        kinds if len(kinds) else None,
+        any(part[USER_ROW].numpy().any() for part in parts),
+    )
+
+
+def read_parts(examples_dir: str | Path, split: str, specs: dict) -> list[dict]:
+    """The parsed batches of all users of a held-out split, in the order of the files.
+
+    Args:
+        examples_dir: The folder that `recall ingest` wrote.
+        split: `valid` or `test`.
+        specs: Of the columns that are read, `POSITIVES` among them.
+
+    Raises:
+        InputError: As `read_held_out`.
+    """
+    parts = []
     for path, batches in _read_split(Path(examples_dir), split, specs):
         parts += batches
         if any((batch[POSITIVES].row_lengths() == 0).numpy().any() for batch in batches):
@@ -147,15 +170,7 @@ def read_held_out(examples_dir: str | Path, split: str) -> HeldOutUsers:
             f"{Path(examples_dir) / f'Split-{split}'} holds no users. Every user has too few "
             "events for the protocol; check the log and the config section `ingest`."
         )
-    kinds = np.concatenate([part[POSITIVE_KINDS].values.numpy() for part in parts])
-    return HeldOutUsers(
-        np.concatenate([part[USER_ID].numpy() for part in parts]),
-        _with_columns(_concatenate([part[HISTORY] for part in parts]), parts, log_columns),
-        _concatenate([part[POSITIVES] for part in parts]),
-        np.concatenate([part[NUM_TRAINED].numpy() for part in parts]),
-        kinds if len(kinds) else None,
-        any(part[USER_ROW].numpy().any() for part in parts),
-    )
+    return parts
 
 
 def _of(columns: Sequence[FittedColumn], owner: str) -> list[FittedColumn]:
@@ -214,7 +229,7 @@ def read_training_windows(examples_dir: str | Path) -> Iterator[Ragged]:
     """
     for _, batches in _read_split(Path(examples_dir), "train", {ITEM_IDS: _INT64_LIST}):
         if batches:
-            yield _concatenate([batch[ITEM_IDS] for batch in batches])
+            yield concatenate([batch[ITEM_IDS] for batch in batches])
 
 
 def _read_split(
@@ -260,7 +275,7 @@ def _remedy(path: Path) -> str:
     return records.how_to_renew(path.parent.parent, "ingest")
 
 
-def _concatenate(parts: list[tf.RaggedTensor]) -> Ragged:
+def concatenate(parts: list[tf.RaggedTensor]) -> Ragged:
     """All rows of `parts`, one after the other."""
     lengths = [np.diff(part.row_splits.numpy()) for part in parts]
     offsets = np.cumsum(np.concatenate([np.zeros(1, np.int64), *lengths]))

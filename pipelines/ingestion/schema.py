@@ -78,12 +78,12 @@ def _add_columns(
         ):
             _add_list(schema, name, environments, fewest=fewest).int_domain.min = 0
     for name, facts in columns.features.items():
-        is_of_event = facts["owner"] == "event"
-        held_out = f"history_value:{name}" if is_of_event else f"request_value:{name}"
-        for of_split, environments in ((f"event_value:{name}", _TRAIN), (held_out, _HELD_OUT)):
+        held_out = ("history", "positive") if facts["owner"] == "event" else ("request",)
+        splits = {"event": _TRAIN} | dict.fromkeys(held_out, _HELD_OUT)
+        for of_split, environments in splits.items():
             if facts["kind"] == "timestamp":
                 continue
-            feature = _add_list(schema, of_split, environments, fewest=1)
+            feature = _add_list(schema, f"{of_split}_value:{name}", environments, fewest=1)
             if facts["kind"] == "numeric":
                 feature.type = schema_pb2.FLOAT
             else:

@@ -20,7 +20,7 @@ _USER_ROW = "user_row"
 _TIMESTAMPS, _HISTORY_TIMESTAMPS = "timestamps", "history_timestamps"
 _POSITIVE_TIMESTAMPS = "positive_timestamps"
 _EVENT_VALUES, _HISTORY_VALUES = "event_value:", "history_value:"
-_REQUEST_VALUES = "request_value:"
+_POSITIVE_VALUES, _REQUEST_VALUES = "positive_value:", "request_value:"
 
 _Bounds = tuple[np.ndarray, np.ndarray]
 
@@ -109,6 +109,8 @@ def of_tasks(
     for one in columns.features:
         if one.owner == "event":
             features[_HISTORY_VALUES + one.name] = _list_of(one.values).ranges(*histories)
+            held_out = _list_of(one.values[positives])
+            features[_POSITIVE_VALUES + one.name] = held_out.ranges(*bounds)
         else:  # What is known when the first one is asked for.
             own = _list_of(one.values[firsts])
             features[_REQUEST_VALUES + one.name] = own.ranges(at, at + 1)

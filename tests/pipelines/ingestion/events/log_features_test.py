@@ -121,11 +121,15 @@ def test_examples_by_hand(made):
         "abcd": {
             "history_value:device": [3, 2, 0, 3],
             "history_value:paid": [1, nan, 3, 5],
-            "request_value:screen": [1],  # A watch: outside of the vocabulary.
+            "positive_value:device": [1],  # A watch: outside of the vocabulary.
+            "positive_value:paid": [7],
+            "request_value:screen": [1],
         },
         "bac": {
             "history_value:device": [2, 3, 3],
             "history_value:paid": [3, 1, 2],
+            "positive_value:device": [2],
+            "positive_value:paid": [9],
             "request_value:screen": [2],
         },
     }
@@ -232,6 +236,8 @@ def test_the_schema_tells_of_them(made):
         "history_value:device": name,
         "event_value:paid": number,
         "history_value:paid": number,
+        "positive_value:device": name,
+        "positive_value:paid": number,
         "event_value:screen": name,
         "request_value:screen": name,
     }
@@ -240,6 +246,7 @@ def test_the_schema_tells_of_them(made):
 def test_names_of_features_are_those_of_the_reader():
     assert event_features._EVENT_VALUES == features.EVENT_VALUES
     assert event_features._HISTORY_VALUES == features.HISTORY_VALUES
+    assert event_features._POSITIVE_VALUES == features.POSITIVE_VALUES
     assert event_features._REQUEST_VALUES == features.REQUEST_VALUES
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipelines.artifacts import records
+from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.settings.ingest import IMPRESSION
-from recall.settings.loss import LossConfig
 from serving.release import storage
 
 COLUMNS = "event_columns"
@@ -52,11 +52,11 @@ class ColumnsFound(NamedTuple):
 NOTHING_FOUND = ColumnsFound()
 
 
-def check_kinds(loss: LossConfig, kinds: Sequence[str], without: str) -> None:
+def check_kinds(config: RecallConfig, kinds: Sequence[str], without: str) -> None:
     """Refuses settings of kinds of events that do not fit those of a log.
 
     Args:
-        loss: Names kinds.
+        config: Its sections `loss` and `train` name kinds.
         kinds: All of the log; () where it has none.
         without: What has no kinds, for the error.
 
@@ -64,25 +64,29 @@ def check_kinds(loss: LossConfig, kinds: Sequence[str], without: str) -> None:
         InputError: A kind is named that the log lacks or that is no target, or none counts.
     """
     clicks = [kind for kind in kinds if kind != IMPRESSION]
-    settings = {"event_weights": loss.event_weights, "target_kinds": loss.target_kinds}
+    settings = {
+        "loss.event_weights": config.loss.event_weights,
+        "loss.target_kinds": config.loss.target_kinds,
+        "train.stopping_kinds": config.train.stopping_kinds,
+    }
     for setting, names in settings.items():
         if names and not kinds:
             raise InputError(
-                f"loss.{setting} names kinds of events, but {without}. "
+                f"{setting} names kinds of events, but {without}. "
                 "Ingest the log with --event_type_column."
             )
         if IMPRESSION in names:
             raise InputError(
-                f"loss.{setting} names {IMPRESSION!r}, but items that were only shown are no "
+                f"{setting} names {IMPRESSION!r}, but items that were only shown are no "
                 "targets: they are negatives of the click that follows. Leave it out."
             )
         unknown = [name for name in names if name not in kinds]
         if unknown:
             raise InputError(
-                f"loss.{setting} names {unknown[0]!r}, but the events are of the kinds "
+                f"{setting} names {unknown[0]!r}, but the events are of the kinds "
                 f"{', '.join(clicks)}."
             )
-    if clicks and max(map(loss.weight_of, clicks)) == 0:
+    if clicks and max(map(config.loss.weight_of, clicks)) == 0:
         raise InputError(
             "loss.event_weights and loss.target_kinds leave no click that counts: all of "
             f"{', '.join(clicks)} count 0."

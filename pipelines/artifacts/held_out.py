@@ -108,6 +108,26 @@ class HeldOutUsers:
             self.starts_with_slot,
         )
 
+    def of_kinds(self, numbers: Sequence[int]) -> tuple[np.ndarray, "HeldOutUsers"]:
+        """Those with held-out events of some kinds, and these alone; the rows they have here.
+
+        Args:
+            numbers: Of the kinds.
+        """
+        is_of_kind = np.isin(self.positive_kinds, numbers)
+        offsets = np.concatenate([[0], np.cumsum(is_of_kind)])[self.positives.offsets]
+        rows, kept = (
+            np.flatnonzero(np.diff(offsets)),
+            Ragged(self.positives.values[is_of_kind], offsets),
+        )
+        kinds = Ragged(self.positive_kinds[is_of_kind], offsets)
+        own = dataclasses.replace(
+            self.take(rows),
+            positives=kept.take(rows),
+            positive_kinds=kinds.take(rows).values,
+        )
+        return rows, own
+
     def _of_positives(self, name: str, rows: np.ndarray) -> np.ndarray:
         """A column of the positives, of some users."""
         return Ragged(getattr(self, name), self.positives.offsets).take(rows).values

@@ -8,7 +8,6 @@ import numpy as np
 from pipelines.artifacts.held_out import HeldOutUsers
 from pipelines.evaluation import lists
 from recall.metrics import ranking
-from recall.ragged import Ragged
 
 
 def measure_all(
@@ -36,15 +35,13 @@ def measure_kinds(
         Kind -> `num_users`, `num_positives` and the metrics; kinds that are not held out are
         left out.
     """
-    positives, measured = lists.to_rows(held_out.positives), {}
+    measured = {}
     for number, name in enumerate(names, start=1):
-        is_of_kind = held_out.positive_kinds == number
-        offsets = np.concatenate([[0], np.cumsum(is_of_kind)])[positives.offsets]
-        users = np.flatnonzero(np.diff(offsets))
-        if len(users) == 0:
+        rows, users = held_out.of_kinds([number])
+        if len(rows) == 0:
             continue
-        of_kind = Ragged(positives.values[is_of_kind], offsets).take(users)
-        metrics = ranking.compute_ranking_metrics(top_rows[users], of_kind, ks)
-        counts = {"num_users": len(users), "num_positives": len(of_kind.values)}
+        of_kind = lists.to_rows(users.positives)
+        metrics = ranking.compute_ranking_metrics(top_rows[rows], of_kind, ks)
+        counts = {"num_users": len(rows), "num_positives": len(of_kind.values)}
         measured[name] = {**counts, **metrics.values, "standard_errors": metrics.standard_errors}
     return measured

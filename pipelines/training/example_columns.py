@@ -14,13 +14,13 @@ def choose_columns(examples_dir: str | Path, config: RecallConfig) -> ReadColumn
 
     Args:
         examples_dir: The folder that `recall ingest` wrote.
-        config: Its section `loss` says what kinds of events count.
+        config: Its sections `loss` and `train` say what kinds of events count.
 
     Raises:
         InputError: A setting names a kind of events that the examples lack, or leaves no target.
     """
     found = ColumnsFound.read(examples_dir)
-    check_kinds(config.loss, found.kinds, f"{examples_dir} was made without any")
+    check_kinds(config, found.kinds, f"{examples_dir} was made without any")
     weights = [config.loss.weight_of(kind) for kind in found.kinds]
     is_needed = any(weight != 1 for weight in weights)
     kind_weights = (1.0, *weights) if is_needed else ()

@@ -9,7 +9,6 @@ import tensorflow as tf
 from absl import logging
 
 from pipelines.artifacts import provenance, records
-from pipelines.artifacts.held_out import read_held_out
 from pipelines.artifacts.trained_model import (
     TrainedModel,
     best_manager,
@@ -25,7 +24,7 @@ from pipelines.training import (
     threads,
     training_examples,
 )
-from pipelines.training.epochs import curves, epoch_lines, mid_epoch
+from pipelines.training.epochs import curves, epoch_lines, mid_epoch, validation_users
 from pipelines.training.epochs.losses import MeanLosses, StopOnNan, StopWithoutTargets
 from pipelines.training.epochs.saving import SaveProgress
 from pipelines.training.epochs.stopping import Progress, StoppingRule, choose_stopping_rule
@@ -190,7 +189,7 @@ def _fit(
     with placement.strategy.scope():
         model = build_model(config, vocabulary, num_steps, start.first_step if start else 0)
     training = _open_training(model, config, model_dir, checkpoints_root, start)
-    held_out = read_held_out(examples_dir, "valid")
+    held_out = validation_users.read(examples_dir, config)
     stopping_rule = choose_stopping_rule(config.train, held_out.num_users)
     epoch_lines.warn_of_few_users(held_out.num_users, config.train)
     if training.progress.is_finished(stopping_rule):

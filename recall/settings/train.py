@@ -29,6 +29,10 @@ class TrainConfig:
     """Of the validation users, decides which epoch is kept and when the job stops: `ndcg@10`,
     `recall@10`, `recall@50`, or `debiased_hit_rate@50`, for losses that take exposure out of the
     scores (`loss.negatives=queue`), which plain metrics hold against them (measured)."""
+    stopping_kinds: tuple[str, ...] = ()
+    """Kinds of the held-out events that `stopping_metric` and the other metrics of an epoch
+    count. `[]`: those that the loss learns as targets (`loss.target_kinds`, and a weight above 0
+    in `loss.event_weights`). Logs without kinds have no use for it."""
     early_stopping_patience: int | None = None
     """Epochs without a better `stopping_metric` before the job stops; null: 5 with 10,000
     validation users and, as their mean is noisier, 5 * sqrt(10,000 / n) with n < 10,000

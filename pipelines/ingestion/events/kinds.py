@@ -65,7 +65,7 @@ class RunKinds(NamedTuple):
                 "take these as clicks."
             )
         if self.names:
-            check_kinds(config.loss, self.names, source.spec)
+            check_kinds(config, self.names, source.spec)
 
     @staticmethod
     def of_run(kinds: pa.DictionaryArray) -> tuple[list[str], pa.Array]:
@@ -99,7 +99,7 @@ def check_source(source: EventSource, config: RecallConfig) -> None:
         InputError: The settings name one.
     """
     if not source.columns.event_type:
-        check_kinds(config.loss, (), f"{source.spec} is read without any")
+        check_kinds(config, (), f"{source.spec} is read without any")
 
 
 def count_all(names: Sequence[str], of_shards: Sequence[Mapping[str, Any]]) -> dict[str, int]:

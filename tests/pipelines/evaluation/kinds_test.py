@@ -31,6 +31,17 @@ def test_by_hand():
     assert found["view"]["recall@3"] == 2 / 3
 
 
+def test_users_and_events_of_some_kinds():
+    rows, users = HELD_OUT.of_kinds([1])
+    assert rows.tolist() == [0, 2]
+    assert users.user_ids.tolist() == [b"u1", b"u3"]
+    assert [users.positives[row].tolist() for row in (0, 1)] == [[5], [8, 9]]
+    assert [users.histories[row].tolist() for row in (0, 1)] == [[2], [4]]
+    assert users.positive_kinds.tolist() == [1, 1, 1]
+    assert HELD_OUT.of_kinds([1, 3])[1].positives.values.tolist() == [5, 6, 7, 8, 9, 5]
+    assert HELD_OUT.of_kinds([2])[1].num_users == 0
+
+
 def test_stored_with_the_users(tmp_path):
     results = details.collect_user_results(HELD_OUT, {"model": TOP_ROWS}, KINDS)
     results.write(tmp_path / "users.parquet")

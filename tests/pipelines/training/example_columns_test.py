@@ -148,6 +148,7 @@ def test_nothing_is_read_that_is_not_needed(tmp_path):
             "names 'sale', but the events are of the kinds buy, view",
         ),
         ('loss.target_kinds=["sale"]', "loss.target_kinds names 'sale'"),
+        ('train.stopping_kinds=["sale"]', "train.stopping_kinds names 'sale'"),
         ('loss.event_weights={"buy": 0, "view": 0}', "leave no click that counts"),
     ],
 )

@@ -61,12 +61,12 @@ def eager():
 @pytest.mark.parametrize(
     ("weight", "setting"),
     [
-        (1, 'loss.target_kinds=["refund"]'),  # Held out for the test, of every user.
+        (1, 'loss.target_kinds=["refund"]'),  # All of them are held out.
         (0, "loss.target_kinds=[]"),
     ],
 )
 def test_a_log_without_a_click_that_counts(tmp_path, weight, setting):
-    path = write_log(tmp_path / "log.csv", ["view"] * 5 + ["refund"], weight)
+    path = write_log(tmp_path / "log.csv", ["view"] * 5 + ["refund"] * 2, weight)
     config = RecallConfig().override([*QUICK, setting])
     columns = EventColumns(event_type="event", weight="weight")
     ingest.run_ingest(open_events(path, columns), None, tmp_path / "examples", config)

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# gRPC: a timeout in the service config is one to two seconds shorter than it says; one of a second fails
-# every call.
+# gRPC: a timeout in the service config is one to two seconds shorter than it says.
 #
 # grpcio 1.85.1. One would guess that `"timeout": "1s"` of a method in `grpc.service_config` gives a call as
 # long as `timeout=1.0` beside the call does. Between one and two seconds are taken off, as many for every

@@ -8,8 +8,7 @@
 # `read_table(filters=...)`, datasets and `count_rows` do so; without statistics, and in Feather files, all
 # are kept.
 # For a recommender: "everything that is not below the limit" is meant to catch broken scores, too; it catches
-# those that lie beside good ones and misses whole groups of them, in files that another writer cut otherwise
-# not the same.
+# those that lie beside good ones, and misses groups in which nothing else is above it.
 set -euo pipefail
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT

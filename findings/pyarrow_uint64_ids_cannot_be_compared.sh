@@ -8,7 +8,7 @@
 # it. The column's own large values cannot be asked for at all: `== 2**63` is an OverflowError. `pa.scalar(7,
 # pa.uint64())` works everywhere.
 # For a log: half of all hashes of 64 bits (`polars.Series.hash` gives such a column) are that large, but
-# those of a test of ten users need not be, nor the ids that a sequence has given so far.
+# those of a test with few users need not be.
 set -euo pipefail
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT

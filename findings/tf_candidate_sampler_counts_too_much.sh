@@ -1,14 +1,12 @@
 #!/usr/bin/env bash
-# The expected count of a unique candidate sampler is above what it draws, and above 1: it jumps with one
-# repeat.
+# TensorFlow: a sampler that draws each candidate at most once expects the popular ones more often than once.
 #
 # tensorflow-cpu 2.20.0. With `unique=True` a candidate is drawn at most once, so one would guess that its
-# expected count is a probability, and near the share of calls that draw it ("post-rejection, computed
-# approximately", the docs say). For the most popular of 1,000 items `log_uniform_candidate_sampler` with
-# `num_sampled=10` says .84 on average and draws it in .68 of the calls. A call that needed 11 tries says 1 -
-# (1 - p)^11 = .69; one that needed 10, none of them a repeat, is taken for one with `unique=False` and says
-# 10 p = 1.003. `num_sampled=20`: 2.007. `fixed_unigram_candidate_sampler` with shares of 1 / rank is alike:
-# 1.34.
+# expected count is a probability, and near the share of calls that draw it (the documentation calls it
+# approximate). For the most popular of 1,000 items `log_uniform_candidate_sampler` with `num_sampled=10` says
+# .84 on average and draws it in .68 of the calls. A call that needed 11 tries says 1 - (1 - p)^11 = .69; one
+# that needed 10, none of them a repeat, is taken for one with `unique=False` and says 10 p = 1.003.
+# `num_sampled=20`: 2.007. `fixed_unigram_candidate_sampler` with shares of 1 / rank is alike: 1.34.
 # For a recommender: `sampled_softmax_loss` subtracts the logarithm of this count, so popular items are
 # corrected by .4 to .8 too much in a call without a repeat, and about rightly in the next. With 100 negatives
 # there always is a repeat, with ten in every second call.

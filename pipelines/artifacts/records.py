@@ -28,6 +28,7 @@ from serving.release import folders, storage
 RECORD_NAME = "artifact.json"
 LISTS_JOB = "evaluate --lists"
 """Measures lists of another system: its folder is a run of one job, and has no model."""
+LOCK_NAME = ".lock"
 STARTED_NAME = "started.json"
 """The record of a training that has begun; its folder grows while it runs."""
 STATISTICS_NAME = "statistics.json"
@@ -172,7 +173,8 @@ def check_output(output_dir: str | Path, job: str, *, overwrite: bool = False) -
         record = storage.read_json(path / STARTED_NAME)
     if record is None:
         # A job that was killed as it began has left nothing but a partial record.
-        found = sorted(p.name for p in path.glob("*") if not fnmatch(p.name, ".*.partial"))
+        names = sorted(entry.name for entry in path.glob("*"))
+        found = [n for n in names if n != LOCK_NAME and not fnmatch(n, ".*.partial")]
         if found:
             raise InputError(
                 f"{path} is not empty ({found[0]}) and was not made by `recall {job}`. "

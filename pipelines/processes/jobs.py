@@ -11,9 +11,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from recall.errors import InputError
 
@@ -27,22 +30,31 @@ LAST_LINES = 40
 _END_S = 20.0
 """How long a job that was interrupted may clean up."""
 
+_LOOK_S, _ALONE_S = 1.0, 5.0
+"""How soon a process sees that it is alone, and how long it may clean up then."""
+
 
 def start(
-    words: Sequence[str], *, variables: Mapping[str, str] | None = None, **options: object
+    words: Sequence[str],
+    *,
+    variables: Mapping[str, str] | None = None,
+    is_part: bool = False,
+    **options: object,
 ) -> subprocess.Popen:
     """Starts `recall WORDS` with this interpreter; the process ends with its caller's block.
 
     Args:
         words: The command and its flags.
         variables: Of the environment, beside those of this process.
+        is_part: Whether it is of no use without this process, and ends when that is killed.
         options: Of `subprocess.Popen`.
     """
     # Set by `recall` in this process too, for a TensorFlow that comes after it.
     paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, **(variables or {}), "PYTHONPATH": os.pathsep.join(paths)}
+    module = ["pipelines.part", str(os.getpid())] if is_part else ["pipelines.cli"]
     return subprocess.Popen(
-        [sys.executable, "-m", "pipelines.cli", *words],
+        [sys.executable, "-m", *module, *words],
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -141,3 +153,50 @@ def end(process: subprocess.Popen) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def end_with(pid: int) -> None:
+    """Lets this process end when the one that started it is gone, as after `kill -9`.
+
+    It is asked to, and killed if it does not: one that waits for a GPU hears nothing.
+
+    Args:
+        pid: Number of the process that started this one.
+    """
+
+    def watch() -> None:
+        while os.getppid() == pid:
+            time.sleep(_LOOK_S)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(_ALONE_S)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="starter", daemon=True).start()
+
+
+def leave(main: Callable[[], int]) -> NoReturn:
+    """Ends this process with the code of `main`, and without what else comes at its end.
+
+    TensorFlow's destructors can wait for ever for an exchange that was broken off, and those of
+    GPUs can crash a process whose work is done.
+    """
+    try:
+        code = main()
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # Whoever read it may be gone.
+            stream.flush()
+    os._exit(code)
+
+
+def run_part(main: Callable[..., int]) -> NoReturn:
+    """All that a process does that `start` has started as a part.
+
+    Args:
+        main: That of the command line.
+    """
+    starter, *words = sys.argv[1:]
+    end_with(int(starter))
+    leave(lambda: main(words, catch_signals=True))

@@ -10,11 +10,11 @@ import threading
 import time
 from typing import Any, TextIO
 
-from pipelines.progress import lines
+from pipelines.progress import lines, relay
 from pipelines.progress.tasks import Display, Task
 
-AUTO, LIVE, LINES, OFF = "auto", "live", "lines", "off"
-MODES = (AUTO, LIVE, LINES, OFF)
+AUTO, LIVE, LINES, JSON, OFF = "auto", "live", "lines", "json", "off"
+MODES = (AUTO, LIVE, LINES, JSON, OFF)
 
 _REFRESHES_PER_S = 5
 _FIRST_LINE_S, _LONGEST_PAUSE_S = 30.0, 600.0
@@ -41,7 +41,8 @@ def choose(mode: str, *, verbosity: int = 0) -> Display | None:
             mode = LIVE
     if mode == OFF:
         return None
-    return LiveLine() if mode == LIVE else LinesFromTimeToTime()
+    displays = {LIVE: LiveLine, LINES: LinesFromTimeToTime, JSON: relay.JsonLines}
+    return displays[mode]()
 
 
 def _can_overwrite() -> bool:

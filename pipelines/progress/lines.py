@@ -59,7 +59,7 @@ def in_words(tasks: Sequence[Task], per_second: float | None, now_s: float) -> s
     else:
         time = f"{'at most ' if task.is_at_most else ''}{words.rough_duration(left_s)} left"
     parts = [_count_in_words(task), *_details(task, per_second), time]
-    return f"{_names(tasks)}: {', '.join(filter(None, parts))}"
+    return f"{join_names(tasks)}: {', '.join(filter(None, parts))}"
 
 
 def as_line(
@@ -85,7 +85,7 @@ def as_line(
         time = words.duration(now_s - task.started_s)
     else:
         time = f"{'<' if task.is_at_most else ''}{words.rough_duration(left_s)} left"
-    variants = list(_ever_shorter(_names(tasks), task, _details(task, per_second), time))
+    variants = list(_ever_shorter(join_names(tasks), task, _details(task, per_second), time))
     texts = next((texts for texts in variants if _width(texts) <= width), variants[-1])
     room = width - _width(texts) - len(_SEPARATOR)
     if task.share is not None and room >= _SHORTEST_BAR:
@@ -106,7 +106,8 @@ def _width(texts: Sequence[str]) -> int:
     return len(_SEPARATOR.join(texts))
 
 
-def _names(tasks: Sequence[Task]) -> str:
+def join_names(tasks: Sequence[Task]) -> str:
+    """What is being done, the outermost first: `[3/7] train: epoch 3/20`."""
     return ": ".join(task.name for task in tasks)
 
 

@@ -34,14 +34,17 @@ def prepare(config: RecallConfig) -> None:
 
     GPU memory is taken as it is needed, not all of the card. Compiled steps are kept in
     a folder from job to job: `RECALL_COMPILATION_CACHE`, or one of the user's caches; an
-    empty value keeps none. Processes of a job with one GPU each exchange within a step.
+    empty value keeps none. Processes of a job with one GPU each exchange within a step, and
+    processes of any kind find each other without a proxy.
 
     Does nothing where TensorFlow has started already.
     """
+    cluster = clusters.read()
+    clusters.reach_directly(cluster)
     if config.train.jit_compile is not False:  # TensorFlow reads them with its devices.
-        exchange.prepare(clusters.read(), len(gpus.find()))
+        exchange.prepare(cluster, len(gpus.find()))
         keep_compiled_steps()
-        _compile_on_all_cores()
+        _compile_on_all_cores(cluster)
     try:
         for gpu in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(gpu, True)
@@ -153,10 +156,11 @@ def keep_compiled_steps() -> None:
     os.environ["TF_XLA_FLAGS"] = f"{flags} --tf_xla_persistent_cache_directory={folder}".strip()
 
 
-def _compile_on_all_cores() -> None:
-    """Lets XLA compile the kernels of a step beside each other."""
+def _compile_on_all_cores(cluster: clusters.Cluster | None) -> None:
+    """Lets XLA compile the kernels of a step beside each other; processes share the cores."""
     flags = os.environ.get("XLA_FLAGS", "")
     if "xla_gpu_force_compilation_parallelism" not in flags:
-        cores = len(os.sched_getaffinity(0))
+        sharing = cluster.num_workers if cluster is not None and cluster.is_of_one_host else 1
+        cores = max(1, len(os.sched_getaffinity(0)) // sharing)
         flag = f"--xla_gpu_force_compilation_parallelism={cores}"
         os.environ["XLA_FLAGS"] = f"{flags} {flag}".strip()

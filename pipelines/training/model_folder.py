@@ -1,7 +1,8 @@
 """The folder of a model before its training: gone on with, emptied, or left alone."""
 
+import contextlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,36 @@ from absl import logging
 from pipelines.artifacts import records
 from pipelines.training.job_state import CHECKPOINTS_NAME
 from recall.errors import InputError
-from serving.release import storage
+from serving.release import folders, storage
 
 
-def prepare(model_dir: Path, record: dict[str, Any], *, overwrite: bool, is_chief: bool) -> None:
-    """Keeps a folder that can be resumed, empties one that cannot; others than the chief look."""
+@contextlib.contextmanager
+def held(
+    model_dir: Path, record: dict[str, Any], *, overwrite: bool, is_chief: bool
+) -> Iterator[None]:
+    """Prepares a folder, and keeps other trainings out of it inside the block.
+
+    Args:
+        model_dir: The folder; may be missing.
+        record: Of the training.
+        overwrite: Whether a model of other examples may be replaced.
+        is_chief: Whether this process writes what the job leaves; others look.
+
+    Raises:
+        InputError: The folder is in use, or holds something else.
+    """
     records.check_output(model_dir, "train", overwrite=overwrite)
     if not is_chief:
+        yield
         return
+    busy = f"Another training is writing {model_dir}. Wait for its end, or choose another folder."
+    with folders.locked_folder(model_dir, records.LOCK_NAME, busy=busy):
+        _prepare(model_dir, record, overwrite=overwrite)
+        yield
+
+
+def _prepare(model_dir: Path, record: dict[str, Any], *, overwrite: bool) -> None:
+    """Keeps a folder that can be resumed, empties one that cannot."""
     started = model_dir / records.STARTED_NAME
     storage.clear_partial_writes(started)
     if started.exists():
@@ -34,7 +57,6 @@ def prepare(model_dir: Path, record: dict[str, Any], *, overwrite: bool, is_chie
             )
         logging.info("The settings or inputs changed: training %s anew.", model_dir)
     _remove_content(model_dir)
-    model_dir.mkdir(parents=True, exist_ok=True)
     storage.write_json(started, record)
 
 
@@ -91,5 +113,5 @@ def _remove_content(model_dir: Path) -> None:
     for path in model_dir.glob("*"):
         if path.is_dir():
             shutil.rmtree(path)
-        elif path.name != records.STARTED_NAME:
+        elif path.name not in (records.STARTED_NAME, records.LOCK_NAME):
             path.unlink()

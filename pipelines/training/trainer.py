@@ -101,6 +101,8 @@ def train_and_evaluate(
         host_processes.train(
             config, examples_dir, model_dir, warm_start=warm_start, overwrite=overwrite
         )
+        _require_finished(model_dir, record)
+        records.write_record(model_dir, record)  # The chief knows what it took itself alone.
         devices.prepare(config)
         return load_model(model_dir)
     devices.prepare(config)
@@ -112,19 +114,20 @@ def train_and_evaluate(
     training_examples.check_features(config, vocabulary, examples_dir)
     start = open_warm_start(warm_start, config, vocabulary, model_dir)
     placement = strategies.open_placement(config)
-    model_folder.prepare(model_dir, record, overwrite=overwrite, is_chief=placement.is_chief)
-    if placement.is_chief:
-        records.write_config(model_dir, config)
-        records.write_vocabulary(model_dir, vocabulary.without_examples())
+    is_chief = placement.is_chief
     with (
+        model_folder.held(model_dir, record, overwrite=overwrite, is_chief=is_chief),
         _naming_damage(examples_dir),
         devices.enough_memory(config, placement.num_replicas),
         strategies.losing_no_peer(),
         paths.without_pattern(model_dir) as checkpoints_root,
     ):
+        if is_chief:
+            records.write_config(model_dir, config)
+            records.write_vocabulary(model_dir, vocabulary.without_examples())
         folders = Path(examples_dir), model_dir, checkpoints_root
         _fit(config, vocabulary, *folders, start, placement)
-        if placement.is_chief:
+        if is_chief:
             records.write_record(model_dir, record)
         placement.wait_for_all()
     return load_model(model_dir)

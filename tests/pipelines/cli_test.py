@@ -531,7 +531,7 @@ def test_defaults_are_among_the_choices(name):
 
 def test_a_value_that_is_no_choice_is_wrong_usage(capsys):
     assert run_cli("run", "--events=x", "--output=y", "--progress=maybe") == 2
-    assert "--progress=maybe must be one of auto, live, lines, off." in one_line(capsys)
+    assert "--progress=maybe must be one of auto, live, lines, json, off." in one_line(capsys)
 
 
 def test_one_bare_word_where_a_command_takes_one(capsys):

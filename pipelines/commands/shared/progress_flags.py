@@ -10,7 +10,8 @@ from pipelines.progress import display, tasks
 FLAGS = {
     "progress": FlagSpec(
         help="How to show how far the work is: live is one line that changes, lines are lines of "
-        "the log from time to time, off is neither; auto is live at a terminal, else lines.",
+        "the log from time to time, json is lines of JSON for programs whenever it has changed, "
+        "off is none of them; auto is live at a terminal, else lines.",
         value="MODE",
         default=display.AUTO,
         choices=display.MODES,

@@ -36,8 +36,9 @@ class StopOnNan(tf.keras.callbacks.Callback):
     def _check(self, logs) -> None:
         loss = float((logs or {}).get("loss", 0.0))
         if not math.isfinite(loss):
+            step = int(self.model.optimizer.iterations.read_value())  # Perhaps one of a replica.
             raise InputError(
-                f"The training loss became {loss} at step {int(self.model.optimizer.iterations)}. "
+                f"The training loss became {loss} at step {step}. "
                 "Lower `train.learning_rate` or raise `loss.temperature` and start again."
             )
 

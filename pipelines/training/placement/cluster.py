@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import NamedTuple
 
 from recall.errors import InputError
@@ -13,6 +13,12 @@ CHIEF, WORKER, SERVER = "chief", "worker", "ps"
 
 STARTED_BY = "started_by"
 """A key of `TF_CONFIG` of our own, which TensorFlow does not read."""
+
+LOST_PEER = "Another process of the job has ended or cannot be reached."
+"""What a process says that has failed for no other reason."""
+
+_NO_PROXY, _PROXIES_LEFT_OUT = "no_grpc_proxy", "no_proxy"
+"""What gRPC reads of hosts that it connects to without a proxy: the first, else the second."""
 
 _EXAMPLE = (
     """'{"cluster": {"worker": ["10.0.0.1:2222", "10.0.0.2:2222"]}, """
@@ -100,6 +106,26 @@ def read(environment: Mapping[str, str] = os.environ) -> Cluster | None:
             f"known are {CHIEF}, {WORKER} and {SERVER}."
         )
     return Cluster(cluster, task, index, bool(value.get(STARTED_BY)))
+
+
+def reach_directly(
+    cluster: Cluster | None, environment: MutableMapping[str, str] = os.environ
+) -> None:
+    """Lets the processes of a job find each other where a proxy is set (`http_proxy`).
+
+    gRPC would ask it for every address, also one of this host: all would wait for ever.
+
+    Args:
+        cluster: The processes of the job.
+        environment: Is changed; TensorFlow has not started.
+    """
+    if cluster is None:
+        return
+    addresses = [address for each in cluster.addresses.values() for address in each]
+    hosts = {address.rpartition(":")[0].strip("[]"): None for address in addresses}
+    known = environment.get(_NO_PROXY) or environment.get(_PROXIES_LEFT_OUT) or ""
+    kept = [host for host in map(str.strip, known.split(",")) if host]
+    environment[_NO_PROXY] = ",".join([*kept, *(host for host in hosts if host not in kept)])
 
 
 def refuse(command: str, environment: Mapping[str, str] = os.environ) -> None:

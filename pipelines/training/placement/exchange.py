@@ -4,6 +4,7 @@ They are those of processes with one GPU each, see `recall.models.replicated_ste
 """
 
 import itertools
+import math
 import os
 from collections.abc import MutableMapping
 
@@ -12,6 +13,12 @@ from recall.replicas import NCCL_ADDRESS, NO_CUDA_GRAPHS
 
 _PATIENCE_S = 600
 """How long XLA waits for a process that compiles longer than the others, which it else ends."""
+
+_NCCL_RETRIES, _NCCL_PATIENCE_S, _NCCL_PAUSE_S = "NCCL_SOCKET_RETRY_CNT", 3600, 0.1
+"""Of a process that finds nobody at `NCCL_ADDRESS`, as the chief comes there last: where a
+training goes on from an earlier model it evaluates that first. NCCL 2.28 gives up after
+34 retries, the n-th of them n pauses after the one before, a minute in all, and
+the process would end."""
 
 _XLA_FLAGS = (
     NO_CUDA_GRAPHS,
@@ -43,6 +50,8 @@ def prepare(
         if address is None:
             return
         environment[NCCL_ADDRESS] = address
+    retries = math.ceil(math.sqrt(2 * _NCCL_PATIENCE_S / _NCCL_PAUSE_S))
+    environment.setdefault(_NCCL_RETRIES, str(retries))
     flags = environment.get("XLA_FLAGS", "").split()
     # The last of several counts, and CUDA graphs would end the process.
     kept = [flag for flag in flags if flag not in _XLA_FLAGS]

@@ -6,6 +6,7 @@ This one starts them, passes on what the first of them says, and ends all when o
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,14 +14,14 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, NamedTuple
 
 from absl import logging
 
 from pipelines.processes import gpus, jobs
-from pipelines.progress import tasks
+from pipelines.progress import display, relay, tasks
 from pipelines.training.placement import cluster as clusters
 from pipelines.training.placement import exchange
 from recall.config import RecallConfig
@@ -30,9 +31,17 @@ from recall.replicas import NCCL_ADDRESS
 _HOST = "127.0.0.1"
 _POLL_S = 0.1
 
+_SHARED_PORTS = "TF_GRPC_REUSE_PORT"
+"""Lets TensorFlow listen at a port that this process keeps from all others."""
+
 _BY_ITSELF_S, _INTERRUPTED_S = 1.0, 5.0
 """How long a process may take to end: it notices that another is gone, or has had Ctrl-C too;
 and after an interrupt, which one that waits in NCCL never sees. What is saved stays whole."""
+
+_GOES_ON = "The same command goes on from the last checkpoint."
+
+_LOST_PEER = 3
+"""Of `_rank`: it misses another, and says no more."""
 
 
 class _Process(NamedTuple):
@@ -75,64 +84,82 @@ def train(
             f"--verbosity={logging.get_verbosity()}",
             *([f"--warm_start={warm_start}"] if warm_start is not None else []),
             *(["--overwrite"] if overwrite else []),
-            *([] if tasks.are_shown() else ["--progress=off"]),
+            f"--progress={display.JSON if tasks.are_shown() else display.OFF}",
         ]
-        run(words, gpus.find())
+        with tasks.open_task("start the processes") as task:
+            run(words, gpus.find(), lambda said: relay.copy_to(task, said))
 
 
 def check() -> None:
     """Refuses a host where there is nothing to start processes for.
 
     Raises:
-        InputError: It has fewer than two GPUs.
+        InputError: It has fewer than two GPUs, or one is named twice.
     """
-    number = len(gpus.find())
-    if number < 2:
-        found = "one GPU" if number else "no GPU"
+    found = gpus.find()
+    twice = [one for number, one in enumerate(found) if one and one in found[:number]]
+    if twice:
         raise InputError(
-            f"train.strategy=processes is for hosts with several GPUs; {found} is visible here. "
-            "Leave train.strategy out."
+            f"{gpus.VARIABLE}={os.environ.get(gpus.VARIABLE)} names GPU {twice[0]} twice, but a "
+            "process has one of its own. Name each once."
+        )
+    if len(found) < 2:
+        number = "one GPU" if found else "no GPU"
+        named = os.environ.get(gpus.VARIABLE)
+        why = "" if named is None else f" ({gpus.VARIABLE}={named})"
+        raise InputError(
+            f"train.strategy=processes is for hosts with several GPUs; {number} is visible here"
+            f"{why}. Leave train.strategy out."
         )
 
 
-def run(words: Sequence[str], visible: Sequence[str]) -> None:
+def run(
+    words: Sequence[str],
+    visible: Sequence[str],
+    show_task: Callable[[dict[str, Any]], None] = lambda _: None,
+) -> None:
     """Runs `recall WORDS` in a process for each GPU until all have ended.
 
     Args:
         words: The command and its flags.
         visible: What `CUDA_VISIBLE_DEVICES` is for each.
+        show_task: Is told what the first one is doing, as `relay.parse` has it.
 
     Raises:
         InputError: One has failed; the others have been ended.
     """
-    names = environments(visible)
-    with _all_ended() as running:
-        for number, variables in enumerate(names):
-            running.append(_start(words, variables, sys.stderr if number == 0 else None))
-        failed = _wait_for_first_failure(running)
-    if failed is not None:
-        raise _failure(failed, running, words[0])
+    with _free_addresses(len(visible)) as addresses, _all_ended() as running:
+        for number, variables in enumerate(environments(visible, addresses)):
+            running.append(_start(words, variables, None if number else show_task))
+        failed = _wait_for_failures(running)
+    if failed:
+        raise _failure(min(failed, key=lambda number: _rank(running[number])), running, words[0])
 
 
-def environments(visible: Sequence[str]) -> list[dict[str, str]]:
+def environments(
+    visible: Sequence[str], addresses: Sequence[str] | None = None
+) -> list[dict[str, str]]:
     """Variables of each process: the addresses of all, its own GPU, where NCCL meets.
 
     Args:
         visible: What `CUDA_VISIBLE_DEVICES` is for each.
+        addresses: `host:port` of each; None takes ports that are free now.
     """
-    *addresses, nccl = _free_addresses(len(visible) + 1)
+    with _free_addresses(1 + len(visible)) as free:
+        nccl, *others = free
     every = [
         {
             "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
             clusters.VARIABLE: json.dumps(
                 {
-                    "cluster": {clusters.WORKER: addresses},
+                    "cluster": {clusters.WORKER: addresses or others},
                     "task": {"type": clusters.WORKER, "index": number},
                     clusters.STARTED_BY: "recall",
                 }
             ),
             gpus.VARIABLE: gpu,
             NCCL_ADDRESS: nccl,
+            _SHARED_PORTS: "true",
         }
         for number, gpu in enumerate(visible)
     ]
@@ -141,44 +168,63 @@ def environments(visible: Sequence[str]) -> list[dict[str, str]]:
     return every
 
 
-def _free_addresses(number: int) -> list[str]:
-    """With ports of this host that nobody listens at."""
+@contextlib.contextmanager
+def _free_addresses(number: int) -> Iterator[list[str]]:
+    """With ports of this host that nobody listens at, and inside the block only who may share."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
         for one in sockets:
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             one.bind((_HOST, 0))
-        return [f"{_HOST}:{one.getsockname()[1]}" for one in sockets]
+        yield [f"{_HOST}:{one.getsockname()[1]}" for one in sockets]
 
 
-def _start(words: Sequence[str], variables: dict[str, str], shown: TextIO | None) -> _Process:
-    """Starts one, whose lines are kept, and shown as they come."""
-    process = jobs.start(words, variables=variables, stderr=subprocess.STDOUT)
+def _start(
+    words: Sequence[str],
+    variables: dict[str, str],
+    show_task: Callable[[dict[str, Any]], None] | None,
+) -> _Process:
+    """Starts one, whose lines are kept, and shown as they come where its tasks are."""
+    process = jobs.start(words, variables=variables, is_part=True, stderr=subprocess.STDOUT)
     lines: deque[str] = deque(maxlen=jobs.LAST_LINES)
 
     def read() -> None:
         for line in process.stdout:
-            lines.append(line)
-            # What it says at its end is said once more, of all.
-            if shown is not None and not jobs.is_last_line(line):
-                shown.write(line)
-                shown.flush()
+            said = relay.parse(line)
+            if said is None:
+                lines.append(line)
+            if show_task is None:
+                continue
+            if said is not None:
+                show_task(said)
+            elif not jobs.is_last_line(line):  # What it says at its end is said once more, of all.
+                sys.stderr.write(line)
+                sys.stderr.flush()
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
     return _Process(process, variables[gpus.VARIABLE], lines, reader)
 
 
-def _wait_for_first_failure(running: Sequence[_Process]) -> int | None:
-    """Number of the first process that has failed; None when all have ended well."""
-    while True:
-        codes = [one.process.poll() for one in running]
-        failed = [number for number, code in enumerate(codes) if code]
-        if failed:
-            # One that was killed explains the others, which miss it.
-            return min(failed, key=lambda number: codes[number] > 0)
-        if None not in codes:
-            return None
+def _wait_for_failures(running: Sequence[_Process]) -> list[int]:
+    """Numbers of the processes that have failed by themselves; [] when all have ended well."""
+    processes = [one.process for one in running]
+    while not any(one.poll() for one in processes):
+        if all(one.poll() == 0 for one in processes):
+            return []
         time.sleep(_POLL_S)
+    _wait(processes, _BY_ITSELF_S)  # Others miss it, and fail too.
+    return [number for number, one in enumerate(processes) if one.poll()]
+
+
+def _rank(failed: _Process) -> int:
+    """How far a failed process explains why others have failed: 0 does most."""
+    code = failed.process.returncode
+    if any(clusters.LOST_PEER in line for line in failed.lines):
+        return _LOST_PEER
+    if code == -signal.SIGABRT:  # So TensorFlow ends those that have lost the first one.
+        return 2
+    return 0 if code < 0 else 1
 
 
 @contextlib.contextmanager
@@ -188,16 +234,18 @@ def _all_ended() -> Iterator[list[_Process]]:
     try:
         yield running
     finally:
-        processes = [one.process for one in running]
-        _wait(processes, _BY_ITSELF_S)
-        jobs.interrupt(processes)
-        _wait(processes, _INTERRUPTED_S)
-        for one in running:
-            if one.process.poll() is None:
-                one.process.kill()
-            one.process.wait()
-            one.reader.join()
-            one.process.stdout.close()
+        try:
+            processes = [one.process for one in running]
+            _wait(processes, _BY_ITSELF_S)
+            jobs.interrupt(processes)
+            _wait(processes, _INTERRUPTED_S)
+        finally:  # Also after a second Ctrl-C.
+            for one in running:
+                if one.process.poll() is None:
+                    one.process.kill()
+                one.process.wait()
+                one.reader.join()
+                one.process.stdout.close()
 
 
 def _wait(processes: Sequence[subprocess.Popen], seconds: float) -> None:
@@ -209,14 +257,20 @@ def _wait(processes: Sequence[subprocess.Popen], seconds: float) -> None:
 def _failure(number: int, running: Sequence[_Process], command: str) -> InputError:
     """What the user is told of the process that failed first; shows what it said."""
     failed = running[number]
+    if _rank(failed) == _LOST_PEER:
+        return InputError(
+            "The processes of the GPUs have lost each other: one did not answer any more. All were "
+            f"stopped. {_GOES_ON}"
+        )
     error = jobs.failure(command, failed.process.returncode, failed.lines)
     if isinstance(error, InputError):
         return error
     if number:  # All that the first one said has been shown.
         sys.stderr.writelines(failed.lines)
     device = f"that of GPU {failed.gpu}" if failed.gpu else "without a GPU"
+    code = failed.process.returncode
+    killed = " Linux does so where memory is used up (`dmesg` tells)." * (code == -signal.SIGKILL)
     return InputError(
-        f"Process {number + 1} of {len(running)}, {device}, ended with "
-        f"{jobs.describe_code(failed.process.returncode)}; the others were stopped. The same "
-        "command goes on from the last checkpoint."
+        f"Process {number + 1} of {len(running)}, {device}, ended with {jobs.describe_code(code)}; "
+        f"the others were stopped.{killed} {_GOES_ON}"
     )

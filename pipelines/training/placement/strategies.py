@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from pipelines.processes import gpus
 from pipelines.training.placement import cluster as clusters
 from pipelines.training.placement import host_processes, parameter_servers
 from pipelines.training.placement.cluster import Cluster
@@ -15,6 +16,14 @@ from recall.config import RecallConfig
 from recall.errors import InputError
 
 _PAGE = "See docs/training_on_machines.md."
+
+_LOST_PEER = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,  # The first process answers no more, but is there.
+)
+"""What TensorFlow raises when another process is gone."""
 
 
 class Placement(NamedTuple):
@@ -185,12 +194,12 @@ def losing_no_peer() -> Iterator[None]:
     """
     try:
         yield
-    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError) as error:
+    except _LOST_PEER as error:
         if clusters.read() is None:
             raise
         raise InputError(
-            "Another process of the job has ended or cannot be reached. Start all of them again: "
-            f"the job goes on from its last checkpoint. {_PAGE}"
+            f"{clusters.LOST_PEER} Start all of them again: the job goes on from its last "
+            f"checkpoint. {_PAGE}"
         ) from error
 
 
@@ -225,6 +234,7 @@ def open_placement(config: RecallConfig) -> Placement:
         return Placement(name, strategy, None)
     if name == "parameter_server":
         return Placement(name, parameter_servers.open_strategy(cluster), cluster)
+    _check_gpus(cluster)
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     _check_compiling(config, strategy.num_replicas_in_sync)
     return Placement(name, strategy, cluster)
@@ -290,6 +300,20 @@ def _check_servers(config: RecallConfig, cluster: Cluster) -> None:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _check_gpus(cluster: Cluster) -> None:
+    """A process that was started for a GPU would train on processor cores without it.
+
+    Raises:
+        InputError: TensorFlow does not see it.
+    """
+    wanted = gpus.find()
+    if cluster.is_of_one_host and wanted and not tf.config.list_physical_devices("GPU"):
+        raise InputError(
+            f"TensorFlow sees no GPU in the process of GPU {wanted[0]}. `recall doctor` says what "
+            f"it lacks; {gpus.VARIABLE} names the GPUs to use."
+        )
 
 
 def _check_compiling(config: RecallConfig, num_replicas: int) -> None:

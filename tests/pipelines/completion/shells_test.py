@@ -144,7 +144,8 @@ def test_bash_offers_every_command_and_flag(folder, capsys):
         flags = {word.rstrip("=") for word in bash_offers(script, f"recall {name} --", folder)}
         wanted = {f"--{flag}" for flag in COMMANDS[name].COMMAND.flags}
         assert flags == wanted | {"--help", "--verbosity", "--flagfile"}
-    assert bash_offers(script, "recall run --progress=", folder) == ["auto", "live", "lines", "off"]
+    modes = ["auto", "live", "lines", "json", "off"]
+    assert bash_offers(script, "recall run --progress=", folder) == modes
     assert bash_offers(script, "recall query --merge ", folder) == list(MERGE_MODES)
     assert bash_offers(script, "recall nothing --", folder) == []
 

@@ -1,6 +1,8 @@
 """Commands in a process of their own: results, errors, and Ctrl-C."""
 
 import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -60,3 +62,62 @@ def test_a_job_ends_with_its_interrupted_caller(tmp_path, monkeypatch):
         )
     assert time.monotonic() - began_s < 40
     assert started[0].poll() is not None
+
+
+STARTER = """
+import subprocess, sys, time
+
+part = subprocess.Popen([sys.executable, "-c", sys.argv[1]])
+time.sleep(300)
+"""
+
+PART = """
+import os, signal, time
+from pipelines.processes import jobs
+
+signal.signal(signal.SIGINT, {answer})
+jobs.end_with(os.getppid())
+print("begun", flush=True)
+time.sleep(240)
+print("goes on", flush=True)
+"""
+
+
+@pytest.mark.parametrize("answer", ["signal.default_int_handler", "signal.SIG_IGN"])
+def test_a_part_ends_when_its_starter_is_killed(answer):
+    words = [sys.executable, "-c", STARTER, PART.format(answer=answer)]
+    with subprocess.Popen(
+        words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as starter:
+        assert starter.stdout.readline() == "begun\n"
+
+        starter.kill()
+
+        assert starter.stdout.read() == ""  # All that write to it have ended.
+
+
+LEAVE = """
+import atexit
+from pipelines.processes import jobs
+
+def main():
+    print("done")
+    return {result}
+
+atexit.register(print, "destructors")
+jobs.leave(main)
+"""
+
+
+@pytest.mark.parametrize(("result", "code", "error"), [("3", 3, ""), ("1 / 0", 1, "ZeroDivision")])
+def test_a_part_leaves_at_once_with_what_it_has_said(result, code, error):
+    done = subprocess.run(
+        [sys.executable, "-c", LEAVE.format(result=result)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stdout) == (code, "done\n")
+    assert error in done.stderr
+    assert bool(error) == ("Traceback" in done.stderr)

@@ -1,5 +1,6 @@
 """What follows from the device. No GPU is needed: one is pretended."""
 
+import json
 import os
 import subprocess
 import sys
@@ -202,6 +203,18 @@ def test_nothing_is_kept_where_nothing_is_compiled(tmp_path):
     )
 
     assert (of_tensorflow, of_xla) == ("", "")
+
+
+@pytest.mark.parametrize(("started_by", "sharing"), [({}, 1), ({"started_by": "recall"}, 2)])
+def test_processes_of_one_host_share_its_cores_when_they_compile(tmp_path, started_by, sharing):
+    two = {"cluster": {"worker": ["a:1", "a:2"]}, "task": {"type": "worker", "index": 1}}
+
+    _, of_xla = variables_of_a_job(
+        TF_CONFIG=json.dumps(two | started_by), RECALL_COMPILATION_CACHE=str(tmp_path)
+    )
+
+    cores = max(1, len(os.sched_getaffinity(0)) // sharing)
+    assert of_xla == f"--xla_gpu_force_compilation_parallelism={cores}"
 
 
 def test_several_gpus_are_named_with_their_strategy(gpu, monkeypatch):

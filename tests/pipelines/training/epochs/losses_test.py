@@ -7,7 +7,7 @@ import tensorflow as tf
 from pipelines.ingestion import ingest
 from pipelines.ingestion.open_log import open_events
 from pipelines.sources.event_columns import EventColumns
-from pipelines.training.epochs.losses import MeanLosses, StopWithoutTargets
+from pipelines.training.epochs.losses import MeanLosses, StopOnNan, StopWithoutTargets
 from pipelines.training.trainer import train_and_evaluate
 from recall.config import RecallConfig
 from recall.errors import InputError
@@ -22,6 +22,20 @@ def test_the_logged_loss_is_the_mean_over_the_epoch():
         callback.on_epoch_end(0, logs)
 
     assert logs == {"loss": 4.0, "other": 1.0}
+
+
+def test_a_loss_that_is_no_number_is_one_line_with_several_replicas_too():
+    """Whose variables are several."""
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = tf.keras.Model()
+        model.optimizer = tf.keras.optimizers.legacy.SGD()
+        model.optimizer.iterations.assign(7)
+    callback = StopOnNan()
+    callback.set_model(model)
+
+    callback.on_train_batch_end(6, {"loss": 2.0})
+    with pytest.raises(InputError, match=r"The training loss became nan at step 7\. Lower `train"):
+        callback.on_epoch_end(0, {"loss": float("nan")})
 
 
 QUICK = [

@@ -77,3 +77,29 @@ def test_a_command_of_one_process_refuses_several():
     with pytest.raises(InputError, match="`recall run` is one process, but TF_CONFIG describes 2"):
         cluster.refuse("recall run", variables)
     cluster.refuse("recall run", {})
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ({}, "a,b,c,d"),
+        ({"no_proxy": "x, .y"}, "x,.y,a,b,c,d"),
+        ({"no_grpc_proxy": "b", "no_proxy": "x"}, "b,a,c,d"),
+    ],
+)
+def test_no_proxy_stands_between_the_processes(before, after):
+    environment = dict(before)
+
+    cluster.reach_directly(read(WITH_CHIEF, "chief"), environment)
+
+    assert environment.pop("no_grpc_proxy") == after
+    assert environment == {name: before[name] for name in before if name != "no_grpc_proxy"}
+
+
+def test_a_process_alone_needs_no_way_to_others():
+    environment = {}
+
+    cluster.reach_directly(None, environment)
+    assert environment == {}
+    cluster.reach_directly(read({"worker": ["[::1]:1", "[::1]:2"]}, "worker"), environment)
+    assert environment == {"no_grpc_proxy": "::1"}

@@ -47,6 +47,9 @@ def test_a_process_with_one_gpu_is_prepared():
     assert flags[:2] == ["--xla_dump_to=x", f"{NO_GRAPHS}+WHILE"]
     # XLA takes the last of several.
     assert [flag for flag in flags if flag.startswith(NO_GRAPHS)][-1] == NO_GRAPHS
+    # NCCL's n-th pause has n tenths of a second: an hour in all.
+    retries = int(environment["NCCL_SOCKET_RETRY_CNT"])
+    assert 3600 <= sum(number / 10 for number in range(1, retries + 1)) < 3660
     before = dict(environment)
     exchange.prepare(HERE, 1, environment)
     assert environment == before
@@ -61,6 +64,14 @@ def test_all_others_stay_as_they_are(cluster, num_gpus):
     exchange.prepare(cluster, num_gpus, environment)
 
     assert environment == {"XLA_FLAGS": "--xla_dump_to=x"}
+
+
+def test_what_the_user_says_of_nccl_stays():
+    environment = {"NCCL_SOCKET_RETRY_CNT": "5"}
+
+    exchange.prepare(HERE, 1, environment)
+
+    assert environment["NCCL_SOCKET_RETRY_CNT"] == "5"
 
 
 def test_on_several_hosts_the_user_says_where_they_meet():

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,9 +10,11 @@ import time
 import pytest
 
 from pipelines.processes import gpus, jobs
+from pipelines.progress import relay, tasks
 from pipelines.training.placement import cluster, host_processes, strategies
 from recall.config import RecallConfig
 from recall.errors import InputError
+from serving.release import folders
 from tests.pipelines.training.placement import training_processes
 
 
@@ -34,15 +37,41 @@ def test_one_gpu_needs_no_processes(monkeypatch, visible, found):
     monkeypatch.setattr(gpus, "find", lambda: visible)
     monkeypatch.delenv("TF_CONFIG", raising=False)
 
-    with pytest.raises(InputError, match=f"hosts with several GPUs; {found} is visible here"):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(visible))
+
+    with pytest.raises(
+        InputError, match=f"hosts with several GPUs; {found} is visible here \\(CUD"
+    ):
         strategies.check(RecallConfig().override(["train.strategy=processes"]))
 
 
-def run_programs(monkeypatch, *programs):
+def test_a_gpu_that_is_named_twice_is_refused(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b,GPU-a")
+
+    with pytest.raises(InputError, match="GPU-a,GPU-b,GPU-a names GPU GPU-a twice"):
+        strategies.check(RecallConfig().override(["train.strategy=processes"]))
+
+
+def test_nobody_else_listens_at_the_port_of_a_process():
+    with host_processes._free_addresses(2) as addresses:
+        ports = [int(address.rpartition(":")[2]) for address in addresses]
+        assert len(set(ports)) == 2
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("", ports[0]))
+        with socket.socket() as allowed:
+            allowed.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            allowed.bind(("", ports[0]))
+            allowed.listen()
+            socket.create_connection(("127.0.0.1", ports[0])).close()
+
+
+def run_programs(monkeypatch, *programs, by_itself_s=0.2, **show):
     """As many processes as there are programs."""
     left = list(programs)
 
-    def start(words, *, variables, stderr):
+    def start(words, *, variables, is_part, stderr):
+        assert is_part
         return subprocess.Popen(
             [sys.executable, "-c", left.pop(0)],
             stdout=subprocess.PIPE,
@@ -51,9 +80,9 @@ def run_programs(monkeypatch, *programs):
         )
 
     monkeypatch.setattr(jobs, "start", start)
-    monkeypatch.setattr(host_processes, "_BY_ITSELF_S", 0.2)
+    monkeypatch.setattr(host_processes, "_BY_ITSELF_S", by_itself_s)
     monkeypatch.setattr(host_processes, "_INTERRUPTED_S", 0.5)
-    host_processes.run(["train"], [str(number) for number in range(len(programs))])
+    host_processes.run(["train"], [str(number) for number in range(len(programs))], **show)
 
 
 SLEEP = "import time; print('begun', flush=True); time.sleep(60)"
@@ -66,6 +95,21 @@ def test_the_first_is_shown_and_the_others_are_not(monkeypatch, capfd):
     assert capfd.readouterr().err == "one\n"
 
 
+def test_what_the_first_is_doing_is_told_and_no_line(monkeypatch, capfd):
+    line = relay.to_json([tasks.Task("epoch 1/3", total=40)])
+    told = []
+
+    run_programs(
+        monkeypatch,
+        f"print('one'); print({line!r}); print('two')",
+        f"print({line!r})",
+        show_task=told.append,
+    )
+
+    assert capfd.readouterr().err == "one\ntwo\n"
+    assert [one["name"] for one in told] == ["epoch 1/3"]
+
+
 @pytest.mark.parametrize("other", [SLEEP, DEAF])
 def test_one_that_is_killed_ends_the_others(monkeypatch, capfd, other):
     killed = "import os; print('its words', flush=True); os.kill(os.getpid(), 9)"
@@ -76,6 +120,33 @@ def test_one_that_is_killed_ends_the_others(monkeypatch, capfd, other):
 
     assert time.monotonic() - begin_s < 20
     assert "its words" in capfd.readouterr().err
+
+
+LOST = f"import sys; sys.exit('recall train: error: {cluster.LOST_PEER} Start all of them.')"
+"""What one says that misses another."""
+
+MISTAKE = "import sys; sys.exit('recall train: error: The loss became nan.')"
+ABORTS = "import os; os.abort()"
+
+
+@pytest.mark.parametrize(
+    ("programs", "message"),
+    [
+        ((LOST, "raise KeyError('x')"), "Process 2 of 2, that of GPU 1, ended with exit code 1"),
+        ((LOST, "import os; os.kill(os.getpid(), 9)"), "SIGKILL; .* where memory is used up"),
+        ((ABORTS, MISTAKE), "^The loss became nan"),
+        ((MISTAKE, LOST), "^The loss became nan"),
+        ((LOST, LOST), "have lost each other"),
+    ],
+)
+def test_the_cause_is_told_and_not_what_follows_from_it(monkeypatch, programs, message):
+    with pytest.raises(InputError, match=message):
+        run_programs(monkeypatch, *programs, by_itself_s=60)
+
+
+def test_one_that_hangs_ends_all(monkeypatch):
+    with pytest.raises(InputError, match="have lost each other: one did not answer any more"):
+        run_programs(monkeypatch, LOST, DEAF)
 
 
 def test_a_mistake_is_one_line_once(monkeypatch, capfd):
@@ -152,3 +223,60 @@ def test_an_interrupt_ends_all_of_them(examples, tmp_path):
     assert said.count("interrupted") == 1
     assert "Traceback" not in said
     assert not (tmp_path / "model" / "artifact.json").exists()
+
+
+@pytest.mark.slow
+def test_all_end_when_the_one_that_started_them_is_killed(examples, tmp_path):
+    settings = ("train.strategy=processes", "train.max_epochs=4000")
+    model_dir = tmp_path / "model"
+    process = start(examples, model_dir, *settings, "train.early_stopping_patience=4000")
+    training_processes.wait_until((model_dir / "checkpoints" / "checkpoint").exists, [process])
+    busy = start(examples, model_dir, *settings)
+    assert busy.wait(training_processes.SECONDS) == 1
+    assert f"Another training is writing {model_dir}" in (tmp_path / "model.log").read_text()
+    assert process.poll() is None
+
+    training_processes.kill(process)
+
+    # The chief holds the folder as long as it is there.
+    end_s = time.monotonic() + training_processes.SECONDS
+    while not is_free(model_dir):
+        assert time.monotonic() < end_s
+        time.sleep(0.1)
+
+
+def is_free(model_dir):
+    try:
+        with folders.locked_folder(model_dir, ".lock", busy="busy"):
+            return True
+    except InputError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_proxy_is_no_way_between_processes_and_all_are_measured(examples, tmp_path, monkeypatch):
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    model_dir = tmp_path / "model"
+
+    process = start(examples, model_dir, "train.strategy=processes", "train.max_epochs=1")
+    training_processes.finish([process], tmp_path / "model.log")
+
+    made = json.loads((model_dir / "artifact.json").read_text())["made"]
+    # Each of three has imported TensorFlow, which alone takes a third of that.
+    assert made["peak_memory_bytes"] > 900e6
+    assert "{" not in (tmp_path / "model.log").read_text()
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_is_one_line(examples, tmp_path):
+    settings = ("train.strategy=processes", "train.learning_rate=1e30")
+    process = start(examples, tmp_path / "model", *settings)
+
+    assert process.wait(training_processes.SECONDS) == 1
+
+    said = (tmp_path / "model.log").read_text()
+    assert said.count("recall train: error: The training loss became nan") == 1
+    assert "Traceback" not in said

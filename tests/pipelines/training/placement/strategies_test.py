@@ -81,6 +81,30 @@ def test_a_warm_start_does_not_go_with_parameter_servers(monkeypatch):
         strategies.check(RecallConfig(), has_warm_start=True)
 
 
+@pytest.mark.parametrize("kind", ["Unavailable", "Aborted", "Cancelled", "DeadlineExceeded"])
+def test_a_process_that_is_gone_or_answers_no_more_is_one_line(monkeypatch, kind):
+    error = getattr(tf.errors, f"{kind}Error")(None, None, "Collective ops is aborted")
+
+    monkeypatch.setattr(strategies.clusters, "read", lambda: WORKERS)
+    with (
+        pytest.raises(InputError, match="has ended or cannot be reached"),
+        strategies.losing_no_peer(),
+    ):
+        raise error
+    monkeypatch.setattr(strategies.clusters, "read", lambda: None)
+    with pytest.raises(type(error)), strategies.losing_no_peer():
+        raise error
+
+
+def test_a_process_of_a_gpu_does_not_train_without_it(monkeypatch):
+    monkeypatch.setattr(strategies.clusters, "read", lambda: ONE_HOST)
+    monkeypatch.setattr(strategies.gpus, "find", lambda: ["GPU-7"])
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: [])
+
+    with pytest.raises(InputError, match=r"sees no GPU in the process of GPU GPU-7\. `recall doc"):
+        strategies.open_placement(RecallConfig().override(["train.strategy=processes"]))
+
+
 @pytest.mark.parametrize(
     ("name", "cluster", "text"),
     [

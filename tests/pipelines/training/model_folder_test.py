@@ -1,0 +1,50 @@
+"""The folder of a model before its training, and while another one writes it."""
+
+import pytest
+
+from pipelines.artifacts import records
+from pipelines.training import model_folder
+from recall.errors import InputError
+
+SETTINGS = {"train": {"max_epochs": 3}}
+
+
+def hold(folder, settings=SETTINGS, *, is_chief=True):
+    record = records.build_record("train", settings, {"examples": "7"})
+    return model_folder.held(folder, record, overwrite=False, is_chief=is_chief)
+
+
+def test_one_training_at_a_time_writes_a_folder(tmp_path):
+    folder = tmp_path / "model"
+    with hold(folder):
+        (folder / "checkpoints").mkdir()
+        with (
+            pytest.raises(InputError, match=r"Another training is writing .*model\. Wait"),
+            hold(folder),
+        ):
+            pass
+        with hold(folder, is_chief=False):
+            assert (folder / "checkpoints").is_dir()
+
+    with hold(folder):  # It goes on.
+        assert (folder / "checkpoints").is_dir()
+
+
+def test_what_other_settings_have_left_goes_and_it_is_held_still(tmp_path):
+    with hold(tmp_path):
+        (tmp_path / "checkpoints").mkdir()
+    other = {"train": {"max_epochs": 5}}
+
+    with hold(tmp_path, other):
+        assert not (tmp_path / "checkpoints").exists()
+        with pytest.raises(InputError, match="Another training"), hold(tmp_path, other):
+            pass
+
+
+def test_a_folder_that_others_hold_and_have_written_nothing_in_is_no_stranger_s(tmp_path):
+    (tmp_path / records.LOCK_NAME).touch()
+
+    records.check_output(tmp_path, "train")
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(InputError, match=r"not empty \(thesis\.txt\)"):
+        records.check_output(tmp_path, "train")

@@ -71,7 +71,8 @@ def door(s3, monkeypatch) -> "Iterator[Door]":
     """A door before the server, through which the environment leads, and which may go wrong."""
     from tests import s3_faults
 
-    monkeypatch.setattr("serving.stores.filesystems._MAX_ATTEMPTS", 1)
+    monkeypatch.setattr("serving.stores.filesystems._RETRIES", 0)
+    monkeypatch.setattr("serving.stores.attempts.PAUSE_S", 0.0)
     with s3_faults.opened(s3.url) as opened:
         monkeypatch.setenv("AWS_ENDPOINT_URL", opened.url)
         yield opened

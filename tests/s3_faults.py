@@ -5,6 +5,7 @@ import http.client
 import http.server
 import socket
 import threading
+import time
 import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ class Fault:
         after: Requests that are let through before.
         times: Requests that meet it then, None is all.
         cut: Bytes of the body after which a good answer ends; None is no such fault.
+        delay_s: Seconds before a good answer, and no other fault; None is no such fault.
     """
 
     methods: tuple[str, ...] = ()
@@ -35,6 +37,7 @@ class Fault:
     after: int = 0
     times: int | None = None
     cut: int | None = None
+    delay_s: float | None = None
     seen: int = 0
 
     def meets(self, method: str, path: str) -> bool:
@@ -61,6 +64,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         path = urllib.parse.unquote(self.path)
         with self.server.lock:
             fault = next((f for f in self.server.faults if f.meets(self.command, path)), None)
+        if fault is not None and fault.delay_s is not None:
+            time.sleep(fault.delay_s)
+            fault = None
         if fault is None or fault.cut is not None:
             self._hand_on(body, fault)
         elif fault.status:

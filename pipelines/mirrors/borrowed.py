@@ -8,6 +8,7 @@ have URLs in the place of the copies' paths.
 import contextlib
 import io
 import logging
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,13 +16,16 @@ from typing import NamedTuple, TextIO
 
 from pipelines.mirrors.mirror import Mirror
 from recall.errors import InputError
-from serving.release import paths, store_fetch, store_versions
+from serving.release import paths, storage, store_fetch, store_versions
 from serving.stores import copies, files, urls
 
 _FILE_ENDING = ".parquet"
 """Of results that are one file."""
 
 _RECORDS = (".json", ".jsonl")
+
+_UNSENT_NAME = "unsent.json"
+"""Beside a result that is one file: it could not be copied to its store."""
 
 _LEFT_ALONE = ("serving",)
 """Of a run: releases are published by a pointer, not copied."""
@@ -36,11 +40,25 @@ class _Output(NamedTuple):
         path: Here.
         url: There.
         before: Its `_stamp` before the job.
+        unsent: Where is noted that it was not copied there yet, and what was there; None notes
+            nothing.
+        there: `files.identity` of what was there; None of nothing.
     """
 
     path: Path
     url: str
-    before: tuple[int, int] | None
+    before: list[int] | None
+    unsent: Path | None = None
+    there: str | None = None
+
+    def put(self) -> None:
+        """Copies it; what comes in between leaves it here, for the same job to go on from."""
+        if self.unsent is not None:
+            note = {"stamp": _stamp(self.path), "there": self.there}
+            storage.write_json(self.unsent, note)
+        copies.replace(self.path, self.url)
+        if self.unsent is not None:
+            self.unsent.unlink()
 
 
 class Borrowed:
@@ -55,6 +73,7 @@ class Borrowed:
         self._names: dict[str, str] = {}
         self._mirrors: list[Mirror] = []
         self._outputs: list[_Output] = []
+        self._said: list[str] = []
 
     def read(self, url: str) -> str:
         """A copy of a file or folder.
@@ -116,11 +135,17 @@ class Borrowed:
         self._stack.enter_context(mirror.locked(to_write=True))  # Makes the folder, too.
         files.require_writable(url.rpartition("/")[0])
         path = mirror.folder.parent / urls.name_of(url)
-        path.unlink(missing_ok=True)
-        if files.look_at(url) is not None:
-            copies.download(url, path)
+        unsent, entry = path.with_name(_UNSENT_NAME), files.look_at(url)
+        there = None if entry is None else files.identity(entry)
+        before = None
+        if not _is_unsent(unsent, path, there):
+            unsent.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+            if entry is not None:
+                copies.download(url, path)
+            before = _stamp(path)
         self._names[str(path)] = url
-        self._outputs.append(_Output(path, url, _stamp(path)))
+        self._outputs.append(_Output(path, url, before, unsent, there))
         return str(path)
 
     def release(self, url: str) -> str:
@@ -141,9 +166,12 @@ class Borrowed:
 
     @contextlib.contextmanager
     def shown(self) -> Iterator[None]:
-        """Lets people read URLs: on stdout, in the log, in errors."""
+        """Lets people read URLs: on stdout, in the log, in errors.
+
+        What is printed is a result, and comes out when that is where it belongs.
+        """
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_Named.stdout(self.named))
+            stack.enter_context(contextlib.redirect_stdout(_Held(sys.stdout, self._say)))
             stack.enter_context(_renamed_log(self.named))
             try:
                 yield
@@ -158,7 +186,7 @@ class Borrowed:
         """
         for output in self._outputs:
             if _stamp(output.path) not in (None, output.before):
-                copies.replace(output.path, output.url)
+                output.put()
         for mirror in self._mirrors:
             if count := mirror.put():
                 _log.info("%s is up to date: %d files written or removed", mirror.url, count)
@@ -170,11 +198,15 @@ class Borrowed:
         with self._stack:
             if kind is None:
                 self.give_back()
-            elif issubclass(kind, InputError):
+            sys.stdout.write("".join(self._said))
+            if kind is not None and issubclass(kind, InputError):
                 try:
                     self.give_back()
                 except InputError as error:
                     _log.warning("What was made so far is not in the store: %s", error)
+
+    def _say(self, text: str) -> None:
+        self._said.append(self.named(text))
 
     def _mirror(self, url: str, *, to_write: bool, endings: tuple[str, ...] = ("",)) -> str:
         is_written = any(mirror.url == url for mirror in self._mirrors)
@@ -199,34 +231,32 @@ class Borrowed:
         return path
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _is_unsent(note: Path, path: Path, there: str | None) -> bool:
+    """Whether a file is what an earlier job has made and could not copy, and nobody has since."""
+    return (
+        note.exists()
+        and path.exists()
+        and storage.read_json(note) == {"stamp": _stamp(path), "there": there}
+    )
+
+
+def _stamp(path: Path) -> list[int] | None:
     """What changes when a file is written; None where there is none."""
     if not path.exists():
         return None
     stat = path.stat()
-    return stat.st_ino, stat.st_mtime_ns
+    return [stat.st_ino, stat.st_mtime_ns]
 
 
-class _Named(io.TextIOBase):
-    """A stream whose texts are renamed on the way."""
+class _Held(io.TextIOBase):
+    """A stream whose texts wait elsewhere."""
 
-    def __init__(self, stream: TextIO, named: Callable[[str], str]):
-        self._stream, self._named = stream, named
-
-    @classmethod
-    @contextlib.contextmanager
-    def stdout(cls, named: Callable[[str], str]) -> Iterator[None]:
-        import sys
-
-        with contextlib.redirect_stdout(cls(sys.stdout, named)):
-            yield
+    def __init__(self, stream: TextIO, say: Callable[[str], None]):
+        self._stream, self._write = stream, say
 
     def write(self, text: str) -> int:
-        self._stream.write(self._named(text))
+        self._write(text)
         return len(text)
-
-    def flush(self) -> None:
-        self._stream.flush()
 
     def isatty(self) -> bool:
         return self._stream.isatty()

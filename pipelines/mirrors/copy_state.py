@@ -36,7 +36,9 @@ class CopyState:
     Attributes:
         known: Files that are the same.
         writing: Random text of the writer by part, from before its first file is
-            written until its list is: what is left of it was killed.
+            written until its list is: what is left of it was killed, or refused.
+        replaced: The writer that the list there had before, by the same parts; None where there
+            was no list.
     """
 
     def __init__(self, path: Path):
@@ -44,16 +46,27 @@ class CopyState:
         self._path = path
         self.known: dict[str, Known] = {}
         self.writing: dict[str, str] = {}
+        self.replaced: dict[str, str | None] = {}
         if path.exists():
             with contextlib.suppress(InputError, KeyError, TypeError, AttributeError):
                 values = storage.read_json(path)
-                self.writing = dict(values["writing"])
+                self.writing, self.replaced = dict(values["writing"]), dict(values["replaced"])
                 self.known = {name: Known(*facts) for name, facts in values["files"].items()}
 
     def write(self) -> None:
         """Takes it down."""
-        values = {"writing": self.writing, "files": self.known}
+        values = {"writing": self.writing, "replaced": self.replaced, "files": self.known}
         storage.write_text(self._path, json.dumps(values) + "\n")
+
+    def begin(self, part: str, writer: str, replaced: str | None) -> None:
+        """Takes down that a part is going to be written."""
+        self.writing[part], self.replaced[part] = writer, replaced
+        self.write()
+
+    def end(self, part: str) -> None:
+        """Takes down that it is not being written any more."""
+        del self.writing[part], self.replaced[part]
+        self.write()
 
     def is_as_it_was(self, name: str, stat: os.stat_result) -> bool:
         """Whether the copy of a file has not changed."""

@@ -104,17 +104,21 @@ class Mirror:
                 f"{self._url_of(min(half))} is being written, or its writer was killed. Wait for "
                 "the job that makes it, or give its command again."
             )
+        # What this machine was writing when it was killed, or refused, is whole here, and is
+        # written again.
+        ours = {part for part in state.writing if to_write and self._is_ours(part, half)}
+        parts, half = {*lists, *ours}, half | ours
+        for part in [part for part in state.writing if to_write and part not in ours]:
+            state.end(part)
         expected = self._expected(lists, half)
         entries = {
             name: entry
             for name, entry in self._found.items()
-            if _part_of(name, lists) not in lists or name in expected
+            if _part_of(name, parts) not in parts or name in expected
         }
         if not entries and not to_write:
             raise MissingError(f"{self.url} does not exist. Check the bucket and the name.")
-        # What this machine was writing when it was killed is whole here, and is written again.
-        ours = {part for part in half if state.writing.get(part) == lists[part].writer}
-        self._remove_strangers(entries, lists, ours)
+        self._remove_strangers(entries, parts, ours)
         wanted = {n: e for n, e in entries.items() if not state.is_current(n, e, self.folder / n)}
         self.folder.mkdir(parents=True, exist_ok=True)
         for name, checksum in transfers.download_all(wanted, expected, self.folder).items():
@@ -153,15 +157,16 @@ class Mirror:
         if not changed and not gone and part not in state.writing:
             return 0
         url, list_url = self._url_of(part), file_lists.url_in(self.url, part)
+        writer = uuid.uuid4().hex
+        state.begin(part, writer, self._writers.get(part))
         # Not by the time of the list: those of S3 are whole seconds.
         is_listed = files.look_at(list_url) is not None
         if self._writers.get(part) != (file_lists.read(list_url).writer if is_listed else None):
+            state.end(part)
             raise InputError(
                 f"{url} was written by somebody else in the meantime. Nothing of it was replaced; "
                 "give the same command again to go on from there."
             )
-        writer = state.writing[part] = uuid.uuid4().hex
-        state.write()
         file_lists.write(list_url, FileList(False, writer, {}))
         sums = transfers.upload_all(changed, self.folder, self.url)
         files.remove_files([urls.join(self.url, name) for name in sorted(gone)])
@@ -173,10 +178,14 @@ class Mirror:
         for name in changed:
             stat, entry = local[name], self._found[name]
             state.known[name] = Known(stat.st_size, entry.changed_ns, stat.st_mtime_ns, sums[name])
-        del state.writing[part]
-        state.write()
+        state.end(part)
         self._writers[part] = writer
         return len(changed) + len(gone)
+
+    def _is_ours(self, part: str, half: Collection[str]) -> bool:
+        """Whether nobody has written a part since this machine was going to, or was writing."""
+        state, there = self._state, self._writers.get(part)
+        return there == state.replaced[part] or (part in half and there == state.writing[part])
 
     def _look(self) -> None:
         """Lists the store: the lists of the parts, and all other files but hidden ones."""

@@ -12,16 +12,12 @@ from typing import TypeVar
 
 from pipelines.mirrors import file_lists
 from pipelines.mirrors.file_lists import ListedFile
-from recall.errors import InputError
-from serving.stores import copies, urls
-from serving.stores.failures import StoreAwayError
+from serving.stores import attempts, copies, urls
+from serving.stores.failures import DamagedError
 from serving.stores.files import FileEntry
 
 _COPIES = 8
 """Files at a time."""
-
-_ATTEMPTS, _PAUSE_S = 3, 1.0
-"""Of a file that did not come as it should, and between them, doubled."""
 
 _log = logging.getLogger(__name__)
 
@@ -78,24 +74,20 @@ def _report(what: str, entries: Mapping[str, FileEntry], start: float) -> None:
 def _download(entry: FileEntry, path: Path, expected: ListedFile | None) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
+
+    def download() -> str:
+        checksum = copies.download(entry.place, partial)
+        size = partial.stat().st_size
+        if size == entry.size and (expected is None or checksum == expected.sha256):
+            partial.replace(path)
+            return checksum
+        raise DamagedError(
+            f"{entry.place} is damaged: {_difference(entry, size, expected)}. Remove its folder, "
+            "and make it again."
+        )
+
     try:
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                checksum = copies.download(entry.place, partial)
-                size = partial.stat().st_size
-                if size == entry.size and (expected is None or checksum == expected.sha256):
-                    partial.replace(path)
-                    return checksum
-                trouble = InputError(
-                    f"{entry.place} is damaged: {_difference(entry, size, expected)}. Remove its "
-                    "folder, and make it again."
-                )
-            except StoreAwayError as error:
-                trouble = error
-            if attempt < _ATTEMPTS:
-                _log.warning("%s Trying again (%d of %d).", trouble, attempt + 1, _ATTEMPTS)
-                time.sleep(_PAUSE_S * 2 ** (attempt - 1))
-        raise trouble
+        return attempts.retried(download)
     finally:
         partial.unlink(missing_ok=True)
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from recall.errors import InputError
 from serving.release import folders, paths, release, retention, storage, store_versions
 from serving.release import manifest as manifests
-from serving.stores import copies, urls
-from serving.stores.failures import StoreAwayError
+from serving.stores import attempts, copies, urls
+from serving.stores.failures import DamagedError
 
 _LOCK_NAME = ".fetch.lock"
 
@@ -29,10 +29,6 @@ _ORIGIN_NAME = "origin.json"
 
 _DOWNLOADS = 8
 """Files at a time: most are small, and a round trip each."""
-
-_ATTEMPTS = 3
-_PAUSE_S = 1.0
-"""Of a file that did not come as it should, and between them, doubled."""
 
 KEPT_VERSIONS = 2
 """Copies that stay beside those in use: the newest, and the one to go back to."""
@@ -81,7 +77,7 @@ def fetch(serving_url: str, version: int, cache_dir: Path) -> None:
         InputError: A file in the store is damaged or was just removed, or the disk is full.
     """
     with _locked(cache_dir):
-        pointer = store_versions.read_pointer(serving_url, version)
+        pointer = attempts.retried(lambda: store_versions.read_pointer(serving_url, version))
         for part in release.PARTS:  # The user tower comes last, as in a publication.
             folder = cache_dir / part / str(version)
             if not _is_whole(folder, pointer.manifests[part]):
@@ -176,20 +172,16 @@ def _download_part(url: str, checksum: str, folder: Path, names: Collection[str]
 def _download(url: str, path: Path, checksum: str) -> int:
     """Downloads a file until it is what it should be, a few times; its size in bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    for attempt in range(1, _ATTEMPTS + 1):
-        try:
-            if copies.download(url, path) == checksum:
-                return path.stat().st_size
-            trouble = InputError(
-                f"{url} is damaged: its SHA-256 is not the one that was published "
-                f"({path.stat().st_size} bytes came). Publish the release again."
-            )
-        except StoreAwayError as error:
-            trouble = error
-        if attempt < _ATTEMPTS:
-            _log.warning("%s Trying again (%d of %d).", trouble, attempt + 1, _ATTEMPTS)
-            time.sleep(_PAUSE_S * 2 ** (attempt - 1))
-    raise trouble
+
+    def download() -> int:
+        if copies.download(url, path) == checksum:
+            return path.stat().st_size
+        raise DamagedError(
+            f"{url} is damaged: its SHA-256 is not the one that was published "
+            f"({path.stat().st_size} bytes came). Publish the release again."
+        )
+
+    return attempts.retried(download)
 
 
 def _is_whole(folder: Path, checksum: str) -> bool:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.fs as arrow_fs
 
 from recall.errors import InputError
-from serving.stores import files, urls
+from serving.stores import attempts, files, urls
 from serving.stores.failures import explained
 from serving.stores.filesystems import locate
 
@@ -38,6 +38,11 @@ def upload(path: str | os.PathLike, url: str) -> str:
     Raises:
         InputError: The store refuses it, or the file cannot be read.
     """
+    return attempts.retried(lambda: _upload(path, url))
+
+
+def _upload(path: str | os.PathLike, url: str) -> str:
+    """One attempt of `upload`."""
     with _local_file(path, "rb") as source, explained(url, "write"):
         location = locate(url)
         if isinstance(location.filesystem, arrow_fs.HadoopFileSystem):

@@ -17,6 +17,10 @@ class StoreAwayError(InputError):
     """A store that cannot be reached, or is busy: the same call may succeed later."""
 
 
+class DamagedError(InputError):
+    """What came is not what was written there: cut off on the way, or changed in the store."""
+
+
 class LocalFileError(InputError):
     """A file of this machine cannot be read or written: the store is not to blame."""
 

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.fs as arrow_fs
 
 from recall.errors import InputError
-from serving.stores import patterns, urls
+from serving.stores import attempts, patterns, urls
 from serving.stores.failures import (
     MissingBucketError,
     MissingError,
@@ -186,6 +186,11 @@ def write_bytes(place: str, content: bytes) -> None:
     Raises:
         InputError: The store refuses it.
     """
+    attempts.retried(lambda: _write_bytes(place, content))
+
+
+def _write_bytes(place: str, content: bytes) -> None:
+    """One attempt of `write_bytes`."""
     with explained(place, "write"):
         location = locate(place)
         if isinstance(location.filesystem, arrow_fs.HadoopFileSystem):

@@ -18,8 +18,10 @@ from serving.stores import failures, urls
 _CONNECT_TIMEOUT_S = 5.0
 """The SDK waits for one second, which is short for a store at the other end of a country."""
 
-_MAX_ATTEMPTS = 5
-"""Of a call that the store could not answer, with growing pauses, some seconds in all."""
+_RETRIES = 8
+"""Of a call that the store could not answer, with growing pauses, six seconds in all. The SDK's
+other strategy has a budget for all calls of a process, and stops asking again when a store was
+away for some minutes (measured: after 25 calls that failed)."""
 
 _GCS_RETRY_TIME = datetime.timedelta(seconds=30)
 """The library goes on for 15 minutes, silently."""
@@ -107,7 +109,7 @@ def _s3(process: int, settings: _S3Settings) -> arrow_fs.FileSystem:
             connect_timeout=_CONNECT_TIMEOUT_S,
             # Without it every small file is a multipart upload: three requests in place of one.
             allow_delayed_open=True,
-            retry_strategy=arrow_fs.AwsStandardS3RetryStrategy(max_attempts=_MAX_ATTEMPTS),
+            retry_strategy=arrow_fs.AwsDefaultS3RetryStrategy(max_attempts=_RETRIES),
         )
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 import recall
+from tests.s3_faults import Fault
 
 
 @pytest.fixture(autouse=True)
@@ -41,3 +42,20 @@ def test_errors(fitted, events, s3, bucket):
         recall.fit(events, output=f"{bucket}/run")
     with pytest.raises(recall.InputError, match="names no bucket"):
         recall.serve("s3:///x")
+
+
+def test_a_store_that_refuses(fitted, expected, bucket, door):
+    """One line each time; what is there a moment later is loaded."""
+    fitted.publish(f"{bucket}/serving")
+    for fault, reason in (
+        (Fault(part="prefix=", status=403, code="AccessDenied"), "access denied."),
+        (Fault(part="index/", status=503, code="SlowDown"), "the store does not answer"),
+        (Fault(("GET",), part="user_tower/", cut=9), "the store does not answer"),
+    ):
+        door.faults = [fault]
+        with pytest.raises(recall.InputError, match=reason) as caught:
+            recall.load(f"{bucket}/serving")
+        assert "\n" not in str(caught.value)
+    door.faults = [Fault(("GET",), part="user_tower/", cut=9, times=2)]
+    loaded = recall.load(f"{bucket}/serving")
+    assert loaded.recommend(histories=[["1", "2"]], k=5).item_id.tolist() == expected

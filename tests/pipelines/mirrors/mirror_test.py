@@ -10,7 +10,6 @@ from typing import ClassVar
 
 import pytest
 
-from pipelines.mirrors import transfers
 from pipelines.mirrors.mirror import Mirror
 from recall.errors import InputError
 from serving.stores import copies
@@ -27,7 +26,7 @@ RUN = {
 
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch):
-    monkeypatch.setattr(transfers, "_PAUSE_S", 0.0)
+    monkeypatch.setattr("serving.stores.attempts.PAUSE_S", 0.0)
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def downloads(monkeypatch):
         return download(url, path)
 
     monkeypatch.setattr(copies, "download", recorded)
-    monkeypatch.setattr(store_fetch, "_PAUSE_S", 0.0)
+    monkeypatch.setattr("serving.stores.attempts.PAUSE_S", 0.0)
     return found
 
 
@@ -91,7 +91,7 @@ def test_a_damaged_copy_is_made_again(serving, cache, downloads, damage, caplog)
 
 
 def test_a_download_that_is_cut_off_is_tried_again(serving, cache, monkeypatch, caplog):
-    monkeypatch.setattr(store_fetch, "_PAUSE_S", 0.0)
+    monkeypatch.setattr("serving.stores.attempts.PAUSE_S", 0.0)
     download, tries = copies.download, []
 
     def cut_off(url, path):

@@ -8,8 +8,9 @@ from recall.errors import InputError
 from serving.api import client
 from serving.api.recall_request import RecallRequest
 from serving.models.model_server import State
-from serving.release import release, store_fetch, store_publish
+from serving.release import release, store_publish
 from serving.server import RecallServer
+from tests.s3_faults import Fault
 from tests.serving import store_release
 from tests.waiting import wait_for
 
@@ -32,7 +33,7 @@ def publish(bucket, staged_releases):
 @pytest.fixture
 def serve(publish, tmp_path, monkeypatch):
     """Starts a server of the store; it ends with the test."""
-    monkeypatch.setattr(store_fetch, "_PAUSE_S", 0.0)
+    monkeypatch.setattr("serving.stores.attempts.PAUSE_S", 0.0)
     monkeypatch.setattr("serving.models.loader._FIRST_RETRY_S", 0.05)
     servers = []
 
@@ -124,7 +125,7 @@ def test_a_damaged_version_is_refused_until_it_is_whole(s3, serve, publish, chec
 
 
 def test_a_store_that_goes_away(s3, serve, publish, check, monkeypatch, caplog):
-    monkeypatch.setattr("serving.stores.filesystems._MAX_ATTEMPTS", 1)
+    monkeypatch.setattr("serving.stores.filesystems._RETRIES", 0)
     server = serve()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     wait_for(lambda: "What is served stays." in caplog.text)
@@ -138,6 +139,57 @@ def test_a_store_that_goes_away(s3, serve, publish, check, monkeypatch, caplog):
         assert check(each, 1) == 8
     told = [text for text in caplog.messages if "What is served stays." in text]
     assert len(told) == 2  # Once for each server.
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault(part="prefix=", status=503, code="SlowDown"), "the store does not answer"),
+        (Fault(part="prefix=", status=403, code="AccessDenied"), "access denied."),
+        (Fault(part="prefix=", status=404, code="NoSuchBucket"), "there is no bucket"),
+        (Fault(part="versions/7.json", status=403, code="AccessDenied"), "access denied."),
+        (Fault(part="index/7", status=403, code="AccessDenied"), "access denied."),
+        (Fault(part="index/7", status=404, code="NoSuchKey"), "does not exist"),
+    ],
+)
+def test_a_start_that_cannot_be_is_one_line(serve, door, tmp_path, fault, reason):
+    door.faults = [fault]
+    with pytest.raises(InputError) as caught:
+        serve()
+    assert reason in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert release.complete_versions(tmp_path / "cache") == []
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(part="index/7", status=503, code="SlowDown", times=1),
+        Fault(part="index/7", times=2),
+        Fault(("GET",), part="index/7", cut=9, times=2),
+        Fault(("GET",), part="versions/7.json", cut=9, times=1),
+        Fault(part="user_tower/7", delay_s=0.3, times=3),
+    ],
+)
+def test_a_start_that_meets_a_moment_s_fault(serve, check, door, fault):
+    door.faults = [fault]
+    server = serve()
+    assert check(server, 0) == 7
+    assert fault.seen > 1
+
+
+def test_a_new_version_that_may_not_be_read_yet(serve, publish, check, door):
+    """It is refused with the reason, and the old one goes on; then it is served."""
+    server = serve()
+    door.faults = [Fault(("GET",), part="index/8", status=403, code="AccessDenied")]
+    publish(8, 1)
+    wait_for(lambda: _states(server).get(8) == State.END)
+    assert "access denied." in server.model_server.status("recall", 8)[0].message
+    assert check(server, 0) == 7
+    door.faults = []
+    publish(9, 1)
+    wait_for(lambda: _states(server).get(9) == State.AVAILABLE)
+    assert check(server, 1) == 9
 
 
 @pytest.mark.slow

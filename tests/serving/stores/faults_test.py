@@ -3,7 +3,7 @@
 import pytest
 
 from recall.errors import InputError
-from serving.stores import copies, files
+from serving.stores import copies, files, filesystems
 from serving.stores.failures import MissingError, StoreAwayError
 from tests.s3_faults import Fault
 
@@ -84,3 +84,42 @@ def test_what_is_gone_since_it_was_listed(door, url, tmp_path):
     door.faults = [Fault(part="a/b", status=404, code="NoSuchKey")]
     with pytest.raises(MissingError, match="does not exist"):
         copies.download(url, tmp_path / "b")
+
+
+def test_a_store_that_was_away_for_long_is_asked_as_often_as_before(door, url, monkeypatch):
+    """A server asks for months: no budget of its process is used up by an outage."""
+    monkeypatch.setattr(filesystems, "_RETRIES", 2)
+    filesystems._s3.cache_clear()
+    for _ in range(110):
+        door.faults = [Fault(status=503, code="SlowDown")]
+        with pytest.raises(StoreAwayError):
+            files.list_files(url)
+        assert door.faults[0].seen == 3
+    door.faults = [Fault(status=503, code="SlowDown", times=2)]
+    assert files.read_bytes(url) == b"content"
+
+
+@pytest.mark.parametrize("fault", [{"status": 503, "code": "SlowDown"}, {}])
+def test_writing_is_tried_again(s3, bucket, door, tmp_path, caplog, fault):
+    (tmp_path / "a").write_bytes(b"content")
+    for number, write in enumerate(
+        (
+            lambda url: copies.upload(tmp_path / "a", url),
+            lambda url: copies.replace(tmp_path / "a", url),
+            lambda url: files.write_bytes(url, b"content"),
+        )
+    ):
+        caplog.clear()
+        door.faults = [Fault(("PUT",), part="/x/", times=2, **fault)]
+        write(f"{bucket}/x/{number}")
+        assert s3.get(f"{bucket}/x/{number}") == b"content"
+        assert "Trying again (3 of 3)." in caplog.text
+        assert s3.keys(bucket) == [f"x/{n}" for n in range(number + 1)]
+
+
+def test_a_refusal_is_not_tried_again(s3, bucket, door, tmp_path):
+    (tmp_path / "a").write_bytes(b"content")
+    door.faults = [Fault(("PUT",), status=403, code="AccessDenied")]
+    with pytest.raises(InputError, match="access denied"):
+        copies.upload(tmp_path / "a", f"{bucket}/a")
+    assert s3.keys(bucket) == []

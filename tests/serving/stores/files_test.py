@@ -147,7 +147,7 @@ def test_a_store_that_is_away(s3, monkeypatch):
         unused.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{unused.getsockname()[1]}"
     monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    monkeypatch.setattr("serving.stores.filesystems._MAX_ATTEMPTS", 1)
+    monkeypatch.setattr("serving.stores.filesystems._RETRIES", 0)
     with pytest.raises(StoreAwayError) as caught:
         files.read_bytes("s3://bucket/a")
     text = str(caught.value)
@@ -163,7 +163,7 @@ def test_an_endpoint_that_is_no_url(s3, monkeypatch):
 
 
 def test_credentials_that_are_not_there_or_wrong(s3, bucket, monkeypatch, tmp_path):
-    monkeypatch.setattr("serving.stores.filesystems._MAX_ATTEMPTS", 1)  # Each looks for some.
+    monkeypatch.setattr("serving.stores.filesystems._RETRIES", 0)  # Each looks for some.
     s3.put(f"{bucket}/a", b"a")
     with s3.asking_for_signatures():
         with pytest.raises(InputError) as wrong:

@@ -156,7 +156,7 @@ def test_errors_name_the_object(s3, bucket, name, content, error):
 def test_a_store_that_goes_away_while_it_is_read(log, monkeypatch):
     source = FileSource(f"{log}/day=2/d.parquet")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    monkeypatch.setattr("serving.stores.filesystems._MAX_ATTEMPTS", 1)
+    monkeypatch.setattr("serving.stores.filesystems._RETRIES", 0)
     with pytest.raises(InputError, match=r"d\.parquet: the store does not answer \("):
         read(source)
 

@@ -38,6 +38,9 @@ _BY_ITSELF_S, _INTERRUPTED_S = 1.0, 5.0
 """How long a process may take to end: it notices that another is gone, or has had Ctrl-C too;
 and after an interrupt, which one that waits in NCCL never sees. What is saved stays whole."""
 
+_WARNINGS = -1
+"""Verbosity of others than the first: their progress is the same, and shown when one fails."""
+
 _GOES_ON = "The same command goes on from the last checkpoint."
 
 _LOST_PEER = 3
@@ -81,7 +84,6 @@ def train(
             f"--config={path}",
             f"--examples={examples_dir}",
             f"--output={model_dir}",
-            f"--verbosity={logging.get_verbosity()}",
             *([f"--warm_start={warm_start}"] if warm_start is not None else []),
             *(["--overwrite"] if overwrite else []),
             f"--progress={display.JSON if tasks.are_shown() else display.OFF}",
@@ -128,9 +130,11 @@ def run(
     Raises:
         InputError: One has failed; the others have been ended.
     """
+    verbosity = logging.get_verbosity()
     with _free_addresses(len(visible)) as addresses, _all_ended() as running:
         for number, variables in enumerate(environments(visible, addresses)):
-            running.append(_start(words, variables, None if number else show_task))
+            said = f"--verbosity={_WARNINGS if number and verbosity == 0 else verbosity}"
+            running.append(_start([*words, said], variables, None if number else show_task))
         failed = _wait_for_failures(running)
     if failed:
         raise _failure(min(failed, key=lambda number: _rank(running[number])), running, words[0])

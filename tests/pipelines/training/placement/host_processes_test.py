@@ -95,6 +95,23 @@ def test_the_first_is_shown_and_the_others_are_not(monkeypatch, capfd):
     assert capfd.readouterr().err == "one\n"
 
 
+@pytest.mark.parametrize(("verbosity", "wanted"), [(0, [0, -1, -1]), (1, [1] * 3), (-1, [-1] * 3)])
+def test_one_alone_tells_its_progress(monkeypatch, verbosity, wanted):
+    """What all say alike would be shown a second time when one fails."""
+    started = []
+
+    def start(words, **options):
+        started.append(words)
+        return subprocess.Popen([sys.executable, "-c", ""], stdout=subprocess.PIPE, text=True)
+
+    monkeypatch.setattr(jobs, "start", start)
+    monkeypatch.setattr(host_processes.logging, "get_verbosity", lambda: verbosity)
+
+    host_processes.run(["train", "--output=x"], ["0", "1", "2"])
+
+    assert started == [["train", "--output=x", f"--verbosity={one}"] for one in wanted]
+
+
 def test_what_the_first_is_doing_is_told_and_no_line(monkeypatch, capfd):
     line = relay.to_json([tasks.Task("epoch 1/3", total=40)])
     told = []

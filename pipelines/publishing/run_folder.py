@@ -28,8 +28,9 @@ def check_folder(
         return
     if is_of_another_log(paths, ingest_record):
         raise InputError(
-            f"--output={output_dir} belongs to another log than {spec} (checksums differ). "
-            "Choose another folder, or pass --overwrite to replace its artifacts."
+            f"--output={output_dir} belongs to another log than {spec}, or to the same one read by "
+            "other flags (columns, kinds, rows): checksums differ. Choose another folder, or pass "
+            "--overwrite to replace its artifacts."
         )
     known = {*RunPaths._fields, _LOCK_NAME}
     found = [path.name for path in output_dir.glob("*")] if output_dir.exists() else []

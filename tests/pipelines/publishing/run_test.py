@@ -87,7 +87,7 @@ def test_a_folder_of_another_log_is_refused_and_left_alone(tmp_path):
     write_examples_record(tmp_path / "out", OTHER_SPEC)
     before = records.read_record(tmp_path / "out" / "examples")
 
-    with pytest.raises(InputError, match=r"belongs to another log .* --overwrite"):
+    with pytest.raises(InputError, match=r"another log .*, or to the same one read .* --overwrite"):
         start_run(tmp_path / "out")
 
     assert records.read_record(tmp_path / "out" / "examples") == before

@@ -28,6 +28,8 @@ _MOST_SKEW_LEFT = 0.5
 _CUT_SHARE = 0.001
 """Of both ends, left out of a skewness: one mistake must not decide."""
 _SEPARATOR = "|"
+_WITH_COMMA = r"^[+-]?(\d{1,3}([. ]\d{3})+|\d+),\d+$"
+"""Amounts as much of Europe writes them."""
 
 
 class Proposal(NamedTuple):
@@ -133,6 +135,11 @@ def _look_at_texts(name: str, column: str, array: pa.Array) -> Proposal:
         return _look_at_numbers(
             name, column, pc.if_else(is_number, array, None).cast(pa.float64()), is_text=True
         )
+    distinct = pc.count_distinct(filled).as_py()
+    with_comma = to_mask(pc.match_substring_regex(filled, _WITH_COMMA)).mean()
+    if with_comma >= _NUMBERS_SHARE and distinct > _FEW_DISTINCT:
+        reason = f"has numbers with a comma ({filled[0]}): write a point"
+        return Proposal(name, column, {}, len(array), array.null_count, distinct, reason=reason)
     if to_mask(pc.match_substring(filled, _SEPARATOR)).any():
         return _look_at_lists(name, column, pc.split_pattern(array, _SEPARATOR))
     words = pc.mean(pc.add(pc.count_substring_regex(filled, r"\s+"), 1)).as_py()

@@ -21,6 +21,10 @@ CASES = {
         {"kind": "categorical", "max_values": 3},
     ),
     "numbers in text": (pa.array([f"{n / 7:.3f}" for n in range(100)]), {"kind": "numeric"}),
+    "sizes with a comma": (
+        pa.array([f"{n % 9 + 36},5" for n in range(100)]),
+        {"kind": "categorical"},
+    ),
     "codes in text": (pa.array([str(n % 5) for n in range(100)]), {"kind": "categorical"}),
     "prices": (
         pa.array(np.exp(RNG.normal(0, 3, 500))),
@@ -53,6 +57,9 @@ CASES = {
 LEFT_OUT = {
     "is another one in nearly every row": pa.array([f"sku-{n}" for n in range(50)]),
     "is another one in every row, as an id is": pa.array(range(50)),
+    "has numbers with a comma (1.000,5): write a point": pa.array(
+        [f"1.{n:03},5" if n % 2 == 0 else f"{n},25" for n in range(50)] * 3
+    ),
     "has one value only": pa.array(["EUR"] * 50),
     "is empty": pa.array([None, ""], pa.string()),
     "has lists of numbers of different lengths": pa.array([[0.5], [1.0, 2.0]]),

@@ -73,7 +73,7 @@ class Borrowed:
         self._names: dict[str, str] = {}
         self._mirrors: list[Mirror] = []
         self._outputs: list[_Output] = []
-        self._said: list[str] = []
+        self._held: list[_Held] = []
 
     def read(self, url: str) -> str:
         """A copy of a file or folder.
@@ -168,10 +168,12 @@ class Borrowed:
     def shown(self) -> Iterator[None]:
         """Lets people read URLs: on stdout, in the log, in errors.
 
-        What is printed is a result, and comes out when that is where it belongs.
+        What is printed is a result, and comes out when that is where it belongs; or when it is
+        flushed, as the address of a server is.
         """
+        self._held.append(_Held(sys.stdout, self.named))
         with contextlib.ExitStack() as stack:
-            stack.enter_context(contextlib.redirect_stdout(_Held(sys.stdout, self._say)))
+            stack.enter_context(contextlib.redirect_stdout(self._held[-1]))
             stack.enter_context(_renamed_log(self.named))
             try:
                 yield
@@ -198,15 +200,13 @@ class Borrowed:
         with self._stack:
             if kind is None:
                 self.give_back()
-            sys.stdout.write("".join(self._said))
+            for held in self._held:
+                held.flush()
             if kind is not None and issubclass(kind, InputError):
                 try:
                     self.give_back()
                 except InputError as error:
                     _log.warning("What was made so far is not in the store: %s", error)
-
-    def _say(self, text: str) -> None:
-        self._said.append(self.named(text))
 
     def _mirror(self, url: str, *, to_write: bool, endings: tuple[str, ...] = ("",)) -> str:
         is_written = any(mirror.url == url for mirror in self._mirrors)
@@ -249,14 +249,24 @@ def _stamp(path: Path) -> list[int] | None:
 
 
 class _Held(io.TextIOBase):
-    """A stream whose texts wait elsewhere."""
+    """A stream whose texts are renamed, and wait until they are flushed."""
 
-    def __init__(self, stream: TextIO, say: Callable[[str], None]):
-        self._stream, self._write = stream, say
+    def __init__(self, stream: TextIO, named: Callable[[str], str]):
+        self._stream, self._named = stream, named
+        self._texts: list[str] = []
 
     def write(self, text: str) -> int:
-        self._write(text)
+        self._texts.append(self._named(text))
         return len(text)
+
+    def flush(self) -> None:
+        self._stream.write("".join(self._texts))
+        self._texts.clear()
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Forgets what is held: that of `io` would flush it, whenever this is collected."""
+        self._texts.clear()
 
     def isatty(self) -> bool:
         return self._stream.isatty()

@@ -1,6 +1,7 @@
 """What a command names in stores: copies, results, and the names that people read."""
 
 import contextlib
+import gc
 import logging
 import sys
 from pathlib import Path
@@ -146,6 +147,30 @@ def test_people_read_the_names_they_gave(s3, bucket, capsys, caplog):
     assert str(caught.value) == f"{bucket}/model/x is damaged."
     logging.getLogger("pipelines.mine").info("%s", folder)
     assert caplog.messages[-1] == folder
+
+
+def test_what_is_printed_waits_for_the_store_or_until_it_is_flushed(s3, bucket, capsys):
+    s3.put(f"{bucket}/model/artifact.json", b"{}")
+    with Borrowed() as places:
+        folder = places.read(f"{bucket}/model")
+        with places.shown():
+            print(f"TensorBoard shows {folder}", flush=True)
+            assert capsys.readouterr().out == f"TensorBoard shows {bucket}/model\n"
+            print(f"Wrote {folder}/x")
+            assert capsys.readouterr().out == ""
+    assert capsys.readouterr().out == f"Wrote {bucket}/model/x\n"
+
+
+def test_what_did_not_come_to_the_store_is_not_printed(s3, bucket, capsys, monkeypatch):
+    def refuse(self):
+        raise InputError("The store is away.")
+
+    monkeypatch.setattr(Borrowed, "give_back", refuse)
+    with pytest.raises(InputError, match="away"), Borrowed() as places, places.shown():
+        print("Wrote x")
+    del places
+    gc.collect()
+    assert capsys.readouterr().out == ""
 
 
 def test_a_command_from_store_to_store(s3, bucket, capsys):

@@ -163,7 +163,8 @@ class ModelServer:
 
         Raises:
             ServingError: INVALID_ARGUMENT without a name or for an unknown
-                label, NOT_FOUND for an unknown model or version.
+                label, NOT_FOUND for an unknown model or version, UNAVAILABLE
+                while the first version of a model is being loaded.
         """
         with self._lock:
             return self._find(name, version, label).servable
@@ -250,10 +251,20 @@ class ModelServer:
             if entry.state == State.AVAILABLE
         }
         chosen = max(available, default=None) if version is None else version
+        if chosen is None and self._is_coming(name):
+            # Before its models are loaded TF Serving cannot be reached, which is the same code.
+            raise ServingError(Code.UNAVAILABLE, f"{name} is being loaded; try again later.")
         if chosen not in available:
             wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
             raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
         return available[chosen]
+
+    def _is_coming(self, name: str) -> bool:
+        """Whether a version is being loaded, or no model has been announced; the lock is held."""
+        if not self._was_ready and not self._versions and not self._missing:
+            return True  # Doors open before the loading begins.
+        versions = self._versions.get(name, {}).values()
+        return any(entry.state in (State.START, State.LOADING) for entry in versions)
 
     def _number_of(self, name: str, version: int | None, label: str | None) -> int | None:
         """The version number a request asks for, None for the latest."""

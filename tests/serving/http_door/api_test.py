@@ -364,7 +364,7 @@ def test_not_ready_before_the_models_are_loaded(door):
     status, headers, body = door.ask("GET", "/readyz")
     assert (status, headers["Retry-After"]) == (503, "1")
     assert json.loads(body) == {"ready": False, "models": {"recall": {"3": "START"}}}
-    assert door.ask("POST", "/recall", b'{"history": []}')[0] == 404
+    assert door.ask("POST", "/recall", b'{"history": []}')[0] == 503
 
 
 def test_defects_are_answered_without_their_details(door, caplog):

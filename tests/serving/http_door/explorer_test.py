@@ -4,11 +4,13 @@ The server is real; the page asks nobody else.
 """
 
 import re
+import threading
 
 import pytest
 
 from serving.server import RecallServer
 from tests.serving.explorer_visit import SIZES, WAIT_MS, Visit
+from tests.waiting import wait_for
 
 
 def pick(visit, text, title):
@@ -249,6 +251,29 @@ def test_a_server_that_stops_and_comes_back(chromium, release):
         server.stop()
         visit.problems = [text for text in visit.problems if "ERR_CONNECTION" not in text]
         visit.close()
+
+
+def test_a_server_that_is_still_loading(chromium, release, monkeypatch):
+    """Its doors are open before its models are there; nobody has to ask again by hand."""
+    server, may_load = RecallServer(release, grpc_port=0, http_port=0), threading.Event()
+    load = server._manager.start
+    monkeypatch.setattr(server._manager, "start", lambda: may_load.wait() and load())
+    starting = threading.Thread(target=server.start)
+    starting.start()
+    try:
+        wait_for(lambda: server.http_port)
+        visit = Visit(chromium, server, "phone")
+        visit.open("#h=i7")
+        visit.page.wait_for_selector("#notice:not([hidden])")
+        assert "recall is being loaded; try again later." in visit.texts("#notice")[0]
+        may_load.set()
+        visit.wait("document.querySelectorAll('.card ol li').length == 10")
+        assert not visit.page.is_visible("#notice")
+        visit.close()
+    finally:
+        may_load.set()
+        starting.join()
+        server.stop()
 
 
 def test_dark_colours_stay(chromium, server):

@@ -54,13 +54,24 @@ def test_states_of_a_load(server):
     assert not server.is_ready()
 
 
-def test_not_found_before_it_is_warm(server):
-    expected = (Code.NOT_FOUND, "Servable not found for request: Latest(m)")
-    assert _error(server.find, "m") == expected
+def test_unavailable_before_it_is_warm_and_not_found_if_it_failed(server):
+    not_found = (Code.NOT_FOUND, "Servable not found for request: Latest(m)")
+    assert _error(server.find, "m") == (Code.UNAVAILABLE, "m is being loaded; try again later.")
+    assert _error(server.find, "m", version=3)[0] == Code.NOT_FOUND  # As TF Serving says it.
+    assert _error(server.find, "x")[0] == Code.NOT_FOUND
     with pytest.raises(ValueError, match="cold"):
         _load(server, error=ValueError("cold"))
-    assert _error(server.find, "m") == expected
+    assert _error(server.find, "m") == not_found
     assert server.status("m") == [(3, State.END, Code.UNKNOWN, "cold")]
+    server.announce("m", 4)
+    assert _error(server.find, "m")[0] == Code.UNAVAILABLE
+
+
+def test_unavailable_before_anything_is_announced():
+    server = ModelServer()
+    assert _error(server.find, "m")[0] == Code.UNAVAILABLE
+    server.report_missing("n", "There is no folder.")
+    assert _error(server.find, "m")[0] == Code.NOT_FOUND
 
 
 def test_error_code_of_a_failed_load_is_kept(server):

@@ -122,9 +122,10 @@ class RecallServer:
         """
         try:
             self._files.start()
-            self._doors.grpc.start()
-            self._doors.http.start()
-            self._manager.start()
+            with self.model_server.starting():
+                self._doors.grpc.start()
+                self._doors.http.start()
+                self._manager.start()
             self._doors.health.set_serving(True)
             self._backend.heartbeat.start(self._doors.health.set_serving)
         except BaseException:

@@ -39,6 +39,7 @@ class ModelServer:
         self._required: set[str] = set()
         self._missing: dict[str, str] = {}
         self._was_ready = False
+        self._is_starting = False
         self._draining = False
 
     def beside(self) -> "ModelServer":
@@ -61,6 +62,15 @@ class ModelServer:
             self._missing.pop(name, None)
             for mine, theirs in ((self._versions, other._versions), (self._labels, other._labels)):
                 mine[name], theirs[name] = theirs.get(name, {}), mine.get(name, {})
+
+    @contextlib.contextmanager
+    def starting(self) -> Iterator[None]:
+        """In the block models are on their way that nobody has announced yet."""
+        self._is_starting = True
+        try:
+            yield
+        finally:
+            self._is_starting = False
 
     def announce(self, name: str, version: int) -> None:
         """Makes a version known (START) before it is loaded.
@@ -260,9 +270,9 @@ class ModelServer:
         return available[chosen]
 
     def _is_coming(self, name: str) -> bool:
-        """Whether a version is being loaded, or no model has been announced; the lock is held."""
-        if not self._was_ready and not self._versions and not self._missing:
-            return True  # Doors open before the loading begins.
+        """Whether a version is being loaded, or models are yet to come; the lock is held."""
+        if self._is_starting:
+            return True
         versions = self._versions.get(name, {}).values()
         return any(entry.state in (State.START, State.LOADING) for entry in versions)
 

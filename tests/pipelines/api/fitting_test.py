@@ -135,7 +135,8 @@ def test_what_is_shown_names_the_table_and_arguments(events, tmp_path, capfd):
 def test_another_log_in_the_same_folder_names_the_argument(fitted, events):
     with pytest.raises(recall.InputError, match="or pass overwrite=True to replace") as caught:
         recall.fit(events.head(60), output=fitted.path, config=conftest.SETTINGS, show=False)
-    assert "than the events (checksums differ)" in str(caught.value)
+    assert "another log than the events, or to the same one" in str(caught.value)
+    assert "checksums differ" in str(caught.value)
 
 
 @here

@@ -67,11 +67,14 @@ def test_unavailable_before_it_is_warm_and_not_found_if_it_failed(server):
     assert _error(server.find, "m")[0] == Code.UNAVAILABLE
 
 
-def test_unavailable_before_anything_is_announced():
+def test_unavailable_while_the_server_starts():
     server = ModelServer()
-    assert _error(server.find, "m")[0] == Code.UNAVAILABLE
-    server.report_missing("n", "There is no folder.")
-    assert _error(server.find, "m")[0] == Code.NOT_FOUND
+    with server.starting():
+        assert _error(server.find, "m")[0] == Code.UNAVAILABLE
+        server.announce("m", 3)
+        _load(server)
+        assert server.find("m").version == 3
+    assert _error(server.find, "x")[0] == Code.NOT_FOUND
 
 
 def test_error_code_of_a_failed_load_is_kept(server):

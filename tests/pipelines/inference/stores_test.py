@@ -48,7 +48,10 @@ def one_line(capsys) -> str:
     return lines[0]
 
 
-@pytest.mark.parametrize("fault", ["busy", "reset", "cut", "slow"])
+@pytest.mark.parametrize(
+    "fault",
+    ["busy", "cut", *(pytest.param(one, marks=pytest.mark.slow) for one in ("reset", "slow"))],
+)
 @pytest.mark.parametrize("part", ["prefix=", RELEASE, LOG, RESULT])
 def test_a_moment_costs_nothing_but_time(s3, place, door, monkeypatch, fault, part):
     monkeypatch.setattr(filesystems, "_RETRIES", 1)
@@ -99,10 +102,16 @@ def test_what_cannot_be_read_is_one_line_and_leaves_nothing(
 @pytest.mark.parametrize(
     ("fault", "reason"),
     [
-        ({"status": 403, "code": "AccessDenied"}, "access denied."),
         ({"status": 503, "code": "SlowDown"}, "the store does not answer"),
-        ({}, "the store does not answer"),
-        ({"status": 404, "code": "NoSuchBucket"}, "there is no bucket"),
+        *(
+            # What is left there is the same, and so is the way on.
+            pytest.param(fault, reason, marks=pytest.mark.slow)
+            for fault, reason in (
+                ({"status": 403, "code": "AccessDenied"}, "access denied."),
+                ({}, "the store does not answer"),
+                ({"status": 404, "code": "NoSuchBucket"}, "there is no bucket"),
+            )
+        ),
     ],
 )
 @pytest.mark.parametrize(

@@ -116,17 +116,14 @@ class HeldOutUsers:
         """
         is_of_kind = np.isin(self.positive_kinds, numbers)
         offsets = np.concatenate([[0], np.cumsum(is_of_kind)])[self.positives.offsets]
-        rows, kept = (
-            np.flatnonzero(np.diff(offsets)),
-            Ragged(self.positives.values[is_of_kind], offsets),
-        )
-        kinds = Ragged(self.positive_kinds[is_of_kind], offsets)
-        own = dataclasses.replace(
-            self.take(rows),
-            positives=kept.take(rows),
-            positive_kinds=kinds.take(rows).values,
-        )
-        return rows, own
+        rows = np.flatnonzero(np.diff(offsets))
+
+        def keep(values: np.ndarray) -> Ragged:
+            return Ragged(values[is_of_kind], offsets).take(rows)
+
+        positives, kinds = keep(self.positives.values), keep(self.positive_kinds).values
+        users = self.take(rows)
+        return rows, dataclasses.replace(users, positives=positives, positive_kinds=kinds)
 
     def _of_positives(self, name: str, rows: np.ndarray) -> np.ndarray:
         """A column of the positives, of some users."""

@@ -12,7 +12,7 @@ from tests import rooms
 ROOMS = {
     "processes": set(),
     "progress": set(),
-    "sources.columns": set(),
+    "sources.columns": {"progress"},
     "sources.tables": {"sources.columns"},
     "sources": {"sources.columns", "sources.tables"},
     "artifacts": set(),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pipelines.experiments import preparing
 from pipelines.experiments.grids import grid
 from pipelines.experiments.grids.grid import Arm, Case, Experiment
-from pipelines.sources.columns.bad_rows import number_of
+from pipelines.progress.words import number_of
 
 _NONE = "-"
 """Of what has the defaults alone."""

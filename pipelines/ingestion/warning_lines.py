@@ -9,7 +9,7 @@ from typing import Any
 
 from pipelines.artifacts.event_columns import COLUMNS
 from pipelines.ingestion.events import kinds
-from pipelines.sources.columns.bad_rows import number_of
+from pipelines.progress.words import number_of
 from recall.feature_columns import unknown_values
 from recall.feature_columns.declaration import OWNERS_OF_LOG
 

@@ -55,3 +55,12 @@ def fact(name: str, value: float | str) -> str:
     if isinstance(value, float):
         return f"{name} {value:.4f}" if abs(value) < _LARGE else f"{name} {value:.4g}"
     return f"{name} {value:,}" if isinstance(value, int) else f"{name} {value}"
+
+
+def number_of(count: int, noun: str) -> str:
+    """A number with its noun.
+
+    >>> number_of(1, "file"), number_of(2000, "file")
+    ('1 file', '2,000 files')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -24,7 +24,8 @@ from pipelines.ingestion.events import log_features
 from pipelines.ingestion.events.kinds import RunKinds
 from pipelines.ingestion.sequences import Part, user_shards
 from pipelines.progress import tasks
-from pipelines.sources.columns.bad_rows import BadRows, number_of
+from pipelines.progress.words import number_of
+from pipelines.sources.columns.bad_rows import BadRows
 from pipelines.sources.columns.time_findings import DAY_S, add_times
 from pipelines.sources.events import EventSource
 from pipelines.upkeep import (

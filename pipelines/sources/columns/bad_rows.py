@@ -89,12 +89,3 @@ def shorten(text: str) -> str:
     """`text` in one line of at most 60 characters."""
     text = " ".join(text.split("\n"))
     return text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 3] + "..."
-
-
-def number_of(count: int, noun: str) -> str:
-    """A number with its noun.
-
-    >>> number_of(1, "file"), number_of(2000, "file")
-    ('1 file', '2,000 files')
-    """
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"

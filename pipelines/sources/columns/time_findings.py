@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from pipelines.sources.columns.bad_rows import number_of, shorten
+from pipelines.progress.words import number_of
+from pipelines.sources.columns.bad_rows import shorten
 from recall.errors import InputError
 
 DAY_S = 86_400

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from pipelines.processes import gpus
+from pipelines.progress.words import number_of
 from pipelines.training.placement import cluster as clusters
 from pipelines.training.placement import host_processes, parameter_servers
 from pipelines.training.placement.cluster import Cluster
@@ -62,9 +63,9 @@ class Placement(NamedTuple):
             workers, servers = (
                 len(self.cluster.addresses[task]) for task in (clusters.WORKER, clusters.SERVER)
             )
-            parts = f"{_count(workers, 'worker')}, {_count(servers, 'server')}"
+            parts = f"{number_of(workers, 'worker')}, {number_of(servers, 'server')}"
         else:
-            parts = _count(self.num_replicas, "replica")
+            parts = number_of(self.num_replicas, "replica")
         return f"strategy {self.name}, {parts}"
 
     @property
@@ -296,10 +297,6 @@ def _check_servers(config: RecallConfig, cluster: Cluster) -> None:
                 f"train.{name}=true does not go with parameter servers: {reason}. "
                 f"Leave train.{name} out."
             )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _check_gpus(cluster: Cluster) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pyarrow.parquet as pq
 
 import recall
-from pipelines.artifacts import provenance
+from pipelines.artifacts import provenance, same_results
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.feature_columns.fitting import FittedColumn
@@ -147,8 +147,9 @@ def _read_content(artifact_dir: str | Path) -> dict[str, Any] | None:
 
 
 def is_current(artifact_dir: str | Path, record: Mapping[str, Any]) -> bool:
-    """Whether `artifact_dir` is finished and was made by just this record."""
-    return read_record(artifact_dir) == json.loads(json.dumps(record))
+    """Whether `artifact_dir` is finished and was made by this record, see `same_results`."""
+    made = read_record(artifact_dir)
+    return made is not None and same_results.are_same(made, record)
 
 
 def check_output(output_dir: str | Path, job: str, *, overwrite: bool = False) -> None:

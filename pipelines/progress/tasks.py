@@ -95,6 +95,11 @@ def are_shown() -> bool:
     return bool(_displays)
 
 
+def open_tasks() -> tuple[Task, ...]:
+    """The tasks of this process that are open, the outermost first."""
+    return tuple(_open)
+
+
 @contextlib.contextmanager
 def open_task(
     name: str, *, total: int | None = None, unit: str = "", rate: str = ""

@@ -8,9 +8,10 @@ from typing import Any
 
 from absl import logging
 
-from pipelines.artifacts import records
+from pipelines.artifacts import records, same_results
 from pipelines.training.job_state import CHECKPOINTS_NAME
 from recall.errors import InputError
+from recall.settings.train import TrainConfig
 from serving.release import folders, storage
 
 
@@ -45,7 +46,7 @@ def _prepare(model_dir: Path, record: dict[str, Any], *, overwrite: bool) -> Non
     storage.clear_partial_writes(started)
     if started.exists():
         previous = storage.read_json(started)
-        if previous == record:
+        if same_results.are_same(previous, record):
             (model_dir / records.RECORD_NAME).unlink(missing_ok=True)
             return
         if not overwrite:
@@ -94,12 +95,14 @@ def refuse_other_version(model_dir: Path, settings: Mapping[str, Any]) -> None:
 
 def _names_of(settings: Mapping[str, Any]) -> set[str]:
     """Names of settings with their sections; `features` is there where some are declared."""
-    return {
+    of_the_job = {f"train.{name}" for name in TrainConfig.OF_THE_JOB}
+    names = {
         f"{section}.{name}"
         for section, values in settings.items()
         if isinstance(values, Mapping) and section != "features"
         for name in values
     }
+    return names - of_the_job
 
 
 def _remove_content(model_dir: Path) -> None:

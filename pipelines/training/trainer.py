@@ -32,7 +32,7 @@ from pipelines.training.epochs.validation import Validation
 from pipelines.training.epochs.weight_averaging import WeightAverage
 from pipelines.training.job_state import CHECKPOINTS_NAME, PROGRESS, JobState
 from pipelines.training.packed_input import PackedExamples
-from pipelines.training.placement import host_processes, strategies
+from pipelines.training.placement import host_processes, standstill, strategies
 from pipelines.training.placement.strategies import Placement
 from pipelines.training.training_examples import PaddedExamples, open_examples
 from pipelines.training.warm_start import WarmStart, WriteStart, find_earlier_model, open_warm_start
@@ -120,13 +120,13 @@ def train_and_evaluate(
         _naming_damage(examples_dir),
         devices.enough_memory(config, placement.num_replicas),
         strategies.losing_no_peer(),
+        standstill.ending_process(placement.cluster, config.train.stall_minutes),
         paths.without_pattern(model_dir) as checkpoints_root,
     ):
         if is_chief:
             records.write_config(model_dir, config)
             records.write_vocabulary(model_dir, vocabulary.without_examples())
-        folders = Path(examples_dir), model_dir, checkpoints_root
-        _fit(config, vocabulary, *folders, start, placement)
+        _fit(config, vocabulary, Path(examples_dir), model_dir, checkpoints_root, start, placement)
         if is_chief:
             records.write_record(model_dir, record)
         placement.wait_for_all()

@@ -40,6 +40,11 @@ class TrainConfig:
     checkpoint_minutes: float | None = 30.0
     """Minutes after which the state of the job is saved within an epoch; null: at the ends of
     epochs alone. Not with parameter servers, which never stand still within an epoch."""
+    stall_minutes: float | None = 30.0
+    """Minutes without a step, or another sign that one gets on, after which several processes
+    that step together (`processes`, `multi_worker`) are ended: one of them hangs, and the others
+    wait for it. More than compiling a program, a checkpoint or the reading of the examples takes,
+    which all look the same; null: they may wait for ever."""
     learning_rate: float = 1e-3
     """Of the row-wise Adam, at its highest; .002 starts faster and ends no higher (measured)."""
     learning_rate_schedule: str = "constant"
@@ -90,6 +95,8 @@ class TrainConfig:
         "parameter_server",
     )
     DTYPES: typing.ClassVar = ("float32", "bfloat16")
+    OF_THE_JOB: typing.ClassVar = ("strategy", "checkpoint_minutes", "stall_minutes")
+    """Say how a job runs, not what the model is: one that goes on may have others."""
 
     def __post_init__(self):
         require_choice("train.stopping_metric", self.stopping_metric, self.STOPPING_METRICS)
@@ -114,6 +121,12 @@ class TrainConfig:
             self.checkpoint_minutes is None or self.checkpoint_minutes > 0,
             "train.checkpoint_minutes",
             self.checkpoint_minutes,
+            "> 0, or null",
+        )
+        require_setting(
+            self.stall_minutes is None or self.stall_minutes > 0,
+            "train.stall_minutes",
+            self.stall_minutes,
             "> 0, or null",
         )
         require_setting(0 <= self.seed < 2**32, "train.seed", self.seed, "in [0, 2^32)")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections.abc import Mapping, MutableMapping
 from typing import NamedTuple
 
@@ -141,6 +142,16 @@ def refuse(command: str, environment: Mapping[str, str] = os.environ) -> None:
             f"`{command}` is one process, but {VARIABLE} describes {number}. Train with "
             f"`recall train` on all of them, then run `{command}` on one, without {VARIABLE}."
         )
+
+
+def is_reachable(address: str) -> bool:
+    """Whether somebody listens at `host:port`."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 def _addresses(task: str, hosts: object) -> list[str]:

@@ -4,7 +4,9 @@ This one starts them, passes on what the first of them says, and ends all when o
 """
 
 import contextlib
+import functools
 import json
+import math
 import os
 import signal
 import socket
@@ -24,6 +26,7 @@ from pipelines.processes import gpus, jobs
 from pipelines.progress import display, relay, tasks
 from pipelines.training.placement import cluster as clusters
 from pipelines.training.placement import exchange
+from pipelines.training.placement.standstill import HINT, Position, Standstill, name_process
 from recall.config import RecallConfig
 from recall.errors import InputError
 from recall.replicas import NCCL_ADDRESS
@@ -86,10 +89,11 @@ def train(
             f"--output={model_dir}",
             *([f"--warm_start={warm_start}"] if warm_start is not None else []),
             *(["--overwrite"] if overwrite else []),
-            f"--progress={display.JSON if tasks.are_shown() else display.OFF}",
+            f"--progress={display.JSON}",  # Also where nobody looks: it tells that they get on.
         ]
+        stall_s = 60 * (config.train.stall_minutes or math.inf)
         with tasks.open_task("start the processes") as task:
-            run(words, gpus.find(), lambda said: relay.copy_to(task, said))
+            run(words, gpus.find(), lambda said: relay.copy_to(task, said), stall_s=stall_s)
 
 
 def check() -> None:
@@ -119,6 +123,8 @@ def run(
     words: Sequence[str],
     visible: Sequence[str],
     show_task: Callable[[dict[str, Any]], None] = lambda _: None,
+    *,
+    stall_s: float = math.inf,
 ) -> None:
     """Runs `recall WORDS` in a process for each GPU until all have ended.
 
@@ -126,18 +132,36 @@ def run(
         words: The command and its flags.
         visible: What `CUDA_VISIBLE_DEVICES` is for each.
         show_task: Is told what the first one is doing, as `relay.parse` has it.
+        stall_s: Seconds without a step of any of them after which they are ended.
 
     Raises:
-        InputError: One has failed; the others have been ended.
+        InputError: One has failed, or all have stood still; the others have been ended.
     """
     verbosity = logging.get_verbosity()
+    standstill = Standstill(len(visible), stall_s)
+
+    def hear(number: int, said: dict[str, Any]) -> None:
+        standstill.tell(number, Position(*(said[name] for name in Position._fields)))
+        if number == 0:
+            show_task(said)
+
     with _free_addresses(len(visible)) as addresses, _all_ended() as running:
         for number, variables in enumerate(environments(visible, addresses)):
             said = f"--verbosity={_WARNINGS if number and verbosity == 0 else verbosity}"
-            running.append(_start([*words, said], variables, None if number else show_task))
-        failed = _wait_for_failures(running)
+            running.append(
+                _start(
+                    [*words, said],
+                    variables,
+                    functools.partial(hear, number),
+                    is_shown=number == 0,
+                )
+            )
+        failed = _wait_for_failures(running, standstill)
+        names = zip(_names(running), running, strict=True)
+        silent = [name for name, one in names if one.process.poll() is None]
     if failed:
-        raise _failure(min(failed, key=lambda number: _rank(running[number])), running, words[0])
+        cause = min(failed, key=lambda number: _rank(running[number]))
+        raise _failure(cause, running, words[0], silent)
 
 
 def environments(
@@ -186,22 +210,23 @@ def _free_addresses(number: int) -> Iterator[list[str]]:
 def _start(
     words: Sequence[str],
     variables: dict[str, str],
-    show_task: Callable[[dict[str, Any]], None] | None,
+    hear: Callable[[dict[str, Any]], None],
+    *,
+    is_shown: bool,
 ) -> _Process:
-    """Starts one, whose lines are kept, and shown as they come where its tasks are."""
+    """Starts one, whose lines are kept, and perhaps shown as they come; `hear` has its tasks."""
     process = jobs.start(words, variables=variables, is_part=True, stderr=subprocess.STDOUT)
     lines: deque[str] = deque(maxlen=jobs.LAST_LINES)
 
     def read() -> None:
         for line in process.stdout:
             said = relay.parse(line)
-            if said is None:
-                lines.append(line)
-            if show_task is None:
-                continue
             if said is not None:
-                show_task(said)
-            elif not jobs.is_last_line(line):  # What it says at its end is said once more, of all.
+                hear(said)
+                continue
+            lines.append(line)
+            # What it says at its end is said once more, of all.
+            if is_shown and not jobs.is_last_line(line):
                 sys.stderr.write(line)
                 sys.stderr.flush()
 
@@ -210,12 +235,20 @@ def _start(
     return _Process(process, variables[gpus.VARIABLE], lines, reader)
 
 
-def _wait_for_failures(running: Sequence[_Process]) -> list[int]:
-    """Numbers of the processes that have failed by themselves; [] when all have ended well."""
+def _wait_for_failures(running: Sequence[_Process], standstill: Standstill) -> list[int]:
+    """Numbers of the processes that have failed by themselves; [] when all have ended well.
+
+    Raises:
+        InputError: They have stood still for too long.
+    """
     processes = [one.process for one in running]
     while not any(one.poll() for one in processes):
-        if all(one.poll() == 0 for one in processes):
+        going = [number for number, one in enumerate(processes) if one.poll() is None]
+        if not going:
             return []
+        if standstill.look(time.monotonic(), going):
+            told = standstill.describe(_names(running))
+            raise InputError(f"{told} All were stopped. {HINT} {_GOES_ON}")
         time.sleep(_POLL_S)
     _wait(processes, _BY_ITSELF_S)  # Others miss it, and fail too.
     return [number for number, one in enumerate(processes) if one.poll()]
@@ -258,13 +291,26 @@ def _wait(processes: Sequence[subprocess.Popen], seconds: float) -> None:
         time.sleep(_POLL_S)
 
 
-def _failure(number: int, running: Sequence[_Process], command: str) -> InputError:
-    """What the user is told of the process that failed first; shows what it said."""
+def _names(running: Sequence[_Process]) -> list[str]:
+    return [name_process(n, one.gpu, one.process.pid) for n, one in enumerate(running, 1)]
+
+
+def _failure(
+    number: int, running: Sequence[_Process], command: str, silent: Sequence[str]
+) -> InputError:
+    """What the user is told of the process that failed first; shows what it said.
+
+    Args:
+        number: Of that process.
+        running: All of them.
+        command: What they ran.
+        silent: Names of those that had to be ended.
+    """
     failed = running[number]
     if _rank(failed) == _LOST_PEER:
         return InputError(
-            "The processes of the GPUs have lost each other: one did not answer any more. All were "
-            f"stopped. {_GOES_ON}"
+            f"The processes of the GPUs have lost each other: {' and '.join(silent) or 'one'} did "
+            f"not answer any more. All were stopped. {_GOES_ON}"
         )
     error = jobs.failure(command, failed.process.returncode, failed.lines)
     if isinstance(error, InputError):

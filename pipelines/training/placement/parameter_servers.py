@@ -1,13 +1,13 @@
 """Training with parameter servers: who serves, and epochs of steps that nobody waits for."""
 
 import collections
-import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 from absl import logging
 
+from pipelines.training.placement import cluster as clusters
 from pipelines.training.placement.cluster import CHIEF, Cluster
 
 _STEPS_AHEAD = 16
@@ -42,22 +42,13 @@ def serve(cluster: Cluster) -> None:
     )
     (chief,) = cluster.addresses[CHIEF]
     logging.info("%s %d waits for the chief at %s.", cluster.task, cluster.index, chief)
-    while not _is_reachable(chief):
+    while not clusters.is_reachable(chief):
         time.sleep(_SECONDS_BETWEEN_LOOKS)
     num_misses = 0
     while num_misses < _LOOKS_AT_A_GONE_CHIEF:
         time.sleep(_SECONDS_BETWEEN_LOOKS)
-        num_misses = 0 if _is_reachable(chief) else num_misses + 1
+        num_misses = 0 if clusters.is_reachable(chief) else num_misses + 1
     logging.info("The chief has ended.")
-
-
-def _is_reachable(address: str) -> bool:
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=5):
-            return True
-    except OSError:
-        return False
 
 
 def fit(

@@ -30,6 +30,19 @@ def test_one_training_at_a_time_writes_a_folder(tmp_path):
         assert (folder / "checkpoints").is_dir()
 
 
+def test_settings_of_how_a_job_runs_leave_what_is_there(tmp_path):
+    """Two GPUs are left of four: the training goes on where it was."""
+    before = {"train": {"max_epochs": 3, "strategy": "processes", "checkpoint_minutes": 30}}
+    with hold(tmp_path, before):
+        (tmp_path / "checkpoints").mkdir()
+    now = {"train": {"max_epochs": 3, "strategy": "auto", "checkpoint_minutes": 5}}
+
+    with hold(tmp_path, now):
+        assert (tmp_path / "checkpoints").is_dir()
+    with hold(tmp_path, {"train": now["train"] | {"stall_minutes": None}}):  # A later version's.
+        assert (tmp_path / "checkpoints").is_dir()
+
+
 def test_what_other_settings_have_left_goes_and_it_is_held_still(tmp_path):
     with hold(tmp_path):
         (tmp_path / "checkpoints").mkdir()

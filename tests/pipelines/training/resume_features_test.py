@@ -123,6 +123,9 @@ def test_other_values_and_finished_trainings_are_not_of_another_version(broken_o
     other = CONFIG.override(["train.max_epochs=9", 'loss.event_weights={"buy": 2}'])
     model_folder.refuse_other_version(broken_off, train_settings(other))
     model_folder.refuse_other_version(tmp_path / "none", train_settings(CONFIG))
+    earlier = train_settings(CONFIG)
+    del earlier["train"]["strategy"]  # Says nothing of the model.
+    model_folder.refuse_other_version(broken_off, earlier)
 
 
 def test_a_state_with_other_variables_is_one_line_and_stays(examples_dir, broken_off, monkeypatch):

@@ -419,6 +419,8 @@ def test_settings_of_other_jobs_do_not_count(finished, examples_dir):
     other = CONFIG.override(["index.reorder=7", "ingest.num_shards=2", "evaluation.ks=[1]"])
 
     assert records.is_current(finished, train_record(other, examples_dir))
+    of_the_job = ["train.strategy=processes", "train.checkpoint_minutes=1", "train.stall_minutes=1"]
+    assert records.is_current(finished, train_record(CONFIG.override(of_the_job), examples_dir))
     for assignment in ("train.seed=9", "model.dim=4", "evaluation.exclude_seen=false"):
         changed = train_record(CONFIG.override([assignment]), examples_dir)
         assert not records.is_current(finished, changed)

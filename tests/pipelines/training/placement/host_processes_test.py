@@ -162,8 +162,35 @@ def test_the_cause_is_told_and_not_what_follows_from_it(monkeypatch, programs, m
 
 
 def test_one_that_hangs_ends_all(monkeypatch):
-    with pytest.raises(InputError, match="have lost each other: one did not answer any more"):
+    with pytest.raises(InputError, match=r"lost each other: process 2 \(GPU 1\) did not answer"):
         run_programs(monkeypatch, LOST, DEAF)
+
+
+def says(done):
+    """A program that tells its step."""
+    task = tasks.Task("epoch 1/3", total=40, unit="steps")
+    task.advance(done)
+    return f"print({relay.to_json([task])!r}, flush=True);"
+
+
+def test_those_that_stand_still_are_ended_with_a_line(monkeypatch, capfd):
+    with pytest.raises(InputError) as error:
+        run_programs(monkeypatch, says(7) + DEAF, says(6) + SLEEP, stall_s=1.0)
+
+    assert str(error.value) == (
+        "No step has ended for 1 s (train.stall_minutes): process 1 (GPU 0): epoch 1/3, 7 of 40 "
+        "steps, for 1 s; process 2 (GPU 1): epoch 1/3, 6 of 40 steps, for 1 s. All were stopped. "
+        "With GPUs NCCL_DEBUG=INFO tells what NCCL waits for. The same command goes on from the "
+        "last checkpoint."
+    )
+    assert capfd.readouterr().err == "begun\n"
+
+
+def test_one_that_gets_on_keeps_all(monkeypatch):
+    """The second one says nothing for two seconds, longer than it may alone."""
+    steps = "".join(f"{says(step)} time.sleep(.5);" for step in range(4))
+
+    run_programs(monkeypatch, f"import time; {steps}", "import time; time.sleep(2)", stall_s=1.5)
 
 
 def test_a_mistake_is_one_line_once(monkeypatch, capfd):

@@ -53,6 +53,47 @@ sys.exit(cli.main(sys.argv[1:], catch_signals=True))
 """
 """The command on a host of two GPUs, whose processes train on processor cores."""
 
+WAITS_FOR_EVER = """
+import json
+import os
+import sys
+import time
+from pipelines import cli
+from pipelines.processes import jobs
+from pipelines.training.epochs import epoch_lines
+
+on_train_batch_end = epoch_lines.ShowEpochs.on_train_batch_end
+
+def wait(self, batch, logs=None):
+    on_train_batch_end(self, batch, logs)
+    if batch == 2 and json.loads(os.environ["TF_CONFIG"])["task"]["index"] == 1:
+        time.sleep(10**6)
+
+epoch_lines.ShowEpochs.on_train_batch_end = wait
+if sys.argv[1].isdecimal():
+    jobs.run_part(cli.main)
+sys.exit(cli.main(sys.argv[1:]))
+"""
+"""The command, or a part of one, whose second process waits behind its third step. Its threads
+go on, and the others are told that it is there."""
+
+TWO_GPUS_WAITING = f"""
+from pipelines.processes import jobs
+from tests.pipelines.training.placement import training_processes
+
+popen = jobs.subprocess.Popen
+
+def start(words, **options):
+    if "pipelines.part" in words:
+        arguments = words[words.index("pipelines.part") + 1:]
+        words = [words[0], "-c", training_processes.WAITS_FOR_EVER, *arguments]
+    return popen(words, **options)
+
+jobs.subprocess.Popen = start
+{TWO_GPUS}
+"""
+"""The same of `TWO_GPUS`."""
+
 EXCHANGES_INSIDE = """
 import sys
 import recall

@@ -229,6 +229,8 @@ def test_one_compiled_step_serves_all_seeds():
 def test_a_gpu_gives_the_numbers_of_the_processor(extractor):
     """Products in whole float32; sums are added in another order."""
     settings = (extractor, "queue", "max", "model.dropout_rate=.3")
+    if extractor == "capsule":  # Clicks whose capsules tie would be given away by rounding.
+        settings = (extractor, "queue", "sum", "model.dropout_rate=.3", "loss.min_interest_share=0")
     models, logs = {}, {}
     for device in ("CPU:0", "GPU:0"):
         with tf.device(device):

@@ -1,4 +1,4 @@
-"""Conditions over an evaluation report, for example `test.ndcg@10 > 0.04`."""
+"""Conditions over an evaluation report: `test.ndcg@10 > 0.04`, `test.ndcg@10[buy] > 0.04`."""
 
 import operator
 import re
@@ -19,6 +19,9 @@ METRIC_NAMES = (
 )
 """Metrics of a report, each followed by `@k`."""
 
+OF_KINDS = ("recall", "ndcg", "mrr", "hit_rate")
+"""Those that a report has of the test events of one kind too: `@k[kind]`."""
+
 EXTRA_BASELINES = ("item_knn", "ease")
 """Baselines that a report has where `evaluation.extra_baselines` names them."""
 
@@ -35,9 +38,31 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "<=": operator.le,
 }
-_THRESHOLD = re.compile(r"\s*([^\s<>=]+)\s*(>=|<=|>|<)\s*([^\s<>=]+)\s*")
+_SIDE = r"([^\s<>=\[\]]+(?:\[.+?\])?)"
+"""A number, or a metric, perhaps with a kind of events, whose name may have any characters."""
+
+_THRESHOLD = re.compile(rf"\s*{_SIDE}\s*(>=|<=|>|<)\s*{_SIDE}\s*")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_KEY = re.compile(rf"({'|'.join(map(re.escape, SECTIONS))})\.({'|'.join(METRIC_NAMES)})@[1-9]\d*")
+_KEY = re.compile(
+    rf"(?P<section>{'|'.join(map(re.escape, SECTIONS))})"
+    rf"\.(?P<metric>(?P<name>{'|'.join(METRIC_NAMES)})@(?P<k>[1-9]\d*))(?:\[(?P<kind>.+)\])?"
+)
+
+
+class MetricKey(NamedTuple):
+    """A metric of a report.
+
+    Attributes:
+        section: One of `SECTIONS`.
+        metric: Its name with the cut-off, for example `ndcg@10`.
+        k: The cut-off.
+        kind: Kind of the test events that are counted; None for all.
+    """
+
+    section: str
+    metric: str
+    k: int
+    kind: str | None
 
 
 class Threshold(NamedTuple):
@@ -45,21 +70,20 @@ class Threshold(NamedTuple):
 
     Attributes:
         text: As the user wrote it.
-        key: Path of a metric in the report.
+        key: A metric of the report.
         operator: `>`, `>=`, `<` or `<=`.
-        bound: A number, or the path of another metric.
+        bound: A number, or another metric.
     """
 
     text: str
-    key: str
+    key: MetricKey
     operator: str
-    bound: str | float
+    bound: MetricKey | float
 
     @property
-    def cut_offs(self) -> set[int]:
-        """The k of every metric it names."""
-        keys = [self.key] + [self.bound] * isinstance(self.bound, str)
-        return {int(key.rpartition("@")[2]) for key in keys}
+    def keys(self) -> tuple[MetricKey, ...]:
+        """Every metric it names."""
+        return tuple(side for side in (self.key, self.bound) if isinstance(side, MetricKey))
 
     def holds(self, value: float, bound: float) -> bool:
         """Whether the condition is true of these values."""
@@ -71,6 +95,8 @@ def parse_threshold(text: str) -> Threshold:
 
     >>> parse_threshold("test.ndcg@10 >= 0.04").bound
     0.04
+    >>> parse_threshold("test.ndcg@10[buy] >= 0.04").key.kind
+    'buy'
 
     Raises:
         ValueError: The text has another form or names no metric of a report.
@@ -79,17 +105,28 @@ def parse_threshold(text: str) -> Threshold:
     if match is None:
         raise ValueError(f"{text!r} is not of the form metric > number (or >=, <, <=)")
     key, sign, bound = match.groups()
-    if not _KEY.fullmatch(key):
-        raise ValueError(_no_metric(text, key))
-    if _KEY.fullmatch(bound):
-        return Threshold(text, key, sign, bound)
-    if not _NUMBER.fullmatch(bound):
-        raise ValueError(_no_metric(text, bound))
-    return Threshold(text, key, sign, float(bound))
+    if _NUMBER.fullmatch(bound):
+        return Threshold(text, _parse_key(text, key), sign, float(bound))
+    return Threshold(text, _parse_key(text, key), sign, _parse_key(text, bound))
 
 
-def _no_metric(text: str, word: str) -> str:
-    return (
-        f"{word!r} in {text!r} is no metric; write {', '.join(SECTIONS[:-1])} or {SECTIONS[-1]}, "
-        f"then one of .{', .'.join(METRIC_NAMES)}, then @k"
-    )
+def _parse_key(text: str, word: str) -> MetricKey:
+    """The metric that a word of a threshold names.
+
+    Raises:
+        ValueError: It names none.
+    """
+    match = _KEY.fullmatch(word)
+    if match is None:
+        raise ValueError(
+            f"{word!r} in {text!r} is no metric; write {', '.join(SECTIONS[:-1])} or "
+            f"{SECTIONS[-1]}, then one of .{', .'.join(METRIC_NAMES)}, then @k"
+        )
+    if match["kind"] is not None and (
+        match["section"] == "validation" or match["name"] not in OF_KINDS
+    ):
+        raise ValueError(
+            f"{word!r} in {text!r} is not measured for one kind of events; {', '.join(OF_KINDS)} "
+            "are, of test and of baselines"
+        )
+    return MetricKey(match["section"], match["metric"], int(match["k"]), match["kind"])

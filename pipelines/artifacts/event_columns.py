@@ -1,7 +1,7 @@
 """What examples say of events beside their items, read back. Imports no TensorFlow."""
 
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +56,7 @@ def check_kinds(config: RecallConfig, kinds: Sequence[str], without: str) -> Non
     """Refuses settings of kinds of events that do not fit those of a log.
 
     Args:
-        config: Its sections `loss` and `train` name kinds.
+        config: Its sections `loss`, `train` and `evaluation` name kinds.
         kinds: All of the log; () where it has none.
         without: What has no kinds, for the error.
 
@@ -68,7 +68,30 @@ def check_kinds(config: RecallConfig, kinds: Sequence[str], without: str) -> Non
         "loss.event_weights": config.loss.event_weights,
         "loss.target_kinds": config.loss.target_kinds,
         "train.stopping_kinds": config.train.stopping_kinds,
+        "evaluation.thresholds": config.evaluation.kinds,
     }
+    check_named_kinds(settings, kinds, without)
+    if clicks and max(map(config.loss.weight_of, clicks)) == 0:
+        raise InputError(
+            "loss.event_weights and loss.target_kinds leave no click that counts: all of "
+            f"{', '.join(clicks)} count 0."
+        )
+
+
+def check_named_kinds(
+    settings: Mapping[str, Iterable[str]], kinds: Sequence[str], without: str
+) -> None:
+    """Refuses settings that name kinds of events which a log lacks.
+
+    Args:
+        settings: Name of a setting -> the kinds that it names.
+        kinds: All of the log; () where it has none.
+        without: What has no kinds, for the error.
+
+    Raises:
+        InputError: A kind is named that the log lacks or that is no target.
+    """
+    clicks = [kind for kind in kinds if kind != IMPRESSION]
     for setting, names in settings.items():
         if names and not kinds:
             raise InputError(
@@ -86,8 +109,3 @@ def check_kinds(config: RecallConfig, kinds: Sequence[str], without: str) -> Non
                 f"{setting} names {unknown[0]!r}, but the events are of the kinds "
                 f"{', '.join(clicks)}."
             )
-    if clicks and max(map(config.loss.weight_of, clicks)) == 0:
-        raise InputError(
-            "loss.event_weights and loss.target_kinds leave no click that counts: all of "
-            f"{', '.join(clicks)} count 0."
-        )

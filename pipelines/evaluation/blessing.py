@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recall.thresholds import Threshold, parse_threshold
+from recall.thresholds import MetricKey, Threshold, parse_threshold
 
 BLESSED = "BLESSED"
 NOT_BLESSED = "NOT_BLESSED"
@@ -19,14 +19,16 @@ def judge(report: Mapping[str, Any], thresholds: Sequence[str]) -> dict[str, Any
     """Checks every threshold against a report.
 
     A metric the report does not have (category diversity of a catalogue
-    without categories) fails: what was not measured is not blessed.
+    without categories, a kind of events that no test user has) fails: what was
+    not measured is not blessed.
 
     Args:
-        report: Sections `validation`, `test` and `baselines`.
+        report: Sections `validation`, `test`, `baselines` and `kinds`.
         thresholds: Texts of `recall.thresholds`.
 
     Returns:
-        `blessed` and, under `thresholds`, what was compared and the outcome.
+        `blessed` and, under `thresholds`, what was compared and the outcome; `missing` says why
+        a number is missing.
     """
     checks = [_check(report, parse_threshold(text)) for text in thresholds]
     return {"blessed": all(check["passed"] for check in checks), "thresholds": checks}
@@ -62,28 +64,36 @@ def describe_refusal(
 
 def show_sides(check: Mapping[str, Any]) -> str:
     """The two numbers a threshold compares, for example `0.0462 against 0.0467`."""
+    if check.get("missing"):
+        return check["missing"]
     sides = [check["value"], check["bound"]]
     return " against ".join("not measured" if side is None else f"{side:.4f}" for side in sides)
 
 
 def _check(report: Mapping[str, Any], threshold: Threshold) -> dict[str, Any]:
-    value = _look_up(report, threshold.key)
-    bound = threshold.bound
-    if isinstance(bound, str):
-        bound = _look_up(report, bound)
+    value, bound = (
+        _look_up(report, side) if isinstance(side, MetricKey) else side
+        for side in (threshold.key, threshold.bound)
+    )
     measured = value is not None and bound is not None
-    return {
+    check = {
         "threshold": threshold.text,
         "value": value,
         "bound": bound,
         "passed": measured and threshold.holds(value, bound),
     }
+    held_out = report.get("kinds", {}).get("model", {})
+    absent = [key.kind for key in threshold.keys if key.kind not in (None, *held_out)]
+    return check | {"missing": f"no test event is of the kind {absent[0]!r}"} if absent else check
 
 
-def _look_up(report: Mapping[str, Any], key: str) -> float | None:
-    """The value at a dotted path, None where there is none."""
+def _look_up(report: Mapping[str, Any], key: MetricKey) -> float | None:
+    """The value of a metric, None where there is none."""
+    path = key.section.split(".")
+    if key.kind is not None:
+        path = ["kinds", "model" if key.section == "test" else path[-1], key.kind]
     node: Any = report
-    for name in key.split("."):
+    for name in (*path, key.metric):
         if not isinstance(node, Mapping) or name not in node:
             return None
         node = node[name]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from pipelines.artifacts import provenance, records
-from pipelines.artifacts.event_columns import ColumnsFound
+from pipelines.artifacts.event_columns import ColumnsFound, check_named_kinds
 from pipelines.artifacts.held_out import HeldOutUsers, read_held_out, read_training_windows
 from pipelines.artifacts.trained_model import TrainedModel, load_model
 from pipelines.evaluation import (
@@ -85,6 +85,9 @@ def run_evaluation(
     records.require(examples_dir, "ingest")
     trained = load_model(model_dir)
     config = config or trained.config
+    kinds_found = ColumnsFound.read(examples_dir).kinds
+    named = {"evaluation.thresholds": config.evaluation.kinds}
+    check_named_kinds(named, kinds_found, f"{examples_dir} was made without any")
     record = evaluation_record(config, examples_dir, model_dir)
     vocabulary = records.read_vocabulary(examples_dir)
     if vocabulary.item_ids != trained.vocabulary.item_ids:

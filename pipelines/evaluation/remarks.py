@@ -7,11 +7,15 @@ be said has none.
 from collections.abc import Mapping
 from typing import Any
 
+from recall.settings.evaluation import EvaluationConfig
+
 FEW_USERS = 1000
 """Held-out users below which a metric is called uncertain: the standard error of an
 NDCG@10 of .06 is then about .006, a tenth of it (measured on Amazon Beauty)."""
 
 _RESTS = "Early stopping and evaluation.thresholds rest on them"
+
+_SPLITS = ("validation", "test")
 
 _NEGLIGIBLE = 0.01
 """Share of targets that cannot be hit which is not worth a line."""
@@ -103,17 +107,19 @@ def _categories_left_out(report: Mapping[str, Any]) -> list[str]:
 
 
 def _few_users(report: Mapping[str, Any]) -> list[str]:
-    key = _headline(report)
+    key, number_of = _headline(report), report.get("num_users", {})
+    places = [(f"{name} users", report.get(name, {}), number_of.get(name)) for name in _SPLITS]
+    of_kinds = report.get("kinds", {}).get("model", {})
+    for kind in _judged_kinds(report):
+        if kind in of_kinds:
+            name = f"test users with events of the kind {kind}"
+            places.append((name, of_kinds[kind], of_kinds[kind]["num_users"]))
     parts = []
-    for name in ("validation", "test"):
-        section = report.get(name, {})
-        num_users = report.get("num_users", {}).get(name)
+    for name, section, num_users in places:
         error = section.get("standard_errors", {}).get(key)
         if num_users is None or error is None or num_users >= FEW_USERS:
             continue
-        parts.append(
-            f"{num_users} {name} users ({key} {section[key]:.4f}, standard error {error:.4f})"
-        )
+        parts.append(f"{num_users} {name} ({key} {section[key]:.4f}, standard error {error:.4f})")
     if not parts:
         return []
     rests = "A" if report.get("is_of_lists") else f"{_RESTS}; a"
@@ -121,3 +127,9 @@ def _few_users(report: Mapping[str, Any]) -> list[str]:
         f"Few users: {' and '.join(parts)}. {rests} difference of less than two standard errors "
         "may be chance."
     ]
+
+
+def _judged_kinds(report: Mapping[str, Any]) -> list[str]:
+    """The kinds of events that the conditions of the report name."""
+    checks = report.get("blessing", {}).get("thresholds", ())
+    return list(EvaluationConfig(thresholds=tuple(c["threshold"] for c in checks)).kinds)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from recall.errors import InputError
 from recall.plain_values import require_choice, require_setting
-from recall.thresholds import EXTRA_BASELINES, parse_threshold
+from recall.thresholds import EXTRA_BASELINES, MetricKey, parse_threshold
 
 _MAIN_CUT_OFF = 10
 
@@ -28,7 +28,8 @@ class EvaluationConfig:
         "test.ndcg@10 > baselines.popularity.ndcg@10",
         "test.ndcg@10 > baselines.bigram.ndcg@10",
     )
-    """Blessing: every `<metric> > <metric or number>` (also >=, <, <=) must hold. A model that
+    """Blessing: every `<metric> > <metric or number>` (also >=, <, <=) must hold;
+    `test.ndcg@10[buy]` is that of the test events of the kind `buy`. A model that
     counting beats is no use; but `loss.negatives=queue`, which gives up logged clicks for
     lists with fewer popular items, may need other conditions (docs/operations.md)."""
 
@@ -46,8 +47,17 @@ class EvaluationConfig:
     @property
     def all_ks(self) -> tuple[int, ...]:
         """The cut-offs to compute: `ks` and those of the thresholds, ascending."""
-        named = (parse_threshold(text).cut_offs for text in self.thresholds)
-        return tuple(sorted(set(self.ks).union(*named)))
+        return tuple(sorted({*self.ks, *(key.k for key in self._keys)}))
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of events that thresholds name, each once."""
+        return tuple(dict.fromkeys(key.kind for key in self._keys if key.kind is not None))
+
+    @property
+    def _keys(self) -> list[MetricKey]:
+        """All metrics that thresholds name."""
+        return [key for text in self.thresholds for key in parse_threshold(text).keys]
 
 
 def main_cut_off(ks: Iterable[int]) -> int:

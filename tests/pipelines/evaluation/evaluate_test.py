@@ -303,6 +303,10 @@ class TestEvaluateUserVectors:
 REPORT = {
     "test": {"ndcg@10": 0.5, "gini@10": 0.9},
     "baselines": {"popularity": {"ndcg@10": 0.5}, "bigram": {}},
+    "kinds": {
+        "model": {"buy": {"ndcg@10": 0.3}, "a.b": {"ndcg@10": 0.6}},
+        "popularity": {"buy": {"ndcg@10": 0.4}, "a.b": {"ndcg@10": 0.1}},
+    },
 }
 
 
@@ -318,6 +322,13 @@ class TestBlessing:
             ("test.category_diversity@10 > 0", False),
             ("test.ndcg@10 > baselines.bigram.ndcg@10", False),
             ("validation.ndcg@10 >= 0", False),
+            ("test.ndcg@10[buy] > 0.29", True),
+            ("test.ndcg@10[buy] > 0.3", False),
+            ("test.ndcg@10[buy] < test.ndcg@10", True),
+            ("test.ndcg@10[buy] > baselines.popularity.ndcg@10[buy]", False),
+            ("test.ndcg@10[a.b] > baselines.popularity.ndcg@10[buy]", True),
+            ("test.ndcg@10[buy] > baselines.bigram.ndcg@10[buy]", False),
+            ("test.ndcg@10[cart] >= 0", False),
         ],
     )
     def test_thresholds(self, text, passed):
@@ -338,6 +349,12 @@ class TestBlessing:
             "true (not measured against 0.1000). To publish it all the same, give the `recall run` "
             "or `recall evaluate` that judged it the switch "
             "'--set=evaluation.thresholds=[\"test.ndcg@10 > 0.4\"]'"
+        )
+        of_kinds = ["test.ndcg@10[cart] > 0", "test.ndcg@10[buy] > baselines.bigram.ndcg@10[buy]"]
+        assert blessing.describe_refusal(blessing.judge(REPORT, of_kinds)).startswith(
+            "test.ndcg@10[cart] > 0 is not true (no test event is of the kind 'cart'); "
+            "test.ndcg@10[buy] > baselines.bigram.ndcg@10[buy] is not true (0.3000 against not "
+            "measured). To publish"
         )
         text = blessing.describe_refusal(blessing.judge(REPORT, texts[1:]))
         assert text.endswith(" the switch '--set=evaluation.thresholds=[]'")

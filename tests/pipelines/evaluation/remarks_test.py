@@ -76,6 +76,21 @@ def test_few_users():
     assert remarks(report) == []
 
 
+def test_few_users_of_a_kind_that_a_condition_names():
+    report = make_report()
+    report["num_users"] = {"validation": 1000, "test": 1000}
+    of_buyers = {"num_users": 12, "ndcg@10": 0.25, "standard_errors": {"ndcg@10": 0.11}}
+    report["kinds"] = {"model": {"buy": of_buyers, "view": of_buyers | {"num_users": 1000}}}
+    assert remarks(report) == []
+    texts = ["test.ndcg@10[buy] > 0.2", "test.ndcg@10[view] > 0.1", "test.recall@5[cart] > 0"]
+    report["blessing"] = {"thresholds": [{"threshold": text} for text in texts]}
+    assert remarks(report) == [
+        "Few users: 12 test users with events of the kind buy (ndcg@10 0.2500, standard error "
+        "0.1100). Early stopping and evaluation.thresholds rest on them; a difference of less "
+        "than two standard errors may be chance."
+    ]
+
+
 def test_categories_that_say_nothing():
     report = make_report()
     report["protocol"]["categories_left_out"] = ["2"]

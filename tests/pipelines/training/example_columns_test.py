@@ -149,6 +149,10 @@ def test_nothing_is_read_that_is_not_needed(tmp_path):
         ),
         ('loss.target_kinds=["sale"]', "loss.target_kinds names 'sale'"),
         ('train.stopping_kinds=["sale"]', "train.stopping_kinds names 'sale'"),
+        (
+            'evaluation.thresholds=["test.ndcg@10[sale] > 0"]',
+            "evaluation.thresholds names 'sale', but the events are of the kinds buy, view",
+        ),
         ('loss.event_weights={"buy": 0, "view": 0}', "leave no click that counts"),
     ],
 )

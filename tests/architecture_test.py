@@ -238,7 +238,7 @@ def test_no_artifact_is_unpickled(path):
 
 
 def shipped_text_files() -> list[Path]:
-    names = ("*.md", "docs/*.md", "*.toml", "*.txt", "*.py", "Makefile", ".ci/run")
+    names = ("*.md", "docs/**/*.md", "*.toml", "*.txt", "*.py", "Makefile", ".ci/run")
     top = [path for name in names for path in ROOT.glob(name)]
     return [*top, *SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
 

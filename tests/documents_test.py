@@ -15,7 +15,7 @@ MAX_CELL = 60
 
 PAGES = sorted(
     page
-    for names in ("*.md", "docs/*.md", "findings/*.md", "tests/**/*.md")
+    for names in ("*.md", "docs/**/*.md", "findings/*.md", "tests/**/*.md")
     for page in ROOT.glob(names)
 )
 
@@ -104,6 +104,22 @@ def test_rows_of_a_table_have_as_many_cells(page):
         width = width or len(cells(line))
         if len(cells(line)) != width:
             wrong.append(f"{by_path(page)}:{number}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=by_path)
+def test_lists_and_tables_begin_behind_a_blank_line(page):
+    """Else the site shows them as a part of the paragraph before."""
+    before, wrong = "", []
+    for number, line, is_code in read_lines(page):
+        is_item = re.match(r"(- |\d+\. )", line) and not re.match(r"(\s|- |\d+\. |#)", before)
+        if (
+            not is_code
+            and before
+            and (is_item or (is_table(line) and not is_table(before.strip())))
+        ):
+            wrong.append(f"{by_path(page)}:{number}")
+        before = "" if is_code else line
     assert wrong == []
 
 

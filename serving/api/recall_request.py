@@ -81,9 +81,9 @@ class RecallRequest:
             multiplied, and added up. Popular items keep their order.
         context: What is known beside the history, by name: `history_timestamps` (whole seconds
             since 1970, one for each click), `request_timestamp` (else the server's clock) and the
-            features of users that the release declares. A user without clicks gets an answer from
-            her features. `GetModelMetadata` of the user tower (`with_context`) has the names and
-            types.
+            features that the release declares of users, of requests and of clicks (`history_` and
+            the name, one value for each click). A user without clicks gets an answer from her
+            features. `GetModelMetadata` of the user tower (`with_context`) has the names and types.
         with_metadata: Whether the answer has titles and categories.
         with_interests: Whether the answer has the weights of the interests.
     """

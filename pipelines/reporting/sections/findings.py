@@ -73,9 +73,9 @@ def _idle_interests(interests: list[Mapping[str, Any]]) -> list[str]:
     ]
     if not idle or len(interests) == 1:
         return []
-    noun = "Interest" if len(idle) == 1 else "Interests"
+    noun, win = ("Interest", "wins") if len(idle) == 1 else ("Interests", "win")
     return [
-        f"{noun} {', '.join(idle)} of {len(interests)} win almost no clicks. Each costs a search "
+        f"{noun} {', '.join(idle)} of {len(interests)} {win} almost no clicks. Each costs a search "
         "per request and finds next to nothing of its own: raise loss.min_interest_share, or "
         "lower model.num_interests."
     ]

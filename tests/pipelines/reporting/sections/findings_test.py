@@ -71,7 +71,7 @@ def test_a_run_without_anything_is_no_reason_to_fail():
         ),
         (
             changed("details", interests=[interest(0.96), interest(0.04)]),
-            "Interest 1 (4.0 %) of 2 win almost no clicks.",
+            "Interest 1 (4.0 %) of 2 wins almost no clicks.",
         ),
         (
             changed("details", interests=[interest(0.5, 0.199), interest(0.5)]),

@@ -1,6 +1,10 @@
-"""The rules of the house: who may import whom, what needs no TensorFlow, what is never done."""
+"""The rules of the house: who may import whom, what needs no TensorFlow, what is never done.
+
+A rule is one test over all files: one for each of them took longer to report than to look.
+"""
 
 import ast
+import functools
 import importlib
 import re
 import subprocess
@@ -10,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import recall
-from tests.rooms import ROOT, by_path, imported_modules, module_name
+from tests.rooms import ROOT, by_path, files_of, imported_modules, module_name
 
 PACKAGES = ("recall", "serving", "pipelines")
 MAX_LINES = 330
@@ -87,16 +91,25 @@ DOOR_FOR_PEOPLE = ROOT / "recall" / "__init__.py"
 """The one exception to the direction of imports: it reaches `serving` and `pipelines` lazily."""
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=by_path)
-def test_imports_point_one_way(path):
-    if path == DOOR_FOR_PEOPLE:
-        return  # The tests below say what it may do instead.
-    package = path.relative_to(ROOT).parts[0]
-    allowed = PACKAGES[: PACKAGES.index(package) + 1]
-    for module in imported_modules(path):
-        top = module.split(".")[0]
-        assert top not in PACKAGES or top in allowed, f"{by_path(path)} imports {module}"
-        assert top != "tests"
+def imports_of(paths) -> list[tuple[str, list[str], list[str]]]:
+    """Of each import: its file, and the parts of the module's name and of that which it imports."""
+    return [
+        (by_path(path), module_name(path).split("."), module.split("."))
+        for path in paths
+        for module in imported_modules(path)
+    ]
+
+
+def test_imports_point_one_way():
+    """The door for people apart: the tests below say what it may do instead."""
+    sources = [path for path in SOURCES if path != DOOR_FOR_PEOPLE]
+    order = [*PACKAGES, "tests"]
+    wrong = [
+        f"{path} imports {'.'.join(parts)}"
+        for path, own, parts in imports_of(sources)
+        if parts[0] in order and order.index(parts[0]) > order.index(own[0])
+    ]
+    assert wrong == []
 
 
 def test_the_door_for_people_imports_nothing_of_ours_when_it_is_imported():
@@ -138,43 +151,41 @@ def test_the_door_for_people_says_the_same_three_times():
         recall.no_such_name  # noqa: B018
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "recall").rglob("*.py")), ids=by_path)
-def test_the_library_is_layered(path):
-    own = module_name(path).split(".")[1:2]
-    if not own:
-        return
-    assert own[0] in LIBRARY_RANKS, f"give {by_path(path)} a rank above"
-    for module in imported_modules(path):
-        parts = module.split(".")
-        if parts[0] != "recall" or len(parts) == 1 or parts[1] == own[0]:
-            continue
-        assert LIBRARY_RANKS[parts[1]] < LIBRARY_RANKS[own[0]], f"{by_path(path)}: {module}"
+def test_the_library_is_layered():
+    sources = [path for path in files_of("recall") if path != DOOR_FOR_PEOPLE]
+    assert {module_name(path).split(".")[1] for path in sources} == set(LIBRARY_RANKS)
+    wrong = [
+        f"{path} imports {'.'.join(parts)}"
+        for path, own, parts in imports_of(sources)
+        if parts[0] == "recall" and len(parts) > 1 and parts[1] != own[1]
+        if LIBRARY_RANKS[parts[1]] >= LIBRARY_RANKS[own[1]]
+    ]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "serving").rglob("*.py")), ids=by_path)
-def test_only_the_exporter_knows_the_model(path):
-    if by_path(path) in MODEL_IN_SERVING:
-        return
-    for module in imported_modules(path):
-        parts = module.split(".")
-        if parts[0] == "recall" and len(parts) > 1:
-            assert parts[1] in SERVING_MAY_USE, f"{by_path(path)} imports {module}"
+def test_only_the_exporter_knows_the_model():
+    wrong = [
+        f"{path} imports {'.'.join(parts)}"
+        for path, _, parts in imports_of(files_of("serving"))
+        if path not in MODEL_IN_SERVING and parts[0] == "recall" and len(parts) > 1
+        if parts[1] not in SERVING_MAY_USE
+    ]
+    assert wrong == []
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=by_path)
-def test_streams_that_are_read_have_no_tuning_thread(path):
+def sources_with(pattern: str) -> list[Path]:
+    return [path for path in SOURCES if re.search(pattern, path.read_text(encoding="utf-8"))]
+
+
+def test_streams_that_are_read_have_no_tuning_thread():
     """Whoever ends such a stream may wait a minute: see `recall.datasets`."""
-    text = path.read_text(encoding="utf-8")
-    opened = re.findall(r"tf\.data\.(?:TFRecordDataset|Dataset\.from_generator)\(", text)
-    if opened:
-        assert "without_tuning(" in text, by_path(path)
+    opened = sources_with(r"tf\.data\.(?:TFRecordDataset|Dataset\.from_generator)\(")
+    assert len(opened) > 1
+    assert set(opened) <= set(sources_with(r"without_tuning\("))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=by_path)
-def test_flags_are_defined_by_the_command_alone(path):
-    if by_path(path) == "pipelines/commands/shared/flags.py":
-        return
-    assert "DEFINE_" not in path.read_text(encoding="utf-8")
+def test_flags_are_defined_by_the_command_alone():
+    assert list(map(by_path, sources_with("DEFINE_"))) == ["pipelines/commands/shared/flags.py"]
 
 
 WITHOUT_NUMPY = r"\bneither\s+TensorFlow\s+nor\s+NumPy\b"
@@ -225,16 +236,18 @@ print("\\n".join(failures))
     assert result.stdout.strip() == ""
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=by_path)
-def test_no_artifact_is_unpickled(path):
+def test_no_artifact_is_unpickled():
     """Pickle runs code of whoever wrote the file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     loaders = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
-    assert not loaders & {module.split(".")[0] for module in imported_modules(path)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "docids"):
-            assert isinstance(node.value, ast.Constant)
-            assert not node.value.value
+    wrong = [path for path, _, parts in imports_of(SOURCES) if parts[0] in loaders]
+    named = sources_with(r"\b(?:allow_pickle|docids)\b")
+    assert named
+    for path in named:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            is_named = isinstance(node, ast.keyword) and node.arg in ("allow_pickle", "docids")
+            if is_named and not (isinstance(node.value, ast.Constant) and not node.value.value):
+                wrong.append(f"{by_path(path)}, line {node.value.lineno}")
+    assert wrong == []
 
 
 def shipped_text_files() -> list[Path]:
@@ -243,20 +256,22 @@ def shipped_text_files() -> list[Path]:
     return [*top, *SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
 
 
-@pytest.mark.parametrize("path", shipped_text_files(), ids=by_path)
-def test_no_path_of_a_machine(path):
+def test_no_path_of_a_machine():
     folders = "|".join(("work", "home", "root", "Users", "opt"))
-    found = re.findall(
-        rf"(?<![\w.:}}/])/(?:{folders})/\w[\w./-]*", path.read_text(encoding="utf-8")
-    )
-    assert found == []
+    pattern = re.compile(rf"(?<![\w.:}}/])/(?:{folders})/\w[\w./-]*")
+    found = {
+        by_path(path): paths
+        for path in shipped_text_files()
+        if (paths := pattern.findall(path.read_text(encoding="utf-8")))
+    }
+    assert found == {}
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=by_path)
-def test_files_are_short_and_say_what_they_are(path):
-    text = path.read_text(encoding="utf-8")
-    assert len(text.splitlines()) <= MAX_LINES
-    assert not text.strip() or ast.get_docstring(ast.parse(text))
+def test_files_are_short_and_say_what_they_are():
+    texts = {by_path(path): path.read_text(encoding="utf-8") for path in SOURCES}
+    lines = {path: len(text.splitlines()) for path, text in texts.items()}
+    assert {path: number for path, number in lines.items() if number > MAX_LINES} == {}
+    assert [p for p, t in texts.items() if t.strip() and not ast.get_docstring(ast.parse(t))] == []
 
 
 def lines_of_functions(path: Path) -> dict[str, int]:
@@ -273,9 +288,13 @@ def lines_of_functions(path: Path) -> dict[str, int]:
     return found
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=by_path)
-def test_functions_fit_a_screen(path):
-    long = {name: n for name, n in lines_of_functions(path).items() if n > MAX_FUNCTION_LINES}
+def test_functions_fit_a_screen():
+    long = {
+        f"{by_path(path)}: {name}": lines
+        for path in SOURCES
+        for name, lines in lines_of_functions(path).items()
+        if lines > MAX_FUNCTION_LINES
+    }
     assert long == {}
 
 
@@ -293,15 +312,17 @@ TESTS_OF_PACKAGES = sorted(
 )
 
 
-@pytest.mark.parametrize("path", TESTS_OF_PACKAGES, ids=by_path)
-def test_tests_lie_where_what_they_test_lies(path):
+def test_tests_lie_where_what_they_test_lies():
     """A file with the name of a module tests that module; any other name is of the whole room."""
-    place = path.relative_to(ROOT / "tests")
-    folder, name = ROOT / place.parent, f"{path.stem.removesuffix('_test')}.py"
-    assert folder.is_dir(), "there is no such room"
-    modules = [source for source in SOURCES if source.name == name]
-    own = [source for source in modules if by_path(source).startswith(f"{place.parts[0]}/")]
-    assert not own or folder / name in own
+    wrong = []
+    for path in TESTS_OF_PACKAGES:
+        place = path.relative_to(ROOT / "tests")
+        module = ROOT / place.parent / f"{path.stem.removesuffix('_test')}.py"
+        modules = [source for source in SOURCES if source.name == module.name]
+        own = [source for source in modules if by_path(source).startswith(f"{place.parts[0]}/")]
+        if not module.parent.is_dir() or (own and module not in own):
+            wrong.append(by_path(path))
+    assert wrong == []
 
 
 def public_names(path: Path) -> dict[str, ast.stmt]:
@@ -316,6 +337,7 @@ def public_names(path: Path) -> dict[str, ast.stmt]:
     return found
 
 
+@functools.cache
 def names_of_several_modules() -> dict[str, dict[str, ast.stmt]]:
     """Public name -> module -> statement, for names that more than one module defines."""
     modules: dict[str, dict[str, ast.stmt]] = {}

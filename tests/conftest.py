@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,10 +93,27 @@ def pytest_xdist_make_scheduler(config, log):
 gc.disable()
 
 
-def pytest_collection_finish() -> None:
+def pytest_collection_finish(session: pytest.Session) -> None:
     """Takes what is there for good out of the collector's sight."""
+    if "tensorflow" in sys.modules and not any(map(_is_slow, session.items)):
+        _leave_graphs_as_they_are()
     _freeze()
     gc.enable()
+
+
+def _is_slow(item: pytest.Item) -> bool:
+    return item.get_closest_marker("slow") is not None
+
+
+def _leave_graphs_as_they_are() -> None:
+    """Without Grappler, which takes a quarter of a start of a server and is made for long runs.
+
+    Slow tests have it, and all processes that tests start: those of the commands in
+    `tests/end_to_end`, of servers and of trials.
+    """
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
 
 
 @pytest.hookimpl(trylast=True)

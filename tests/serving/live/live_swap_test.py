@@ -1,5 +1,6 @@
 """Live items, new releases, the admin token and the front of shards, put together."""
 
+import functools
 import json
 import shutil
 import threading
@@ -252,56 +253,66 @@ def test_batches_over_http_are_counted_by_user(serving_dir):
     assert 'recall_answers_total{kind="fallback"} 1.0' in page
 
 
+@pytest.fixture(scope="module")
+def kept_shards(shard_releases):
+    """Addresses of both, for what changes nothing."""
+    with (
+        start(shard_releases / "0", admin_token=TOKEN) as one,
+        start(shard_releases / "1", admin_token=TOKEN) as other,
+    ):
+        yield (one.grpc_address, other.grpc_address)
+
+
 class TestFront:
     """Two shards with a token, and a front that knows it."""
 
     @pytest.fixture
     def shards(self, shard_releases, tmp_path):
-        servers = []
+        """To be changed."""
         for number in range(2):
-            folder = shutil.copytree(shard_releases / str(number), tmp_path / str(number))
-            servers.append(start(folder, admin_token=TOKEN))
-            servers[-1].start()
-        yield servers
-        for server in servers:
-            server.stop()
+            shutil.copytree(shard_releases / str(number), tmp_path / str(number))
+        with (
+            start(tmp_path / "0", admin_token=TOKEN) as one,
+            start(tmp_path / "1", admin_token=TOKEN) as other,
+        ):
+            yield (one.grpc_address, other.grpc_address)
 
-    def front(self, shards, tmp_path, **options):
-        addresses = tuple(server.grpc_address for server in shards)
-        return start(tmp_path / "0", shards=addresses, **options)
+    @pytest.fixture
+    def front(self, shard_releases):
+        return functools.partial(start, shard_releases / "0")
 
-    def test_the_token_is_passed_on(self, shards, tmp_path):
-        with self.front(shards, tmp_path, admin_token=TOKEN) as front:
+    def test_the_token_is_passed_on(self, shards, front):
+        with front(shards=shards, admin_token=TOKEN) as server:
             document = {"ids": [f"i{n}" for n in range(10)]}  # Some live in each shard.
-            assert http(front, "/items:delete", document)[0] == 401
-            assert http(front, "/items:delete", document, TOKEN)[0] == 200
+            assert http(server, "/items:delete", document)[0] == 401
+            assert http(server, "/items:delete", document, TOKEN)[0] == 200
             kept = {f"i{n}" for n in range(10, NUM_ITEMS)}
-            assert recalled(front, ("i11",))[1] == kept
-            assert http(front, "/items")[1]["num_deleted"] == 10
+            assert recalled(server, ("i11",))[1] == kept
+            assert http(server, "/items")[1]["num_deleted"] == 10
 
-    def test_items_are_counted_when_every_shard_is_asked(self, shards, tmp_path):
+    def test_items_are_counted_when_every_shard_is_asked(self, shards, front, tmp_path):
         token_file = tmp_path / "token"
         token_file.write_text(TOKEN)
-        with self.front(shards, tmp_path, admin_token=TOKEN) as front:
+        with front(shards=shards, admin_token=TOKEN) as server:
             for item_id in ("i0", "i1"):  # Each lives in one shard.
                 texts = [
                     change_items(address, None, [item_id], token_file=str(token_file))
-                    for address in (front.grpc_address, f"http://{front.http_address}")
+                    for address in (server.grpc_address, f"http://{server.http_address}")
                 ]
                 assert texts[0] == "0 items upserted, 1 deleted."
                 assert texts[1].startswith("0 items upserted, 0 deleted (1 id was no item of")
             ids = [f"i{number}" for number in range(2, 10)]
-            text = change_items(front.grpc_address, None, ids, token_file=str(token_file))
+            text = change_items(server.grpc_address, None, ids, token_file=str(token_file))
             expected = f"8 deleted; the server now has {NUM_ITEMS - 10} items."
             assert text == f"0 items upserted, {expected}"
 
-    def test_an_empty_field_means_the_same_as_without_a_front(self, shards, tmp_path, serving_dir):
+    def test_an_empty_field_means_the_same_as_without_a_front(self, shards, front, serving_dir):
         green = {"history": ["i0"], "categories": ["green"], "k": 100}
         with (
             start(serving_dir, admin_token=TOKEN) as one,
-            self.front(shards, tmp_path, admin_token=TOKEN) as front,
+            front(shards=shards, admin_token=TOKEN) as over_shards,
         ):
-            for server in (one, front):
+            for server in (one, over_shards):
                 kept = {"items": [{"id": "i1", "categories": [], "title": ""}]}
                 assert http(server, "/items:upsert", kept, TOKEN)[0] == 200
                 found = {item["item_id"] for item in http(server, "/recall", green)[1]["items"]}
@@ -313,16 +324,16 @@ class TestFront:
                     assert status == 400
                     assert "has no number. Leave it out" in document["error"]
 
-    def test_without_the_token_the_shards_refuse(self, shards, tmp_path):
-        with self.front(shards, tmp_path) as front:
-            status, document = http(front, "/items:delete", {"ids": ["i1"]})
+    def test_without_the_token_the_shards_refuse(self, kept_shards, front):
+        with front(shards=kept_shards) as server:
+            status, document = http(server, "/items:delete", {"ids": ["i1"]})
             assert status == 401
             assert "needs the admin token" in document["error"]
 
-    def test_a_refusal_is_shown_as_the_server_says_it(self, shards, tmp_path):
+    def test_a_refusal_is_shown_as_the_server_says_it(self, kept_shards, front):
         request = RecallRequest(("i1",), merge="quota")
-        with self.front(shards, tmp_path) as front:
-            for address in (front.grpc_address, f"http://{front.http_address}"):
+        with front(shards=kept_shards) as server:
+            for address in (server.grpc_address, f"http://{server.http_address}"):
                 with pytest.raises(InputError, match="refused the request: Over shards, `merge`"):
                     client.query(address, request)
 
@@ -334,16 +345,13 @@ class TestFront:
             client.query(f"127.0.0.1:{port}", RecallRequest(("i1",)))
         server.stop(0).wait()
 
-    def test_no_shard_at_the_start(self, shards, tmp_path):
-        for server in shards:
-            server.stop()
+    def test_no_shard_at_the_start(self, front):
         with pytest.raises(InputError, match=r"No shard answers: .* Start their servers first"):
-            self.front(shards, tmp_path).start()
+            front(shards=("127.0.0.1:9", "127.0.0.1:10")).start()
 
-    def test_shards_of_another_release(self, shards, tmp_path, releases):
-        addresses = tuple(server.grpc_address for server in shards)
+    def test_shards_of_another_release(self, kept_shards, releases):
         with pytest.raises(InputError, match="Start their servers first, with this release"):
-            start(releases[2], shards=addresses).start()
+            start(releases[2], shards=kept_shards).start()
 
 
 def test_vectors_of_new_items_are_those_of_the_version_that_serves(releases, serving_dir, tmp_path):

@@ -24,10 +24,14 @@ SEQ2SEQ_WEIGHTS = (0.0, 0.02)
 
 ALL = [*itertools.product(ModelConfig.EXTRACTORS, LOSSES, SEQ2SEQ_WEIGHTS)]
 FAST = [
-    (ModelConfig.EXTRACTORS[place % len(ModelConfig.EXTRACTORS)], losses, 0.02)
-    for place, losses in enumerate(LOSSES)
+    ("dssrec", ("uniform", "max"), 0.02),
+    ("last_state", ("full", "argmax"), 0.02),
+    ("self_attentive", ("popular", "sum"), 0.02),
+    ("capsule", ("in_batch", "argmax"), 0.02),
+    ("routing", ("queue", "sum"), 0.02),
+    ("dssrec", ("interest_queues", "max"), 0.02),
 ]
-"""Each loss and each extractor once or twice; the exports of all extractors: `models_test`."""
+"""Each extractor, kind of negatives and reduction; the exports of all extractors: `models_test`."""
 
 FUTURE_ONLY = ("future_bias",)
 """Weights that only seq2seq moves."""
@@ -72,6 +76,14 @@ def check_it_learns_and_resumes(
     for weight, wanted in zip(resumed.variables, model.variables, strict=True):
         np.testing.assert_array_equal(weight, wanted, err_msg=wanted.name)
     return model
+
+
+def test_the_fast_ones_have_a_case_of_each_kind():
+    extractors, losses, _ = zip(*FAST, strict=True)
+    negatives, reductions = zip(*losses, strict=True)
+    assert set(extractors) == set(ModelConfig.EXTRACTORS)
+    assert set(negatives) == set(LossConfig.NEGATIVES)
+    assert set(reductions) == set(LossConfig.REDUCTIONS)
 
 
 @pytest.mark.parametrize(("extractor", "losses", "seq2seq_weight"), FAST)

@@ -68,6 +68,19 @@ BATCH = SequenceBatch(
 HISTORIES = np.array([[2, 3, 4, 5, 6, 7], [9, 10, 0, 0, 0, 0], [13, 0, 0, 0, 0, 0]])
 
 
+LOSSES_ALONE = ("full_softmax", "anchors", "future_queue")
+"""Their towers are those of `dssrec`."""
+
+SAME_VARIABLES = ("full_softmax", "anchors", "inner_product", "k_by_user")
+"""They have those of `dssrec`."""
+
+
+def models_but(*slow):
+    """All models; tests of some are slow, as they repeat those of another."""
+    names = [pytest.param(name, marks=pytest.mark.slow if name in slow else ()) for name in MODELS]
+    return pytest.mark.parametrize("config", names, indirect=True)
+
+
 @pytest.fixture(scope="module", params=MODELS)
 def config(request):
     return RecallConfig().override([*TINY, *MODELS[request.param]])
@@ -113,6 +126,7 @@ def test_one_step_changes_every_weight(step):
         assert np.isfinite(weight).all(), weight.name
 
 
+@models_but(*SAME_VARIABLES)
 def test_config_and_checkpoint_round_trip(step, config, tmp_path):
     model, _, _ = step
     read_config = RecallConfig.from_json(config.to_json())
@@ -152,6 +166,7 @@ class ServingModule(tf.Module):
         return self._item_tower(item_ids)
 
 
+@models_but(*LOSSES_ALONE)
 def test_exported_towers_give_equal_vectors_for_any_batch_size(step, tmp_path):
     model, _, _ = step
     user_vectors, interest_weights, item_vectors = vectors_of(model)

@@ -70,7 +70,10 @@ def serve(release_folder):
         process.communicate()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow), (signal.SIGINT, 130)],
+)
 def test_a_stop_while_loading_ends_at_once(serve, number, code):
     process = serve(_LOADING)
     assert process.stdout.readline() == "loading\n"

@@ -1,6 +1,7 @@
 """Batches from a store into a store that goes wrong: the commands, beside a real S3 server."""
 
 import io
+import itertools
 
 import pyarrow.parquet as pq
 import pytest
@@ -48,11 +49,18 @@ def one_line(capsys) -> str:
     return lines[0]
 
 
+FAST_MOMENTS = (("busy", "prefix="), ("cut", RELEASE), ("cut", LOG), ("busy", RESULT))
+
+
 @pytest.mark.parametrize(
-    "fault",
-    ["busy", "cut", *(pytest.param(one, marks=pytest.mark.slow) for one in ("reset", "slow"))],
+    ("fault", "part"),
+    [
+        pytest.param(*moment, marks=() if moment in FAST_MOMENTS else pytest.mark.slow)
+        for moment in itertools.product(
+            ["busy", "cut", "reset", "slow"], ["prefix=", RELEASE, LOG, RESULT]
+        )
+    ],
 )
-@pytest.mark.parametrize("part", ["prefix=", RELEASE, LOG, RESULT])
 def test_a_moment_costs_nothing_but_time(s3, place, door, monkeypatch, fault, part):
     monkeypatch.setattr(filesystems, "_RETRIES", 1)
     filesystems._s3.cache_clear()

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import tensorflow as tf
@@ -46,12 +47,28 @@ def test_on_a_gpu_the_step_is_compiled_and_larger(gpu):
     assert devices.complete(RecallConfig()).loss.num_negatives > 1024
 
 
-def test_a_step_that_does_not_fit_says_what_to_lower():
-    """An error as TensorFlow raises it: no machine has 64 TiB."""
+def fill_64_tib():
+    """TensorFlow waits 10 s for others to free some."""
+    tf.fill([2**20, 2**20, 2**4], 1.0)
+
+
+def raise_what_it_says():
+    device = "/job:localhost/replica:0/task:0/device:CPU:0"
+    text = (
+        f"{{{{function_node __wrapped__Fill_device_{device}}}}} OOM when allocating tensor with "
+        f"shape[1048576,1048576,16] and type float on {device} by allocator mklcpu [Op:Fill]"
+    )
+    raise tf.errors.ResourceExhaustedError(None, None, text)
+
+
+@pytest.mark.parametrize(
+    "fail", [pytest.param(fill_64_tib, marks=pytest.mark.slow), raise_what_it_says]
+)
+def test_a_step_that_does_not_fit_says_what_to_lower(fail):
     config = RecallConfig().override(["train.batch_slots=77", "model.num_interests=3"])
 
     with pytest.raises(InputError) as error, devices.enough_memory(config):
-        tf.fill([2**20, 2**20, 2**4], 1.0)
+        fail()
 
     assert str(error.value) == (
         "The memory of CPU:0 is too small for a step (tensor with shape[1048576,1048576,16] and "
@@ -154,33 +171,33 @@ def test_the_job_says_how_many_cores_it_has():
     assert f"{len(os.sched_getaffinity(0))} processor cores, 384 slots" in text
 
 
+NAMES = ("TF_XLA_FLAGS", "XLA_FLAGS", "RECALL_COMPILATION_CACHE")
+
+
 def variables_of_a_job(*settings, **environment):
-    """TF_XLA_FLAGS and XLA_FLAGS of a fresh process, and the files of its cache."""
-    script = (
-        "import os, recall, tensorflow as tf\n"
-        "from pipelines.training import devices\n"
-        "from recall.config import RecallConfig\n"
-        f"devices.prepare(RecallConfig().override({list(settings)}))\n"
-        "tf.function(lambda a: tf.matmul(a, a) + 1, jit_compile=True)(tf.ones([64, 64]))\n"
-        "print(os.environ.get('TF_XLA_FLAGS', ''), '|', os.environ.get('XLA_FLAGS', ''))\n"
-    )
-    names = ("TF_XLA_FLAGS", "XLA_FLAGS", "RECALL_COMPILATION_CACHE")
-    inherited = {name: value for name, value in os.environ.items() if name not in names}
-    result = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        env=inherited | environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [part.strip() for part in result.stdout.split("|")]
+    """TF_XLA_FLAGS and XLA_FLAGS as a job leaves them to TensorFlow."""
+    with mock.patch.dict(os.environ):
+        for name in NAMES:
+            os.environ.pop(name, None)
+        os.environ.update(environment)
+        devices.prepare(RecallConfig().override(list(settings)))
+        return [os.environ.get(name, "") for name in NAMES[:2]]
 
 
 def test_compiled_programs_are_kept_where_the_user_says(tmp_path):
+    """In a process of its own: TensorFlow reads the variables once."""
     folder = tmp_path / "cache"
+    script = (
+        "import recall, tensorflow as tf\n"
+        "from pipelines.training import devices\n"
+        "from recall.config import RecallConfig\n"
+        "devices.prepare(RecallConfig())\n"
+        "tf.function(lambda a: tf.matmul(a, a) + 1, jit_compile=True)(tf.ones([64, 64]))\n"
+    )
+    inherited = {name: value for name, value in os.environ.items() if name not in NAMES}
+    environment = inherited | {"RECALL_COMPILATION_CACHE": str(folder)}
 
-    variables_of_a_job(RECALL_COMPILATION_CACHE=str(folder))
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=environment, check=True)
 
     assert list(folder.glob("xla_compile_cache*"))
 
@@ -203,6 +220,7 @@ def test_nothing_is_kept_where_nothing_is_compiled(tmp_path):
     )
 
     assert (of_tensorflow, of_xla) == ("", "")
+    assert not (tmp_path / "unused").exists()
 
 
 @pytest.mark.parametrize(("started_by", "sharing"), [({}, 1), ({"started_by": "recall"}, 2)])

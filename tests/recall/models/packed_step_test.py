@@ -26,15 +26,26 @@ LOSSES = [
     ("in_batch", "max"),
     ("interest_queues", "max"),
 ]
-CASES = [
-    *itertools.product(["dssrec"], LOSSES),
-    *itertools.product(EXTRACTORS[1:3], [("queue", "sum"), ("full", "max")]),
-    *itertools.product(["last_state"], [("uniform", "argmax"), ("interest_queues", "max")]),
-    *itertools.product(["capsule"], [("uniform", "sum"), ("full", "argmax")]),
-    *itertools.product(["routing"], [("full", "argmax"), ("interest_queues", "max")]),
+FAST = [
+    ("dssrec", ("uniform", "max")),
+    ("capsule", ("uniform", "sum")),
+    ("last_state", ("uniform", "argmax")),
+    ("routing", ("queue", "max")),
+    ("self_attentive", ("queue", "sum")),
+    ("dssrec", ("queue", "argmax")),
+    ("last_state", ("full", "max")),
+    ("capsule", ("full", "argmax")),
+    ("self_attentive", ("popular", "max")),
+    ("routing", ("in_batch", "max")),
+    ("dssrec", ("interest_queues", "max")),
 ]
-"""Each loss with one extractor, and each extractor with a few: they meet in vectors alone. The
-rest of them: `tests/conformance`."""
+"""Each loss with one extractor: they meet in vectors alone. The others are slow tests."""
+
+CASES = [
+    pytest.param(extractor, losses, marks=[] if (extractor, losses) in FAST else pytest.mark.slow)
+    for extractor, losses in itertools.product(EXTRACTORS, LOSSES)
+    if extractor != "capsule" or losses[1] != "max"  # Whose capsules tie; rounding chooses.
+]
 OPTIONS = {
     "gated": ["model.block=gated"],
     "no_filter": ["model.filter_share=0"],
@@ -49,6 +60,13 @@ OPTIONS = {
     "future_queue": ["loss.seq2seq_queue=8", "loss.seq2seq_anchors=2"],
     "warm_up": ["loss.seq2seq_warm_up_steps=2", "loss.stop_future_gradient=true"],
 }
+TOGETHER = [
+    ["gated", "overlap", "future_queue"],
+    ["no_filter", "k_by_user", "anchors"],
+    ["items", "gate", "of_user", "warm_up"],
+    ["no_clusters", "in_order"],
+]
+"""Each option in one model; alone they are slow tests."""
 
 
 def pack(sequences, rows, num_rows):
@@ -142,16 +160,26 @@ def test_packed_steps_are_padded_ones(extractor, losses):
     assert_same(padded, packed, logs, packed_logs, tolerance=1e-5)
 
 
-@pytest.mark.parametrize("name", OPTIONS)
-def test_packed_steps_are_padded_ones_with_every_option(name):
-    settings = ("dssrec", "uniform", "max", "model.dropout_rate=0", *OPTIONS[name])
+@pytest.mark.parametrize(
+    "names",
+    [*TOGETHER, *(pytest.param([name], marks=pytest.mark.slow) for name in OPTIONS)],
+    ids=" ".join,
+)
+def test_packed_steps_are_padded_ones_with_every_option(names):
+    options = itertools.chain(*(OPTIONS[name] for name in names))
+    settings = ("dssrec", "uniform", "max", "model.dropout_rate=0", *options)
     padded = build(*settings, has_static_shapes=False)
     packed = build(*settings, has_static_shapes=True)
 
-    for _ in range(3 if name in ("future_queue", "warm_up") else 2):
+    for _ in range(3 if {"future_queue", "warm_up"} & {*names} else 2):
         logs, packed_logs = padded.train_step(PADDED), packed.train_step(PACKED)
 
     assert_same(padded, packed, logs, packed_logs, tolerance=1e-5)
+
+
+def test_the_fast_ones_have_each_loss_and_each_option():
+    assert [losses for _, losses in FAST] == LOSSES
+    assert sorted(itertools.chain(*TOGETHER)) == sorted(OPTIONS)
 
 
 def test_sequences_of_one_row_do_not_see_each_other():
@@ -253,7 +281,14 @@ def test_every_compiled_step_is_the_plain_one(extractor, negatives, reduction):
     check_compiled(extractor, negatives, reduction, share, tolerance=1e-4)
 
 
-@pytest.mark.parametrize("extractor", [name for name in EXTRACTORS if name != "capsule"])
+@pytest.mark.parametrize(
+    "extractor",
+    [
+        pytest.param(name, marks=[] if name == "dssrec" else pytest.mark.slow)
+        for name in EXTRACTORS
+        if name != "capsule"
+    ],
+)
 def test_bfloat16_learns_what_float32_does(extractor):
     """Weights and user vectors stay float32; a step differs by the rounding of its products."""
     settings = (extractor, "uniform", "max", "model.dropout_rate=0", "loss.min_interest_share=0")

@@ -43,6 +43,14 @@ def visit(request, chromium, server):
     visit.close()
 
 
+@pytest.fixture(params=["phone", pytest.param("wide", marks=pytest.mark.slow)])
+def narrow(request, chromium, server):
+    """For what the size of the window changes little."""
+    visit = Visit(chromium, server, request.param)
+    yield visit
+    visit.close()
+
+
 @pytest.fixture
 def wide(chromium, server):
     visit = Visit(chromium, server, "wide")

@@ -23,6 +23,14 @@ def _visit(request, chromium, shop):
     visit.close()
 
 
+@pytest.fixture(name="narrow", params=["phone", pytest.param("wide", marks=pytest.mark.slow)])
+def _narrow(request, chromium, shop):
+    """For what the size of the window changes little."""
+    visit = Visit(chromium, shop, request.param)
+    yield visit
+    visit.close()
+
+
 def show_form(visit):
     """Opens the request, which a narrow window shows closed at first."""
     if not visit.page.is_visible("#where"):
@@ -67,44 +75,44 @@ def test_conditions_are_typed_and_taken_out_again(visit):
     shows(visit, of_brand)
 
 
-def test_a_value_that_no_item_has(visit):
-    visit.open("#where=shop: nroth | " + SHOPS[0])
-    show_form(visit)
-    shows(visit, {f"i{row}" for row in range(0, 12, 3)})
-    assert visit.texts("#summary")[0].endswith("No item has the shop “nroth”.")
-    assert visit.texts(".chips .unknown") == []  # One of the two there is.
-    visit.page.click("#settings .chips button")
-    add(visit, "shop: nroth")
-    visit.wait("document.getElementById('summary').innerText.startsWith('No item passes')")
-    visit.page.wait_for_selector(".chips .unknown")
-    assert visit.violations() == []
+def test_a_value_that_no_item_has(narrow):
+    narrow.open("#where=shop: nroth | " + SHOPS[0])
+    show_form(narrow)
+    shows(narrow, {f"i{row}" for row in range(0, 12, 3)})
+    assert narrow.texts("#summary")[0].endswith("No item has the shop “nroth”.")
+    assert narrow.texts(".chips .unknown") == []  # One of the two there is.
+    narrow.page.click("#settings .chips button")
+    add(narrow, "shop: nroth")
+    narrow.wait("document.getElementById('summary').innerText.startsWith('No item passes')")
+    narrow.page.wait_for_selector(".chips .unknown")
+    assert narrow.violations() == []
 
 
-def test_what_is_no_condition_stays_in_the_field(visit):
-    visit.open()
-    add(visit, "cheap things")
-    assert visit.page.evaluate("document.getElementById('where').validationMessage").startswith(
+def test_what_is_no_condition_stays_in_the_field(narrow):
+    narrow.open()
+    add(narrow, "cheap things")
+    assert narrow.page.evaluate("document.getElementById('where').validationMessage").startswith(
         "An attribute, a colon, and a value"
     )
-    assert "where" not in visit.state()
-    add(visit, "colour: red")
-    visit.page.wait_for_selector("#notice:not([hidden])")
-    assert "'colour', which this release does not declare" in visit.texts("#notice")[0]
-    visit.page.click("text=Reset the request")
-    visit.page.wait_for_selector("#notice", state="hidden")
-    assert visit.state() == {}
+    assert "where" not in narrow.state()
+    add(narrow, "colour: red")
+    narrow.page.wait_for_selector("#notice:not([hidden])")
+    assert "'colour', which this release does not declare" in narrow.texts("#notice")[0]
+    narrow.page.click("text=Reset the request")
+    narrow.page.wait_for_selector("#notice", state="hidden")
+    assert narrow.state() == {}
 
 
-def test_new_categories(visit):
-    visit.open("#h=i7&k=3")
-    show_form(visit)
-    visit.page.click("text=New categories")
-    visit.wait("location.hash.includes('merge=new_categories')")
-    visit.page.fill("#diversity", "50")
-    visit.page.press("#diversity", "Tab")
-    visit.wait("location.hash.includes('lambda=50')")
+def test_new_categories(narrow):
+    narrow.open("#h=i7&k=3")
+    show_form(narrow)
+    narrow.page.click("text=New categories")
+    narrow.wait("location.hash.includes('merge=new_categories')")
+    narrow.page.fill("#diversity", "50")
+    narrow.page.press("#diversity", "Tab")
+    narrow.wait("location.hash.includes('lambda=50')")
     metas = "[...document.querySelectorAll('#items .meta')].map(e => e.innerText.split(' · '))"
     # Three colours, one or two of an item: of the first two items none is in both.
-    visit.wait(f"(([a, b]) => !a.some((name) => b.includes(name)))({metas})")
-    assert visit.violations() == []
-    assert visit.is_as_wide_as_the_window()
+    narrow.wait(f"(([a, b]) => !a.some((name) => b.includes(name)))({metas})")
+    assert narrow.violations() == []
+    assert narrow.is_as_wide_as_the_window()

@@ -28,25 +28,25 @@ def answers_are_drawn(visit, held, expression="true"):
     held.let_through(f"{ANSWERED} && {expression}")
 
 
-def test_a_number_typed_slowly(visit):
-    open_with_answer(visit)
-    page = visit.page
-    held = visit.hold("recall", "items:lookup")
+def test_a_number_typed_slowly(narrow):
+    open_with_answer(narrow)
+    page = narrow.page
+    held = narrow.hold("recall", "items:lookup")
     page.click("text=Diverse")
     page.locator("#diversity").press("ControlOrMeta+a")
     page.keyboard.type("5")
-    answers_are_drawn(visit, held)
-    assert focus(visit) == "diversity"
-    assert focus(visit, "value") == "5"
+    answers_are_drawn(narrow, held)
+    assert focus(narrow) == "diversity"
+    assert focus(narrow, "value") == "5"
     page.keyboard.type("0")
     page.keyboard.press("Enter")
-    visit.wait("location.hash.includes('lambda=50')")
+    narrow.wait("location.hash.includes('lambda=50')")
     # What is too large is put right when it is entered, although the field keeps the focus.
     page.keyboard.type("0")
     page.keyboard.press("Enter")
-    visit.wait("location.hash.includes('lambda=100')")
-    assert focus(visit) == "diversity"
-    assert focus(visit, "value") == "100"
+    narrow.wait("location.hash.includes('lambda=100')")
+    assert focus(narrow) == "diversity"
+    assert focus(narrow, "value") == "100"
 
 
 @pytest.mark.parametrize("field", ["k", "most"])
@@ -63,62 +63,62 @@ def test_a_number_that_is_none_yet(wide, field):
     wide.wait(f"location.hash.includes('{field}=10')")
 
 
-def test_a_category_typed_slowly(visit):
-    open_with_answer(visit)
-    page = visit.page
-    held = visit.hold("recall", "items:lookup")
+def test_a_category_typed_slowly(narrow):
+    open_with_answer(narrow)
+    page = narrow.page
+    held = narrow.hold("recall", "items:lookup")
     page.click("text=Quota")
     page.click("#only")
     page.keyboard.type("rd")
     page.keyboard.press("ArrowLeft")
-    answers_are_drawn(visit, held)
-    assert focus(visit) == "only"
-    assert focus(visit, "value") == "rd"
-    assert focus(visit, "selectionStart") == 1
+    answers_are_drawn(narrow, held)
+    assert focus(narrow) == "only"
+    assert focus(narrow, "value") == "rd"
+    assert focus(narrow, "selectionStart") == 1
     page.keyboard.type("e")
     page.keyboard.press("Enter")
-    visit.wait("location.hash.includes('only=red')")
+    narrow.wait("location.hash.includes('only=red')")
     all_red = "[...document.querySelectorAll('#items .meta')].every(e => e.innerText == 'red')"
-    answers_are_drawn(visit, held, all_red)
-    assert focus(visit) == "only"
-    assert focus(visit, "value") == ""
+    answers_are_drawn(narrow, held, all_red)
+    assert focus(narrow) == "only"
+    assert focus(narrow, "value") == ""
 
 
-def test_a_search_typed_slowly(visit):
-    open_with_answer(visit)
-    page = visit.page
-    held = visit.hold("recall", "items:lookup")
+def test_a_search_typed_slowly(narrow):
+    open_with_answer(narrow)
+    page = narrow.page
+    held = narrow.hold("recall", "items:lookup")
     page.click("#items .add >> nth=0")
     page.click("#search")
     page.keyboard.type("itm")
     page.keyboard.press("ArrowLeft")
-    answers_are_drawn(visit, held, "document.querySelectorAll('#history li').length == 3")
-    assert focus(visit) == "search"
-    assert focus(visit, "value") == "itm"
-    assert focus(visit, "selectionStart") == 2
+    answers_are_drawn(narrow, held, "document.querySelectorAll('#history li').length == 3")
+    assert focus(narrow) == "search"
+    assert focus(narrow, "value") == "itm"
+    assert focus(narrow, "selectionStart") == 2
     page.keyboard.type("e")
     page.keyboard.press("End")
     page.keyboard.type(" 12")
-    visit.wait("document.querySelector('#found li')?.innerText.startsWith('Item 12')")
+    narrow.wait("document.querySelector('#found li')?.innerText.startsWith('Item 12')")
 
 
-def test_a_slider_that_is_being_dragged(visit):
-    open_with_answer(visit)
-    mouse = visit.page.mouse
-    slider = visit.page.locator("#weight-0")
+def test_a_slider_that_is_being_dragged(narrow):
+    open_with_answer(narrow)
+    mouse = narrow.page.mouse
+    slider = narrow.page.locator("#weight-0")
     slider.scroll_into_view_if_needed()
     box = slider.bounding_box()
     middle = box["y"] + box["height"] / 2
-    held = visit.hold("recall")
+    held = narrow.hold("recall")
     mouse.move(box["x"] + box["width"] / 2, middle)
     mouse.down()
     mouse.move(box["x"] + 0.75 * box["width"], middle, steps=4)
-    answers_are_drawn(visit, held)
+    answers_are_drawn(narrow, held)
     mouse.move(box["x"] + box["width"] + 20, middle, steps=4)
-    visit.wait("decodeURIComponent(location.hash).includes('w=2,1')")
+    narrow.wait("decodeURIComponent(location.hash).includes('w=2,1')")
     mouse.up()
-    assert focus(visit) == "weight-0"
-    assert focus(visit, "value") == "2"
+    assert focus(narrow) == "weight-0"
+    assert focus(narrow, "value") == "2"
 
 
 def test_a_button_of_the_history(wide):

@@ -55,20 +55,20 @@ def test_from_the_empty_page_to_recommendations(visit):
     assert visit.is_as_wide_as_the_window()
 
 
-def test_search_finds_by_title_and_id_and_says_when_there_is_nothing(visit):
-    page = visit.page
-    visit.open()
+def test_search_finds_by_title_and_id_and_says_when_there_is_nothing(narrow):
+    page = narrow.page
+    narrow.open()
     page.fill("#search", "I0")
-    visit.wait("document.querySelector('#found li')?.innerText.startsWith('i0')")
+    narrow.wait("document.querySelector('#found li')?.innerText.startsWith('i0')")
     page.fill("#search", "ÍTEM 11")
-    visit.wait("document.querySelector('#found li')?.innerText.startsWith('Item 11')")
+    narrow.wait("document.querySelector('#found li')?.innerText.startsWith('Item 11')")
     assert page.get_attribute("#search", "aria-expanded") == "true"
-    assert visit.violations() == []
+    assert narrow.violations() == []
     page.fill("#search", "no such item")
-    visit.wait("document.getElementById('search-status').innerText.includes('No item has')")
+    narrow.wait("document.getElementById('search-status').innerText.includes('No item has')")
     assert not page.is_visible("#found")
     page.fill("#search", "item 1")
-    visit.wait("document.querySelectorAll('#found li').length == 8")
+    narrow.wait("document.querySelectorAll('#found li').length == 8")
     page.keyboard.press("ArrowUp")
     chosen = page.get_attribute("#search", "aria-activedescendant")
     assert page.get_attribute(f"#{chosen}", "aria-selected") == "true"
@@ -77,12 +77,12 @@ def test_search_finds_by_title_and_id_and_says_when_there_is_nothing(visit):
     assert not page.is_visible("#found")
     page.click("#search")
     page.fill("#search", "item 12")
-    visit.wait("document.querySelector('#found li')?.innerText.startsWith('Item 12')")
+    narrow.wait("document.querySelector('#found li')?.innerText.startsWith('Item 12')")
     page.click("#found li")
-    visit.wait("document.querySelectorAll('#history li').length == 1")
+    narrow.wait("document.querySelectorAll('#history li').length == 1")
     page.fill("#search", "")
     page.keyboard.press("Backspace")
-    visit.wait("document.querySelectorAll('#history li').length == 0")
+    narrow.wait("document.querySelectorAll('#history li').length == 0")
 
 
 def test_the_request_and_its_effect(visit):
@@ -121,24 +121,24 @@ def test_the_request_and_its_effect(visit):
     assert visit.is_as_wide_as_the_window()
 
 
-def test_a_category_that_no_item_has(visit):
-    visit.open("#h=i7&only=red&only=purple&never=pink")
-    visit.wait("document.getElementById('summary').innerText.includes('no categor')")
-    assert "“purple”, “pink” are no categories of these items." in visit.texts("#summary")[0]
-    if not visit.page.is_visible("#k"):
-        visit.page.click("#settings summary")
-    visit.page.wait_for_selector(".chips .unknown")
-    assert visit.texts(".chips .unknown") == ["purple \u00d7", "pink \u00d7"]
-    assert visit.violations() == []
-    visit.page.click("[aria-label='Remove purple']")
-    visit.page.click("[aria-label='Remove pink']")
-    visit.wait("!document.getElementById('summary').innerText.includes('no categor')")
-    assert set(visit.texts("#items .meta")) == {"red"}
-    visit.page.click("[aria-label='Remove red']")
-    visit.page.fill("#only", "purple")
-    visit.page.press("#only", "Enter")
+def test_a_category_that_no_item_has(narrow):
+    narrow.open("#h=i7&only=red&only=purple&never=pink")
+    narrow.wait("document.getElementById('summary').innerText.includes('no categor')")
+    assert "“purple”, “pink” are no categories of these items." in narrow.texts("#summary")[0]
+    if not narrow.page.is_visible("#k"):
+        narrow.page.click("#settings summary")
+    narrow.page.wait_for_selector(".chips .unknown")
+    assert narrow.texts(".chips .unknown") == ["purple \u00d7", "pink \u00d7"]
+    assert narrow.violations() == []
+    narrow.page.click("[aria-label='Remove purple']")
+    narrow.page.click("[aria-label='Remove pink']")
+    narrow.wait("!document.getElementById('summary').innerText.includes('no categor')")
+    assert set(narrow.texts("#items .meta")) == {"red"}
+    narrow.page.click("[aria-label='Remove red']")
+    narrow.page.fill("#only", "purple")
+    narrow.page.press("#only", "Enter")
     no_item = "No item passes the filters. “purple” is no category of these items."
-    visit.wait(f"document.getElementById('summary').innerText == '{no_item}'")
+    narrow.wait(f"document.getElementById('summary').innerText == '{no_item}'")
 
 
 def test_the_address_is_the_state(wide):
@@ -166,32 +166,32 @@ def test_the_address_is_the_state(wide):
     wide.wait("document.querySelectorAll('#items li').length == 20")
 
 
-def test_a_made_up_visitor_has_two_tastes(visit):
-    visit.open()
-    visit.page.click("#visitors button >> nth=0")
-    visit.wait("document.querySelectorAll('.card ol li').length == 10")
-    assert len(visit.history()) == 6
-    visit.page.click("#clear")
-    visit.wait("document.querySelectorAll('#history li').length == 0")
-    visit.wait("document.getElementById('answer-title').innerText == 'Popular items'")
-    assert visit.page.evaluate("document.activeElement.id") == "search"
+def test_a_made_up_visitor_has_two_tastes(narrow):
+    narrow.open()
+    narrow.page.click("#visitors button >> nth=0")
+    narrow.wait("document.querySelectorAll('.card ol li').length == 10")
+    assert len(narrow.history()) == 6
+    narrow.page.click("#clear")
+    narrow.wait("document.querySelectorAll('#history li').length == 0")
+    narrow.wait("document.getElementById('answer-title').innerText == 'Popular items'")
+    assert narrow.page.evaluate("document.activeElement.id") == "search"
 
 
-def test_one_item(visit):
-    page = visit.page
-    visit.open("#h=i7")
+def test_one_item(narrow):
+    page = narrow.page
+    narrow.open("#h=i7")
     page.click("#items .name >> nth=0")
     page.wait_for_selector("dialog h3")
     dialog = page.inner_text("dialog")
     assert "Part of the release, served" in dialog
     assert re.search(r"\d+ clicks? in the log", dialog)
-    assert len(visit.texts("dialog ol li")) == 5
-    assert visit.violations() == []
+    assert len(narrow.texts("dialog ol li")) == 5
+    assert narrow.violations() == []
     page.keyboard.press("Escape")
     assert not page.is_visible("dialog")
     page.click("#items .name >> nth=1")
     page.click("dialog >> text=Add to the history")
-    visit.wait("document.querySelectorAll('#history li').length == 2")
+    narrow.wait("document.querySelectorAll('#history li').length == 2")
 
 
 def test_an_overloaded_server(wide):

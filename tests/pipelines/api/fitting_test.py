@@ -1,6 +1,7 @@
 """`recall.fit`: what it takes and what it refuses; the jobs have tests of their own."""
 
 import json
+import shutil
 
 import pandas as pd
 import polars as pl
@@ -140,10 +141,15 @@ def test_another_log_in_the_same_folder_names_the_argument(fitted, events):
 
 
 @here
-def test_a_model_that_is_not_good_enough_leaves_its_numbers(events, tmp_path):
+def test_a_model_that_is_not_good_enough_leaves_its_numbers(fitted, events, tmp_path):
+    """The model of another run, which is not published."""
+    ignored = shutil.ignore_patterns("serving", "evaluation", "export", "index")
+    shutil.copytree(fitted.path, tmp_path / "run", ignore=ignored)
     settings = {**conftest.SETTINGS, "evaluation.thresholds": ["test.recall@10 > 1"]}
     with pytest.raises(recall.InputError, match="recall@10"):
-        recall.fit(events, output=tmp_path / "run", config=settings, show=False)
+        recall.fit(
+            events, conftest.make_items(), output=tmp_path / "run", config=settings, show=False
+        )
     run = recall.load(tmp_path / "run")
     assert "not published" in repr(run)
     assert len(run.metrics) > 10

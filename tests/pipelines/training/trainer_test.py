@@ -239,7 +239,11 @@ def kill_before_state_is_saved(patch):
 
 
 @eagerly
-@pytest.mark.parametrize("kill", [kill_in_step, kill_before_state_is_saved])
+@pytest.mark.parametrize(
+    "kill",
+    # Within an epoch a job of the fast tests of `mid_epoch` is killed too.
+    [pytest.param(kill_in_step, marks=pytest.mark.slow), kill_before_state_is_saved],
+)
 def test_a_killed_job_resumes_and_ends_as_if_nothing_had_happened(
     kill, finished, examples_dir, tmp_path
 ):
@@ -596,6 +600,7 @@ def test_a_killed_job_goes_on_with_the_dropout_and_the_negatives_it_would_have_h
         [
             "model.dropout_rate=0.3",
             "loss.negatives=queue",
+            f"loss.seq2seq_weight={CONFIG.loss.seq2seq_weight if is_compiled else 0}",
             f"train.jit_compile={str(is_compiled).lower()}",
             "train.batch_slots=64",
             "train.max_epochs=2",

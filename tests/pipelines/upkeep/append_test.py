@@ -107,7 +107,7 @@ SETTINGS = [
 
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_days_one_after_the_other_are_all_at_once(tmp_path, settings):
-    config, days = configure(*settings), random_days(5)
+    config, days = configure(*settings), random_days(5, num_days=3)
     whole = write(tmp_path / "whole.parquet", join(days))
     ingest.run_ingest(open_events(whole), None, tmp_path / "whole", config)
     first = write(tmp_path / "0.parquet", days[0])

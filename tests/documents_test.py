@@ -150,6 +150,20 @@ def test_the_reference_has_every_name_that_python_offers():
     assert missing == []
 
 
+def test_the_changelog_says_nothing_twice():
+    text = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    entries = [
+        " ".join(entry.split()) for entry in re.split(r"^- |^#.*$", text, flags=re.MULTILINE)
+    ]
+    beginnings = [entry[:60] for entry in entries if entry]
+    assert sorted(beginnings) == sorted(set(beginnings))
+    parts = re.findall(
+        r"^### (\w+)$", text.partition("\n## ")[2].partition("\n## ")[0], re.MULTILINE
+    )
+    order = ("Added", "Changed", "Deprecated", "Removed", "Fixed", "Security")
+    assert parts == [part for part in order if part in parts]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=by_path)
 def test_files_that_are_named_exist(page):
     """A page that sends a reader to a file that was moved is worse than none."""

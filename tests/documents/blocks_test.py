@@ -1,5 +1,7 @@
 """Every block of a page is code that a test runs, a file that such code uses, or no code."""
 
+import ast
+import json
 import re
 
 import pytest
@@ -56,6 +58,17 @@ def test_every_block_is_run_or_used_or_no_code(page):
                 f"{block.place} is `{block.language}`: name it sh, python or text, or a file"
             )
     assert lost == []
+
+
+def test_blocks_of_python_and_json_can_be_read():
+    """Those that no test runs, too."""
+    blocks = [block for page in PAGES for block in read_blocks(page)]
+    for block in blocks:
+        if block.language == "python":
+            compile(block.text, block.place, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        elif block.language == "json":
+            json.loads(block.text)
+    assert sum(block.language in ("python", "json") for block in blocks) > 20
 
 
 def test_few_blocks_are_left_out():

@@ -2,7 +2,7 @@
 
 The repository is read as files first, so its links are those between files: `../TRIALS.md`,
 `../serving/config`. On the site the first leads to a page; the second, code, has none and
-becomes plain text.
+becomes plain text. Flags are kept in one line.
 """
 
 import re
@@ -19,6 +19,8 @@ OUTSIDE = ("BUILD.md", "CHANGELOG.md", "TRIALS.md", "findings/README.md")
 _LINK = re.compile(
     r"(?P<picture>!?)\[(?P<text>[^\]]*)\]\((?P<target>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)"
 )
+
+_FLAG = re.compile(r"<code>(--[^<\s]{2,30})</code>")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -44,3 +46,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return link.group()
 
     return _LINK.sub(lead, markdown)
+
+
+def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Keeps a flag in one line, where a browser would break it behind its hyphens."""
+    return _FLAG.sub(r'<code class="flag">\1</code>', html)

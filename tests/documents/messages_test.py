@@ -8,8 +8,10 @@ from tests.documents.blocks import ROOT, read_blocks
 
 SHORTEST = 8
 """Characters of a piece of a message in the code; shorter ones stand everywhere."""
-MOST_WORDS = 5
-"""Plain words in a row that need not be the code's: names, times, another program's words."""
+MOST_WORDS = 3
+"""Plain words in a row that need not be the code's: names and times."""
+OF_OTHERS = ("Column is completely missing",)
+"""What other programs say, TensorFlow Data Validation here."""
 
 _ERROR = re.compile(r"(?:^recall \w+: error: |^Config key |^Data row |^`\w+` has )", re.MULTILINE)
 _WORDS = re.compile(rf"(?:(?<![\w`'./-])[A-Za-z]?[a-z]+[,.;:]? ){{{MOST_WORDS},}}[a-z]+")
@@ -34,7 +36,7 @@ PIECES = pieces()
 def not_of_the_code(message):
     """What is left of a message without the pieces that the code has."""
     rest = " ".join(message.split())
-    for piece in PIECES:
+    for piece in (*OF_OTHERS, *PIECES):
         if piece in rest:
             rest = rest.replace(piece, "\0")
     return rest

@@ -172,3 +172,26 @@ def test_the_page_about_rooms_has_all():
     ]
     assert [room for room in rooms if f"`{room}/`" not in text] == []
     assert len(rooms) > 40
+
+
+def test_the_parts_of_a_report_have_these_names():
+    texts = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in (ROOT / "pipelines" / "reporting").rglob("*")
+        if path.suffix in (".py", ".j2")
+    )
+    table = spans.prose(ROOT / "docs/training.md").partition("| part | what it answers |\n")[2]
+    parts = [row.split("|")[1].strip() for row in table.partition("\n\n")[0].splitlines()[1:]]
+    assert [part for part in parts if part not in texts] == []
+    assert len(parts) == 11
+
+
+def test_every_alert_with_advice_exists():
+    """The other way round is a test of the alerts."""
+    headings = re.findall(r"^### (Recall\w+)$", read("docs/operations.md"), re.MULTILINE)
+    alerts = re.findall(r"alert: (\w+)$", read("deploy/monitoring/recall.rules.yml"), re.MULTILINE)
+    assert set(headings) == set(alerts)
+    panels = re.findall(r"\(\*([A-Z][\w ]+)\*", read("docs/operations.md"))
+    dashboard = read("deploy/monitoring/grafana_dashboard.json")
+    assert panels
+    assert [panel for panel in panels if f'"title": "{panel}"' not in dashboard] == []

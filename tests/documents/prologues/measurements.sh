@@ -2,9 +2,9 @@
 # that they run as written, not that they give the numbers again.
 source "$REPOSITORY/tests/documents/prologues/shared.sh"
 make_log
-mkdir beauty ml-1m
-gzip -c events.csv | tee beauty/events.csv.gz > ml-1m/events.csv.gz
-gzip -c items.csv | tee beauty/items.csv.gz > ml-1m/items.csv.gz
+mkdir beauty
+gzip -c events.csv > beauty/events.csv.gz
+gzip -c items.csv > beauty/items.csv.gz
 
 python() {
   case "$2" in

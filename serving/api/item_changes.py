@@ -87,7 +87,7 @@ class ItemUpsert:
         title: "" keeps the one the release knows.
         vector: `[dim]` numbers in the embedding space of the version that is
             asked; scaled to unit length where the model compares by cosine.
-            None takes the trained vector, or that of the categories.
+            None takes that of given features, else the trained one, else that of the categories.
         features: Name of a feature that the model declares -> its value: a text, a number, or
             a list of either. The item tower makes the vector of them, and of the id where
             that is known; what is left out is as the model knows it. None says nothing.

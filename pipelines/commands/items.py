@@ -27,7 +27,7 @@ COMMAND = Command(
         "upsert": FlagSpec(
             help="Items to have: a text file (.csv, .tsv ...) or .parquet with the columns "
             "item_id, category and optionally title, as for `recall run`. A new item gets the "
-            "vector of its categories.",
+            "vector of its categories and declared features.",
             value="FILE",
             kind="path",
             store="url",

@@ -42,7 +42,7 @@ class RecallRequest:
 
     Attributes:
         history: Raw item ids, oldest first; unknown ids are ignored. Without a known one the
-            answer is popular items.
+            answer is popular items, unless `context` has a feature that the model knows.
         k: Items wanted.
         exclude: Raw ids of items that must not be in the answer.
         include_seen: Whether items of the history may be in the answer.
@@ -280,7 +280,7 @@ class RecallResponse:
         item_ids: `[n]` bytes, raw ids in UTF-8: `k`, or all there are that the request allows.
         scores: `[n]` float32, see `RecalledItem`.
         interests: `[n]` int32, see `RecalledItem`.
-        is_fallback: Whether the request named no known item, so that the items are popular ones.
+        is_fallback: Whether the request named nothing known, so that the items are popular ones.
         num_known: Ids of the history, or of `similar_to`, that are items.
         num_unknown: Those that are not.
         model_version: Version of the user tower; 0 if it was not asked.

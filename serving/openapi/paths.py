@@ -42,7 +42,7 @@ def _recall_paths() -> dict[str, Any]:
                 "Recall",
                 "Items for a user, or for a batch of users",
                 "A history, oldest first, becomes a few interests; the answer merges what each "
-                "recalls. Without a known item in the history it has popular items.",
+                "recalls. Without a known item, or feature of the user, it has popular items.",
                 answer,
                 body=body,
                 example=example,

@@ -6,6 +6,7 @@ becomes plain text. Flags are kept in one line.
 """
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from posixpath import dirname, join, normpath, relpath
 
@@ -34,6 +35,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     """Turns links between files of the repository into links between pages."""
     here = page.file.src_uri
     place = here if here in OUTSIDE else f"docs/{here}"
+    if here.startswith("findings/"):
+        markdown += "\n" + "\n".join(_findings())
 
     def lead(link: re.Match) -> str:
         path = normpath(join(dirname(place), link["target"]))
@@ -46,6 +49,13 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         return link.group()
 
     return _LINK.sub(lead, markdown)
+
+
+def _findings() -> Iterator[str]:
+    """A line for each script: its name, and what its second line says."""
+    for path in sorted((ROOT / "findings").glob("*.sh")):
+        said = path.read_text(encoding="utf-8").splitlines()[1].removeprefix("# ")
+        yield f"- `{path.name}`: {said}"
 
 
 def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -> str:

@@ -1,6 +1,6 @@
 """A finished run as a run of MLflow: settings, metrics, curves, durations, the report.
 
-Imports no TensorFlow, and MLflow only when it is asked for (`recall[mlflow]`).
+Imports no TensorFlow, and MLflow only when it is asked for (`recall[train,mlflow]`).
 """
 
 import contextlib
@@ -50,7 +50,7 @@ class MlflowLog:
             InputError: MLflow is not installed, or does not answer there.
         """
         if importlib.util.find_spec("mlflow") is None:
-            raise InputError("--mlflow needs MLflow: pip install 'recall[mlflow]'.")
+            raise InputError("--mlflow needs MLflow: pip install 'recall[train,mlflow]'.")
         _prepare_environment()
         from mlflow import MlflowClient
 

@@ -1,6 +1,6 @@
 """Spans of requests, sent to an OpenTelemetry collector (OTLP over gRPC).
 
-Imports no TensorFlow. The packages are an extra (`recall[otel]`), imported only
+Imports no TensorFlow. The packages are an extra (`recall[serve,otel]`), imported only
 where spans are asked for. Sending is a thread's work with a bounded queue: a
 collector that is slow or gone costs spans, never requests.
 """
@@ -48,7 +48,7 @@ class SpanSender:
         except ImportError as error:
             raise InputError(
                 "--otlp_endpoint needs OpenTelemetry, which is not installed. "
-                "Give `pip install 'recall[otel]'`."
+                "Give `pip install 'recall[serve,otel]'`."
             ) from error
         exporter = OTLPSpanExporter(endpoint, insecure=parts.scheme == "http", timeout=_EXPORT_S)
         resource = Resource.create({"service.name": _SERVICE})

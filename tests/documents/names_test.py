@@ -195,3 +195,11 @@ def test_every_alert_with_advice_exists():
     dashboard = read("deploy/monitoring/grafana_dashboard.json")
     assert panels
     assert [panel for panel in panels if f'"title": "{panel}"' not in dashboard] == []
+
+
+def test_the_extras_of_messages_are_those_of_the_pages():
+    """An extra that stands beside another is never named alone."""
+    code = "\n".join(path.read_text(encoding="utf-8") for path in _SOURCES)
+    said = set(re.findall(r"recall\[([a-z,]+)\]", code))
+    told = set(re.findall(r"`recall\[([a-z,]+)\]`", read("docs/index.md")))
+    assert said <= told

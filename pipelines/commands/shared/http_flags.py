@@ -80,7 +80,7 @@ FLAGS = {
     ),
     "otlp_endpoint": FlagSpec(
         help="OpenTelemetry collector that gets a span for every request of both ports (OTLP over "
-        "gRPC), for example http://127.0.0.1:4317; needs `pip install 'recall[otel]'`.",
+        "gRPC), for example http://127.0.0.1:4317; needs `pip install 'recall[serve,otel]'`.",
         value="URL",
     ),
     "log_format": FlagSpec(

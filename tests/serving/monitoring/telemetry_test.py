@@ -123,5 +123,5 @@ def test_what_is_no_endpoint(endpoint):
 
 def test_without_the_packages(monkeypatch):
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
-    with pytest.raises(InputError, match=r"which is not installed.*recall\[otel\]"):
+    with pytest.raises(InputError, match=r"which is not installed.*recall\[serve,otel\]"):
         SpanSender("http://127.0.0.1:4317")

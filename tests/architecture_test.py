@@ -163,6 +163,14 @@ def test_the_library_is_layered():
     assert wrong == []
 
 
+def test_the_page_has_the_ranks_of_the_library():
+    page = (ROOT / "docs/design.md").read_text(encoding="utf-8")
+    text = re.search(r"^- Inside `recall`: ([^.]+)\.", page, re.MULTILINE)[1]
+    said = [set(re.findall(r"\w+", part)) for part in text.split("<-")]
+    ranks = sorted(set(LIBRARY_RANKS.values()))
+    assert said == [{n for n, r in LIBRARY_RANKS.items() if r == rank} for rank in ranks]
+
+
 def test_only_the_exporter_knows_the_model():
     wrong = [
         f"{path} imports {'.'.join(parts)}"

@@ -1,12 +1,8 @@
-"""Targets, addresses, metrics, variables and fields that the pages name are there."""
+"""Targets, addresses, metrics, variables and extras that the pages name are there."""
 
 import re
 
 import recall
-from pipelines.experiments.grids import catalogue
-from recall.feature_columns.declaration import FeatureColumn
-from recall.settings.validation import ValidationConfig
-from serving.api.recall_request import REQUEST_FIELDS
 from tests.documents import spans
 from tests.documents.blocks import ROOT
 
@@ -19,14 +15,6 @@ _SOURCES = [
 
 def read(path):
     return (ROOT / path).read_text(encoding="utf-8")
-
-
-def rows_below(path, heading):
-    """First cells of the first table behind a heading, without backticks, split at commas."""
-    text = spans.prose(ROOT / path).partition(f"\n## {heading}\n")[2]
-    table = re.search(r"^\|.*\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.MULTILINE)[1]
-    firsts = [row.strip("|").split("|")[0] for row in table.splitlines()]
-    return [name.strip(" `") for first in firsts for name in first.split(",")]
 
 
 def test_targets_of_make_exist():
@@ -117,73 +105,6 @@ def test_the_extras_are_those_of_the_package():
     }
     assert named <= offered
     assert named >= {"client", "serve", "train", "otel", "mlflow", "dask"}
-
-
-def test_the_table_of_a_request_has_all_its_fields():
-    fields = {field.name for field in REQUEST_FIELDS}
-    assert set(rows_below("docs/requests.md", "What a request can say")) == fields
-
-
-def test_the_table_of_checks_has_all_limits():
-    text = spans.prose(ROOT / "docs/validation.md")
-    limits = set(ValidationConfig.__dataclass_fields__)
-    assert set(re.findall(r"^\| .* \| `(\w+)` \|$", text, re.MULTILINE)) == limits
-
-
-def test_the_table_of_features_has_all_parameters():
-    text = spans.prose(ROOT / "docs/features.md").partition("| kind | parameters |\n")[2]
-    rows = text.partition("\n\n")[0].splitlines()[1:]
-    said = {re.findall(r"`(\w+)`", row)[0]: re.findall(r"`(\w+)`", row)[1:] for row in rows}
-    assert said == {kind: list(names) for kind, names in FeatureColumn.PARAMETERS.items()}
-
-
-def test_the_table_of_experiments_has_all():
-    assert set(rows_below_first("docs/experiments.md")) == set(catalogue.BUILDERS)
-
-
-def rows_below_first(path):
-    """First cells of a page's first table."""
-    table = re.search(r"^\|[-|]+\|\n((?:\|.*\n)+)", spans.prose(ROOT / path), re.MULTILINE)[1]
-    return [row.split("|")[1].strip(" `") for row in table.splitlines()]
-
-
-def test_the_list_of_pages_has_all():
-    pages = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
-    assert pages <= set(re.findall(r"\]\((docs/\w+\.md)\)", read("BUILD.md")))
-
-
-def test_the_table_of_benchmarks_has_all():
-    """Those that are programs, but for the clients of others; the rest is what they share."""
-    folder = ROOT / "tests" / "benchmarks"
-    programs = {
-        path.stem
-        for path in folder.glob("*.py")
-        if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
-    } - {"load"}
-    assert programs <= set(rows_below("BUILD.md", "Benchmarks"))
-
-
-def test_the_page_about_rooms_has_all():
-    text = read("docs/design.md")
-    rooms = [
-        path.parent.relative_to(ROOT / package).as_posix()
-        for package in ("pipelines", "serving")
-        for path in (ROOT / package).rglob("*/__init__.py")
-    ]
-    assert [room for room in rooms if f"`{room}/`" not in text] == []
-    assert len(rooms) > 40
-
-
-def test_the_parts_of_a_report_have_these_names():
-    texts = "\n".join(
-        path.read_text(encoding="utf-8")
-        for path in (ROOT / "pipelines" / "reporting").rglob("*")
-        if path.suffix in (".py", ".j2")
-    )
-    table = spans.prose(ROOT / "docs/training.md").partition("| part | what it answers |\n")[2]
-    parts = [row.split("|")[1].strip() for row in table.partition("\n\n")[0].splitlines()[1:]]
-    assert [part for part in parts if part not in texts] == []
-    assert len(parts) == 11
 
 
 def test_every_alert_with_advice_exists():

@@ -51,6 +51,29 @@ def place_of(page: Path, text: str, offset: int) -> str:
     return f"{page.relative_to(ROOT).as_posix()}:{number}"
 
 
+def table(page: str, heads: str) -> list[list[str]]:
+    """Cells of a page's table, without backticks; bars in code are no ends of cells.
+
+    Args:
+        page: Its path.
+        heads: Those of the table, as in "kind | parameters".
+
+    Raises:
+        LookupError: The page has no such table.
+    """
+    text = prose(ROOT / page).replace(r"\|", "\0")
+    _, head, rest = text.partition(f"| {heads} |\n")
+    if not head:
+        raise LookupError(f"{page} has no table {heads!r}")
+    rows = []
+    for row in rest.splitlines()[1:]:
+        if not row.startswith("|"):
+            break
+        cells = row.strip("|").split("|")
+        rows.append([cell.replace("\0", "|").replace("`", "").strip() for cell in cells])
+    return rows
+
+
 @functools.cache
 def code_spans() -> tuple[Span, ...]:
     """Everything between backticks in the prose of all pages."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
 import re
 from collections.abc import Iterator
@@ -23,6 +24,9 @@ _CPU_BATCH_SLOTS = 384
 
 _GPU_BATCH_SLOTS = 1024
 """A step of 384 slots takes a GPU as long: it waits for the program, not for arithmetic."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""A disk that is full is an exhausted resource for TensorFlow too."""
 
 _GPU_NEGATIVES = 4096
 """On validation users of Beauty .0740 after 17 epochs, where 1,024 had .0712 after 15
@@ -122,6 +126,8 @@ def enough_memory(config: RecallConfig, num_replicas: int = 1) -> Iterator[None]
         yield
     except tf.errors.ResourceExhaustedError as error:
         text = str(error)
+        if any(os.strerror(number) in text for number in _FULL):
+            raise
         device = re.search(r"device:(\w+:\d+)", text)
         wanted = re.search(r"tensor with shape\[[\d,]*\] and type \w+|allocate \d+ bytes", text)
         place = device[1] if device else "the device"

@@ -25,15 +25,15 @@ def held(
         model_dir: The folder; may be missing.
         record: Of the training.
         overwrite: Whether a model of other examples may be replaced.
-        is_chief: Whether this process writes what the job leaves; others look.
+        is_chief: Whether this process writes what the job leaves; others do nothing here.
 
     Raises:
         InputError: The folder is in use, or holds something else.
     """
-    records.check_output(model_dir, "train", overwrite=overwrite)
-    if not is_chief:
+    if not is_chief:  # What the chief is writing would look like a stranger's folder.
         yield
         return
+    records.check_output(model_dir, "train", overwrite=overwrite)
     busy = f"Another training is writing {model_dir}. Wait for its end, or choose another folder."
     with folders.locked_folder(model_dir, records.LOCK_NAME, busy=busy):
         _prepare(model_dir, record, overwrite=overwrite)
@@ -48,6 +48,7 @@ def _prepare(model_dir: Path, record: dict[str, Any], *, overwrite: bool) -> Non
         previous = storage.read_json(started)
         if same_results.are_same(previous, record):
             (model_dir / records.RECORD_NAME).unlink(missing_ok=True)
+            _remove_halves(model_dir)
             return
         if not overwrite:
             refuse_other_version(model_dir, record["settings"])
@@ -103,6 +104,16 @@ def _names_of(settings: Mapping[str, Any]) -> set[str]:
         for name in values
     }
     return names - of_the_job
+
+
+def _remove_halves(model_dir: Path) -> None:
+    """Removes checkpoints that were broken off as they were written; each may have gigabytes.
+
+    TensorFlow writes them under such a name and leaves it where its process is killed, or the disk
+    is full; nobody reads it.
+    """
+    for path in model_dir.glob("*/*_temp"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def _remove_content(model_dir: Path) -> None:

@@ -32,7 +32,7 @@ from pipelines.training.epochs.validation import Validation
 from pipelines.training.epochs.weight_averaging import WeightAverage
 from pipelines.training.job_state import CHECKPOINTS_NAME, PROGRESS, JobState
 from pipelines.training.packed_input import PackedExamples
-from pipelines.training.placement import host_processes, standstill, strategies
+from pipelines.training.placement import agreement, host_processes, standstill, strategies
 from pipelines.training.placement.strategies import Placement
 from pipelines.training.training_examples import PaddedExamples, open_examples
 from pipelines.training.warm_start import WarmStart, WriteStart, find_earlier_model, open_warm_start
@@ -113,7 +113,7 @@ def train_and_evaluate(
     vocabulary = records.read_vocabulary(examples_dir)
     training_examples.check_features(config, vocabulary, examples_dir)
     start = open_warm_start(warm_start, config, vocabulary, model_dir)
-    placement = strategies.open_placement(config)
+    placement = agreement.open_placement(config, record)
     is_chief = placement.is_chief
     with (
         model_folder.held(model_dir, record, overwrite=overwrite, is_chief=is_chief),
@@ -192,6 +192,7 @@ def _fit(
     with placement.strategy.scope():
         model = build_model(config, vocabulary, num_steps, start.first_step if start else 0)
     training = _open_training(model, config, model_dir, checkpoints_root, start)
+    agreement.require_state(placement, training.progress.done)
     held_out = validation_users.read(examples_dir, config)
     stopping_rule = choose_stopping_rule(config.train, held_out.num_users)
     epoch_lines.warn_of_few_users(held_out.num_users, config.train)
@@ -237,7 +238,7 @@ def _run_epochs(
     placement: Placement,
 ) -> None:
     """Runs the epochs that are left, with a line about each."""
-    first = int(progress.epochs_done), int(progress.steps_done)
+    first = progress.done
 
     def read(*place: int, **reader: tf.Tensor) -> tf.data.Dataset:
         if place == first and not reader:

@@ -16,7 +16,7 @@ from pipelines.artifacts import trained_model
 from pipelines.processes import gpus as visible_gpus
 from pipelines.training import devices, threads
 from pipelines.training.epochs.losses import MeanLosses, StopOnNan
-from pipelines.training.placement import host_processes, strategies
+from pipelines.training.placement import host_environments, strategies
 from pipelines.training.placement.strategies import Placement
 from pipelines.training.training_examples import open_examples
 from recall.config import RecallConfig
@@ -98,9 +98,7 @@ def measure_processes(module: str, case: dict[str, Any], timeout_s: float) -> di
         )
 
     with ThreadPoolExecutor(number) as pool:
-        return join_processes(
-            list(pool.map(measure_one, host_processes.environments(found[:number])))
-        )
+        return join_processes(list(pool.map(measure_one, host_environments.build(found[:number]))))
 
 
 def join_processes(facts: Sequence[dict[str, float]]) -> dict[str, float]:

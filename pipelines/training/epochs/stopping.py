@@ -61,6 +61,11 @@ class Progress(tf.Module):
         self.best_epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.best_value = tf.Variable(-1.0, dtype=tf.float64, trainable=False)
 
+    @property
+    def done(self) -> tuple[int, int]:
+        """Epochs that are done, and steps of the next one."""
+        return int(self.epochs_done), int(self.steps_done)
+
     def finish_epoch(self, epoch: int) -> None:
         """Epoch `epoch`, counted from 0, is done, and none has begun."""
         self.epochs_done.assign(epoch + 1)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Mapping, MutableMapping
 from typing import NamedTuple
 
+from recall.config import RecallConfig
 from recall.errors import InputError
 
 VARIABLE = "TF_CONFIG"
@@ -142,6 +143,29 @@ def refuse(command: str, environment: Mapping[str, str] = os.environ) -> None:
             f"`{command}` is one process, but {VARIABLE} describes {number}. Train with "
             f"`recall train` on all of them, then run `{command}` on one, without {VARIABLE}."
         )
+
+
+def check_servers(config: RecallConfig, cluster: Cluster) -> None:
+    """What parameter servers need, and what does not go with them.
+
+    Raises:
+        InputError: Something is missing or impossible.
+    """
+    if len(cluster.addresses.get(CHIEF, ())) != 1 or WORKER not in (cluster.addresses):
+        raise InputError(
+            f"Parameter servers need one chief and at least one worker in {VARIABLE}; it "
+            f"names {', '.join(f'{len(a)} {task}' for task, a in cluster.addresses.items())}."
+        )
+    for name in ("jit_compile", "deterministic"):
+        if getattr(config.train, name):
+            reason = {
+                "jit_compile": "the weights of a compiled step are on its own device",
+                "deterministic": "workers take steps as they come",
+            }[name]
+            raise InputError(
+                f"train.{name}=true does not go with parameter servers: {reason}. "
+                f"Leave train.{name} out."
+            )
 
 
 def is_reachable(address: str) -> bool:

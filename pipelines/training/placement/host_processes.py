@@ -5,11 +5,10 @@ This one starts them, passes on what the first of them says, and ends all when o
 
 import contextlib
 import functools
-import json
 import math
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -25,17 +24,12 @@ from absl import logging
 from pipelines.processes import gpus, jobs
 from pipelines.progress import display, relay, tasks
 from pipelines.training.placement import cluster as clusters
-from pipelines.training.placement import exchange
+from pipelines.training.placement import host_environments
 from pipelines.training.placement.standstill import HINT, Position, Standstill, name_process
 from recall.config import RecallConfig
 from recall.errors import InputError
-from recall.replicas import NCCL_ADDRESS
 
-_HOST = "127.0.0.1"
 _POLL_S = 0.1
-
-_SHARED_PORTS = "TF_GRPC_REUSE_PORT"
-"""Lets TensorFlow listen at a port that this process keeps from all others."""
 
 _BY_ITSELF_S, _INTERRUPTED_S = 1.0, 5.0
 """How long a process may take to end: it notices that another is gone, or has had Ctrl-C too;
@@ -45,6 +39,9 @@ _WARNINGS = -1
 """Verbosity of others than the first: their progress is the same, and shown when one fails."""
 
 _GOES_ON = "The same command goes on from the last checkpoint."
+
+_TIME = re.compile(r"^\d\d:\d\d:\d\d ")
+"""Of a line of the log."""
 
 _LOST_PEER = 3
 """Of `_rank`: it misses another, and says no more."""
@@ -145,8 +142,8 @@ def run(
         if number == 0:
             show_task(said)
 
-    with _free_addresses(len(visible)) as addresses, _all_ended() as running:
-        for number, variables in enumerate(environments(visible, addresses)):
+    with host_environments.free_addresses(len(visible)) as addresses, _all_ended() as running:
+        for number, variables in enumerate(host_environments.build(visible, addresses)):
             said = f"--verbosity={_WARNINGS if number and verbosity == 0 else verbosity}"
             running.append(
                 _start(
@@ -162,49 +159,6 @@ def run(
     if failed:
         cause = min(failed, key=lambda number: _rank(running[number]))
         raise _failure(cause, running, words[0], silent)
-
-
-def environments(
-    visible: Sequence[str], addresses: Sequence[str] | None = None
-) -> list[dict[str, str]]:
-    """Variables of each process: the addresses of all, its own GPU, where NCCL meets.
-
-    Args:
-        visible: What `CUDA_VISIBLE_DEVICES` is for each.
-        addresses: `host:port` of each; None takes ports that are free now.
-    """
-    with _free_addresses(1 + len(visible)) as free:
-        nccl, *others = free
-    every = [
-        {
-            "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),
-            clusters.VARIABLE: json.dumps(
-                {
-                    "cluster": {clusters.WORKER: addresses or others},
-                    "task": {"type": clusters.WORKER, "index": number},
-                    clusters.STARTED_BY: "recall",
-                }
-            ),
-            gpus.VARIABLE: gpu,
-            NCCL_ADDRESS: nccl,
-            _SHARED_PORTS: "true",
-        }
-        for number, gpu in enumerate(visible)
-    ]
-    for variables in every:  # From their start on, before anything can have read them.
-        exchange.prepare(clusters.read(variables), 1, variables)
-    return every
-
-
-@contextlib.contextmanager
-def _free_addresses(number: int) -> Iterator[list[str]]:
-    """With ports of this host that nobody listens at, and inside the block only who may share."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(number)]
-        for one in sockets:
-            one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-            one.bind((_HOST, 0))
-        yield [f"{_HOST}:{one.getsockname()[1]}" for one in sockets]
 
 
 def _start(
@@ -315,8 +269,9 @@ def _failure(
     error = jobs.failure(command, failed.process.returncode, failed.lines)
     if isinstance(error, InputError):
         return error
-    if number:  # All that the first one said has been shown.
-        sys.stderr.writelines(failed.lines)
+    if number:  # All that the first one said has been shown: warnings that both said too.
+        shown = {_TIME.sub("", line) for line in running[0].lines}
+        sys.stderr.writelines(line for line in failed.lines if _TIME.sub("", line) not in shown)
     device = f"that of GPU {failed.gpu}" if failed.gpu else "without a GPU"
     code = failed.process.returncode
     killed = " Linux does so where memory is used up (`dmesg` tells)." * (code == -signal.SIGKILL)

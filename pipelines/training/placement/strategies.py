@@ -145,9 +145,18 @@ class Placement(NamedTuple):
         Args:
             values: The same names everywhere; the numbers of the others do not count.
         """
+        own = values if self.is_chief else dict.fromkeys(values, 0.0)
+        return self.sum_of_all(own)
+
+    def sum_of_all(self, values: Mapping[str, float]) -> dict[str, float]:
+        """The sums of the values of all processes, in all of them; they wait for each other here.
+
+        Args:
+            values: The same names everywhere.
+        """
         if self.name != "multi_worker":
             return dict(values)
-        own = np.array([value if self.is_chief else 0.0 for value in values.values()])
+        own = np.array(list(values.values()), np.float64)
 
         @tf.function
         def add() -> tf.Tensor:
@@ -270,33 +279,8 @@ def choose(config: RecallConfig, cluster: Cluster | None) -> str:
             f"train.strategy={name} was asked for. Leave one of the two out."
         )
     if name == "parameter_server":
-        _check_servers(config, cluster)
+        clusters.check_servers(config, cluster)
     return name
-
-
-def _check_servers(config: RecallConfig, cluster: Cluster) -> None:
-    """What parameter servers need, and what does not go with them.
-
-    Raises:
-        InputError: Something is missing or impossible.
-    """
-    if len(cluster.addresses.get(clusters.CHIEF, ())) != 1 or clusters.WORKER not in (
-        cluster.addresses
-    ):
-        raise InputError(
-            f"Parameter servers need one chief and at least one worker in {clusters.VARIABLE}; it "
-            f"names {', '.join(f'{len(a)} {task}' for task, a in cluster.addresses.items())}."
-        )
-    for name in ("jit_compile", "deterministic"):
-        if getattr(config.train, name):
-            reason = {
-                "jit_compile": "the weights of a compiled step are on its own device",
-                "deterministic": "workers take steps as they come",
-            }[name]
-            raise InputError(
-                f"train.{name}=true does not go with parameter servers: {reason}. "
-                f"Leave train.{name} out."
-            )
 
 
 def _check_gpus(cluster: Cluster) -> None:

@@ -96,6 +96,17 @@ def test_whatever_the_error_says(negatives, text, wanted):
         raise tf.errors.ResourceExhaustedError(None, None, text)
 
 
+@pytest.mark.parametrize("reason", ["No space left on device", "Disk quota exceeded"])
+def test_a_full_disk_is_no_lack_of_memory(reason):
+    """As TensorFlow says it of a checkpoint; the command tells what to do."""
+    text = f"/runs/model/checkpoints/ckpt-1_temp/part-00000-of-00001; {reason} [Op:SaveV2]"
+    with (
+        pytest.raises(tf.errors.ResourceExhaustedError, match=reason),
+        devices.enough_memory(RecallConfig()),
+    ):
+        raise tf.errors.ResourceExhaustedError(None, None, text)
+
+
 @pytest.mark.parametrize("jit_compile", [True, False])
 def test_what_is_set_stays(gpu, jit_compile):
     config = RecallConfig().override(

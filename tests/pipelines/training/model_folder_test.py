@@ -30,6 +30,16 @@ def test_one_training_at_a_time_writes_a_folder(tmp_path):
         assert (folder / "checkpoints").is_dir()
 
 
+def test_what_the_chief_is_writing_is_no_stranger_s_for_the_others(tmp_path):
+    """They may look between its files."""
+    (tmp_path / "config.json").touch()
+
+    with hold(tmp_path, is_chief=False):
+        pass
+    with pytest.raises(InputError, match=r"not empty \(config\.json\)"), hold(tmp_path):
+        pass
+
+
 def test_settings_of_how_a_job_runs_leave_what_is_there(tmp_path):
     """Two GPUs are left of four: the training goes on where it was."""
     before = {"train": {"max_epochs": 3, "strategy": "processes", "checkpoint_minutes": 30}}
@@ -41,6 +51,21 @@ def test_settings_of_how_a_job_runs_leave_what_is_there(tmp_path):
         assert (tmp_path / "checkpoints").is_dir()
     with hold(tmp_path, {"train": now["train"] | {"stall_minutes": None}}):  # A later version's.
         assert (tmp_path / "checkpoints").is_dir()
+
+
+def test_a_checkpoint_that_was_broken_off_goes_and_the_others_stay(tmp_path):
+    written = ["checkpoints/ckpt-2.index", "checkpoints/ckpt-2.data-00000-of-00001"]
+    half = "checkpoints/ckpt-3_temp/part-00000-of-00001.data-00000-of-00001.tempstate7"
+    with hold(tmp_path):
+        for name in [*written, half, "best/ckpt-1_temp/part-00000-of-00001.index"]:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+
+    with hold(tmp_path, is_chief=False):  # Others may not: the chief may be writing it.
+        assert (tmp_path / half).exists()
+    with hold(tmp_path):
+        found = list(tmp_path.glob("*/*"))
+    assert sorted(map(str, found)) == sorted(str(tmp_path / name) for name in written)
 
 
 def test_what_other_settings_have_left_goes_and_it_is_held_still(tmp_path):

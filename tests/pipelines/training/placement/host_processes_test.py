@@ -11,7 +11,12 @@ import pytest
 
 from pipelines.processes import gpus, jobs
 from pipelines.progress import relay, tasks
-from pipelines.training.placement import cluster, host_processes, strategies
+from pipelines.training.placement import (
+    cluster,
+    host_environments,
+    host_processes,
+    strategies,
+)
 from recall.config import RecallConfig
 from recall.errors import InputError
 from serving.release import folders
@@ -19,7 +24,7 @@ from tests.pipelines.training.placement import training_processes
 
 
 def test_every_process_has_its_gpu_and_knows_the_others():
-    first, second = host_processes.environments(["0", "GPU-7"])
+    first, second = host_environments.build(["0", "GPU-7"])
 
     assert [first["CUDA_VISIBLE_DEVICES"], second["CUDA_VISIBLE_DEVICES"]] == ["0", "GPU-7"]
     assert first["NCCL_COMM_ID"] == second["NCCL_COMM_ID"]
@@ -54,7 +59,7 @@ def test_a_gpu_that_is_named_twice_is_refused(monkeypatch):
 
 
 def test_nobody_else_listens_at_the_port_of_a_process():
-    with host_processes._free_addresses(2) as addresses:
+    with host_environments.free_addresses(2) as addresses:
         ports = [int(address.rpartition(":")[2]) for address in addresses]
         assert len(set(ports)) == 2
         with socket.socket() as other, pytest.raises(OSError, match="in use"):
@@ -207,6 +212,16 @@ def test_a_defect_of_another_is_shown(monkeypatch, capfd):
         run_programs(monkeypatch, SLEEP, "raise KeyError('x')")
 
     assert "KeyError: 'x'" in capfd.readouterr().err
+
+
+def test_a_warning_that_all_say_is_shown_once(monkeypatch, capfd):
+    first = f"print('10:20:30 Few users.', flush=True); {SLEEP}"
+    other = "print('10:20:31 Few users.'); raise KeyError('x')"
+
+    with pytest.raises(InputError, match="Process 2 of 2"):
+        run_programs(monkeypatch, first, other)
+
+    assert capfd.readouterr().err.count("Few users") == 1
 
 
 SETTINGS = (

@@ -11,6 +11,8 @@ from recall.errors import InputError
 
 VARIABLE = "TF_CONFIG"
 
+_PORTS = 2**16
+
 CHIEF, WORKER, SERVER = "chief", "worker", "ps"
 
 STARTED_BY = "started_by"
@@ -67,6 +69,16 @@ class Cluster(NamedTuple):
         return (self.addresses.get(CHIEF) or self.addresses[WORKER])[0]
 
     @property
+    def all_addresses(self) -> list[str]:
+        """Those of all kinds."""
+        return [address for each in self.addresses.values() for address in each]
+
+    @property
+    def address(self) -> str:
+        """`host:port` of this process."""
+        return self.addresses[self.task][self.index]
+
+    @property
     def number(self) -> int:
         """Of this process among those that take steps; the chief is 0."""
         return self.index + (1 if self.task == WORKER and CHIEF in self.addresses else 0)
@@ -89,8 +101,11 @@ def read(environment: Mapping[str, str] = os.environ) -> Cluster | None:
             str(task): tuple(_addresses(task, hosts))
             for task, hosts in (value.get("cluster") or {}).items()
         }
-        if sum(map(len, cluster.values())) <= 1:
+        addresses = [address for each in cluster.values() for address in each]
+        if len(addresses) <= 1:
             return None
+        if len(set(addresses)) < len(addresses):
+            raise ValueError("two processes have the same address")
         task, index = str(value["task"]["type"]), int(value["task"].get("index", 0))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
@@ -123,8 +138,7 @@ def reach_directly(
     """
     if cluster is None:
         return
-    addresses = [address for each in cluster.addresses.values() for address in each]
-    hosts = {address.rpartition(":")[0].strip("[]"): None for address in addresses}
+    hosts = {address.rpartition(":")[0].strip("[]"): None for address in cluster.all_addresses}
     known = environment.get(_NO_PROXY) or environment.get(_PROXIES_LEFT_OUT) or ""
     kept = [host for host in map(str.strip, known.split(",")) if host]
     environment[_NO_PROXY] = ",".join([*kept, *(host for host in hosts if host not in kept)])
@@ -143,6 +157,23 @@ def refuse(command: str, environment: Mapping[str, str] = os.environ) -> None:
             f"`{command}` is one process, but {VARIABLE} describes {number}. Train with "
             f"`recall train` on all of them, then run `{command}` on one, without {VARIABLE}."
         )
+
+
+def require_port(cluster: Cluster) -> None:
+    """Refuses to start where somebody listens at the port of this process already.
+
+    Raises:
+        InputError: Somebody does.
+    """
+    port = int(cluster.address.rpartition(":")[2])
+    try:
+        socket.create_server(("", port)).close()
+    except OSError as error:
+        raise InputError(
+            f"This process, {cluster.task} {cluster.index} of {VARIABLE}, cannot listen at port "
+            f"{port} of this host: {os.strerror(error.errno)}. End what listens there, perhaps a "
+            "process of an earlier training, or name another port."
+        ) from error
 
 
 def check_servers(config: RecallConfig, cluster: Cluster) -> None:
@@ -181,4 +212,8 @@ def is_reachable(address: str) -> bool:
 def _addresses(task: str, hosts: object) -> list[str]:
     if not isinstance(hosts, list) or not all(isinstance(host, str) for host in hosts):
         raise ValueError(f"the addresses of {task} are no list of texts")
+    for host in hosts:
+        name, _, port = host.rpartition(":")
+        if not (name and port.isdecimal() and 0 < int(port) < _PORTS):
+            raise ValueError(f"{host!r} is no host:port")
     return hosts

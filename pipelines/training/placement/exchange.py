@@ -69,7 +69,7 @@ def choose_address(cluster: Cluster) -> str | None:
     Returns:
         `host:port`; None where the processes are on several hosts.
     """
-    addresses = [address.rpartition(":") for each in cluster.addresses.values() for address in each]
+    addresses = [address.rpartition(":") for address in cluster.all_addresses]
     hosts, ports = {host for host, _, _ in addresses}, {port for _, _, port in addresses}
     host, _, port = cluster.chief_address.rpartition(":")
     if len(hosts) > 1 or not port.isdigit():

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from pipelines.processes import gpus
 from pipelines.progress.words import number_of
@@ -245,6 +246,10 @@ def open_placement(config: RecallConfig) -> Placement:
     if name == "parameter_server":
         return Placement(name, parameter_servers.open_strategy(cluster), cluster)
     _check_gpus(cluster)
+    if not cluster.is_of_one_host:
+        clusters.require_port(cluster)
+        others = [each for each in cluster.all_addresses if each != cluster.address]
+        logging.info("Waits for the other processes of the job: %s.", ", ".join(others))
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     _check_compiling(config, strategy.num_replicas_in_sync)
     return Placement(name, strategy, cluster)

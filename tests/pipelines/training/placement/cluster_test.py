@@ -1,6 +1,7 @@
 """The machines of a job, read from `TF_CONFIG`."""
 
 import json
+import socket
 
 import pytest
 
@@ -47,6 +48,11 @@ def test_one_process_is_no_cluster(text):
         '{"cluster": {"worker": ["a:1", "b:1"]}}',
         '{"cluster": {"worker": "a:1"}}',
         '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": "x"}}',
+        '{"cluster": {"worker": ["a", "b:1"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1", "b:x"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1", ":1"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1", "b:65536"]}, "task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"type": "worker", "index": 0}}',
     ],
 )
 def test_what_is_no_description_is_refused_with_an_example(text):
@@ -65,6 +71,24 @@ def test_what_is_no_description_is_refused_with_an_example(text):
 def test_a_task_that_the_cluster_lacks_is_refused(task, index, message):
     with pytest.raises(InputError, match=message):
         read(TWO, task, index)
+
+
+def test_an_address_of_version_6():
+    assert read({"worker": ["[::1]:1", "[::1]:2"]}, "worker", 1).address == "[::1]:2"
+
+
+def test_a_port_that_somebody_has_is_one_line():
+    with socket.create_server(("", 0)) as other:
+        port = other.getsockname()[1]
+        job = cluster.Cluster({"worker": ("a:1", f"b:{port}")}, "worker", 1)
+        with pytest.raises(InputError) as error:
+            cluster.require_port(job)
+    assert str(error.value) == (
+        f"This process, worker 1 of TF_CONFIG, cannot listen at port {port} of this host: Address "
+        "already in use. End what listens there, perhaps a process of an earlier training, or name "
+        "another port."
+    )
+    cluster.require_port(job)  # It is free again.
 
 
 def test_an_unknown_kind_is_refused():

@@ -11,7 +11,7 @@ from absl import logging
 from pipelines.processes import gpus
 from pipelines.progress.words import number_of
 from pipelines.training.placement import cluster as clusters
-from pipelines.training.placement import host_processes, parameter_servers
+from pipelines.training.placement import host_processes, parameter_servers, waiting
 from pipelines.training.placement.cluster import Cluster
 from pipelines.training.placement.input_share import InputShare
 from recall.config import RecallConfig
@@ -250,7 +250,8 @@ def open_placement(config: RecallConfig) -> Placement:
         clusters.require_port(cluster)
         others = [each for each in cluster.all_addresses if each != cluster.address]
         logging.info("Waits for the other processes of the job: %s.", ", ".join(others))
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    with waiting.ending_at_signals():
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
     _check_compiling(config, strategy.num_replicas_in_sync)
     return Placement(name, strategy, cluster)
 

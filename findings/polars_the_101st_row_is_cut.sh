@@ -7,8 +7,8 @@
 # types of the first 100, and later numbers are cast: 7.9 to 7, "8" to 8, 2^53 + 1 among floats to 2^53, and
 # of the numbers 7, 1, 0 behind booleans only 1 is true. A key that is new there is dropped. With 99 rows
 # before it 7.9 is 7.9. `read_database` reads SQLite so.
-# For a log: events from JSON lines or a database, in which the first hundred ratings or times happen to be
-# whole numbers, lose the fractions of all others, and a test of a few rows never shows it.
+# For a log: events from `json.loads` or a database, in which the first hundred ratings or times happen to
+# be whole numbers, lose the fractions of all others, and a test of a few rows never shows it.
 # `infer_schema_length=None` looks at all rows.
 set -euo pipefail
 folder="$(mktemp -d)"

@@ -155,8 +155,12 @@ class HttpConnections:
         """Opens no connection yet."""
         import httpcore
 
+        from serving.network.kept_connections import KeptConnections
+
         self._where = where
-        self._pool = httpcore.ConnectionPool(**where.pool_options())
+        self._pool = httpcore.ConnectionPool(
+            network_backend=KeptConnections(), **where.pool_options()
+        )
 
     def ask(self, question: Question[T], left_s: float, timeout_s: float) -> T:
         """One attempt.

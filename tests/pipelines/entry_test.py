@@ -17,7 +17,9 @@ def interrupt(
 ):
     """Code and stderr of a process that gets a signal while it imports a module."""
     (tmp_path / f"{module}.py").write_text(
-        f"import time\nprint('started', flush=True)\ntime.sleep({wait_s})\n"
+        f"import time\nend = time.monotonic() + {wait_s}\nprint('started', flush=True)\n"
+        # In short sleeps: a signal that comes just before one is heard at its end.
+        "while time.monotonic() < end:\n    time.sleep(0.05)\n"
         f"import sys\ndel sys.modules['{module}']\nsys.path.remove({str(tmp_path)!r})\n"
         f"from {module} import *\n"
     )

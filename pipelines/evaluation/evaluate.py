@@ -6,7 +6,7 @@ against sampled negatives.
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,9 +85,9 @@ def run_evaluation(
     records.require(examples_dir, "ingest")
     trained = load_model(model_dir)
     config = config or trained.config
-    kinds_found = ColumnsFound.read(examples_dir).kinds
+    kind_names = ColumnsFound.read(examples_dir).kinds
     named = {"evaluation.thresholds": config.evaluation.kinds}
-    check_named_kinds(named, kinds_found, f"{examples_dir} was made without any")
+    check_named_kinds(named, kind_names, f"{examples_dir} was made without any")
     record = evaluation_record(config, examples_dir, model_dir)
     vocabulary = records.read_vocabulary(examples_dir)
     if vocabulary.item_ids != trained.vocabulary.item_ids:
@@ -102,7 +102,7 @@ def run_evaluation(
         )
     if trained.model.user_tower.user_features is not None and vocabulary.users is not None:
         trained.model.user_tower.user_features.know(vocabulary.users)
-    evaluated = evaluate_model(examples_dir, trained, vocabulary, config.evaluation)
+    evaluated = evaluate_model(examples_dir, trained, vocabulary, config.evaluation, kind_names)
     report = evaluated.report
     with folders.atomic_directory(evaluation_dir) as staging:
         storage.write_json(staging / records.REPORT_NAME, report)
@@ -133,6 +133,7 @@ def evaluate_model(
     trained: TrainedModel,
     vocabulary: ItemVocabulary,
     config: EvaluationConfig,
+    kind_names: Sequence[str],
 ) -> Evaluated:
     """Ranks the catalogue for all held-out users, by the model and the baselines."""
     held_out = {name: read_held_out(examples_dir, name) for name in ("valid", "test")}
@@ -160,7 +161,6 @@ def evaluate_model(
         "baselines": sections,
         "index": None,
     }
-    kind_names = ColumnsFound.read(examples_dir).kinds
     if kind_names:
         report["kinds"] = kinds.measure_all(top_rows, held_out["test"], kind_names, config.all_ks)
     report["items"] = item_buckets.measure_all(

@@ -7,17 +7,11 @@ import pytest
 
 from pipelines.artifacts import records, trained_model
 from pipelines.evaluation import evaluate, lists
-from pipelines.ingestion import ingest
-from pipelines.ingestion.open_log import open_events
-from pipelines.sources.event_columns import EventColumns
 from pipelines.training import trainer
 from recall.config import RecallConfig
 from recall.errors import InputError
-
-NUM_USERS, NUM_ITEMS = 20, 20
-EVEN = ("view", "buy", "view", "view", "view", "buy", "view", "cart")
-ODD = ("view", "buy", "view", "view", "view", "view", "view", "view")
-"""Kinds of the events of users of even and odd numbers; the last two are test events."""
+from tests.pipelines import log_of_kinds
+from tests.pipelines.log_of_kinds import NUM_ITEMS
 
 CONFIG = RecallConfig().override(
     [
@@ -26,8 +20,7 @@ CONFIG = RecallConfig().override(
         "model.num_blocks=1",
         "model.num_heads=1",
         "model.max_history_length=7",
-        "ingest.protocol=next_n",
-        "ingest.num_targets=2",
+        *log_of_kinds.SETTINGS,
         "evaluation.exclude_seen=false",
     ]
 )
@@ -41,15 +34,7 @@ def with_thresholds(*texts):
 def folder(tmp_path_factory):
     """`examples` of a log with kinds, and `model`, which nobody has trained."""
     folder = tmp_path_factory.mktemp("kinds")
-    rows = [
-        f"u{user},i{(user + step) % NUM_ITEMS},{step},{kind}"
-        for user in range(NUM_USERS)
-        for step, kind in enumerate(ODD if user % 2 else EVEN)
-    ]
-    text = "\n".join(["user_id,item_id,timestamp,event", *rows]) + "\n"
-    (folder / "log.csv").write_text(text)
-    source = open_events(str(folder / "log.csv"), EventColumns(event_type="event"))
-    ingest.run_ingest(source, None, folder / "examples", CONFIG)
+    log_of_kinds.ingest_into(folder, CONFIG)
     vocabulary = records.read_vocabulary(folder / "examples")
     (folder / "model").mkdir()
     model = trained_model.build_model(CONFIG, vocabulary)

@@ -101,6 +101,8 @@ PADDED, PACKED = pad(SEQUENCES, 6), pack(SEQUENCES, ROWS, num_rows=4)
 
 def build(extractor, negatives, reduction, *assignments, has_static_shapes):
     tf.keras.utils.set_random_seed(1)
+    # Clicks whose capsules tie would be given away by rounding.
+    share = 0 if extractor == "capsule" else 0.6
     config = RecallConfig().override(
         [
             f"model.extractor={extractor}",
@@ -115,7 +117,7 @@ def build(extractor, negatives, reduction, *assignments, has_static_shapes):
             "loss.seq2seq_weight=0.5",
             "loss.confident_fraction=0.5",
             "loss.temperature=0.5",
-            "loss.min_interest_share=0.6",
+            f"loss.min_interest_share={share}",
             *assignments,
         ]
     )
@@ -149,8 +151,6 @@ def assert_same(model, other, logs, other_logs, tolerance):
 def test_packed_steps_are_padded_ones(extractor, losses):
     # Dropout would fall on other places.
     settings = (extractor, *losses, "model.dropout_rate=0")
-    if extractor == "capsule":  # Clicks whose capsules tie would be given away by rounding.
-        settings += ("loss.min_interest_share=0",)
     padded = build(*settings, has_static_shapes=False)
     packed = build(*settings, has_static_shapes=True)
 
@@ -256,9 +256,8 @@ def test_one_compiled_step_serves_all_seeds():
 @pytest.mark.parametrize("extractor", EXTRACTORS)
 def test_a_gpu_gives_the_numbers_of_the_processor(extractor):
     """Products in whole float32; sums are added in another order."""
-    settings = (extractor, "queue", "max", "model.dropout_rate=.3")
-    if extractor == "capsule":  # Clicks whose capsules tie would be given away by rounding.
-        settings = (extractor, "queue", "sum", "model.dropout_rate=.3", "loss.min_interest_share=0")
+    reduction = "sum" if extractor == "capsule" else "max"  # Capsules tie; rounding chooses.
+    settings = (extractor, "queue", reduction, "model.dropout_rate=.3")
     models, logs = {}, {}
     for device in ("CPU:0", "GPU:0"):
         with tf.device(device):
@@ -276,9 +275,8 @@ def test_a_gpu_gives_the_numbers_of_the_processor(extractor):
 def test_every_compiled_step_is_the_plain_one(extractor, negatives, reduction):
     if extractor == "capsule" and (negatives == "interest_queues" or reduction == "max"):
         pytest.skip("Rounding says which interest is the best: all capsules of one click tie.")
-    share = f"loss.min_interest_share={0 if extractor == 'capsule' else 0.6}"
     # A wrong step is .01 off; Adam makes 3e-5 of the rounding of a gradient that is nearly zero.
-    check_compiled(extractor, negatives, reduction, share, tolerance=1e-4)
+    check_compiled(extractor, negatives, reduction, tolerance=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -8,18 +8,13 @@ import tensorflow as tf
 
 from pipelines.artifacts import records
 from pipelines.evaluation import lists
-from pipelines.ingestion import ingest
-from pipelines.ingestion.open_log import open_events
-from pipelines.sources.event_columns import EventColumns
 from pipelines.training.epochs import validation, validation_users
 from pipelines.training.trainer import train_and_evaluate
 from recall.config import RecallConfig
 from recall.errors import InputError
+from tests.pipelines import log_of_kinds
+from tests.pipelines.log_of_kinds import NUM_ITEMS, NUM_USERS
 
-NUM_USERS, NUM_ITEMS = 20, 20
-EVEN = ("view", "buy", "view", "view", "view", "buy", "view", "cart")
-ODD = ("view", "buy", "view", "view", "view", "view", "view", "view")
-"""Kinds of the events of users of even and odd numbers: trained on four, validated with two."""
 SETTINGS = [
     "model.extractor=last_state",
     "model.dim=8",
@@ -30,8 +25,7 @@ SETTINGS = [
     "loss.seq2seq_weight=0",
     "train.jit_compile=false",
     "train.max_epochs=2",
-    "ingest.protocol=next_n",
-    "ingest.num_targets=2",
+    *log_of_kinds.SETTINGS,
     "ingest.num_shards=2",
 ]
 BUY = 'loss.target_kinds=["buy"]'
@@ -43,17 +37,7 @@ def configure(*settings):
 
 @pytest.fixture(scope="module", name="examples_dir")
 def _examples_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("kinds")
-    rows = [
-        f"u{user},i{(user + step) % NUM_ITEMS},{step},{kind}"
-        for user in range(NUM_USERS)
-        for step, kind in enumerate(ODD if user % 2 else EVEN)
-    ]
-    text = "\n".join(["user_id,item_id,timestamp,event", *rows]) + "\n"
-    (folder / "log.csv").write_text(text)
-    source = open_events(str(folder / "log.csv"), EventColumns(event_type="event"))
-    ingest.run_ingest(source, None, folder / "examples", configure())
-    return folder / "examples"
+    return log_of_kinds.ingest_into(tmp_path_factory.mktemp("kinds"), configure())
 
 
 def read(examples_dir, *settings):

@@ -2,33 +2,15 @@
 
 import pytest
 
-from serving.server import RecallServer
-from tests.serving.explorer_visit import SIZES, Visit
 from tests.serving.feature_release import BRANDS, SHOPS, write_release
 
 
-@pytest.fixture(scope="module", name="shop")
-def _shop(tmp_path_factory):
+@pytest.fixture(scope="module", name="release")
+def _release(tmp_path_factory):
     """i0 ... i11 with brands and shops by turns, and the prices 1, 2, ..."""
     folder = tmp_path_factory.mktemp("shop")
     write_release(folder)
-    with RecallServer(folder, grpc_port=0, http_port=0) as server:
-        yield server
-
-
-@pytest.fixture(name="visit", params=SIZES)
-def _visit(request, chromium, shop):
-    visit = Visit(chromium, shop, request.param)
-    yield visit
-    visit.close()
-
-
-@pytest.fixture(name="narrow", params=["phone", pytest.param("wide", marks=pytest.mark.slow)])
-def _narrow(request, chromium, shop):
-    """For what the size of the window changes little."""
-    visit = Visit(chromium, shop, request.param)
-    yield visit
-    visit.close()
+    return folder
 
 
 def show_form(visit):
